@@ -1,0 +1,214 @@
+//! Generational slots with typed ids.
+//!
+//! An arena owns its records; everything else holds ids. An id is index and generation, so that an
+//! id of a record that is gone answers `None` instead of meeting the slot's next tenant. That is
+//! what lets clients, servers and sockets name each other without shared ownership.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+use std::ops::{Index, IndexMut};
+
+/// Names one record of an [`Arena<T>`], for as long as that record lives.
+pub struct Id<T> {
+    index: u32,
+    generation: u32,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Id<T> {
+    /// The slot's index, for tables that stand beside the arena.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// Index in the upper, generation in the lower half: for tokens that travel through the kernel.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.index) << 32 | u64::from(self.generation)
+    }
+
+    /// The inverse of [`Id::to_bits`]; bits from elsewhere give an id that answers `None`.
+    pub fn from_bits(bits: u64) -> Id<T> {
+        Id { index: (bits >> 32) as u32, generation: bits as u32, kind: PhantomData }
+    }
+}
+
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Id<T> {}
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.index == other.index && self.generation == other.generation
+    }
+}
+impl<T> Eq for Id<T> {}
+impl<T> Hash for Id<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.to_bits().hash(state);
+    }
+}
+impl<T> fmt::Debug for Id<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}v{}", self.index, self.generation)
+    }
+}
+
+enum Slot<T> {
+    Free { next: Option<u32> },
+    Full(T),
+}
+
+struct Entry<T> {
+    /// Raised when the slot is freed, so that ids of the old tenant answer `None`.
+    generation: u32,
+    slot: Slot<T>,
+}
+
+/// A growing table of records, addressed by [`Id`].
+pub struct Arena<T> {
+    entries: Vec<Entry<T>>,
+    free: Option<u32>,
+    len: usize,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Arena { entries: Vec::new(), free: None, len: 0 }
+    }
+}
+
+impl<T> Arena<T> {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many records live.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many slots are reserved, full or free.
+    pub fn slots(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn insert(&mut self, value: T) -> Id<T> {
+        self.len += 1;
+        let Some(index) = self.free else {
+            let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 records");
+            self.entries.push(Entry { generation: 0, slot: Slot::Full(value) });
+            return Id { index, generation: 0, kind: PhantomData };
+        };
+        let entry = &mut self.entries[index as usize];
+        let Slot::Free { next } = entry.slot else { unreachable!("the free list names a full slot") };
+        self.free = next;
+        entry.slot = Slot::Full(value);
+        Id { index, generation: entry.generation, kind: PhantomData }
+    }
+
+    pub fn remove(&mut self, id: Id<T>) -> Option<T> {
+        let entry = self.entries.get_mut(id.index())?;
+        if entry.generation != id.generation || matches!(entry.slot, Slot::Free { .. }) {
+            return None;
+        }
+        entry.generation = entry.generation.wrapping_add(1);
+        let old = std::mem::replace(&mut entry.slot, Slot::Free { next: self.free });
+        self.free = Some(id.index);
+        self.len -= 1;
+        match old {
+            Slot::Full(value) => Some(value),
+            Slot::Free { .. } => None,
+        }
+    }
+
+    pub fn get(&self, id: Id<T>) -> Option<&T> {
+        match self.entries.get(id.index()) {
+            Some(Entry { generation, slot: Slot::Full(value) }) if *generation == id.generation => {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
+        match self.entries.get_mut(id.index()) {
+            Some(Entry { generation, slot: Slot::Full(value) }) if *generation == id.generation => {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    pub fn contains(&self, id: Id<T>) -> bool {
+        self.get(id).is_some()
+    }
+
+    /// All records, in the order of their slots.
+    pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
+        self.entries.iter().enumerate().filter_map(|(index, entry)| match &entry.slot {
+            Slot::Full(value) => {
+                let id =
+                    Id { index: index as u32, generation: entry.generation, kind: PhantomData };
+                Some((id, value))
+            }
+            Slot::Free { .. } => None,
+        })
+    }
+
+    pub fn ids(&self) -> Vec<Id<T>> {
+        self.iter().map(|(id, _)| id).collect()
+    }
+}
+
+/// Inner functions index: the id was looked up at the edge and is known to live.
+impl<T> Index<Id<T>> for Arena<T> {
+    type Output = T;
+    fn index(&self, id: Id<T>) -> &T {
+        self.get(id).expect("the id names a living record")
+    }
+}
+
+impl<T> IndexMut<Id<T>> for Arena<T> {
+    fn index_mut(&mut self, id: Id<T>) -> &mut T {
+        self.get_mut(id).expect("the id names a living record")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reused_slot_does_not_answer_to_the_old_id() {
+        let mut arena = Arena::new();
+        let first = arena.insert("first");
+        assert_eq!(arena.remove(first), Some("first"));
+        let second = arena.insert("second");
+        assert_eq!(second.index(), first.index());
+        assert_eq!(arena.get(first), None);
+        assert_eq!(arena.remove(first), None);
+        assert_eq!(arena[second], "second");
+        assert_eq!(arena.len(), 1);
+    }
+
+    #[test]
+    fn an_id_survives_its_way_through_bits() {
+        let mut arena = Arena::new();
+        arena.insert(0);
+        let id = arena.insert(7);
+        assert_eq!(arena.get(Id::from_bits(id.to_bits())), Some(&7));
+        assert_eq!(arena.get(Id::from_bits(u64::MAX)), None);
+    }
+
+    #[test]
+    fn an_id_takes_eight_bytes() {
+        assert_eq!(size_of::<Id<String>>(), 8);
+    }
+}

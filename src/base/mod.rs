@@ -1,0 +1,7 @@
+//! What every floor stands on: typed slots, threaded lists, blocks of bytes, moments and random
+//! numbers. Nothing here knows of PostgreSQL.
+
+pub mod arena;
+pub mod list;
+pub mod rng;
+pub mod time;
