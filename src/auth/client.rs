@@ -4,14 +4,13 @@
 //! next step. Users that do not exist are asked the same questions as others and fail at the same
 //! place with the same words. Only the log says why.
 
-use std::fmt;
-
 use crate::auth::cache::ScramCache;
-use crate::auth::secret::{PASSWORD_LEN_MAX, Secret, SecretKind};
+use crate::auth::failure::{Failure, Refusal};
+use crate::auth::secret::{Secret, SecretKind};
 use crate::base::rng::Rng;
 use crate::crypto::md5::{self, MD5_LEN};
 use crate::crypto::scram::{self, ScramKeys, Verifier};
-use crate::crypto::scram_message::{self, ClientFinal, ClientFirst, MECHANISM, MessageError};
+use crate::crypto::scram_message::{self, ClientFinal, ClientFirst, MECHANISM};
 use crate::crypto::{compare, nonce};
 
 /// How a client proves who it is. HBA rules know more methods; those are not served here.
@@ -19,6 +18,7 @@ use crate::crypto::{compare, nonce};
 pub enum Method {
     /// Nothing is asked, and the user need not exist.
     Any,
+    /// A salted hash; SCRAM for users whose secret is stored for SCRAM.
     Md5,
     /// The password in clear.
     Plain,
@@ -37,16 +37,16 @@ pub struct Candidate<'a> {
 
 #[derive(Clone, Copy, Debug)]
 pub enum Account<'a> {
-    Missing,
-    /// The user exists, but no answer will do: listed under [users] only, or its password is NULL.
-    NoPassword,
     Known(&'a Secret),
+    Missing,
+    /// The user exists, but no answer will do: listed in `[users]` only, or its password is NULL.
+    NoPassword,
 }
 
 /// What happens next.
 #[derive(Debug)]
 pub enum Step {
-    /// Send the request, then give the body of the client's next 'p' message to `next`.
+    /// Send the request, then give the payload of the client's next 'p' message to `next`.
     Ask {
         request: AuthRequest,
         next: ClientLogin,
@@ -60,15 +60,15 @@ pub enum Step {
 }
 
 /// What a login gave besides admission.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// Of a client that proved a stored SCRAM secret: with them the pooler can log in to a server
-    /// that stores the same secret.
+    /// Of a client whose secret is stored for SCRAM and that proved its password: with them the
+    /// pooler can log in as the same user to a server that stores the same secret.
     pub scram_keys: Option<ScramKeys>,
 }
 
 /// An Authentication message ('R') for the client.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthRequest {
     CleartextPassword,
     Md5Password { salt: [u8; 4] },
@@ -91,102 +91,256 @@ impl AuthRequest {
     }
 }
 
-/// Why a client was not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The message is not what the method calls for.
-    BadPacket,
-    EmptyPassword,
-    /// The exchange itself broke.
-    Exchange(MessageError),
-    NoPassword,
-    /// The method asks nothing, but the user does not exist.
-    NotTrusted,
-    NoSuchUser {
-        method: Method,
-    },
-    PasswordTooLong,
-    UnknownMechanism,
-    /// The user's secret is of a kind that cannot prove anything by this method.
-    UnusableSecret {
-        method: Method,
-        kind: SecretKind,
-    },
-    WrongPassword {
-        method: Method,
-    },
-}
-
-impl Failure {
-    /// What the client is told: the same for all reasons that would tell whether the user exists.
-    pub fn client_text(&self) -> &'static str {
-        match self {
-            Failure::NotTrusted => "\"trust\" authentication failed",
-            Failure::EmptyPassword => "empty password returned by client",
-            _ => "password authentication failed",
-        }
-    }
-}
-
-/// What the log says.
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::BadPacket => f.write_str("bad password packet"),
-            Failure::EmptyPassword => f.write_str("empty password"),
-            Failure::Exchange(error) => write!(f, "SCRAM exchange: {error}"),
-            Failure::NoPassword => f.write_str("user has no password"),
-            Failure::NotTrusted | Failure::NoSuchUser { .. } => f.write_str("no such user"),
-            Failure::PasswordTooLong => f.write_str("password too long"),
-            Failure::UnknownMechanism => f.write_str("unknown SASL mechanism"),
-            Failure::UnusableSecret { kind, .. } => {
-                write!(f, "a secret of kind {kind} cannot serve this method")
-            }
-            Failure::WrongPassword { .. } => f.write_str("wrong password"),
-        }
-    }
-}
-
-/// A login that awaits the client's answer.
-#[derive(Debug)]
-pub enum ClientLogin {
-    Password(AwaitPassword),
-    Md5(AwaitMd5),
-    SaslInitial(AwaitSaslInitial),
-    SaslResponse(AwaitSaslResponse),
-}
-
-/// The clear password is on its way.
-#[derive(Debug)]
-pub struct AwaitPassword {}
-
-/// The salted MD5 answer is on its way.
-#[derive(Debug)]
-pub struct AwaitMd5 {}
-
-/// The client chooses a mechanism, and sends client-first-message.
-#[derive(Debug)]
-pub struct AwaitSaslInitial {}
-
-/// The client proves its password with client-final-message.
-#[derive(Debug)]
-pub struct AwaitSaslResponse {}
-
-/// Starts a login. `scram_iterations` is the setting: for secrets that are plain passwords.
+/// Starts a login. `scram_iterations` is the setting, for secrets that are plain passwords.
 pub fn begin(
     method: Method,
     candidate: &Candidate<'_>,
     scram_iterations: u32,
     rng: &mut dyn Rng,
 ) -> Step {
-    let _ = (method, candidate, scram_iterations, rng);
-    Step::Fail(Failure::BadPacket)
+    match (method, candidate.account) {
+        (Method::Any, _) => Step::Done { last: None, identity: Identity::default() },
+        (Method::Trust, Account::Missing) => Step::Fail(Failure::Trust),
+        (Method::Trust, _) => Step::Done { last: None, identity: Identity::default() },
+        (Method::Plain, _) => ask_password(candidate),
+        (Method::ScramSha256, _) | (Method::Md5, Account::Known(Secret::Scram(_))) => {
+            ask_sasl(candidate, scram_iterations)
+        }
+        (Method::Md5, _) => ask_md5(candidate, nonce::md5_salt(rng)),
+    }
+}
+
+/// A login that awaits the client's answer.
+#[derive(Debug)]
+pub enum ClientLogin {
+    Md5(AwaitMd5),
+    Password(AwaitPassword),
+    SaslInitial(AwaitSaslInitial),
+    SaslResponse(AwaitSaslResponse),
 }
 
 impl ClientLogin {
     /// `payload` is what follows the head of the client's 'p' message.
     pub fn handle(self, payload: &[u8], cache: &mut ScramCache, rng: &mut dyn Rng) -> Step {
-        let _ = (payload, cache, rng);
-        Step::Fail(Failure::BadPacket)
+        match self {
+            ClientLogin::Md5(login) => login.handle(payload),
+            ClientLogin::Password(login) => login.handle(payload, cache),
+            ClientLogin::SaslInitial(login) => login.handle(payload, cache, rng),
+            ClientLogin::SaslResponse(login) => login.handle(payload),
+        }
     }
+}
+
+/// The password in clear is on its way.
+#[derive(Debug)]
+pub struct AwaitPassword {
+    user: Box<[u8]>,
+    secret: Result<Secret, Refusal>,
+}
+
+fn ask_password(candidate: &Candidate<'_>) -> Step {
+    let next = AwaitPassword { user: candidate.user.into(), secret: usable_secret(candidate) };
+    Step::Ask { request: AuthRequest::CleartextPassword, next: ClientLogin::Password(next) }
+}
+
+impl AwaitPassword {
+    fn handle(self, payload: &[u8], cache: &mut ScramCache) -> Step {
+        let password = match password_of(payload) {
+            Ok(password) => password,
+            Err(failure) => return Step::Fail(failure),
+        };
+        let secret = match &self.secret {
+            Ok(secret) => secret,
+            Err(refusal) => return Step::Fail(Failure::Password(*refusal)),
+        };
+        let mut identity = Identity::default();
+        let is_right = match secret {
+            Secret::Plain(known) => compare::equal(known.as_bytes(), password),
+            Secret::Md5(stored) => compare::equal(stored, &md5::stored(password, &self.user)),
+            Secret::Scram(verifier) => {
+                identity.scram_keys = cache.check(password, verifier);
+                identity.scram_keys.is_some()
+            }
+        };
+        if is_right {
+            Step::Done { last: None, identity }
+        } else {
+            Step::Fail(Failure::Password(Refusal::WrongPassword))
+        }
+    }
+}
+
+/// The salted MD5 answer is on its way.
+#[derive(Debug)]
+pub struct AwaitMd5 {
+    expected: Result<[u8; MD5_LEN], Refusal>,
+}
+
+fn ask_md5(candidate: &Candidate<'_>, salt: [u8; 4]) -> Step {
+    let expected = usable_secret(candidate).and_then(|secret| match secret {
+        Secret::Plain(password) => Ok(md5::answer(&password.to_md5(candidate.user), salt)),
+        Secret::Md5(stored) => Ok(md5::answer(&stored, salt)),
+        Secret::Scram(_) => Err(Refusal::UnusableSecret(SecretKind::Scram)),
+    });
+    let next = ClientLogin::Md5(AwaitMd5 { expected });
+    Step::Ask { request: AuthRequest::Md5Password { salt }, next }
+}
+
+impl AwaitMd5 {
+    fn handle(self, payload: &[u8]) -> Step {
+        let given = match password_of(payload) {
+            Ok(given) => given,
+            Err(failure) => return Step::Fail(failure),
+        };
+        match self.expected {
+            Ok(expected) if compare::equal(&expected, given) => {
+                Step::Done { last: None, identity: Identity::default() }
+            }
+            Ok(_) => Step::Fail(Failure::Password(Refusal::WrongPassword)),
+            Err(refusal) => Step::Fail(Failure::Password(refusal)),
+        }
+    }
+}
+
+/// The client chooses a mechanism, and sends client-first-message.
+#[derive(Debug)]
+pub struct AwaitSaslInitial {
+    user: Box<[u8]>,
+    secret: Result<Secret, Refusal>,
+    scram_iterations: u32,
+}
+
+fn ask_sasl(candidate: &Candidate<'_>, scram_iterations: u32) -> Step {
+    let next = AwaitSaslInitial {
+        user: candidate.user.into(),
+        secret: usable_secret(candidate),
+        scram_iterations,
+    };
+    Step::Ask { request: AuthRequest::Sasl, next: ClientLogin::SaslInitial(next) }
+}
+
+impl AwaitSaslInitial {
+    fn handle(self, payload: &[u8], cache: &mut ScramCache, rng: &mut dyn Rng) -> Step {
+        let message = match sasl_initial(payload) {
+            Ok(message) => message,
+            Err(failure) => return Step::Fail(failure),
+        };
+        let first = match ClientFirst::parse(message) {
+            Ok(first) => first,
+            Err(error) => return Step::Fail(Failure::SaslMessage(error)),
+        };
+        let (verifier, standing) = self.verifier(cache);
+        let nonce = [first.nonce, nonce::scram_nonce(rng).as_bytes()].concat();
+        let server_first = scram_message::server_first(&nonce, &verifier.salt, verifier.iterations);
+        let next = AwaitSaslResponse {
+            header: first.header.into(),
+            client_first_bare: first.bare.into(),
+            server_first: server_first.clone(),
+            nonce,
+            verifier,
+            standing,
+        };
+        Step::Ask {
+            request: AuthRequest::SaslContinue(server_first),
+            next: ClientLogin::SaslResponse(next),
+        }
+    }
+
+    /// What the proof is held against, and what a right proof means.
+    fn verifier(self, cache: &mut ScramCache) -> (Verifier, Standing) {
+        let (user, iterations) = (&self.user, self.scram_iterations);
+        let refusal = match self.secret {
+            Ok(Secret::Scram(verifier)) => return (verifier, Standing::StoredSecret),
+            Ok(Secret::Plain(password)) => {
+                let verifier = cache.verifier(user, password.as_bytes(), iterations);
+                return (verifier, Standing::PlainPassword);
+            }
+            Ok(Secret::Md5(_)) => Refusal::UnusableSecret(SecretKind::Md5),
+            Err(refusal) => refusal,
+        };
+        (cache.mock_verifier(user, iterations), Standing::Refused(refusal))
+    }
+}
+
+/// What stands behind the verifier of a SCRAM exchange.
+#[derive(Clone, Copy, Debug)]
+enum Standing {
+    PlainPassword,
+    /// Nothing: the exchange is for show, and fails at its end.
+    Refused(Refusal),
+    /// A secret that a server may have, too: the client's keys are worth keeping.
+    StoredSecret,
+}
+
+/// The client proves its password with client-final-message.
+#[derive(Debug)]
+pub struct AwaitSaslResponse {
+    /// The header of the client's first message, which its last one has to repeat.
+    header: Box<[u8]>,
+    client_first_bare: Box<[u8]>,
+    server_first: Vec<u8>,
+    /// The client's nonce and ours.
+    nonce: Vec<u8>,
+    verifier: Verifier,
+    standing: Standing,
+}
+
+impl AwaitSaslResponse {
+    fn handle(self, payload: &[u8]) -> Step {
+        let last = match ClientFinal::parse(payload, &self.header, &self.nonce) {
+            Ok(last) => last,
+            Err(error) => return Step::Fail(Failure::SaslMessage(error)),
+        };
+        let auth_message = scram_message::auth_message(
+            &self.client_first_bare,
+            &self.server_first,
+            last.without_proof,
+        );
+        let keys = self.verifier.verify(&auth_message, &last.proof);
+        let scram_keys = match (self.standing, keys) {
+            (Standing::Refused(refusal), _) => return Step::Fail(Failure::Sasl(refusal)),
+            (_, None) => return Step::Fail(Failure::Sasl(Refusal::WrongPassword)),
+            (Standing::PlainPassword, Some(_)) => None,
+            (Standing::StoredSecret, Some(keys)) => Some(keys),
+        };
+        let signature = scram::server_signature(&self.verifier.server_key, &auth_message);
+        let last = AuthRequest::SaslFinal(scram_message::server_final(&signature));
+        Step::Done { last: Some(last), identity: Identity { scram_keys } }
+    }
+}
+
+/// A plain secret without a byte is no password: nobody comes in with it.
+fn usable_secret(candidate: &Candidate<'_>) -> Result<Secret, Refusal> {
+    match candidate.account {
+        Account::Known(Secret::Plain(password)) if password.as_bytes().is_empty() => {
+            Err(Refusal::NoPassword)
+        }
+        Account::Known(secret) => Ok(secret.clone()),
+        Account::Missing => Err(Refusal::NoSuchUser),
+        Account::NoPassword => Err(Refusal::NoPassword),
+    }
+}
+
+/// The text of PasswordMessage. What stands behind its end is ignored, as PgBouncer does.
+fn password_of(payload: &[u8]) -> Result<&[u8], Failure> {
+    let (text, _) = split_at_nul(payload).ok_or(Failure::BadPacket)?;
+    if text.is_empty() { Err(Failure::EmptyPassword) } else { Ok(text) }
+}
+
+/// The client's first message out of SASLInitialResponse, which must fill the payload exactly.
+fn sasl_initial(payload: &[u8]) -> Result<&[u8], Failure> {
+    let (mechanism, rest) = split_at_nul(payload).ok_or(Failure::BadPacket)?;
+    if mechanism != MECHANISM {
+        return Err(Failure::Mechanism);
+    }
+    let (len, message) = rest.split_first_chunk::<4>().ok_or(Failure::BadPacket)?;
+    if usize::try_from(i32::from_be_bytes(*len)) != Ok(message.len()) {
+        return Err(Failure::BadPacket);
+    }
+    Ok(message)
+}
+
+fn split_at_nul(payload: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = payload.iter().position(|&byte| byte == 0)?;
+    Some((&payload[..end], &payload[end + 1..]))
 }

@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod client;
+pub mod failure;
 pub mod hba;
 pub mod ident;
 pub mod secret;

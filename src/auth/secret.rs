@@ -127,3 +127,72 @@ fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let position = text.iter().position(|&byte| byte == at)?;
     Some((&text[..position], &text[position + 1..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::scram::ScramKeys;
+
+    fn kind(text: &str) -> SecretKind {
+        Secret::parse(text.as_bytes()).kind()
+    }
+
+    fn stored(iterations: &str, tail: &str) -> String {
+        let key = BASE64_STANDARD.encode([9; 32]);
+        format!("SCRAM-SHA-256${iterations}:QUJD${key}:{key}{tail}")
+    }
+
+    #[test]
+    fn a_secret_is_md5_only_in_its_exact_form() {
+        assert_eq!(kind("md5b350798a23d7544eb353a6f8dca231c2"), SecretKind::Md5);
+        for text in [
+            "MD5b350798a23d7544eb353a6f8dca231c2",
+            "md5B350798A23D7544EB353A6F8DCA231C2",
+            "md5b350798a23d7544eb353a6f8dca231c",
+            "md5b350798a23d7544eb353a6f8dca231c20",
+            "md5gggggggggggggggggggggggggggggggg",
+            "md5",
+            "",
+        ] {
+            assert_eq!(kind(text), SecretKind::Plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_scram_only_when_all_of_it_can_be_read() {
+        assert_eq!(kind(&stored("4096", "")), SecretKind::Scram);
+        for text in [
+            stored("0", ""),
+            stored("1000001", ""),
+            stored("", ""),
+            stored("4096", "x"),
+            stored("4096", ":x"),
+            stored("4096", "").to_lowercase(),
+            stored("4096", "").replace("QUJD", ""),
+            stored("4096", "").replace("QUJD", "****"),
+            "SCRAM-SHA-256$".to_string(),
+            "SCRAM-SHA-256$1:QUJD$QUJD:QUJD".to_string(),
+        ] {
+            assert_eq!(kind(&text), SecretKind::Plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stored_secret_holds_the_keys_of_its_password() {
+        let text = "SCRAM-SHA-256$4096:MDEyMzQ1Njc4OWFiY2RlZg==\
+            $5ZYEbgx2oIM3fZnh8TduMjqml9cWqbXQbEZWmn915Ik=\
+            :6sv9J26dRZ6UzzzrfUNYjbMnEf5W9S+QtAvKkuddjcI=";
+        let keys = ScramKeys::derive(b"pw", b"0123456789abcdef", 4096);
+        let expected = Verifier::derive(&keys, b"0123456789abcdef", 4096);
+        assert_eq!(Secret::parse(text.as_bytes()), Secret::Scram(expected));
+    }
+
+    #[test]
+    fn nothing_of_a_secret_is_printed() {
+        for text in ["hunter2", "md5b350798a23d7544eb353a6f8dca231c2", &stored("4096", "")] {
+            let shown = format!("{:?}", Secret::parse(text.as_bytes()));
+            assert!(shown.ends_with(", redacted)"), "{shown}");
+        }
+        assert_eq!(format!("{:?}", Password::new(b"hunter2")), "Password(redacted)");
+    }
+}

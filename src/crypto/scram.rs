@@ -98,3 +98,40 @@ pub fn hmac(key: &[u8], parts: &[&[u8]]) -> Key {
 fn stored_key(client_key: &Key) -> Key {
     Key::new(Sha256::digest(client_key.as_bytes()).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use base64::prelude::{BASE64_STANDARD, Engine};
+
+    const AUTH_MESSAGE: &[u8] = b"n=user,r=rOprNGfwEbeRWgbNEkqO,\
+        r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
+        c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+
+    fn decoded(text: &str) -> Vec<u8> {
+        BASE64_STANDARD.decode(text).unwrap()
+    }
+
+    fn keys() -> ScramKeys {
+        ScramKeys::derive(b"pencil", &decoded("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
+    }
+
+    #[test]
+    fn proof_and_signature_are_those_of_rfc_7677() {
+        let proof = keys().client_proof(AUTH_MESSAGE);
+        assert_eq!(proof.as_bytes()[..], decoded("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="));
+        let signature = decoded("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+        assert!(keys().is_server_signature(AUTH_MESSAGE, &signature));
+        assert!(!keys().is_server_signature(AUTH_MESSAGE, &signature[1..]));
+    }
+
+    #[test]
+    fn a_right_proof_gives_the_client_key_away() {
+        let verifier = Verifier::derive(&keys(), b"salt", 4096);
+        let proof = keys().client_proof(AUTH_MESSAGE);
+        assert_eq!(verifier.verify(AUTH_MESSAGE, &proof), Some(keys()));
+        assert_eq!(verifier.verify(b"other", &proof), None);
+        assert_eq!(verifier.verify(AUTH_MESSAGE, &proof.xor(&Key::new([1; KEY_LEN]))), None);
+    }
+}

@@ -282,3 +282,144 @@ fn decode_key(letter: char, text: &[u8]) -> Result<Key, MessageError> {
     }
     Key::from_slice(&decode(letter, text)?).ok_or(MessageError::Base64(letter))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT_NONCE: &[u8] = b"rOprNGfwEbeRWgbNEkqO";
+    const NONCE: &[u8] = b"rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+    const SERVER_FIRST: &[u8] =
+        b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+    const CLIENT_FINAL: &[u8] = b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+        p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+    const SERVER_FINAL: &[u8] = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
+
+    #[test]
+    fn the_messages_of_rfc_7677_are_read_and_written() {
+        let first = ClientFirst::parse(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO").unwrap();
+        assert_eq!((first.header, first.nonce), (&b"n,,"[..], CLIENT_NONCE));
+        assert_eq!(first.bare, b"n=user,r=rOprNGfwEbeRWgbNEkqO");
+
+        let ours = ServerFirst::parse(SERVER_FIRST, CLIENT_NONCE).unwrap();
+        assert_eq!((ours.nonce, ours.iterations), (NONCE, 4096));
+        assert_eq!(server_first(ours.nonce, &ours.salt, ours.iterations), SERVER_FIRST);
+
+        let last = ClientFinal::parse(CLIENT_FINAL, b"n,,", NONCE).unwrap();
+        assert_eq!(last.without_proof, client_final_without_proof(NONCE));
+        assert_eq!(client_final(last.without_proof, &last.proof), CLIENT_FINAL);
+
+        let Ok(ServerFinal::Signature(signature)) = ServerFinal::parse(SERVER_FINAL) else {
+            panic!("no signature");
+        };
+        assert_eq!(server_final(&signature), SERVER_FINAL);
+        assert_eq!(
+            ServerFinal::parse(b"e=invalid-proof"),
+            Ok(ServerFinal::Error(b"invalid-proof"))
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_client_first_is_named() {
+        let cases: [(&[u8], MessageError); 11] = [
+            (b"", MessageError::Attribute('n')),
+            (b"x,,n=,r=abc", MessageError::Attribute('n')),
+            (b"n=,r=abc", MessageError::Attribute('n')),
+            (b"n,x=,n=,r=abc", MessageError::Attribute('a')),
+            (b"n,a=joe,n=,r=abc", MessageError::AuthorizationIdentity),
+            (b"p=tls-unique,,n=,r=abc", MessageError::BindingRequired),
+            (b"n,,m=1,n=,r=abc", MessageError::MandatoryExtension),
+            (b"n,,r=abc", MessageError::Attribute('n')),
+            (b"n,,n=", MessageError::Attribute('r')),
+            (b"n,,n=,r=", MessageError::Nonce),
+            (b"n,,n=,r=a b", MessageError::Nonce),
+        ];
+        for (message, error) in cases {
+            assert_eq!(ClientFirst::parse(message), Err(error), "{message:?}");
+        }
+        assert!(ClientFirst::parse(b"y,,n=,r=abc,x=ignored").is_ok());
+    }
+
+    #[test]
+    fn what_is_wrong_with_server_first_is_named() {
+        let cases: [(&[u8], MessageError); 12] = [
+            (b"", MessageError::Attribute('r')),
+            (b"m=1,r=abcd,s=QQ==,i=1", MessageError::MandatoryExtension),
+            (b"r=ab,s=QQ==,i=1", MessageError::Nonce),
+            (b"r=abc,s=QQ==,i=1", MessageError::Nonce),
+            (b"r=xabc,s=QQ==,i=1", MessageError::Nonce),
+            (b"r=abcd,i=1", MessageError::Attribute('s')),
+            (b"r=abcd,s=,i=1", MessageError::Base64('s')),
+            (b"r=abcd,s=*,i=1", MessageError::Base64('s')),
+            (b"r=abcd,s=QQ==", MessageError::Attribute('i')),
+            (b"r=abcd,s=QQ==,i=0", MessageError::Iterations),
+            (b"r=abcd,s=QQ==,i=1000001", MessageError::Iterations),
+            (b"r=abcd,s=QQ==,i=99999999999999999999", MessageError::Iterations),
+        ];
+        for (message, error) in cases {
+            assert_eq!(ServerFirst::parse(message, b"abc"), Err(error), "{message:?}");
+        }
+        assert!(ServerFirst::parse(b"r=abcd,s=QQ==,i=1000000,x=ignored", b"abc").is_ok());
+    }
+
+    #[test]
+    fn what_is_wrong_with_client_final_is_named() {
+        let proof = BASE64_STANDARD.encode([7; KEY_LEN]);
+        let parsed = |text: &str| {
+            let message = text.replace('P', &proof).into_bytes();
+            ClientFinal::parse(&message, b"y,,", b"abc").map(|last| last.without_proof.to_vec())
+        };
+        assert_eq!(parsed("c=eSws,r=abc,x=1,p=P"), Ok(b"c=eSws,r=abc,x=1".to_vec()));
+        let cases = [
+            ("c=biws,r=abc,p=P", MessageError::BindingChanged),
+            ("r=abc,p=P", MessageError::Attribute('c')),
+            ("c=eSws,r=abd,p=P", MessageError::Nonce),
+            ("c=eSws,r=abc", MessageError::Attribute('p')),
+            ("c=eSws,r=abc,", MessageError::Attribute('p')),
+            ("c=eSws,r=abc,p=P,x=1", MessageError::Attribute('p')),
+            ("c=eSws,r=abc,p=QUFB", MessageError::Base64('p')),
+            ("c=eSws,r=abc,p=****", MessageError::Base64('p')),
+        ];
+        for (message, error) in cases {
+            assert_eq!(parsed(message), Err(error), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_message_too_long_is_refused_before_it_is_read() {
+        let message = [b"n,,n=,r=".to_vec(), vec![b'a'; MESSAGE_LEN_MAX]].concat();
+        assert_eq!(ClientFirst::parse(&message), Err(MessageError::TooLong));
+        assert_eq!(ServerFirst::parse(&message, b"a"), Err(MessageError::TooLong));
+        assert_eq!(ServerFinal::parse(&message), Err(MessageError::TooLong));
+        let last = ClientFinal::parse(&message, b"n,,", b"a");
+        assert_eq!(last, Err(MessageError::TooLong));
+    }
+
+    #[test]
+    fn a_message_cut_anywhere_is_refused() {
+        for cut in 0..SERVER_FIRST.len() {
+            // A number is complete at each of its digits.
+            let is_number = SERVER_FIRST[..cut].ends_with(b"i=4")
+                || SERVER_FIRST[..cut].ends_with(b"i=40")
+                || SERVER_FIRST[..cut].ends_with(b"i=409");
+            let parsed = ServerFirst::parse(&SERVER_FIRST[..cut], CLIENT_NONCE);
+            assert_eq!(parsed.is_ok(), is_number, "cut at {cut}");
+        }
+        for cut in 0..CLIENT_FINAL.len() {
+            let parsed = ClientFinal::parse(&CLIENT_FINAL[..cut], b"n,,", NONCE);
+            assert!(parsed.is_err(), "cut at {cut}");
+        }
+        for cut in 0..SERVER_FINAL.len() {
+            assert!(ServerFinal::parse(&SERVER_FINAL[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn iterations_are_digits_within_bounds() {
+        assert_eq!(parse_iterations(b"1"), Ok(1));
+        assert_eq!(parse_iterations(b"0004096").ok(), Some(4096));
+        for text in [&b""[..], b"0", b"-1", b"+1", b" 1", b"1 ", b"1x", b"00000001"] {
+            assert_eq!(parse_iterations(text), Err(MessageError::Iterations), "{text:?}");
+        }
+    }
+}
