@@ -182,7 +182,7 @@ impl fmt::Display for LogError {
 }
 
 /// The system's words for an error, without the number that std adds.
-fn plain(error: &io::Error) -> String {
+pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error ") {
         Some((words, _)) => words.to_owned(),
