@@ -67,10 +67,8 @@ mod tests {
     #[test]
     fn a_line_has_the_form_that_log_readers_match() {
         let now = Now { mono: Moment(0), wall_us: 1_769_871_940_508_999 };
-        let second = LocalSecond {
-            date_time: "2026-01-31 15:05:40".to_owned(),
-            zone: "UTC".to_owned(),
-        };
+        let second =
+            LocalSecond { date_time: "2026-01-31 15:05:40".to_owned(), zone: "UTC".to_owned() };
         let mut out = String::new();
         timed(&mut out, now, &second, 42, Level::Log, "process up");
         assert_eq!(out, "2026-01-31 15:05:40.508 UTC [42] LOG process up\n");

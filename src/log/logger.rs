@@ -57,12 +57,7 @@ impl Logger {
     /// configuration is known.
     pub fn new(platform: Box<dyn Platform>) -> Logger {
         Logger {
-            options: Options {
-                stderr: true,
-                file: None,
-                syslog: None,
-                threshold: Level::Log,
-            },
+            options: Options { stderr: true, file: None, syslog: None, threshold: Level::Log },
             file: None,
             is_journal: is_journal(),
             platform,
@@ -129,9 +124,11 @@ impl Logger {
         &self.options
     }
 
-    /// Learns the number of the process anew, after it went into the background.
-    pub fn forked(&mut self) {
+    /// The process went into the background: its number is another one, and its standard error
+    /// stream leads nowhere.
+    pub fn went_into_background(&mut self) {
         self.pid = process::id();
+        self.options.stderr = false;
     }
 
     /// Puts the line for people into `self.line`.
@@ -154,7 +151,8 @@ impl Logger {
         if self.lost == 0 {
             return;
         }
-        let message = format!("log lines lost because the log file could not be written: {}", self.lost);
+        let message =
+            format!("log lines lost because the log file could not be written: {}", self.lost);
         self.make_line(now, Level::Warning, &message);
         if let Some(file) = &mut self.file
             && file.write_all(self.line.as_bytes()).is_ok()
@@ -244,8 +242,7 @@ mod tests {
     /// A quiet log into a file of its own, whose name ends in `name`.
     fn quiet(name: &str) -> (Logger, Options, PathBuf, Sent) {
         let sent = Sent::default();
-        let logger =
-            Logger::new(Box::new(FakePlatform { sent: Rc::clone(&sent), is_open: false }));
+        let logger = Logger::new(Box::new(FakePlatform { sent: Rc::clone(&sent), is_open: false }));
         let path = env::temp_dir().join(format!("pgbouncer-log-{}-{name}", process::id()));
         let _ = fs::remove_file(&path);
         let options = Options {

@@ -110,15 +110,30 @@ pub enum Accept {
 #[derive(Debug)]
 pub enum ListenError {
     /// Changing the socket file's mode or group failed.
-    FileAttributes { path: PathBuf, error: io::Error },
-    GroupUnknown { name: String },
+    FileAttributes {
+        path: PathBuf,
+        error: io::Error,
+    },
+    GroupUnknown {
+        name: String,
+    },
     /// Every address was refused; the reasons were reported one by one.
-    NoAddress { list: String },
+    NoAddress {
+        list: String,
+    },
     Nowhere,
-    Resolve { name: String, error: io::Error },
-    UnixCreate { error: io::Error },
+    Resolve {
+        name: String,
+        error: io::Error,
+    },
+    UnixCreate {
+        error: io::Error,
+    },
     /// Somebody listens on the Unix socket.
-    UnixInUse { path: String, pid: Option<i32> },
+    UnixInUse {
+        path: String,
+        pid: Option<i32>,
+    },
 }
 
 /// Refuses when another process listens on our Unix socket. To be asked before anything else is

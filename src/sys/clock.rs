@@ -18,10 +18,7 @@ pub struct LocalSecond {
 /// Samples both clocks. `mono` is CLOCK_MONOTONIC itself, the one that the service manager's
 /// protocol speaks of.
 pub fn now() -> Now {
-    Now {
-        mono: Moment(micros(libc::CLOCK_MONOTONIC)),
-        wall_us: micros(libc::CLOCK_REALTIME),
-    }
+    Now { mono: Moment(micros(libc::CLOCK_MONOTONIC)), wall_us: micros(libc::CLOCK_REALTIME) }
 }
 
 /// The local date, time and zone of a second since 1970-01-01 UTC.
@@ -75,7 +72,10 @@ mod tests {
     fn a_local_second_has_the_shape_of_the_log() {
         let local = local_second(1_769_871_940);
         assert_eq!(local.date_time.len(), "2026-01-31 15:05:40".len());
-        assert!(local.date_time.starts_with("2026-01-31 ") || local.date_time.starts_with("2026-02-01 "));
+        assert!(
+            local.date_time.starts_with("2026-01-31 ")
+                || local.date_time.starts_with("2026-02-01 ")
+        );
         assert!(local.date_time.ends_with(":40"));
         assert!(!local.zone.is_empty());
     }

@@ -44,9 +44,8 @@ impl SignalFd {
         // SAFETY: the set is initialised, and the old mask is not asked for.
         check(unsafe { libc::sigprocmask(libc::SIG_BLOCK, &set, ptr::null_mut()) })?;
         // SAFETY: the set is initialised.
-        let fd = check(unsafe {
-            libc::signalfd(-1, &set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC)
-        })?;
+        let fd =
+            check(unsafe { libc::signalfd(-1, &set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) })?;
         // SAFETY: the kernel just made the descriptor for us alone.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(SignalFd { fd })

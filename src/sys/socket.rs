@@ -6,7 +6,6 @@ use std::mem;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
-use std::time::Duration;
 
 use libc::{c_int, c_void, socklen_t};
 
@@ -28,8 +27,11 @@ pub struct TcpListen {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TcpOptions {
     pub keepalive: bool,
-    pub keepalive_idle: Duration,
-    pub keepalive_interval: Duration,
+    /// Seconds of silence before the first probe.
+    pub keepalive_idle_s: u32,
+    /// Seconds between probes.
+    pub keepalive_interval_s: u32,
+    /// Probes without an answer after which the peer is taken for dead.
     pub keepalive_count: u32,
     /// How long sent bytes may stay unacknowledged, in milliseconds.
     pub user_timeout_ms: u32,
@@ -111,8 +113,8 @@ pub fn tune(socket: BorrowedFd, options: &TcpOptions) -> io::Result<()> {
     }
     set(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
     let rows = [
-        (libc::TCP_KEEPIDLE, whole_seconds(options.keepalive_idle)),
-        (libc::TCP_KEEPINTVL, whole_seconds(options.keepalive_interval)),
+        (libc::TCP_KEEPIDLE, clamp(options.keepalive_idle_s)),
+        (libc::TCP_KEEPINTVL, clamp(options.keepalive_interval_s)),
         (libc::TCP_KEEPCNT, clamp(options.keepalive_count)),
     ];
     for (name, value) in rows.into_iter().filter(|row| row.1 > 0) {
@@ -179,10 +181,6 @@ fn get<T: Copy>(socket: BorrowedFd, level: c_int, name: c_int, initial: T) -> io
 
 fn clamp(number: u32) -> c_int {
     c_int::try_from(number).unwrap_or(c_int::MAX)
-}
-
-fn whole_seconds(span: Duration) -> c_int {
-    c_int::try_from(span.as_secs()).unwrap_or(c_int::MAX)
 }
 
 /// An address in the form of the C interface.
@@ -259,8 +257,8 @@ mod tests {
         let listener = listen_tcp((Ipv4Addr::LOCALHOST, 0).into(), PLAIN).expect("listener");
         let options = TcpOptions {
             keepalive: true,
-            keepalive_idle: Duration::from_secs(61),
-            keepalive_interval: Duration::from_secs(7),
+            keepalive_idle_s: 61,
+            keepalive_interval_s: 7,
             keepalive_count: 3,
             user_timeout_ms: 4000,
             buffer: 20_000,
