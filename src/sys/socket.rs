@@ -20,7 +20,7 @@ pub struct TcpListen {
     pub reuse_port: bool,
     /// Seconds that a connection may stay silent before it is reported all the same; 0 reports
     /// every connection at once.
-    pub defer_accept: u32,
+    pub defer_accept_s: u32,
 }
 
 /// What a TCP connection is given, on either side. Zero leaves the system's default.
@@ -68,8 +68,8 @@ pub fn listen_tcp(address: SocketAddr, options: TcpListen) -> io::Result<TcpList
     let raw = RawAddress::from(address);
     // SAFETY: pointer and length are those of `raw`, which outlives the call.
     check(unsafe { libc::bind(socket.as_raw_fd(), raw.as_ptr(), raw.len()) })?;
-    if options.defer_accept > 0 {
-        let seconds = clamp(options.defer_accept);
+    if options.defer_accept_s > 0 {
+        let seconds = clamp(options.defer_accept_s);
         set(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)?;
     }
     listen(socket, options.backlog)?;
@@ -233,7 +233,7 @@ mod tests {
 
     use super::*;
 
-    const PLAIN: TcpListen = TcpListen { backlog: 16, reuse_port: false, defer_accept: 0 };
+    const PLAIN: TcpListen = TcpListen { backlog: 16, reuse_port: false, defer_accept_s: 0 };
 
     #[test]
     fn ipv4_and_ipv6_listen_on_one_port_side_by_side() {
