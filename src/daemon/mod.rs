@@ -11,17 +11,23 @@ pub mod version;
 mod log_system;
 
 use std::env;
+use std::fmt;
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::ExitCode;
 
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+
 use args::{Command, RunArgs};
 use files::Disk;
-use start::Started;
+use start::{StartError, Started};
 
 use crate::config::{self, Config, Diagnostic, Problem};
 use crate::log::{Level, Logger};
 use crate::sys::clock;
+use crate::sys::signals::Signal;
 
 /// The code of every start that fails.
 const FAILED: u8 = 1;
@@ -71,26 +77,51 @@ fn pool(args: &RunArgs) -> ExitCode {
             for error in &errors {
                 logger.write(clock::now(), Level::Error, &words(error));
             }
-            return failed(&mut logger, "cannot load config file");
+            return failed(&mut logger, &"cannot load config file");
         }
     };
+    match start(args, &config, &mut logger) {
+        Ok(started) => serve(config, started, logger),
+        Err(error) => failed(&mut logger, &error),
+    }
+}
+
+fn start(args: &RunArgs, config: &Config, logger: &mut Logger) -> Result<Started, StartError> {
+    // The console's own user, and those that the files name.
+    let users = u32::try_from(config.users.len()).unwrap_or(u32::MAX).saturating_add(1);
+    let options = options::start(args, config, users);
+    start::prepare(&options, logger)?;
     for warning in &config.warnings {
         logger.write(clock::now(), Level::Warning, &words(warning));
     }
-    // The console's own user, and those that the files name.
-    let users = u32::try_from(config.users.len()).unwrap_or(u32::MAX).saturating_add(1);
-    let options = options::start(args, &config, users);
-    match start::start(&options, &mut logger) {
-        Ok(started) => serve(config, started, logger),
-        Err(error) => failed(&mut logger, &error.to_string()),
-    }
+    start::start(&options, logger)
 }
 
 /// Turns the loop until the program is told to end. What `started` holds is removed on return.
 fn serve(config: Config, mut started: Started, mut logger: Logger) -> ExitCode {
     let _ = config;
     started.announce(&mut logger);
-    ExitCode::SUCCESS
+    match wait_for_end(&started) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&mut logger, &error),
+    }
+}
+
+/// Stands where the loop will turn: waits for a signal that ends the program.
+fn wait_for_end(started: &Started) -> io::Result<()> {
+    let mut poll = mio::Poll::new()?;
+    let fd = started.signals.as_raw_fd();
+    poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE)?;
+    let mut events = mio::Events::with_capacity(1);
+    loop {
+        while let Some(signal) = started.signals.next() {
+            if matches!(signal, Signal::Int | Signal::Quit | Signal::Term) {
+                started.notifier.stopping();
+                return Ok(());
+            }
+        }
+        poll.poll(&mut events, None)?;
+    }
 }
 
 fn load(file: &Path) -> Result<Config, Vec<Diagnostic>> {
@@ -107,7 +138,7 @@ fn words(diagnostic: &Diagnostic) -> String {
     }
 }
 
-fn failed(logger: &mut Logger, why: &str) -> ExitCode {
-    logger.write(clock::now(), Level::Fatal, why);
+fn failed(logger: &mut Logger, why: &dyn fmt::Display) -> ExitCode {
+    logger.write(clock::now(), Level::Fatal, &why.to_string());
     ExitCode::from(FAILED)
 }

@@ -1,6 +1,6 @@
-//! The start, in its order: become the configured user, refuse to be root, look whether another
-//! instance works here, go into the background, raise the limit of descriptors, listen, write the
-//! pid file. Whatever fails ends the start with one line and exit code 1.
+//! The start, in its order: become the configured user, refuse to be root, open the log, look
+//! whether another instance works here, go into the background, raise the limit of descriptors,
+//! listen, write the pid file. Whatever fails ends the start with one line and exit code 1.
 
 use std::fmt;
 use std::io;
@@ -82,14 +82,18 @@ pub fn first_logger(quiet: bool, verbosity: u32) -> Logger {
     logger
 }
 
-/// Starts everything but the loop.
-pub fn start(options: &StartOptions, logger: &mut Logger) -> Result<Started, StartError> {
+/// Becomes who we shall be, and opens the log.
+pub fn prepare(options: &StartOptions, logger: &mut Logger) -> Result<(), StartError> {
     become_user(options.user.as_deref())?;
     if account::effective_uid() == 0 {
         return Err(StartError::Root);
     }
-    // After the change of user, so that the file belongs to whom it must be opened by later on.
-    logger.configure(options.log.clone()).map_err(StartError::Log)?;
+    // After the change of user: the file must belong to the one who will open it again later.
+    logger.configure(options.log.clone()).map_err(StartError::Log)
+}
+
+/// Starts everything but the loop; after [`prepare`].
+pub fn start(options: &StartOptions, logger: &mut Logger) -> Result<Started, StartError> {
     let notifier = Notifier::from_environment();
     let inherited = activation::inherited_listeners();
     if inherited.is_empty() {

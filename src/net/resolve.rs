@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use super::listen::resolver_words;
 use crate::log::plain;
 
 /// Lookups that run at once. More than one, so that a name server that is silent about one name
@@ -108,9 +107,18 @@ fn answer(
     }
 }
 
+/// The system's words for a name that was not found, without what std puts before them.
+pub(super) fn words(error: &io::Error) -> String {
+    let words = plain(error);
+    match words.strip_prefix("failed to lookup address information: ") {
+        Some(rest) => rest.to_owned(),
+        None => words,
+    }
+}
+
 /// Asks the system; blocks.
 fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
-    let found = (name, 0).to_socket_addrs().map_err(|error: io::Error| resolver_words(&error))?;
+    let found = (name, 0).to_socket_addrs().map_err(|error: io::Error| words(&error))?;
     Ok(found.map(|address| address.ip()).collect())
 }
 
