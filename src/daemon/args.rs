@@ -338,9 +338,7 @@ mod tests {
     fn bytes_that_are_no_text_are_an_error_or_a_file_but_no_panic() {
         let odd = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
         let found = parse([odd(b"\xff.ini")]).expect("a file");
-        assert!(
-            matches!(found, Command::Run(args) if args.config == PathBuf::from(odd(b"\xff.ini")))
-        );
+        assert!(matches!(found, Command::Run(args) if args.config.as_os_str() == odd(b"\xff.ini")));
         assert!(parse([odd(b"-\xff\xfe")]).is_err());
         assert!(parse([odd(b"--\xff")]).is_err());
         assert!(parse([odd(b"-u\xff"), odd(b"f.ini")]).is_ok());

@@ -40,6 +40,8 @@ pub struct Options {
 pub struct Logger {
     options: Options,
     file: Option<File>,
+    /// Whether the standard error stream leads anywhere; options cannot bring it back.
+    has_stderr: bool,
     /// Whether the standard error stream is the journal's.
     is_journal: bool,
     platform: Box<dyn Platform>,
@@ -48,8 +50,10 @@ pub struct Logger {
     second: (u64, LocalSecond),
     /// The line under construction, kept for its memory.
     line: String,
-    /// Lines that the file did not take since it last took one.
+    /// Lines that the file did not take, and that it was not told of yet.
     lost: u64,
+    /// Whether the last line was one of them.
+    is_losing: bool,
 }
 
 impl Logger {
@@ -59,12 +63,14 @@ impl Logger {
         Logger {
             options: Options { stderr: true, file: None, syslog: None, threshold: Level::Log },
             file: None,
+            has_stderr: true,
             is_journal: is_journal(),
             platform,
             pid: process::id(),
             second: (u64::MAX, LocalSecond::default()),
             line: String::new(),
             lost: 0,
+            is_losing: false,
         }
     }
 
@@ -82,20 +88,23 @@ impl Logger {
         if self.options.syslog.is_some() {
             self.platform.syslog(level, &message);
         }
-        if self.options.stderr && self.is_journal {
+        let stderr = self.options.stderr && self.has_stderr;
+        if stderr && self.is_journal {
             self.line.clear();
             line::journal(&mut self.line, level, &message);
             let _ = io::stderr().write_all(self.line.as_bytes());
         }
-        let wants_stderr = self.options.stderr && !self.is_journal;
+        let wants_stderr = stderr && !self.is_journal;
         if !wants_stderr && self.file.is_none() {
             return;
         }
         self.make_line(now, level, &message);
+        // The file first: who saw a line on the stream may look for it in the file.
+        self.write_file();
         if wants_stderr {
             let _ = io::stderr().write_all(self.line.as_bytes());
         }
-        self.write_file(now);
+        self.tell_lost(now);
     }
 
     /// Takes over new options. When the new file cannot be opened all stays as it was.
@@ -128,7 +137,7 @@ impl Logger {
     /// stream leads nowhere.
     pub fn went_into_background(&mut self) {
         self.pid = process::id();
-        self.options.stderr = false;
+        self.has_stderr = false;
     }
 
     /// Puts the line for people into `self.line`.
@@ -141,22 +150,26 @@ impl Logger {
         line::timed(&mut self.line, now, &self.second.1, self.pid, level, message);
     }
 
-    /// Writes `self.line` to the file; after lines were lost (a full disk), how many.
-    fn write_file(&mut self, now: Now) {
+    /// Writes `self.line` to the file, or counts it as lost.
+    fn write_file(&mut self) {
         let Some(file) = &mut self.file else { return };
         if file.write_all(self.line.as_bytes()).is_err() {
             self.lost = self.lost.saturating_add(1);
+            self.is_losing = true;
+        } else {
+            self.is_losing = false;
+        }
+    }
+
+    /// Once the file takes lines again, says how many it did not.
+    fn tell_lost(&mut self, now: Now) {
+        if self.lost == 0 || self.is_losing {
             return;
         }
-        if self.lost == 0 {
-            return;
-        }
-        let message =
-            format!("log lines lost because the log file could not be written: {}", self.lost);
+        let message = format!("lines that the log file did not take: {}", self.lost);
         self.make_line(now, Level::Warning, &message);
-        if let Some(file) = &mut self.file
-            && file.write_all(self.line.as_bytes()).is_ok()
-        {
+        self.write_file();
+        if !self.is_losing {
             self.lost = 0;
         }
     }
@@ -319,7 +332,7 @@ mod tests {
         logger.write(NOW, Level::Log, "there is room again");
         let text = fs::read_to_string(&path).expect("log");
         assert!(text.contains("LOG there is room again\n"), "{text}");
-        assert!(text.contains("could not be written: 2\n"), "{text}");
+        assert!(text.contains("did not take: 2\n"), "{text}");
         fs::remove_file(path).expect("remove");
     }
 }
