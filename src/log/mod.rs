@@ -14,5 +14,5 @@ mod syslog;
 pub use level::Level;
 pub use line::{LocalSecond, clean};
 pub use logger::{LogError, Logger, Options, Platform, plain};
-pub use prefix::{Peer, Prefix, Ptr, Side, ptr};
+pub use prefix::{Peer, Prefix, Ptr, Side, Who, ptr};
 pub use syslog::{SyslogOptions, facility};

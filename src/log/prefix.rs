@@ -30,10 +30,17 @@ pub enum Peer {
 pub struct Prefix<'a> {
     pub side: Side,
     pub ptr: Ptr,
-    /// None before login told it, or when there is none of that name.
-    pub database: Option<&'a str>,
-    pub user: Option<&'a str>,
+    pub who: Who<'a>,
     pub peer: Peer,
+}
+
+/// For whom a connection is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Who<'a> {
+    /// None before login told it, or when there is none of that name.
+    Login { database: Option<&'a str>, user: Option<&'a str> },
+    /// A cancel request on its way to another pooler: its number in the `[peers]` section.
+    Pooler { id: u32 },
 }
 
 /// The name of a connection in the log and in the console's `ptr` columns. Tools take it for an
@@ -79,9 +86,19 @@ impl fmt::Display for Prefix<'_> {
             Side::Client => 'C',
             Side::Server => 'S',
         };
-        let database = self.database.unwrap_or("(nodb)");
-        let user = self.user.unwrap_or("(nouser)");
-        write!(f, "{letter}-{}: {database}/{user}@{} ", self.ptr, self.peer)
+        write!(f, "{letter}-{}: {}@{} ", self.ptr, self.who, self.peer)
+    }
+}
+
+impl fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Who::Login { database, user } => {
+                let (database, user) = (database.unwrap_or("(nodb)"), user.unwrap_or("(nouser)"));
+                write!(f, "{database}/{user}")
+            }
+            Who::Pooler { id } => write!(f, "peer-{id}"),
+        }
     }
 }
 
@@ -93,7 +110,8 @@ mod tests {
     fn a_connection_is_named_as_log_readers_know_it() {
         let ip = |text: &str| text.parse().expect("an address");
         let prefix = |side, database, user, peer| {
-            Prefix { side, ptr: Ptr(0x55fe_6b18_2c40), database, user, peer }.to_string()
+            let who = Who::Login { database, user };
+            Prefix { side, ptr: Ptr(0x55fe_6b18_2c40), who, peer }.to_string()
         };
         assert_eq!(
             prefix(
@@ -115,6 +133,12 @@ mod tests {
         assert_eq!(
             prefix(Side::Server, Some("db"), Some("me"), Peer::Unix { pid: None, port: 5432 }),
             "S-0x55fe6b182c40: db/me@unix:5432 "
+        );
+        let peer = Peer::Tcp { ip: ip("10.0.0.8"), port: 6432 };
+        let who = Who::Pooler { id: 2 };
+        assert_eq!(
+            Prefix { side: Side::Server, ptr: Ptr(0x55fe_6b18_2c40), who, peer }.to_string(),
+            "S-0x55fe6b182c40: peer-2@10.0.0.8:6432 "
         );
     }
 
