@@ -223,17 +223,14 @@ fn is_journal() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
     use std::fs;
-    use std::rc::Rc;
+    use std::sync::mpsc::{self, Receiver, Sender};
 
     use super::*;
     use crate::base::time::Moment;
 
-    type Sent = Rc<RefCell<Vec<String>>>;
-
     struct FakePlatform {
-        sent: Sent,
+        sent: Sender<String>,
         is_open: bool,
     }
 
@@ -246,16 +243,16 @@ mod tests {
         }
         fn syslog(&mut self, level: Level, message: &str) {
             assert!(self.is_open);
-            self.sent.borrow_mut().push(format!("{level} {message}"));
+            self.sent.send(format!("{level} {message}")).expect("somebody listens");
         }
     }
 
     const NOW: Now = Now { mono: Moment(0), wall_us: 7_042_000 };
 
     /// A quiet log into a file of its own, whose name ends in `name`.
-    fn quiet(name: &str) -> (Logger, Options, PathBuf, Sent) {
-        let sent = Sent::default();
-        let logger = Logger::new(Box::new(FakePlatform { sent: Rc::clone(&sent), is_open: false }));
+    fn quiet(name: &str) -> (Logger, Options, PathBuf, Receiver<String>) {
+        let (sender, sent) = mpsc::channel();
+        let logger = Logger::new(Box::new(FakePlatform { sent: sender, is_open: false }));
         let path = env::temp_dir().join(format!("pgbouncer-log-{}-{name}", process::id()));
         let _ = fs::remove_file(&path);
         let options = Options {
@@ -317,7 +314,7 @@ mod tests {
             .configure(Options { file: None, syslog: Some(syslog), ..options })
             .expect("nothing to open");
         logger.write(NOW, Level::Warning, "hm");
-        assert_eq!(*sent.borrow(), ["WARNING hm"]);
+        assert_eq!(sent.try_iter().collect::<Vec<_>>(), ["WARNING hm"]);
     }
 
     #[test]

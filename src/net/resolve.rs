@@ -27,6 +27,7 @@ const STACK_BYTES: usize = 512 * 1024;
 /// A name, and its addresses in the resolver's order, or the resolver's words for why not.
 pub type Answer = (String, Result<Vec<IpAddr>, String>);
 
+/// Shared, because every thread calls it and a poll has one waker only.
 type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// Looks names up without blocking.
