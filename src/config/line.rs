@@ -1,0 +1,144 @@
+//! What the lines of `[databases]`, `[users]` and `[peers]` share: the connection string, and hosts.
+//!
+//! A connection string is `key=value` pairs between spaces. A value in single quotes may hold
+//! spaces, and two quotes there stand for one. A value must not be empty.
+
+use std::fmt;
+use std::ops::Deref;
+
+use super::value::{Field, Kind, ValueError};
+
+/// Where a server listens.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Host {
+    /// A name or an address.
+    Tcp(String),
+    /// The directory of a Unix socket, or its abstract name when it begins with `@`.
+    Unix(String),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Tcp(name) | Host::Unix(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The hosts of a line, in order; none means the Unix socket in `unix_socket_dir`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Hosts(Vec<Host>);
+
+impl Hosts {
+    /// The hosts to connect to, where `socket_dir` stands for a missing list.
+    pub fn or_socket_in(&self, socket_dir: &str) -> Vec<Host> {
+        if self.0.is_empty() { vec![Host::Unix(socket_dir.to_owned())] } else { self.0.clone() }
+    }
+}
+
+impl Deref for Hosts {
+    type Target = [Host];
+    fn deref(&self) -> &[Host] {
+        &self.0
+    }
+}
+
+impl Field for Hosts {
+    fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
+        text.split(',').map(|part| host(part.trim())).collect::<Result<_, _>>().map(Hosts)
+    }
+    fn show(&self, _: &Kind) -> Option<String> {
+        let names: Vec<String> = self.0.iter().map(Host::to_string).collect();
+        (!names.is_empty()).then(|| names.join(","))
+    }
+    fn unset() -> Self {
+        Hosts::default()
+    }
+}
+
+fn host(text: &str) -> Result<Host, ValueError> {
+    match text.as_bytes().first() {
+        None => Err(ValueError::EmptyPart),
+        Some(b'/' | b'@') => Ok(Host::Unix(text.to_owned())),
+        Some(_) => Ok(Host::Tcp(text.to_owned())),
+    }
+}
+
+/// Why a connection string cannot be taken apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LineError {
+    /// No `=` behind this.
+    NoEquals(String),
+    /// `=` without a key in front.
+    NoKey,
+    /// This key has no value, or an empty one.
+    NoValue(String),
+    /// The value of this key begins with a quote that nothing closes.
+    Unclosed(String),
+    /// Something follows the closing quote of this key's value without a space between.
+    AfterQuote(String),
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LineError::NoEquals(key) => write!(f, "expected \"=\" behind \"{key}\""),
+            LineError::NoKey => f.write_str("expected a key before \"=\""),
+            LineError::NoValue(key) => write!(f, "expected a value for {key}"),
+            LineError::Unclosed(key) => write!(f, "the quote of {key} is not closed"),
+            LineError::AfterQuote(key) => {
+                write!(f, "expected a space behind the closing quote of {key}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for LineError {}
+
+/// Takes a connection string apart, into keys and values in order.
+pub fn pairs(text: &str) -> Result<Vec<(String, String)>, LineError> {
+    let mut pairs = Vec::new();
+    let mut rest = text.trim_start_matches(is_space);
+    while !rest.is_empty() {
+        let end = rest.find(|c| c == '=' || is_space(c)).unwrap_or(rest.len());
+        let (key, tail) = (rest[..end].to_owned(), rest[end..].trim_start_matches(is_space));
+        let Some(tail) = tail.strip_prefix('=') else { return Err(LineError::NoEquals(key)) };
+        if key.is_empty() {
+            return Err(LineError::NoKey);
+        }
+        let (value, tail) = value(&key, tail.trim_start_matches(is_space))?;
+        if value.is_empty() {
+            return Err(LineError::NoValue(key));
+        }
+        pairs.push((key, value));
+        rest = tail.trim_start_matches(is_space);
+    }
+    Ok(pairs)
+}
+
+/// The value at the start of `text`, and what follows it.
+fn value<'a>(key: &str, text: &'a str) -> Result<(String, &'a str), LineError> {
+    let Some(quoted) = text.strip_prefix('\'') else {
+        let end = text.find(is_space).unwrap_or(text.len());
+        return Ok((text[..end].to_owned(), &text[end..]));
+    };
+    let mut value = String::new();
+    let mut rest = quoted;
+    loop {
+        let Some(end) = rest.find('\'') else { return Err(LineError::Unclosed(key.to_owned())) };
+        value.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        let Some(more) = rest.strip_prefix('\'') else { break };
+        value.push('\'');
+        rest = more;
+    }
+    if rest.is_empty() || rest.starts_with(is_space) {
+        Ok((value, rest))
+    } else {
+        Err(LineError::AfterQuote(key.to_owned()))
+    }
+}
+
+fn is_space(c: char) -> bool {
+    c.is_ascii_whitespace()
+}

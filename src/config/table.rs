@@ -1,0 +1,165 @@
+//! The machinery of the tables: a struct whose fields are rows.
+//!
+//! From one row come the typed field, its default, how it is read and shown, and what the manual
+//! page and the sample file say of it. Which rows there are stands in `settings`, `database`,
+//! `user` and `peer`.
+
+use super::value::{Kind, ValueError};
+
+/// What is known of one setting or key, apart from its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    pub name: &'static str,
+    /// Paragraphs of plain text, a line each.
+    pub doc: &'static [&'static str],
+    pub kind: Kind,
+    /// As SHOW CONFIG prints it; `None` is NULL.
+    pub default: Option<&'static str>,
+    pub flags: Flags,
+}
+
+impl Row {
+    /// Whether RELOAD and SET change it; else it is read at start only.
+    pub fn is_changeable(&self) -> bool {
+        !self.flags.has(RESTART)
+    }
+
+    /// Whether it is a setting of ours, which the reference does not have and SHOW CONFIG not list.
+    pub fn is_ours(&self) -> bool {
+        self.flags.has(OURS)
+    }
+
+    /// Whether setting it has an effect.
+    pub fn is_built(&self) -> bool {
+        !self.flags.has(UNBUILT)
+    }
+}
+
+/// A set of marks on a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flags(u8);
+
+impl Flags {
+    pub fn has(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub const fn and(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+}
+
+/// RELOAD and SET change it, and nothing else is special about it.
+pub const RELOAD: Flags = Flags(0);
+/// Read at start only.
+pub const RESTART: Flags = Flags(1);
+/// Can be set for a database too.
+pub const PER_DATABASE: Flags = Flags(2);
+/// Can be set for a user too.
+pub const PER_USER: Flags = Flags(4);
+/// Read and shown, but without effect so far.
+pub const UNBUILT: Flags = Flags(8);
+/// Not a setting of the reference.
+pub const OURS: Flags = Flags(16);
+
+/// Declares a struct with a field per row. Row: paragraphs of doc, then
+/// `name: Type = Kind, default, flags;` where the default is a text or `null`.
+macro_rules! table {
+    (
+        $(#[$meta:meta])*
+        pub struct $table:ident ($($lead:ident: $lead_type:ty),*) {
+            $($(#[doc = $doc:literal])+ $name:ident: $type:ty = $kind:expr, $default:expr, $flags:expr;)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, PartialEq, Debug)]
+        pub struct $table {
+            $(pub $lead: $lead_type,)*
+            $($(#[doc = $doc])+ pub $name: $type,)+
+        }
+
+        impl $table {
+            /// The rows, in the order of the table.
+            pub fn rows() -> &'static [$crate::config::table::Row] {
+                static ROWS: &[$crate::config::table::Row] = &[$($crate::config::table::Row {
+                    name: stringify!($name),
+                    doc: &[$($doc,)+],
+                    kind: $kind,
+                    default: $default,
+                    flags: $flags,
+                },)+];
+                ROWS
+            }
+
+            /// Gives the row `key` the value that `text` stands for; on an error nothing changes.
+            pub fn set(&mut self, key: &str, text: &str) -> Result<(), $crate::config::value::ValueError> {
+                match key {
+                    $(stringify!($name) => self.$name = $crate::config::value::Field::read(text, &$kind)?,)+
+                    _ => return Err($crate::config::table::unknown(key, Self::rows())),
+                }
+                Ok(())
+            }
+
+            /// The value of the row `key` as SHOW prints it; `None` is NULL, or no such row.
+            pub fn show(&self, key: &str) -> Option<String> {
+                match key {
+                    $(stringify!($name) => $crate::config::value::Field::show(&self.$name, &$kind),)+
+                    _ => None,
+                }
+            }
+
+            /// The row's name that `key` was perhaps meant to be.
+            pub fn nearest(key: &str) -> Option<&'static str> {
+                $crate::config::table::nearest(key, Self::rows().iter().map(|row| row.name))
+            }
+        }
+
+        impl Default for $table {
+            fn default() -> Self {
+                $table {
+                    $($lead: Default::default(),)*
+                    $($name: $crate::config::table::initial($default, &$kind),)+
+                }
+            }
+        }
+    };
+}
+pub(super) use table;
+
+/// The value of a row's default. A test reads every default of every table.
+pub fn initial<T: super::value::Field>(default: Option<&str>, kind: &Kind) -> T {
+    default.map_or_else(T::unset, |text| T::read(text, kind).expect("defaults are of their kind"))
+}
+
+pub fn unknown(key: &str, rows: &'static [Row]) -> ValueError {
+    ValueError::UnknownKey { nearest: nearest(key, rows.iter().map(|row| row.name)) }
+}
+
+/// The name that is fewest edits away from `key`, when those are few for its length.
+pub fn nearest(key: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    if key.len() > NAME_MAX {
+        return None;
+    }
+    let key = key.to_ascii_lowercase();
+    let limit = 1 + key.len() / 4;
+    let near = names.map(|name| (distance(key.as_bytes(), name.as_bytes()), name));
+    near.filter(|(edits, _)| *edits <= limit).min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
+}
+
+/// No name is nearly as long as this; a longer key is not compared, so that the work is bounded.
+const NAME_MAX: usize = 64;
+
+/// How many insertions, removals and exchanges of one byte make `a` from `b`.
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let exchange = corner + usize::from(x != y);
+            corner = row[j + 1];
+            row[j + 1] = exchange.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
