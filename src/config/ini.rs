@@ -20,8 +20,8 @@ pub const DEPTH_MAX: usize = 10;
 /// How many files may be read in all, so that includes that fan out come to an end.
 const FILES_MAX: usize = 1000;
 
-/// After so many mistakes the rest of the file is not looked at.
-const ERRORS_MAX: usize = 100;
+/// After so many mistakes the rest is not looked at.
+pub const ERRORS_MAX: usize = 100;
 
 /// A section or an entry, and where it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,15 +36,15 @@ pub enum Item {
     Entry { key: String, value: String },
 }
 
-/// Reads the file at `path` and what it includes.
-pub fn parse(path: &str, files: &mut dyn Files) -> Result<Vec<Line>, Vec<Diagnostic>> {
+/// Reads the file at `path` and what it includes: its lines, and the mistakes among them.
+pub fn parse(path: &str, files: &mut dyn Files) -> (Vec<Line>, Vec<Diagnostic>) {
     let mut reader =
         Reader { files, open: Vec::new(), read: 0, lines: Vec::new(), errors: Vec::new() };
     match reader.files.read(path) {
         Ok(text) => reader.file(path.to_owned(), &text),
         Err(error) => reader.error(Place::start_of(path), Problem::Unreadable(error.to_string())),
     }
-    if reader.errors.is_empty() { Ok(reader.lines) } else { Err(reader.errors) }
+    (reader.lines, reader.errors)
 }
 
 struct Reader<'a> {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use super::value::{Field, Kind, ValueError};
+use super::value::{self, Field, Kind, ValueError};
 
 /// Where a server listens.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -54,6 +54,42 @@ impl Field for Hosts {
     fn unset() -> Self {
         Hosts::default()
     }
+}
+
+/// One port for every host of a line, or one for each.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ports(Vec<u16>);
+
+impl Ports {
+    /// The port of the host at `index`.
+    pub fn of(&self, index: usize) -> u16 {
+        self.0.get(index).or(self.0.first()).copied().unwrap_or_default()
+    }
+}
+
+impl Deref for Ports {
+    type Target = [u16];
+    fn deref(&self) -> &[u16] {
+        &self.0
+    }
+}
+
+impl Field for Ports {
+    fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
+        text.split(',').map(port).collect::<Result<_, _>>().map(Ports)
+    }
+    fn show(&self, _: &Kind) -> Option<String> {
+        let ports: Vec<String> = self.0.iter().map(u16::to_string).collect();
+        Some(ports.join(","))
+    }
+    fn unset() -> Self {
+        Ports::default()
+    }
+}
+
+fn port(text: &str) -> Result<u16, ValueError> {
+    let port = value::decimal(text.trim()).and_then(|port| u16::try_from(port).ok());
+    port.filter(|port| *port != 0).ok_or(ValueError::NotAPort)
 }
 
 fn host(text: &str) -> Result<Host, ValueError> {
@@ -106,7 +142,7 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, LineError> {
         if key.is_empty() {
             return Err(LineError::NoKey);
         }
-        let (value, tail) = value(&key, tail.trim_start_matches(is_space))?;
+        let (value, tail) = value_at(&key, tail.trim_start_matches(is_space))?;
         if value.is_empty() {
             return Err(LineError::NoValue(key));
         }
@@ -117,7 +153,7 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, LineError> {
 }
 
 /// The value at the start of `text`, and what follows it.
-fn value<'a>(key: &str, text: &'a str) -> Result<(String, &'a str), LineError> {
+fn value_at<'a>(key: &str, text: &'a str) -> Result<(String, &'a str), LineError> {
     let Some(quoted) = text.strip_prefix('\'') else {
         let end = text.find(is_space).unwrap_or(text.len());
         return Ok((text[..end].to_owned(), &text[end..]));

@@ -214,7 +214,7 @@ table! {
         /// Let several processes listen on one port; the kernel spreads the clients over them.
         /// Give each a `unix_socket_dir`, `pidfile`, `logfile` and `peer_id` of its own.
         so_reuseport: bool = Kind::Flag, Some("0"), RESTART;
-        /// How often averages are taken and, with `log_stats`, logged.
+        /// How often averages are taken and, with `log_stats`, logged; 0 counts as 1.
         stats_period: Duration = Kind::WholeSeconds, Some("60"), RELOAD;
         /// Users who may log in to the console and look, separated by commas.
         stats_users: Names = Kind::Names, Some(""), RELOAD;
@@ -266,5 +266,20 @@ table! {
         server_abandon_timeout: Duration = Kind::Seconds, Some("1"), OURS;
         /// Prepared statements that one client may have.
         max_client_prepared_statements: u32 = COUNT, Some("10000"), OURS;
+    }
+}
+
+/// Settings that did something once; they are read and do nothing.
+pub const GONE: &[&str] = &["suspend_timeout"];
+
+/// Other names of settings.
+pub const ALIASES: &[(&str, &str)] = &[("service_name", "job_name")];
+
+impl Settings {
+    /// Takes over from `new` what RELOAD changes, and leaves what is read at start only.
+    pub fn reload(&mut self, new: &Settings) {
+        for row in Self::rows().iter().filter(|row| row.is_changeable()) {
+            self.adopt(row.name, new);
+        }
     }
 }

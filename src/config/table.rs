@@ -108,6 +108,20 @@ macro_rules! table {
                 }
             }
 
+            /// The rows in which `other` has another value.
+            pub fn differences(&self, other: &Self) -> Vec<&'static $crate::config::table::Row> {
+                let differs = [$(self.$name != other.$name,)+];
+                Self::rows().iter().zip(differs).filter(|(_, differs)| *differs).map(|(row, _)| row).collect()
+            }
+
+            /// Takes the value of the row `key` from `other`.
+            pub fn adopt(&mut self, key: &str, other: &Self) {
+                match key {
+                    $(stringify!($name) => self.$name.clone_from(&other.$name),)+
+                    _ => (),
+                }
+            }
+
             /// The row's name that `key` was perhaps meant to be.
             pub fn nearest(key: &str) -> Option<&'static str> {
                 $crate::config::table::nearest(key, Self::rows().iter().map(|row| row.name))
@@ -135,31 +149,41 @@ pub fn unknown(key: &str, rows: &'static [Row]) -> ValueError {
     ValueError::UnknownKey { nearest: nearest(key, rows.iter().map(|row| row.name)) }
 }
 
-/// The name that is fewest edits away from `key`, when those are few for its length.
-pub fn nearest(key: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    if key.len() > NAME_MAX {
+/// The known name that `key` was perhaps meant to be: the one that is fewest edits away, when those
+/// are few for its length, else one that ends with it (`default_pool_size` for `pool_size`).
+pub fn nearest(
+    key: &str,
+    names: impl Iterator<Item = &'static str> + Clone,
+) -> Option<&'static str> {
+    if key.is_empty() || key.len() > NAME_MAX {
         return None;
     }
-    let key = key.to_ascii_lowercase();
-    let limit = 1 + key.len() / 4;
-    let near = names.map(|name| (distance(key.as_bytes(), name.as_bytes()), name));
-    near.filter(|(edits, _)| *edits <= limit).min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
+    let key = key.to_ascii_lowercase().replace('-', "_");
+    let limit = 1 + key.len() / 5;
+    let near = names.clone().map(|name| (distance(key.as_bytes(), name.as_bytes()), name));
+    let near = near.filter(|(edits, _)| *edits <= limit).min_by_key(|(edits, _)| *edits);
+    let tail = format!("_{key}");
+    near.map(|(_, name)| name).or_else(|| names.clone().find(|name| name.ends_with(&tail)))
 }
 
 /// No name is nearly as long as this; a longer key is not compared, so that the work is bounded.
 const NAME_MAX: usize = 64;
 
-/// How many insertions, removals and exchanges of one byte make `a` from `b`.
+/// How many bytes must be inserted, removed, exchanged, or swapped with their neighbour, to make
+/// `a` of `b`.
 fn distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let exchange = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = exchange.min(corner + 1).min(row[j] + 1);
+    let mut before = vec![0; b.len() + 1];
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for i in 0..a.len() {
+        let mut row = vec![i + 1; b.len() + 1];
+        for j in 0..b.len() {
+            let exchange = above[j] + usize::from(a[i] != b[j]);
+            row[j + 1] = exchange.min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                row[j + 1] = row[j + 1].min(before[j - 1] + 1);
+            }
         }
+        (before, above) = (above, row);
     }
-    row[b.len()]
+    above[b.len()]
 }

@@ -24,6 +24,11 @@ pub enum Kind {
     Names,
     /// A file mode, in octal digits.
     Octal,
+    /// A number or a time in place of a setting, in a connection string: decimal, and with
+    /// meanings of its own for 0 and -1.
+    Override { word: &'static str, zero: Meaning, minus_one: Meaning },
+    /// Ports, separated by commas.
+    Ports,
     /// A password: read, never shown.
     Secret,
     /// Seconds, with a fraction.
@@ -33,6 +38,33 @@ pub enum Kind {
     /// Whole seconds.
     WholeSeconds,
 }
+
+/// What a special number stands for in a connection string.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Meaning {
+    /// No limit, in place of the setting's.
+    NoLimit,
+    /// The same as leaving the key out: the setting holds.
+    Unset,
+    /// Itself.
+    Value,
+}
+
+/// A size in place of a setting's, where 0 is a size too.
+pub const SIZE: Kind =
+    Kind::Override { word: "integer", zero: Meaning::Value, minus_one: Meaning::Unset };
+/// A limit in place of a setting's, which 0 leaves in force.
+pub const LIMIT: Kind =
+    Kind::Override { word: "integer", zero: Meaning::Unset, minus_one: Meaning::Unset };
+/// A lifetime in place of a setting's, which 0 leaves in force.
+pub const LIFETIME: Kind =
+    Kind::Override { word: "seconds", zero: Meaning::Unset, minus_one: Meaning::Unset };
+/// A time limit in place of a setting's, which 0 leaves in force and -1 lifts.
+pub const TIMEOUT: Kind =
+    Kind::Override { word: "seconds", zero: Meaning::Unset, minus_one: Meaning::NoLimit };
+/// A time limit in place of a setting's, which -1 leaves in force and 0 lifts.
+pub const WAIT: Kind =
+    Kind::Override { word: "seconds", zero: Meaning::Value, minus_one: Meaning::Unset };
 
 /// The largest number that the reference keeps without wrapping.
 pub const INTEGER_MAX: u32 = i32::MAX as u32;
@@ -53,6 +85,8 @@ impl Kind {
             Kind::Integer { .. } => "integer",
             Kind::Names => "list of names",
             Kind::Octal => "octal mode",
+            Kind::Override { word, .. } => word,
+            Kind::Ports => "port",
             Kind::Secret => "secret",
             Kind::Seconds => "seconds",
             Kind::Text => "text",
@@ -82,6 +116,10 @@ pub enum ValueError {
     },
     /// A list with nothing between two commas.
     EmptyPart,
+    /// A key that has to be there.
+    Missing,
+    /// More or fewer ports than hosts, and not one for all.
+    PortsPerHost,
     /// The name of the console's database, which cannot be used here.
     Reserved,
 }
@@ -105,7 +143,9 @@ impl fmt::Display for ValueError {
             ValueError::OutOfRange { min, max } => {
                 write!(f, "expected a whole number from {min} to {max}")
             }
-            ValueError::EmptyPart => f.write_str("expected a name between two commas"),
+            ValueError::EmptyPart => f.write_str("expected something between two commas"),
+            ValueError::Missing => f.write_str("expected a value, this key is not optional"),
+            ValueError::PortsPerHost => f.write_str("expected one port, or one for each host"),
             ValueError::Reserved => {
                 f.write_str("the name \"pgbouncer\" is reserved for the console")
             }
@@ -139,9 +179,20 @@ impl Field for String {
     }
 }
 
-impl<T: Field> Field for Option<T> {
+impl<T: Field + PartialEq> Field for Option<T> {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
-        T::read(text, kind).map(Some)
+        let Kind::Override { zero, minus_one, .. } = *kind else {
+            return T::read(text, kind).map(Some);
+        };
+        let (value, meaning) = match decimal(text) {
+            Some(-1) => (T::unset(), minus_one),
+            _ => (T::read(text, kind)?, zero),
+        };
+        Ok(match meaning {
+            _ if value != T::unset() => Some(value),
+            Meaning::NoLimit | Meaning::Value => Some(value),
+            Meaning::Unset => None,
+        })
     }
     fn show(&self, kind: &Kind) -> Option<String> {
         self.as_ref().and_then(|value| value.show(kind))
@@ -167,12 +218,13 @@ impl Field for u32 {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
         match *kind {
             Kind::Octal => mode(text),
-            Kind::Integer { min, max } => integer(text, min, max),
-            _ => integer(text, 0, INTEGER_MAX),
+            Kind::Integer { min, max } => within(number(text), min, max),
+            _ => within(decimal(text), 0, INTEGER_MAX),
         }
     }
-    fn show(&self, kind: &Kind) -> Option<String> {
-        Some(if *kind == Kind::Octal { format!("{self:04o}") } else { self.to_string() })
+    /// Modes too are shown in decimal, as the reference does.
+    fn show(&self, _: &Kind) -> Option<String> {
+        Some(self.to_string())
     }
     fn unset() -> Self {
         0
@@ -181,12 +233,9 @@ impl Field for u32 {
 
 impl Field for u16 {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
-        let max = u32::from(u16::MAX);
-        let (min, max) = match *kind {
-            Kind::Integer { min, max: limit } => (min, max.min(limit)),
-            _ => (0, max),
-        };
-        u16::try_from(integer(text, min, max)?).map_err(|_| ValueError::OutOfRange { min, max })
+        let value = u32::read(text, kind)?;
+        let error = ValueError::OutOfRange { min: 0, max: u16::MAX.into() };
+        u16::try_from(value).map_err(|_| error)
     }
     fn show(&self, _: &Kind) -> Option<String> {
         Some(self.to_string())
@@ -199,11 +248,8 @@ impl Field for u16 {
 impl Field for Duration {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
         if *kind == Kind::WholeSeconds {
-            let seconds = number(text).ok_or(ValueError::NotWholeSeconds)?;
-            return match u32::try_from(seconds) {
-                Ok(seconds) if seconds <= INTEGER_MAX => Ok(Duration::from_secs(seconds.into())),
-                _ => Err(ValueError::OutOfRange { min: 0, max: INTEGER_MAX }),
-            };
+            let value = number(text).ok_or(ValueError::NotWholeSeconds)?;
+            return within(Some(value), 0, INTEGER_MAX).map(|n| Duration::from_secs(n.into()));
         }
         seconds(text).ok_or(ValueError::NotSeconds)
     }
@@ -216,6 +262,8 @@ impl Field for Duration {
 }
 
 /// Names from a list, and the list as it was written, which is what SHOW CONFIG prints.
+///
+/// Commas separate names, and so does space; a name that holds space counts beside its words.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Names {
     text: String,
@@ -225,6 +273,7 @@ pub struct Names {
 impl Names {
     pub fn contains(&self, name: &str) -> bool {
         self.names.iter().any(|known| known == name)
+            || self.text.split(',').any(|part| part.trim() == name && !name.is_empty())
     }
 }
 
@@ -371,28 +420,40 @@ choices! {
     }
 }
 
-fn integer(text: &str, min: u32, max: u32) -> Result<u32, ValueError> {
-    let value = number(text).ok_or(ValueError::NotANumber)?;
-    match u32::try_from(value) {
+fn within(value: Option<i64>, min: u32, max: u32) -> Result<u32, ValueError> {
+    match u32::try_from(value.ok_or(ValueError::NotANumber)?) {
         Ok(value) if (min..=max).contains(&value) => Ok(value),
         _ => Err(ValueError::OutOfRange { min, max }),
     }
 }
 
+/// A whole number in decimal digits, as connection strings have them.
+pub fn decimal(text: &str) -> Option<i64> {
+    let (negative, digits) = sign(text.trim_start_matches(is_space));
+    whole(negative, digits, 10)
+}
+
 /// A whole number as C reads it with base 0: space in front, a sign, `0x` for hexadecimal, `0` for
 /// octal. What does not fit is the nearest that does, so that it is out of any range.
 pub fn number(text: &str) -> Option<i64> {
-    let text = text.trim_start_matches(is_space);
-    let (negative, digits) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
+    let (negative, digits) = sign(text.trim_start_matches(is_space));
+    match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => whole(negative, &digits[2..], 16),
+        [b'0', _, ..] => whole(negative, &digits[1..], 8),
+        _ => whole(negative, digits, 10),
+    }
+}
+
+/// Whether `text` is negative, and what follows its sign.
+fn sign(text: &str) -> (bool, &str) {
+    match text.as_bytes().first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(b'+') => (false, &text[1..]),
         _ => (false, text),
-    };
-    let (digits, radix) = match digits.as_bytes() {
-        [b'0', b'x' | b'X', ..] => (&digits[2..], 16),
-        [b'0', _, ..] => (&digits[1..], 8),
-        _ => (digits, 10),
-    };
+    }
+}
+
+fn whole(negative: bool, digits: &str, radix: u32) -> Option<i64> {
     if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
         return None;
     }
