@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use super::choice::{LoadBalanceHosts, PoolMode};
 use super::line::{Host, Hosts, Ports};
 use super::table::{RELOAD, table};
-use super::value::{
-    Kind, LIFETIME, LIMIT, LoadBalanceHosts, PoolMode, SIZE, Secret, ValueError, WAIT,
-};
+use super::text::Secret;
+use super::value::{Kind, LIFETIME, LIMIT, SIZE, ValueError, WAIT};
 
 table! {
     /// One line of `[databases]`. An override that is `None` leaves the setting of the
@@ -22,7 +22,7 @@ table! {
         /// The user who logs in to the server for every client. When not set, each client's own.
         user: Option<String> = Kind::Text, None, RELOAD;
         /// The password of `user`. When not set, the one of `auth_file`.
-        password: Option<Secret> = Kind::Secret, None, RELOAD;
+        password: Option<Secret> = Kind::None, RELOAD;
         /// Instead of the setting `auth_user`.
         auth_user: Option<String> = Kind::Text, None, RELOAD;
         /// Instead of the setting `auth_query`.

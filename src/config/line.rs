@@ -6,7 +6,8 @@
 use std::fmt;
 use std::ops::Deref;
 
-use super::value::{self, Field, Kind, ValueError};
+use super::number;
+use super::value::{Field, Kind, ValueError};
 
 /// Where a server listens.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -88,7 +89,7 @@ impl Field for Ports {
 }
 
 fn port(text: &str) -> Result<u16, ValueError> {
-    let port = value::decimal(text.trim()).and_then(|port| u16::try_from(port).ok());
+    let port = number::decimal(text.trim()).and_then(|port| u16::try_from(port).ok());
     port.filter(|port| *port != 0).ok_or(ValueError::NotAPort)
 }
 

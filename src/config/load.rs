@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::choice::AuthType;
 use super::database::{self, DatabaseLine};
 use super::diagnostic::{Diagnostic, Place, Problem};
 use super::ini::{self, Files, Item, Line};
@@ -14,7 +15,7 @@ use super::peer::PeerLine;
 use super::settings::{self, Settings};
 use super::table;
 use super::user::UserLine;
-use super::value::{AuthType, Kind, ValueError};
+use super::value::{Kind, ValueError};
 
 /// All that the files say.
 #[derive(Clone, PartialEq, Debug)]
@@ -196,7 +197,7 @@ impl Loader {
             return Ok(());
         }
         let key = canonical(settings::ALIASES, key);
-        let row = Settings::rows().iter().find(|row| row.name == key);
+        let row = Settings::row(key);
         let shown = row.filter(|row| row.kind != Kind::Secret).map(|_| value.to_owned());
         let wrong = |error| Problem::Value { value: shown.clone(), error };
         if key == "auth_dbname" && value == CONSOLE {
@@ -250,6 +251,7 @@ impl Loader {
             self.errors.push(Diagnostic { place, key: None, problem: Problem::NoSettings });
         }
         if !self.errors.is_empty() {
+            self.errors.sort_by(|a, b| a.place.cmp(&b.place));
             return Err(self.errors);
         }
         self.review();
@@ -266,11 +268,11 @@ impl Loader {
     /// Warns of settings that will not do what they seem to.
     fn review(&mut self) {
         let defaults = Settings::default();
-        for row in self.settings.differences(&defaults) {
-            let value = self.settings.show(row.name).unwrap_or_default();
+        for change in defaults.changes(&self.settings) {
+            let value = change.new.unwrap_or_default();
             let is_off = matches!(value.as_str(), "" | "disable");
-            if !row.is_built() && !is_off {
-                self.warn_at(row.name, Problem::Unbuilt { value });
+            if !change.row.is_built() && !is_off {
+                self.warn_at(change.row.name, Problem::Unbuilt { value });
             }
         }
         let auth_type = self.settings.auth_type;

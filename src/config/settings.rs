@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
+use super::choice::{AuthType, PoolMode, ServerAbandon, TlsMode};
 use super::table::{Flags, OURS, PER_DATABASE, PER_USER, RELOAD, RESTART, UNBUILT, table};
-use super::value::{
-    AuthType, COUNT, INTEGER_MAX, Kind, Names, PoolMode, Secret, ServerAbandon, TlsMode,
-};
+use super::text::{Names, Secret};
+use super::value::{COUNT, INTEGER_MAX, Kind};
 
 const PORT: Kind = Kind::Integer { min: 0, max: u16::MAX as u32 };
 const AUTH_TYPES: Kind =

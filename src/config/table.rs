@@ -4,7 +4,9 @@
 //! page and the sample file say of it. Which rows there are stands in `settings`, `database`,
 //! `user` and `peer`.
 
-use super::value::{Kind, ValueError};
+use std::fmt;
+
+use super::value::{Field, Kind, ValueError};
 
 /// What is known of one setting or key, apart from its value.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,36 @@ impl Row {
     /// Whether setting it has an effect.
     pub fn is_built(&self) -> bool {
         !self.flags.has(UNBUILT)
+    }
+}
+
+impl PartialEq for Row {
+    /// Rows stand in tables, where each name is one row.
+    fn eq(&self, other: &Row) -> bool {
+        self.name == other.name
+    }
+}
+
+/// A row with another value than before.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Change {
+    pub row: &'static Row,
+    /// Both values as SHOW prints them, where secrets are hidden; `None` is NULL.
+    pub old: Option<String>,
+    pub new: Option<String>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.row.kind == Kind::Secret {
+            return write!(f, "{}: changed", self.row.name);
+        }
+        let [old, new] = [&self.old, &self.new].map(|value| match value.as_deref() {
+            None => "not set".to_owned(),
+            Some("") => "empty".to_owned(),
+            Some(value) => value.escape_debug().to_string(),
+        });
+        write!(f, "{}: {old} -> {new}", self.row.name)
     }
 }
 
@@ -91,6 +123,11 @@ macro_rules! table {
                 ROWS
             }
 
+            /// The row of this name.
+            pub fn row(name: &str) -> Option<&'static $crate::config::table::Row> {
+                Self::rows().iter().find(|row| row.name == name)
+            }
+
             /// Gives the row `key` the value that `text` stands for; on an error nothing changes.
             pub fn set(&mut self, key: &str, text: &str) -> Result<(), $crate::config::value::ValueError> {
                 match key {
@@ -108,10 +145,15 @@ macro_rules! table {
                 }
             }
 
-            /// The rows in which `other` has another value.
-            pub fn differences(&self, other: &Self) -> Vec<&'static $crate::config::table::Row> {
-                let differs = [$(self.$name != other.$name,)+];
-                Self::rows().iter().zip(differs).filter(|(_, differs)| *differs).map(|(row, _)| row).collect()
+            /// The rows in which `new` has another value.
+            pub fn changes(&self, new: &Self) -> Vec<$crate::config::table::Change> {
+                let differs = [$(self.$name != new.$name,)+];
+                let rows = Self::rows().iter().zip(differs).filter(|(_, differs)| *differs);
+                rows.map(|(row, _)| $crate::config::table::Change {
+                    row,
+                    old: self.show(row.name),
+                    new: new.show(row.name),
+                }).collect()
             }
 
             /// Takes the value of the row `key` from `other`.
@@ -141,7 +183,7 @@ macro_rules! table {
 pub(super) use table;
 
 /// The value of a row's default. A test reads every default of every table.
-pub fn initial<T: super::value::Field>(default: Option<&str>, kind: &Kind) -> T {
+pub fn initial<T: Field>(default: Option<&str>, kind: &Kind) -> T {
     default.map_or_else(T::unset, |text| T::read(text, kind).expect("defaults are of their kind"))
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::choice::PoolMode;
 use super::table::{RELOAD, table};
-use super::value::{Kind, LIMIT, PoolMode, SIZE, TIMEOUT, WAIT};
+use super::value::{Kind, LIMIT, SIZE, TIMEOUT, WAIT};
 
 table! {
     /// One line of `[users]`. An override that is `None` leaves the one of the database, or the

@@ -6,8 +6,9 @@
 //! with fractions that are cut at the microsecond and shown with six digits.
 
 use std::fmt;
-use std::ops::Deref;
 use std::time::Duration;
+
+use super::number::{self, decimal, number, show_seconds};
 
 /// What a text must be to become a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,9 +69,6 @@ pub const WAIT: Kind =
 
 /// The largest number that the reference keeps without wrapping.
 pub const INTEGER_MAX: u32 = i32::MAX as u32;
-
-/// The longest time that is told apart from a longer one: 2^63 microseconds.
-const SECONDS_MAX: f64 = 9.223e12;
 
 /// A number of things, from none to [`INTEGER_MAX`].
 pub const COUNT: Kind = Kind::Integer { min: 0, max: INTEGER_MAX };
@@ -217,7 +215,7 @@ impl Field for bool {
 impl Field for u32 {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
         match *kind {
-            Kind::Octal => mode(text),
+            Kind::Octal => number::mode(text).ok_or(ValueError::NotAMode),
             Kind::Integer { min, max } => within(number(text), min, max),
             _ => within(decimal(text), 0, INTEGER_MAX),
         }
@@ -251,7 +249,7 @@ impl Field for Duration {
             let value = number(text).ok_or(ValueError::NotWholeSeconds)?;
             return within(Some(value), 0, INTEGER_MAX).map(|n| Duration::from_secs(n.into()));
         }
-        seconds(text).ok_or(ValueError::NotSeconds)
+        number::seconds(text).ok_or(ValueError::NotSeconds)
     }
     fn show(&self, _: &Kind) -> Option<String> {
         Some(show_seconds(*self))
@@ -261,245 +259,9 @@ impl Field for Duration {
     }
 }
 
-/// Names from a list, and the list as it was written, which is what SHOW CONFIG prints.
-///
-/// Commas separate names, and so does space; a name that holds space counts beside its words.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Names {
-    text: String,
-    names: Vec<String>,
-}
-
-impl Names {
-    pub fn contains(&self, name: &str) -> bool {
-        self.names.iter().any(|known| known == name)
-            || self.text.split(',').any(|part| part.trim() == name && !name.is_empty())
-    }
-}
-
-impl From<&str> for Names {
-    fn from(text: &str) -> Names {
-        let is_separator = |c: char| c == ',' || c.is_ascii_whitespace();
-        let names = text.split(is_separator).filter(|name| !name.is_empty());
-        Names { names: names.map(str::to_owned).collect(), text: text.to_owned() }
-    }
-}
-
-impl Deref for Names {
-    type Target = [String];
-    fn deref(&self) -> &[String] {
-        &self.names
-    }
-}
-
-impl Field for Names {
-    fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
-        Ok(Names::from(text))
-    }
-    fn show(&self, _: &Kind) -> Option<String> {
-        Some(self.text.clone())
-    }
-    fn unset() -> Self {
-        Names::default()
-    }
-}
-
-/// A password or what may hold one. It is never printed by Debug or SHOW.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    /// The secret itself, for the one who logs in with it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HIDDEN)
-    }
-}
-
-/// What is shown in place of a secret.
-const HIDDEN: &str = "<hidden>";
-
-impl Field for Secret {
-    fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
-        Ok(Secret::new(text))
-    }
-    fn show(&self, _: &Kind) -> Option<String> {
-        Some(if self.0.is_empty() { "" } else { HIDDEN }.to_owned())
-    }
-    fn unset() -> Self {
-        Secret::default()
-    }
-}
-
-/// Declares enums whose variants are words of the configuration.
-/// Row: `Variant = "word",` in the order in which an error lists them.
-macro_rules! choices {
-    ($($(#[$meta:meta])* $name:ident { $($variant:ident = $word:literal,)+ })+) => {$(
-        $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum $name { $($variant,)+ }
-
-        impl $name {
-            pub const WORDS: &'static [&'static str] = &[$($word,)+];
-
-            /// The word as the configuration spells it.
-            pub fn word(self) -> &'static str {
-                match self { $($name::$variant => $word,)+ }
-            }
-        }
-
-        impl Field for $name {
-            fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
-                let words = if let Kind::Choice(words) = *kind { words } else { Self::WORDS };
-                if words.iter().any(|word| text.eq_ignore_ascii_case(word)) {
-                    $(if text.eq_ignore_ascii_case($word) { return Ok($name::$variant); })+
-                }
-                Err(ValueError::NotOneOf(words))
-            }
-            fn show(&self, _: &Kind) -> Option<String> {
-                Some(self.word().to_owned())
-            }
-            fn unset() -> Self {
-                [$($name::$variant,)+][0]
-            }
-        }
-    )+};
-}
-
-choices! {
-    /// When a server goes back to the pool.
-    PoolMode {
-        Session = "session",
-        Transaction = "transaction",
-        Statement = "statement",
-    }
-
-    /// How clients prove who they are. `peer` stands in HBA files only.
-    AuthType {
-        Any = "any",
-        Cert = "cert",
-        Hba = "hba",
-        Ldap = "ldap",
-        Md5 = "md5",
-        Pam = "pam",
-        Peer = "peer",
-        Plain = "plain",
-        ScramSha256 = "scram-sha-256",
-        Trust = "trust",
-    }
-
-    /// Which entry of a host list the next connection goes to.
-    LoadBalanceHosts {
-        RoundRobin = "round-robin",
-        Disable = "disable",
-    }
-
-    /// Whether a connection is, may be or must be under TLS.
-    TlsMode {
-        Disable = "disable",
-        Allow = "allow",
-        Prefer = "prefer",
-        Require = "require",
-        VerifyCa = "verify-ca",
-        VerifyFull = "verify-full",
-    }
-
-    /// What becomes of a server whose client left it in the middle of a transaction.
-    ServerAbandon {
-        Close = "close",
-        Rollback = "rollback",
-    }
-}
-
 fn within(value: Option<i64>, min: u32, max: u32) -> Result<u32, ValueError> {
     match u32::try_from(value.ok_or(ValueError::NotANumber)?) {
         Ok(value) if (min..=max).contains(&value) => Ok(value),
         _ => Err(ValueError::OutOfRange { min, max }),
     }
-}
-
-/// A whole number in decimal digits, as connection strings have them.
-pub fn decimal(text: &str) -> Option<i64> {
-    let (negative, digits) = sign(text.trim_start_matches(is_space));
-    whole(negative, digits, 10)
-}
-
-/// A whole number as C reads it with base 0: space in front, a sign, `0x` for hexadecimal, `0` for
-/// octal. What does not fit is the nearest that does, so that it is out of any range.
-pub fn number(text: &str) -> Option<i64> {
-    let (negative, digits) = sign(text.trim_start_matches(is_space));
-    match digits.as_bytes() {
-        [b'0', b'x' | b'X', ..] => whole(negative, &digits[2..], 16),
-        [b'0', _, ..] => whole(negative, &digits[1..], 8),
-        _ => whole(negative, digits, 10),
-    }
-}
-
-/// Whether `text` is negative, and what follows its sign.
-fn sign(text: &str) -> (bool, &str) {
-    match text.as_bytes().first() {
-        Some(b'-') => (true, &text[1..]),
-        Some(b'+') => (false, &text[1..]),
-        _ => (false, text),
-    }
-}
-
-fn whole(negative: bool, digits: &str, radix: u32) -> Option<i64> {
-    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
-        return None;
-    }
-    let value = i64::from_str_radix(digits, radix).unwrap_or(i64::MAX);
-    Some(if negative { -value } else { value })
-}
-
-fn mode(text: &str) -> Result<u32, ValueError> {
-    let digits = text.trim_start_matches(is_space);
-    match u32::from_str_radix(digits, 8) {
-        Ok(mode) if mode <= 0o7777 && !digits.starts_with('+') => Ok(mode),
-        _ => Err(ValueError::NotAMode),
-    }
-}
-
-/// Seconds with a fraction, cut at the microsecond.
-fn seconds(text: &str) -> Option<Duration> {
-    let text = text.trim_start_matches(is_space);
-    let value = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
-        Some(_) => number(text)? as f64,
-        None => text.parse::<f64>().ok()?,
-    };
-    if !value.is_finite() || !(0.0..=SECONDS_MAX).contains(&value) {
-        return None;
-    }
-    Some(Duration::from_micros((value * 1e6) as u64))
-}
-
-/// Six significant digits, without zeros at the end, with an exponent from a million up and below
-/// a ten-thousandth: C's `%g`.
-pub fn show_seconds(span: Duration) -> String {
-    let text = format!("{:.5e}", span.as_micros() as f64 / 1e6);
-    let Some((digits, exponent)) = text.split_once('e') else { return text };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..6).contains(&exponent) {
-        let places = usize::try_from(5 - exponent).unwrap_or(0);
-        return trim_zeros(&format!("{:.places$}", span.as_micros() as f64 / 1e6)).to_owned();
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{}e{sign}{:02}", trim_zeros(digits), exponent.unsigned_abs())
-}
-
-fn trim_zeros(text: &str) -> &str {
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
-}
-
-fn is_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
 }
