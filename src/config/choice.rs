@@ -81,3 +81,26 @@ choices! {
         Rollback = "rollback",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_in_any_case_and_shown_in_one() {
+        let kind = Kind::Choice(PoolMode::WORDS);
+        assert_eq!(PoolMode::read("TransAction", &kind), Ok(PoolMode::Transaction));
+        assert_eq!(PoolMode::Transaction.show(&kind).as_deref(), Some("transaction"));
+        for text in ["", "trans", " session", "session "] {
+            let error = PoolMode::read(text, &kind).expect_err(text);
+            assert_eq!(error.to_string(), "expected one of session, transaction, statement");
+        }
+    }
+
+    #[test]
+    fn a_row_may_allow_fewer_words_than_there_are() {
+        let kind = Kind::Choice(&["md5"]);
+        assert_eq!(AuthType::read("md5", &kind), Ok(AuthType::Md5));
+        assert_eq!(AuthType::read("peer", &kind), Err(ValueError::NotOneOf(&["md5"])));
+    }
+}

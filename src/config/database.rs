@@ -22,7 +22,7 @@ table! {
         /// The user who logs in to the server for every client. When not set, each client's own.
         user: Option<String> = Kind::Text, None, RELOAD;
         /// The password of `user`. When not set, the one of `auth_file`.
-        password: Option<Secret> = Kind::None, RELOAD;
+        password: Option<Secret> = Kind::Secret, None, RELOAD;
         /// Instead of the setting `auth_user`.
         auth_user: Option<String> = Kind::Text, None, RELOAD;
         /// Instead of the setting `auth_query`.

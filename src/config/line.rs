@@ -179,3 +179,73 @@ fn value_at<'a>(key: &str, text: &'a str) -> Result<(String, &'a str), LineError
 fn is_space(c: char) -> bool {
     c.is_ascii_whitespace()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs_of(text: &str) -> Vec<(String, String)> {
+        pairs(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn pairs_stand_between_spaces_and_quotes_hold_what_is_between_them() {
+        let cases: [(&str, &[(&str, &str)]); 9] = [
+            ("", &[]),
+            ("  host=a\tport=5  ", &[("host", "a"), ("port", "5")]),
+            ("dbname = x", &[("dbname", "x")]),
+            ("dbname='it''s' a=b", &[("dbname", "it's"), ("a", "b")]),
+            ("q='select ''x''' ", &[("q", "select 'x'")]),
+            ("q=''''", &[("q", "'")]),
+            ("a=b'c'", &[("a", "b'c'")]),
+            ("a=b=c", &[("a", "b=c")]),
+            ("a=1 a=2", &[("a", "1"), ("a", "2")]),
+        ];
+        for (text, expected) in cases {
+            let found = pairs_of(text);
+            let found: Vec<_> = found.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            assert_eq!(found, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pair_is_refused_with_the_key() {
+        let cases = [
+            ("host", "expected \"=\" behind \"host\""),
+            ("a=b host c=d", "expected \"=\" behind \"host\""),
+            ("=x", "expected a key before \"=\""),
+            ("host=", "expected a value for host"),
+            ("host=''", "expected a value for host"),
+            ("dbname='a", "the quote of dbname is not closed"),
+            ("dbname='a''", "the quote of dbname is not closed"),
+            ("dbname='a'port=5", "expected a space behind the closing quote of dbname"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(pairs(text).expect_err(text).to_string(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_addresses_and_socket_directories() {
+        let hosts = Hosts::read("a, ::1,/tmp,@abstract", &Kind::Hosts).expect("four hosts");
+        let tcp = |name: &str| Host::Tcp(name.to_owned());
+        let unix = |name: &str| Host::Unix(name.to_owned());
+        assert_eq!(*hosts, [tcp("a"), tcp("::1"), unix("/tmp"), unix("@abstract")]);
+        assert_eq!(hosts.show(&Kind::Hosts).as_deref(), Some("a,::1,/tmp,@abstract"));
+        assert_eq!(Hosts::default().or_socket_in("/run"), [unix("/run")]);
+        assert_eq!(Hosts::default().show(&Kind::Hosts), None);
+        for text in ["a,,b", ",a", "a,", ","] {
+            assert_eq!(Hosts::read(text, &Kind::Hosts), Err(ValueError::EmptyPart), "{text}");
+        }
+    }
+
+    #[test]
+    fn ports_are_from_1_to_65535() {
+        let ports = Ports::read("5432, 010", &Kind::Ports).expect("two ports");
+        assert_eq!(*ports, [5432, 10]);
+        assert_eq!((ports.of(1), ports.of(2)), (10, 5432));
+        for text in ["0", "-1", "65536", "abc", "0x10", "", "1,,2", "99999999999999999999"] {
+            assert_eq!(Ports::read(text, &Kind::Ports), Err(ValueError::NotAPort), "{text}");
+        }
+    }
+}

@@ -17,6 +17,8 @@ pub mod peer;
 pub mod reference;
 pub mod settings;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod text;
 pub mod user;
 pub mod value;

@@ -80,3 +80,64 @@ fn trim_zeros(text: &str) -> &str {
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_read_as_c_reads_them() {
+        let good = [("5", 5), (" 7", 7), ("+5", 5), ("-1", -1), ("0x10", 16), ("010", 8), ("0", 0)];
+        for (text, value) in good {
+            assert_eq!(number(text), Some(value), "{text:?}");
+        }
+        for text in ["", " ", "-", "+-5", "- 5", "7 ", "1e3", "1.5", "5x", "0x", "08", "0x-1", "½"]
+        {
+            assert_eq!(number(text), None, "{text:?}");
+        }
+        assert_eq!(number("99999999999999999999"), Some(i64::MAX));
+        assert_eq!(decimal("010"), Some(10));
+        assert_eq!(decimal("0x10"), None);
+    }
+
+    #[test]
+    fn seconds_are_cut_at_the_microsecond_and_shown_with_six_digits() {
+        let good = [
+            ("5", "5"),
+            ("0.5", "0.5"),
+            (".5", "0.5"),
+            ("5.", "5"),
+            ("1e3", "1000"),
+            ("1e-7", "0"),
+            ("0.000001", "1e-06"),
+            ("0.0001", "0.0001"),
+            ("0.00001", "1e-05"),
+            ("0.1234567", "0.123456"),
+            ("1000000", "1e+06"),
+            ("1234567", "1.23457e+06"),
+            ("12345.678", "12345.7"),
+            ("0x10", "16"),
+            ("99999999999", "1e+11"),
+            (" 5", "5"),
+            ("999999.5", "1e+06"),
+            ("100000", "100000"),
+            ("123456.7", "123457"),
+            ("0", "0"),
+        ];
+        for (text, shown) in good {
+            assert_eq!(seconds(text).map(show_seconds).as_deref(), Some(shown), "{text:?}");
+        }
+        for text in ["", "-5", "-0.5", "abc", "5s", "5 ", "inf", "nan", "1e30", "1e13", "--5"] {
+            assert_eq!(seconds(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn modes_are_octal_with_or_without_the_zero() {
+        assert_eq!(mode("0777"), Some(0o777));
+        assert_eq!(mode("770"), Some(0o770));
+        for text in ["", "0999", "rwx", "010000", "+7", "-1"] {
+            assert_eq!(mode(text), None, "{text:?}");
+        }
+    }
+}

@@ -229,3 +229,35 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
     }
     above[b.len()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_nearly_right_is_found() {
+        let names = || ["default_pool_size", "pool_mode", "user", "host"].into_iter();
+        let cases = [
+            ("defualt_pool_size", Some("default_pool_size")),
+            ("default-pool-size", Some("default_pool_size")),
+            ("Pool_Mode", Some("pool_mode")),
+            ("usre", Some("user")),
+            ("pool_size", Some("default_pool_size")),
+            ("listen", None),
+            ("", None),
+        ];
+        for (key, found) in cases {
+            assert_eq!(nearest(key, names()), found, "{key}");
+        }
+        assert_eq!(nearest(&"x".repeat(100_000), names()), None);
+    }
+
+    #[test]
+    fn distance_counts_single_edits() {
+        let cases = [("", "abc", 3), ("abc", "abc", 0), ("abc", "acb", 1), ("ab", "cd", 2)];
+        for (a, b, edits) in cases {
+            assert_eq!(distance(a.as_bytes(), b.as_bytes()), edits, "{a} {b}");
+            assert_eq!(distance(b.as_bytes(), a.as_bytes()), edits, "{b} {a}");
+        }
+    }
+}

@@ -83,3 +83,26 @@ impl Field for Secret {
         Secret::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commas_and_spaces_separate_names_and_the_list_is_shown_as_written() {
+        let names = Names::from(" a ,, b\tc,d e");
+        assert_eq!(*names, ["a", "b", "c", "d", "e"]);
+        assert!(names.contains("d e"));
+        assert!(!names.contains("") && !names.contains("A") && !names.contains("b,c"));
+        assert_eq!(names.show(&Kind::Names).as_deref(), Some(" a ,, b\tc,d e"));
+    }
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let secret = Secret::new("hush");
+        assert_eq!(format!("{secret:?}"), "<hidden>");
+        assert_eq!(secret.show(&Kind::Secret).as_deref(), Some("<hidden>"));
+        assert_eq!(secret.expose(), "hush");
+        assert_eq!(Secret::default().show(&Kind::Secret).as_deref(), Some(""));
+    }
+}
