@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::choice::{LoadBalanceHosts, PoolMode};
-use super::line::{Host, Hosts, Ports};
+use super::host::{Host, Hosts, Ports};
 use super::table::{RELOAD, table};
 use super::text::Secret;
 use super::value::{Kind, LIFETIME, LIMIT, SIZE, ValueError, WAIT};

@@ -57,6 +57,8 @@ impl std::error::Error for Diagnostic {}
 pub enum Problem {
     /// Something follows the bracket that closes a section's name.
     AfterSection,
+    /// A `%` with anything but `include` and a file behind it.
+    Directive,
     /// A setting that does nothing any more.
     Gone,
     /// A file that includes itself, over others or directly.
@@ -121,6 +123,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Problem::AfterSection => f.write_str("expected nothing behind the section's name"),
+            Problem::Directive => f.write_str("expected \"%include FILE\""),
             Problem::Gone => f.write_str("this parameter has no effect any more"),
             Problem::IncludeLoop(path) => write!(f, "{} includes itself", Shown(path)),
             Problem::IncludeTooDeep => f.write_str("include nesting level too deep"),

@@ -85,10 +85,10 @@ impl Reader<'_> {
             return Err(Problem::Nul);
         }
         let line = std::str::from_utf8(line).map_err(|_| Problem::NotUtf8)?;
-        if let Some(rest) = line.strip_prefix("%include")
-            && rest.starts_with([' ', '\t'])
-        {
-            return self.include(place, rest.trim());
+        if let Some(directive) = line.strip_prefix('%') {
+            let path =
+                directive.strip_prefix("include").filter(|path| path.starts_with([' ', '\t']));
+            return self.include(place, path.ok_or(Problem::Directive)?.trim_ascii());
         }
         let item = match line.strip_prefix('[') {
             Some(rest) => Item::Section(section(rest)?),
@@ -130,7 +130,7 @@ fn beside(file: &str, path: &str) -> Option<String> {
 /// The name of the section whose line goes on with `rest` behind the bracket.
 fn section(rest: &str) -> Result<String, Problem> {
     let (name, rest) = rest.split_once(']').ok_or(Problem::SectionUnclosed)?;
-    match rest.trim_start().as_bytes().first() {
+    match rest.trim_ascii_start().as_bytes().first() {
         None | Some(b';' | b'#') => Ok(name.to_owned()),
         Some(_) => Err(Problem::AfterSection),
     }
@@ -144,13 +144,13 @@ fn entry(line: &str) -> Result<Item, Problem> {
             (line[..end].to_owned(), &line[end..])
         }
     };
-    let Some(value) = rest.trim_start().strip_prefix('=') else {
+    let Some(value) = rest.trim_ascii_start().strip_prefix('=') else {
         return Err(Problem::NoEquals(key));
     };
     if key.is_empty() {
         return Err(Problem::NoKey);
     }
-    Ok(Item::Entry { key, value: value.trim().to_owned() })
+    Ok(Item::Entry { key, value: value.trim_ascii().to_owned() })
 }
 
 fn is_key(c: char) -> bool {
@@ -226,7 +226,7 @@ mod tests {
                 "f:4: syntax error, expected \"=\" behind \"word\"",
                 "f:5: expected a name before \"=\"",
                 "f:6: syntax error, expected \"=\" behind \"k\"",
-                "f:7: syntax error, expected \"=\" behind \"\"",
+                "f:7: expected \"%include FILE\"",
                 "f:8: a zero byte, expected text",
                 "f:9: expected a name before \"=\"",
             ]
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert!(found[0].starts_with("/etc/f:2: could not load file \"g\": "), "{found:?}");
         let found = read(&[("f", "%include")]);
-        assert_eq!(found, ["f:1: syntax error, expected \"=\" behind \"\""]);
+        assert_eq!(found, ["f:1: expected \"%include FILE\""]);
         let (_, errors) = parse("none", &mut Disk(HashMap::new()));
         assert!(errors[0].to_string().starts_with("none: could not load file: "), "{errors:?}");
     }

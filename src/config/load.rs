@@ -198,12 +198,13 @@ impl Loader {
         }
         let key = canonical(settings::ALIASES, key);
         let row = Settings::row(key);
-        let shown = row.filter(|row| row.kind != Kind::Secret).map(|_| value.to_owned());
-        let wrong = |error| Problem::Value { value: shown.clone(), error };
         if key == "auth_dbname" && value == CONSOLE {
-            return Err(wrong(ValueError::Reserved));
+            return Err(Problem::Value { value: None, error: ValueError::Reserved });
         }
-        self.settings.set(key, value).map_err(wrong)?;
+        self.settings.set(key, value).map_err(|error| {
+            let shown = row.filter(|row| row.kind != Kind::Secret).map(|_| value.to_owned());
+            Problem::Value { value: shown, error }
+        })?;
         if let Some(row) = row {
             self.places.insert(row.name, place.clone());
         }
@@ -255,6 +256,7 @@ impl Loader {
             return Err(self.errors);
         }
         self.review();
+        self.warnings.sort_by(|a, b| a.place.cmp(&b.place));
         Ok(Config {
             file: self.file,
             settings: self.settings,
@@ -318,8 +320,13 @@ fn fill(
     text: &str,
     mut set: impl FnMut(&str, &str) -> Result<(), ValueError>,
 ) -> Result<(), Problem> {
-    for (key, value) in line::pairs(text).map_err(Problem::Line)? {
-        set(&key, &value).map_err(|error| Problem::LineValue { key, error })?;
+    let pairs = line::pairs(text).map_err(Problem::Line)?;
+    for (index, (key, value)) in pairs.iter().enumerate() {
+        set(key, value).map_err(|error| {
+            let is_known = !matches!(error, ValueError::UnknownKey { nearest: None });
+            let key = if is_known { key.clone() } else { line::told(key, &pairs[..index]) };
+            Problem::LineValue { key, error }
+        })?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Lines of the `[peers]` section: other processes that cancel requests may belong to.
 
-use super::line::{Hosts, Ports};
+use super::host::{Hosts, Ports};
 use super::table::{RELOAD, table};
 use super::value::{Kind, SIZE, ValueError};
 

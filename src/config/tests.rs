@@ -200,13 +200,13 @@ fn what_does_nothing_or_not_what_it_seems_is_warned_of() {
         ),
         [
             "t.ini:2: suspend_timeout: this parameter has no effect any more",
-            "t.ini:11: a: min_pool_size 5 is above the pool size, 4 are kept open",
-            "t.ini:9: auth_ldap_options: \"<hidden>\" is not supported yet",
-            "t.ini:4: server_tls_sslmode: \"require\" is not supported yet",
             "t.ini:3: auth_type: \"pam\" is not supported yet",
+            "t.ini:4: server_tls_sslmode: \"require\" is not supported yet",
+            "t.ini:7: min_pool_size: min_pool_size 30 is above the pool size, 20 are kept open",
             "t.ini:8: syslog_facility: expected auth, authpriv, daemon, user, or local0 to local7, \
              daemon is used",
-            "t.ini:7: min_pool_size: min_pool_size 30 is above the pool size, 20 are kept open",
+            "t.ini:9: auth_ldap_options: \"<hidden>\" is not supported yet",
+            "t.ini:11: a: min_pool_size 5 is above the pool size, 4 are kept open",
         ]
     );
 }
@@ -221,9 +221,7 @@ fn old_names_count() {
 fn the_consoles_database_is_no_place_for_auth_query() {
     assert_eq!(
         errors("[pgbouncer]\nauth_dbname=pgbouncer"),
-        [
-            "t.ini:2: auth_dbname: the name \"pgbouncer\" is reserved for the console, not \"pgbouncer\""
-        ]
+        ["t.ini:2: auth_dbname: the name \"pgbouncer\" is reserved for the console"]
     );
 }
 
@@ -232,9 +230,15 @@ fn no_secret_is_printed_in_any_form() {
     let text = "[pgbouncer]\nauth_ldap_options=hush\n[databases]\na=password=hush";
     let config = good(text);
     assert!(!format!("{config:?}").contains("hush"));
-    for bad in
-        ["password=hush x=1", "password='hush", "password=hush pool_size=x", "password='hush'hush"]
-    {
+    for bad in [
+        "password=hush x=1",
+        "password='hush",
+        "password=hush pool_size=x",
+        "password='hush'hush",
+        "password=one hush",
+        "password=one hush=1",
+        "password=one hush=",
+    ] {
         let text = format!("[pgbouncer]\n[databases]\na={bad}");
         let errors = load_text("t.ini", &text).expect_err(bad);
         assert!(!format!("{errors:?}").contains("hush"), "{errors:?}");
