@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use super::choice::{AuthType, PoolMode, ServerAbandon, TlsMode};
-use super::table::{Flags, OURS, PER_DATABASE, PER_USER, RELOAD, RESTART, UNBUILT, table};
+use super::table::{
+    self, Flags, OURS, PER_DATABASE, PER_USER, RELOAD, RESTART, Row, UNBUILT, table,
+};
 use super::text::{Names, Secret};
 use super::value::{COUNT, INTEGER_MAX, Kind};
 
@@ -276,6 +278,16 @@ pub const GONE: &[&str] = &["suspend_timeout"];
 pub const ALIASES: &[(&str, &str)] = &[("service_name", "job_name")];
 
 impl Settings {
+    /// The row of this name.
+    pub fn row(name: &str) -> Option<&'static Row> {
+        table::row(Self::rows(), name)
+    }
+
+    /// The setting that `key` was perhaps meant to be.
+    pub fn nearest(key: &str) -> Option<&'static str> {
+        table::nearest(key, Self::rows().iter().map(|row| row.name))
+    }
+
     /// Takes over from `new` what RELOAD changes, and leaves what is read at start only.
     pub fn reload(&mut self, new: &Settings) {
         for row in Self::rows().iter().filter(|row| row.is_changeable()) {
@@ -287,7 +299,6 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::super::database::DatabaseLine;
-    use super::super::table::Row;
     use super::super::user::UserLine;
     use super::*;
 
@@ -331,7 +342,7 @@ mod tests {
             ("log_stats", "01", "1"),
             ("query_timeout", "1e3", "1000"),
             ("query_timeout", "1234567", "1.23457e+06"),
-            ("stats_period", "0x10", "16"),
+            ("stats_period", "1234567", "1234567"),
             ("pool_mode", "TRANSACTION", "transaction"),
             ("auth_type", "Scram-SHA-256", "scram-sha-256"),
             ("client_tls_sslmode", "REQUIRE", "require"),
@@ -390,8 +401,16 @@ mod tests {
     fn marks_agree_with_the_keys_of_databases_and_users() {
         for row in Settings::rows() {
             let key = row.name.strip_prefix("default_").unwrap_or(row.name);
-            assert_eq!(row.flags.has(PER_DATABASE), is_override(DatabaseLine::row(key)), "{key}");
-            assert_eq!(row.flags.has(PER_USER), is_override(UserLine::row(key)), "{key}");
+            assert_eq!(
+                row.flags.has(PER_DATABASE),
+                is_override(table::row(DatabaseLine::rows(), key)),
+                "{key}"
+            );
+            assert_eq!(
+                row.flags.has(PER_USER),
+                is_override(table::row(UserLine::rows(), key)),
+                "{key}"
+            );
         }
         fn is_override(row: Option<&Row>) -> bool {
             // A database's `user` is another thing than the setting of that name.

@@ -9,7 +9,7 @@ use std::fmt;
 use super::value::{Field, Kind, ValueError};
 
 /// What is known of one setting or key, apart from its value.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Row {
     pub name: &'static str,
     /// Paragraphs of plain text, a line each.
@@ -34,13 +34,6 @@ impl Row {
     /// Whether setting it has an effect.
     pub fn is_built(&self) -> bool {
         !self.flags.has(UNBUILT)
-    }
-}
-
-impl PartialEq for Row {
-    /// Rows stand in tables, where each name is one row.
-    fn eq(&self, other: &Row) -> bool {
-        self.name == other.name
     }
 }
 
@@ -110,6 +103,7 @@ macro_rules! table {
             $($(#[doc = $doc])+ pub $name: $type,)+
         }
 
+        #[allow(dead_code, reason = "every table has all of it, and not each needs all")]
         impl $table {
             /// The rows, in the order of the table.
             pub fn rows() -> &'static [$crate::config::table::Row] {
@@ -121,11 +115,6 @@ macro_rules! table {
                     flags: $flags,
                 },)+];
                 ROWS
-            }
-
-            /// The row of this name.
-            pub fn row(name: &str) -> Option<&'static $crate::config::table::Row> {
-                Self::rows().iter().find(|row| row.name == name)
             }
 
             /// Gives the row `key` the value that `text` stands for; on an error nothing changes.
@@ -163,11 +152,6 @@ macro_rules! table {
                     _ => (),
                 }
             }
-
-            /// The row's name that `key` was perhaps meant to be.
-            pub fn nearest(key: &str) -> Option<&'static str> {
-                $crate::config::table::nearest(key, Self::rows().iter().map(|row| row.name))
-            }
         }
 
         impl Default for $table {
@@ -185,6 +169,11 @@ pub(super) use table;
 /// The value of a row's default. A test reads every default of every table.
 pub fn initial<T: Field>(default: Option<&str>, kind: &Kind) -> T {
     default.map_or_else(T::unset, |text| T::read(text, kind).expect("defaults are of their kind"))
+}
+
+/// The row of this name.
+pub fn row(rows: &'static [Row], name: &str) -> Option<&'static Row> {
+    rows.iter().find(|row| row.name == name)
 }
 
 pub fn unknown(key: &str, rows: &'static [Row]) -> ValueError {

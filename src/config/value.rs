@@ -251,8 +251,9 @@ impl Field for Duration {
         }
         number::seconds(text).ok_or(ValueError::NotSeconds)
     }
-    fn show(&self, _: &Kind) -> Option<String> {
-        Some(show_seconds(*self))
+    fn show(&self, kind: &Kind) -> Option<String> {
+        let is_whole = *kind == Kind::WholeSeconds;
+        Some(if is_whole { self.as_secs().to_string() } else { show_seconds(*self) })
     }
     fn unset() -> Self {
         Duration::ZERO
