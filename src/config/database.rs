@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::line::Hosts;
+use super::choice::{LoadBalanceHosts, PoolMode};
+use super::host::{Host, Hosts, Ports};
 use super::table::{RELOAD, table};
-use super::value::{COUNT, Kind, LoadBalanceHosts, PoolMode, Secret};
+use super::text::Secret;
+use super::value::{Kind, LIFETIME, LIMIT, SIZE, ValueError, WAIT};
 
 table! {
     /// One line of `[databases]`. An override that is `None` leaves the setting of the
@@ -15,8 +17,8 @@ table! {
         /// Names, addresses, or directories of Unix sockets, separated by commas. When not set,
         /// the Unix socket in `unix_socket_dir`.
         host: Hosts = Kind::Hosts, None, RELOAD;
-        /// The server's port.
-        port: u16 = Kind::Integer { min: 1, max: u16::MAX as u32 }, Some("5432"), RELOAD;
+        /// The server's port, or a port for each host, separated by commas.
+        port: Ports = Kind::Ports, Some("5432"), RELOAD;
         /// The user who logs in to the server for every client. When not set, each client's own.
         user: Option<String> = Kind::Text, None, RELOAD;
         /// The password of `user`. When not set, the one of `auth_file`.
@@ -28,11 +30,11 @@ table! {
         /// Instead of the setting `auth_dbname`.
         auth_dbname: Option<String> = Kind::Text, None, RELOAD;
         /// Server connections per user, instead of `default_pool_size`.
-        pool_size: Option<u32> = COUNT, None, RELOAD;
+        pool_size: Option<u32> = SIZE, None, RELOAD;
         /// Instead of the setting `min_pool_size`.
-        min_pool_size: Option<u32> = COUNT, None, RELOAD;
+        min_pool_size: Option<u32> = SIZE, None, RELOAD;
         /// Instead of the setting `reserve_pool_size`.
-        reserve_pool_size: Option<u32> = COUNT, None, RELOAD;
+        reserve_pool_size: Option<u32> = SIZE, None, RELOAD;
         /// A query that each new server connection runs before its first client.
         connect_query: Option<String> = Kind::Text, None, RELOAD;
         /// Instead of the setting `pool_mode`.
@@ -41,14 +43,14 @@ table! {
         /// until it fails.
         load_balance_hosts: LoadBalanceHosts =
             Kind::Choice(LoadBalanceHosts::WORDS), Some("round-robin"), RELOAD;
-        /// Instead of the setting `max_db_connections`.
-        max_db_connections: Option<u32> = COUNT, None, RELOAD;
-        /// Instead of the setting `max_db_client_connections`.
-        max_db_client_connections: Option<u32> = COUNT, None, RELOAD;
-        /// Instead of the setting `server_lifetime`.
-        server_lifetime: Option<Duration> = Kind::Seconds, None, RELOAD;
-        /// Instead of the setting `query_wait_timeout`.
-        query_wait_timeout: Option<Duration> = Kind::Seconds, None, RELOAD;
+        /// Instead of the setting `max_db_connections`; 0 leaves that in force.
+        max_db_connections: Option<u32> = LIMIT, None, RELOAD;
+        /// Instead of the setting `max_db_client_connections`; 0 leaves that in force.
+        max_db_client_connections: Option<u32> = LIMIT, None, RELOAD;
+        /// Instead of the setting `server_lifetime`; 0 leaves that in force.
+        server_lifetime: Option<Duration> = LIFETIME, None, RELOAD;
+        /// Instead of the setting `query_wait_timeout`; -1 leaves that in force.
+        query_wait_timeout: Option<Duration> = WAIT, None, RELOAD;
         /// The `client_encoding` that servers are started with.
         client_encoding: Option<String> = Kind::Text, None, RELOAD;
         /// The `datestyle` that servers are started with.
@@ -57,5 +59,27 @@ table! {
         timezone: Option<String> = Kind::Text, None, RELOAD;
         /// The `application_name` that servers are started with.
         application_name: Option<String> = Kind::Text, None, RELOAD;
+    }
+}
+
+/// Old names of keys that still count.
+pub const ALIASES: &[(&str, &str)] = &[("reserve_pool", "reserve_pool_size")];
+
+impl DatabaseLine {
+    /// The line that stands for every database without a line of its own.
+    pub fn is_fallback(&self) -> bool {
+        self.name == "*"
+    }
+
+    /// Where the servers are, in order; `socket_dir` is the setting `unix_socket_dir`.
+    pub fn targets(&self, socket_dir: &str) -> Vec<(Host, u16)> {
+        let hosts = self.host.or_socket_in(socket_dir).into_iter().enumerate();
+        hosts.map(|(index, host)| (host, self.port.of(index))).collect()
+    }
+
+    /// What no single key can tell: there is one port, or one for each host.
+    pub fn check(&self) -> Result<(), ValueError> {
+        let (ports, hosts) = (self.port.len(), self.host.len().max(1));
+        if ports == 1 || ports == hosts { Ok(()) } else { Err(ValueError::PortsPerHost) }
     }
 }

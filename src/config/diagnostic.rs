@@ -57,6 +57,8 @@ impl std::error::Error for Diagnostic {}
 pub enum Problem {
     /// Something follows the bracket that closes a section's name.
     AfterSection,
+    /// A `%` with anything but `include` and a file behind it.
+    Directive,
     /// A setting that does nothing any more.
     Gone,
     /// A file that includes itself, over others or directly.
@@ -74,6 +76,11 @@ pub enum Problem {
         key: String,
         error: ValueError,
     },
+    /// Fewer server connections are allowed than are to be kept open.
+    MinAboveSize {
+        min: u32,
+        size: u32,
+    },
     /// No name in front of `=`.
     NoKey,
     /// A word without `=` behind it.
@@ -87,6 +94,8 @@ pub enum Problem {
     NotUtf8,
     /// A name that is longer than PostgreSQL's, with the limit in bytes.
     NameTooLong(usize),
+    /// A name in `[peers]` that is no id, with the largest id.
+    PeerId(u16),
     /// A second `[pgbouncer]` section, which sets back what the first one set.
     SectionRepeated,
     SectionUnclosed,
@@ -94,6 +103,8 @@ pub enum Problem {
     Unbuilt {
         value: String,
     },
+    /// A name that syslog does not know.
+    UnknownFacility,
     /// No section has this name; perhaps the second was meant.
     UnknownSection {
         name: String,
@@ -112,6 +123,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Problem::AfterSection => f.write_str("expected nothing behind the section's name"),
+            Problem::Directive => f.write_str("expected \"%include FILE\""),
             Problem::Gone => f.write_str("this parameter has no effect any more"),
             Problem::IncludeLoop(path) => write!(f, "{} includes itself", Shown(path)),
             Problem::IncludeTooDeep => f.write_str("include nesting level too deep"),
@@ -121,6 +133,9 @@ impl fmt::Display for Problem {
             Problem::KeyUnclosed => f.write_str("the quote of the name is not closed"),
             Problem::Line(error) => error.fmt(f),
             Problem::LineValue { key, error } => write!(f, "{}: {error}", Shown(key)),
+            Problem::MinAboveSize { min, size } => {
+                write!(f, "min_pool_size {min} is above the pool size, {size} are kept open")
+            }
             Problem::NoKey => f.write_str("expected a name before \"=\""),
             Problem::NoEquals(word) => {
                 write!(f, "syntax error, expected \"=\" behind \"{}\"", Shown(word))
@@ -130,11 +145,15 @@ impl fmt::Display for Problem {
             Problem::Nul => f.write_str("a zero byte, expected text"),
             Problem::NotUtf8 => f.write_str("expected text in UTF-8"),
             Problem::NameTooLong(max) => write!(f, "expected a name of at most {max} bytes"),
+            Problem::PeerId(max) => write!(f, "expected an id from 1 to {max}"),
             Problem::SectionRepeated => f.write_str(
                 "section [pgbouncer] again: what the one before set is back at its default",
             ),
             Problem::SectionUnclosed => f.write_str("expected \"]\" behind the section's name"),
             Problem::Unbuilt { value } => write!(f, "\"{}\" is not supported yet", Shown(value)),
+            Problem::UnknownFacility => f.write_str(
+                "expected auth, authpriv, daemon, user, or local0 to local7, daemon is used",
+            ),
             Problem::UnknownSection { name, nearest } => {
                 write!(f, "unknown section [{}]", Shown(name))?;
                 nearest.map_or(Ok(()), |name| write!(f, ", did you mean [{name}]?"))

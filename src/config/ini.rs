@@ -20,8 +20,8 @@ pub const DEPTH_MAX: usize = 10;
 /// How many files may be read in all, so that includes that fan out come to an end.
 const FILES_MAX: usize = 1000;
 
-/// After so many mistakes the rest of the file is not looked at.
-const ERRORS_MAX: usize = 100;
+/// After so many mistakes the rest is not looked at.
+pub const ERRORS_MAX: usize = 100;
 
 /// A section or an entry, and where it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,15 +36,15 @@ pub enum Item {
     Entry { key: String, value: String },
 }
 
-/// Reads the file at `path` and what it includes.
-pub fn parse(path: &str, files: &mut dyn Files) -> Result<Vec<Line>, Vec<Diagnostic>> {
+/// Reads the file at `path` and what it includes: its lines, and the mistakes among them.
+pub fn parse(path: &str, files: &mut dyn Files) -> (Vec<Line>, Vec<Diagnostic>) {
     let mut reader =
         Reader { files, open: Vec::new(), read: 0, lines: Vec::new(), errors: Vec::new() };
     match reader.files.read(path) {
         Ok(text) => reader.file(path.to_owned(), &text),
         Err(error) => reader.error(Place::start_of(path), Problem::Unreadable(error.to_string())),
     }
-    if reader.errors.is_empty() { Ok(reader.lines) } else { Err(reader.errors) }
+    (reader.lines, reader.errors)
 }
 
 struct Reader<'a> {
@@ -85,10 +85,10 @@ impl Reader<'_> {
             return Err(Problem::Nul);
         }
         let line = std::str::from_utf8(line).map_err(|_| Problem::NotUtf8)?;
-        if let Some(rest) = line.strip_prefix("%include")
-            && rest.starts_with([' ', '\t'])
-        {
-            return self.include(place, rest.trim());
+        if let Some(directive) = line.strip_prefix('%') {
+            let path =
+                directive.strip_prefix("include").filter(|path| path.starts_with([' ', '\t']));
+            return self.include(place, path.ok_or(Problem::Directive)?.trim_ascii());
         }
         let item = match line.strip_prefix('[') {
             Some(rest) => Item::Section(section(rest)?),
@@ -130,7 +130,7 @@ fn beside(file: &str, path: &str) -> Option<String> {
 /// The name of the section whose line goes on with `rest` behind the bracket.
 fn section(rest: &str) -> Result<String, Problem> {
     let (name, rest) = rest.split_once(']').ok_or(Problem::SectionUnclosed)?;
-    match rest.trim_start().as_bytes().first() {
+    match rest.trim_ascii_start().as_bytes().first() {
         None | Some(b';' | b'#') => Ok(name.to_owned()),
         Some(_) => Err(Problem::AfterSection),
     }
@@ -144,13 +144,13 @@ fn entry(line: &str) -> Result<Item, Problem> {
             (line[..end].to_owned(), &line[end..])
         }
     };
-    let Some(value) = rest.trim_start().strip_prefix('=') else {
+    let Some(value) = rest.trim_ascii_start().strip_prefix('=') else {
         return Err(Problem::NoEquals(key));
     };
     if key.is_empty() {
         return Err(Problem::NoKey);
     }
-    Ok(Item::Entry { key, value: value.trim().to_owned() })
+    Ok(Item::Entry { key, value: value.trim_ascii().to_owned() })
 }
 
 fn is_key(c: char) -> bool {
@@ -167,5 +167,153 @@ fn quoted_key(quoted: &str) -> Result<(String, &str), Problem> {
         let Some(more) = tail.strip_prefix('"') else { return Ok((key, tail)) };
         key.push('"');
         rest = more;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::io;
+
+    use super::*;
+
+    struct Disk(HashMap<&'static str, &'static str>);
+
+    impl Files for Disk {
+        fn read(&mut self, path: &str) -> Result<Vec<u8>, io::Error> {
+            let text = self.0.get(path).ok_or(io::ErrorKind::NotFound)?;
+            Ok(text.as_bytes().to_vec())
+        }
+    }
+
+    /// Lines as `file:number item`, or mistakes as they are printed.
+    fn read(files: &[(&'static str, &'static str)]) -> Vec<String> {
+        let (lines, errors) = parse(files[0].0, &mut Disk(files.iter().copied().collect()));
+        if !errors.is_empty() {
+            return errors.iter().map(Diagnostic::to_string).collect();
+        }
+        let line = |Line { place, item }| match item {
+            Item::Section(name) => format!("{place} [{name}]"),
+            Item::Entry { key, value } => format!("{place} {key}={value}"),
+        };
+        lines.into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn sections_entries_and_comments() {
+        let text = "; c\n  # c\n\n [a] ; c\nk=v\n\t k.*-_9 \t=\t v ; no comment = \"x\" \r\nempty=";
+        assert_eq!(
+            read(&[("f", text)]),
+            ["f:4 [a]", "f:5 k=v", "f:6 k.*-_9=v ; no comment = \"x\"", "f:7 empty="]
+        );
+    }
+
+    #[test]
+    fn names_in_double_quotes_may_hold_anything() {
+        assert_eq!(read(&[("f", "\"a b\"\"=\" = x")]), ["f:1 a b\"==x"]);
+        assert_eq!(read(&[("f", "\"a = x")]), ["f:1: the quote of the name is not closed"]);
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_line() {
+        let text = "[a\n[a] b\nword\nword 3\n= x\nk: 3\n%foo\nk=a\0b\n\"\" = x";
+        assert_eq!(
+            read(&[("f", text)]),
+            [
+                "f:1: expected \"]\" behind the section's name",
+                "f:2: expected nothing behind the section's name",
+                "f:3: syntax error, expected \"=\" behind \"word\"",
+                "f:4: syntax error, expected \"=\" behind \"word\"",
+                "f:5: expected a name before \"=\"",
+                "f:6: syntax error, expected \"=\" behind \"k\"",
+                "f:7: expected \"%include FILE\"",
+                "f:8: a zero byte, expected text",
+                "f:9: expected a name before \"=\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_matter_only_outside_comments() {
+        struct Bytes;
+        impl Files for Bytes {
+            fn read(&mut self, _: &str) -> Result<Vec<u8>, io::Error> {
+                Ok(b"; \xe9\nk=\xe9\nl=1".to_vec())
+            }
+        }
+        let (lines, errors) = parse("f", &mut Bytes);
+        assert_eq!(lines.len(), 1);
+        assert_eq!(errors[0].to_string(), "f:2: expected text in UTF-8");
+        assert_eq!(errors.len(), 1);
+    }
+
+    #[test]
+    fn an_included_file_stands_in_the_place_of_the_line() {
+        let files = [
+            ("dir/f", "[a]\n  %include\tdir/g  \nlast=1"),
+            ("dir/g", "k=v\n[b]\n%include h"),
+            ("h", "x=y"),
+        ];
+        assert_eq!(
+            read(&files),
+            ["dir/f:1 [a]", "dir/g:1 k=v", "dir/g:2 [b]", "h:1 x=y", "dir/f:3 last=1"]
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_in_the_working_directory_is_looked_for_beside_the_including_one() {
+        let files =
+            [("/etc/f", "%include sub/g"), ("/etc/sub/g", "%include h"), ("/etc/sub/h", "k=v")];
+        assert_eq!(read(&files), ["/etc/sub/h:1 k=v"]);
+        let both = [("/etc/f", "%include g"), ("/etc/g", "a=beside"), ("g", "a=here")];
+        assert_eq!(read(&both), ["g:1 a=here"]);
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_named_with_the_line_that_wants_it() {
+        let found = read(&[("/etc/f", "\n%include g")]);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("/etc/f:2: could not load file \"g\": "), "{found:?}");
+        let found = read(&[("f", "%include")]);
+        assert_eq!(found, ["f:1: expected \"%include FILE\""]);
+        let (_, errors) = parse("none", &mut Disk(HashMap::new()));
+        assert!(errors[0].to_string().starts_with("none: could not load file: "), "{errors:?}");
+    }
+
+    #[test]
+    fn a_loop_ends() {
+        let files = [("f", "%include g"), ("g", "%include f")];
+        assert_eq!(read(&files), ["g:1: f includes itself"]);
+        assert_eq!(read(&[("f", "%include f")]), ["f:1: f includes itself"]);
+    }
+
+    #[test]
+    fn files_nest_ten_deep_and_no_deeper() {
+        struct Chain(usize);
+        impl Files for Chain {
+            fn read(&mut self, path: &str) -> Result<Vec<u8>, io::Error> {
+                let depth: usize = path.parse().expect("files are numbers here");
+                let next = format!("%include {}", depth + 1);
+                Ok(if depth == self.0 { b"k=v".to_vec() } else { next.into_bytes() })
+            }
+        }
+        assert_eq!(parse("0", &mut Chain(10)).0.len(), 1);
+        let (_, errors) = parse("0", &mut Chain(11));
+        assert_eq!(errors[0].to_string(), "10:1: include nesting level too deep");
+    }
+
+    #[test]
+    fn includes_that_fan_out_come_to_an_end() {
+        struct Fan(usize);
+        impl Files for Fan {
+            fn read(&mut self, _: &str) -> Result<Vec<u8>, io::Error> {
+                self.0 += 1;
+                let line = |at| format!("%include {}.{at}\n", self.0);
+                Ok((0..50).map(line).collect::<String>().into_bytes())
+            }
+        }
+        let mut files = Fan(0);
+        let (_, errors) = parse("f", &mut files);
+        assert!(!errors.is_empty() && files.0 <= FILES_MAX + ERRORS_MAX);
     }
 }

@@ -1,74 +1,17 @@
-//! What the lines of `[databases]`, `[users]` and `[peers]` share: the connection string, and hosts.
+//! The connection string, which the lines of `[databases]`, `[users]` and `[peers]` share.
 //!
-//! A connection string is `key=value` pairs between spaces. A value in single quotes may hold
-//! spaces, and two quotes there stand for one. A value must not be empty.
+//! It is `key=value` pairs between spaces. A value in single quotes may hold spaces, and two quotes
+//! there stand for one. A value must not be empty. What is wrong is told without the values, which
+//! may be secret.
 
 use std::fmt;
-use std::ops::Deref;
-
-use super::value::{Field, Kind, ValueError};
-
-/// Where a server listens.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Host {
-    /// A name or an address.
-    Tcp(String),
-    /// The directory of a Unix socket, or its abstract name when it begins with `@`.
-    Unix(String),
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Host::Tcp(name) | Host::Unix(name) => f.write_str(name),
-        }
-    }
-}
-
-/// The hosts of a line, in order; none means the Unix socket in `unix_socket_dir`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Hosts(Vec<Host>);
-
-impl Hosts {
-    /// The hosts to connect to, where `socket_dir` stands for a missing list.
-    pub fn or_socket_in(&self, socket_dir: &str) -> Vec<Host> {
-        if self.0.is_empty() { vec![Host::Unix(socket_dir.to_owned())] } else { self.0.clone() }
-    }
-}
-
-impl Deref for Hosts {
-    type Target = [Host];
-    fn deref(&self) -> &[Host] {
-        &self.0
-    }
-}
-
-impl Field for Hosts {
-    fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
-        text.split(',').map(|part| host(part.trim())).collect::<Result<_, _>>().map(Hosts)
-    }
-    fn show(&self, _: &Kind) -> Option<String> {
-        let names: Vec<String> = self.0.iter().map(Host::to_string).collect();
-        (!names.is_empty()).then(|| names.join(","))
-    }
-    fn unset() -> Self {
-        Hosts::default()
-    }
-}
-
-fn host(text: &str) -> Result<Host, ValueError> {
-    match text.as_bytes().first() {
-        None => Err(ValueError::EmptyPart),
-        Some(b'/' | b'@') => Ok(Host::Unix(text.to_owned())),
-        Some(_) => Ok(Host::Tcp(text.to_owned())),
-    }
-}
 
 /// Why a connection string cannot be taken apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LineError {
-    /// No `=` behind this.
-    NoEquals(String),
+    /// A word without `=`, behind the value of this key if there is one. The word is not kept: it
+    /// may be the rest of a password.
+    NoEquals(Option<String>),
     /// `=` without a key in front.
     NoKey,
     /// This key has no value, or an empty one.
@@ -82,7 +25,11 @@ pub enum LineError {
 impl fmt::Display for LineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LineError::NoEquals(key) => write!(f, "expected \"=\" behind \"{key}\""),
+            LineError::NoEquals(None) => f.write_str("expected KEY=VALUE"),
+            LineError::NoEquals(Some(key)) => write!(
+                f,
+                "expected KEY=VALUE behind {key}, whose value needs quotes if it holds spaces"
+            ),
             LineError::NoKey => f.write_str("expected a key before \"=\""),
             LineError::NoValue(key) => write!(f, "expected a value for {key}"),
             LineError::Unclosed(key) => write!(f, "the quote of {key} is not closed"),
@@ -97,23 +44,32 @@ impl std::error::Error for LineError {}
 
 /// Takes a connection string apart, into keys and values in order.
 pub fn pairs(text: &str) -> Result<Vec<(String, String)>, LineError> {
-    let mut pairs = Vec::new();
-    let mut rest = text.trim_start_matches(is_space);
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    let mut rest = text.trim_ascii();
     while !rest.is_empty() {
         let end = rest.find(|c| c == '=' || is_space(c)).unwrap_or(rest.len());
-        let (key, tail) = (rest[..end].to_owned(), rest[end..].trim_start_matches(is_space));
-        let Some(tail) = tail.strip_prefix('=') else { return Err(LineError::NoEquals(key)) };
+        let (key, tail) = (&rest[..end], rest[end..].trim_ascii_start());
+        let Some(tail) = tail.strip_prefix('=') else {
+            return Err(LineError::NoEquals(pairs.pop().map(|(key, _)| key)));
+        };
         if key.is_empty() {
             return Err(LineError::NoKey);
         }
-        let (value, tail) = value(&key, tail.trim_start_matches(is_space))?;
+        let (value, tail) = value(&told(key, &pairs), tail.trim_ascii_start())?;
         if value.is_empty() {
-            return Err(LineError::NoValue(key));
+            return Err(LineError::NoValue(told(key, &pairs)));
         }
-        pairs.push((key, value));
-        rest = tail.trim_start_matches(is_space);
+        pairs.push((key.to_owned(), value));
+        rest = tail.trim_ascii_start();
     }
     Ok(pairs)
+}
+
+/// `key` as an error may tell it. Behind a password it may be a part of that (`password=one two=3`),
+/// so nothing of it is told.
+pub fn told(key: &str, before: &[(String, String)]) -> String {
+    let is_behind = before.iter().any(|(key, _)| key == "password");
+    if is_behind { "what follows the password".to_owned() } else { key.to_owned() }
 }
 
 /// The value at the start of `text`, and what follows it.
@@ -141,4 +97,54 @@ fn value<'a>(key: &str, text: &'a str) -> Result<(String, &'a str), LineError> {
 
 fn is_space(c: char) -> bool {
     c.is_ascii_whitespace()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs_of(text: &str) -> Vec<(String, String)> {
+        pairs(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn pairs_stand_between_spaces_and_quotes_hold_what_is_between_them() {
+        let cases: [(&str, &[(&str, &str)]); 9] = [
+            ("", &[]),
+            ("  host=a\tport=5  ", &[("host", "a"), ("port", "5")]),
+            ("dbname = x", &[("dbname", "x")]),
+            ("dbname='it''s' a=b", &[("dbname", "it's"), ("a", "b")]),
+            ("q='select ''x''' ", &[("q", "select 'x'")]),
+            ("q=''''", &[("q", "'")]),
+            ("a=b'c'", &[("a", "b'c'")]),
+            ("a=b=c", &[("a", "b=c")]),
+            ("a=1 a=2", &[("a", "1"), ("a", "2")]),
+        ];
+        for (text, expected) in cases {
+            let found = pairs_of(text);
+            let found: Vec<_> = found.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            assert_eq!(found, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pair_is_refused_with_the_key() {
+        let cases = [
+            ("host", "expected KEY=VALUE"),
+            (
+                "a=b host c=d",
+                "expected KEY=VALUE behind a, whose value needs quotes if it holds spaces",
+            ),
+            ("password=a b=", "expected a value for what follows the password"),
+            ("=x", "expected a key before \"=\""),
+            ("host=", "expected a value for host"),
+            ("host=''", "expected a value for host"),
+            ("dbname='a", "the quote of dbname is not closed"),
+            ("dbname='a''", "the quote of dbname is not closed"),
+            ("dbname='a'port=5", "expected a space behind the closing quote of dbname"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(pairs(text).expect_err(text).to_string(), expected, "{text:?}");
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Lines of the `[peers]` section: other processes that cancel requests may belong to.
 
-use super::line::Hosts;
+use super::host::{Hosts, Ports};
 use super::table::{RELOAD, table};
-use super::value::{COUNT, Kind};
+use super::value::{Kind, SIZE, ValueError};
 
 table! {
     /// One line of `[peers]`.
@@ -10,8 +10,21 @@ table! {
         /// Name, address, or directory of the Unix socket of the peer.
         host: Hosts = Kind::Hosts, None, RELOAD;
         /// The peer's port.
-        port: u16 = Kind::Integer { min: 1, max: u16::MAX as u32 }, Some("6432"), RELOAD;
+        port: Ports = Kind::Ports, Some("6432"), RELOAD;
         /// Cancel requests on their way to the peer at a time, instead of `default_pool_size`.
-        pool_size: Option<u32> = COUNT, None, RELOAD;
+        pool_size: Option<u32> = SIZE, None, RELOAD;
+    }
+}
+
+impl PeerLine {
+    /// What no single key can tell: there is a host, and one port, or one for each host.
+    pub fn check(&self) -> Result<(), (&'static str, ValueError)> {
+        match (self.host.len(), self.port.len()) {
+            (0, _) => Err(("host", ValueError::Missing)),
+            (hosts, ports) if ports != 1 && ports != hosts => {
+                Err(("port", ValueError::PortsPerHost))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
-use super::table::{Flags, OURS, PER_DATABASE, PER_USER, RELOAD, RESTART, UNBUILT, table};
-use super::value::{
-    AuthType, COUNT, INTEGER_MAX, Kind, Names, PoolMode, Secret, ServerAbandon, TlsMode,
+use super::choice::{AuthType, PoolMode, ServerAbandon, TlsMode};
+use super::table::{
+    self, Flags, OURS, PER_DATABASE, PER_USER, RELOAD, RESTART, Row, UNBUILT, table,
 };
+use super::text::{Names, Secret};
+use super::value::{COUNT, INTEGER_MAX, Kind};
 
 const PORT: Kind = Kind::Integer { min: 0, max: u16::MAX as u32 };
 const AUTH_TYPES: Kind =
@@ -214,7 +216,7 @@ table! {
         /// Let several processes listen on one port; the kernel spreads the clients over them.
         /// Give each a `unix_socket_dir`, `pidfile`, `logfile` and `peer_id` of its own.
         so_reuseport: bool = Kind::Flag, Some("0"), RESTART;
-        /// How often averages are taken and, with `log_stats`, logged.
+        /// How often averages are taken and, with `log_stats`, logged; 0 counts as 1.
         stats_period: Duration = Kind::WholeSeconds, Some("60"), RELOAD;
         /// Users who may log in to the console and look, separated by commas.
         stats_users: Names = Kind::Names, Some(""), RELOAD;
@@ -266,5 +268,162 @@ table! {
         server_abandon_timeout: Duration = Kind::Seconds, Some("1"), OURS;
         /// Prepared statements that one client may have.
         max_client_prepared_statements: u32 = COUNT, Some("10000"), OURS;
+    }
+}
+
+/// Settings that did something once; they are read and do nothing.
+pub const GONE: &[&str] = &["suspend_timeout"];
+
+/// Other names of settings.
+pub const ALIASES: &[(&str, &str)] = &[("service_name", "job_name")];
+
+impl Settings {
+    /// The row of this name.
+    pub fn row(name: &str) -> Option<&'static Row> {
+        table::row(Self::rows(), name)
+    }
+
+    /// The setting that `key` was perhaps meant to be.
+    pub fn nearest(key: &str) -> Option<&'static str> {
+        table::nearest(key, Self::rows().iter().map(|row| row.name))
+    }
+
+    /// Takes over from `new` what RELOAD changes, and leaves what is read at start only.
+    pub fn reload(&mut self, new: &Settings) {
+        for row in Self::rows().iter().filter(|row| row.is_changeable()) {
+            self.adopt(row.name, new);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::database::DatabaseLine;
+    use super::super::user::UserLine;
+    use super::*;
+
+    /// What SHOW CONFIG of the reference lists: name, default, changeable.
+    const LISTED: &str = include_str!("../../tests/reference/settings.tsv");
+
+    #[test]
+    fn names_defaults_and_order_are_those_of_the_reference() {
+        let listed = LISTED.lines().filter(|line| !line.starts_with('#')).skip(1);
+        let listed: Vec<Vec<&str>> = listed.map(|line| line.split('\t').collect()).collect();
+        let ours = Settings::rows().iter().filter(|row| !row.is_ours());
+        let ours: Vec<Vec<&str>> = ours
+            .map(|row| {
+                let changeable = if row.is_changeable() { "yes" } else { "no" };
+                vec![row.name, row.default.unwrap_or_default(), changeable]
+            })
+            .collect();
+        assert_eq!(ours.len(), 99);
+        assert_eq!(ours, listed);
+        assert!(!Settings::rows()[..99].iter().any(Row::is_ours), "ours stand at the end");
+    }
+
+    #[test]
+    fn defaults_are_shown_as_the_reference_shows_them() {
+        let settings = Settings::default();
+        for row in Settings::rows() {
+            let shown = settings.show(row.name);
+            match row.name {
+                "unix_socket_mode" => assert_eq!(shown.as_deref(), Some("511")),
+                "verbose" => assert_eq!(shown.as_deref(), Some("0")),
+                name => assert_eq!(shown.as_deref(), row.default, "{name}"),
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_shown_as_the_reference_shows_them() {
+        let cases = [
+            ("default_pool_size", "0x10", "16"),
+            ("default_pool_size", "010", "8"),
+            ("log_stats", "01", "1"),
+            ("query_timeout", "1e3", "1000"),
+            ("query_timeout", "1234567", "1.23457e+06"),
+            ("stats_period", "1234567", "1234567"),
+            ("pool_mode", "TRANSACTION", "transaction"),
+            ("auth_type", "Scram-SHA-256", "scram-sha-256"),
+            ("client_tls_sslmode", "REQUIRE", "require"),
+            ("admin_users", " a ,, b ", " a ,, b "),
+            ("syslog_facility", "LOCAL3", "LOCAL3"),
+            ("unix_socket_mode", "0700", "448"),
+            ("auth_user", "", ""),
+            ("server_check_query", "<empty>", "<empty>"),
+        ];
+        let mut settings = Settings::default();
+        for (key, text, shown) in cases {
+            settings.set(key, text).unwrap_or_else(|error| panic!("{key} = {text}: {error}"));
+            assert_eq!(settings.show(key).as_deref(), Some(shown), "{key} = {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_value_changes_nothing_and_says_what_was_expected() {
+        let cases = [
+            ("max_client_conn", "-1", "expected a whole number from 0 to 2147483647"),
+            ("max_client_conn", "2147483648", "expected a whole number from 0 to 2147483647"),
+            ("max_client_conn", "many", "expected a whole number"),
+            ("peer_id", "16384", "expected a whole number from 0 to 16383"),
+            ("listen_port", "65536", "expected a whole number from 0 to 65535"),
+            ("log_stats", "yes", "expected 0 or 1"),
+            ("query_timeout", "5s", "expected a number of seconds, such as 15 or 0.5"),
+            ("query_wait_notify", "0.5", "expected a whole number of seconds"),
+            ("unix_socket_mode", "rwx", "expected a file mode in octal, such as 0777"),
+            ("server_abandon", "keep", "expected one of close, rollback"),
+            ("litsen_port", "1", "unknown parameter, did you mean listen_port?"),
+            ("colour", "red", "unknown parameter"),
+        ];
+        for (key, text, expected) in cases {
+            let mut settings = Settings::default();
+            let error = settings.set(key, text).expect_err(key);
+            assert_eq!(error.to_string(), expected, "{key} = {text}");
+            assert_eq!(settings, Settings::default());
+        }
+        let mut settings = Settings::default();
+        assert!(settings.set("auth_type", "peer").is_err(), "peer is for HBA files");
+    }
+
+    #[test]
+    fn a_reload_leaves_what_is_read_at_start_only() {
+        let mut running = Settings::default();
+        let mut new = Settings::default();
+        for settings in ["default_pool_size", "listen_port"] {
+            new.set(settings, "7").expect("a number");
+        }
+        running.reload(&new);
+        assert_eq!(running.default_pool_size, 7);
+        assert_eq!(running.listen_port, 6432);
+    }
+
+    #[test]
+    fn marks_agree_with_the_keys_of_databases_and_users() {
+        for row in Settings::rows() {
+            let key = row.name.strip_prefix("default_").unwrap_or(row.name);
+            assert_eq!(
+                row.flags.has(PER_DATABASE),
+                is_override(table::row(DatabaseLine::rows(), key)),
+                "{key}"
+            );
+            assert_eq!(
+                row.flags.has(PER_USER),
+                is_override(table::row(UserLine::rows(), key)),
+                "{key}"
+            );
+        }
+        fn is_override(row: Option<&Row>) -> bool {
+            // A database's `user` is another thing than the setting of that name.
+            row.is_some_and(|row| row.name != "user")
+        }
+    }
+
+    #[test]
+    fn every_row_is_explained_and_named_once() {
+        for (index, row) in Settings::rows().iter().enumerate() {
+            assert!(row.doc.concat().trim().ends_with('.'), "{}", row.name);
+            assert_eq!(Settings::rows().iter().position(|r| r.name == row.name), Some(index));
+        }
+        assert_eq!(Settings::rows()[0].flags, RELOAD);
     }
 }

@@ -4,10 +4,12 @@
 //! page and the sample file say of it. Which rows there are stands in `settings`, `database`,
 //! `user` and `peer`.
 
-use super::value::{Kind, ValueError};
+use std::fmt;
+
+use super::value::{Field, Kind, ValueError};
 
 /// What is known of one setting or key, apart from its value.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Row {
     pub name: &'static str,
     /// Paragraphs of plain text, a line each.
@@ -32,6 +34,29 @@ impl Row {
     /// Whether setting it has an effect.
     pub fn is_built(&self) -> bool {
         !self.flags.has(UNBUILT)
+    }
+}
+
+/// A row with another value than before.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Change {
+    pub row: &'static Row,
+    /// Both values as SHOW prints them, where secrets are hidden; `None` is NULL.
+    pub old: Option<String>,
+    pub new: Option<String>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.row.kind == Kind::Secret {
+            return write!(f, "{}: changed", self.row.name);
+        }
+        let [old, new] = [&self.old, &self.new].map(|value| match value.as_deref() {
+            None => "not set".to_owned(),
+            Some("") => "empty".to_owned(),
+            Some(value) => value.escape_debug().to_string(),
+        });
+        write!(f, "{}: {old} -> {new}", self.row.name)
     }
 }
 
@@ -78,6 +103,7 @@ macro_rules! table {
             $($(#[doc = $doc])+ pub $name: $type,)+
         }
 
+        #[allow(dead_code, reason = "every table has all of it, and not each needs all")]
         impl $table {
             /// The rows, in the order of the table.
             pub fn rows() -> &'static [$crate::config::table::Row] {
@@ -108,9 +134,23 @@ macro_rules! table {
                 }
             }
 
-            /// The row's name that `key` was perhaps meant to be.
-            pub fn nearest(key: &str) -> Option<&'static str> {
-                $crate::config::table::nearest(key, Self::rows().iter().map(|row| row.name))
+            /// The rows in which `new` has another value.
+            pub fn changes(&self, new: &Self) -> Vec<$crate::config::table::Change> {
+                let differs = [$(self.$name != new.$name,)+];
+                let rows = Self::rows().iter().zip(differs).filter(|(_, differs)| *differs);
+                rows.map(|(row, _)| $crate::config::table::Change {
+                    row,
+                    old: self.show(row.name),
+                    new: new.show(row.name),
+                }).collect()
+            }
+
+            /// Takes the value of the row `key` from `other`.
+            pub fn adopt(&mut self, key: &str, other: &Self) {
+                match key {
+                    $(stringify!($name) => self.$name.clone_from(&other.$name),)+
+                    _ => (),
+                }
             }
         }
 
@@ -127,39 +167,86 @@ macro_rules! table {
 pub(super) use table;
 
 /// The value of a row's default. A test reads every default of every table.
-pub fn initial<T: super::value::Field>(default: Option<&str>, kind: &Kind) -> T {
+pub fn initial<T: Field>(default: Option<&str>, kind: &Kind) -> T {
     default.map_or_else(T::unset, |text| T::read(text, kind).expect("defaults are of their kind"))
+}
+
+/// The row of this name.
+pub fn row(rows: &'static [Row], name: &str) -> Option<&'static Row> {
+    rows.iter().find(|row| row.name == name)
 }
 
 pub fn unknown(key: &str, rows: &'static [Row]) -> ValueError {
     ValueError::UnknownKey { nearest: nearest(key, rows.iter().map(|row| row.name)) }
 }
 
-/// The name that is fewest edits away from `key`, when those are few for its length.
-pub fn nearest(key: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    if key.len() > NAME_MAX {
+/// The known name that `key` was perhaps meant to be: the one that is fewest edits away, when those
+/// are few for its length, else one that ends with it (`default_pool_size` for `pool_size`).
+pub fn nearest(
+    key: &str,
+    names: impl Iterator<Item = &'static str> + Clone,
+) -> Option<&'static str> {
+    if key.is_empty() || key.len() > NAME_MAX {
         return None;
     }
-    let key = key.to_ascii_lowercase();
-    let limit = 1 + key.len() / 4;
-    let near = names.map(|name| (distance(key.as_bytes(), name.as_bytes()), name));
-    near.filter(|(edits, _)| *edits <= limit).min_by_key(|(edits, _)| *edits).map(|(_, name)| name)
+    let key = key.to_ascii_lowercase().replace('-', "_");
+    let limit = 1 + key.len() / 5;
+    let near = names.clone().map(|name| (distance(key.as_bytes(), name.as_bytes()), name));
+    let near = near.filter(|(edits, _)| *edits <= limit).min_by_key(|(edits, _)| *edits);
+    let tail = format!("_{key}");
+    near.map(|(_, name)| name).or_else(|| names.clone().find(|name| name.ends_with(&tail)))
 }
 
 /// No name is nearly as long as this; a longer key is not compared, so that the work is bounded.
 const NAME_MAX: usize = 64;
 
-/// How many insertions, removals and exchanges of one byte make `a` from `b`.
+/// How many bytes must be inserted, removed, exchanged, or swapped with their neighbour, to make
+/// `a` of `b`.
 fn distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let exchange = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = exchange.min(corner + 1).min(row[j] + 1);
+    let mut before = vec![0; b.len() + 1];
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for i in 0..a.len() {
+        let mut row = vec![i + 1; b.len() + 1];
+        for j in 0..b.len() {
+            let exchange = above[j] + usize::from(a[i] != b[j]);
+            row[j + 1] = exchange.min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j] {
+                row[j + 1] = row[j + 1].min(before[j - 1] + 1);
+            }
+        }
+        (before, above) = (above, row);
+    }
+    above[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_nearly_right_is_found() {
+        let names = || ["default_pool_size", "pool_mode", "user", "host"].into_iter();
+        let cases = [
+            ("defualt_pool_size", Some("default_pool_size")),
+            ("default-pool-size", Some("default_pool_size")),
+            ("Pool_Mode", Some("pool_mode")),
+            ("usre", Some("user")),
+            ("pool_size", Some("default_pool_size")),
+            ("listen", None),
+            ("", None),
+        ];
+        for (key, found) in cases {
+            assert_eq!(nearest(key, names()), found, "{key}");
+        }
+        assert_eq!(nearest(&"x".repeat(100_000), names()), None);
+    }
+
+    #[test]
+    fn distance_counts_single_edits() {
+        let cases = [("", "abc", 3), ("abc", "abc", 0), ("abc", "acb", 1), ("ab", "cd", 2)];
+        for (a, b, edits) in cases {
+            assert_eq!(distance(a.as_bytes(), b.as_bytes()), edits, "{a} {b}");
+            assert_eq!(distance(b.as_bytes(), a.as_bytes()), edits, "{b} {a}");
         }
     }
-    row[b.len()]
 }

@@ -6,8 +6,9 @@
 //! with fractions that are cut at the microsecond and shown with six digits.
 
 use std::fmt;
-use std::ops::Deref;
 use std::time::Duration;
+
+use super::number::{self, decimal, number, show_seconds};
 
 /// What a text must be to become a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +25,11 @@ pub enum Kind {
     Names,
     /// A file mode, in octal digits.
     Octal,
+    /// A number or a time in place of a setting, in a connection string: decimal, and with
+    /// meanings of its own for 0 and -1.
+    Override { word: &'static str, zero: Meaning, minus_one: Meaning },
+    /// Ports, separated by commas.
+    Ports,
     /// A password: read, never shown.
     Secret,
     /// Seconds, with a fraction.
@@ -34,11 +40,35 @@ pub enum Kind {
     WholeSeconds,
 }
 
+/// What a special number stands for in a connection string.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Meaning {
+    /// No limit, in place of the setting's.
+    NoLimit,
+    /// The same as leaving the key out: the setting holds.
+    Unset,
+    /// Itself.
+    Value,
+}
+
+/// A size in place of a setting's, where 0 is a size too.
+pub const SIZE: Kind =
+    Kind::Override { word: "integer", zero: Meaning::Value, minus_one: Meaning::Unset };
+/// A limit in place of a setting's, which 0 leaves in force.
+pub const LIMIT: Kind =
+    Kind::Override { word: "integer", zero: Meaning::Unset, minus_one: Meaning::Unset };
+/// A lifetime in place of a setting's, which 0 leaves in force.
+pub const LIFETIME: Kind =
+    Kind::Override { word: "seconds", zero: Meaning::Unset, minus_one: Meaning::Unset };
+/// A time limit in place of a setting's, which 0 leaves in force and -1 lifts.
+pub const TIMEOUT: Kind =
+    Kind::Override { word: "seconds", zero: Meaning::Unset, minus_one: Meaning::NoLimit };
+/// A time limit in place of a setting's, which -1 leaves in force and 0 lifts.
+pub const WAIT: Kind =
+    Kind::Override { word: "seconds", zero: Meaning::Value, minus_one: Meaning::Unset };
+
 /// The largest number that the reference keeps without wrapping.
 pub const INTEGER_MAX: u32 = i32::MAX as u32;
-
-/// The longest time that is told apart from a longer one: 2^63 microseconds.
-const SECONDS_MAX: f64 = 9.223e12;
 
 /// A number of things, from none to [`INTEGER_MAX`].
 pub const COUNT: Kind = Kind::Integer { min: 0, max: INTEGER_MAX };
@@ -53,6 +83,8 @@ impl Kind {
             Kind::Integer { .. } => "integer",
             Kind::Names => "list of names",
             Kind::Octal => "octal mode",
+            Kind::Override { word, .. } => word,
+            Kind::Ports => "port",
             Kind::Secret => "secret",
             Kind::Seconds => "seconds",
             Kind::Text => "text",
@@ -82,6 +114,10 @@ pub enum ValueError {
     },
     /// A list with nothing between two commas.
     EmptyPart,
+    /// A key that has to be there.
+    Missing,
+    /// More or fewer ports than hosts, and not one for all.
+    PortsPerHost,
     /// The name of the console's database, which cannot be used here.
     Reserved,
 }
@@ -105,7 +141,9 @@ impl fmt::Display for ValueError {
             ValueError::OutOfRange { min, max } => {
                 write!(f, "expected a whole number from {min} to {max}")
             }
-            ValueError::EmptyPart => f.write_str("expected a name between two commas"),
+            ValueError::EmptyPart => f.write_str("expected something between two commas"),
+            ValueError::Missing => f.write_str("expected a value, this key is not optional"),
+            ValueError::PortsPerHost => f.write_str("expected one port, or one for each host"),
             ValueError::Reserved => {
                 f.write_str("the name \"pgbouncer\" is reserved for the console")
             }
@@ -139,9 +177,20 @@ impl Field for String {
     }
 }
 
-impl<T: Field> Field for Option<T> {
+impl<T: Field + PartialEq> Field for Option<T> {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
-        T::read(text, kind).map(Some)
+        let Kind::Override { zero, minus_one, .. } = *kind else {
+            return T::read(text, kind).map(Some);
+        };
+        let (value, meaning) = match decimal(text) {
+            Some(-1) => (T::unset(), minus_one),
+            _ => (T::read(text, kind)?, zero),
+        };
+        Ok(match meaning {
+            _ if value != T::unset() => Some(value),
+            Meaning::NoLimit | Meaning::Value => Some(value),
+            Meaning::Unset => None,
+        })
     }
     fn show(&self, kind: &Kind) -> Option<String> {
         self.as_ref().and_then(|value| value.show(kind))
@@ -166,13 +215,14 @@ impl Field for bool {
 impl Field for u32 {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
         match *kind {
-            Kind::Octal => mode(text),
-            Kind::Integer { min, max } => integer(text, min, max),
-            _ => integer(text, 0, INTEGER_MAX),
+            Kind::Octal => number::mode(text).ok_or(ValueError::NotAMode),
+            Kind::Integer { min, max } => within(number(text), min, max),
+            _ => within(decimal(text), 0, INTEGER_MAX),
         }
     }
-    fn show(&self, kind: &Kind) -> Option<String> {
-        Some(if *kind == Kind::Octal { format!("{self:04o}") } else { self.to_string() })
+    /// Modes too are shown in decimal, as the reference does.
+    fn show(&self, _: &Kind) -> Option<String> {
+        Some(self.to_string())
     }
     fn unset() -> Self {
         0
@@ -181,12 +231,9 @@ impl Field for u32 {
 
 impl Field for u16 {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
-        let max = u32::from(u16::MAX);
-        let (min, max) = match *kind {
-            Kind::Integer { min, max: limit } => (min, max.min(limit)),
-            _ => (0, max),
-        };
-        u16::try_from(integer(text, min, max)?).map_err(|_| ValueError::OutOfRange { min, max })
+        let value = u32::read(text, kind)?;
+        let error = ValueError::OutOfRange { min: 0, max: u16::MAX.into() };
+        u16::try_from(value).map_err(|_| error)
     }
     fn show(&self, _: &Kind) -> Option<String> {
         Some(self.to_string())
@@ -199,246 +246,23 @@ impl Field for u16 {
 impl Field for Duration {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
         if *kind == Kind::WholeSeconds {
-            let seconds = number(text).ok_or(ValueError::NotWholeSeconds)?;
-            return match u32::try_from(seconds) {
-                Ok(seconds) if seconds <= INTEGER_MAX => Ok(Duration::from_secs(seconds.into())),
-                _ => Err(ValueError::OutOfRange { min: 0, max: INTEGER_MAX }),
-            };
+            let value = number(text).ok_or(ValueError::NotWholeSeconds)?;
+            return within(Some(value), 0, INTEGER_MAX).map(|n| Duration::from_secs(n.into()));
         }
-        seconds(text).ok_or(ValueError::NotSeconds)
+        number::seconds(text).ok_or(ValueError::NotSeconds)
     }
-    fn show(&self, _: &Kind) -> Option<String> {
-        Some(show_seconds(*self))
+    fn show(&self, kind: &Kind) -> Option<String> {
+        let is_whole = *kind == Kind::WholeSeconds;
+        Some(if is_whole { self.as_secs().to_string() } else { show_seconds(*self) })
     }
     fn unset() -> Self {
         Duration::ZERO
     }
 }
 
-/// Names from a list, and the list as it was written, which is what SHOW CONFIG prints.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Names {
-    text: String,
-    names: Vec<String>,
-}
-
-impl Names {
-    pub fn contains(&self, name: &str) -> bool {
-        self.names.iter().any(|known| known == name)
-    }
-}
-
-impl From<&str> for Names {
-    fn from(text: &str) -> Names {
-        let is_separator = |c: char| c == ',' || c.is_ascii_whitespace();
-        let names = text.split(is_separator).filter(|name| !name.is_empty());
-        Names { names: names.map(str::to_owned).collect(), text: text.to_owned() }
-    }
-}
-
-impl Deref for Names {
-    type Target = [String];
-    fn deref(&self) -> &[String] {
-        &self.names
-    }
-}
-
-impl Field for Names {
-    fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
-        Ok(Names::from(text))
-    }
-    fn show(&self, _: &Kind) -> Option<String> {
-        Some(self.text.clone())
-    }
-    fn unset() -> Self {
-        Names::default()
-    }
-}
-
-/// A password or what may hold one. It is never printed by Debug or SHOW.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    /// The secret itself, for the one who logs in with it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(HIDDEN)
-    }
-}
-
-/// What is shown in place of a secret.
-const HIDDEN: &str = "<hidden>";
-
-impl Field for Secret {
-    fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
-        Ok(Secret::new(text))
-    }
-    fn show(&self, _: &Kind) -> Option<String> {
-        Some(if self.0.is_empty() { "" } else { HIDDEN }.to_owned())
-    }
-    fn unset() -> Self {
-        Secret::default()
-    }
-}
-
-/// Declares enums whose variants are words of the configuration.
-/// Row: `Variant = "word",` in the order in which an error lists them.
-macro_rules! choices {
-    ($($(#[$meta:meta])* $name:ident { $($variant:ident = $word:literal,)+ })+) => {$(
-        $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum $name { $($variant,)+ }
-
-        impl $name {
-            pub const WORDS: &'static [&'static str] = &[$($word,)+];
-
-            /// The word as the configuration spells it.
-            pub fn word(self) -> &'static str {
-                match self { $($name::$variant => $word,)+ }
-            }
-        }
-
-        impl Field for $name {
-            fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
-                let words = if let Kind::Choice(words) = *kind { words } else { Self::WORDS };
-                if words.iter().any(|word| text.eq_ignore_ascii_case(word)) {
-                    $(if text.eq_ignore_ascii_case($word) { return Ok($name::$variant); })+
-                }
-                Err(ValueError::NotOneOf(words))
-            }
-            fn show(&self, _: &Kind) -> Option<String> {
-                Some(self.word().to_owned())
-            }
-            fn unset() -> Self {
-                [$($name::$variant,)+][0]
-            }
-        }
-    )+};
-}
-
-choices! {
-    /// When a server goes back to the pool.
-    PoolMode {
-        Session = "session",
-        Transaction = "transaction",
-        Statement = "statement",
-    }
-
-    /// How clients prove who they are. `peer` stands in HBA files only.
-    AuthType {
-        Any = "any",
-        Cert = "cert",
-        Hba = "hba",
-        Ldap = "ldap",
-        Md5 = "md5",
-        Pam = "pam",
-        Peer = "peer",
-        Plain = "plain",
-        ScramSha256 = "scram-sha-256",
-        Trust = "trust",
-    }
-
-    /// Which entry of a host list the next connection goes to.
-    LoadBalanceHosts {
-        RoundRobin = "round-robin",
-        Disable = "disable",
-    }
-
-    /// Whether a connection is, may be or must be under TLS.
-    TlsMode {
-        Disable = "disable",
-        Allow = "allow",
-        Prefer = "prefer",
-        Require = "require",
-        VerifyCa = "verify-ca",
-        VerifyFull = "verify-full",
-    }
-
-    /// What becomes of a server whose client left it in the middle of a transaction.
-    ServerAbandon {
-        Close = "close",
-        Rollback = "rollback",
-    }
-}
-
-fn integer(text: &str, min: u32, max: u32) -> Result<u32, ValueError> {
-    let value = number(text).ok_or(ValueError::NotANumber)?;
-    match u32::try_from(value) {
+fn within(value: Option<i64>, min: u32, max: u32) -> Result<u32, ValueError> {
+    match u32::try_from(value.ok_or(ValueError::NotANumber)?) {
         Ok(value) if (min..=max).contains(&value) => Ok(value),
         _ => Err(ValueError::OutOfRange { min, max }),
     }
-}
-
-/// A whole number as C reads it with base 0: space in front, a sign, `0x` for hexadecimal, `0` for
-/// octal. What does not fit is the nearest that does, so that it is out of any range.
-pub fn number(text: &str) -> Option<i64> {
-    let text = text.trim_start_matches(is_space);
-    let (negative, digits) = match text.as_bytes().first()? {
-        b'-' => (true, &text[1..]),
-        b'+' => (false, &text[1..]),
-        _ => (false, text),
-    };
-    let (digits, radix) = match digits.as_bytes() {
-        [b'0', b'x' | b'X', ..] => (&digits[2..], 16),
-        [b'0', _, ..] => (&digits[1..], 8),
-        _ => (digits, 10),
-    };
-    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
-        return None;
-    }
-    let value = i64::from_str_radix(digits, radix).unwrap_or(i64::MAX);
-    Some(if negative { -value } else { value })
-}
-
-fn mode(text: &str) -> Result<u32, ValueError> {
-    let digits = text.trim_start_matches(is_space);
-    match u32::from_str_radix(digits, 8) {
-        Ok(mode) if mode <= 0o7777 && !digits.starts_with('+') => Ok(mode),
-        _ => Err(ValueError::NotAMode),
-    }
-}
-
-/// Seconds with a fraction, cut at the microsecond.
-fn seconds(text: &str) -> Option<Duration> {
-    let text = text.trim_start_matches(is_space);
-    let value = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
-        Some(_) => number(text)? as f64,
-        None => text.parse::<f64>().ok()?,
-    };
-    if !value.is_finite() || !(0.0..=SECONDS_MAX).contains(&value) {
-        return None;
-    }
-    Some(Duration::from_micros((value * 1e6) as u64))
-}
-
-/// Six significant digits, without zeros at the end, with an exponent from a million up and below
-/// a ten-thousandth: C's `%g`.
-pub fn show_seconds(span: Duration) -> String {
-    let text = format!("{:.5e}", span.as_micros() as f64 / 1e6);
-    let Some((digits, exponent)) = text.split_once('e') else { return text };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..6).contains(&exponent) {
-        let places = usize::try_from(5 - exponent).unwrap_or(0);
-        return trim_zeros(&format!("{:.places$}", span.as_micros() as f64 / 1e6)).to_owned();
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{}e{sign}{:02}", trim_zeros(digits), exponent.unsigned_abs())
-}
-
-fn trim_zeros(text: &str) -> &str {
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
-}
-
-fn is_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
 }
