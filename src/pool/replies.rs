@@ -26,13 +26,14 @@ pub enum Request {
     Describe,
     Execute,
     FunctionCall,
-    Parse,
+    /// Of a statement that the pooler tracks, or of another.
+    Parse(Option<StatementId>),
     Query,
     Sync,
     /// A Parse of the pooler's: the reply is swallowed, the server has the statement from then on.
     OwnParse(StatementId),
-    /// A Close of the pooler's, of a statement that made room for another.
-    OwnClose,
+    /// A Close of the pooler's, of a statement that makes room for another.
+    OwnClose(StatementId),
     /// A Parse of the client's that the pooler answers, when its turn comes.
     AnswerParse,
     /// A Close of the client's that the pooler answers, when its turn comes.
@@ -66,12 +67,14 @@ enum Copy {
 pub enum Reply {
     /// It belongs to the client.
     Forward,
-    /// It answers a request of the pooler's.
-    Swallow,
     /// ReadyForQuery: a query ended.
     Ready(Status),
+    /// A Parse of the client's for a statement that is tracked; it belongs to the client.
+    Parsed(StatementId),
     /// The server has this statement now; the reply is swallowed.
     Prepared(StatementId),
+    /// The server has dropped this statement; the reply is swallowed.
+    Dropped(StatementId),
 }
 
 /// A reply that no request under way explains: the two ends have lost each other.
@@ -86,6 +89,10 @@ pub struct Replies {
     /// An error was seen and its Sync not yet sent: what is sent before it is not answered.
     skipping: bool,
     copy: Copy,
+    /// Counts the Syncs that were sent.
+    segment: u32,
+    /// What the last error made the server skip, until it is taken.
+    skipped: Vec<Request>,
 }
 
 impl Replies {
@@ -115,6 +122,16 @@ impl Replies {
         self.skipping
     }
 
+    /// The number of Syncs sent so far: requests of one number are skipped together.
+    pub fn segment(&self) -> u32 {
+        self.segment
+    }
+
+    /// The requests that an error made the server skip since this was last asked.
+    pub fn take_skipped(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.skipped)
+    }
+
     /// The server takes COPY data and will skip a Sync.
     fn takes_copy_data(&self) -> bool {
         matches!(self.copy, Copy::In { ended: false } | Copy::Both)
@@ -131,7 +148,7 @@ impl Replies {
             Front::Describe => Request::Describe,
             Front::Execute => Request::Execute,
             Front::FunctionCall => Request::FunctionCall,
-            Front::Parse => Request::Parse,
+            Front::Parse => Request::Parse(None),
             Front::Query => Request::Query,
             Front::Sync => Request::Sync,
         };
@@ -147,9 +164,13 @@ impl Replies {
             }
             self.skipping = false;
         }
-        if !self.takes_copy_data() {
-            self.queue.push_back(request);
+        if self.takes_copy_data() {
+            return;
         }
+        if request == Request::Sync {
+            self.segment = self.segment.wrapping_add(1);
+        }
+        self.queue.push_back(request);
     }
 
     fn end_copy_in(&mut self) {
@@ -176,7 +197,11 @@ impl Replies {
             Back::ReadyForQuery => return self.ready(front, status),
             Back::ErrorResponse => self.failed(front),
             Back::ParseComplete => match front {
-                Some(Request::Parse) => self.pop(),
+                Some(Request::Parse(None)) => self.pop(),
+                Some(Request::Parse(Some(statement))) => {
+                    self.pop();
+                    return Ok(Reply::Parsed(statement));
+                }
                 Some(Request::OwnParse(statement)) => {
                     self.pop();
                     return Ok(Reply::Prepared(statement));
@@ -185,9 +210,9 @@ impl Replies {
             },
             Back::CloseComplete => match front {
                 Some(Request::Close) => self.pop(),
-                Some(Request::OwnClose) => {
+                Some(Request::OwnClose(statement)) => {
                     self.pop();
-                    return Ok(Reply::Swallow);
+                    return Ok(Reply::Dropped(statement));
                 }
                 _ => return Err(Unexpected),
             },
@@ -264,7 +289,7 @@ impl Replies {
             None | Some(Request::Query | Request::FunctionCall | Request::Sync) => {}
             Some(_) => {
                 let before_sync = self.queue.iter().take_while(|r| **r != Request::Sync).count();
-                self.queue.drain(..before_sync);
+                self.skipped.extend(self.queue.drain(..before_sync));
                 self.skipping = self.queue.is_empty();
             }
         }
@@ -284,10 +309,23 @@ impl Replies {
         Ok(())
     }
 
-    /// Ends what only the pooler's own query could have opened; for a server fresh from login.
-    pub fn reset(&mut self) {
-        *self = Replies { queue: std::mem::take(&mut self.queue), ..Replies::default() };
-        self.queue.clear();
+    /// Whether a Sync and a ROLLBACK are enough to make the server clean: not in the middle of a
+    /// COPY, whose data nobody will send any more.
+    pub fn can_be_brought_to_an_end(&self) -> bool {
+        self.copy == Copy::None || self.copy == Copy::Out
+    }
+
+    /// Ends an extended query that nobody will end any more. Returns whether a Sync must be sent.
+    pub fn end_extended(&mut self) -> bool {
+        let is_ended = matches!(
+            self.queue.back(),
+            Some(Request::Query | Request::FunctionCall | Request::Sync)
+        );
+        let must_send = self.skipping || !(is_ended || self.queue.is_empty());
+        if must_send {
+            self.push(Request::Sync);
+        }
+        must_send
     }
 
     /// Drops the room that a long pipeline left behind.
@@ -295,11 +333,6 @@ impl Replies {
         if self.queue.capacity() > 64 && self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
-    }
-
-    /// Whether any of the requests under way is a Parse of `statement` by the pooler.
-    pub fn is_preparing(&self, statement: StatementId) -> bool {
-        self.queue.contains(&Request::OwnParse(statement))
     }
 }
 
