@@ -92,6 +92,7 @@ impl Core {
             AuthType::Any => Proof::Ask(Method::Any),
             AuthType::Hba => self.proof_by_hba(id, names),
             AuthType::Md5 => Proof::Ask(Method::Md5),
+            AuthType::Peer => self.proof_by_peer(id, names, None),
             AuthType::Plain => Proof::Ask(Method::Plain),
             AuthType::ScramSha256 => Proof::Ask(Method::ScramSha256),
             AuthType::Trust => Proof::Ask(Method::Trust),
@@ -113,26 +114,23 @@ impl Core {
         };
         let refused = || Proof::Refuse(Reason::AuthRefused("login rejected".into()));
         let Some(rule) = self.access.hba.find(&visitor) else { return refused() };
-        match rule.method {
-            hba::Method::Trust => Proof::Ask(Method::Trust),
-            hba::Method::Md5 => Proof::Ask(Method::Md5),
-            hba::Method::Password => Proof::Ask(Method::Plain),
-            hba::Method::ScramSha256 => Proof::Ask(Method::ScramSha256),
-            hba::Method::Peer => {
-                let name = client.peer_uid.and_then(self.host.uid_name);
-                let matches = name.is_some_and(|name| match &rule.map {
-                    None => name == names.user,
-                    Some(map) => {
-                        self.access.ident.allows(map, name.as_bytes(), names.user.as_bytes())
-                    }
-                });
-                if matches { Proof::Peer } else { Proof::Refuse(Reason::UnixLoginRejected) }
-            }
-            hba::Method::Reject
-            | hba::Method::Cert
-            | hba::Method::Ldap
-            | hba::Method::Pam => refused(),
+        if let Some(method) = rule.method.login() {
+            return Proof::Ask(method);
         }
+        match rule.method {
+            hba::Method::Peer => self.proof_by_peer(id, names, rule.map.as_deref()),
+            _ => refused(),
+        }
+    }
+
+    /// The system's name of the user behind a Unix socket must be the client's, or be mapped to it.
+    fn proof_by_peer(&self, id: ClientId, names: &Names, map: Option<&[u8]>) -> Proof {
+        let name = self.clients[id].peer_uid.and_then(self.host.uid_name);
+        let matches = name.is_some_and(|name| match map {
+            None => name == names.user,
+            Some(map) => self.access.ident.allows(map, name.as_bytes(), names.user.as_bytes()),
+        });
+        if matches { Proof::Peer } else { Proof::Refuse(Reason::UnixLoginRejected) }
     }
 
     fn ask(&mut self, id: ClientId, method: Method, user: &str) -> Result<(), Reason> {

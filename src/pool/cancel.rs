@@ -69,7 +69,7 @@ impl Core {
     ) -> Option<ServerId> {
         let to = match self.servers[target].peer {
             Peer::Tcp { ip, port } => Target::Tcp((ip, port).into()),
-            Peer::Unix { port, .. } => match self.host_of(target)? {
+            Peer::Unix { port, .. } => match self.site_of(target)?.host {
                 Host::Unix(dir) => Target::Unix(format!("{dir}/.s.PGSQL.{port}")),
                 Host::Tcp(_) => return None,
             },

@@ -6,7 +6,7 @@ use super::varcache::Vars;
 use crate::auth::client::ClientLogin;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
-use crate::log::{Peer, Prefix, Side, ptr};
+use crate::log::{Peer, Prefix, Side, Who, ptr};
 
 /// Where a client stands. Each state is also the list that holds the client.
 #[derive(Debug)]
@@ -232,7 +232,7 @@ impl Client {
 
     /// The connection's name at the start of its log lines.
     pub fn prefix<'a>(&self, database: Option<&'a str>, user: Option<&'a str>) -> Prefix<'a> {
-        Prefix { side: Side::Client, ptr: ptr(self.number, Side::Client), database, user, peer: self.peer }
+        Prefix { side: Side::Client, ptr: ptr(self.number, Side::Client), who: Who::Login { database, user }, peer: self.peer }
     }
 }
 

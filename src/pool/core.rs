@@ -127,6 +127,8 @@ pub struct Core {
     /// Bytes for the client whose message is under judgement.
     pub back: Vec<u8>,
 
+    /// Actions for the caller of the relay, met while bytes were judged.
+    pub deferred: Vec<Action>,
     actions: VecDeque<Action>,
     lines: Vec<Line>,
 }
@@ -173,6 +175,7 @@ impl Core {
             console_stats: super::stats::Stats::default(),
             splice: Vec::new(),
             back: Vec::new(),
+            deferred: Vec::new(),
             actions: VecDeque::new(),
             lines: Vec::new(),
             config: config.clone(),

@@ -22,7 +22,7 @@ pub struct Database {
     /// The password of its line.
     pub forced_secret: Option<Secret>,
     /// Where its servers are: the hosts of its line, or the socket directory.
-    pub sites: Vec<Host>,
+    pub sites: Vec<Site>,
     /// Sessions at servers, of all its pools.
     pub servers: u32,
     /// Logged-in clients, of all its pools.
@@ -32,6 +32,19 @@ pub struct Database {
     /// Where round-robin over the hosts stands.
     pub next_host: usize,
     pub idle_since: Moment,
+}
+
+/// Where a server listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Site {
+    pub host: Host,
+    pub port: u16,
+}
+
+/// The places that a line names.
+pub fn sites(line: &DatabaseLine, socket_dir: &str) -> Vec<Site> {
+    let hosts = line.host.or_socket_in(socket_dir).into_iter().enumerate();
+    hosts.map(|(at, host)| Site { host, port: line.port.of(at) }).collect()
 }
 
 /// What is known of the reachability of one host.
@@ -46,7 +59,7 @@ pub struct HostState {
 impl Database {
     /// `socket_dir` is where servers are looked for when the line names no host.
     pub fn new(line: DatabaseLine, socket_dir: &str, now: Moment) -> Database {
-        let sites = line.host.or_socket_in(socket_dir);
+        let sites = sites(&line, socket_dir);
         let hosts = vec![HostState::default(); sites.len()];
         Database {
             line,

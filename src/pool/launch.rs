@@ -7,13 +7,13 @@
 use std::time::Duration;
 
 use super::core::{ClientId, Core, DatabaseId, PoolId, ServerId};
-use super::database::Database;
+use super::database::{Database, Site};
 use super::reason::Reason;
 use super::server::{Server, State, Test};
 use super::server_login::Login;
 use crate::base::rng::Rng;
 use crate::base::time::Moment;
-use crate::config::{Host, LoadBalanceHosts};
+use crate::config::LoadBalanceHosts;
 use crate::log::Level;
 
 /// The first pause after a failed connection; doubled with each further failure.
@@ -210,8 +210,8 @@ impl Core {
         })
     }
 
-    /// The host that a server belongs to; `None` when the configuration names it no more.
-    pub(super) fn host_of(&self, id: ServerId) -> Option<Host> {
+    /// The place that a server belongs to; `None` when the configuration names it no more.
+    pub(super) fn site_of(&self, id: ServerId) -> Option<Site> {
         self.database_of(id).sites.get(self.servers[id].host).cloned()
     }
 

@@ -198,7 +198,7 @@ impl Core {
         }
         let socket_dir = self.config.settings.unix_socket_dir.clone();
         let database = &mut self.databases[id];
-        database.sites = database.line.host.or_socket_in(&socket_dir);
+        database.sites = super::database::sites(&database.line, &socket_dir);
         database.hosts = vec![Default::default(); database.sites.len()];
         database.next_host = 0;
         let name = database.line.name.clone();

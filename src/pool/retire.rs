@@ -70,7 +70,7 @@ impl Core {
         if server.is_closing() {
             return;
         }
-        let drained = !server.is_mid_message;
+        let drained = !server.is_mid_message && !server.is_mid_reply;
         if drained && server.replies.is_clean() && server.own == super::server::Own::Nothing {
             if server.cancels > 0 {
                 self.recall_unsent_cancels(id);
@@ -190,6 +190,13 @@ impl Core {
         }
         self.log_server(Level::Warning, id, format_args!("connect failed: {error}"));
         self.server_failed(id, Reason::ServerConnectFailed);
+    }
+
+    /// Tells the core whether a message of the server's is half read.
+    pub fn set_server_mid_message(&mut self, id: ServerId, is_mid_reply: bool) {
+        if let Some(server) = self.servers.get_mut(id) {
+            server.is_mid_reply = is_mid_reply;
+        }
     }
 
     /// Tells the core whether the client's message to this server is half sent.

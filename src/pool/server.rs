@@ -8,7 +8,7 @@ use super::server_login::Login;
 use super::varcache::Vars;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
-use crate::log::{Peer, Prefix, Side, ptr};
+use crate::log::{Peer, Prefix, Side, Who, ptr};
 
 /// Where a server stands. Each state is also the list of its pool that holds the server.
 #[derive(Debug)]
@@ -122,8 +122,10 @@ pub struct Server {
     pub statements: Option<Box<ServerStatements>>,
     /// Its lifetime is this much shorter than the setting, so that servers do not go together.
     pub lifetime_cut_us: u64,
-    /// A message between it and its client is half relayed.
+    /// A message of its client's is half sent to it.
     pub is_mid_message: bool,
+    /// A message of its own is half read.
+    pub is_mid_reply: bool,
     /// A replication connection, for its one client only.
     pub is_private: bool,
 }
@@ -163,6 +165,7 @@ impl Server {
             statements: None,
             lifetime_cut_us: 0,
             is_mid_message: false,
+            is_mid_reply: false,
             is_private: false,
         }
     }
@@ -184,6 +187,11 @@ impl Server {
         !matches!(self.state, State::Login(_) | State::Cancel(_) | State::Closing)
     }
 
+    /// Whether a Terminate would be understood: past the login, and no message half sent.
+    pub fn may_say_goodbye(&self) -> bool {
+        !self.is_mid_message && !self.has_said_farewell && !self.key.is_empty()
+    }
+
     pub fn is_closing(&self) -> bool {
         matches!(self.state, State::Closing)
     }
@@ -199,8 +207,7 @@ impl Server {
         Prefix {
             side: Side::Server,
             ptr: ptr(self.number, Side::Server),
-            database: Some(database),
-            user: Some(user),
+            who: Who::Login { database: Some(database), user: Some(user) },
             peer: self.peer,
         }
     }

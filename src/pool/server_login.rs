@@ -6,6 +6,7 @@
 use super::core::{Action, ClientId, Core, PoolId, ServerId, Target};
 use super::client::{Replication, State as ClientState};
 use super::pool::{Failing, Welcome};
+use super::database::Site;
 use super::reason::Reason;
 use super::server::{self, Server, State};
 use super::varcache::Vars;
@@ -58,10 +59,9 @@ impl Login {
 impl Core {
     /// Starts a server connection towards its host: at once, or when its name is resolved.
     pub(super) fn approach(&mut self, id: ServerId) {
-        let Some(host) = self.host_of(id) else {
+        let Some(Site { host, port }) = self.site_of(id) else {
             return self.server_failed(id, Reason::ServerConnectFailed);
         };
-        let port = self.database_of(id).line.port;
         match host {
             crate::config::Host::Unix(dir) => {
                 let path = format!("{dir}/.s.PGSQL.{port}");
@@ -131,8 +131,8 @@ impl Core {
     fn retire_gone_addresses(&mut self, name: &str) {
         for id in self.servers.ids() {
             let Peer::Tcp { ip, .. } = self.servers[id].peer else { continue };
-            let is_of_name = matches!(self.host_of(id),
-                Some(crate::config::Host::Tcp(host)) if host == name);
+            let is_of_name = matches!(self.site_of(id),
+                Some(Site { host: crate::config::Host::Tcp(host), .. }) if host == name);
             if is_of_name && !self.dns.has(name, ip) && self.servers[id].is_session() {
                 self.retire(id, Reason::ObsoleteConnection);
             }
@@ -379,10 +379,8 @@ impl Core {
         if server.replies.received(kind, status).is_err() {
             return self.unknown_from_server(id, kind as u8);
         }
-        let State::Login(Login { stage: Stage::ConnectQuery { failed }, .. }) = &mut server.state
-        else {
-            return;
-        };
+        let State::Login(login) = &mut server.state else { return };
+        let Stage::ConnectQuery { failed } = &mut login.stage else { return };
         match kind {
             Back::ErrorResponse => {
                 *failed = true;
