@@ -110,7 +110,8 @@ pub fn begin(
     }
 }
 
-/// A login that awaits the client's answer.
+/// A login that awaits the client's answer. It takes some 200 bytes: a record that outlives it had
+/// better keep it in a box.
 #[derive(Debug)]
 pub enum ClientLogin {
     Md5(AwaitMd5),
