@@ -110,7 +110,8 @@ pub fn begin(
     }
 }
 
-/// A login that awaits the client's answer.
+/// A login that awaits the client's answer. It takes some 200 bytes: a record that outlives it had
+/// better keep it in a box.
 #[derive(Debug)]
 pub enum ClientLogin {
     Md5(AwaitMd5),
@@ -343,4 +344,167 @@ fn sasl_initial(payload: &[u8]) -> Result<&[u8], Failure> {
 fn split_at_nul(payload: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = payload.iter().position(|&byte| byte == 0)?;
     Some((&payload[..end], &payload[end + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::secret::Password;
+    use crate::base::rng::SeededRng;
+    use crate::crypto::scram_message::MessageError;
+
+    const ITERATIONS: u32 = 7;
+
+    fn plain() -> Secret {
+        Secret::Plain(Password::new(b"secret"))
+    }
+
+    fn stored_md5() -> Secret {
+        Secret::Md5(md5::stored(b"secret", b"joe"))
+    }
+
+    fn stored_scram() -> Secret {
+        let keys = ScramKeys::derive(b"secret", b"salt", 3);
+        Secret::Scram(Verifier::derive(&keys, b"salt", 3))
+    }
+
+    fn start(method: Method, account: Account<'_>) -> Step {
+        let candidate = Candidate { user: b"joe", account };
+        begin(method, &candidate, ITERATIONS, &mut SeededRng::new(1))
+    }
+
+    /// What comes of one answer, given to the first question.
+    fn answered(method: Method, account: Account<'_>, answer: &[u8]) -> Step {
+        let mut rng = SeededRng::new(2);
+        let mut cache = ScramCache::new(&mut rng);
+        let Step::Ask { next, .. } = start(method, account) else { panic!("nothing is asked") };
+        next.handle(answer, &mut cache, &mut rng)
+    }
+
+    fn failure(step: Step) -> Failure {
+        let Step::Fail(failure) = step else { panic!("{step:?}") };
+        failure
+    }
+
+    #[test]
+    fn any_asks_nobody_and_trust_asks_only_whether_the_user_exists() {
+        for account in [Account::Missing, Account::NoPassword, Account::Known(&plain())] {
+            assert!(matches!(start(Method::Any, account), Step::Done { last: None, .. }));
+        }
+        for account in [Account::NoPassword, Account::Known(&plain())] {
+            assert!(matches!(start(Method::Trust, account), Step::Done { last: None, .. }));
+        }
+        assert_eq!(failure(start(Method::Trust, Account::Missing)), Failure::Trust);
+    }
+
+    #[test]
+    fn the_question_depends_on_method_and_secret() {
+        let (plain, md5, scram) = (plain(), stored_md5(), stored_scram());
+        let asked = |method, account| match start(method, account) {
+            Step::Ask { request, .. } => request.payload()[3],
+            other => panic!("{other:?}"),
+        };
+        let accounts = [
+            Account::Known(&plain),
+            Account::Known(&md5),
+            Account::Known(&scram),
+            Account::Missing,
+            Account::NoPassword,
+        ];
+        assert_eq!(accounts.map(|account| asked(Method::Plain, account)), [3; 5]);
+        assert_eq!(accounts.map(|account| asked(Method::Md5, account)), [5, 5, 10, 5, 5]);
+        assert_eq!(accounts.map(|account| asked(Method::ScramSha256, account)), [10; 5]);
+    }
+
+    #[test]
+    fn a_password_in_clear_is_held_against_any_kind_of_secret() {
+        for secret in [plain(), stored_md5(), stored_scram()] {
+            let account = Account::Known(&secret);
+            let step = answered(Method::Plain, account, b"secret\0ignored");
+            let Step::Done { last: None, identity } = step else { panic!("{step:?}") };
+            // Keys for the server come of a stored SCRAM secret alone.
+            assert_eq!(identity.scram_keys.is_some(), secret.kind() == SecretKind::Scram);
+            for (answer, expected) in [
+                (&b"secreT\0"[..], Failure::Password(Refusal::WrongPassword)),
+                (b"\0", Failure::EmptyPassword),
+                (b"secret", Failure::BadPacket),
+                (b"", Failure::BadPacket),
+            ] {
+                assert_eq!(failure(answered(Method::Plain, account, answer)), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stored_secret_is_not_a_password() {
+        let text = md5::stored(b"secret", b"joe");
+        let step =
+            answered(Method::Plain, Account::Known(&stored_md5()), &[&text[..], b"\0"].concat());
+        assert_eq!(failure(step), Failure::Password(Refusal::WrongPassword));
+    }
+
+    #[test]
+    fn the_md5_answer_depends_on_the_salt() {
+        for secret in [plain(), stored_md5()] {
+            let account = Account::Known(&secret);
+            let Step::Ask { request: AuthRequest::Md5Password { salt }, .. } =
+                start(Method::Md5, account)
+            else {
+                panic!("no salt");
+            };
+            let stored = md5::stored(b"secret", b"joe");
+            let right = [&md5::answer(&stored, salt)[..], b"\0"].concat();
+            let step = answered(Method::Md5, account, &right);
+            assert!(matches!(step, Step::Done { last: None, .. }), "{step:?}");
+
+            let other = [&md5::answer(&stored, [0; 4])[..], b"\0"].concat();
+            for wrong in [&other[..], b"secret\0", &[&stored[..], b"\0"].concat()] {
+                let failed = failure(answered(Method::Md5, account, wrong));
+                assert_eq!(failed, Failure::Password(Refusal::WrongPassword));
+            }
+        }
+    }
+
+    #[test]
+    fn no_answer_will_do_without_a_password() {
+        let empty = Secret::Plain(Password::new(b""));
+        for (account, refusal) in [
+            (Account::Missing, Refusal::NoSuchUser),
+            (Account::NoPassword, Refusal::NoPassword),
+            (Account::Known(&empty), Refusal::NoPassword),
+        ] {
+            for method in [Method::Plain, Method::Md5] {
+                let failed = failure(answered(method, account, b"secret\0"));
+                assert_eq!(failed, Failure::Password(refusal));
+                assert_eq!(failed.client_text(), "password authentication failed");
+                let failed = failure(answered(method, account, b"\0"));
+                assert_eq!(failed, Failure::EmptyPassword);
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_sasl_message_must_fill_its_packet() {
+        let message = b"n,,n=,r=abc";
+        let packet = |mechanism: &[u8], len: i32, message: &[u8]| {
+            [mechanism, &len.to_be_bytes(), message].concat()
+        };
+        let name = b"SCRAM-SHA-256\0";
+        let answer = |packet: &[u8]| answered(Method::ScramSha256, Account::Missing, packet);
+        assert!(matches!(answer(&packet(name, 11, message)), Step::Ask { .. }));
+        for (wrong, expected) in [
+            (packet(b"SCRAM-SHA-256-PLUS\0", 11, message), Failure::Mechanism),
+            (packet(b"\0", 11, message), Failure::Mechanism),
+            (packet(name, 10, message), Failure::BadPacket),
+            (packet(name, 12, message), Failure::BadPacket),
+            (packet(name, -1, message), Failure::BadPacket),
+            (packet(name, i32::MAX, message), Failure::BadPacket),
+            (packet(name, 0, b""), Failure::SaslMessage(MessageError::Attribute('n'))),
+            (b"SCRAM-SHA-256\0\0\0\0".to_vec(), Failure::BadPacket),
+            (b"SCRAM-SHA-256".to_vec(), Failure::BadPacket),
+            (Vec::new(), Failure::BadPacket),
+        ] {
+            assert_eq!(failure(answer(&wrong)), expected, "{wrong:?}");
+        }
+    }
 }

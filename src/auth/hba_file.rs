@@ -139,12 +139,16 @@ enum Item<'a> {
 
 impl Names {
     fn add(&mut self, item: Item<'_>) -> Result<(), ProblemKind> {
-        match item {
-            Item::Word(b"all") => self.has_all = true,
+        let name = match item {
+            Item::Word(b"all") => {
+                self.has_all = true;
+                return Ok(());
+            }
             Item::Word([b'+', ..]) => return Err(ProblemKind::Unsupported("+group")),
-            Item::Word(name) => drop(self.names.insert(name.into())),
-            Item::Name(name) => drop(self.names.insert(name)),
-        }
+            Item::Word(word) => word.into(),
+            Item::Name(name) => name,
+        };
+        self.names.insert(name);
         Ok(())
     }
 }
@@ -211,9 +215,10 @@ fn read_file(
     for (_, line) in lines(&text) {
         let mut words = Words::of(line);
         while let Some(token) = words.peek()? {
-            match token {
-                Token::Comma => drop(words.next()?),
-                Token::Quoted(_) | Token::Word(_) => read_name(&mut words, files, depth, add)?,
+            if token == Token::Comma {
+                words.next()?;
+            } else {
+                read_name(&mut words, files, depth, add)?;
             }
         }
     }

@@ -83,7 +83,10 @@ pub fn parse(text: &[u8]) -> (IdentMaps, Vec<Problem>) {
     (maps, problems)
 }
 
-fn parse_line(line: &[u8]) -> Result<Option<(Box<[u8]>, Mapping)>, ProblemKind> {
+/// The name of a map, and what the line adds to it.
+type Addition = (Box<[u8]>, Mapping);
+
+fn parse_line(line: &[u8]) -> Result<Option<Addition>, ProblemKind> {
     let mut words = Words::of(line);
     let name = match words.next()? {
         None => return Ok(None),

@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod client;
 pub mod failure;
+pub mod fuzz;
 pub mod hba;
 pub mod hba_file;
 pub mod ident;
@@ -14,3 +15,6 @@ pub mod secret;
 pub mod server;
 pub mod userlist;
 mod words;
+
+#[cfg(test)]
+mod exchange;

@@ -239,3 +239,134 @@ const MD5_PASSWORD: u32 = 5;
 const SASL: u32 = 10;
 const SASL_CONTINUE: u32 = 11;
 const SASL_FINAL: u32 = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::SeededRng;
+
+    /// A login after a request to it.
+    fn asked(credential: Credential, code: u32, body: &[u8]) -> ServerStep {
+        go_on(ServerLogin::new(b"joe", credential), code, body)
+    }
+
+    fn go_on(login: ServerLogin, code: u32, body: &[u8]) -> ServerStep {
+        let mut rng = SeededRng::new(1);
+        let mut cache = ScramCache::new(&mut rng);
+        login.handle(code, body, &mut cache, &mut rng)
+    }
+
+    fn sent(step: ServerStep) -> (Vec<u8>, ServerLogin) {
+        let ServerStep::Send { payload, next } = step else { panic!("{step:?}") };
+        (payload, next)
+    }
+
+    fn failure(step: ServerStep) -> ServerFailure {
+        let ServerStep::Fail(failure) = step else { panic!("{step:?}") };
+        failure
+    }
+
+    fn plain() -> Credential {
+        Credential::Plain(Password::new(b"secret"))
+    }
+
+    fn keys() -> Credential {
+        Credential::ScramKeys(ScramKeys::derive(b"secret", b"salt", 2))
+    }
+
+    #[test]
+    fn a_server_that_trusts_needs_no_credential() {
+        assert!(matches!(asked(Credential::None, OK, b""), ServerStep::Ok));
+    }
+
+    #[test]
+    fn each_credential_answers_what_it_can() {
+        let stored = md5::stored(b"secret", b"joe");
+        let answer = md5::answer(&stored, *b"abcd");
+        let (payload, next) = sent(asked(plain(), CLEARTEXT_PASSWORD, b""));
+        assert_eq!(payload, b"secret\0");
+        assert!(matches!(go_on(next, OK, b""), ServerStep::Ok));
+        for credential in [plain(), Credential::Md5(stored)] {
+            let (payload, next) = sent(asked(credential, MD5_PASSWORD, b"abcd"));
+            assert_eq!(payload, [&answer[..], b"\0"].concat());
+            assert!(matches!(go_on(next, OK, b""), ServerStep::Ok));
+        }
+        for credential in [plain(), keys()] {
+            let (payload, _) = sent(asked(credential, SASL, b"SCRAM-SHA-256\0\0"));
+            assert!(payload.starts_with(b"SCRAM-SHA-256\0\0\0\0\x20n,,n=,r="));
+        }
+    }
+
+    #[test]
+    fn a_stored_secret_is_never_sent_in_place_of_a_password() {
+        let md5 = Credential::Md5([b'x'; MD5_LEN]);
+        let wrong = |asked, known| ServerFailure::WrongPasswordType { asked, known };
+        for (credential, code, expected) in [
+            (md5.clone(), CLEARTEXT_PASSWORD, wrong(Asked::Cleartext, SecretKind::Md5)),
+            (md5, SASL, wrong(Asked::Scram, SecretKind::Md5)),
+            (keys(), CLEARTEXT_PASSWORD, wrong(Asked::Cleartext, SecretKind::Scram)),
+            (keys(), MD5_PASSWORD, wrong(Asked::Md5, SecretKind::Scram)),
+            (Credential::ScramSecret, MD5_PASSWORD, wrong(Asked::Md5, SecretKind::Scram)),
+            (
+                Credential::ScramSecret,
+                SASL,
+                ServerFailure::ScramKeysMissing { asked: Asked::Scram },
+            ),
+            (
+                Credential::None,
+                CLEARTEXT_PASSWORD,
+                ServerFailure::NoPassword { asked: Asked::Cleartext },
+            ),
+            (Credential::None, SASL, ServerFailure::NoPassword { asked: Asked::Scram }),
+        ] {
+            let body = b"SCRAM-SHA-256\0\0";
+            let failed = failure(asked(credential, code, body));
+            assert_eq!(failed, expected);
+            assert_eq!(failed.client_text(), "server login failed: wrong password type");
+        }
+    }
+
+    #[test]
+    fn only_the_mechanism_without_channel_binding_is_chosen() {
+        let both = b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
+        assert!(sent(asked(plain(), SASL, both)).0.starts_with(b"SCRAM-SHA-256\0"));
+        for body in
+            [&b"SCRAM-SHA-256-PLUS\0\0"[..], b"", b"\0", b"\0SCRAM-SHA-256\0\0", b"SCRAM\0\0"]
+        {
+            assert_eq!(failure(asked(plain(), SASL, body)), ServerFailure::Mechanism);
+        }
+    }
+
+    #[test]
+    fn questions_out_of_order_end_the_login() {
+        for code in [SASL_CONTINUE, SASL_FINAL] {
+            let failed = failure(asked(plain(), code, b""));
+            assert_eq!(failed, ServerFailure::OutOfOrder { code });
+        }
+        for code in [OK, CLEARTEXT_PASSWORD, MD5_PASSWORD, SASL, SASL_FINAL, 99] {
+            let (_, next) = sent(asked(plain(), SASL, b"SCRAM-SHA-256\0\0"));
+            let failed = failure(go_on(next, code, b"abcd"));
+            assert_eq!(failed, ServerFailure::OutOfOrder { code });
+        }
+        for code in [CLEARTEXT_PASSWORD, MD5_PASSWORD, SASL, SASL_CONTINUE, SASL_FINAL] {
+            let (_, next) = sent(asked(plain(), CLEARTEXT_PASSWORD, b""));
+            let failed = failure(go_on(next, code, b"abcd"));
+            assert_eq!(failed, ServerFailure::OutOfOrder { code });
+        }
+    }
+
+    #[test]
+    fn unknown_methods_and_short_messages_are_named() {
+        for code in [2, 6, 7, 8, 9, 13, u32::MAX] {
+            let failed = failure(asked(plain(), code, b""));
+            assert_eq!(failed.to_string(), format!("unknown/unsupported auth method: {code}"));
+        }
+        assert_eq!(failure(asked(plain(), MD5_PASSWORD, b"abc")), ServerFailure::BadPacket);
+    }
+
+    #[test]
+    fn an_empty_password_is_none() {
+        let secret = Secret::parse(b"");
+        assert!(matches!(Credential::of(Some(&secret), None), Credential::None));
+    }
+}
