@@ -107,7 +107,9 @@ impl<T> Arena<T> {
             return Id { index, generation: 0, kind: PhantomData };
         };
         let entry = &mut self.entries[index as usize];
-        let Slot::Free { next } = entry.slot else { unreachable!("the free list names a full slot") };
+        let Slot::Free { next } = entry.slot else {
+            unreachable!("the free list names a full slot")
+        };
         self.free = next;
         entry.slot = Slot::Full(value);
         Id { index, generation: entry.generation, kind: PhantomData }
