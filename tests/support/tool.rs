@@ -58,7 +58,7 @@ impl Tool {
             .env("PGUSER", role.name)
             .env("PGPASSWORD", role.password)
             .env("PGDATABASE", database)
-            .env("PGSSLMODE", "prefer")
+            .env_remove("PGSSLMODE")
             .stdin(Stdio::null());
         Tool { command, name: name.into() }
     }
