@@ -1,0 +1,54 @@
+# Every command of the project. `make demo` shows the pooler at work, `make test` runs every test,
+# `make check` is what CI asks beside the tests. All of them work as root and as an ordinary user
+# (with sudo where something must be installed first).
+
+prefix  ?= /usr/local
+bindir  ?= $(prefix)/bin
+mandir  ?= $(prefix)/share/man
+sharedir ?= $(prefix)/share/pgbouncer
+
+CARGO   ?= cargo
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+INSTALL ?= install
+
+# How many seeds each fuzz entry point is given by `make fuzz`.
+SEEDS   ?= 1000000
+
+.PHONY: build demo test test-clients check bench fuzz install clean
+
+build:
+	$(CARGO) build --release --locked
+
+demo: build
+	scripts/prepare postgresql
+	scripts/demo $(TARGET)/release/pgbouncer
+
+test:
+	scripts/prepare all
+	$(CARGO) test --locked
+
+# Only the tests with real clients, all of which must be there.
+test-clients:
+	scripts/prepare all
+	$(CARGO) test --locked --test clients
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked --test tidy
+
+# BENCH takes the options of bench/bench.py, as in `make bench BENCH="--work simple,rows"`.
+bench: build
+	scripts/prepare postgresql python compiler reference
+	bench/run $(TARGET)/release/pgbouncer $(BENCH)
+
+fuzz:
+	PGBOUNCER_FUZZ_SEEDS=$(SEEDS) $(CARGO) test --release --locked --lib fuzz
+
+install: build
+	$(INSTALL) -D -m 755 $(TARGET)/release/pgbouncer $(DESTDIR)$(bindir)/pgbouncer
+	$(INSTALL) -D -m 644 LICENSE $(DESTDIR)$(sharedir)/LICENSE
+
+clean:
+	$(CARGO) clean
+	rm -rf target

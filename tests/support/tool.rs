@@ -1,0 +1,145 @@
+//! Real clients: programs of PostgreSQL, and scripts of `tests/clients` under the Python, Node and
+//! PHP that `make test` provides. Each run has a time limit.
+//!
+//! A client that is not installed fails its test, or is skipped with a line that says so when
+//! `PGBOUNCER_TESTS_MAY_SKIP=1`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use super::host::{find_program, source};
+use super::postgres::{self, Role};
+
+/// How long a client may take for its whole script.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A command line that connects to a pooler (or a PostgreSQL), by libpq's environment variables,
+/// which the scripts read too.
+pub struct Tool {
+    command: Command,
+    name: String,
+}
+
+impl Tool {
+    /// `psql` that prints bare values, stops at the first error and reads no settings.
+    pub fn psql(port: u16, role: &Role, database: &str) -> Tool {
+        let mut tool = Tool::new(&postgres::program("psql"), "psql", port, role, database);
+        tool.command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
+        tool
+    }
+
+    pub fn pgbench(port: u16, role: &Role, database: &str) -> Tool {
+        Tool::new(&postgres::program("pgbench"), "pgbench", port, role, database)
+    }
+
+    /// Another program of PostgreSQL.
+    pub fn postgres(name: &str, port: u16, role: &Role, database: &str) -> Tool {
+        Tool::new(&postgres::program(name), name, port, role, database)
+    }
+
+    /// A script of `tests/clients`; what runs it follows from its extension. None when that is not
+    /// installed and tests may be skipped.
+    pub fn script(file: &str, port: u16, role: &Role, database: &str) -> Option<Tool> {
+        let interpreter = interpreter(file)?;
+        let mut tool = Tool::new(&interpreter, file, port, role, database);
+        tool.command.arg(source().join("tests/clients").join(file));
+        tool.command.env("NODE_PATH", target().join("node/node_modules"));
+        Some(tool)
+    }
+
+    fn new(program: &Path, name: &str, port: u16, role: &Role, database: &str) -> Tool {
+        let mut command = Command::new("timeout");
+        command
+            .args(["-k", "5", &LIMIT.as_secs().to_string()])
+            .arg(program)
+            .env("PGHOST", "127.0.0.1")
+            .env("PGPORT", port.to_string())
+            .env("PGUSER", role.name)
+            .env("PGPASSWORD", role.password)
+            .env("PGDATABASE", database)
+            .env_remove("PGSSLMODE")
+            .stdin(Stdio::null());
+        Tool { command, name: name.into() }
+    }
+
+    pub fn args<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Tool {
+        self.command.args(arguments);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Tool {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it to its end; gives what it printed, and fails the test when it fails.
+    pub fn run(self) -> String {
+        let name = self.name.clone();
+        let output = self.output();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{name}: {}\n{out}{err}", output.status);
+        out.trim_end().to_owned()
+    }
+
+    /// Runs it to an end that must be a failure; gives what it printed on stderr.
+    pub fn fail(self) -> String {
+        let name = self.name.clone();
+        let output = self.output();
+        assert!(!output.status.success(), "{name} succeeds: {}", text(&output.stdout));
+        text(&output.stderr)
+    }
+
+    pub fn output(mut self) -> Output {
+        self.command.output().unwrap_or_else(|e| panic!("cannot run {}: {e}", self.name))
+    }
+
+    /// Starts it beside the test; its output is captured.
+    pub fn start(mut self) -> Child {
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command.spawn().unwrap_or_else(|e| panic!("cannot run {}: {e}", self.name))
+    }
+}
+
+/// Waits for a tool that was started; gives what it printed, and fails the test when it failed.
+pub fn finish(child: Child) -> String {
+    let output = child.wait_with_output().expect("a child that can be waited for");
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{}\n{out}{err}", output.status);
+    out
+}
+
+/// Where cargo builds, and `make test` puts what it installs.
+fn target() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp has a parent")
+}
+
+fn interpreter(file: &str) -> Option<PathBuf> {
+    let extension = Path::new(file).extension().and_then(|e| e.to_str());
+    let (what, found) = match extension {
+        Some("py") => ("target/venv", Some(target().join("venv/bin/python"))),
+        Some("js") => ("node and target/node", find_program("node").filter(|_| has_packages())),
+        Some("php") => ("php-cli and php-pgsql", find_program("php")),
+        _ => panic!("{file}: no interpreter is known for it"),
+    };
+    let found = found.filter(|path| path.exists());
+    if found.is_none() {
+        skip_or_fail(file, what);
+    }
+    found
+}
+
+/// Ends a test whose client is missing, unless it may be skipped.
+pub fn skip_or_fail(test: &str, missing: &str) {
+    let may_skip = std::env::var_os("PGBOUNCER_TESTS_MAY_SKIP").is_some_and(|v| v == "1");
+    assert!(may_skip, "{test} needs {missing}, which `make test` installs");
+    eprintln!("SKIPPED {test}: {missing} is not installed");
+}
+
+fn has_packages() -> bool {
+    target().join("node/node_modules/pg").is_dir()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
