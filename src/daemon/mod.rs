@@ -1,10 +1,12 @@
 //! The program around the pooler: the command line, the start, and what only a process has.
 
+pub mod access;
 pub mod args;
 pub mod files;
 pub mod notify;
 pub mod options;
 pub mod pidfile;
+pub mod serve;
 pub mod start;
 pub mod version;
 
@@ -13,21 +15,17 @@ mod log_system;
 use std::env;
 use std::fmt;
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::ExitCode;
 
-use mio::unix::SourceFd;
-use mio::{Interest, Token};
-
 use args::{Command, RunArgs};
 use files::Disk;
+use serve::Service;
 use start::{StartError, Started};
 
 use crate::config::{self, Config, Diagnostic, Problem};
 use crate::log::{Level, Logger};
 use crate::sys::clock;
-use crate::sys::signals::Signal;
 
 /// The code of every start that fails.
 const FAILED: u8 = 1;
@@ -81,7 +79,7 @@ fn pool(args: &RunArgs) -> ExitCode {
         }
     };
     match start(args, &config, &mut logger) {
-        Ok(started) => serve(config, started, logger),
+        Ok(started) => serve(args.clone(), config, started, logger),
         Err(error) => failed(&mut logger, &error),
     }
 }
@@ -98,29 +96,21 @@ fn start(args: &RunArgs, config: &Config, logger: &mut Logger) -> Result<Started
 }
 
 /// Turns the loop until the program is told to end. What `started` holds is removed on return.
-fn serve(config: Config, mut started: Started, mut logger: Logger) -> ExitCode {
-    let _ = config;
-    started.announce(&mut logger);
-    match wait_for_end(&started) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&mut logger, &error),
-    }
-}
-
-/// Stands where the loop will turn: waits for a signal that ends the program.
-fn wait_for_end(started: &Started) -> io::Result<()> {
-    let mut poll = mio::Poll::new()?;
-    let fd = started.signals.as_raw_fd();
-    poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::READABLE)?;
-    let mut events = mio::Events::with_capacity(1);
-    loop {
-        while let Some(signal) = started.signals.next() {
-            if matches!(signal, Signal::Int | Signal::Quit | Signal::Term) {
-                started.notifier.stopping();
-                return Ok(());
-            }
+fn serve(args: RunArgs, config: Config, started: Started, mut logger: Logger) -> ExitCode {
+    let mut report = |level, text: String| logger.write(clock::now(), level, &text);
+    let Ok(access) = access::read(&config.settings, &mut report) else {
+        return failed(&mut logger, &"cannot load config file");
+    };
+    let mut service = match Service::new(args, config, access, started, logger) {
+        Ok(service) => service,
+        Err(error) => {
+            // The log went into the attempt; what is left of it is the standard error stream.
+            return failed(&mut start::first_logger(false, 0), &error);
         }
-        poll.poll(&mut events, None)?;
+    };
+    match service.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&mut service.into_logger(), &error),
     }
 }
 

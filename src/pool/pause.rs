@@ -25,6 +25,8 @@ pub enum Wait {
     Pause { database: Option<DatabaseId>, until: Option<Moment> },
     /// WAIT_CLOSE: the same, without holding back clients.
     Close { database: Option<DatabaseId> },
+    /// RELOAD: the shell reads the files.
+    Reload,
 }
 
 /// How a wait ended.
@@ -37,6 +39,8 @@ pub enum Outcome {
     TimedOut { holders: Vec<String> },
     /// The database is gone.
     Gone,
+    /// The files could not be put in force; the first thing that is wrong with them.
+    ReloadFailed(String),
 }
 
 impl Core {
@@ -68,7 +72,7 @@ impl Core {
         self.note_event(&format!("RESUME{}", self.named(database)));
         self.end_waits(|wait| match wait {
             Wait::Pause { database: paused, .. } => database.is_none() || *paused == database,
-            Wait::Close { .. } => false,
+            Wait::Close { .. } | Wait::Reload => false,
         });
         for pool in self.live_pools.ids(&self.pools) {
             self.launch(pool);
@@ -121,6 +125,7 @@ impl Core {
         let (database, until) = match wait {
             Wait::Pause { database, until } => (*database, *until),
             Wait::Close { database } => (*database, None),
+            Wait::Reload => return None,
         };
         if database.is_some_and(|id| !self.databases.contains(id)) {
             return Some(Outcome::Gone);
@@ -185,6 +190,18 @@ impl Core {
         }
         self.act(Action::ConsoleDone { client, outcome });
         self.act(Action::RunClient(client));
+    }
+
+    /// The shell has put the files in force, or not.
+    pub fn end_reload(&mut self, client: ClientId, result: Result<(), String>) {
+        if !self.clients.contains(client) {
+            return;
+        }
+        let outcome = match result {
+            Ok(()) => Outcome::Done,
+            Err(first) => Outcome::ReloadFailed(first),
+        };
+        self.end_wait(client, outcome);
     }
 
     /// Begins to end the process. A second request while one is under way ends it at once.

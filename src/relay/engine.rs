@@ -90,22 +90,19 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// Takes in a connection that the listener has accepted. The id is for its events; the stream
-    /// must be registered under it before the next poll.
-    pub fn accepted(&mut self, arrival: Arrival, stream: I::Stream) -> ClientId {
+    /// Takes in a connection that the listener has accepted; `register` gives its stream, known
+    /// to the poll under the client's id.
+    pub fn admit(
+        &mut self,
+        arrival: Arrival,
+        register: impl FnOnce(&mut I, ClientId) -> io::Result<I::Stream>,
+    ) -> ClientId {
         let id = self.core.client_arrived(arrival);
-        self.clients.insert(id, Conn::new(stream));
+        match register(&mut self.io, id) {
+            Ok(stream) => self.clients.insert(id, Conn::new(stream)),
+            Err(error) => self.core.client_gone(id, Some(crate::log::plain(&error))),
+        }
         id
-    }
-
-    /// The stream of a client, to be registered.
-    pub fn client_stream(&mut self, id: ClientId) -> Option<&mut I::Stream> {
-        self.clients.get_mut(id).map(|conn| &mut conn.stream)
-    }
-
-    /// The stream of a server, to be registered.
-    pub fn server_stream(&mut self, id: ServerId) -> Option<&mut I::Stream> {
-        self.servers.get_mut(id).map(|server| &mut server.conn.stream)
     }
 
     /// The kernel has news of a client; an id that is gone meets nobody.

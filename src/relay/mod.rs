@@ -11,4 +11,4 @@ mod server_run;
 mod simulation;
 
 pub use conn::Stream;
-pub use engine::{Engine, Io};
+pub use engine::{Engine, Io, Readiness};
