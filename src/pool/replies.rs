@@ -201,7 +201,7 @@ impl Replies {
 
     fn end_copy_in(&mut self) {
         match &mut self.copy {
-            Copy::In { ended } => *ended = true,
+            Copy::In { ended } if !*ended => *ended = true,
             // The server has nothing to do any more and passes over it.
             _ if self.queue.is_empty() => {}
             _ => self.push(Request::CopyEnd),
@@ -454,6 +454,17 @@ mod tests {
         assert!(!replies.is_clean());
         assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
         assert!(replies.is_clean());
+        // The data of the next COPY may come before the first is complete.
+        let two = [&early[..], &early].concat();
+        let mut twice = after(&extended, &complete);
+        for kind in [&data[..], &early, &early].concat() {
+            twice.sent(kind);
+        }
+        for (kind, status) in [&end[..], &complete, &end, &complete, &end].concat() {
+            twice.received(kind, status).unwrap();
+        }
+        assert!(twice.is_clean());
+        assert!(after(&two, &[&complete[..], &end, &complete, &end].concat()).is_clean());
         let simple = [Front::Query, Front::CopyData, Front::CopyDone, Front::Query];
         let replies = after(&simple, &[&[(Back::CopyIn, 0)], &end[..], &end].concat());
         assert!(replies.is_clean());
