@@ -170,6 +170,11 @@ impl<T, C> Table<T, C> {
         self.rows[id.index()] = Some((id, conn));
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.rows.iter().flatten().count()
+    }
+
     pub fn remove(&mut self, id: Id<T>) -> Option<C> {
         let row = self.rows.get_mut(id.index())?;
         row.take_if(|(owner, _)| *owner == id).map(|(_, conn)| conn)

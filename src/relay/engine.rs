@@ -353,6 +353,12 @@ impl<I: Io> Engine<I> {
         self.core.free_server(id);
     }
 
+    /// Connections of clients and of servers, for tests.
+    #[cfg(test)]
+    pub fn connection_counts(&self) -> (usize, usize) {
+        (self.clients.len(), self.servers.len())
+    }
+
     /// Which peers hold how many bytes: for SHOW SOCKETS and tests.
     pub fn held_bytes(&self, id: ClientId) -> usize {
         self.clients.get(id).map_or(0, |conn| conn.carry.capacity() + conn.unsent())
