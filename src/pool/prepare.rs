@@ -490,7 +490,7 @@ impl Core {
         if replies.is_skipping() {
             return None;
         }
-        if !replies.is_answered() {
+        if !replies.is_answered() || self.servers[server].is_mid_reply {
             return Some(Verdict::Hold);
         }
         let status = match replies.status() {
