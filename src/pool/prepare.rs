@@ -11,10 +11,11 @@
 //!
 //! Source: PostgreSQL manual, "Message Flow", section "Extended Query".
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use super::client::Client;
+use super::deallocate;
 use super::core::{ClientId, Core, ServerId};
 use super::judge::{ClientVerdict, Verdict};
 use super::reason::Reason;
@@ -110,7 +111,7 @@ impl StatementTable {
         self.statements[id].holders += 1;
     }
 
-    fn release(&mut self, id: StatementId) {
+    pub(super) fn release(&mut self, id: StatementId) {
         let statement = &mut self.statements[id];
         statement.holders -= 1;
         if statement.holders > 0 {
@@ -166,9 +167,39 @@ impl ClientStatements {
         };
         self.journal.push_back(Change { segment, name: name.into(), before });
     }
+
+    /// Drops all names but those that requests under way give: they come behind whatever dropped
+    /// the others. Returns what was held.
+    fn forget_settled(&mut self) -> Vec<StatementId> {
+        let mut dropped = Vec::new();
+        let mut under_way = HashSet::new();
+        for change in &mut self.journal {
+            // What the first change of a name found is gone; a later one found a change's.
+            if under_way.insert(&*change.name) {
+                dropped.extend(change.before.take());
+            }
+        }
+        self.names.retain(|name, id| {
+            let stays = under_way.contains(&**name);
+            if !stays {
+                dropped.push(*id);
+            }
+            stays
+        });
+        dropped
+    }
 }
 
 impl ServerStatements {
+    /// Drops all statements but those that requests under way prepare. Returns what was held.
+    fn forget_settled(&mut self) -> Vec<StatementId> {
+        let is_settled = |held: &Held| held.pending.is_none();
+        let settled = self.held.iter().filter(|(_, held)| is_settled(held)).map(|(&id, _)| id);
+        let dropped = settled.collect();
+        self.held.retain(|_, held| !is_settled(held));
+        dropped
+    }
+
     pub fn len(&self) -> usize {
         self.held.len()
     }
@@ -275,7 +306,7 @@ impl Core {
             return Some(Err(Verdict::Need(need)));
         }
         let sql = seen.get(..head.body)?.strip_suffix(b"\0")?;
-        let name = super::deallocate::name(sql)?;
+        let name = deallocate::name(sql)?;
         statements.names.contains_key(&*name).then_some(Ok(name))
     }
 
@@ -301,9 +332,37 @@ impl Core {
             Front::Bind => self.rewrite_bind(id, server, head, seen),
             Front::Describe => self.rewrite_describe(id, server, head, seen),
             Front::Close => self.rewrite_close(id, server, head, seen),
-            Front::Query => self.rewrite_deallocate(id, server, head, seen),
+            Front::Query => self
+                .rewrite_deallocate(id, server, head, seen)
+                .or_else(|| self.watch_for_drop_all(server, head, seen)),
             _ => None,
         }
+    }
+
+    /// Behind a simple query that drops all statements nothing is judged before it is done: which
+    /// names and statements are there is not known so long.
+    fn watch_for_drop_all(
+        &mut self,
+        server: ServerId,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<ClientVerdict> {
+        match seen.first() {
+            None if head.body > 0 => return Some(Verdict::Need(1)),
+            Some(&first) if deallocate::may_concern(first) => {}
+            _ => return None,
+        }
+        let need = Front::Query.must_see(head);
+        if seen.len() < need {
+            return Some(Verdict::Need(need));
+        }
+        let replies = &mut self.servers[server].replies;
+        if replies.is_skipping() || !deallocate::drops_all(seen) {
+            return None;
+        }
+        replies.push(Request::Query);
+        replies.bar();
+        Some(Verdict::Forward(server))
     }
 
     fn rewrite_parse(
@@ -487,7 +546,8 @@ impl Core {
             Err(need) => return Some(need),
         };
         let replies = &self.servers[server].replies;
-        if replies.is_skipping() {
+        // Without a Sync the answers that would have to be awaited may never come.
+        if replies.is_skipping() || replies.is_unsynced() {
             return None;
         }
         if !replies.is_answered() || self.servers[server].is_mid_reply {
@@ -693,16 +753,19 @@ impl Core {
         if !self.tracks_statements(&self.clients[client]) {
             return;
         }
-        if let Some(statements) = self.clients[client].statements.take() {
-            self.statements.forget_client(*statements);
+        let Some(statements) = &mut self.clients[client].statements else { return };
+        for id in statements.forget_settled() {
+            self.statements.release(id);
         }
     }
 
     pub(super) fn heed_server_tag(&mut self, server: ServerId, tag: &[u8]) {
-        if is_all_gone(tag)
-            && let Some(statements) = self.servers[server].statements.take()
-        {
-            self.statements.forget_server(*statements);
+        if !is_all_gone(tag) {
+            return;
+        }
+        let Some(statements) = &mut self.servers[server].statements else { return };
+        for id in statements.forget_settled() {
+            self.statements.release(id);
         }
     }
 
