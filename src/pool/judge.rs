@@ -240,9 +240,13 @@ impl Core {
                 self.close_client(id, Reason::QueryDisallowed);
                 return Verdict::Closed;
             }
+            // Late data of a COPY, to which the server would not listen any more.
+            Front::CopyData | Front::CopyDone | Front::CopyFail if server.replies.is_answered() => {
+                return Verdict::Drop;
+            }
             _ => {}
         }
-        if server.replies.is_answered() && !matches!(kind, Front::CopyData | Front::Flush) {
+        if server.replies.is_answered() && kind != Front::Flush {
             let client = &mut self.clients[id];
             client.query_start = now;
             client.requested = now;
@@ -517,6 +521,7 @@ impl Core {
                 let text = format!("{}: {message}", test.failure().words());
                 self.log_server(Level::Warning, id, format_args!("{text}"));
             }
+            (_, Back::EmptyQuery) if test == Test::Doubt => self.servers[id].replies.settle_doubt(),
             (Reply::Ready(_), _) => self.test_ended(id, test),
             _ => {}
         }
@@ -594,7 +599,7 @@ impl Test {
     pub fn failure(self) -> Reason {
         match self {
             Test::Abandoned { .. } => Reason::ServerAbandoned,
-            Test::Check => Reason::TestFailed,
+            Test::Check | Test::Doubt => Reason::TestFailed,
             Test::Reset => Reason::ResetFailed,
         }
     }
