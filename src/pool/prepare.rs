@@ -327,6 +327,10 @@ impl Core {
         if !concerned || !self.tracks_statements(&self.clients[id]) {
             return None;
         }
+        if self.servers[server].replies.is_skipping() && kind != Front::Query {
+            // Behind an error the server passes over it, whatever it names.
+            return Some(Verdict::Drop);
+        }
         match kind {
             Front::Parse => self.rewrite_parse(id, server, head, seen),
             Front::Bind => self.rewrite_bind(id, server, head, seen),
@@ -423,13 +427,11 @@ impl Core {
         if let Presence::Undecided = presence {
             return Verdict::Hold;
         }
-        if !self.servers[server].replies.is_skipping() {
-            // The same text under a name that has it already changes nothing, but the journal
-            // keeps step with the replies.
-            self.statements.hold_again(statement);
-            let statements = self.clients[id].statements.get_or_insert_default();
-            statements.change(name, Some(statement), segment);
-        }
+        // The same text under a name that has it already changes nothing, but the journal keeps
+        // step with the replies.
+        self.statements.hold_again(statement);
+        let statements = self.clients[id].statements.get_or_insert_default();
+        statements.change(name, Some(statement), segment);
         self.count_client_parse(id);
         if let Presence::Held = presence {
             self.touch(server, statement);
@@ -525,9 +527,7 @@ impl Core {
         if statements.is_undecided(name, segment) {
             return Some(Verdict::Hold);
         }
-        if !replies.is_skipping() {
-            statements.change(name, None, segment);
-        }
+        statements.change(name, None, segment);
         replies.push(Request::AnswerClose);
         Some(Verdict::Drop)
     }
@@ -583,10 +583,6 @@ impl Core {
         if let Some(found) = found {
             return found;
         }
-        // Behind an error the server passes over it, whatever it names.
-        if self.servers[server].replies.is_skipping() {
-            return Err(Verdict::Drop);
-        }
         self.close_client(id, Reason::PreparedMissing);
         Err(Verdict::Closed)
     }
@@ -625,19 +621,13 @@ impl Core {
     /// room. `is_own` tells that the client did not ask for it.
     fn splice_parse(&mut self, server: ServerId, id: StatementId, is_own: bool) {
         let request = if is_own { Request::OwnParse(id) } else { Request::Parse(Some(id)) };
-        let skipping = self.servers[server].replies.is_skipping();
-        if !skipping {
-            self.make_room_for_statement(server);
-        }
+        self.make_room_for_statement(server);
         let name = self.statements.name(id);
         let text = &self.statements.statements[id].text;
         Message::front(&mut self.splice, Front::Parse).cstr(name).bytes(text).end();
         let pool = self.servers[server].pool;
         self.pools[pool].stats.server_parses += 1;
         self.servers[server].replies.push(request);
-        if skipping {
-            return;
-        }
         self.statements.hold_again(id);
         let record = &mut self.servers[server];
         let segment = record.replies.segment();
