@@ -35,13 +35,18 @@ pub struct Shadow {
     linked: Option<Vec<u8>>,
     /// One server for the whole of the session.
     is_session_mode: bool,
+    /// The session cannot be followed any more: only whose answers they are is looked at.
+    is_blind: bool,
+    client: usize,
     /// Times that a Parse in a failed transaction was answered by the pooler, see `tolerates`.
     pub tolerated: u32,
 }
 
 impl Shadow {
-    pub fn new(session: Session, is_session_mode: bool) -> Shadow {
+    pub fn new(client: usize, session: Session, is_session_mode: bool) -> Shadow {
         Shadow {
+            is_blind: false,
+            client,
             before: session.clone(),
             session,
             inputs: VecDeque::new(),
@@ -64,7 +69,8 @@ impl Shadow {
     /// Everything sent has been answered.
     pub fn is_answered(&mut self) -> bool {
         self.fill();
-        self.due.is_empty() && self.inputs.is_empty() && self.fatal.is_none()
+        self.is_blind
+            || self.due.is_empty() && self.inputs.is_empty() && self.fatal.is_none()
     }
 
     /// Messages that are not answered, about.
@@ -131,6 +137,9 @@ impl Shadow {
         if is_unasked(packet) {
             return Ok(());
         }
+        if self.is_blind {
+            return self.check_owner(packet);
+        }
         self.fill();
         if self.due.front().is_some_and(|due| is_same(&due.packet, packet)) {
             let Some(due) = self.due.pop_front() else { return Ok(()) };
@@ -178,6 +187,7 @@ impl Shadow {
             return false;
         }
         self.cancels -= 1;
+        self.is_blind = self.session.copies("mixed") || self.before.copies("mixed");
         if !self.session.is_copying_in() {
             self.session = self.before.clone();
         }
@@ -204,6 +214,24 @@ impl Shadow {
         self.due.clear();
         self.tolerated += 1;
         true
+    }
+
+    /// No tag of another client's is in what has come.
+    fn check_owner(&self, packet: &Packet) -> Result<(), String> {
+        let text = String::from_utf8_lossy(&packet.body);
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+        let own = format!("c{}q", self.client);
+        let foreign = words.find(|word| {
+            let digits = word.strip_prefix('c').unwrap_or_default();
+            let rest = digits.trim_start_matches(|c: char| c.is_ascii_digit());
+            rest.len() < digits.len() && rest.starts_with('q') && !word.starts_with(&own)
+        });
+        foreign.map_or(Ok(()), |word| Err(format!("{word} is not for client {}", self.client)))
+    }
+
+    /// Nothing more can be foreseen.
+    pub fn is_blind(&self) -> bool {
+        self.is_blind
     }
 
     /// A transaction stays on its server.
