@@ -601,6 +601,7 @@ impl Core {
         let server = &self.servers[server];
         let held = server.statements.as_ref().and_then(|statements| statements.held.get(&id));
         match held.map(|held| held.pending) {
+            None if server.replies.is_close_undecided(id) => Presence::Undecided,
             None => Presence::Missing,
             Some(None) => Presence::Held,
             Some(Some(segment)) if segment == server.replies.segment() => Presence::Held,
@@ -677,7 +678,8 @@ impl Core {
     pub(super) fn requests_skipped(&mut self, server: ServerId, skipped: &[Request]) {
         let client = self.servers[server].client();
         let mut changes = 0;
-        for request in skipped {
+        // From the last one back: a statement may have been closed and prepared again.
+        for request in skipped.iter().rev() {
             match *request {
                 Request::OwnParse(id) => self.unprepare(server, id),
                 Request::Parse(Some(id)) => {

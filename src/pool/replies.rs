@@ -155,6 +155,15 @@ impl Replies {
         self.is_doubtful = false;
     }
 
+    /// Whether a Close of this statement is under way whose fate an earlier Sync decides.
+    pub fn is_close_undecided(&self, id: StatementId) -> bool {
+        let mut is_earlier = false;
+        self.queue.iter().rev().any(|request| {
+            is_earlier |= *request == Request::Sync;
+            is_earlier && *request == Request::OwnClose(id)
+        })
+    }
+
     /// Whether what the client sends must wait until everything is answered.
     pub fn is_barred(&self) -> bool {
         self.is_barred && !self.queue.is_empty()
