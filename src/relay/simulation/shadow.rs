@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::session::{CANCELLED, Out, SESSION_IN_ROW, Session};
+use super::session::{Block, CANCELLED, Out, SESSION_IN_ROW, Session};
 use super::wire::Packet;
 use crate::wire::fields::Fields;
 use crate::wire::kind::Back;
@@ -69,8 +69,14 @@ impl Shadow {
     /// Everything sent has been answered.
     pub fn is_answered(&mut self) -> bool {
         self.fill();
-        self.is_blind
-            || self.due.is_empty() && self.inputs.is_empty() && self.fatal.is_none()
+        // What an error has undone may be reported behind the flush that the error brings.
+        let only_reports =
+            self.due.iter().all(|due| due.packet.kind == Back::ParameterStatus as u8);
+        let is_skipped = only_reports
+            && self.session.is_skipping
+            && self.inputs.iter().all(|packet| packet.kind != b'S');
+        let is_answered = self.due.is_empty() && self.inputs.is_empty() && self.fatal.is_none();
+        self.is_blind || is_answered || is_skipped
     }
 
     /// Messages that are not answered, about.
@@ -201,16 +207,24 @@ impl Shadow {
         true
     }
 
-    /// In a failed transaction the pooler answers a Parse whose statement the server has, where
-    /// PostgreSQL would refuse it. What follows in the transaction is refused all the same.
+    /// In a failed transaction PostgreSQL refuses every Parse. The pooler answers one whose
+    /// statement the server has, and passes on one that it would answer elsewhere. What follows in
+    /// the transaction is refused all the same.
     fn tolerates(&mut self, packet: &Packet) -> bool {
-        let refused = self.due.front().is_some_and(|due| due.packet.report().sqlstate == "25P02");
         let Some(current) = self.current.clone() else { return false };
-        if !refused || packet.kind != Back::ParseComplete as u8 || current.kind != b'P' {
+        let Some(due) = self.due.front().map(|due| due.packet.clone()) else { return false };
+        if current.kind != b'P' || self.before.block != Block::Failed {
+            return false;
+        }
+        let complete = Back::ParseComplete as u8;
+        let (is_due, has_come) = (due.report().sqlstate == "25P02", packet.kind == complete);
+        let is_accepted = is_due && has_come;
+        let is_refused = due.kind == complete && packet.report().sqlstate == "25P02";
+        if !is_accepted && !is_refused {
             return false;
         }
         self.session = self.before.clone();
-        self.session.accept_parse(&current.body);
+        self.session.settle_parse(&current.body, is_accepted);
         self.due.clear();
         self.tolerated += 1;
         true
