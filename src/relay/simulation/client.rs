@@ -170,6 +170,7 @@ impl SimClient {
     /// It is not to begin anything new.
     pub fn finish(&mut self) {
         self.is_finishing = true;
+        self.character.slowness = 1;
     }
 
     /// It goes away without a word.

@@ -38,10 +38,7 @@ fn run(world: &mut World) -> Result<(), String> {
         world.step()?;
     }
     world.note(|| "the end begins".into());
-    world.is_ending = true;
-    for client in &mut world.clients {
-        client.finish();
-    }
+    world.end();
     for _ in 0..LAST_STEPS {
         if world.clients.is_empty() {
             return world.close_down();

@@ -155,6 +155,11 @@ impl SimStream {
         self.edge = Readiness { readable: true, writable: true, ending: true };
     }
 
+    /// Gives both directions more room.
+    pub fn widen(&mut self) {
+        self.room = self.room.max(1 << 16);
+    }
+
     /// For the report of a failure.
     pub fn describe(&self) -> String {
         let (flight, arrived, outbound) =
