@@ -1,1 +1,41 @@
-//! placeholder
+//! The configuration: from the text of `pgbouncer.ini` to typed values, and what differs between two
+//! of them.
+//!
+//! [`load`] reads everything, gathers every mistake, and gives a whole [`Config`] or none. It touches
+//! no disk: files come through [`Files`]. It does not know what the settings do.
+
+mod choice;
+pub mod database;
+pub mod diagnostic;
+pub mod diff;
+pub mod fuzz;
+pub mod host;
+pub mod ini;
+pub mod line;
+pub mod load;
+mod number;
+pub mod peer;
+pub mod reference;
+pub mod settings;
+pub mod table;
+#[cfg(test)]
+mod tests;
+mod text;
+pub mod user;
+pub mod value;
+
+pub use choice::{AuthType, LoadBalanceHosts, PoolMode, ServerAbandon, TlsMode};
+pub use database::DatabaseLine;
+pub use diagnostic::{Diagnostic, Place, Problem};
+pub use diff::{Diff, LineChange, LineChanged, diff};
+pub use fuzz::fuzz;
+pub use host::{Host, Hosts, Ports};
+pub use ini::Files;
+pub use load::{Config, load, load_text};
+pub use peer::PeerLine;
+pub use reference::{manual, sample_ini};
+pub use settings::Settings;
+pub use table::{Change, Row};
+pub use text::{Names, Secret};
+pub use user::UserLine;
+pub use value::{Kind, ValueError};

@@ -1,8 +1,134 @@
-//! placeholder
+//! The program around the pooler: the command line, the start, and what only a process has.
 
+pub mod access;
+pub mod args;
+pub mod files;
+pub mod notify;
+pub mod options;
+pub mod pidfile;
+pub mod serve;
+pub mod start;
+pub mod version;
+
+mod log_system;
+
+use std::env;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
+
+use args::{Command, RunArgs};
+use files::Disk;
+use serve::Service;
+use start::{StartError, Started};
+
+use crate::config::{self, Config, Diagnostic, Problem};
+use crate::log::{Level, Logger};
+use crate::sys::clock;
+
+/// The code of every start that fails.
+const FAILED: u8 = 1;
 
 /// Runs the program with the arguments of the process.
 pub fn run() -> ExitCode {
+    let mut arguments = env::args_os();
+    let program = arguments.next().unwrap_or_else(|| "pgbouncer".into());
+    let program = program.to_string_lossy();
+    match args::parse(arguments) {
+        Ok(Command::Check(file)) => check(&file),
+        Ok(Command::Help) => print(&args::help(&program)),
+        Ok(Command::Run(args)) => pool(&args),
+        Ok(Command::Version) => print(&version::text()),
+        Err(error) => {
+            let hint = format!("Try \"{program} --help\" for more information.");
+            let _ = writeln!(io::stderr(), "{program}: {error}\n{hint}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    // Whoever closed the stream does not want to read it.
+    let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
+}
+
+/// Says what is wrong with the configuration.
+fn check(file: &Path) -> ExitCode {
+    let (found, code) = match load(file) {
+        Ok(config) => (config.warnings, ExitCode::SUCCESS),
+        Err(errors) => (errors, ExitCode::from(FAILED)),
+    };
+    for diagnostic in found {
+        let _ = writeln!(io::stderr(), "{}", words(&diagnostic));
+    }
+    code
+}
+
+/// Reads the configuration, starts, and serves until told to end.
+fn pool(args: &RunArgs) -> ExitCode {
+    let mut logger = start::first_logger(args.quiet, args.verbosity);
+    let config = match load(&args.config) {
+        Ok(config) => config,
+        Err(errors) => {
+            for error in &errors {
+                logger.write(clock::now(), Level::Error, &words(error));
+            }
+            return failed(&mut logger, &"cannot load config file");
+        }
+    };
+    match start(args, &config, &mut logger) {
+        Ok(started) => serve(args.clone(), config, started, logger),
+        Err(error) => failed(&mut logger, &error),
+    }
+}
+
+fn start(args: &RunArgs, config: &Config, logger: &mut Logger) -> Result<Started, StartError> {
+    // The console's own user, and those that the files name.
+    let users = u32::try_from(config.users.len()).unwrap_or(u32::MAX).saturating_add(1);
+    let options = options::start(args, config, users);
+    start::prepare(&options, logger)?;
+    for warning in &config.warnings {
+        logger.write(clock::now(), Level::Warning, &words(warning));
+    }
+    start::start(&options, logger)
+}
+
+/// Turns the loop until the program is told to end. What `started` holds is removed on return.
+fn serve(args: RunArgs, config: Config, started: Started, mut logger: Logger) -> ExitCode {
+    let mut report = |level, text: String| logger.write(clock::now(), level, &text);
+    let Ok(access) = access::read(&config.settings, &mut report) else {
+        return failed(&mut logger, &"cannot load config file");
+    };
+    let mut service = match Service::new(args, config, access, started, logger) {
+        Ok(service) => service,
+        Err(error) => {
+            // The log went into the attempt; what is left of it is the standard error stream.
+            return failed(&mut start::first_logger(false, 0), &error);
+        }
+    };
+    match service.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&mut service.into_logger(), &error),
+    }
+}
+
+fn load(file: &Path) -> Result<Config, Vec<Diagnostic>> {
+    config::load(&file.to_string_lossy(), &mut Disk)
+}
+
+/// A diagnostic as it is logged. For the file itself the words are the reference's.
+fn words(diagnostic: &Diagnostic) -> String {
+    match &diagnostic.problem {
+        Problem::Unreadable(why) => {
+            format!("could not load file \"{}\": {why}", diagnostic.place.file)
+        }
+        _ => diagnostic.to_string(),
+    }
+}
+
+fn failed(logger: &mut Logger, why: &dyn fmt::Display) -> ExitCode {
+    logger.write(clock::now(), Level::Fatal, &why.to_string());
+    ExitCode::from(FAILED)
 }

@@ -1,1 +1,18 @@
-//! placeholder
+//! The log: levels, the exact form of a line, the places lines go to, and the words by which a
+//! connection is named in them.
+//!
+//! [`Level`], [`Prefix`] and the form of a line touch nothing outside, so that the floors without
+//! I/O make lines as data. Only [`Logger`] writes. What it needs of the system beyond files
+//! (the local calendar, the system's log) is handed in as a [`Platform`].
+
+mod level;
+mod line;
+mod logger;
+mod prefix;
+mod syslog;
+
+pub use level::Level;
+pub use line::{LocalSecond, clean};
+pub use logger::{LogError, Logger, Options, Platform, plain};
+pub use prefix::{Peer, Prefix, Ptr, Side, Who, ptr};
+pub use syslog::{SyslogOptions, facility};

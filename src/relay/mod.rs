@@ -1,1 +1,14 @@
-//! placeholder
+//! Moves bytes between connections as the core judges them. It owns the one read block, the bytes
+//! that a peer would not take, and the order of things; it is generic over the system below, so
+//! that the simulation runs the very code that the program runs.
+
+mod client_run;
+pub mod conn;
+mod engine;
+mod outgoing;
+mod server_run;
+#[cfg(test)]
+mod simulation;
+
+pub use conn::Stream;
+pub use engine::{Engine, Io, Readiness};

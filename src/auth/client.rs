@@ -1,0 +1,510 @@
+//! Login of a client: which question it is asked, and whether its answer will do.
+//!
+//! A login is a value that awaits one answer; [`ClientLogin::handle`] consumes it and gives the
+//! next step. Users that do not exist are asked the same questions as others and fail at the same
+//! place with the same words. Only the log says why.
+
+use crate::auth::cache::ScramCache;
+use crate::auth::failure::{Failure, Refusal};
+use crate::auth::secret::{Secret, SecretKind};
+use crate::base::rng::Rng;
+use crate::crypto::md5::{self, MD5_LEN};
+use crate::crypto::scram::{self, ScramKeys, Verifier};
+use crate::crypto::scram_message::{self, ClientFinal, ClientFirst, MECHANISM};
+use crate::crypto::{compare, nonce};
+
+/// How a client proves who it is. HBA rules know more methods; those are not served here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Nothing is asked, and the user need not exist.
+    Any,
+    /// A salted hash; SCRAM for users whose secret is stored for SCRAM.
+    Md5,
+    /// The password in clear.
+    Plain,
+    ScramSha256,
+    /// Nothing is asked, but the user must exist.
+    Trust,
+}
+
+/// Who wants to come in, and what is known of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// As in the startup packet.
+    pub user: &'a [u8],
+    pub account: Account<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Account<'a> {
+    Known(&'a Secret),
+    Missing,
+    /// The user exists, but no answer will do: listed in `[users]` only, or its password is NULL.
+    NoPassword,
+}
+
+/// What happens next.
+#[derive(Debug)]
+pub enum Step {
+    /// Send the request, then give the payload of the client's next 'p' message to `next`.
+    Ask {
+        request: AuthRequest,
+        next: ClientLogin,
+    },
+    /// The client is in. `last`, where there is one, is sent before AuthenticationOk.
+    Done {
+        last: Option<AuthRequest>,
+        identity: Identity,
+    },
+    Fail(Failure),
+}
+
+/// What a login gave besides admission.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Of a client whose secret is stored for SCRAM and that proved its password: with them the
+    /// pooler can log in as the same user to a server that stores the same secret.
+    pub scram_keys: Option<ScramKeys>,
+}
+
+/// An Authentication message ('R') for the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthRequest {
+    CleartextPassword,
+    Md5Password { salt: [u8; 4] },
+    Sasl,
+    SaslContinue(Vec<u8>),
+    SaslFinal(Vec<u8>),
+}
+
+impl AuthRequest {
+    /// What follows the message's head: the code and its data (protocol, Message Formats).
+    pub fn payload(&self) -> Vec<u8> {
+        let (code, data): (u32, &[u8]) = match self {
+            AuthRequest::CleartextPassword => (3, b""),
+            AuthRequest::Md5Password { salt } => (5, salt),
+            AuthRequest::Sasl => (10, b"SCRAM-SHA-256\0\0"),
+            AuthRequest::SaslContinue(message) => (11, message),
+            AuthRequest::SaslFinal(message) => (12, message),
+        };
+        [&code.to_be_bytes(), data].concat()
+    }
+}
+
+/// Starts a login. `scram_iterations` is the setting, for secrets that are plain passwords.
+pub fn begin(
+    method: Method,
+    candidate: &Candidate<'_>,
+    scram_iterations: u32,
+    rng: &mut dyn Rng,
+) -> Step {
+    match (method, candidate.account) {
+        (Method::Any, _) => Step::Done { last: None, identity: Identity::default() },
+        (Method::Trust, Account::Missing) => Step::Fail(Failure::Trust),
+        (Method::Trust, _) => Step::Done { last: None, identity: Identity::default() },
+        (Method::Plain, _) => ask_password(candidate),
+        (Method::ScramSha256, _) | (Method::Md5, Account::Known(Secret::Scram(_))) => {
+            ask_sasl(candidate, scram_iterations)
+        }
+        (Method::Md5, _) => ask_md5(candidate, nonce::md5_salt(rng)),
+    }
+}
+
+/// A login that awaits the client's answer. It takes some 200 bytes: a record that outlives it had
+/// better keep it in a box.
+#[derive(Debug)]
+pub enum ClientLogin {
+    Md5(AwaitMd5),
+    Password(AwaitPassword),
+    SaslInitial(AwaitSaslInitial),
+    SaslResponse(AwaitSaslResponse),
+}
+
+impl ClientLogin {
+    /// `payload` is what follows the head of the client's 'p' message.
+    pub fn handle(self, payload: &[u8], cache: &mut ScramCache, rng: &mut dyn Rng) -> Step {
+        match self {
+            ClientLogin::Md5(login) => login.handle(payload),
+            ClientLogin::Password(login) => login.handle(payload, cache),
+            ClientLogin::SaslInitial(login) => login.handle(payload, cache, rng),
+            ClientLogin::SaslResponse(login) => login.handle(payload),
+        }
+    }
+}
+
+/// The password in clear is on its way.
+#[derive(Debug)]
+pub struct AwaitPassword {
+    user: Box<[u8]>,
+    secret: Result<Secret, Refusal>,
+}
+
+fn ask_password(candidate: &Candidate<'_>) -> Step {
+    let next = AwaitPassword { user: candidate.user.into(), secret: usable_secret(candidate) };
+    Step::Ask { request: AuthRequest::CleartextPassword, next: ClientLogin::Password(next) }
+}
+
+impl AwaitPassword {
+    fn handle(self, payload: &[u8], cache: &mut ScramCache) -> Step {
+        let password = match password_of(payload) {
+            Ok(password) => password,
+            Err(failure) => return Step::Fail(failure),
+        };
+        let secret = match &self.secret {
+            Ok(secret) => secret,
+            Err(refusal) => return Step::Fail(Failure::Password(*refusal)),
+        };
+        let mut identity = Identity::default();
+        let is_right = match secret {
+            Secret::Plain(known) => compare::equal(known.as_bytes(), password),
+            Secret::Md5(stored) => compare::equal(stored, &md5::stored(password, &self.user)),
+            Secret::Scram(verifier) => {
+                identity.scram_keys = cache.check(password, verifier);
+                identity.scram_keys.is_some()
+            }
+        };
+        if is_right {
+            Step::Done { last: None, identity }
+        } else {
+            Step::Fail(Failure::Password(Refusal::WrongPassword))
+        }
+    }
+}
+
+/// The salted MD5 answer is on its way.
+#[derive(Debug)]
+pub struct AwaitMd5 {
+    expected: Result<[u8; MD5_LEN], Refusal>,
+}
+
+fn ask_md5(candidate: &Candidate<'_>, salt: [u8; 4]) -> Step {
+    let expected = usable_secret(candidate).and_then(|secret| match secret {
+        Secret::Plain(password) => Ok(md5::answer(&password.to_md5(candidate.user), salt)),
+        Secret::Md5(stored) => Ok(md5::answer(&stored, salt)),
+        Secret::Scram(_) => Err(Refusal::UnusableSecret(SecretKind::Scram)),
+    });
+    let next = ClientLogin::Md5(AwaitMd5 { expected });
+    Step::Ask { request: AuthRequest::Md5Password { salt }, next }
+}
+
+impl AwaitMd5 {
+    fn handle(self, payload: &[u8]) -> Step {
+        let given = match password_of(payload) {
+            Ok(given) => given,
+            Err(failure) => return Step::Fail(failure),
+        };
+        match self.expected {
+            Ok(expected) if compare::equal(&expected, given) => {
+                Step::Done { last: None, identity: Identity::default() }
+            }
+            Ok(_) => Step::Fail(Failure::Password(Refusal::WrongPassword)),
+            Err(refusal) => Step::Fail(Failure::Password(refusal)),
+        }
+    }
+}
+
+/// The client chooses a mechanism, and sends client-first-message.
+#[derive(Debug)]
+pub struct AwaitSaslInitial {
+    user: Box<[u8]>,
+    secret: Result<Secret, Refusal>,
+    scram_iterations: u32,
+}
+
+fn ask_sasl(candidate: &Candidate<'_>, scram_iterations: u32) -> Step {
+    let next = AwaitSaslInitial {
+        user: candidate.user.into(),
+        secret: usable_secret(candidate),
+        scram_iterations,
+    };
+    Step::Ask { request: AuthRequest::Sasl, next: ClientLogin::SaslInitial(next) }
+}
+
+impl AwaitSaslInitial {
+    fn handle(self, payload: &[u8], cache: &mut ScramCache, rng: &mut dyn Rng) -> Step {
+        let message = match sasl_initial(payload) {
+            Ok(message) => message,
+            Err(failure) => return Step::Fail(failure),
+        };
+        let first = match ClientFirst::parse(message) {
+            Ok(first) => first,
+            Err(error) => return Step::Fail(Failure::SaslMessage(error)),
+        };
+        let (verifier, standing) = self.verifier(cache);
+        let nonce = [first.nonce, nonce::scram_nonce(rng).as_bytes()].concat();
+        let server_first = scram_message::server_first(&nonce, &verifier.salt, verifier.iterations);
+        let next = AwaitSaslResponse {
+            header: first.header.into(),
+            client_first_bare: first.bare.into(),
+            server_first: server_first.clone(),
+            nonce,
+            verifier,
+            standing,
+        };
+        Step::Ask {
+            request: AuthRequest::SaslContinue(server_first),
+            next: ClientLogin::SaslResponse(next),
+        }
+    }
+
+    /// What the proof is held against, and what a right proof means.
+    fn verifier(self, cache: &mut ScramCache) -> (Verifier, Standing) {
+        let (user, iterations) = (&self.user, self.scram_iterations);
+        let refusal = match self.secret {
+            Ok(Secret::Scram(verifier)) => return (verifier, Standing::StoredSecret),
+            Ok(Secret::Plain(password)) => {
+                let verifier = cache.verifier(user, password.as_bytes(), iterations);
+                return (verifier, Standing::PlainPassword);
+            }
+            Ok(Secret::Md5(_)) => Refusal::UnusableSecret(SecretKind::Md5),
+            Err(refusal) => refusal,
+        };
+        (cache.mock_verifier(user, iterations), Standing::Refused(refusal))
+    }
+}
+
+/// What stands behind the verifier of a SCRAM exchange.
+#[derive(Clone, Copy, Debug)]
+enum Standing {
+    PlainPassword,
+    /// Nothing: the exchange is for show, and fails at its end.
+    Refused(Refusal),
+    /// A secret that a server may have, too: the client's keys are worth keeping.
+    StoredSecret,
+}
+
+/// The client proves its password with client-final-message.
+#[derive(Debug)]
+pub struct AwaitSaslResponse {
+    /// The header of the client's first message, which its last one has to repeat.
+    header: Box<[u8]>,
+    client_first_bare: Box<[u8]>,
+    server_first: Vec<u8>,
+    /// The client's nonce and ours.
+    nonce: Vec<u8>,
+    verifier: Verifier,
+    standing: Standing,
+}
+
+impl AwaitSaslResponse {
+    fn handle(self, payload: &[u8]) -> Step {
+        let last = match ClientFinal::parse(payload, &self.header, &self.nonce) {
+            Ok(last) => last,
+            Err(error) => return Step::Fail(Failure::SaslMessage(error)),
+        };
+        let auth_message = scram_message::auth_message(
+            &self.client_first_bare,
+            &self.server_first,
+            last.without_proof,
+        );
+        let keys = self.verifier.verify(&auth_message, &last.proof);
+        let scram_keys = match (self.standing, keys) {
+            (Standing::Refused(refusal), _) => return Step::Fail(Failure::Sasl(refusal)),
+            (_, None) => return Step::Fail(Failure::Sasl(Refusal::WrongPassword)),
+            (Standing::PlainPassword, Some(_)) => None,
+            (Standing::StoredSecret, Some(keys)) => Some(keys),
+        };
+        let signature = scram::server_signature(&self.verifier.server_key, &auth_message);
+        let last = AuthRequest::SaslFinal(scram_message::server_final(&signature));
+        Step::Done { last: Some(last), identity: Identity { scram_keys } }
+    }
+}
+
+/// A plain secret without a byte is no password: nobody comes in with it.
+fn usable_secret(candidate: &Candidate<'_>) -> Result<Secret, Refusal> {
+    match candidate.account {
+        Account::Known(Secret::Plain(password)) if password.as_bytes().is_empty() => {
+            Err(Refusal::NoPassword)
+        }
+        Account::Known(secret) => Ok(secret.clone()),
+        Account::Missing => Err(Refusal::NoSuchUser),
+        Account::NoPassword => Err(Refusal::NoPassword),
+    }
+}
+
+/// The text of PasswordMessage. What stands behind its end is ignored, as PgBouncer does.
+fn password_of(payload: &[u8]) -> Result<&[u8], Failure> {
+    let (text, _) = split_at_nul(payload).ok_or(Failure::BadPacket)?;
+    if text.is_empty() { Err(Failure::EmptyPassword) } else { Ok(text) }
+}
+
+/// The client's first message out of SASLInitialResponse, which must fill the payload exactly.
+fn sasl_initial(payload: &[u8]) -> Result<&[u8], Failure> {
+    let (mechanism, rest) = split_at_nul(payload).ok_or(Failure::BadPacket)?;
+    if mechanism != MECHANISM {
+        return Err(Failure::Mechanism);
+    }
+    let (len, message) = rest.split_first_chunk::<4>().ok_or(Failure::BadPacket)?;
+    if usize::try_from(i32::from_be_bytes(*len)) != Ok(message.len()) {
+        return Err(Failure::BadPacket);
+    }
+    Ok(message)
+}
+
+fn split_at_nul(payload: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = payload.iter().position(|&byte| byte == 0)?;
+    Some((&payload[..end], &payload[end + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::secret::Password;
+    use crate::base::rng::SeededRng;
+    use crate::crypto::scram_message::MessageError;
+
+    const ITERATIONS: u32 = 7;
+
+    fn plain() -> Secret {
+        Secret::Plain(Password::new(b"secret"))
+    }
+
+    fn stored_md5() -> Secret {
+        Secret::Md5(md5::stored(b"secret", b"joe"))
+    }
+
+    fn stored_scram() -> Secret {
+        let keys = ScramKeys::derive(b"secret", b"salt", 3);
+        Secret::Scram(Verifier::derive(&keys, b"salt", 3))
+    }
+
+    fn start(method: Method, account: Account<'_>) -> Step {
+        let candidate = Candidate { user: b"joe", account };
+        begin(method, &candidate, ITERATIONS, &mut SeededRng::new(1))
+    }
+
+    /// What comes of one answer, given to the first question.
+    fn answered(method: Method, account: Account<'_>, answer: &[u8]) -> Step {
+        let mut rng = SeededRng::new(2);
+        let mut cache = ScramCache::new(&mut rng);
+        let Step::Ask { next, .. } = start(method, account) else { panic!("nothing is asked") };
+        next.handle(answer, &mut cache, &mut rng)
+    }
+
+    fn failure(step: Step) -> Failure {
+        let Step::Fail(failure) = step else { panic!("{step:?}") };
+        failure
+    }
+
+    #[test]
+    fn any_asks_nobody_and_trust_asks_only_whether_the_user_exists() {
+        for account in [Account::Missing, Account::NoPassword, Account::Known(&plain())] {
+            assert!(matches!(start(Method::Any, account), Step::Done { last: None, .. }));
+        }
+        for account in [Account::NoPassword, Account::Known(&plain())] {
+            assert!(matches!(start(Method::Trust, account), Step::Done { last: None, .. }));
+        }
+        assert_eq!(failure(start(Method::Trust, Account::Missing)), Failure::Trust);
+    }
+
+    #[test]
+    fn the_question_depends_on_method_and_secret() {
+        let (plain, md5, scram) = (plain(), stored_md5(), stored_scram());
+        let asked = |method, account| match start(method, account) {
+            Step::Ask { request, .. } => request.payload()[3],
+            other => panic!("{other:?}"),
+        };
+        let accounts = [
+            Account::Known(&plain),
+            Account::Known(&md5),
+            Account::Known(&scram),
+            Account::Missing,
+            Account::NoPassword,
+        ];
+        assert_eq!(accounts.map(|account| asked(Method::Plain, account)), [3; 5]);
+        assert_eq!(accounts.map(|account| asked(Method::Md5, account)), [5, 5, 10, 5, 5]);
+        assert_eq!(accounts.map(|account| asked(Method::ScramSha256, account)), [10; 5]);
+    }
+
+    #[test]
+    fn a_password_in_clear_is_held_against_any_kind_of_secret() {
+        for secret in [plain(), stored_md5(), stored_scram()] {
+            let account = Account::Known(&secret);
+            let step = answered(Method::Plain, account, b"secret\0ignored");
+            let Step::Done { last: None, identity } = step else { panic!("{step:?}") };
+            // Keys for the server come of a stored SCRAM secret alone.
+            assert_eq!(identity.scram_keys.is_some(), secret.kind() == SecretKind::Scram);
+            for (answer, expected) in [
+                (&b"secreT\0"[..], Failure::Password(Refusal::WrongPassword)),
+                (b"\0", Failure::EmptyPassword),
+                (b"secret", Failure::BadPacket),
+                (b"", Failure::BadPacket),
+            ] {
+                assert_eq!(failure(answered(Method::Plain, account, answer)), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stored_secret_is_not_a_password() {
+        let text = md5::stored(b"secret", b"joe");
+        let step =
+            answered(Method::Plain, Account::Known(&stored_md5()), &[&text[..], b"\0"].concat());
+        assert_eq!(failure(step), Failure::Password(Refusal::WrongPassword));
+    }
+
+    #[test]
+    fn the_md5_answer_depends_on_the_salt() {
+        for secret in [plain(), stored_md5()] {
+            let account = Account::Known(&secret);
+            let Step::Ask { request: AuthRequest::Md5Password { salt }, .. } =
+                start(Method::Md5, account)
+            else {
+                panic!("no salt");
+            };
+            let stored = md5::stored(b"secret", b"joe");
+            let right = [&md5::answer(&stored, salt)[..], b"\0"].concat();
+            let step = answered(Method::Md5, account, &right);
+            assert!(matches!(step, Step::Done { last: None, .. }), "{step:?}");
+
+            let other = [&md5::answer(&stored, [0; 4])[..], b"\0"].concat();
+            for wrong in [&other[..], b"secret\0", &[&stored[..], b"\0"].concat()] {
+                let failed = failure(answered(Method::Md5, account, wrong));
+                assert_eq!(failed, Failure::Password(Refusal::WrongPassword));
+            }
+        }
+    }
+
+    #[test]
+    fn no_answer_will_do_without_a_password() {
+        let empty = Secret::Plain(Password::new(b""));
+        for (account, refusal) in [
+            (Account::Missing, Refusal::NoSuchUser),
+            (Account::NoPassword, Refusal::NoPassword),
+            (Account::Known(&empty), Refusal::NoPassword),
+        ] {
+            for method in [Method::Plain, Method::Md5] {
+                let failed = failure(answered(method, account, b"secret\0"));
+                assert_eq!(failed, Failure::Password(refusal));
+                assert_eq!(failed.client_text(), "password authentication failed");
+                let failed = failure(answered(method, account, b"\0"));
+                assert_eq!(failed, Failure::EmptyPassword);
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_sasl_message_must_fill_its_packet() {
+        let message = b"n,,n=,r=abc";
+        let packet = |mechanism: &[u8], len: i32, message: &[u8]| {
+            [mechanism, &len.to_be_bytes(), message].concat()
+        };
+        let name = b"SCRAM-SHA-256\0";
+        let answer = |packet: &[u8]| answered(Method::ScramSha256, Account::Missing, packet);
+        assert!(matches!(answer(&packet(name, 11, message)), Step::Ask { .. }));
+        for (wrong, expected) in [
+            (packet(b"SCRAM-SHA-256-PLUS\0", 11, message), Failure::Mechanism),
+            (packet(b"\0", 11, message), Failure::Mechanism),
+            (packet(name, 10, message), Failure::BadPacket),
+            (packet(name, 12, message), Failure::BadPacket),
+            (packet(name, -1, message), Failure::BadPacket),
+            (packet(name, i32::MAX, message), Failure::BadPacket),
+            (packet(name, 0, b""), Failure::SaslMessage(MessageError::Attribute('n'))),
+            (b"SCRAM-SHA-256\0\0\0\0".to_vec(), Failure::BadPacket),
+            (b"SCRAM-SHA-256".to_vec(), Failure::BadPacket),
+            (Vec::new(), Failure::BadPacket),
+        ] {
+            assert_eq!(failure(answer(&wrong)), expected, "{wrong:?}");
+        }
+    }
+}

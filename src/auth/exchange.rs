@@ -1,0 +1,274 @@
+//! Tests of both sides against each other: our client login against our server login, whole and cut
+//! short, since nobody else's SCRAM is at hand here.
+
+use crate::auth::cache::ScramCache;
+use crate::auth::client::{self, Account, AuthRequest, Candidate, Identity, Method, Step};
+use crate::auth::failure::{Failure, Refusal, ServerFailure};
+use crate::auth::secret::{Password, Secret};
+use crate::auth::server::{Credential, ServerLogin, ServerStep};
+use crate::base::rng::SeededRng;
+use crate::crypto::scram::{ScramKeys, Verifier};
+
+/// Both sides, each with its own cache, as in two processes.
+struct Table {
+    rng: SeededRng,
+    ours: ScramCache,
+    theirs: ScramCache,
+}
+
+/// What changes a message on its way: the number of the message, counted from 0, and its payload.
+type Tamper<'a> = &'a dyn Fn(usize, &mut Vec<u8>);
+
+#[derive(Debug)]
+enum Outcome {
+    In(Identity),
+    ClientRefused(Failure),
+    ServerRefused(ServerFailure),
+}
+
+impl Table {
+    fn new(seed: u64) -> Table {
+        let mut rng = SeededRng::new(seed);
+        let (ours, theirs) = (ScramCache::new(&mut rng), ScramCache::new(&mut rng));
+        Table { rng, ours, theirs }
+    }
+
+    /// Lets a login to a server talk with the login of a client until one of them is through.
+    fn play(
+        &mut self,
+        method: Method,
+        account: Account<'_>,
+        credential: Credential,
+        tamper: Tamper<'_>,
+    ) -> Outcome {
+        let candidate = Candidate { user: b"joe", account };
+        let mut step = client::begin(method, &candidate, 5, &mut self.rng);
+        let mut login = ServerLogin::new(b"joe", credential);
+        for count in 0.. {
+            let (request, next) = match step {
+                Step::Ask { request, next } => (request, next),
+                Step::Fail(failure) => return Outcome::ClientRefused(failure),
+                Step::Done { last, identity } => {
+                    return self.finish(login, last, identity, count, tamper);
+                }
+            };
+            match self.receive(login, &request, 2 * count, tamper) {
+                ServerStep::Send { mut payload, next: awaits } => {
+                    tamper(2 * count + 1, &mut payload);
+                    login = awaits;
+                    step = next.handle(&payload, &mut self.theirs, &mut self.rng);
+                }
+                ServerStep::Fail(failure) => return Outcome::ServerRefused(failure),
+                other => panic!("{other:?}"),
+            }
+        }
+        unreachable!("a login has a few steps")
+    }
+
+    /// The last message, if there is one, and then Ok.
+    fn finish(
+        &mut self,
+        mut login: ServerLogin,
+        last: Option<AuthRequest>,
+        identity: Identity,
+        count: usize,
+        tamper: Tamper<'_>,
+    ) -> Outcome {
+        if let Some(request) = last {
+            login = match self.receive(login, &request, 2 * count, tamper) {
+                ServerStep::Wait(next) => next,
+                ServerStep::Fail(failure) => return Outcome::ServerRefused(failure),
+                other => panic!("{other:?}"),
+            };
+        }
+        match login.handle(0, b"", &mut self.ours, &mut self.rng) {
+            ServerStep::Ok => Outcome::In(identity),
+            ServerStep::Fail(failure) => Outcome::ServerRefused(failure),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn receive(
+        &mut self,
+        login: ServerLogin,
+        request: &AuthRequest,
+        number: usize,
+        tamper: Tamper<'_>,
+    ) -> ServerStep {
+        let payload = request.payload();
+        let (code, body) = payload.split_first_chunk::<4>().unwrap();
+        let mut body = body.to_vec();
+        tamper(number, &mut body);
+        login.handle(u32::from_be_bytes(*code), &body, &mut self.ours, &mut self.rng)
+    }
+}
+
+fn plain(password: &str) -> Secret {
+    Secret::Plain(Password::new(password.as_bytes()))
+}
+
+fn stored_scram(password: &str) -> Secret {
+    let keys = ScramKeys::derive(password.as_bytes(), b"salt", 3);
+    Secret::Scram(Verifier::derive(&keys, b"salt", 3))
+}
+
+fn play(method: Method, account: Account<'_>, credential: Credential) -> Outcome {
+    Table::new(1).play(method, account, credential, &|_, _| {})
+}
+
+fn with_password(password: &str) -> Credential {
+    Credential::of(Some(&plain(password)), None)
+}
+
+#[test]
+fn our_login_to_a_server_satisfies_our_login_of_clients() {
+    let long = "x".repeat(65_535);
+    for password in ["secret", "gr\u{fc}n, \u{1f511}", "md5x", &long] {
+        for secret in [plain(password), stored_scram(password)] {
+            for method in [Method::Plain, Method::Md5, Method::ScramSha256] {
+                let outcome = play(method, Account::Known(&secret), with_password(password));
+                assert!(matches!(outcome, Outcome::In(_)), "{outcome:?}");
+                let outcome = play(method, Account::Known(&secret), with_password("wrong"));
+                let Outcome::ClientRefused(failure) = outcome else { panic!("{outcome:?}") };
+                let expected = [
+                    Failure::Password(Refusal::WrongPassword),
+                    Failure::Sasl(Refusal::WrongPassword),
+                ];
+                assert!(expected.contains(&failure));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_keys_of_a_client_open_the_server_that_stores_its_secret() {
+    let secret = stored_scram("secret");
+    for method in [Method::Plain, Method::Md5, Method::ScramSha256] {
+        let outcome = play(method, Account::Known(&secret), with_password("secret"));
+        let Outcome::In(Identity { scram_keys: Some(keys) }) = outcome else {
+            panic!("{outcome:?}");
+        };
+        let credential = Credential::of(Some(&secret), Some(&keys));
+        let outcome = play(Method::ScramSha256, Account::Known(&secret), credential.clone());
+        assert!(matches!(outcome, Outcome::In(_)), "{outcome:?}");
+
+        let other = stored_scram("other");
+        let outcome = play(Method::ScramSha256, Account::Known(&other), credential);
+        assert!(matches!(outcome, Outcome::ClientRefused(Failure::Sasl(Refusal::WrongPassword))));
+    }
+    // A plain secret gives none: the password itself is at hand.
+    let outcome =
+        play(Method::ScramSha256, Account::Known(&plain("secret")), with_password("secret"));
+    assert!(matches!(outcome, Outcome::In(Identity { scram_keys: None })));
+}
+
+#[test]
+fn whoever_cannot_come_in_learns_nothing_of_the_reason() {
+    let (md5, empty) = (Secret::parse(b"md5b350798a23d7544eb353a6f8dca231c2"), plain(""));
+    let real = plain("secret");
+    for account in
+        [Account::Missing, Account::NoPassword, Account::Known(&md5), Account::Known(&empty)]
+    {
+        // The messages that the client sees are as long, and say the same at the end.
+        let lengths = |account: Account<'_>| {
+            let seen = std::cell::RefCell::new(Vec::new());
+            let outcome = Table::new(1).play(
+                Method::ScramSha256,
+                account,
+                with_password("wrong"),
+                &|_, message| seen.borrow_mut().push(message.len()),
+            );
+            let Outcome::ClientRefused(failure) = outcome else { panic!("{outcome:?}") };
+            (seen.into_inner(), failure.client_text())
+        };
+        assert_eq!(lengths(account), lengths(Account::Known(&real)));
+    }
+}
+
+#[test]
+fn a_message_cut_at_any_byte_ends_the_login() {
+    let secret = stored_scram("secret");
+    for number in 0..5 {
+        let mut cut = 0;
+        loop {
+            let was_cut = std::cell::Cell::new(false);
+            let outcome = Table::new(1).play(
+                Method::ScramSha256,
+                Account::Known(&secret),
+                with_password("secret"),
+                &|at, message: &mut Vec<u8>| {
+                    if at == number && cut < message.len() {
+                        message.truncate(cut);
+                        was_cut.set(true);
+                    }
+                },
+            );
+            // Without its last NULs the list of mechanisms can still be read.
+            let is_harmless = number == 0 && cut >= "SCRAM-SHA-256".len();
+            if !was_cut.get() {
+                break;
+            }
+            let is_in = matches!(outcome, Outcome::In(_));
+            assert_eq!(is_in, is_harmless, "message {number} cut at {cut}: {outcome:?}");
+            cut += 1;
+        }
+        assert!(cut > 10, "message {number} was never cut");
+    }
+}
+
+#[test]
+fn a_bit_flipped_in_any_message_ends_the_login() {
+    let secret = stored_scram("secret");
+    for number in 1..5 {
+        for byte in 0..90 {
+            let was_there = std::cell::Cell::new(false);
+            let outcome = Table::new(2).play(
+                Method::ScramSha256,
+                Account::Known(&secret),
+                with_password("secret"),
+                &|at, message: &mut Vec<u8>| {
+                    if at == number && byte < message.len() {
+                        message[byte] ^= 1;
+                        was_there.set(true);
+                    }
+                },
+            );
+            let is_in = matches!(outcome, Outcome::In(_));
+            assert_eq!(is_in, !was_there.get(), "message {number}, byte {byte}: {outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_does_not_know_the_secret_is_found_out() {
+    let outcome = Table::new(1).play(
+        Method::ScramSha256,
+        Account::Known(&stored_scram("secret")),
+        with_password("secret"),
+        &|number, message: &mut Vec<u8>| {
+            if number == 4 {
+                *message = b"v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_vec();
+            }
+        },
+    );
+    assert!(matches!(outcome, Outcome::ServerRefused(ServerFailure::Signature)), "{outcome:?}");
+}
+
+#[test]
+fn a_burst_of_logins_costs_pbkdf2_once_on_each_side() {
+    let mut table = Table::new(1);
+    let secret = plain("secret");
+    // With a cache that did not keep anything, this would take minutes without optimisation.
+    for _ in 0..2000 {
+        let candidate = Candidate { user: b"joe", account: Account::Known(&secret) };
+        let mut step = client::begin(Method::ScramSha256, &candidate, 20_000, &mut table.rng);
+        let mut login = ServerLogin::new(b"joe", with_password("secret"));
+        while let Step::Ask { request, next } = step {
+            let sent = table.receive(login, &request, 0, &|_, _| {});
+            let ServerStep::Send { payload, next: awaits } = sent else { panic!("{sent:?}") };
+            login = awaits;
+            step = next.handle(&payload, &mut table.theirs, &mut table.rng);
+        }
+        assert!(matches!(step, Step::Done { .. }), "{step:?}");
+    }
+}

@@ -1,0 +1,372 @@
+//! Login to a server: answers to its Authentication messages.
+//!
+//! The server is not trusted: after SCRAM its Ok counts only once it has proved that it knows the
+//! secret, its iterations and messages have bounds, and its questions must come in the one legal
+//! order. A stored secret is never sent in place of the password that it was made from.
+
+use crate::auth::cache::ScramCache;
+use crate::auth::failure::{Asked, ServerFailure};
+use crate::auth::secret::{Password, Secret, SecretKind};
+use crate::base::rng::Rng;
+use crate::crypto::md5::{self, MD5_LEN};
+use crate::crypto::nonce;
+use crate::crypto::scram::ScramKeys;
+use crate::crypto::scram_message::{self, MECHANISM, ServerFinal, ServerFirst};
+
+/// What the pooler can log in with.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    Md5([u8; MD5_LEN]),
+    /// Nothing: only servers that trust will do.
+    None,
+    Plain(Password),
+    /// The keys of a client that proved a stored SCRAM secret.
+    ScramKeys(ScramKeys),
+    /// A stored SCRAM secret, but no client has given the keys that go with it.
+    ScramSecret,
+}
+
+impl Credential {
+    /// `keys` are those of the client that is served, if it proved a stored secret and the login is
+    /// for that same user.
+    pub fn of(secret: Option<&Secret>, keys: Option<&ScramKeys>) -> Credential {
+        match (secret, keys) {
+            (None, _) => Credential::None,
+            (Some(Secret::Plain(password)), _) if password.as_bytes().is_empty() => {
+                Credential::None
+            }
+            (Some(Secret::Plain(password)), _) => Credential::Plain(password.clone()),
+            (Some(Secret::Md5(stored)), _) => Credential::Md5(*stored),
+            (Some(Secret::Scram(_)), Some(keys)) => Credential::ScramKeys(keys.clone()),
+            (Some(Secret::Scram(_)), None) => Credential::ScramSecret,
+        }
+    }
+}
+
+/// What happens next.
+#[derive(Debug)]
+pub enum ServerStep {
+    /// Send a 'p' message with this payload, then give the next 'R' message to `next`.
+    Send {
+        payload: Vec<u8>,
+        next: ServerLogin,
+    },
+    /// Nothing to send; the next 'R' message goes to `next`.
+    Wait(ServerLogin),
+    /// Logged in: what follows is the server's welcome.
+    Ok,
+    Fail(ServerFailure),
+}
+
+/// A login to a server under way.
+#[derive(Debug)]
+pub enum ServerLogin {
+    Ok(AwaitOk),
+    Request(AwaitRequest),
+    SaslContinue(AwaitSaslContinue),
+    SaslFinal(AwaitSaslFinal),
+}
+
+impl ServerLogin {
+    /// `user` is the name in the startup packet to the server.
+    pub fn new(user: &[u8], credential: Credential) -> ServerLogin {
+        ServerLogin::Request(AwaitRequest { user: user.into(), credential })
+    }
+
+    /// `code` and `body` are those of an Authentication message ('R').
+    pub fn handle(
+        self,
+        code: u32,
+        body: &[u8],
+        cache: &mut ScramCache,
+        rng: &mut dyn Rng,
+    ) -> ServerStep {
+        let step = match (self, code) {
+            (ServerLogin::Request(login), _) => login.handle(code, body, rng),
+            (ServerLogin::SaslContinue(login), SASL_CONTINUE) => login.handle(body, cache),
+            (ServerLogin::SaslFinal(login), SASL_FINAL) => login.handle(body),
+            (ServerLogin::Ok(AwaitOk), OK) => Ok(ServerStep::Ok),
+            (ServerLogin::SaslContinue(_) | ServerLogin::SaslFinal(_) | ServerLogin::Ok(_), _) => {
+                Err(ServerFailure::OutOfOrder { code })
+            }
+        };
+        step.unwrap_or_else(ServerStep::Fail)
+    }
+}
+
+type Result<T> = std::result::Result<T, ServerFailure>;
+
+/// The server says how it wants to be convinced, or lets us in.
+#[derive(Debug)]
+pub struct AwaitRequest {
+    user: Box<[u8]>,
+    credential: Credential,
+}
+
+impl AwaitRequest {
+    fn handle(self, code: u32, body: &[u8], rng: &mut dyn Rng) -> Result<ServerStep> {
+        match code {
+            OK => Ok(ServerStep::Ok),
+            CLEARTEXT_PASSWORD => self.answer_cleartext(),
+            MD5_PASSWORD => self.answer_md5(body),
+            SASL => self.choose_mechanism(body, rng),
+            SASL_CONTINUE | SASL_FINAL => Err(ServerFailure::OutOfOrder { code }),
+            _ => Err(ServerFailure::UnknownMethod { code }),
+        }
+    }
+
+    fn answer_cleartext(self) -> Result<ServerStep> {
+        match self.credential {
+            Credential::Plain(password) => Ok(send_and_finish(password.as_bytes())),
+            other => Err(other.lack(Asked::Cleartext)),
+        }
+    }
+
+    fn answer_md5(self, body: &[u8]) -> Result<ServerStep> {
+        let salt = *body.first_chunk::<4>().ok_or(ServerFailure::BadPacket)?;
+        let stored = match self.credential {
+            Credential::Plain(password) => password.to_md5(&self.user),
+            Credential::Md5(stored) => stored,
+            other => return Err(other.lack(Asked::Md5)),
+        };
+        Ok(send_and_finish(&md5::answer(&stored, salt)))
+    }
+
+    fn choose_mechanism(self, body: &[u8], rng: &mut dyn Rng) -> Result<ServerStep> {
+        let mut offered = body.split(|&byte| byte == 0).take_while(|name| !name.is_empty());
+        if !offered.any(|name| name == MECHANISM) {
+            return Err(ServerFailure::Mechanism);
+        }
+        let knowledge = match self.credential {
+            Credential::Plain(password) => Knowledge::Password(password),
+            Credential::ScramKeys(keys) => Knowledge::Keys(keys),
+            other => return Err(other.lack(Asked::Scram)),
+        };
+        let nonce = nonce::scram_nonce(rng);
+        let client_first_bare = scram_message::client_first_bare(&nonce);
+        let message = [b"n,,", client_first_bare.as_bytes()].concat();
+        let len = u32::try_from(message.len()).expect("three bytes and a nonce of fixed length");
+        let payload = [MECHANISM, b"\0", &len.to_be_bytes(), &message].concat();
+        let next = AwaitSaslContinue { knowledge, nonce, client_first_bare };
+        Ok(ServerStep::Send { payload, next: ServerLogin::SaslContinue(next) })
+    }
+}
+
+impl Credential {
+    /// Why this cannot answer what is asked.
+    fn lack(&self, asked: Asked) -> ServerFailure {
+        let known = match self {
+            Credential::None => return ServerFailure::NoPassword { asked },
+            Credential::ScramSecret if asked == Asked::Scram => {
+                return ServerFailure::ScramKeysMissing { asked };
+            }
+            Credential::Md5(_) => SecretKind::Md5,
+            Credential::Plain(_) => SecretKind::Plain,
+            Credential::ScramKeys(_) | Credential::ScramSecret => SecretKind::Scram,
+        };
+        ServerFailure::WrongPasswordType { asked, known }
+    }
+}
+
+fn send_and_finish(text: &[u8]) -> ServerStep {
+    ServerStep::Send { payload: [text, b"\0"].concat(), next: ServerLogin::Ok(AwaitOk) }
+}
+
+/// What a SCRAM exchange can start from.
+#[derive(Debug)]
+enum Knowledge {
+    Keys(ScramKeys),
+    Password(Password),
+}
+
+/// The server answers our nonce with its own, salt and iterations.
+#[derive(Debug)]
+pub struct AwaitSaslContinue {
+    knowledge: Knowledge,
+    nonce: String,
+    client_first_bare: String,
+}
+
+impl AwaitSaslContinue {
+    fn handle(self, body: &[u8], cache: &mut ScramCache) -> Result<ServerStep> {
+        let first =
+            ServerFirst::parse(body, self.nonce.as_bytes()).map_err(ServerFailure::SaslMessage)?;
+        let keys = match self.knowledge {
+            Knowledge::Keys(keys) => keys,
+            Knowledge::Password(password) => {
+                cache.keys(password.as_bytes(), &first.salt, first.iterations)
+            }
+        };
+        let without_proof = scram_message::client_final_without_proof(first.nonce);
+        let auth_message =
+            scram_message::auth_message(self.client_first_bare.as_bytes(), body, &without_proof);
+        let proof = keys.client_proof(&auth_message);
+        let payload = scram_message::client_final(&without_proof, &proof);
+        let next = AwaitSaslFinal { keys, auth_message };
+        Ok(ServerStep::Send { payload, next: ServerLogin::SaslFinal(next) })
+    }
+}
+
+/// The server proves that it knows the secret.
+#[derive(Debug)]
+pub struct AwaitSaslFinal {
+    keys: ScramKeys,
+    auth_message: Vec<u8>,
+}
+
+impl AwaitSaslFinal {
+    fn handle(self, body: &[u8]) -> Result<ServerStep> {
+        match ServerFinal::parse(body).map_err(ServerFailure::SaslMessage)? {
+            ServerFinal::Error(_) => Err(ServerFailure::Refused),
+            ServerFinal::Signature(signature)
+                if self.keys.is_server_signature(&self.auth_message, signature.as_bytes()) =>
+            {
+                Ok(ServerStep::Wait(ServerLogin::Ok(AwaitOk)))
+            }
+            ServerFinal::Signature(_) => Err(ServerFailure::Signature),
+        }
+    }
+}
+
+/// Everything is said; only AuthenticationOk may follow.
+#[derive(Debug)]
+pub struct AwaitOk;
+
+// Codes of Authentication messages (protocol, Message Formats).
+const OK: u32 = 0;
+const CLEARTEXT_PASSWORD: u32 = 3;
+const MD5_PASSWORD: u32 = 5;
+const SASL: u32 = 10;
+const SASL_CONTINUE: u32 = 11;
+const SASL_FINAL: u32 = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::SeededRng;
+
+    /// A login after a request to it.
+    fn asked(credential: Credential, code: u32, body: &[u8]) -> ServerStep {
+        go_on(ServerLogin::new(b"joe", credential), code, body)
+    }
+
+    fn go_on(login: ServerLogin, code: u32, body: &[u8]) -> ServerStep {
+        let mut rng = SeededRng::new(1);
+        let mut cache = ScramCache::new(&mut rng);
+        login.handle(code, body, &mut cache, &mut rng)
+    }
+
+    fn sent(step: ServerStep) -> (Vec<u8>, ServerLogin) {
+        let ServerStep::Send { payload, next } = step else { panic!("{step:?}") };
+        (payload, next)
+    }
+
+    fn failure(step: ServerStep) -> ServerFailure {
+        let ServerStep::Fail(failure) = step else { panic!("{step:?}") };
+        failure
+    }
+
+    fn plain() -> Credential {
+        Credential::Plain(Password::new(b"secret"))
+    }
+
+    fn keys() -> Credential {
+        Credential::ScramKeys(ScramKeys::derive(b"secret", b"salt", 2))
+    }
+
+    #[test]
+    fn a_server_that_trusts_needs_no_credential() {
+        assert!(matches!(asked(Credential::None, OK, b""), ServerStep::Ok));
+    }
+
+    #[test]
+    fn each_credential_answers_what_it_can() {
+        let stored = md5::stored(b"secret", b"joe");
+        let answer = md5::answer(&stored, *b"abcd");
+        let (payload, next) = sent(asked(plain(), CLEARTEXT_PASSWORD, b""));
+        assert_eq!(payload, b"secret\0");
+        assert!(matches!(go_on(next, OK, b""), ServerStep::Ok));
+        for credential in [plain(), Credential::Md5(stored)] {
+            let (payload, next) = sent(asked(credential, MD5_PASSWORD, b"abcd"));
+            assert_eq!(payload, [&answer[..], b"\0"].concat());
+            assert!(matches!(go_on(next, OK, b""), ServerStep::Ok));
+        }
+        for credential in [plain(), keys()] {
+            let (payload, _) = sent(asked(credential, SASL, b"SCRAM-SHA-256\0\0"));
+            assert!(payload.starts_with(b"SCRAM-SHA-256\0\0\0\0\x20n,,n=,r="));
+        }
+    }
+
+    #[test]
+    fn a_stored_secret_is_never_sent_in_place_of_a_password() {
+        let md5 = Credential::Md5([b'x'; MD5_LEN]);
+        let wrong = |asked, known| ServerFailure::WrongPasswordType { asked, known };
+        for (credential, code, expected) in [
+            (md5.clone(), CLEARTEXT_PASSWORD, wrong(Asked::Cleartext, SecretKind::Md5)),
+            (md5, SASL, wrong(Asked::Scram, SecretKind::Md5)),
+            (keys(), CLEARTEXT_PASSWORD, wrong(Asked::Cleartext, SecretKind::Scram)),
+            (keys(), MD5_PASSWORD, wrong(Asked::Md5, SecretKind::Scram)),
+            (Credential::ScramSecret, MD5_PASSWORD, wrong(Asked::Md5, SecretKind::Scram)),
+            (
+                Credential::ScramSecret,
+                SASL,
+                ServerFailure::ScramKeysMissing { asked: Asked::Scram },
+            ),
+            (
+                Credential::None,
+                CLEARTEXT_PASSWORD,
+                ServerFailure::NoPassword { asked: Asked::Cleartext },
+            ),
+            (Credential::None, SASL, ServerFailure::NoPassword { asked: Asked::Scram }),
+        ] {
+            let body = b"SCRAM-SHA-256\0\0";
+            let failed = failure(asked(credential, code, body));
+            assert_eq!(failed, expected);
+            assert_eq!(failed.client_text(), "server login failed: wrong password type");
+        }
+    }
+
+    #[test]
+    fn only_the_mechanism_without_channel_binding_is_chosen() {
+        let both = b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
+        assert!(sent(asked(plain(), SASL, both)).0.starts_with(b"SCRAM-SHA-256\0"));
+        for body in
+            [&b"SCRAM-SHA-256-PLUS\0\0"[..], b"", b"\0", b"\0SCRAM-SHA-256\0\0", b"SCRAM\0\0"]
+        {
+            assert_eq!(failure(asked(plain(), SASL, body)), ServerFailure::Mechanism);
+        }
+    }
+
+    #[test]
+    fn questions_out_of_order_end_the_login() {
+        for code in [SASL_CONTINUE, SASL_FINAL] {
+            let failed = failure(asked(plain(), code, b""));
+            assert_eq!(failed, ServerFailure::OutOfOrder { code });
+        }
+        for code in [OK, CLEARTEXT_PASSWORD, MD5_PASSWORD, SASL, SASL_FINAL, 99] {
+            let (_, next) = sent(asked(plain(), SASL, b"SCRAM-SHA-256\0\0"));
+            let failed = failure(go_on(next, code, b"abcd"));
+            assert_eq!(failed, ServerFailure::OutOfOrder { code });
+        }
+        for code in [CLEARTEXT_PASSWORD, MD5_PASSWORD, SASL, SASL_CONTINUE, SASL_FINAL] {
+            let (_, next) = sent(asked(plain(), CLEARTEXT_PASSWORD, b""));
+            let failed = failure(go_on(next, code, b"abcd"));
+            assert_eq!(failed, ServerFailure::OutOfOrder { code });
+        }
+    }
+
+    #[test]
+    fn unknown_methods_and_short_messages_are_named() {
+        for code in [2, 6, 7, 8, 9, 13, u32::MAX] {
+            let failed = failure(asked(plain(), code, b""));
+            assert_eq!(failed.to_string(), format!("unknown/unsupported auth method: {code}"));
+        }
+        assert_eq!(failure(asked(plain(), MD5_PASSWORD, b"abc")), ServerFailure::BadPacket);
+    }
+
+    #[test]
+    fn an_empty_password_is_none() {
+        let secret = Secret::parse(b"");
+        assert!(matches!(Credential::of(Some(&secret), None), Credential::None));
+    }
+}

@@ -1,0 +1,261 @@
+//! The user list (`auth_file`): lines of a quoted name and a quoted secret. A doubled quote stands
+//! for one, what follows the secret is ignored, and `;` begins a comment line.
+//!
+//! PgBouncer stops at the first line that it cannot read, or takes the next quoted text in the file
+//! for a missing secret. Here each such line is named and left out, and the rest counts; what
+//! PgBouncer reads without complaint means the same here.
+
+use std::fmt;
+
+use crate::auth::secret::{PASSWORD_LEN_MAX, Secret};
+
+/// The longest user name, in bytes, as in PgBouncer.
+pub const USER_LEN_MAX: usize = 127;
+
+/// One line of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub name: Box<[u8]>,
+    pub secret: Secret,
+}
+
+/// What the file holds. Of two entries with one name the later counts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct UserList {
+    /// In the order of the file.
+    pub entries: Vec<Entry>,
+    /// Lines that were left out.
+    pub problems: Vec<Problem>,
+}
+
+/// What is wrong with a line, which is then left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Counted from 1.
+    pub line: u32,
+    pub kind: ProblemKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    NoName,
+    NoSecret,
+    NameTooLong,
+    NulByte,
+    OpenQuote,
+    SecretTooLong,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: ", self.line)?;
+        match self.kind {
+            ProblemKind::NoName => f.write_str("user name in double quotes expected"),
+            ProblemKind::NoSecret => f.write_str("secret in double quotes expected after the name"),
+            ProblemKind::NameTooLong => {
+                write!(f, "user name is longer than {USER_LEN_MAX} bytes")
+            }
+            ProblemKind::NulByte => f.write_str("NUL byte"),
+            ProblemKind::OpenQuote => f.write_str("quote is not closed"),
+            ProblemKind::SecretTooLong => {
+                write!(f, "secret is longer than {PASSWORD_LEN_MAX} bytes")
+            }
+        }
+    }
+}
+
+/// Reads a user list. A quoted text may go on over line ends, if space or the end of the file
+/// follows it: otherwise a quote was forgotten, and the next line's is not the one that was meant.
+pub fn parse(text: &[u8]) -> UserList {
+    let mut list = UserList::default();
+    let mut reader = Reader { text, at: 0, line: 1 };
+    while let Some(byte) = reader.skip_space() {
+        let (at, line) = (reader.at, reader.line);
+        match byte {
+            b';' | b'#' => {}
+            b'"' => match reader.entry() {
+                Ok(entry) => list.entries.push(entry),
+                Err(kind) => {
+                    list.problems.push(Problem { line, kind });
+                    (reader.at, reader.line) = (at, line);
+                }
+            },
+            _ => list.problems.push(Problem { line, kind: ProblemKind::NoName }),
+        }
+        reader.skip_line();
+    }
+    list
+}
+
+struct Reader<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u32,
+}
+
+impl Reader<'_> {
+    fn rest(&self) -> &[u8] {
+        &self.text[self.at..]
+    }
+
+    /// The first byte that is not space, or None at the end of the file.
+    fn skip_space(&mut self) -> Option<u8> {
+        while let Some(&byte) = self.rest().first() {
+            if !is_space(byte) {
+                return Some(byte);
+            }
+            self.advance(1);
+        }
+        None
+    }
+
+    fn skip_line(&mut self) {
+        let rest = self.rest();
+        let len = rest.iter().position(|&b| b == b'\n').map_or(rest.len(), |end| end + 1);
+        self.advance(len);
+    }
+
+    fn advance(&mut self, len: usize) {
+        let passed = &self.text[self.at..self.at + len];
+        let ends = passed.iter().filter(|&&b| b == b'\n').count();
+        self.line = self.line.saturating_add(u32::try_from(ends).unwrap_or(u32::MAX));
+        self.at += len;
+    }
+
+    /// Name and secret, from the name's opening quote on.
+    fn entry(&mut self) -> Result<Entry, ProblemKind> {
+        let name = self.quoted()?;
+        if name.len() > USER_LEN_MAX {
+            return Err(ProblemKind::NameTooLong);
+        }
+        let rest = self.rest();
+        let gap = rest.iter().position(|&b| matches!(b, b'"' | b'\n' | 0));
+        match gap.map(|gap| (gap, rest[gap])) {
+            Some((gap, b'"')) => self.advance(gap),
+            Some((_, 0)) => return Err(ProblemKind::NulByte),
+            _ => return Err(ProblemKind::NoSecret),
+        }
+        let secret = self.quoted()?;
+        if secret.len() > PASSWORD_LEN_MAX {
+            return Err(ProblemKind::SecretTooLong);
+        }
+        Ok(Entry { name: name.into(), secret: Secret::parse(&secret) })
+    }
+
+    /// A quoted text, from its opening quote on.
+    fn quoted(&mut self) -> Result<Vec<u8>, ProblemKind> {
+        let mut text = Vec::new();
+        let mut rest = &self.text[self.at + 1..];
+        loop {
+            let len = rest.iter().position(|&b| b == b'"' || b == 0);
+            let len = len.ok_or(ProblemKind::OpenQuote)?;
+            text.extend_from_slice(&rest[..len]);
+            match rest[len..] {
+                [0, ..] => return Err(ProblemKind::NulByte),
+                [b'"', b'"', ..] => {
+                    text.push(b'"');
+                    rest = &rest[len + 2..];
+                }
+                _ => {
+                    rest = &rest[len + 1..];
+                    break;
+                }
+            }
+        }
+        let is_followed_by_space = rest.first().is_none_or(|&b| is_space(b));
+        if text.contains(&b'\n') && !is_followed_by_space {
+            return Err(ProblemKind::OpenQuote);
+        }
+        self.advance(self.text.len() - self.at - rest.len());
+        Ok(text)
+    }
+}
+
+/// What `isspace` means in C: vertical tab included.
+fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names and plain secrets, as `name=secret`, and problems, as `line kind`.
+    fn parsed(text: &str) -> (Vec<String>, Vec<(u32, ProblemKind)>) {
+        let list = parse(text.as_bytes());
+        let shown = |entry: &Entry| {
+            let Secret::Plain(secret) = &entry.secret else { panic!("{entry:?}") };
+            let name = String::from_utf8_lossy(&entry.name);
+            format!("{name}={}", String::from_utf8_lossy(secret.as_bytes()))
+        };
+        let problems = list.problems.iter().map(|p| (p.line, p.kind)).collect();
+        (list.entries.iter().map(shown).collect(), problems)
+    }
+
+    #[test]
+    fn what_pgbouncer_reads_means_the_same() {
+        for (text, entries) in [
+            ("", &[][..]),
+            ("\n\n  \n", &[]),
+            ("\"u\" \"p\"", &["u=p"]),
+            ("\"u\" \"p\"\r\n\"v\" \"q\"\r\n", &["u=p", "v=q"]),
+            ("  \"u\"\t\t\"p\" \"more\" ignored\n\"v\" \"q\"", &["u=p", "v=q"]),
+            ("\"u\" x\"p\"", &["u=p"]),
+            ("\x0c\"u\"\x0b\"p\"", &["u=p"]),
+            ("; comment \"x\" \"y\"\n\"u\" \"p\"\n  ; comment\n", &["u=p"]),
+            ("\"a\"\"b\" \"p\"\"w\"", &["a\"b=p\"w"]),
+            ("\"\" \"\"", &["="]),
+            ("\"u\nv\" \"p\n\nq\"\n\"w\" \"x\"", &["u\nv=p\n\nq", "w=x"]),
+            ("\"u\" \"1\"\n\"u\" \"2\"", &["u=1", "u=2"]),
+            ("\"\u{e9}\" \"\u{1f511}\"", &["\u{e9}=\u{1f511}"]),
+        ] {
+            assert_eq!(parsed(text), (entries.iter().map(ToString::to_string).collect(), vec![]));
+        }
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_named_and_left_out() {
+        for (line, kind) in [
+            ("u \"p\"", ProblemKind::NoName),
+            ("u p", ProblemKind::NoName),
+            ("\0", ProblemKind::NoName),
+            ("\"u\"", ProblemKind::NoSecret),
+            ("\"u\" p", ProblemKind::NoSecret),
+            ("\"u\"\"p\"", ProblemKind::NoSecret),
+            ("\"u\" \"p", ProblemKind::OpenQuote),
+            ("\"u", ProblemKind::OpenQuote),
+            ("\"u\0\" \"p\"", ProblemKind::NulByte),
+            ("\"u\" \"p\0\"", ProblemKind::NulByte),
+            ("\"u\" \0\"p\"", ProblemKind::NulByte),
+        ] {
+            let text = format!("\"first\" \"x\"\n{line}\n\"last\" \"x\"\n");
+            let expected = (vec!["first=x".into(), "last=x".into()], vec![(2, kind)]);
+            assert_eq!(parsed(&text), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn names_and_secrets_have_bounds() {
+        let line = |name: usize, secret: usize| {
+            format!("\"{}\" \"{}\"", "n".repeat(name), "s".repeat(secret))
+        };
+        assert_eq!(parsed(&line(127, 65_535)).1, []);
+        assert_eq!(parsed(&line(128, 1)).1, [(1, ProblemKind::NameTooLong)]);
+        assert_eq!(parsed(&line(1, 65_536)).1, [(1, ProblemKind::SecretTooLong)]);
+    }
+
+    #[test]
+    fn lines_are_counted_through_quotes_and_comments() {
+        let (_, problems) =
+            parsed("; one\n\"two\nthree\" \"p\nfour\"\n\nsix\n\"seven\" \"p\"\neight");
+        assert_eq!(problems, [(6, ProblemKind::NoName), (8, ProblemKind::NoName)]);
+        let problem = Problem { line: 6, kind: ProblemKind::NoName };
+        assert_eq!(problem.to_string(), "line 6: user name in double quotes expected");
+    }
+
+    #[test]
+    fn secrets_are_classified() {
+        let list = parse(b"\"u\" \"md5b350798a23d7544eb353a6f8dca231c2\"");
+        assert!(matches!(list.entries[0].secret, Secret::Md5(_)));
+    }
+}

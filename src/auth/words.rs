@@ -1,0 +1,127 @@
+//! A line of an HBA file or ident map taken apart into words, commas and quoted texts. `#` begins a
+//! comment. Whether a word was quoted matters: `"all"` is a name, `all` is everyone.
+
+/// One piece of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Token<'a> {
+    Comma,
+    /// Between double quotes, with doubled ones made single.
+    Quoted(Box<[u8]>),
+    Word(&'a [u8]),
+}
+
+/// The line cannot be taken apart: a quote is not closed, or there is a NUL byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// Gives the tokens of a line one by one.
+#[derive(Clone, Debug)]
+pub struct Words<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Words<'a> {
+    pub fn of(line: &'a [u8]) -> Words<'a> {
+        Words { rest: line }
+    }
+
+    /// The next token; None at the end of the line, or where a comment begins.
+    pub fn next(&mut self) -> Result<Option<Token<'a>>, Malformed> {
+        self.rest = self.rest.trim_ascii_start();
+        match self.rest.first() {
+            None | Some(b'#') => Ok(None),
+            Some(0) => Err(Malformed),
+            Some(b',') => {
+                self.rest = &self.rest[1..];
+                Ok(Some(Token::Comma))
+            }
+            Some(b'"') => self.quoted().map(Some),
+            Some(_) => {
+                let len = self.rest.iter().position(|&b| ends_word(b)).unwrap_or(self.rest.len());
+                let (word, rest) = self.rest.split_at(len);
+                self.rest = rest;
+                Ok(Some(Token::Word(word)))
+            }
+        }
+    }
+
+    /// Like [`Words::next`], without taking it.
+    pub fn peek(&self) -> Result<Option<Token<'a>>, Malformed> {
+        self.clone().next()
+    }
+
+    /// What has not been taken yet, as it stands in the line.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest.trim_ascii()
+    }
+
+    fn quoted(&mut self) -> Result<Token<'a>, Malformed> {
+        let mut text = Vec::new();
+        let mut rest = &self.rest[1..];
+        loop {
+            let len = rest.iter().position(|&b| b == b'"' || b == 0).ok_or(Malformed)?;
+            text.extend_from_slice(&rest[..len]);
+            match rest[len..] {
+                [b'"', b'"', ..] => {
+                    text.push(b'"');
+                    rest = &rest[len + 2..];
+                }
+                [b'"', ..] => {
+                    self.rest = &rest[len + 1..];
+                    return Ok(Token::Quoted(text.into()));
+                }
+                _ => return Err(Malformed),
+            }
+        }
+    }
+}
+
+fn ends_word(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || matches!(byte, b',' | b'#' | b'"' | 0)
+}
+
+/// The lines of a file, counted from 1.
+pub fn lines(text: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    (1..).zip(text.split(|&byte| byte == b'\n'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(line: &str) -> Result<Vec<String>, Malformed> {
+        let mut words = Words::of(line.as_bytes());
+        let mut all = Vec::new();
+        while let Some(token) = words.next()? {
+            all.push(match token {
+                Token::Comma => ",".to_string(),
+                Token::Quoted(text) => format!("<{}>", String::from_utf8_lossy(&text)),
+                Token::Word(text) => String::from_utf8_lossy(text).into_owned(),
+            });
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn words_end_at_space_comma_quote_and_comment() {
+        let cases: [(&str, &[&str]); 7] = [
+            ("", &[]),
+            ("  host\tall  \r", &["host", "all"]),
+            ("a,b , c", &["a", ",", "b", ",", "c"]),
+            ("a\"b c\"d", &["a", "<b c>", "d"]),
+            ("\"a\"\"b\" \"\"", &["<a\"b>", "<>"]),
+            ("a#b", &["a"]),
+            ("# a", &[]),
+        ];
+        for (line, words) in cases {
+            assert_eq!(taken(line).unwrap(), words, "{line}");
+        }
+    }
+
+    #[test]
+    fn open_quotes_and_nul_bytes_are_refused() {
+        for line in ["\"a", "\"a\"\"", "a \"", "a\0b", "\"a\0\""] {
+            assert_eq!(taken(line), Err(Malformed), "{line:?}");
+        }
+    }
+}

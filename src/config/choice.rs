@@ -1,0 +1,106 @@
+//! Settings that are one word of a few, as enums.
+
+use super::value::{Field, Kind, ValueError};
+
+/// Declares enums whose variants are words of the configuration.
+/// Row: `Variant = "word",` in the order in which an error lists them.
+macro_rules! choices {
+    ($($(#[$meta:meta])* $name:ident { $($variant:ident = $word:literal,)+ })+) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $name { $($variant,)+ }
+
+        impl $name {
+            pub const WORDS: &'static [&'static str] = &[$($word,)+];
+
+            /// The word as the configuration spells it.
+            pub fn word(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+        }
+
+        impl Field for $name {
+            fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
+                let words = if let Kind::Choice(words) = *kind { words } else { Self::WORDS };
+                if words.iter().any(|word| text.eq_ignore_ascii_case(word)) {
+                    $(if text.eq_ignore_ascii_case($word) { return Ok($name::$variant); })+
+                }
+                Err(ValueError::NotOneOf(words))
+            }
+            fn show(&self, _: &Kind) -> Option<String> {
+                Some(self.word().to_owned())
+            }
+            fn unset() -> Self {
+                [$($name::$variant,)+][0]
+            }
+        }
+    )+};
+}
+
+choices! {
+    /// When a server goes back to the pool.
+    PoolMode {
+        Session = "session",
+        Transaction = "transaction",
+        Statement = "statement",
+    }
+
+    /// How clients prove who they are. `peer` stands in HBA files only.
+    AuthType {
+        Any = "any",
+        Cert = "cert",
+        Hba = "hba",
+        Ldap = "ldap",
+        Md5 = "md5",
+        Pam = "pam",
+        Peer = "peer",
+        Plain = "plain",
+        ScramSha256 = "scram-sha-256",
+        Trust = "trust",
+    }
+
+    /// Which entry of a host list the next connection goes to.
+    LoadBalanceHosts {
+        RoundRobin = "round-robin",
+        Disable = "disable",
+    }
+
+    /// Whether a connection is, may be or must be under TLS.
+    TlsMode {
+        Disable = "disable",
+        Allow = "allow",
+        Prefer = "prefer",
+        Require = "require",
+        VerifyCa = "verify-ca",
+        VerifyFull = "verify-full",
+    }
+
+    /// What becomes of a server whose client left it in the middle of a transaction.
+    ServerAbandon {
+        Close = "close",
+        Rollback = "rollback",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_in_any_case_and_shown_in_one() {
+        let kind = Kind::Choice(PoolMode::WORDS);
+        assert_eq!(PoolMode::read("TransAction", &kind), Ok(PoolMode::Transaction));
+        assert_eq!(PoolMode::Transaction.show(&kind).as_deref(), Some("transaction"));
+        for text in ["", "trans", " session", "session "] {
+            let error = PoolMode::read(text, &kind).expect_err(text);
+            assert_eq!(error.to_string(), "expected one of session, transaction, statement");
+        }
+    }
+
+    #[test]
+    fn a_row_may_allow_fewer_words_than_there_are() {
+        let kind = Kind::Choice(&["md5"]);
+        assert_eq!(AuthType::read("md5", &kind), Ok(AuthType::Md5));
+        assert_eq!(AuthType::read("peer", &kind), Err(ValueError::NotOneOf(&["md5"])));
+    }
+}

@@ -1,0 +1,184 @@
+//! What is said of a mistake in the configuration, and of what deserves a warning: file, line, key,
+//! what was expected, and the known name that was perhaps meant.
+//!
+//! Nothing here prints a value that may be secret: of connection strings only the key is named.
+
+use std::fmt;
+
+use super::line::LineError;
+use super::value::ValueError;
+
+/// Where something stands. Line 0 is the file as a whole.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Place {
+    pub file: String,
+    pub line: u32,
+}
+
+impl Place {
+    /// The file as a whole.
+    pub fn start_of(file: &str) -> Place {
+        Place { file: file.to_owned(), line: 0 }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.file),
+            line => write!(f, "{}:{line}", self.file),
+        }
+    }
+}
+
+/// One mistake, or one warning.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Diagnostic {
+    pub place: Place,
+    /// The setting, database, user or peer.
+    pub key: Option<String>,
+    pub problem: Problem,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if let Some(key) = &self.key {
+            write!(f, "{}: ", Shown(key))?;
+        }
+        self.problem.fmt(f)
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+/// What is wrong.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Problem {
+    /// Something follows the bracket that closes a section's name.
+    AfterSection,
+    /// A `%` with anything but `include` and a file behind it.
+    Directive,
+    /// A setting that does nothing any more.
+    Gone,
+    /// A file that includes itself, over others or directly.
+    IncludeLoop(String),
+    /// Included files nest too deeply, or there are too many.
+    IncludeTooDeep,
+    /// The included file, and why it cannot be read.
+    IncludeUnreadable(String, String),
+    /// A quoted name without a closing quote.
+    KeyUnclosed,
+    /// A connection string that cannot be taken apart.
+    Line(LineError),
+    /// A key of a connection string whose value is not of its kind.
+    LineValue {
+        key: String,
+        error: ValueError,
+    },
+    /// Fewer server connections are allowed than are to be kept open.
+    MinAboveSize {
+        min: u32,
+        size: u32,
+    },
+    /// No name in front of `=`.
+    NoKey,
+    /// A word without `=` behind it.
+    NoEquals(String),
+    /// An entry before the first section.
+    NoSection,
+    /// No `[pgbouncer]` section at all.
+    NoSettings,
+    /// A zero byte.
+    Nul,
+    NotUtf8,
+    /// A name that is longer than PostgreSQL's, with the limit in bytes.
+    NameTooLong(usize),
+    /// A name in `[peers]` that is no id, with the largest id.
+    PeerId(u16),
+    /// A second `[pgbouncer]` section, which sets back what the first one set.
+    SectionRepeated,
+    SectionUnclosed,
+    /// A setting that is read but has no effect so far.
+    Unbuilt {
+        value: String,
+    },
+    /// A name that syslog does not know.
+    UnknownFacility,
+    /// No section has this name; perhaps the second was meant.
+    UnknownSection {
+        name: String,
+        nearest: Option<&'static str>,
+    },
+    /// Why the file cannot be read.
+    Unreadable(String),
+    /// A setting whose value is not of its kind. No value is kept where it may be secret.
+    Value {
+        value: Option<String>,
+        error: ValueError,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::AfterSection => f.write_str("expected nothing behind the section's name"),
+            Problem::Directive => f.write_str("expected \"%include FILE\""),
+            Problem::Gone => f.write_str("this parameter has no effect any more"),
+            Problem::IncludeLoop(path) => write!(f, "{} includes itself", Shown(path)),
+            Problem::IncludeTooDeep => f.write_str("include nesting level too deep"),
+            Problem::IncludeUnreadable(path, error) => {
+                write!(f, "could not load file \"{}\": {error}", Shown(path))
+            }
+            Problem::KeyUnclosed => f.write_str("the quote of the name is not closed"),
+            Problem::Line(error) => error.fmt(f),
+            Problem::LineValue { key, error } => write!(f, "{}: {error}", Shown(key)),
+            Problem::MinAboveSize { min, size } => {
+                write!(f, "min_pool_size {min} is above the pool size, {size} are kept open")
+            }
+            Problem::NoKey => f.write_str("expected a name before \"=\""),
+            Problem::NoEquals(word) => {
+                write!(f, "syntax error, expected \"=\" behind \"{}\"", Shown(word))
+            }
+            Problem::NoSection => f.write_str("value without section, expected [pgbouncer] above"),
+            Problem::NoSettings => f.write_str("main section [pgbouncer] missing"),
+            Problem::Nul => f.write_str("a zero byte, expected text"),
+            Problem::NotUtf8 => f.write_str("expected text in UTF-8"),
+            Problem::NameTooLong(max) => write!(f, "expected a name of at most {max} bytes"),
+            Problem::PeerId(max) => write!(f, "expected an id from 1 to {max}"),
+            Problem::SectionRepeated => f.write_str(
+                "section [pgbouncer] again: what the one before set is back at its default",
+            ),
+            Problem::SectionUnclosed => f.write_str("expected \"]\" behind the section's name"),
+            Problem::Unbuilt { value } => write!(f, "\"{}\" is not supported yet", Shown(value)),
+            Problem::UnknownFacility => f.write_str(
+                "expected auth, authpriv, daemon, user, or local0 to local7, daemon is used",
+            ),
+            Problem::UnknownSection { name, nearest } => {
+                write!(f, "unknown section [{}]", Shown(name))?;
+                nearest.map_or(Ok(()), |name| write!(f, ", did you mean [{name}]?"))
+            }
+            Problem::Unreadable(error) => write!(f, "could not load file: {error}"),
+            Problem::Value { value: None, error } => error.fmt(f),
+            Problem::Value { value: Some(value), error } => {
+                write!(f, "{error}, not \"{}\"", Shown(value))
+            }
+        }
+    }
+}
+
+/// Text from a file on its way into the log: one line, not endless.
+struct Shown<'a>(&'a str);
+
+/// How much of a text is shown, in characters.
+const SHOWN_MAX: usize = 80;
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut chars = self.0.chars();
+        for c in chars.by_ref().take(SHOWN_MAX) {
+            if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+        }
+        if chars.next().is_some() { f.write_str("...") } else { Ok(()) }
+    }
+}

@@ -1,0 +1,319 @@
+//! The ini format: text to sections and entries, each with its file and line.
+//!
+//! Files come through [`Files`], so that nothing here touches a disk. A line is a comment (`;` or
+//! `#` in front), a section in brackets, `key = value`, or `%include FILE`. What stands behind the
+//! `=` up to the end of the line is the value: no quotes, no comments, no continuation here. A
+//! section goes on through included files and behind them. All mistakes are gathered, so that the
+//! operator meets them in one go.
+
+use super::diagnostic::{Diagnostic, Place, Problem};
+
+/// Reads files for the loader.
+pub trait Files {
+    /// The content of the file at `path`, which may be relative to the working directory.
+    fn read(&mut self, path: &str) -> Result<Vec<u8>, std::io::Error>;
+}
+
+/// How deep files may include each other.
+pub const DEPTH_MAX: usize = 10;
+
+/// How many files may be read in all, so that includes that fan out come to an end.
+const FILES_MAX: usize = 1000;
+
+/// After so many mistakes the rest is not looked at.
+pub const ERRORS_MAX: usize = 100;
+
+/// A section or an entry, and where it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    pub place: Place,
+    pub item: Item,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Item {
+    Section(String),
+    Entry { key: String, value: String },
+}
+
+/// Reads the file at `path` and what it includes: its lines, and the mistakes among them.
+pub fn parse(path: &str, files: &mut dyn Files) -> (Vec<Line>, Vec<Diagnostic>) {
+    let mut reader =
+        Reader { files, open: Vec::new(), read: 0, lines: Vec::new(), errors: Vec::new() };
+    match reader.files.read(path) {
+        Ok(text) => reader.file(path.to_owned(), &text),
+        Err(error) => reader.error(Place::start_of(path), Problem::Unreadable(error.to_string())),
+    }
+    (reader.lines, reader.errors)
+}
+
+struct Reader<'a> {
+    files: &'a mut dyn Files,
+    /// The files being read, each included by the one before.
+    open: Vec<String>,
+    /// How many files have been read.
+    read: usize,
+    lines: Vec<Line>,
+    errors: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn error(&mut self, place: Place, problem: Problem) {
+        self.errors.push(Diagnostic { place, key: None, problem });
+    }
+
+    fn file(&mut self, path: String, text: &[u8]) {
+        self.read += 1;
+        self.open.push(path.clone());
+        for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+            if self.errors.len() >= ERRORS_MAX {
+                break;
+            }
+            let place = Place { file: path.clone(), line: number };
+            if let Err(problem) = self.line(&place, line.trim_ascii()) {
+                self.error(place, problem);
+            }
+        }
+        self.open.pop();
+    }
+
+    fn line(&mut self, place: &Place, line: &[u8]) -> Result<(), Problem> {
+        if matches!(line.first(), None | Some(b';' | b'#')) {
+            return Ok(());
+        }
+        if line.contains(&0) {
+            return Err(Problem::Nul);
+        }
+        let line = std::str::from_utf8(line).map_err(|_| Problem::NotUtf8)?;
+        if let Some(directive) = line.strip_prefix('%') {
+            let path =
+                directive.strip_prefix("include").filter(|path| path.starts_with([' ', '\t']));
+            return self.include(place, path.ok_or(Problem::Directive)?.trim_ascii());
+        }
+        let item = match line.strip_prefix('[') {
+            Some(rest) => Item::Section(section(rest)?),
+            None => entry(line)?,
+        };
+        self.lines.push(Line { place: place.clone(), item });
+        Ok(())
+    }
+
+    fn include(&mut self, place: &Place, path: &str) -> Result<(), Problem> {
+        if self.open.len() > DEPTH_MAX || self.read >= FILES_MAX {
+            return Err(Problem::IncludeTooDeep);
+        }
+        let mut path = path.to_owned();
+        let mut text = self.files.read(&path);
+        if let Err(error) = &text
+            && error.kind() == std::io::ErrorKind::NotFound
+            && let Some(beside) = beside(&place.file, &path)
+            && let Ok(found) = self.files.read(&beside)
+        {
+            (path, text) = (beside, Ok(found));
+        }
+        let text =
+            text.map_err(|error| Problem::IncludeUnreadable(path.clone(), error.to_string()))?;
+        if self.open.contains(&path) {
+            return Err(Problem::IncludeLoop(path));
+        }
+        self.file(path, &text);
+        Ok(())
+    }
+}
+
+/// Where `path` is, when it is relative to the directory of the file that includes it.
+fn beside(file: &str, path: &str) -> Option<String> {
+    let (directory, _) = file.rsplit_once('/')?;
+    (!path.starts_with('/')).then(|| format!("{directory}/{path}"))
+}
+
+/// The name of the section whose line goes on with `rest` behind the bracket.
+fn section(rest: &str) -> Result<String, Problem> {
+    let (name, rest) = rest.split_once(']').ok_or(Problem::SectionUnclosed)?;
+    match rest.trim_ascii_start().as_bytes().first() {
+        None | Some(b';' | b'#') => Ok(name.to_owned()),
+        Some(_) => Err(Problem::AfterSection),
+    }
+}
+
+fn entry(line: &str) -> Result<Item, Problem> {
+    let (key, rest) = match line.strip_prefix('"') {
+        Some(quoted) => quoted_key(quoted)?,
+        None => {
+            let end = line.find(|c| !is_key(c)).unwrap_or(line.len());
+            (line[..end].to_owned(), &line[end..])
+        }
+    };
+    let Some(value) = rest.trim_ascii_start().strip_prefix('=') else {
+        return Err(Problem::NoEquals(key));
+    };
+    if key.is_empty() {
+        return Err(Problem::NoKey);
+    }
+    Ok(Item::Entry { key, value: value.trim_ascii().to_owned() })
+}
+
+fn is_key(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '*')
+}
+
+/// A key in double quotes, where two of them stand for one, and what follows.
+fn quoted_key(quoted: &str) -> Result<(String, &str), Problem> {
+    let mut key = String::new();
+    let mut rest = quoted;
+    loop {
+        let (part, tail) = rest.split_once('"').ok_or(Problem::KeyUnclosed)?;
+        key.push_str(part);
+        let Some(more) = tail.strip_prefix('"') else { return Ok((key, tail)) };
+        key.push('"');
+        rest = more;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::io;
+
+    use super::*;
+
+    struct Disk(HashMap<&'static str, &'static str>);
+
+    impl Files for Disk {
+        fn read(&mut self, path: &str) -> Result<Vec<u8>, io::Error> {
+            let text = self.0.get(path).ok_or(io::ErrorKind::NotFound)?;
+            Ok(text.as_bytes().to_vec())
+        }
+    }
+
+    /// Lines as `file:number item`, or mistakes as they are printed.
+    fn read(files: &[(&'static str, &'static str)]) -> Vec<String> {
+        let (lines, errors) = parse(files[0].0, &mut Disk(files.iter().copied().collect()));
+        if !errors.is_empty() {
+            return errors.iter().map(Diagnostic::to_string).collect();
+        }
+        let line = |Line { place, item }| match item {
+            Item::Section(name) => format!("{place} [{name}]"),
+            Item::Entry { key, value } => format!("{place} {key}={value}"),
+        };
+        lines.into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn sections_entries_and_comments() {
+        let text = "; c\n  # c\n\n [a] ; c\nk=v\n\t k.*-_9 \t=\t v ; no comment = \"x\" \r\nempty=";
+        assert_eq!(
+            read(&[("f", text)]),
+            ["f:4 [a]", "f:5 k=v", "f:6 k.*-_9=v ; no comment = \"x\"", "f:7 empty="]
+        );
+    }
+
+    #[test]
+    fn names_in_double_quotes_may_hold_anything() {
+        assert_eq!(read(&[("f", "\"a b\"\"=\" = x")]), ["f:1 a b\"==x"]);
+        assert_eq!(read(&[("f", "\"a = x")]), ["f:1: the quote of the name is not closed"]);
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_line() {
+        let text = "[a\n[a] b\nword\nword 3\n= x\nk: 3\n%foo\nk=a\0b\n\"\" = x";
+        assert_eq!(
+            read(&[("f", text)]),
+            [
+                "f:1: expected \"]\" behind the section's name",
+                "f:2: expected nothing behind the section's name",
+                "f:3: syntax error, expected \"=\" behind \"word\"",
+                "f:4: syntax error, expected \"=\" behind \"word\"",
+                "f:5: expected a name before \"=\"",
+                "f:6: syntax error, expected \"=\" behind \"k\"",
+                "f:7: expected \"%include FILE\"",
+                "f:8: a zero byte, expected text",
+                "f:9: expected a name before \"=\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_matter_only_outside_comments() {
+        struct Bytes;
+        impl Files for Bytes {
+            fn read(&mut self, _: &str) -> Result<Vec<u8>, io::Error> {
+                Ok(b"; \xe9\nk=\xe9\nl=1".to_vec())
+            }
+        }
+        let (lines, errors) = parse("f", &mut Bytes);
+        assert_eq!(lines.len(), 1);
+        assert_eq!(errors[0].to_string(), "f:2: expected text in UTF-8");
+        assert_eq!(errors.len(), 1);
+    }
+
+    #[test]
+    fn an_included_file_stands_in_the_place_of_the_line() {
+        let files = [
+            ("dir/f", "[a]\n  %include\tdir/g  \nlast=1"),
+            ("dir/g", "k=v\n[b]\n%include h"),
+            ("h", "x=y"),
+        ];
+        assert_eq!(
+            read(&files),
+            ["dir/f:1 [a]", "dir/g:1 k=v", "dir/g:2 [b]", "h:1 x=y", "dir/f:3 last=1"]
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_in_the_working_directory_is_looked_for_beside_the_including_one() {
+        let files =
+            [("/etc/f", "%include sub/g"), ("/etc/sub/g", "%include h"), ("/etc/sub/h", "k=v")];
+        assert_eq!(read(&files), ["/etc/sub/h:1 k=v"]);
+        let both = [("/etc/f", "%include g"), ("/etc/g", "a=beside"), ("g", "a=here")];
+        assert_eq!(read(&both), ["g:1 a=here"]);
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_named_with_the_line_that_wants_it() {
+        let found = read(&[("/etc/f", "\n%include g")]);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("/etc/f:2: could not load file \"g\": "), "{found:?}");
+        let found = read(&[("f", "%include")]);
+        assert_eq!(found, ["f:1: expected \"%include FILE\""]);
+        let (_, errors) = parse("none", &mut Disk(HashMap::new()));
+        assert!(errors[0].to_string().starts_with("none: could not load file: "), "{errors:?}");
+    }
+
+    #[test]
+    fn a_loop_ends() {
+        let files = [("f", "%include g"), ("g", "%include f")];
+        assert_eq!(read(&files), ["g:1: f includes itself"]);
+        assert_eq!(read(&[("f", "%include f")]), ["f:1: f includes itself"]);
+    }
+
+    #[test]
+    fn files_nest_ten_deep_and_no_deeper() {
+        struct Chain(usize);
+        impl Files for Chain {
+            fn read(&mut self, path: &str) -> Result<Vec<u8>, io::Error> {
+                let depth: usize = path.parse().expect("files are numbers here");
+                let next = format!("%include {}", depth + 1);
+                Ok(if depth == self.0 { b"k=v".to_vec() } else { next.into_bytes() })
+            }
+        }
+        assert_eq!(parse("0", &mut Chain(10)).0.len(), 1);
+        let (_, errors) = parse("0", &mut Chain(11));
+        assert_eq!(errors[0].to_string(), "10:1: include nesting level too deep");
+    }
+
+    #[test]
+    fn includes_that_fan_out_come_to_an_end() {
+        struct Fan(usize);
+        impl Files for Fan {
+            fn read(&mut self, _: &str) -> Result<Vec<u8>, io::Error> {
+                self.0 += 1;
+                let line = |at| format!("%include {}.{at}\n", self.0);
+                Ok((0..50).map(line).collect::<String>().into_bytes())
+            }
+        }
+        let mut files = Fan(0);
+        let (_, errors) = parse("f", &mut files);
+        assert!(!errors.is_empty() && files.0 <= FILES_MAX + ERRORS_MAX);
+    }
+}

@@ -1,0 +1,150 @@
+//! The connection string, which the lines of `[databases]`, `[users]` and `[peers]` share.
+//!
+//! It is `key=value` pairs between spaces. A value in single quotes may hold spaces, and two quotes
+//! there stand for one. A value must not be empty. What is wrong is told without the values, which
+//! may be secret.
+
+use std::fmt;
+
+/// Why a connection string cannot be taken apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LineError {
+    /// A word without `=`, behind the value of this key if there is one. The word is not kept: it
+    /// may be the rest of a password.
+    NoEquals(Option<String>),
+    /// `=` without a key in front.
+    NoKey,
+    /// This key has no value, or an empty one.
+    NoValue(String),
+    /// The value of this key begins with a quote that nothing closes.
+    Unclosed(String),
+    /// Something follows the closing quote of this key's value without a space between.
+    AfterQuote(String),
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LineError::NoEquals(None) => f.write_str("expected KEY=VALUE"),
+            LineError::NoEquals(Some(key)) => write!(
+                f,
+                "expected KEY=VALUE behind {key}, whose value needs quotes if it holds spaces"
+            ),
+            LineError::NoKey => f.write_str("expected a key before \"=\""),
+            LineError::NoValue(key) => write!(f, "expected a value for {key}"),
+            LineError::Unclosed(key) => write!(f, "the quote of {key} is not closed"),
+            LineError::AfterQuote(key) => {
+                write!(f, "expected a space behind the closing quote of {key}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for LineError {}
+
+/// Takes a connection string apart, into keys and values in order.
+pub fn pairs(text: &str) -> Result<Vec<(String, String)>, LineError> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    let mut rest = text.trim_ascii();
+    while !rest.is_empty() {
+        let end = rest.find(|c| c == '=' || is_space(c)).unwrap_or(rest.len());
+        let (key, tail) = (&rest[..end], rest[end..].trim_ascii_start());
+        let Some(tail) = tail.strip_prefix('=') else {
+            return Err(LineError::NoEquals(pairs.pop().map(|(key, _)| key)));
+        };
+        if key.is_empty() {
+            return Err(LineError::NoKey);
+        }
+        let (value, tail) = value(&told(key, &pairs), tail.trim_ascii_start())?;
+        if value.is_empty() {
+            return Err(LineError::NoValue(told(key, &pairs)));
+        }
+        pairs.push((key.to_owned(), value));
+        rest = tail.trim_ascii_start();
+    }
+    Ok(pairs)
+}
+
+/// `key` as an error may tell it. Behind a password it may be a part of that (`password=one two=3`),
+/// so nothing of it is told.
+pub fn told(key: &str, before: &[(String, String)]) -> String {
+    let is_behind = before.iter().any(|(key, _)| key == "password");
+    if is_behind { "what follows the password".to_owned() } else { key.to_owned() }
+}
+
+/// The value at the start of `text`, and what follows it.
+fn value<'a>(key: &str, text: &'a str) -> Result<(String, &'a str), LineError> {
+    let Some(quoted) = text.strip_prefix('\'') else {
+        let end = text.find(is_space).unwrap_or(text.len());
+        return Ok((text[..end].to_owned(), &text[end..]));
+    };
+    let mut value = String::new();
+    let mut rest = quoted;
+    loop {
+        let Some(end) = rest.find('\'') else { return Err(LineError::Unclosed(key.to_owned())) };
+        value.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        let Some(more) = rest.strip_prefix('\'') else { break };
+        value.push('\'');
+        rest = more;
+    }
+    if rest.is_empty() || rest.starts_with(is_space) {
+        Ok((value, rest))
+    } else {
+        Err(LineError::AfterQuote(key.to_owned()))
+    }
+}
+
+fn is_space(c: char) -> bool {
+    c.is_ascii_whitespace()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs_of(text: &str) -> Vec<(String, String)> {
+        pairs(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn pairs_stand_between_spaces_and_quotes_hold_what_is_between_them() {
+        let cases: [(&str, &[(&str, &str)]); 9] = [
+            ("", &[]),
+            ("  host=a\tport=5  ", &[("host", "a"), ("port", "5")]),
+            ("dbname = x", &[("dbname", "x")]),
+            ("dbname='it''s' a=b", &[("dbname", "it's"), ("a", "b")]),
+            ("q='select ''x''' ", &[("q", "select 'x'")]),
+            ("q=''''", &[("q", "'")]),
+            ("a=b'c'", &[("a", "b'c'")]),
+            ("a=b=c", &[("a", "b=c")]),
+            ("a=1 a=2", &[("a", "1"), ("a", "2")]),
+        ];
+        for (text, expected) in cases {
+            let found = pairs_of(text);
+            let found: Vec<_> = found.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            assert_eq!(found, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pair_is_refused_with_the_key() {
+        let cases = [
+            ("host", "expected KEY=VALUE"),
+            (
+                "a=b host c=d",
+                "expected KEY=VALUE behind a, whose value needs quotes if it holds spaces",
+            ),
+            ("password=a b=", "expected a value for what follows the password"),
+            ("=x", "expected a key before \"=\""),
+            ("host=", "expected a value for host"),
+            ("host=''", "expected a value for host"),
+            ("dbname='a", "the quote of dbname is not closed"),
+            ("dbname='a''", "the quote of dbname is not closed"),
+            ("dbname='a'port=5", "expected a space behind the closing quote of dbname"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(pairs(text).expect_err(text).to_string(), expected, "{text:?}");
+        }
+    }
+}

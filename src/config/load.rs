@@ -1,0 +1,332 @@
+//! From lines to a whole configuration, or to every mistake in them.
+//!
+//! A line that names something again takes the place of the earlier one, as in the reference, and a
+//! second `[pgbouncer]` sets every setting back first. What can be told only when all is read, such
+//! as which settings are without effect, is told at the end.
+
+use std::collections::HashMap;
+
+use super::choice::AuthType;
+use super::database::{self, DatabaseLine};
+use super::diagnostic::{Diagnostic, Place, Problem};
+use super::ini::{self, Files, Item, Line};
+use super::line;
+use super::peer::PeerLine;
+use super::settings::{self, Settings};
+use super::table;
+use super::user::UserLine;
+use super::value::{Kind, ValueError};
+
+/// All that the files say.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// The main file, as it was named.
+    pub file: String,
+    pub settings: Settings,
+    /// In the order of the file, each name once; the fallback `*` is one of them.
+    pub databases: Vec<DatabaseLine>,
+    pub users: Vec<UserLine>,
+    pub peers: Vec<PeerLine>,
+    /// What was accepted but deserves a word.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads the file at `path` and what it includes.
+pub fn load(path: &str, files: &mut dyn Files) -> Result<Config, Vec<Diagnostic>> {
+    let (lines, errors) = ini::parse(path, files);
+    let is_readable = errors.is_empty() || !lines.is_empty();
+    let mut loader = Loader::new(path, errors);
+    for line in lines {
+        loader.line(line);
+    }
+    loader.finish(is_readable)
+}
+
+/// Reads `text` as if it were the file at `path`; nothing can be included.
+pub fn load_text(path: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
+    struct Text<'a>(Option<&'a str>);
+    impl Files for Text<'_> {
+        fn read(&mut self, _: &str) -> Result<Vec<u8>, std::io::Error> {
+            let text = self.0.take().ok_or(std::io::ErrorKind::NotFound)?;
+            Ok(text.as_bytes().to_vec())
+        }
+    }
+    load(path, &mut Text(Some(text)))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Section {
+    Databases,
+    Peers,
+    Settings,
+    Users,
+}
+
+/// The sections by name.
+const SECTIONS: [(&str, Section); 4] = [
+    ("pgbouncer", Section::Settings),
+    ("databases", Section::Databases),
+    ("users", Section::Users),
+    ("peers", Section::Peers),
+];
+
+/// The name of the console's database.
+const CONSOLE: &str = "pgbouncer";
+
+/// PostgreSQL's names are no longer, in bytes.
+const DATABASE_NAME_MAX: usize = 63;
+
+/// The reference keeps no longer user names, in bytes.
+const USER_NAME_MAX: usize = 127;
+
+/// Ids of peers have 14 bits, and 0 is none.
+const PEER_ID_MAX: u16 = 16383;
+
+/// What syslog facilities are called.
+const FACILITIES: [&str; 12] = [
+    "auth", "authpriv", "daemon", "user", "local0", "local1", "local2", "local3", "local4",
+    "local5", "local6", "local7",
+];
+
+struct Loader {
+    file: String,
+    settings: Settings,
+    databases: Keyed<DatabaseLine>,
+    users: Keyed<UserLine>,
+    peers: Keyed<PeerLine>,
+    section: Option<Section>,
+    has_settings: bool,
+    /// Where each setting was set last.
+    places: HashMap<&'static str, Place>,
+    warnings: Vec<Diagnostic>,
+    errors: Vec<Diagnostic>,
+}
+
+/// Lines in the order of their first mention, each key once.
+struct Keyed<T> {
+    lines: Vec<T>,
+    index: HashMap<String, usize>,
+}
+
+impl<T> Keyed<T> {
+    fn new() -> Keyed<T> {
+        Keyed { lines: Vec::new(), index: HashMap::new() }
+    }
+
+    fn put(&mut self, key: String, line: T) {
+        match self.index.get(&key) {
+            Some(index) => self.lines[*index] = line,
+            None => {
+                self.index.insert(key, self.lines.len());
+                self.lines.push(line);
+            }
+        }
+    }
+}
+
+impl Loader {
+    fn new(path: &str, errors: Vec<Diagnostic>) -> Loader {
+        Loader {
+            file: path.to_owned(),
+            settings: fresh(path),
+            databases: Keyed::new(),
+            users: Keyed::new(),
+            peers: Keyed::new(),
+            section: None,
+            has_settings: false,
+            places: HashMap::new(),
+            warnings: Vec::new(),
+            errors,
+        }
+    }
+
+    fn line(&mut self, line: Line) {
+        if self.errors.len() >= ini::ERRORS_MAX {
+            return;
+        }
+        let Line { place, item } = line;
+        let (key, done) = match item {
+            Item::Section(name) => (None, self.section(&place, &name)),
+            Item::Entry { key, value } => {
+                let done = self.entry(&place, &key, &value);
+                (Some(key), done)
+            }
+        };
+        if let Err(problem) = done {
+            self.errors.push(Diagnostic { place, key, problem });
+        }
+    }
+
+    fn section(&mut self, place: &Place, name: &str) -> Result<(), Problem> {
+        let known = SECTIONS.iter().find(|(known, _)| *known == name);
+        self.section = known.map(|(_, section)| *section);
+        let Some(section) = self.section else {
+            let nearest = table::nearest(name.trim(), SECTIONS.iter().map(|(name, _)| *name));
+            return Err(Problem::UnknownSection { name: name.to_owned(), nearest });
+        };
+        if section == Section::Settings {
+            if std::mem::replace(&mut self.has_settings, true) && !self.places.is_empty() {
+                self.warn(place.clone(), None, Problem::SectionRepeated);
+            }
+            self.settings = fresh(&self.file);
+            self.places.clear();
+        }
+        Ok(())
+    }
+
+    fn warn(&mut self, place: Place, key: Option<&str>, problem: Problem) {
+        let key = key.map(str::to_owned);
+        self.warnings.push(Diagnostic { place, key, problem });
+    }
+
+    fn entry(&mut self, place: &Place, key: &str, value: &str) -> Result<(), Problem> {
+        match self.section {
+            // An unknown section is one mistake, and its entries are no more.
+            None if self.errors.iter().any(is_unknown_section) => Ok(()),
+            None => Err(Problem::NoSection),
+            Some(Section::Settings) => self.setting(place, key, value),
+            Some(Section::Databases) => self.database(place, key, value),
+            Some(Section::Users) => self.user(key, value),
+            Some(Section::Peers) => self.peer(key, value),
+        }
+    }
+
+    fn setting(&mut self, place: &Place, key: &str, value: &str) -> Result<(), Problem> {
+        if settings::GONE.contains(&key) {
+            self.warn(place.clone(), Some(key), Problem::Gone);
+            return Ok(());
+        }
+        let key = canonical(settings::ALIASES, key);
+        let row = Settings::row(key);
+        if key == "auth_dbname" && value == CONSOLE {
+            return Err(Problem::Value { value: None, error: ValueError::Reserved });
+        }
+        self.settings.set(key, value).map_err(|error| {
+            let shown = row.filter(|row| row.kind != Kind::Secret).map(|_| value.to_owned());
+            Problem::Value { value: shown, error }
+        })?;
+        if let Some(row) = row {
+            self.places.insert(row.name, place.clone());
+        }
+        Ok(())
+    }
+
+    fn database(&mut self, place: &Place, name: &str, value: &str) -> Result<(), Problem> {
+        if name == CONSOLE {
+            return Err(Problem::Value { value: None, error: ValueError::Reserved });
+        }
+        check_length(name, DATABASE_NAME_MAX)?;
+        let mut line = DatabaseLine { name: name.to_owned(), ..DatabaseLine::default() };
+        fill(value, |key, value| line.set(canonical(database::ALIASES, key), value))?;
+        line.check().map_err(|error| Problem::LineValue { key: "port".to_owned(), error })?;
+        if let (Some(size), Some(min)) = (line.pool_size, line.min_pool_size)
+            && size < min
+        {
+            self.warn(place.clone(), Some(name), Problem::MinAboveSize { min, size });
+        }
+        self.databases.put(name.to_owned(), line);
+        Ok(())
+    }
+
+    fn user(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+        check_length(name, USER_NAME_MAX)?;
+        let mut line = UserLine { name: name.to_owned(), ..UserLine::default() };
+        fill(value, |key, value| line.set(key, value))?;
+        self.users.put(name.to_owned(), line);
+        Ok(())
+    }
+
+    fn peer(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+        let id = name.parse().ok().filter(|id| (1..=PEER_ID_MAX).contains(id));
+        let mut line =
+            PeerLine { id: id.ok_or(Problem::PeerId(PEER_ID_MAX))?, ..PeerLine::default() };
+        fill(value, |key, value| line.set(key, value))?;
+        line.check().map_err(|(key, error)| Problem::LineValue { key: key.to_owned(), error })?;
+        self.peers.put(line.id.to_string(), line);
+        Ok(())
+    }
+
+    fn finish(mut self, is_readable: bool) -> Result<Config, Vec<Diagnostic>> {
+        if !self.has_settings && is_readable {
+            let place = Place::start_of(&self.file);
+            self.errors.push(Diagnostic { place, key: None, problem: Problem::NoSettings });
+        }
+        if !self.errors.is_empty() {
+            self.errors.sort_by(|a, b| a.place.cmp(&b.place));
+            return Err(self.errors);
+        }
+        self.review();
+        self.warnings.sort_by(|a, b| a.place.cmp(&b.place));
+        Ok(Config {
+            file: self.file,
+            settings: self.settings,
+            databases: self.databases.lines,
+            users: self.users.lines,
+            peers: self.peers.lines,
+            warnings: self.warnings,
+        })
+    }
+
+    /// Warns of settings that will not do what they seem to.
+    fn review(&mut self) {
+        let defaults = Settings::default();
+        for change in defaults.changes(&self.settings) {
+            let value = change.new.unwrap_or_default();
+            let is_off = matches!(value.as_str(), "" | "disable");
+            if !change.row.is_built() && !is_off {
+                self.warn_at(change.row.name, Problem::Unbuilt { value });
+            }
+        }
+        let auth_type = self.settings.auth_type;
+        if matches!(auth_type, AuthType::Cert | AuthType::Ldap | AuthType::Pam) {
+            self.warn_at("auth_type", Problem::Unbuilt { value: auth_type.word().to_owned() });
+        }
+        let facility = self.settings.syslog_facility.to_ascii_lowercase();
+        if !FACILITIES.contains(&facility.as_str()) {
+            self.warn_at("syslog_facility", Problem::UnknownFacility);
+        }
+        let (min, size) = (self.settings.min_pool_size, self.settings.default_pool_size);
+        if size < min {
+            self.warn_at("min_pool_size", Problem::MinAboveSize { min, size });
+        }
+    }
+
+    /// Warns of a setting, at the line that set it.
+    fn warn_at(&mut self, name: &'static str, problem: Problem) {
+        let place = self.places.get(name).cloned();
+        self.warn(place.unwrap_or_else(|| Place::start_of(&self.file)), Some(name), problem);
+    }
+}
+
+fn fresh(path: &str) -> Settings {
+    Settings { conffile: Some(path.to_owned()), ..Settings::default() }
+}
+
+fn is_unknown_section(error: &Diagnostic) -> bool {
+    matches!(error.problem, Problem::UnknownSection { .. })
+}
+
+/// The present name of `key`.
+fn canonical<'a>(aliases: &[(&str, &'a str)], key: &'a str) -> &'a str {
+    aliases.iter().find(|(old, _)| *old == key).map_or(key, |(_, new)| *new)
+}
+
+fn check_length(name: &str, max: usize) -> Result<(), Problem> {
+    if name.len() > max { Err(Problem::NameTooLong(max)) } else { Ok(()) }
+}
+
+/// Takes a connection string apart and hands its keys to `set`.
+fn fill(
+    text: &str,
+    mut set: impl FnMut(&str, &str) -> Result<(), ValueError>,
+) -> Result<(), Problem> {
+    let pairs = line::pairs(text).map_err(Problem::Line)?;
+    for (index, (key, value)) in pairs.iter().enumerate() {
+        set(key, value).map_err(|error| {
+            let is_known = !matches!(error, ValueError::UnknownKey { nearest: None });
+            let key = if is_known { key.clone() } else { line::told(key, &pairs[..index]) };
+            Problem::LineValue { key, error }
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! Lines of the `[peers]` section: other processes that cancel requests may belong to.
+
+use super::host::{Hosts, Ports};
+use super::table::{RELOAD, table};
+use super::value::{Kind, SIZE, ValueError};
+
+table! {
+    /// One line of `[peers]`.
+    pub struct PeerLine (id: u16) {
+        /// Name, address, or directory of the Unix socket of the peer.
+        host: Hosts = Kind::Hosts, None, RELOAD;
+        /// The peer's port.
+        port: Ports = Kind::Ports, Some("6432"), RELOAD;
+        /// Cancel requests on their way to the peer at a time, instead of `default_pool_size`.
+        pool_size: Option<u32> = SIZE, None, RELOAD;
+    }
+}
+
+impl PeerLine {
+    /// What no single key can tell: there is a host, and one port, or one for each host.
+    pub fn check(&self) -> Result<(), (&'static str, ValueError)> {
+        match (self.host.len(), self.port.len()) {
+            (0, _) => Err(("host", ValueError::Missing)),
+            (hosts, ports) if ports != 1 && ports != hosts => {
+                Err(("port", ValueError::PortsPerHost))
+            }
+            _ => Ok(()),
+        }
+    }
+}

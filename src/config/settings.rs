@@ -1,0 +1,429 @@
+//! The settings of the `[pgbouncer]` section: one table, and everything else comes from it.
+//!
+//! The order is that of SHOW CONFIG, which tools read; settings of ours stand at the end and are
+//! not listed there. Adding a setting is adding a row.
+
+use std::time::Duration;
+
+use super::choice::{AuthType, PoolMode, ServerAbandon, TlsMode};
+use super::table::{
+    self, Flags, OURS, PER_DATABASE, PER_USER, RELOAD, RESTART, Row, UNBUILT, table,
+};
+use super::text::{Names, Secret};
+use super::value::{COUNT, INTEGER_MAX, Kind};
+
+const PORT: Kind = Kind::Integer { min: 0, max: u16::MAX as u32 };
+const AUTH_TYPES: Kind =
+    Kind::Choice(&["any", "cert", "hba", "ldap", "md5", "pam", "plain", "scram-sha-256", "trust"]);
+const POOL_MODES: Kind = Kind::Choice(PoolMode::WORDS);
+const TLS_MODES: Kind = Kind::Choice(TlsMode::WORDS);
+const PER_BOTH: Flags = PER_DATABASE.and(PER_USER);
+
+/// The query that finds a user's secret unless the file names another.
+const AUTH_QUERY: &str = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE \
+     rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin";
+
+table! {
+    /// Every setting of the `[pgbouncer]` section, as typed values.
+    pub struct Settings () {
+        /// Users who may log in to the console and run every command there, separated by commas.
+        /// With `auth_type = any` it has no effect: everyone is an admin then.
+        admin_users: Names = Kind::Names, Some(""), RELOAD;
+        /// Append the client's address and port to the `application_name` that it starts with, so
+        /// that PostgreSQL's own views tell where a query comes from. A later SET is left alone.
+        application_name_add_host: bool = Kind::Flag, Some("0"), RELOAD;
+        /// The database of the `[databases]` section in which `auth_query` runs. When not set it
+        /// runs in the database that the client asked for.
+        auth_dbname: Option<String> = Kind::Text, None, PER_DATABASE;
+        /// The file of user names and secrets. When not set no users are known but those that
+        /// `auth_query` finds.
+        auth_file: Option<String> = Kind::Text, None, RELOAD;
+        /// The file that says, by database, user and address, how clients prove who they are.
+        /// Read with `auth_type = hba` only.
+        auth_hba_file: String = Kind::Text, Some(""), RELOAD;
+        /// The file that maps names of the system to names of PostgreSQL, for `peer` and `cert`
+        /// entries of the HBA file.
+        auth_ident_file: Option<String> = Kind::Text, None, RELOAD;
+        /// How to reach the LDAP server, with `auth_type = ldap`.
+        auth_ldap_options: Option<Secret> = Kind::Secret, None, UNBUILT;
+        /// The query that finds the secret of a user whom `auth_file` does not list. `$1` is the
+        /// user's name; the answer is one row of name and secret.
+        auth_query: String = Kind::Text, Some(AUTH_QUERY), PER_DATABASE;
+        /// How clients prove who they are.
+        auth_type: AuthType = AUTH_TYPES, Some("md5"), RELOAD;
+        /// The user who runs `auth_query`. When not set, no such query is run.
+        auth_user: Option<String> = Kind::Text, None, PER_DATABASE;
+        /// A database that came about through the `*` entry is forgotten, its statistics too, when
+        /// nobody has used it for this time.
+        autodb_idle_timeout: Duration = Kind::Seconds, Some("3600"), RELOAD;
+        /// How long a cancel request may wait for its way to the server; 0 is no limit.
+        cancel_wait_timeout: Duration = Kind::Seconds, Some("10"), RELOAD;
+        /// A client that sends nothing for this time is closed; 0 is no limit. Meant for clients
+        /// that the network has lost, so keep it longer than the application's own limits.
+        client_idle_timeout: Duration = Kind::Seconds, Some("0"), PER_USER;
+        /// A client that has not logged in after this time is closed; 0 is no limit.
+        client_login_timeout: Duration = Kind::Seconds, Some("60"), RELOAD;
+        /// Ciphers for TLS 1.3 to clients, separated by colons. When not set, the library's.
+        client_tls13_ciphers: Option<String> = Kind::Text, None, UNBUILT;
+        /// Certificates of the authorities that clients' certificates are checked against.
+        client_tls_ca_file: String = Kind::Text, Some(""), UNBUILT;
+        /// The certificate shown to clients.
+        client_tls_cert_file: String = Kind::Text, Some(""), UNBUILT;
+        /// Ciphers for TLS up to 1.2 to clients, in OpenSSL's notation; `default`, `secure`,
+        /// `fast` and `normal` are the library's own choice.
+        client_tls_ciphers: String = Kind::Text, Some("default"), UNBUILT;
+        /// Parameters of the Diffie-Hellman exchange with clients: `auto`, `legacy` or `none`.
+        client_tls_dheparams: String = Kind::Text, Some("auto"), UNBUILT;
+        /// The curve of the exchange with clients: `auto`, `none`, or a curve's name.
+        client_tls_ecdhcurve: String = Kind::Text, Some("auto"), UNBUILT;
+        /// The private key of `client_tls_cert_file`.
+        client_tls_key_file: String = Kind::Text, Some(""), UNBUILT;
+        /// Versions of TLS that clients may use: `secure` (1.2 and 1.3), `all`, or a list such as
+        /// `tlsv1.2,tlsv1.3`.
+        client_tls_protocols: String = Kind::Text, Some("secure"), UNBUILT;
+        /// Whether clients may, or must, use TLS.
+        client_tls_sslmode: TlsMode = TLS_MODES, Some("disable"), UNBUILT;
+        /// The configuration file. When it is changed, the next RELOAD reads the new one.
+        conffile: Option<String> = Kind::Text, None, RELOAD;
+        /// Server connections per pair of user and database, unless database or user say more.
+        default_pool_size: u32 = COUNT, Some("20"), PER_BOTH;
+        /// Refuse the simple query protocol, so that one message holds one statement. It closes a
+        /// way of SQL injection, and shuts out clients that need that protocol.
+        disable_pqexec: bool = Kind::Flag, Some("0"), RESTART;
+        /// How long the addresses found for a host name are used before it is looked up again.
+        dns_max_ttl: Duration = Kind::Seconds, Some("15"), RELOAD;
+        /// How long a failed lookup of a host name is remembered.
+        dns_nxdomain_ttl: Duration = Kind::Seconds, Some("15"), RELOAD;
+        /// How often the serial number of a host name's zone is asked for, to look its names up
+        /// again when it has changed; 0 is never.
+        dns_zone_check_period: Duration = Kind::Seconds, Some("0"), UNBUILT;
+        /// A client that is idle inside a transaction for this time is closed; 0 is no limit.
+        idle_transaction_timeout: Duration = Kind::Seconds, Some("0"), PER_USER;
+        /// Startup parameters that clients may send and that are dropped, separated by commas.
+        /// Others that are not tracked are refused. `options` drops what is unknown in `options`.
+        ignore_startup_parameters: Names = Kind::Names, Some(""), RELOAD;
+        /// A name of this process, for the operator's own use.
+        job_name: String = Kind::Text, Some("pgbouncer"), RESTART;
+        /// Addresses to listen on, separated by commas; `*` is all. When empty, only Unix sockets
+        /// are served.
+        listen_addr: Names = Kind::Names, Some(""), RESTART;
+        /// Connections that the kernel holds until they are accepted; above that it refuses them.
+        listen_backlog: u32 = COUNT, Some("128"), RESTART;
+        /// The port to listen on, over TCP and in the name of the Unix socket.
+        listen_port: u16 = PORT, Some("6432"), RESTART;
+        /// Log each login of a client and each new connection to a server.
+        log_connections: bool = Kind::Flag, Some("1"), RELOAD;
+        /// Log why each connection ends.
+        log_disconnections: bool = Kind::Flag, Some("1"), RELOAD;
+        /// Log the errors that clients are told.
+        log_pooler_errors: bool = Kind::Flag, Some("1"), RELOAD;
+        /// Log a line of figures every `stats_period`.
+        log_stats: bool = Kind::Flag, Some("1"), RELOAD;
+        /// The log file. It stays open; RELOAD opens it anew, as rotation needs.
+        logfile: String = Kind::Text, Some(""), RELOAD;
+        /// A notice that each client gets after its login; empty is none.
+        login_notify_message: String = Kind::Text, Some(""), RELOAD;
+        /// Clients that may be connected. Raising it may need a higher limit of open files.
+        max_client_conn: u32 = COUNT, Some("100"), RELOAD;
+        /// Clients that may be connected to one database; 0 is no limit.
+        max_db_client_connections: u32 = COUNT, Some("0"), PER_DATABASE;
+        /// Server connections to one database, over all users; 0 is no limit.
+        max_db_connections: u32 = COUNT, Some("0"), PER_DATABASE;
+        /// The largest message that is let through, in bytes.
+        max_packet_size: u32 =
+            Kind::Integer { min: 1024, max: INTEGER_MAX }, Some("2147483647"), RELOAD;
+        /// Prepared statements kept on each server connection, so that clients find theirs again
+        /// in transaction and statement pooling; 0 leaves prepared statements to the clients.
+        max_prepared_statements: u32 = COUNT, Some("200"), RELOAD;
+        /// Clients that one user may have connected; 0 is no limit.
+        max_user_client_connections: u32 = COUNT, Some("0"), PER_USER;
+        /// Server connections of one user, over all databases; 0 is no limit.
+        max_user_connections: u32 = COUNT, Some("0"), PER_USER;
+        /// Server connections that are kept open in a pool even without work, when clients are
+        /// connected or the database names its user.
+        min_pool_size: u32 = COUNT, Some("0"), PER_DATABASE;
+        /// The number of this process among its peers, to send cancel requests to the right one;
+        /// 0 is without peers.
+        peer_id: u16 = Kind::Integer { min: 0, max: 16383 }, Some("0"), RELOAD;
+        /// The file that holds the process's number while it runs.
+        pidfile: String = Kind::Text, Some(""), RESTART;
+        /// Bytes of one client that are held while it waits for a server.
+        pkt_buf: u32 = Kind::Integer { min: 64, max: 0x100_0000 }, Some("4096"), RESTART;
+        /// A pool without any connection is forgotten, its statistics too, after this time; 0 is
+        /// never.
+        pool_idle_timeout: Duration = Kind::Seconds, Some("0"), RELOAD;
+        /// When a server goes back to the pool: at the end of the client's session, of its
+        /// transaction, or of its statement.
+        pool_mode: PoolMode = POOL_MODES, Some("session"), PER_BOTH;
+        /// A query that runs for longer is ended, with its connections; 0 is no limit. Keep it
+        /// above PostgreSQL's own `statement_timeout`.
+        query_timeout: Duration = Kind::Seconds, Some("0"), PER_USER;
+        /// A client that has waited this long for a server gets a notice that says so; 0 is never.
+        query_wait_notify: Duration = Kind::WholeSeconds, Some("5"), RELOAD;
+        /// A client that has waited this long for a server is closed; 0 is no limit.
+        query_wait_timeout: Duration = Kind::Seconds, Some("120"), PER_BOTH;
+        /// Server connections that a pool may open beyond its size when clients wait too long.
+        reserve_pool_size: u32 = COUNT, Some("0"), PER_BOTH;
+        /// How long a client waits before the reserve is used; 0 is never.
+        reserve_pool_timeout: Duration = Kind::Seconds, Some("5"), RELOAD;
+        /// A file to take the place of /etc/resolv.conf.
+        resolv_conf: String = Kind::Text, Some(""), RESTART.and(UNBUILT);
+        /// How often one connection is read before the others have their turn; 0 is no limit.
+        sbuf_loopcnt: u32 = COUNT, Some("5"), RELOAD;
+        /// Rounds of hashing asked of clients whose secret is stored as plain text.
+        scram_iterations: u32 =
+            Kind::Integer { min: 1, max: INTEGER_MAX }, Some("4096"), RELOAD;
+        /// A server that was released no longer ago than this is used again without a check; 0 is
+        /// a check every time.
+        server_check_delay: Duration = Kind::Seconds, Some("30"), RELOAD;
+        /// The query that checks a server before it is used again; `<empty>` is an empty query,
+        /// and nothing at all is no check.
+        server_check_query: String = Kind::Text, Some("<empty>"), RELOAD;
+        /// A connection to a server that is not logged in after this time is given up; 0 is no
+        /// limit.
+        server_connect_timeout: Duration = Kind::Seconds, Some("15"), RELOAD;
+        /// In session pooling, close servers that have to be replaced at the end of their
+        /// transaction, and their clients with them, instead of at the end of the session.
+        server_fast_close: bool = Kind::Flag, Some("0"), RELOAD;
+        /// A server that nobody has used for this time is closed; 0 is no limit.
+        server_idle_timeout: Duration = Kind::Seconds, Some("600"), RELOAD;
+        /// A server that was opened longer ago than this is closed once nobody uses it; 0 is to
+        /// use each server once.
+        server_lifetime: Duration = Kind::Seconds, Some("3600"), PER_DATABASE;
+        /// After a failed login to a server, how long until the next attempt. Clients that come
+        /// meanwhile are told of the failure at once.
+        server_login_retry: Duration = Kind::Seconds, Some("15"), RELOAD;
+        /// The query that cleans a server between two clients in session pooling; empty is none.
+        server_reset_query: String = Kind::Text, Some("DISCARD ALL"), RELOAD;
+        /// Clean the server after each transaction, or statement, in the other pool modes too.
+        server_reset_query_always: bool = Kind::Flag, Some("0"), RELOAD;
+        /// Take the server that has been idle longest, instead of the one used last.
+        server_round_robin: bool = Kind::Flag, Some("0"), RELOAD;
+        /// Ciphers for TLS 1.3 to servers, separated by colons. When not set, the library's.
+        server_tls13_ciphers: Option<String> = Kind::Text, None, UNBUILT;
+        /// Certificates of the authorities that servers' certificates are checked against.
+        server_tls_ca_file: String = Kind::Text, Some(""), UNBUILT;
+        /// The certificate shown to servers.
+        server_tls_cert_file: String = Kind::Text, Some(""), UNBUILT;
+        /// Ciphers for TLS up to 1.2 to servers, in OpenSSL's notation.
+        server_tls_ciphers: String = Kind::Text, Some("default"), UNBUILT;
+        /// The private key of `server_tls_cert_file`.
+        server_tls_key_file: String = Kind::Text, Some(""), UNBUILT;
+        /// Versions of TLS that may be used to servers, as in `client_tls_protocols`.
+        server_tls_protocols: String = Kind::Text, Some("secure"), UNBUILT;
+        /// Whether connections to servers may, or must, use TLS.
+        server_tls_sslmode: TlsMode = TLS_MODES, Some("prefer"), UNBUILT;
+        /// Let several processes listen on one port; the kernel spreads the clients over them.
+        /// Give each a `unix_socket_dir`, `pidfile`, `logfile` and `peer_id` of its own.
+        so_reuseport: bool = Kind::Flag, Some("0"), RESTART;
+        /// How often averages are taken and, with `log_stats`, logged; 0 counts as 1.
+        stats_period: Duration = Kind::WholeSeconds, Some("60"), RELOAD;
+        /// Users who may log in to the console and look, separated by commas.
+        stats_users: Names = Kind::Names, Some(""), RELOAD;
+        /// Log to syslog too.
+        syslog: bool = Kind::Flag, Some("0"), RELOAD;
+        /// The facility for syslog: auth, authpriv, daemon, user, or local0 to local7.
+        syslog_facility: String = Kind::Text, Some("daemon"), RELOAD;
+        /// The name under which syslog gets the lines.
+        syslog_ident: String = Kind::Text, Some("pgbouncer"), RELOAD;
+        /// Have the kernel hand over TCP connections only when their first bytes have come, or 45
+        /// seconds have passed.
+        tcp_defer_accept: bool = Kind::Flag, Some("1"), RELOAD;
+        /// Have the kernel notice peers that are gone.
+        tcp_keepalive: bool = Kind::Flag, Some("1"), RELOAD;
+        /// Probes without an answer until a peer counts as gone; 0 is the system's default.
+        tcp_keepcnt: u32 = COUNT, Some("0"), RELOAD;
+        /// Seconds of silence before the first probe; 0 is the system's default.
+        tcp_keepidle: u32 = COUNT, Some("0"), RELOAD;
+        /// Seconds between two probes; 0 is the system's default.
+        tcp_keepintvl: u32 = COUNT, Some("0"), RELOAD;
+        /// Bytes of the kernel's buffers for a connection; 0 is the system's default.
+        tcp_socket_buffer: u32 = COUNT, Some("0"), RELOAD;
+        /// Milliseconds that sent bytes may stay unacknowledged before the connection is given up;
+        /// 0 is the system's default.
+        tcp_user_timeout: u32 = COUNT, Some("0"), RELOAD;
+        /// Parameters that follow the client from server to server besides the usual ones,
+        /// separated by commas. Only those that PostgreSQL reports can be followed when changed.
+        track_extra_parameters: Names = Kind::Names, Some(""), RESTART;
+        /// A client that is inside one transaction for this time is closed; 0 is no limit.
+        transaction_timeout: Duration = Kind::Seconds, Some("0"), PER_USER;
+        /// Where the Unix socket stands, and where those of servers are looked for; one that
+        /// begins with `@` is in the abstract namespace, and empty is no Unix socket.
+        unix_socket_dir: String = Kind::Text, Some("/tmp"), RESTART;
+        /// The group of the Unix socket; empty is the process's own.
+        unix_socket_group: String = Kind::Text, Some(""), RESTART;
+        /// The mode of the Unix socket.
+        unix_socket_mode: u32 = Kind::Octal, Some("0777"), RESTART;
+        /// The user of the system to become after start.
+        user: Option<String> = Kind::Text, None, RESTART;
+        /// How much more is logged: 0 to 3, as with as many `-v` on the command line.
+        verbose: u32 = COUNT, None, RELOAD;
+        /// Connections that may be logging in to one server at a time in one pool; 0 is one, and
+        /// only after an earlier one succeeded, as PgBouncer does it.
+        server_login_concurrency: u32 = COUNT, Some("10"), OURS;
+        /// What becomes of a server whose client leaves it inside a transaction: `close` the
+        /// connection, or `rollback` and keep it.
+        server_abandon: ServerAbandon = Kind::Choice(ServerAbandon::WORDS), Some("close"), OURS;
+        /// How long a server may take for the rollback of `server_abandon` before it is closed.
+        server_abandon_timeout: Duration = Kind::Seconds, Some("1"), OURS;
+        /// Prepared statements that one client may have.
+        max_client_prepared_statements: u32 = COUNT, Some("10000"), OURS;
+    }
+}
+
+/// Settings that did something once; they are read and do nothing.
+pub const GONE: &[&str] = &["suspend_timeout"];
+
+/// Other names of settings.
+pub const ALIASES: &[(&str, &str)] = &[("service_name", "job_name")];
+
+impl Settings {
+    /// The row of this name.
+    pub fn row(name: &str) -> Option<&'static Row> {
+        table::row(Self::rows(), name)
+    }
+
+    /// The setting that `key` was perhaps meant to be.
+    pub fn nearest(key: &str) -> Option<&'static str> {
+        table::nearest(key, Self::rows().iter().map(|row| row.name))
+    }
+
+    /// Takes over from `new` what RELOAD changes, and leaves what is read at start only.
+    pub fn reload(&mut self, new: &Settings) {
+        for row in Self::rows().iter().filter(|row| row.is_changeable()) {
+            self.adopt(row.name, new);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::database::DatabaseLine;
+    use super::super::user::UserLine;
+    use super::*;
+
+    /// What SHOW CONFIG of the reference lists: name, default, changeable.
+    const LISTED: &str = include_str!("../../tests/reference/settings.tsv");
+
+    #[test]
+    fn names_defaults_and_order_are_those_of_the_reference() {
+        let listed = LISTED.lines().filter(|line| !line.starts_with('#')).skip(1);
+        let listed: Vec<Vec<&str>> = listed.map(|line| line.split('\t').collect()).collect();
+        let ours = Settings::rows().iter().filter(|row| !row.is_ours());
+        let ours: Vec<Vec<&str>> = ours
+            .map(|row| {
+                let changeable = if row.is_changeable() { "yes" } else { "no" };
+                vec![row.name, row.default.unwrap_or_default(), changeable]
+            })
+            .collect();
+        assert_eq!(ours.len(), 99);
+        assert_eq!(ours, listed);
+        assert!(!Settings::rows()[..99].iter().any(Row::is_ours), "ours stand at the end");
+    }
+
+    #[test]
+    fn defaults_are_shown_as_the_reference_shows_them() {
+        let settings = Settings::default();
+        for row in Settings::rows() {
+            let shown = settings.show(row.name);
+            match row.name {
+                "unix_socket_mode" => assert_eq!(shown.as_deref(), Some("511")),
+                "verbose" => assert_eq!(shown.as_deref(), Some("0")),
+                name => assert_eq!(shown.as_deref(), row.default, "{name}"),
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_shown_as_the_reference_shows_them() {
+        let cases = [
+            ("default_pool_size", "0x10", "16"),
+            ("default_pool_size", "010", "8"),
+            ("log_stats", "01", "1"),
+            ("query_timeout", "1e3", "1000"),
+            ("query_timeout", "1234567", "1.23457e+06"),
+            ("stats_period", "1234567", "1234567"),
+            ("pool_mode", "TRANSACTION", "transaction"),
+            ("auth_type", "Scram-SHA-256", "scram-sha-256"),
+            ("client_tls_sslmode", "REQUIRE", "require"),
+            ("admin_users", " a ,, b ", " a ,, b "),
+            ("syslog_facility", "LOCAL3", "LOCAL3"),
+            ("unix_socket_mode", "0700", "448"),
+            ("auth_user", "", ""),
+            ("server_check_query", "<empty>", "<empty>"),
+        ];
+        let mut settings = Settings::default();
+        for (key, text, shown) in cases {
+            settings.set(key, text).unwrap_or_else(|error| panic!("{key} = {text}: {error}"));
+            assert_eq!(settings.show(key).as_deref(), Some(shown), "{key} = {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_value_changes_nothing_and_says_what_was_expected() {
+        let cases = [
+            ("max_client_conn", "-1", "expected a whole number from 0 to 2147483647"),
+            ("max_client_conn", "2147483648", "expected a whole number from 0 to 2147483647"),
+            ("max_client_conn", "many", "expected a whole number"),
+            ("peer_id", "16384", "expected a whole number from 0 to 16383"),
+            ("listen_port", "65536", "expected a whole number from 0 to 65535"),
+            ("log_stats", "yes", "expected 0 or 1"),
+            ("query_timeout", "5s", "expected a number of seconds, such as 15 or 0.5"),
+            ("query_wait_notify", "0.5", "expected a whole number of seconds"),
+            ("unix_socket_mode", "rwx", "expected a file mode in octal, such as 0777"),
+            ("server_abandon", "keep", "expected one of close, rollback"),
+            ("litsen_port", "1", "unknown parameter, did you mean listen_port?"),
+            ("colour", "red", "unknown parameter"),
+        ];
+        for (key, text, expected) in cases {
+            let mut settings = Settings::default();
+            let error = settings.set(key, text).expect_err(key);
+            assert_eq!(error.to_string(), expected, "{key} = {text}");
+            assert_eq!(settings, Settings::default());
+        }
+        let mut settings = Settings::default();
+        assert!(settings.set("auth_type", "peer").is_err(), "peer is for HBA files");
+    }
+
+    #[test]
+    fn a_reload_leaves_what_is_read_at_start_only() {
+        let mut running = Settings::default();
+        let mut new = Settings::default();
+        for settings in ["default_pool_size", "listen_port"] {
+            new.set(settings, "7").expect("a number");
+        }
+        running.reload(&new);
+        assert_eq!(running.default_pool_size, 7);
+        assert_eq!(running.listen_port, 6432);
+    }
+
+    #[test]
+    fn marks_agree_with_the_keys_of_databases_and_users() {
+        for row in Settings::rows() {
+            let key = row.name.strip_prefix("default_").unwrap_or(row.name);
+            assert_eq!(
+                row.flags.has(PER_DATABASE),
+                is_override(table::row(DatabaseLine::rows(), key)),
+                "{key}"
+            );
+            assert_eq!(
+                row.flags.has(PER_USER),
+                is_override(table::row(UserLine::rows(), key)),
+                "{key}"
+            );
+        }
+        fn is_override(row: Option<&Row>) -> bool {
+            // A database's `user` is another thing than the setting of that name.
+            row.is_some_and(|row| row.name != "user")
+        }
+    }
+
+    #[test]
+    fn every_row_is_explained_and_named_once() {
+        for (index, row) in Settings::rows().iter().enumerate() {
+            assert!(row.doc.concat().trim().ends_with('.'), "{}", row.name);
+            assert_eq!(Settings::rows().iter().position(|r| r.name == row.name), Some(index));
+        }
+        assert_eq!(Settings::rows()[0].flags, RELOAD);
+    }
+}

@@ -1,0 +1,255 @@
+//! Promises of the configuration as a whole.
+
+use std::time::Duration;
+
+use super::*;
+
+fn good(text: &str) -> Config {
+    load_text("t.ini", text).unwrap_or_else(|errors| panic!("{text}: {errors:?}"))
+}
+
+fn errors(text: &str) -> Vec<String> {
+    let errors = load_text("t.ini", text).expect_err(text);
+    errors.iter().map(Diagnostic::to_string).collect()
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    good(text).warnings.iter().map(Diagnostic::to_string).collect()
+}
+
+fn database(line: &str) -> DatabaseLine {
+    good(&format!("[pgbouncer]\n[databases]\n{line}")).databases.remove(0)
+}
+
+#[test]
+fn the_guides_file_loads_without_a_warning() {
+    let path = "/etc/pgbouncer/pgbouncer.ini";
+    let text = include_str!("../../tests/guide/pgbouncer.ini");
+    let config = load_text(path, text).expect("the guide's file is good");
+    assert_eq!(config.warnings, []);
+    assert_eq!(config.file, path);
+    assert_eq!(config.settings.conffile.as_deref(), Some(path));
+    let names: Vec<_> = config.databases.iter().map(|line| line.name.as_str()).collect();
+    assert_eq!(names, ["plannerate_production", "plannerate_staging"]);
+    assert_eq!(config.databases[0].targets(""), [(Host::Tcp("127.0.0.1".to_owned()), 5432)]);
+    assert_eq!(config.settings.auth_type, AuthType::ScramSha256);
+    assert_eq!(config.settings.pool_mode, PoolMode::Transaction);
+    assert_eq!(
+        *config.settings.stats_users,
+        ["replicator", "plannerate_prod", "plannerate_staging"]
+    );
+    assert_eq!(config.settings.server_tls_sslmode, TlsMode::Disable);
+    assert_eq!(config.settings.reserve_pool_timeout, Duration::from_secs(3));
+}
+
+#[test]
+fn the_last_of_two_values_counts() {
+    assert_eq!(good("[pgbouncer]\npkt_buf=100\npkt_buf=200").settings.pkt_buf, 200);
+}
+
+#[test]
+fn a_second_main_section_sets_back_the_first_and_says_so() {
+    let text =
+        "[pgbouncer]\npkt_buf=100\n[databases]\na=\n[pgbouncer]\nadmin_users=x\n[databases]\nb=";
+    let config = good(text);
+    assert_eq!(config.settings.pkt_buf, 4096);
+    assert_eq!(config.settings.conffile.as_deref(), Some("t.ini"));
+    assert_eq!(config.databases.len(), 2);
+    assert_eq!(
+        warnings(text),
+        ["t.ini:5: section [pgbouncer] again: what the one before set is back at its default"]
+    );
+}
+
+#[test]
+fn a_line_that_names_a_database_again_takes_the_place_of_the_earlier() {
+    let config = good("[pgbouncer]\n[databases]\na=pool_size=3\nb=\na=host=x");
+    let names: Vec<_> = config.databases.iter().map(|line| line.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(config.databases[0].pool_size, None);
+}
+
+#[test]
+fn every_mistake_is_told_with_file_line_key_and_the_nearest_name() {
+    let text = "early = 1\n[pgbouncer]\ndefault_pool_size = x\nlog_conections = 1\nword\n[database]\na=\n\
+                [databases]\npgbouncer = host=x\nb = hots=x\nc = host=\nd = pool_mode=x\n\
+                [users]\nu = password=x\n[peers]\n0 = host=x\n1 = port=3\n2 = host=a,b port=1,2,3";
+    assert_eq!(
+        errors(text),
+        [
+            "t.ini:1: early: value without section, expected [pgbouncer] above",
+            "t.ini:3: default_pool_size: expected a whole number, not \"x\"",
+            "t.ini:4: log_conections: unknown parameter, did you mean log_connections?",
+            "t.ini:5: syntax error, expected \"=\" behind \"word\"",
+            "t.ini:6: unknown section [database], did you mean [databases]?",
+            "t.ini:9: pgbouncer: the name \"pgbouncer\" is reserved for the console",
+            "t.ini:10: b: hots: unknown parameter, did you mean host?",
+            "t.ini:11: c: expected a value for host",
+            "t.ini:12: d: pool_mode: expected one of session, transaction, statement",
+            "t.ini:14: u: password: unknown parameter",
+            "t.ini:16: 0: expected an id from 1 to 16383",
+            "t.ini:17: 1: host: expected a value, this key is not optional",
+            "t.ini:18: 2: port: expected one port, or one for each host",
+        ]
+    );
+}
+
+#[test]
+fn a_file_without_the_main_section_is_refused() {
+    for text in ["", "; nothing\n", "[databases]\na=\n"] {
+        assert_eq!(errors(text), ["t.ini: main section [pgbouncer] missing"], "{text:?}");
+    }
+    let errors = load("none", &mut NoFiles).expect_err("there is no file");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+}
+
+struct NoFiles;
+
+impl Files for NoFiles {
+    fn read(&mut self, _: &str) -> Result<Vec<u8>, std::io::Error> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+}
+
+#[test]
+fn names_have_a_longest_length() {
+    let line = |section: &str, length| format!("[pgbouncer]\n[{section}]\n{}=", "x".repeat(length));
+    assert!(load_text("t.ini", &line("databases", 63)).is_ok());
+    assert!(load_text("t.ini", &line("databases", 64)).is_err());
+    assert!(load_text("t.ini", &line("users", 127)).is_ok());
+    assert!(load_text("t.ini", &line("users", 128)).is_err());
+}
+
+#[test]
+fn a_database_has_every_key() {
+    let line = database(
+        "a = host=x,/run port=1,2 dbname=d user=u password='p w' auth_user=au auth_query='select 1' \
+         auth_dbname=ad pool_size=1 min_pool_size=1 reserve_pool_size=0 connect_query='select ''q''' \
+         pool_mode=Statement load_balance_hosts=disable max_db_connections=4 \
+         max_db_client_connections=5 server_lifetime=6 query_wait_timeout=0 client_encoding=utf8 \
+         datestyle=iso timezone=utc application_name=n",
+    );
+    let targets = [(Host::Tcp("x".to_owned()), 1), (Host::Unix("/run".to_owned()), 2)];
+    assert_eq!(line.targets("/tmp"), targets);
+    assert_eq!(line.password.as_ref().map(Secret::expose), Some("p w"));
+    assert_eq!(line.connect_query.as_deref(), Some("select 'q'"));
+    assert_eq!(line.pool_mode, Some(PoolMode::Statement));
+    assert_eq!(line.load_balance_hosts, LoadBalanceHosts::Disable);
+    assert_eq!(line.reserve_pool_size, Some(0));
+    assert_eq!(line.query_wait_timeout, Some(Duration::ZERO));
+    for row in DatabaseLine::rows() {
+        assert_ne!(line.show(row.name).as_deref(), row.default, "{} is set", row.name);
+    }
+    let plain = database("a =");
+    assert_eq!(plain.targets("/tmp"), [(Host::Unix("/tmp".to_owned()), 5432)]);
+    assert_eq!(database("a = reserve_pool=3").reserve_pool_size, Some(3));
+    assert!(database("* = host=x").is_fallback());
+}
+
+#[test]
+fn special_numbers_leave_the_setting_in_force_where_the_reference_does() {
+    let unset = [
+        "pool_size=-1",
+        "min_pool_size=-1",
+        "reserve_pool_size=-1",
+        "max_db_connections=0",
+        "max_db_connections=-1",
+        "max_db_client_connections=0",
+        "server_lifetime=0",
+        "query_wait_timeout=-1",
+    ];
+    for line in unset {
+        assert_eq!(database(&format!("a = {line}")), database("a ="), "{line}");
+    }
+    for line in ["pool_size=-2", "pool_size=5x", "pool_size=99999999999", "server_lifetime=x"] {
+        assert_eq!(errors(&format!("[pgbouncer]\n[databases]\na = {line}")).len(), 1, "{line}");
+    }
+    assert_eq!(database("a = pool_size=010 min_pool_size=0").pool_size, Some(10));
+}
+
+#[test]
+fn a_user_has_every_key() {
+    let text = "[pgbouncer]\n[users]\nu = pool_mode=session pool_size=1 reserve_pool_size=2 \
+                max_user_connections=3 max_user_client_connections=4 query_timeout=5 \
+                query_wait_timeout=6 idle_transaction_timeout=-1 transaction_timeout=0.5 \
+                client_idle_timeout=0";
+    let user = &good(text).users[0];
+    assert_eq!(user.idle_transaction_timeout, Some(Duration::ZERO));
+    assert_eq!(user.transaction_timeout, Some(Duration::from_millis(500)));
+    assert_eq!(user.client_idle_timeout, None);
+    assert_eq!(UserLine::rows().iter().filter(|row| user.show(row.name).is_some()).count(), 9);
+}
+
+#[test]
+fn a_peer_has_host_port_and_size() {
+    let config =
+        good("[pgbouncer]\n[peers]\n01 = host=x\n2 = host=/run port=7 pool_size=3\n1 = host=y");
+    assert_eq!(config.peers.len(), 2);
+    assert_eq!((config.peers[0].id, config.peers[0].port.of(0)), (1, 6432));
+    assert_eq!(config.peers[0].host.to_vec(), [Host::Tcp("y".to_owned())]);
+    assert_eq!((config.peers[1].port.of(0), config.peers[1].pool_size), (7, Some(3)));
+}
+
+#[test]
+fn what_does_nothing_or_not_what_it_seems_is_warned_of() {
+    assert_eq!(
+        warnings(
+            "[pgbouncer]\nsuspend_timeout=3\nauth_type=pam\nserver_tls_sslmode=require\n\
+             client_tls_sslmode=disable\nserver_tls_ca_file=\nmin_pool_size=30\nsyslog_facility=mail\n\
+             auth_ldap_options=ldapbindpasswd=hush\n[databases]\na=min_pool_size=5 pool_size=4"
+        ),
+        [
+            "t.ini:2: suspend_timeout: this parameter has no effect any more",
+            "t.ini:3: auth_type: \"pam\" is not supported yet",
+            "t.ini:4: server_tls_sslmode: \"require\" is not supported yet",
+            "t.ini:7: min_pool_size: min_pool_size 30 is above the pool size, 20 are kept open",
+            "t.ini:8: syslog_facility: expected auth, authpriv, daemon, user, or local0 to local7, \
+             daemon is used",
+            "t.ini:9: auth_ldap_options: \"<hidden>\" is not supported yet",
+            "t.ini:11: a: min_pool_size 5 is above the pool size, 4 are kept open",
+        ]
+    );
+}
+
+#[test]
+fn old_names_count() {
+    let config = good("[pgbouncer]\nservice_name=x");
+    assert_eq!((config.settings.job_name.as_str(), config.warnings.len()), ("x", 0));
+}
+
+#[test]
+fn the_consoles_database_is_no_place_for_auth_query() {
+    assert_eq!(
+        errors("[pgbouncer]\nauth_dbname=pgbouncer"),
+        ["t.ini:2: auth_dbname: the name \"pgbouncer\" is reserved for the console"]
+    );
+}
+
+#[test]
+fn no_secret_is_printed_in_any_form() {
+    let text = "[pgbouncer]\nauth_ldap_options=hush\n[databases]\na=password=hush";
+    let config = good(text);
+    assert!(!format!("{config:?}").contains("hush"));
+    for bad in [
+        "password=hush x=1",
+        "password='hush",
+        "password=hush pool_size=x",
+        "password='hush'hush",
+        "password=one hush",
+        "password=one hush=1",
+        "password=one hush=",
+    ] {
+        let text = format!("[pgbouncer]\n[databases]\na={bad}");
+        let errors = load_text("t.ini", &text).expect_err(bad);
+        assert!(!format!("{errors:?}").contains("hush"), "{errors:?}");
+        assert!(!errors[0].to_string().contains("hush"), "{bad}: {}", errors[0]);
+    }
+}
+
+#[test]
+fn a_flood_of_mistakes_is_cut_off_and_long_text_is_shortened() {
+    let text = format!("[pgbouncer]\n{}", "nonsense = 1\n".repeat(10_000));
+    assert!(errors(&text).len() <= 101);
+    let long = errors(&format!("[pgbouncer]\npool_mode = {}", "x".repeat(1_000_000)));
+    assert!(long[0].len() < 300, "{}", long[0].len());
+}

@@ -1,0 +1,83 @@
+//! A 32-byte key that is never printed, compares in constant time, and is wiped when dropped.
+
+use std::fmt;
+use std::hint::black_box;
+
+use crate::crypto::compare;
+
+/// The length of a SHA-256 value, which every key of SCRAM-SHA-256 is.
+pub const KEY_LEN: usize = 32;
+
+/// One of the keys of RFC 5802, section 3.
+#[derive(Clone)]
+pub struct Key([u8; KEY_LEN]);
+
+impl Key {
+    pub fn new(bytes: [u8; KEY_LEN]) -> Key {
+        Key(bytes)
+    }
+
+    /// None unless there are exactly [`KEY_LEN`] bytes.
+    pub fn from_slice(bytes: &[u8]) -> Option<Key> {
+        bytes.try_into().ok().map(Key)
+    }
+
+    pub fn as_bytes(&self) -> &[u8; KEY_LEN] {
+        &self.0
+    }
+
+    /// Byte by byte exclusive or: proof from key and signature, and key from proof and signature.
+    pub fn xor(&self, other: &Key) -> Key {
+        Key(std::array::from_fn(|i| self.0[i] ^ other.0[i]))
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        compare::equal(&self.0, &other.0)
+    }
+}
+impl Eq for Key {}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(redacted)")
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+/// Overwrites what is about to be freed. A best effort: the compiler is asked, not forced, to keep
+/// the writes, and copies that it made on the way are out of reach.
+pub fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    black_box(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_not_printed() {
+        assert_eq!(format!("{:?}", Key::new([7; KEY_LEN])), "Key(redacted)");
+    }
+
+    #[test]
+    fn a_key_has_exactly_its_length() {
+        assert!(Key::from_slice(&[0; KEY_LEN - 1]).is_none());
+        assert!(Key::from_slice(&[0; KEY_LEN + 1]).is_none());
+        assert_eq!(Key::from_slice(&[3; KEY_LEN]), Some(Key::new([3; KEY_LEN])));
+    }
+
+    #[test]
+    fn exclusive_or_twice_gives_the_first_back() {
+        let (a, b) = (Key::new([0x5a; KEY_LEN]), Key::new([0x0f; KEY_LEN]));
+        assert_eq!(a.xor(&b).xor(&b), a);
+        assert_ne!(a.xor(&b), a);
+    }
+}

@@ -1,0 +1,137 @@
+//! The arithmetic of SCRAM-SHA-256 (RFC 5802, section 3; RFC 7677): from password to keys, from
+//! keys to proofs and signatures. The texts that carry them are in `scram_message`.
+//!
+//! Passwords are taken as they are. For ASCII that is what SASLprep (RFC 4013) gives; a password
+//! beyond ASCII is used unprepared, which differs from PostgreSQL only where preparation changes
+//! it: compatibility forms such as ligatures, full-width letters and unusual spaces.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+
+use crate::crypto::compare;
+use crate::crypto::key::{KEY_LEN, Key};
+
+/// Iterations beyond this are refused from servers and in stored secrets: they would hold up every
+/// connection of the process for longer than a quarter of a second.
+pub const ITERATIONS_MAX: u32 = 1_000_000;
+
+/// Length of the salts made here, in bytes, as in PostgreSQL.
+pub const SALT_LEN: usize = 16;
+
+/// What a server keeps to verify a client: nothing in it lets its owner log in elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verifier {
+    pub salt: Box<[u8]>,
+    /// 1 to [`ITERATIONS_MAX`].
+    pub iterations: u32,
+    pub stored_key: Key,
+    pub server_key: Key,
+}
+
+/// What a client needs to log in, and to know its server: the fruit of one PBKDF2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScramKeys {
+    pub client_key: Key,
+    pub server_key: Key,
+}
+
+impl ScramKeys {
+    /// Costs `iterations` HMACs: 0.6 ms for 4096 on a machine of 2022.
+    pub fn derive(password: &[u8], salt: &[u8], iterations: u32) -> ScramKeys {
+        let mut salted = [0; KEY_LEN];
+        pbkdf2::pbkdf2::<Hmac<Sha256>>(password, salt, iterations, &mut salted)
+            .expect("HMAC takes a key of any length");
+        let salted = Key::new(salted);
+        ScramKeys {
+            client_key: hmac(salted.as_bytes(), &[b"Client Key"]),
+            server_key: hmac(salted.as_bytes(), &[b"Server Key"]),
+        }
+    }
+
+    pub fn stored_key(&self) -> Key {
+        stored_key(&self.client_key)
+    }
+
+    /// ClientProof, for the texts of the exchange joined by commas.
+    pub fn client_proof(&self, auth_message: &[u8]) -> Key {
+        self.client_key.xor(&hmac(self.stored_key().as_bytes(), &[auth_message]))
+    }
+
+    /// Whether the server's signature proves that it knows ServerKey.
+    pub fn is_server_signature(&self, auth_message: &[u8], signature: &[u8]) -> bool {
+        compare::equal(server_signature(&self.server_key, auth_message).as_bytes(), signature)
+    }
+}
+
+impl Verifier {
+    pub fn derive(keys: &ScramKeys, salt: &[u8], iterations: u32) -> Verifier {
+        Verifier {
+            salt: salt.into(),
+            iterations,
+            stored_key: keys.stored_key(),
+            server_key: keys.server_key.clone(),
+        }
+    }
+
+    /// The client's keys, if its proof is right: ClientKey is what the proof gives away.
+    pub fn verify(&self, auth_message: &[u8], proof: &Key) -> Option<ScramKeys> {
+        let client_key = proof.xor(&hmac(self.stored_key.as_bytes(), &[auth_message]));
+        (stored_key(&client_key) == self.stored_key)
+            .then(|| ScramKeys { client_key, server_key: self.server_key.clone() })
+    }
+}
+
+/// ServerSignature, which proves to the client that its server knows ServerKey.
+pub fn server_signature(server_key: &Key, auth_message: &[u8]) -> Key {
+    hmac(server_key.as_bytes(), &[auth_message])
+}
+
+/// HMAC-SHA-256 of the parts one after the other.
+pub fn hmac(key: &[u8], parts: &[&[u8]]) -> Key {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    for part in parts {
+        mac.update(part);
+    }
+    Key::new(mac.finalize().into_bytes().into())
+}
+
+fn stored_key(client_key: &Key) -> Key {
+    Key::new(Sha256::digest(client_key.as_bytes()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use base64::prelude::{BASE64_STANDARD, Engine};
+
+    const AUTH_MESSAGE: &[u8] = b"n=user,r=rOprNGfwEbeRWgbNEkqO,\
+        r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
+        c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+
+    fn decoded(text: &str) -> Vec<u8> {
+        BASE64_STANDARD.decode(text).unwrap()
+    }
+
+    fn keys() -> ScramKeys {
+        ScramKeys::derive(b"pencil", &decoded("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
+    }
+
+    #[test]
+    fn proof_and_signature_are_those_of_rfc_7677() {
+        let proof = keys().client_proof(AUTH_MESSAGE);
+        assert_eq!(proof.as_bytes()[..], decoded("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="));
+        let signature = decoded("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+        assert!(keys().is_server_signature(AUTH_MESSAGE, &signature));
+        assert!(!keys().is_server_signature(AUTH_MESSAGE, &signature[1..]));
+    }
+
+    #[test]
+    fn a_right_proof_gives_the_client_key_away() {
+        let verifier = Verifier::derive(&keys(), b"salt", 4096);
+        let proof = keys().client_proof(AUTH_MESSAGE);
+        assert_eq!(verifier.verify(AUTH_MESSAGE, &proof), Some(keys()));
+        assert_eq!(verifier.verify(b"other", &proof), None);
+        assert_eq!(verifier.verify(AUTH_MESSAGE, &proof.xor(&Key::new([1; KEY_LEN]))), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! From settings to what the parts that know no settings are given.
+
+use std::path::PathBuf;
+
+use super::args::RunArgs;
+use super::start::{StartOptions, expected_fds};
+use crate::config::{Config, Settings};
+use crate::log::{self, Level, SyslogOptions};
+use crate::net::listen::{ListenOptions, UnixOptions};
+use crate::sys::socket::{TcpListen, TcpOptions};
+
+/// Seconds that a connection may stay silent with `tcp_defer_accept`, as the manual fixes it.
+const DEFER_ACCEPT_S: u32 = 45;
+
+/// The syslog facility when the configured one is none that we know.
+const DAEMON: u8 = 3;
+
+/// What the start needs; `users` counts the known users, see [`expected_fds`].
+pub fn start(args: &RunArgs, config: &Config, users: u32) -> StartOptions {
+    let settings = &config.settings;
+    let databases = config.databases.iter().filter(|line| line.name != "*");
+    let pools = databases
+        .map(|line| (line.pool_size.unwrap_or(settings.default_pool_size), line.user.is_some()));
+    StartOptions {
+        daemon: args.daemon,
+        listen: listen(settings),
+        log: log(args, settings),
+        max_client_conn: settings.max_client_conn,
+        expected_fds: expected_fds(settings.max_client_conn, pools, users),
+        pid_file: path(&settings.pidfile),
+        user: args.user.clone().or_else(|| settings.user.clone()),
+    }
+}
+
+/// Where lines go. In the background the log itself keeps off the standard error stream.
+pub fn log(args: &RunArgs, settings: &Settings) -> log::Options {
+    let syslog = SyslogOptions {
+        ident: settings.syslog_ident.clone(),
+        facility: log::facility(&settings.syslog_facility).unwrap_or(DAEMON),
+    };
+    log::Options {
+        stderr: !args.quiet,
+        file: path(&settings.logfile),
+        syslog: settings.syslog.then_some(syslog),
+        threshold: Level::from_verbosity(settings.verbose.max(args.verbosity)),
+    }
+}
+
+/// What every TCP connection is given, to clients and to servers.
+pub fn tcp(settings: &Settings) -> TcpOptions {
+    TcpOptions {
+        keepalive: settings.tcp_keepalive,
+        keepalive_idle_s: settings.tcp_keepidle,
+        keepalive_interval_s: settings.tcp_keepintvl,
+        keepalive_count: settings.tcp_keepcnt,
+        user_timeout_ms: settings.tcp_user_timeout,
+        buffer: settings.tcp_socket_buffer,
+    }
+}
+
+fn listen(settings: &Settings) -> ListenOptions {
+    let group = Some(settings.unix_socket_group.clone()).filter(|name| !name.is_empty());
+    let unix = UnixOptions {
+        directory: settings.unix_socket_dir.clone(),
+        mode: settings.unix_socket_mode,
+        group,
+    };
+    ListenOptions {
+        addresses: settings.listen_addr.to_vec(),
+        port: settings.listen_port,
+        tcp: TcpListen {
+            backlog: settings.listen_backlog,
+            reuse_port: settings.so_reuseport,
+            defer_accept_s: if settings.tcp_defer_accept { DEFER_ACCEPT_S } else { 0 },
+        },
+        unix: Some(unix).filter(|unix| !unix.directory.is_empty()),
+    }
+}
+
+/// An empty path is none.
+fn path(text: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    fn config(text: &str) -> Config {
+        config::load_text("test.ini", text).expect("a good configuration")
+    }
+
+    #[test]
+    fn the_defaults_listen_on_a_unix_socket_only() {
+        let options = start(&RunArgs::default(), &config("[pgbouncer]\n"), 1);
+        assert!(options.listen.addresses.is_empty());
+        let unix = options.listen.unix.expect("a unix socket");
+        assert_eq!((unix.directory.as_str(), unix.mode, unix.group), ("/tmp", 0o777, None));
+        assert_eq!(options.listen.tcp.defer_accept_s, DEFER_ACCEPT_S);
+        assert_eq!((options.pid_file, options.user), (None, None));
+        assert_eq!(options.log.threshold, Level::Log);
+        assert!(options.log.stderr && options.log.file.is_none() && options.log.syslog.is_none());
+    }
+
+    #[test]
+    fn the_command_line_beats_the_file() {
+        let args = RunArgs {
+            user: Some("me".to_owned()),
+            verbosity: 2,
+            quiet: true,
+            ..RunArgs::default()
+        };
+        let options = start(&args, &config("[pgbouncer]\nuser = you\nverbose = 1\n"), 1);
+        assert_eq!(options.user.as_deref(), Some("me"));
+        assert_eq!(options.log.threshold, Level::Noise);
+        assert!(!options.log.stderr);
+    }
+
+    #[test]
+    fn each_database_but_the_wildcard_counts_for_descriptors() {
+        let text = "[databases]\na = host=x\nb = host=x user=u pool_size=3\n* = host=x\n\
+                    [pgbouncer]\ndefault_pool_size = 5\nmax_client_conn = 10\n";
+        let options = start(&RunArgs::default(), &config(text), 2);
+        assert_eq!(options.expected_fds, 10 + 12 + 5 * 2 + 3);
+    }
+
+    #[test]
+    fn a_syslog_is_opened_as_configured() {
+        let text = "[pgbouncer]\nsyslog = 1\nsyslog_ident = x\nsyslog_facility = local3\n";
+        let options = log(&RunArgs::default(), &config(text).settings);
+        assert_eq!(options.syslog, Some(SyslogOptions { ident: "x".to_owned(), facility: 19 }));
+    }
+}

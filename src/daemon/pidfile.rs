@@ -1,0 +1,205 @@
+//! The pid file: who runs, for scripts; and the lock that two instances cannot both have.
+//!
+//! Whether the instance that wrote the file still runs is decided by a lock on it, which the
+//! kernel drops with the process. The number in it decides nothing: after a crash it may belong to
+//! anybody, in a container even to ourselves.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use crate::log::plain;
+use crate::sys::lock;
+
+/// How often to try again when the file is replaced under our hands.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// Our pid file: locked while this lives, removed when it is dropped.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    /// Keeps the lock.
+    file: File,
+}
+
+#[derive(Debug)]
+pub enum PidFileError {
+    /// Another instance has the lock; the number in the file, where one can be read.
+    InUse {
+        path: PathBuf,
+        pid: Option<u32>,
+    },
+    Io {
+        path: PathBuf,
+        error: io::Error,
+    },
+}
+
+/// What stood at the path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    Nothing,
+    /// Left behind by an instance that is gone.
+    Stale,
+}
+
+/// Refuses when another instance holds the file; changes nothing.
+pub fn check_free(path: &Path) -> Result<Found, PidFileError> {
+    // Whatever is wrong with the path is told when it is written.
+    let Ok(file) = File::open(path) else { return Ok(Found::Nothing) };
+    if is_free(&file) { Ok(Found::Stale) } else { Err(in_use(path, file)) }
+}
+
+impl PidFile {
+    /// Locks the file and writes our number into it.
+    pub fn create(path: &Path) -> Result<PidFile, PidFileError> {
+        let failed = |error| PidFileError::Io { path: path.to_owned(), error };
+        for _ in 0..ATTEMPTS_MAX {
+            let mut file = match open(path) {
+                // A file left behind by another user cannot be written but perhaps replaced.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    check_free(path)?;
+                    fs::remove_file(path).map_err(|_| failed(error))?;
+                    continue;
+                }
+                result => result.map_err(failed)?,
+            };
+            if !is_free(&file) {
+                return Err(in_use(path, file));
+            }
+            // Its last owner may have removed it after we opened it: then our lock is on a file
+            // that nobody else can find.
+            if !is_at(&file, path) {
+                continue;
+            }
+            file.set_len(0).map_err(failed)?;
+            writeln!(file, "{}", process::id()).map_err(failed)?;
+            return Ok(PidFile { path: path.to_owned(), file });
+        }
+        Err(failed(io::ErrorKind::ResourceBusy.into()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if is_at(&self.file, &self.path) {
+            // The process ends; whether the file goes or stays, it is stale from now on.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl fmt::Display for PidFileError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            PidFileError::InUse { path, pid } => {
+                write!(f, "pidfile '{}' exists, another instance running?", path.display())?;
+                pid.map_or(Ok(()), |pid| write!(f, " (process {pid})"))
+            }
+            PidFileError::Io { path, error } => {
+                write!(f, "could not open pidfile '{}': {}", path.display(), plain(error))
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// Takes the lock for as long as `file` is open. Where a file system knows no locks, everybody
+/// gets it: then the addresses that are in use keep a second instance out.
+fn is_free(file: &File) -> bool {
+    lock::try_lock(file).unwrap_or(true)
+}
+
+fn in_use(path: &Path, file: File) -> PidFileError {
+    const DIGITS: u64 = 16;
+    let mut text = String::new();
+    // What cannot be read is not told.
+    let _ = file.take(DIGITS).read_to_string(&mut text);
+    PidFileError::InUse { path: path.to_owned(), pid: text.trim().parse().ok() }
+}
+
+/// Whether the open file is the one that the path names.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(named)) => {
+            named.is_file() && (open.dev(), open.ino()) == (named.dev(), named.ino())
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+
+    use super::*;
+
+    fn path(name: &str) -> PathBuf {
+        let path = env::temp_dir().join(format!("pgbouncer-pid-{}-{name}", process::id()));
+        let _ = fs::remove_file(&path);
+        path
+    }
+
+    #[test]
+    fn it_holds_our_number_and_goes_with_us() {
+        let path = path("plain");
+        let held = PidFile::create(&path).expect("create");
+        assert_eq!(fs::read_to_string(&path).expect("read"), format!("{}\n", process::id()));
+        drop(held);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_second_instance_is_refused_while_the_first_lives() {
+        let path = path("second");
+        let held = PidFile::create(&path).expect("create");
+        let expected = format!(
+            "pidfile '{}' exists, another instance running? (process {})",
+            path.display(),
+            process::id()
+        );
+        assert_eq!(check_free(&path).expect_err("held").to_string(), expected);
+        assert_eq!(PidFile::create(&path).expect_err("held").to_string(), expected);
+        drop(held);
+        assert_eq!(check_free(&path).expect("free"), Found::Nothing);
+    }
+
+    #[test]
+    fn a_stale_file_is_no_obstacle_whatever_number_it_holds() {
+        let path = path("stale");
+        for number in [process::id().to_string(), "1".to_owned(), "junk".repeat(99), "".to_owned()]
+        {
+            fs::write(&path, &number).expect("write");
+            assert_eq!(check_free(&path).expect("stale"), Found::Stale);
+            let held = PidFile::create(&path).expect("taken over");
+            assert_eq!(fs::read_to_string(&path).expect("read"), format!("{}\n", process::id()));
+            drop(held);
+        }
+    }
+
+    #[test]
+    fn a_file_that_replaced_ours_is_left_alone() {
+        let path = path("replaced");
+        let held = PidFile::create(&path).expect("create");
+        fs::remove_file(&path).expect("remove");
+        fs::write(&path, "another").expect("write");
+        drop(held);
+        assert_eq!(fs::read_to_string(&path).expect("still there"), "another");
+        fs::remove_file(&path).expect("remove");
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_written_is_named() {
+        let error = PidFile::create(Path::new("/nonexistent/x.pid")).expect_err("no directory");
+        assert_eq!(
+            error.to_string(),
+            "could not open pidfile '/nonexistent/x.pid': No such file or directory"
+        );
+    }
+}

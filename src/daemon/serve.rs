@@ -1,0 +1,383 @@
+//! The loop of the process: events to the relay, signals, reloads, and the end.
+//!
+//! One turn, in this order: poll; sample the clocks once; accept, and events to the relay; answers
+//! of the resolver; the run queue, actions and the sweep (all in the relay's turn); what concerns
+//! the process; the log.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Waker};
+
+use super::access;
+use super::args::RunArgs;
+use super::options;
+use super::start::Started;
+use super::words;
+use crate::base::time::Moment;
+use crate::config::{self, Config};
+use crate::log::{Level, Logger};
+use crate::net::listen::{Accept, Listener, tune};
+use crate::net::network::{self, Network};
+use crate::net::poll::{Poll, Source};
+use crate::net::resolve::Resolver;
+use crate::pool::core::{Action, ClientId, Core};
+use crate::pool::pause::{Outcome, Shutdown};
+use crate::pool::reload::{Access, Host};
+use crate::relay::Engine;
+use crate::sys::random::SystemRng;
+use crate::sys::signals::Signal;
+use crate::sys::{account, clock};
+
+/// Connections taken from one listener in one turn, so that those that are there get theirs.
+const ACCEPTS: usize = 64;
+
+/// How long nothing is accepted after the process has run out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The process at work.
+pub struct Service {
+    args: RunArgs,
+    logger: Logger,
+    started: Started,
+    poll: Poll,
+    engine: Engine<Network>,
+    /// Listeners that may have more to accept than was taken.
+    pending: Vec<bool>,
+    /// Accepting pauses until then.
+    accept_at: Moment,
+    is_over: bool,
+}
+
+impl Service {
+    /// Sets everything up that the loop turns.
+    pub fn new(
+        args: RunArgs,
+        config: Config,
+        access: Access,
+        started: Started,
+        logger: Logger,
+    ) -> io::Result<Service> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(&poll.registry()?, Source::Waker.token())?;
+        let resolver = Resolver::new(move || {
+            // The thread can do nothing about a failure, and the next turn looks anyway.
+            let _ = waker.wake();
+        });
+        let tcp = options::tcp(&config.settings);
+        let network = Network { registry: poll.registry()?, resolver, tcp };
+        let host = Host { uid: account::effective_uid(), uid_name };
+        let core = Core::new(config, access, host, Box::new(SystemRng::new()), clock::now());
+        let mut service = Service {
+            args,
+            logger,
+            pending: vec![true; started.listeners.len()],
+            started,
+            poll,
+            engine: Engine::new(core, network),
+            accept_at: Moment(0),
+            is_over: false,
+        };
+        service.register()?;
+        Ok(service)
+    }
+
+    fn register(&mut self) -> io::Result<()> {
+        let registry = self.poll.registry()?;
+        let fd = self.started.signals.as_raw_fd();
+        let signals = Source::Signals.token();
+        registry.register(&mut SourceFd(&fd), signals, Interest::READABLE)?;
+        for (place, listener) in self.started.listeners.iter_mut().enumerate() {
+            let token = Source::Listener(place).token();
+            listener.source().register(&registry, token, Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
+    /// Turns the loop until the process is told to end.
+    pub fn run(&mut self) -> io::Result<()> {
+        self.started.announce(&mut self.logger);
+        let mut next = Some(Moment(0));
+        while !self.is_over {
+            self.poll.wait(self.timeout(next))?;
+            self.engine.core.now = clock::now();
+            self.dispatch();
+            self.accept_pending();
+            self.take_answers();
+            next = self.turn();
+            self.write_lines();
+        }
+        Ok(())
+    }
+
+    /// How long the poll may sleep.
+    fn timeout(&self, next: Option<Moment>) -> Option<Duration> {
+        let has_pending = self.pending.contains(&true);
+        if self.engine.has_work() {
+            return Some(Duration::ZERO);
+        }
+        let now = clock::now().mono;
+        let until = |moment: Moment| Duration::from_micros(moment.micros_since(now));
+        let accept = has_pending.then(|| until(self.accept_at));
+        match (next.map(until), accept) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn dispatch(&mut self) {
+        let mut signalled = false;
+        for (source, readiness) in self.poll.events() {
+            match source {
+                Source::Client(id) => self.engine.client_event(id, readiness),
+                Source::Server(id) => self.engine.server_event(id, readiness),
+                Source::Listener(place) => {
+                    if let Some(pending) = self.pending.get_mut(place) {
+                        *pending = true;
+                    }
+                }
+                Source::Signals => signalled = true,
+                // Its answers are taken in every turn.
+                Source::Waker => {}
+            }
+        }
+        if signalled {
+            while let Some(signal) = self.started.signals.next() {
+                self.heed(signal);
+            }
+        }
+    }
+
+    fn accept_pending(&mut self) {
+        if self.engine.core.now.mono < self.accept_at {
+            return;
+        }
+        for place in 0..self.pending.len() {
+            for _ in 0..ACCEPTS {
+                if !self.pending[place] || !self.accept(place) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Takes one connection. Returns whether there may be more.
+    fn accept(&mut self, place: usize) -> bool {
+        let Some(listener) = self.started.listeners.get(place) else {
+            self.pending[place] = false;
+            return false;
+        };
+        match listener.accept() {
+            Accept::Aborted => true,
+            Accept::Connection(accepted) => {
+                let arrival = network::arrival(&accepted);
+                let mut socket = accepted.socket;
+                if let Err(error) = tune(&socket, &self.engine.io.tcp) {
+                    self.report(Level::Debug, &format!("cannot set options: {error}"));
+                }
+                self.engine.admit(arrival, |io, id| {
+                    io.register_client(id, &mut socket)?;
+                    Ok(socket)
+                });
+                true
+            }
+            Accept::Drained => {
+                self.pending[place] = false;
+                false
+            }
+            Accept::Exhausted(error) => {
+                self.report(Level::Error, &format!("accept() failed: {}", crate::log::plain(&error)));
+                self.engine.core.note_event("limit reached: file descriptors");
+                self.accept_at = self.engine.core.now.mono + ACCEPT_PAUSE;
+                false
+            }
+            Accept::Failed(error) => {
+                self.report(Level::Error, &format!("accept() failed: {}", crate::log::plain(&error)));
+                self.pending[place] = false;
+                false
+            }
+        }
+    }
+
+    fn take_answers(&mut self) {
+        for (name, answer) in self.engine.io.resolver.answers() {
+            self.engine.core.resolved(&name, answer);
+        }
+    }
+
+    fn turn(&mut self) -> Option<Moment> {
+        let mut others = Vec::new();
+        let next = self.engine.turn(&mut others);
+        for action in others {
+            self.act(action);
+        }
+        next
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Exit => self.is_over = true,
+            Action::Reload { client } => self.reload(Some(client)),
+            Action::Status(text) => self.started.notifier.status(&text),
+            Action::StopListening => self.stop_listening(),
+            // The relay has carried out the rest itself.
+            _ => {}
+        }
+    }
+
+    /// The Unix socket goes on serving the console.
+    fn stop_listening(&mut self) {
+        self.started.notifier.stopping();
+        self.started.listeners.retain(|listener: &Listener| !listener.is_tcp());
+        self.pending = vec![true; self.started.listeners.len()];
+        let Ok(registry) = self.poll.registry() else { return };
+        for (place, listener) in self.started.listeners.iter_mut().enumerate() {
+            let token = Source::Listener(place).token();
+            let _ = listener.source().reregister(&registry, token, Interest::READABLE);
+        }
+    }
+
+    fn heed(&mut self, signal: Signal) {
+        match signal {
+            Signal::Hup => {
+                self.report(Level::Log, "got SIGHUP, re-reading config");
+                self.reload(None);
+            }
+            Signal::Usr1 => {
+                let paused = self.engine.core.is_paused;
+                let text = match paused {
+                    true => "got SIGUSR1, but already paused",
+                    false => "got SIGUSR1, pausing all activity",
+                };
+                self.report(Level::Log, text);
+                if !paused {
+                    self.engine.core.pause(None);
+                }
+            }
+            Signal::Usr2 => self.heed_resume(),
+            Signal::Term => self.heed_end(
+                "SIGTERM",
+                "waiting for all clients disconnect",
+                Shutdown::WaitForClients,
+            ),
+            Signal::Int => self.heed_end(
+                "SIGINT",
+                "waiting for all servers connections to be released",
+                Shutdown::WaitForServers,
+            ),
+            Signal::Quit => {
+                self.report(Level::Log, "got SIGQUIT, fast exit");
+                self.engine.core.shut_down(Shutdown::Immediate);
+            }
+        }
+    }
+
+    fn heed_resume(&mut self) {
+        let text = if self.engine.core.shutdown != Shutdown::No {
+            "got SIGUSR2 while shutting down, ignoring"
+        } else if self.engine.core.resume(None) {
+            "got SIGUSR2, continuing from PAUSE"
+        } else {
+            "got SIGUSR2, but not paused"
+        };
+        self.report(Level::Log, text);
+    }
+
+    fn heed_end(&mut self, name: &str, wait: &str, mode: Shutdown) {
+        let text = match self.engine.core.shutdown {
+            Shutdown::No => format!("got {name}, shutting down, {wait}"),
+            _ => format!("got {name} while shutting down, fast exit"),
+        };
+        self.report(Level::Log, &text);
+        self.engine.core.shut_down(mode);
+    }
+
+    /// Reads all files anew, and puts them in force together or not at all. `client` is whoever
+    /// asked for it on the console.
+    fn reload(&mut self, client: Option<Option<ClientId>>) {
+        self.started.notifier.reloading(self.engine.core.now.mono);
+        let result = self.try_reload();
+        self.started.notifier.ready();
+        if client.is_some() && result.is_err() {
+            self.report(Level::Error, "RELOAD Failed, see logs for more details");
+        }
+        if let Some(Some(client)) = client {
+            self.engine.core.end_reload(client, result);
+        }
+    }
+
+    /// What went wrong is in the log; the first of it is returned, for the console.
+    fn try_reload(&mut self) -> Result<(), String> {
+        let mut new = super::load(&self.args.config).map_err(|errors| {
+            for error in &errors {
+                self.report(Level::Error, &words(error));
+            }
+            self.report(Level::Warning, "config file loading failed");
+            errors.first().map(words).unwrap_or_default()
+        })?;
+        let mut first = None;
+        let now = self.engine.core.now;
+        let logger = &mut self.logger;
+        let access = access::read(&new.settings, &mut |level, text| {
+            logger.write(now, level, &text);
+            first.get_or_insert(text);
+        });
+        let Ok(access) = access else { return Err(first.unwrap_or_default()) };
+        for warning in &new.warnings {
+            self.logger.write(now, Level::Warning, &words(warning));
+        }
+        let old = &self.engine.core.config;
+        let changes = config::diff(old, &new);
+        let mut settings = old.settings.clone();
+        settings.reload(&new.settings);
+        new.settings = settings;
+        for line in changes.lines() {
+            self.report(Level::Log, &format!("RELOAD: {line}"));
+        }
+        self.engine.core.note_event(&format!("RELOAD: {} changes", changes.lines().len()));
+        self.put_in_force(new, access);
+        Ok(())
+    }
+
+    fn put_in_force(&mut self, config: Config, access: Access) {
+        self.configure_log(&config);
+        self.engine.io.tcp = options::tcp(&config.settings);
+        self.engine.core.adopt(config, access);
+    }
+
+    fn configure_log(&mut self, config: &Config) {
+        let options = options::log(&self.args, &config.settings);
+        let done = self.logger.configure(options).and_then(|()| self.logger.reopen());
+        if let Err(error) = done {
+            self.report(Level::Error, &error.to_string());
+        }
+    }
+
+    fn report(&mut self, level: Level, text: &str) {
+        self.write_lines();
+        self.logger.write(self.engine.core.now, level, text);
+    }
+
+    /// Hands the core's lines to the log.
+    fn write_lines(&mut self) {
+        if !self.engine.core.has_lines() {
+            return;
+        }
+        let now = self.engine.core.now;
+        for line in self.engine.core.take_lines() {
+            self.logger.write(now, line.level, &line.text);
+        }
+    }
+
+    /// The log, for what is said after the end.
+    pub fn into_logger(self) -> Logger {
+        self.logger
+    }
+}
+
+/// The system's name of a user, for peer authentication.
+fn uid_name(uid: u32) -> Option<String> {
+    account::user_by_id(uid).ok().flatten().map(|account| account.name)
+}

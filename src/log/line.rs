@@ -1,0 +1,91 @@
+//! The form of a line, which log readers match: `2026-01-31 15:05:40.508 UTC [PID] LEVEL MESSAGE`.
+//! Text from peers ends up in lines, so what could forge a line or steer a terminal is made
+//! harmless here.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use crate::base::time::Now;
+use crate::log::Level;
+
+/// A second of the local calendar, as text.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LocalSecond {
+    /// `2026-01-31 15:05:40`
+    pub date_time: String,
+    /// The zone's abbreviation: `UTC`, `CEST`, `-03`.
+    pub zone: String,
+}
+
+/// Writes a line for people into `out`, newline included. `message` must be [`clean`].
+pub(super) fn timed(
+    out: &mut String,
+    now: Now,
+    second: &LocalSecond,
+    pid: u32,
+    level: Level,
+    message: &str,
+) {
+    let millis = now.wall_us % 1_000_000 / 1000;
+    let LocalSecond { date_time, zone } = second;
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{date_time}.{millis:03} {zone} [{pid}] {level} {message}");
+}
+
+/// Writes a line for the journal into `out`, newline included: it adds time and pid itself and
+/// takes the priority from the front (sd-daemon(3)), of each line of the message.
+pub(super) fn journal(out: &mut String, level: Level, message: &str) {
+    for part in message.split('\n') {
+        let _ = writeln!(out, "<{}>{part}", level.severity());
+    }
+}
+
+/// A message as it may be written: a newline becomes newline and tab, so that no part of it looks
+/// like a line of its own; other control bytes become `?`, so that none reaches a terminal.
+pub fn clean(message: &str) -> Cow<'_, str> {
+    let message = message.trim_end_matches(['\n', '\r']);
+    if !message.contains(|c: char| c.is_control() && c != '\t') {
+        return Cow::Borrowed(message);
+    }
+    let mut safe = String::with_capacity(message.len() + 8);
+    for c in message.chars() {
+        match c {
+            '\n' => safe.push_str("\n\t"),
+            '\t' => safe.push('\t'),
+            c if c.is_control() => safe.push('?'),
+            c => safe.push(c),
+        }
+    }
+    Cow::Owned(safe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::Moment;
+
+    #[test]
+    fn a_line_has_the_form_that_log_readers_match() {
+        let now = Now { mono: Moment(0), wall_us: 1_769_871_940_508_999 };
+        let second =
+            LocalSecond { date_time: "2026-01-31 15:05:40".to_owned(), zone: "UTC".to_owned() };
+        let mut out = String::new();
+        timed(&mut out, now, &second, 42, Level::Log, "process up");
+        assert_eq!(out, "2026-01-31 15:05:40.508 UTC [42] LOG process up\n");
+    }
+
+    #[test]
+    fn a_message_cannot_forge_a_line_or_steer_a_terminal() {
+        assert_eq!(clean("plain\ttext äöü"), "plain\ttext äöü");
+        assert!(matches!(clean("plain"), Cow::Borrowed(_)));
+        assert_eq!(clean("a\nb\r\x1b[2J\0\u{85}"), "a\n\tb??[2J??");
+        assert_eq!(clean("ends\n"), "ends");
+    }
+
+    #[test]
+    fn the_journal_sees_the_priority_of_every_part() {
+        let mut out = String::new();
+        journal(&mut out, Level::Warning, &clean("a\nb"));
+        assert_eq!(out, "<4>a\n<4>\tb\n");
+    }
+}

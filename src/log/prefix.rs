@@ -1,0 +1,153 @@
+//! How a connection is named at the start of its lines:
+//! `C-0x55fe6b182c40: db/user@addr:port `.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// Which side of the pooler a connection is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+/// Where the other end of a connection sits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peer {
+    Tcp {
+        ip: IpAddr,
+        port: u16,
+    },
+    /// A Unix socket; it is named by the port in its path, and by the process where it is known.
+    Unix {
+        pid: Option<i32>,
+        port: u16,
+    },
+}
+
+/// The words that stand before a message about a connection, with the blank that ends them.
+#[derive(Clone, Copy, Debug)]
+pub struct Prefix<'a> {
+    pub side: Side,
+    pub ptr: Ptr,
+    pub who: Who<'a>,
+    pub peer: Peer,
+}
+
+/// For whom a connection is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Who<'a> {
+    /// None before login told it, or when there is none of that name.
+    Login { database: Option<&'a str>, user: Option<&'a str> },
+    /// A cancel request on its way to another pooler: its number in the `[peers]` section.
+    Pooler { id: u32 },
+}
+
+/// The name of a connection in the log and in the console's `ptr` columns. Tools take it for an
+/// address and hand it back to `KILL_CLIENT`, so it has the form of one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ptr(pub u64);
+
+/// Where the made-up addresses begin: where Linux puts the heap of a program like this one.
+const PTR_BASE: u64 = 0x5500_0000_0000;
+/// The step between two ids.
+const PTR_STEP: u64 = 64;
+
+/// The name of connection number `id` on that side: always the same for the same number, and
+/// different for any two numbers below 2^40.
+pub fn ptr(id: u64, side: Side) -> Ptr {
+    let offset = match side {
+        Side::Client => 0,
+        Side::Server => PTR_STEP / 2,
+    };
+    Ptr(PTR_BASE.wrapping_add(id.wrapping_mul(PTR_STEP)).wrapping_add(offset))
+}
+
+impl fmt::Display for Ptr {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "0x{:x}", self.0)
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Peer::Tcp { ip: IpAddr::V4(ip), port } => write!(f, "{ip}:{port}"),
+            Peer::Tcp { ip: IpAddr::V6(ip), port } => write!(f, "[{ip}]:{port}"),
+            Peer::Unix { pid: Some(pid), port } => write!(f, "unix({pid}):{port}"),
+            Peer::Unix { pid: None, port } => write!(f, "unix:{port}"),
+        }
+    }
+}
+
+impl fmt::Display for Prefix<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let letter = match self.side {
+            Side::Client => 'C',
+            Side::Server => 'S',
+        };
+        write!(f, "{letter}-{}: {}@{} ", self.ptr, self.who, self.peer)
+    }
+}
+
+impl fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Who::Login { database, user } => {
+                let (database, user) = (database.unwrap_or("(nodb)"), user.unwrap_or("(nouser)"));
+                write!(f, "{database}/{user}")
+            }
+            Who::Pooler { id } => write!(f, "peer-{id}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_named_as_log_readers_know_it() {
+        let ip = |text: &str| text.parse().expect("an address");
+        let prefix = |side, database, user, peer| {
+            let who = Who::Login { database, user };
+            Prefix { side, ptr: Ptr(0x55fe_6b18_2c40), who, peer }.to_string()
+        };
+        assert_eq!(
+            prefix(
+                Side::Client,
+                Some("db"),
+                Some("me"),
+                Peer::Tcp { ip: ip("10.0.0.7"), port: 5000 }
+            ),
+            "C-0x55fe6b182c40: db/me@10.0.0.7:5000 "
+        );
+        assert_eq!(
+            prefix(Side::Client, None, None, Peer::Tcp { ip: ip("::1"), port: 5000 }),
+            "C-0x55fe6b182c40: (nodb)/(nouser)@[::1]:5000 "
+        );
+        assert_eq!(
+            prefix(Side::Client, Some("db"), None, Peer::Unix { pid: Some(77), port: 6432 }),
+            "C-0x55fe6b182c40: db/(nouser)@unix(77):6432 "
+        );
+        assert_eq!(
+            prefix(Side::Server, Some("db"), Some("me"), Peer::Unix { pid: None, port: 5432 }),
+            "S-0x55fe6b182c40: db/me@unix:5432 "
+        );
+        let peer = Peer::Tcp { ip: ip("10.0.0.8"), port: 6432 };
+        let who = Who::Pooler { id: 2 };
+        assert_eq!(
+            Prefix { side: Side::Server, ptr: Ptr(0x55fe_6b18_2c40), who, peer }.to_string(),
+            "S-0x55fe6b182c40: peer-2@10.0.0.8:6432 "
+        );
+    }
+
+    #[test]
+    fn two_connections_never_share_a_name() {
+        assert_ne!(ptr(7, Side::Client), ptr(7, Side::Server));
+        assert_ne!(ptr(7, Side::Server), ptr(8, Side::Client));
+        assert_eq!(ptr(1, Side::Client).to_string(), "0x550000000040");
+        // Even past what a process can count to, nothing overflows.
+        let _ = ptr(u64::MAX, Side::Server);
+    }
+}

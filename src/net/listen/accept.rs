@@ -1,0 +1,172 @@
+//! Accepting: one connection at a time, with who it is and what went wrong told apart.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use super::unix::{self, SocketFile};
+use crate::log;
+use crate::sys::socket::{self, PeerCredentials, TcpOptions};
+
+/// A socket that clients can connect to.
+#[derive(Debug)]
+pub enum Listener {
+    Tcp {
+        socket: TcpListener,
+        address: SocketAddr,
+    },
+    Unix {
+        socket: UnixListener,
+        /// The port in the path, by which such a socket is named.
+        port: u16,
+        /// Present when there is a file and we made it.
+        file: Option<SocketFile>,
+    },
+}
+
+/// One connection taken from a listener; it does not block.
+#[derive(Debug)]
+pub struct Accepted {
+    pub socket: Socket,
+    pub peer: Peer,
+    pub local: Local,
+}
+
+#[derive(Debug)]
+pub enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Who connected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peer {
+    Tcp(SocketAddr),
+    /// None when the kernel would not say.
+    Unix(Option<PeerCredentials>),
+}
+
+/// Which address of ours it connected to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Local {
+    Tcp(SocketAddr),
+    Unix { port: u16 },
+}
+
+/// What one attempt to accept gave.
+#[derive(Debug)]
+pub enum Accept {
+    Connection(Accepted),
+    /// A connection was gone before it was taken; there may be more.
+    Aborted,
+    /// Nobody waits any more.
+    Drained,
+    /// No descriptor or no memory for it: accept no more until some were given back. The
+    /// connection goes on waiting, and no new event will tell of it.
+    Exhausted(io::Error),
+    /// The socket itself is broken.
+    Failed(io::Error),
+}
+
+impl Listener {
+    /// Takes one waiting connection.
+    pub fn accept(&self) -> Accept {
+        let taken = match self {
+            Listener::Tcp { socket, address } => socket.accept().map(|(stream, peer)| {
+                let local = Local::Tcp(canonical(stream.local_addr().unwrap_or(*address)));
+                Accepted { socket: Socket::Tcp(stream), peer: Peer::Tcp(canonical(peer)), local }
+            }),
+            Listener::Unix { socket, port, .. } => socket.accept().map(|(stream, _)| {
+                let peer = Peer::Unix(socket::peer_credentials(stream.as_fd()).ok());
+                let local = Local::Unix { port: *port };
+                Accepted { socket: Socket::Unix(stream), peer, local }
+            }),
+        };
+        match taken {
+            Ok(accepted) => Accept::Connection(accepted),
+            Err(error) => refused(error),
+        }
+    }
+
+    /// What to register with the poll.
+    pub fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Listener::Tcp { socket, .. } => socket,
+            Listener::Unix { socket, .. } => socket,
+        }
+    }
+
+    pub fn is_tcp(&self) -> bool {
+        matches!(self, Listener::Tcp { .. })
+    }
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Listener::Tcp { address, .. } => write!(f, "{address}"),
+            Listener::Unix { socket, .. } => match socket.local_addr() {
+                Ok(address) => write!(f, "unix:{}", unix::name(&address)),
+                Err(_) => f.write_str("unix:(unnamed)"),
+            },
+        }
+    }
+}
+
+impl Accepted {
+    /// How the peer is named in the log. A Unix socket is named by the port in its own path.
+    pub fn log_peer(&self) -> log::Peer {
+        match (self.peer, self.local) {
+            (Peer::Tcp(address), _) => log::Peer::Tcp { ip: address.ip(), port: address.port() },
+            (Peer::Unix(found), local) => {
+                let port = match local {
+                    Local::Tcp(address) => address.port(),
+                    Local::Unix { port } => port,
+                };
+                log::Peer::Unix { pid: found.map(|found| found.pid), port }
+            }
+        }
+    }
+}
+
+/// Gives an accepted connection the options of TCP; a Unix socket has none.
+pub fn tune(socket: &Socket, options: &TcpOptions) -> io::Result<()> {
+    match socket {
+        Socket::Tcp(stream) => socket::tune(stream.as_fd(), options),
+        Socket::Unix(_) => Ok(()),
+    }
+}
+
+/// An IPv4 address as such: an inherited socket of both families gives it in IPv6's clothes, which
+/// no rule of an HBA file would know.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Sorts the errors of accept(2): those of one connection that died early, those of ours that
+/// pass, and those that do not.
+pub(super) fn refused(error: io::Error) -> Accept {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN) => Accept::Drained,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+            Accept::Exhausted(error)
+        }
+        Some(
+            libc::ECONNABORTED
+            | libc::EINTR
+            | libc::EPERM
+            | libc::EPROTO
+            | libc::ENETDOWN
+            | libc::ENOPROTOOPT
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::EHOSTUNREACH
+            | libc::ENETUNREACH,
+        ) => Accept::Aborted,
+        _ => Accept::Failed(error),
+    }
+}

@@ -1,0 +1,65 @@
+//! Why there is nothing to listen on.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::log::plain;
+use crate::net::resolve;
+
+/// Why there is nothing to listen on.
+#[derive(Debug)]
+pub enum ListenError {
+    /// Changing the socket file's mode or group failed.
+    FileAttributes {
+        path: PathBuf,
+        error: io::Error,
+    },
+    GroupUnknown {
+        name: String,
+    },
+    /// Every address was refused; the reasons were reported one by one.
+    NoAddress {
+        list: String,
+    },
+    Nowhere,
+    Resolve {
+        name: String,
+        error: io::Error,
+    },
+    UnixCreate {
+        error: io::Error,
+    },
+    /// Somebody listens on the Unix socket.
+    UnixInUse {
+        path: String,
+        pid: Option<i32>,
+    },
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            ListenError::FileAttributes { path, error } => {
+                write!(f, "cannot set mode and group of {}: {}", path.display(), plain(error))
+            }
+            ListenError::GroupUnknown { name } => write!(f, "could not find group '{name}'"),
+            ListenError::NoAddress { list } => {
+                write!(f, "failed to listen on any address in listen_addr list: {list}")
+            }
+            ListenError::Nowhere => f.write_str("nowhere to listen on"),
+            ListenError::Resolve { name, error } => {
+                write!(f, "cannot resolve '{name}' of listen_addr: {}", resolve::words(error))
+            }
+            ListenError::UnixCreate { error } => {
+                write!(f, "failed to create unix socket: {}", plain(error))
+            }
+            ListenError::UnixInUse { path, pid: Some(pid) } => {
+                write!(f, "unix socket is in use, cannot continue: process {pid} listens on {path}")
+            }
+            ListenError::UnixInUse { path, pid: None } => {
+                write!(f, "unix socket is in use, cannot continue: somebody listens on {path}")
+            }
+        }
+    }
+}

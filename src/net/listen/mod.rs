@@ -1,0 +1,168 @@
+//! The sockets that clients connect to: opened as configured, or taken over from the service
+//! manager; and accepting from them.
+//!
+//! A Unix socket that a dead process left behind is removed; one that is alive is an error, for
+//! then another instance works there. Sockets made here are unlinked when they are dropped, unless
+//! somebody else has taken the path in the meantime.
+
+mod accept;
+mod error;
+mod unix;
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+
+use mio::net::{TcpListener, UnixListener};
+
+pub use accept::{Accept, Accepted, Listener, Local, Peer, Socket, tune};
+pub use error::ListenError;
+pub use unix::check_free as check_unix_free;
+
+use crate::log::{Level, plain};
+use crate::sys::activation::Inherited;
+use crate::sys::socket::{self, TcpListen};
+
+/// Where to wait for clients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListenOptions {
+    /// `listen_addr`: addresses, names, or `*`.
+    pub addresses: Vec<String>,
+    /// `listen_port`; with 0 the system chooses one for each address.
+    pub port: u16,
+    pub tcp: TcpListen,
+    /// None when there shall be no Unix socket.
+    pub unix: Option<UnixOptions>,
+}
+
+/// The Unix socket beside the TCP ones.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnixOptions {
+    /// `unix_socket_dir`; with `@` in front the socket has a name but no file.
+    pub directory: String,
+    /// `unix_socket_mode`, as in chmod(2).
+    pub mode: u32,
+    /// `unix_socket_group`; None leaves the group of the process.
+    pub group: Option<String>,
+}
+
+/// Opens every socket of the options, or takes the inherited ones in their place. `report` is
+/// told, line by line, what became of each.
+pub fn open(
+    options: &ListenOptions,
+    inherited: Vec<Inherited>,
+    report: &mut dyn FnMut(Level, &str),
+) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::new();
+    if inherited.is_empty() {
+        open_tcp(options, &mut listeners, report)?;
+        if let Some(unix) = &options.unix {
+            listeners.push(unix::open(unix, options, report)?);
+        }
+    } else {
+        adopt_all(options, inherited, &mut listeners, report);
+    }
+    if listeners.is_empty() { Err(ListenError::Nowhere) } else { Ok(listeners) }
+}
+
+/// Opens what it can: one address that is refused is only reported, as long as another works.
+fn open_tcp(
+    options: &ListenOptions,
+    listeners: &mut Vec<Listener>,
+    report: &mut dyn FnMut(Level, &str),
+) -> Result<(), ListenError> {
+    for name in &options.addresses {
+        for address in resolve(name, options.port)? {
+            match listen_tcp(address, options.tcp) {
+                Ok(listener) => {
+                    report(Level::Log, &format!("listening on {listener}"));
+                    listeners.push(listener);
+                }
+                Err(error) => report_refusal(&address, &error, report),
+            }
+        }
+    }
+    if listeners.is_empty() && !options.addresses.is_empty() {
+        return Err(ListenError::NoAddress { list: options.addresses.join(",") });
+    }
+    Ok(())
+}
+
+fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, ListenError> {
+    if name == "*" {
+        let any = [IpAddr::from([0; 4]), IpAddr::from([0; 16])];
+        return Ok(any.map(|ip| SocketAddr::new(ip, port)).to_vec());
+    }
+    (name, port)
+        .to_socket_addrs()
+        .map(Iterator::collect)
+        .map_err(|error| ListenError::Resolve { name: name.to_owned(), error })
+}
+
+fn listen_tcp(address: SocketAddr, options: TcpListen) -> io::Result<Listener> {
+    let socket = socket::listen_tcp(address, options)?;
+    let address = socket.local_addr()?;
+    Ok(Listener::Tcp { socket: TcpListener::from_std(socket), address })
+}
+
+fn report_refusal(
+    address: &dyn fmt::Display,
+    error: &io::Error,
+    report: &mut dyn FnMut(Level, &str),
+) {
+    let step = match error.kind() {
+        io::ErrorKind::AddrInUse
+        | io::ErrorKind::AddrNotAvailable
+        | io::ErrorKind::NotFound
+        | io::ErrorKind::PermissionDenied => "bind(): ",
+        _ => "",
+    };
+    report(Level::Warning, &format!("cannot listen on {address}: {step}{}", plain(error)));
+}
+
+/// Takes over the service manager's sockets; what the configuration says of addresses is void.
+fn adopt_all(
+    options: &ListenOptions,
+    inherited: Vec<Inherited>,
+    listeners: &mut Vec<Listener>,
+    report: &mut dyn FnMut(Level, &str),
+) {
+    let void = [
+        ("listen_addr", !options.addresses.is_empty()),
+        ("unix_socket_dir", options.unix.is_some()),
+    ];
+    for (name, _) in void.iter().filter(|row| row.1) {
+        report(Level::Log, &format!("sockets passed from service manager, {name} ignored"));
+    }
+    for socket in inherited {
+        match adopt(socket, options.port) {
+            Ok(listener) => {
+                let line = format!("listening on {listener} (passed from service manager)");
+                report(Level::Log, &line);
+                listeners.push(listener);
+            }
+            Err(error) => {
+                let line = format!("cannot use a socket of the service manager: {}", plain(&error));
+                report(Level::Warning, &line);
+            }
+        }
+    }
+}
+
+/// Takes over a socket that listens already. It was not made here, so its file is left alone.
+fn adopt(inherited: Inherited, port: u16) -> io::Result<Listener> {
+    Ok(match inherited {
+        Inherited::Tcp(socket) => {
+            let address = socket.local_addr()?;
+            Listener::Tcp { socket: TcpListener::from_std(socket), address }
+        }
+        Inherited::Unix(socket) => {
+            let name = unix::name(&socket.local_addr()?);
+            let port = unix::port_in_name(&name).unwrap_or(port);
+            Listener::Unix { socket: UnixListener::from_std(socket), port, file: None }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! The relay's system: connections of mio, names by the resolver.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+
+use mio::Registry;
+use mio::net::{TcpStream, UnixStream};
+
+use super::listen::{Accepted, Local, Peer as ListenPeer, Socket};
+use super::poll::{BOTH, Source};
+use super::resolve::Resolver;
+use crate::log::{Peer, plain};
+use crate::pool::core::{ClientId, ServerId, Target};
+use crate::pool::entry::Arrival;
+use crate::relay::{Io, Stream};
+use crate::sys::socket::{self, TcpOptions};
+
+/// Connections, the registry that knows them, and the resolver.
+pub struct Network {
+    pub registry: Registry,
+    pub resolver: Resolver,
+    /// For connections to servers, and from clients.
+    pub tcp: TcpOptions,
+}
+
+impl Stream for Socket {
+    #[inline]
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.read(into),
+            Socket::Unix(stream) => stream.read(into),
+        }
+    }
+
+    #[inline]
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.write(from),
+            Socket::Unix(stream) => stream.write(from),
+        }
+    }
+}
+
+impl Network {
+    /// Registers a client's connection under its id.
+    pub fn register_client(&self, id: ClientId, socket: &mut Socket) -> io::Result<()> {
+        register(&self.registry, Source::Client(id), socket)
+    }
+}
+
+fn register(registry: &Registry, source: Source, socket: &mut Socket) -> io::Result<()> {
+    match socket {
+        Socket::Tcp(stream) => registry.register(stream, source.token(), BOTH),
+        Socket::Unix(stream) => registry.register(stream, source.token(), BOTH),
+    }
+}
+
+impl Io for Network {
+    type Stream = Socket;
+
+    fn connect(&mut self, server: ServerId, to: &Target) -> io::Result<Socket> {
+        let mut socket = match to {
+            Target::Tcp(address) => {
+                let stream = socket::connect_tcp(*address, &self.tcp)?;
+                Socket::Tcp(TcpStream::from_std(stream))
+            }
+            Target::Unix(path) => Socket::Unix(connect_unix(path)?),
+        };
+        register(&self.registry, Source::Server(server), &mut socket)?;
+        Ok(socket)
+    }
+
+    fn connected(&mut self, socket: &Socket) -> Result<Option<(Peer, Peer)>, String> {
+        let error = match socket {
+            Socket::Tcp(stream) => stream.take_error(),
+            Socket::Unix(stream) => stream.take_error(),
+        };
+        if let Ok(Some(error)) | Err(error) = error {
+            return Err(plain(&error));
+        }
+        let stream = match socket {
+            Socket::Unix(stream) => return Ok(unix_ends(stream)),
+            Socket::Tcp(stream) => stream,
+        };
+        match (stream.peer_addr(), stream.local_addr()) {
+            (Ok(peer), Ok(local)) => Ok(Some((tcp(peer), tcp(local)))),
+            (Err(error), _) if error.kind() == io::ErrorKind::NotConnected => Ok(None),
+            (Err(error), _) | (_, Err(error)) => Err(plain(&error)),
+        }
+    }
+
+    fn close(&mut self, socket: Socket) {
+        drop(socket);
+    }
+
+    fn resolve(&mut self, name: String) {
+        self.resolver.lookup(name);
+    }
+}
+
+fn connect_unix(path: &str) -> io::Result<UnixStream> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::SocketAddr;
+    match path.strip_prefix('@') {
+        Some(name) => UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?),
+        None => UnixStream::connect(path),
+    }
+}
+
+/// Both ends of a connection to a server's Unix socket; its port is in the path.
+fn unix_ends(stream: &UnixStream) -> Option<(Peer, Peer)> {
+    use std::os::fd::AsFd;
+    let pid = socket::peer_credentials(stream.as_fd()).ok().map(|credentials| credentials.pid);
+    let path = stream.peer_addr().ok();
+    let path = path.as_ref().and_then(|address| address.as_pathname());
+    let port = path.and_then(|path| path.extension()?.to_str()?.parse().ok()).unwrap_or_default();
+    Some((Peer::Unix { pid, port }, Peer::Unix { pid: None, port }))
+}
+
+fn tcp(address: SocketAddr) -> Peer {
+    Peer::Tcp { ip: address.ip().to_canonical(), port: address.port() }
+}
+
+/// What the core is told of a new connection.
+pub fn arrival(accepted: &Accepted) -> Arrival {
+    let local = match accepted.local {
+        Local::Tcp(address) => tcp(address),
+        Local::Unix { port } => Peer::Unix { pid: None, port },
+    };
+    let uid = match accepted.peer {
+        ListenPeer::Unix(credentials) => credentials.map(|credentials| credentials.uid),
+        ListenPeer::Tcp(_) => None,
+    };
+    Arrival { peer: accepted.log_peer(), local, uid }
+}

@@ -1,0 +1,194 @@
+//! Names to addresses, by the system's own resolver, on helper threads: `getaddrinfo` may take
+//! many seconds, and the loop must not wait for it.
+//!
+//! A lookup is rare (names have a time to live), so each gets a thread that ends with it; there
+//! are never more than a few, and what they do not take waits here. One name is never looked up
+//! twice at a time. How long an answer holds is decided by whoever asks.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use crate::log::plain;
+
+/// Lookups that run at once. More than one, so that a name server that is silent about one name
+/// holds up no other.
+const RUNNING_MAX: usize = 4;
+
+/// Names that may wait for a thread.
+const WAITING_MAX: usize = 1024;
+
+/// Room for the C library's resolver and its modules.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// A name, and its addresses in the resolver's order, or the resolver's words for why not.
+pub type Answer = (String, Result<Vec<IpAddr>, String>);
+
+/// Shared, because every thread calls it and a poll has one waker only.
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Looks names up without blocking.
+pub struct Resolver {
+    /// Names in the hands of a thread.
+    running: Vec<String>,
+    /// Names that no thread has taken, oldest first.
+    waiting: VecDeque<String>,
+    answers: Receiver<Answer>,
+    sender: Sender<Answer>,
+    wake: Wake,
+}
+
+impl Resolver {
+    /// `wake` is called on a helper thread whenever an answer is there to be fetched.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Resolver {
+        let (sender, answers) = mpsc::channel();
+        Resolver {
+            running: Vec::new(),
+            waiting: VecDeque::new(),
+            answers,
+            sender,
+            wake: Arc::new(wake),
+        }
+    }
+
+    /// Asks for a name, unless it is asked for already. The answer comes by [`Self::answers`];
+    /// false when too many names wait, and then none will come.
+    pub fn lookup(&mut self, name: String) -> bool {
+        if self.running.contains(&name) || self.waiting.contains(&name) {
+            return true;
+        }
+        if self.waiting.len() == WAITING_MAX {
+            return false;
+        }
+        self.waiting.push_back(name);
+        self.hand_out();
+        true
+    }
+
+    /// The answers that came since the last call.
+    pub fn answers(&mut self) -> impl Iterator<Item = Answer> + '_ {
+        std::iter::from_fn(|| {
+            let answer = self.answers.try_recv().ok()?;
+            self.running.retain(|name| *name != answer.0);
+            self.hand_out();
+            Some(answer)
+        })
+    }
+
+    /// Gives waiting names to new threads, as far as their number allows.
+    fn hand_out(&mut self) {
+        while self.running.len() < RUNNING_MAX {
+            let Some(name) = self.waiting.pop_front() else { return };
+            self.running.push(name.clone());
+            let (sender, wake) = (self.sender.clone(), Arc::clone(&self.wake));
+            let asked = name.clone();
+            let thread = thread::Builder::new().name("resolver".to_owned()).stack_size(STACK_BYTES);
+            let started = thread.spawn(move || {
+                answer(&sender, &*wake, asked.clone(), addresses(&asked));
+            });
+            if let Err(error) = started {
+                answer(&self.sender, &*self.wake, name, Err(plain(&error)));
+            }
+        }
+    }
+}
+
+fn answer(
+    sender: &Sender<Answer>,
+    wake: &dyn Fn(),
+    name: String,
+    found: Result<Vec<IpAddr>, String>,
+) {
+    // Nobody listens any more only when the program ends.
+    if sender.send((name, found)).is_ok() {
+        wake();
+    }
+}
+
+/// The system's words for a name that was not found, without what std puts before them.
+pub(super) fn words(error: &io::Error) -> String {
+    let words = plain(error);
+    match words.strip_prefix("failed to lookup address information: ") {
+        Some(rest) => rest.to_owned(),
+        None => words,
+    }
+}
+
+/// Asks the system; blocks.
+fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
+    let found = (name, 0).to_socket_addrs().map_err(|error: io::Error| words(&error))?;
+    Ok(found.map(|address| address.ip()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Collects answers until `count` are there or too much time has passed.
+    fn wait_for(resolver: &mut Resolver, wakes: &Receiver<()>, count: usize) -> Vec<Answer> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut found = Vec::new();
+        while found.len() < count && Instant::now() < deadline {
+            let _ = wakes.recv_timeout(Duration::from_secs(1));
+            found.extend(resolver.answers());
+        }
+        found
+    }
+
+    fn resolver() -> (Resolver, Receiver<()>) {
+        let (sender, wakes) = mpsc::channel();
+        (Resolver::new(move || sender.send(()).unwrap_or(())), wakes)
+    }
+
+    #[test]
+    fn a_name_gives_its_addresses_and_a_wake() {
+        let (mut resolver, wakes) = resolver();
+        assert!(resolver.lookup("localhost".to_owned()));
+        let found = wait_for(&mut resolver, &wakes, 1);
+        let (name, addresses) = &found[0];
+        assert_eq!(name, "localhost");
+        assert!(addresses.as_ref().expect("addresses").iter().all(IpAddr::is_loopback));
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_is_answered_in_the_resolvers_words() {
+        let (mut resolver, wakes) = resolver();
+        assert!(resolver.lookup("no such host".to_owned()));
+        let found = wait_for(&mut resolver, &wakes, 1);
+        let words = found[0].1.as_ref().expect_err("no addresses");
+        assert!(!words.is_empty() && !words.contains("os error"), "{words}");
+        assert!(!words.starts_with("failed to lookup"), "{words}");
+    }
+
+    #[test]
+    fn a_name_asked_twice_is_answered_once_and_may_be_asked_again_later() {
+        let (mut resolver, wakes) = resolver();
+        for _ in 0..10 {
+            assert!(resolver.lookup("127.0.0.1".to_owned()));
+        }
+        assert_eq!(wait_for(&mut resolver, &wakes, 1).len(), 1);
+        assert_eq!(resolver.answers().count(), 0);
+        resolver.lookup("127.0.0.1".to_owned());
+        assert_eq!(wait_for(&mut resolver, &wakes, 1).len(), 1);
+    }
+
+    #[test]
+    fn many_names_wait_their_turn_and_too_many_are_refused() {
+        let (mut resolver, wakes) = resolver();
+        let most = RUNNING_MAX + WAITING_MAX;
+        let mut taken = 0;
+        while taken < most && resolver.lookup(format!("127.1.{}.{}", taken / 256, taken % 256)) {
+            taken += 1;
+            assert!(resolver.running.len() <= RUNNING_MAX);
+        }
+        assert_eq!(taken, most, "answers not fetched leave their threads' places taken");
+        assert!(!resolver.lookup("one.too.many".to_owned()));
+        assert_eq!(wait_for(&mut resolver, &wakes, most).len(), most);
+        assert!(resolver.running.is_empty() && resolver.waiting.is_empty());
+    }
+}

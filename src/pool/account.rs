@@ -1,0 +1,338 @@
+//! A client's login, from its names to its welcome: who it is, what it may use, and what it is
+//! told on behalf of the server.
+
+use super::client::{ConsoleSession, ConsoleState, Names, Replication, State};
+use super::core::{Action, CONSOLE, ClientId, Core, DatabaseId, PoolId, UserId};
+use super::pause::Shutdown;
+use super::pool::Welcome;
+use super::reason::Reason;
+use crate::auth::client::{Account, Candidate, ClientLogin, Identity, Method, Step};
+use crate::auth::hba;
+use crate::base::rng::Rng;
+use crate::config::AuthType;
+use crate::log::{Level, Peer};
+use crate::wire::build::{self, Message, Report, Severity};
+use crate::wire::kind::Back;
+use crate::wire::sqlstate;
+
+/// The version that the program stands for: what it tells clients and the console.
+pub const VERSION: &str = "1.26.1";
+
+/// What a console session is told of its server, in the reference's order.
+const CONSOLE_PARAMETERS: [(&str, &str); 7] = [
+    ("server_version", "1.26.1/bouncer"),
+    ("client_encoding", "UTF8"),
+    ("server_encoding", "UTF8"),
+    ("DateStyle", "ISO"),
+    ("TimeZone", "GMT"),
+    ("standard_conforming_strings", "on"),
+    ("is_superuser", "on"),
+];
+
+/// How a client may prove who it is, by the settings or a rule of the HBA file.
+enum Proof {
+    Ask(Method),
+    /// The system vouches for the user behind a Unix socket.
+    Peer,
+    Refuse(Reason),
+}
+
+impl Core {
+    /// Begins the login of a client whose startup packet is read.
+    pub(super) fn begin_login(&mut self, id: ClientId, is_console: bool) -> Result<(), Reason> {
+        let names = self.login_names(id);
+        if self.settings().log_connections {
+            let Names { database, user } = &names;
+            let replication = self.clients[id].replication.word();
+            let text = format!("login attempt: db={database} user={user} tls=no replication={replication}");
+            self.log_client(Level::Log, id, format_args!("{text}"));
+        }
+        if !is_console {
+            self.admit_one_more(id)?;
+        }
+        if is_console && names.user == CONSOLE && self.is_own_user(id) {
+            return self.enter_console(id, names.user, true);
+        }
+        match self.proof_for(id, &names) {
+            Proof::Ask(method) => self.ask(id, method, &names.user),
+            Proof::Peer => self.admit(id, Identity::default()),
+            Proof::Refuse(reason) => Err(reason),
+        }
+    }
+
+    /// Counts the client against max_client_conn. The console is reached in any case.
+    fn admit_one_more(&mut self, id: ClientId) -> Result<(), Reason> {
+        if self.shutdown != Shutdown::No {
+            return Err(Reason::ShuttingDown);
+        }
+        if self.client_count >= self.settings().max_client_conn {
+            self.note_limit("max_client_conn");
+            return Err(Reason::MaxClientConn);
+        }
+        self.client_count += 1;
+        self.clients[id].is_counted = true;
+        Ok(())
+    }
+
+    fn login_names(&self, id: ClientId) -> Names {
+        match &self.clients[id].state {
+            State::Login(login) => login.names.clone().expect("the startup packet was read"),
+            _ => unreachable!("only a client in login begins one"),
+        }
+    }
+
+    /// Whether the process behind a client's Unix socket runs as the pooler's own user.
+    fn is_own_user(&self, id: ClientId) -> bool {
+        self.clients[id].peer_uid.is_some_and(|uid| uid == self.host.uid)
+    }
+
+    fn proof_for(&self, id: ClientId, names: &Names) -> Proof {
+        let refuse = || Proof::Refuse(Reason::AuthRefused("login rejected".into()));
+        match self.settings().auth_type {
+            AuthType::Any => Proof::Ask(Method::Any),
+            AuthType::Hba => self.proof_by_hba(id, names),
+            AuthType::Md5 => Proof::Ask(Method::Md5),
+            AuthType::Peer => self.proof_by_peer(id, names, None),
+            AuthType::Plain => Proof::Ask(Method::Plain),
+            AuthType::ScramSha256 => Proof::Ask(Method::ScramSha256),
+            AuthType::Trust => Proof::Ask(Method::Trust),
+            AuthType::Cert | AuthType::Ldap | AuthType::Pam => refuse(),
+        }
+    }
+
+    fn proof_by_hba(&self, id: ClientId, names: &Names) -> Proof {
+        let client = &self.clients[id];
+        let visitor = hba::Visitor {
+            address: match client.peer {
+                Peer::Tcp { ip, .. } => Some(ip),
+                Peer::Unix { .. } => None,
+            },
+            has_tls: false,
+            wants_replication: client.replication != Replication::No,
+            database: names.database.as_bytes(),
+            user: names.user.as_bytes(),
+        };
+        let refused = || Proof::Refuse(Reason::AuthRefused("login rejected".into()));
+        let Some(rule) = self.access.hba.find(&visitor) else { return refused() };
+        if let Some(method) = rule.method.login() {
+            return Proof::Ask(method);
+        }
+        match rule.method {
+            hba::Method::Peer => self.proof_by_peer(id, names, rule.map.as_deref()),
+            _ => refused(),
+        }
+    }
+
+    /// The system's name of the user behind a Unix socket must be the client's, or be mapped to it.
+    fn proof_by_peer(&self, id: ClientId, names: &Names, map: Option<&[u8]>) -> Proof {
+        let name = self.clients[id].peer_uid.and_then(self.host.uid_name);
+        let matches = name.is_some_and(|name| match map {
+            None => name == names.user,
+            Some(map) => self.access.ident.allows(map, name.as_bytes(), names.user.as_bytes()),
+        });
+        if matches { Proof::Peer } else { Proof::Refuse(Reason::UnixLoginRejected) }
+    }
+
+    fn ask(&mut self, id: ClientId, method: Method, user: &str) -> Result<(), Reason> {
+        let record = self.find_user(user).map(|id| &self.users[id]).filter(|user| user.is_listed);
+        let account = match record {
+            None => Account::Missing,
+            Some(user) => user.secret.as_ref().map_or(Account::NoPassword, Account::Known),
+        };
+        let candidate = Candidate { user: user.as_bytes(), account };
+        let iterations = self.config.settings.scram_iterations;
+        let step = crate::auth::client::begin(method, &candidate, iterations, &mut *self.rng);
+        self.take_step(id, step)
+    }
+
+    /// The body of a PasswordMessage or SASL response.
+    pub(super) fn client_answered(&mut self, id: ClientId, payload: &[u8]) {
+        let State::Login(login) = &mut self.clients[id].state else { return };
+        let Some(step) = login.step.take() else {
+            return self.close_client(id, Reason::UnknownClientPacket);
+        };
+        let step = ClientLogin::handle(step, payload, &mut self.scram, &mut *self.rng);
+        if let Err(reason) = self.take_step(id, step) {
+            self.close_client(id, reason);
+        }
+    }
+
+    fn take_step(&mut self, id: ClientId, step: Step) -> Result<(), Reason> {
+        match step {
+            Step::Ask { request, next } => {
+                self.send_auth(id, &request.payload());
+                let State::Login(login) = &mut self.clients[id].state else { return Ok(()) };
+                login.step = Some(next);
+                Ok(())
+            }
+            Step::Done { last, identity } => {
+                if let Some(request) = last {
+                    self.send_auth(id, &request.payload());
+                }
+                self.admit(id, identity)
+            }
+            Step::Fail(failure) => {
+                self.log_client(Level::Log, id, format_args!("login refused: {failure}"));
+                Err(Reason::AuthRefused(failure.client_text().into()))
+            }
+        }
+    }
+
+    fn send_auth(&mut self, id: ClientId, payload: &[u8]) {
+        let mut bytes = Vec::new();
+        Message::back(&mut bytes, Back::Authentication).bytes(payload).end();
+        self.act(Action::SendClient { client: id, bytes });
+    }
+
+    /// The client has proved who it is: finds out what it may use.
+    fn admit(&mut self, id: ClientId, identity: Identity) -> Result<(), Reason> {
+        let Names { database, user } = self.login_names(id);
+        if database == CONSOLE {
+            return self.admit_to_console(id, user);
+        }
+        let user_id = self.ensure_user(&user);
+        if identity.scram_keys.is_some() {
+            self.users[user_id].keys = identity.scram_keys;
+        }
+        let database_id = self.database_for(id, &database)?;
+        self.clients[id].database = Some(database_id);
+        self.clients[id].user = Some(user_id);
+        self.check_client_limits(database_id, user_id)?;
+        let pool_user = self.databases[database_id].forced_user.unwrap_or(user_id);
+        let pool = self.ensure_pool(database_id, pool_user);
+        self.clients[id].pool = Some(pool);
+        self.move_client(id, State::AwaitWelcome);
+        if self.clients[id].replication != Replication::No {
+            self.launch_private(id);
+        } else if self.pools[pool].welcome.is_some() {
+            self.welcome(id);
+        } else {
+            self.launch(pool);
+        }
+        Ok(())
+    }
+
+    fn admit_to_console(&mut self, id: ClientId, user: String) -> Result<(), Reason> {
+        let settings = self.settings();
+        let is_any = settings.auth_type == AuthType::Any;
+        let is_admin = is_any || settings.admin_users.contains(&user);
+        if !is_admin && !settings.stats_users.contains(&user) {
+            return Err(Reason::NotAllowed);
+        }
+        self.enter_console(id, user, is_admin)
+    }
+
+    fn enter_console(&mut self, id: ClientId, user: String, is_admin: bool) -> Result<(), Reason> {
+        let session = ConsoleSession::default();
+        let console = ConsoleState { user, is_admin, wait: None, session };
+        self.move_client(id, State::Console(Box::new(console)));
+        self.console_stats.logins += 1;
+        let key = self.make_key(id);
+        let mut bytes = Vec::new();
+        build::authentication(&mut bytes, 0, b"");
+        build::parameter_status(&mut bytes, "pgbouncer.version", VERSION);
+        for (name, value) in CONSOLE_PARAMETERS {
+            build::parameter_status(&mut bytes, name, value);
+        }
+        push_key(&mut bytes, key);
+        build::ready_for_query(&mut bytes, b'I');
+        self.act(Action::SendClient { client: id, bytes });
+        Ok(())
+    }
+
+    fn database_for(&mut self, id: ClientId, name: &str) -> Result<DatabaseId, Reason> {
+        let found = match self.find_database(name) {
+            Some(found) => found,
+            None => self.auto_database(id, name).ok_or(Reason::NoSuchDatabase(cut(name).into()))?,
+        };
+        if self.databases[found].is_disabled {
+            return Err(Reason::DatabaseDisabled(cut(name).into()));
+        }
+        Ok(found)
+    }
+
+    fn check_client_limits(&mut self, database: DatabaseId, user: UserId) -> Result<(), Reason> {
+        let limit = self.max_db_client_connections(database);
+        if limit > 0 && self.databases[database].clients >= limit {
+            return Err(Reason::DatabaseClientsExceeded);
+        }
+        let limit = self.max_user_client_connections(user);
+        if limit > 0 && self.users[user].clients >= limit {
+            return Err(Reason::UserClientsExceeded);
+        }
+        Ok(())
+    }
+
+    /// Tells a client, on behalf of the server, that it is logged in.
+    pub(super) fn welcome(&mut self, id: ClientId) {
+        let pool = self.clients[id].pool.expect("a client that awaits its welcome has a pool");
+        let Some(welcome) = self.pools[pool].welcome.take() else { return };
+        let bytes = self.welcome_bytes(id, pool, &welcome);
+        self.pools[pool].welcome = Some(welcome);
+        self.act(Action::SendClient { client: id, bytes });
+        self.pools[pool].stats.logins += 1;
+        let now = self.mono();
+        self.clients[id].requested = now;
+        self.move_client(id, State::Idle);
+        self.act(Action::RunClient(id));
+    }
+
+    /// The messages from AuthenticationOk to ReadyForQuery, in the reference's order.
+    pub(super) fn welcome_bytes(&mut self, id: ClientId, pool: PoolId, welcome: &Welcome) -> Vec<u8> {
+        let key = self.make_key(id);
+        let mode = self.pool_mode(pool).word();
+        self.vars.fill_unset(&mut self.clients[id].vars, &welcome.vars);
+        let settings = self.settings();
+        let mut bytes = Vec::new();
+        build::authentication(&mut bytes, 0, b"");
+        build::parameter_status(&mut bytes, "pgbouncer.version", VERSION);
+        for (name, value) in &welcome.fixed {
+            build::parameter_status(&mut bytes, name, value);
+        }
+        let prepared = settings.max_prepared_statements.to_string();
+        build::parameter_status(&mut bytes, "pgbouncer.max_prepared_statements", &prepared);
+        build::parameter_status(&mut bytes, "pgbouncer.pool_mode", mode);
+        for (name, value) in self.vars.iter(&self.clients[id].vars) {
+            build::parameter_status(&mut bytes, name, value);
+        }
+        push_key(&mut bytes, key);
+        if !settings.login_notify_message.is_empty() {
+            build::report(
+                &mut bytes,
+                &Report {
+                    severity: Severity::Notice,
+                    sqlstate: sqlstate::SUCCESSFUL,
+                    message: &settings.login_notify_message,
+                    detail: None,
+                    hint: None,
+                },
+            );
+        }
+        build::ready_for_query(&mut bytes, b'I');
+        bytes
+    }
+
+    /// A secret for CancelRequests that no other client has: 31 bits of what looks like a process
+    /// id, and 32 more. With peers, 14 bits of those tell whose it is (see `cancel`).
+    fn make_key(&mut self, id: ClientId) -> u64 {
+        loop {
+            let random = self.rng.next_u64() & 0x7fff_ffff_ffff_ffff;
+            let key = super::cancel::mark_key(random, self.settings().peer_id);
+            if key != 0 && !self.keys.contains_key(&key) {
+                self.keys.insert(key, id);
+                self.clients[id].key = key;
+                return key;
+            }
+        }
+    }
+}
+
+fn push_key(bytes: &mut Vec<u8>, key: u64) {
+    Message::back(bytes, Back::BackendKeyData).bytes(&key.to_be_bytes()).end();
+}
+
+/// Names of databases are told back to a stranger no longer than PostgreSQL's names are.
+fn cut(name: &str) -> &str {
+    let end = (0..=name.len().min(63)).rev().find(|&at| name.is_char_boundary(at)).unwrap_or(0);
+    &name[..end]
+}

@@ -1,0 +1,258 @@
+//! A client: one connection to the pooler, from its first packet to its end.
+
+use super::core::{ClientId, DatabaseId, PoolId, ServerId, UserId};
+use super::prepare::ClientStatements;
+use super::varcache::Vars;
+use crate::auth::client::ClientLogin;
+use crate::base::list::{Linked, Links};
+use crate::base::time::Moment;
+use crate::log::{Peer, Prefix, Side, Who, ptr};
+
+/// Where a client stands. Each state is also the list that holds the client.
+#[derive(Debug)]
+pub enum State {
+    /// Its startup packet has not come, or its login is under way.
+    Login(Box<Login>),
+    /// It has proved who it is; the pool does not know yet what the server will report.
+    AwaitWelcome,
+    /// Logged in, without a server, and nothing asked.
+    Idle,
+    /// It has asked and waits in the pool's queue.
+    Waiting,
+    /// It has a server.
+    Active { server: ServerId },
+    /// It is logged in to the console.
+    Console(Box<ConsoleState>),
+    /// It came to cancel another client's query; `server` is the connection that carries it on.
+    Cancel { server: ServerId },
+    /// It has been told its reason; what is left is to send that and close.
+    Closing,
+}
+
+/// The list that holds a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    Cancel,
+    Console,
+    Login,
+    Nowhere,
+    Pool(PoolPlace),
+}
+
+/// One of the lists of clients that a pool has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PoolPlace {
+    Active,
+    Idle,
+    Waiting,
+    Welcoming,
+}
+
+impl State {
+    pub fn place(&self) -> Place {
+        match self {
+            State::Active { .. } => Place::Pool(PoolPlace::Active),
+            State::AwaitWelcome => Place::Pool(PoolPlace::Welcoming),
+            State::Cancel { .. } => Place::Cancel,
+            State::Closing => Place::Nowhere,
+            State::Console(_) => Place::Console,
+            State::Idle => Place::Pool(PoolPlace::Idle),
+            State::Login(_) => Place::Login,
+            State::Waiting => Place::Pool(PoolPlace::Waiting),
+        }
+    }
+}
+
+/// What is known of a client that is not logged in.
+#[derive(Debug, Default)]
+pub struct Login {
+    /// As the startup packet named it; `None` before that.
+    pub names: Option<Names>,
+    /// The answer that is awaited.
+    pub step: Option<ClientLogin>,
+}
+
+/// Names of a startup packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    pub database: String,
+    pub user: String,
+}
+
+/// A console session.
+#[derive(Debug)]
+pub struct ConsoleState {
+    pub user: String,
+    /// May change things; stats users may only look.
+    pub is_admin: bool,
+    /// The command under way, if it takes time.
+    pub wait: Option<super::pause::Wait>,
+    /// Extended protocol: the statements that are prepared, and what is skipped after an error.
+    pub session: ConsoleSession,
+}
+
+/// What the console keeps of the extended protocol. It is small: one unnamed and few named texts.
+#[derive(Debug, Default)]
+pub struct ConsoleSession {
+    pub statements: Vec<(Box<str>, Box<str>)>,
+    pub portals: Vec<(Box<str>, Box<str>)>,
+    pub is_skipping: bool,
+}
+
+/// What kind of walsender session the client asked for (manual, "Streaming Replication Protocol").
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Replication {
+    #[default]
+    No,
+    Logical,
+    Physical,
+}
+
+impl Replication {
+    /// As log lines and SHOW tables spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Replication::No => "no",
+            Replication::Logical => "logical",
+            Replication::Physical => "physical",
+        }
+    }
+}
+
+/// What a client is told in place of an answer to what it has asked while it waited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Refusal {
+    #[default]
+    None,
+    /// The next query is answered with 57014 and not run.
+    Cancelled,
+    /// An extended query was refused: all up to Sync is dropped.
+    ToSync,
+}
+
+pub struct Client {
+    links: Links<Client>,
+    /// Only [`super::link`] changes it.
+    pub(super) state: State,
+    /// Of one counter with servers, never used again.
+    pub number: u64,
+    pub peer: Peer,
+    pub local: Peer,
+    /// The user behind a Unix socket.
+    pub peer_uid: Option<u32>,
+    pub connected: Moment,
+    /// The last request.
+    pub requested: Moment,
+    /// When the present state was entered.
+    pub since: Moment,
+    /// When the query under way was sent to the server, or when the last one was answered.
+    pub query_start: Moment,
+    pub database: Option<DatabaseId>,
+    /// Who logged in.
+    pub user: Option<UserId>,
+    /// Whose servers are used.
+    pub pool: Option<PoolId>,
+    pub vars: Vars,
+    /// What a CancelRequest must bring to cancel this client's query.
+    pub key: u64,
+    pub replication: Replication,
+    /// Startup parameters that go to the server of a replication connection as they came.
+    pub passed_on: Option<Box<[(String, String)]>>,
+    pub statements: Option<Box<ClientStatements>>,
+    pub refusal: Refusal,
+    /// It was told that it waits (query_wait_notify).
+    pub is_notified: bool,
+    /// It is among those that max_client_conn limits.
+    pub is_counted: bool,
+}
+
+impl Linked for Client {
+    fn links(&self) -> &Links<Client> {
+        &self.links
+    }
+    fn links_mut(&mut self) -> &mut Links<Client> {
+        &mut self.links
+    }
+}
+
+impl Client {
+    pub fn new(number: u64, now: Moment, peer: Peer, local: Peer, uid: Option<u32>) -> Client {
+        Client {
+            links: Links::default(),
+            state: State::Login(Box::default()),
+            number,
+            peer,
+            local,
+            peer_uid: uid,
+            connected: now,
+            requested: now,
+            since: now,
+            query_start: Moment(0),
+            database: None,
+            user: None,
+            pool: None,
+            vars: Vars::default(),
+            key: 0,
+            replication: Replication::No,
+            passed_on: None,
+            statements: None,
+            refusal: Refusal::None,
+            is_notified: false,
+            is_counted: false,
+        }
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The server that it has.
+    pub fn server(&self) -> Option<ServerId> {
+        match self.state {
+            State::Active { server } => Some(server),
+            _ => None,
+        }
+    }
+
+    pub fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing)
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting)
+    }
+
+    /// Whether it has come through its login, to a pool or to the console.
+    pub fn is_logged_in(&self) -> bool {
+        match self.state {
+            State::Idle | State::Waiting | State::Active { .. } | State::Console(_) => true,
+            State::Login(_) | State::AwaitWelcome | State::Cancel { .. } | State::Closing => false,
+        }
+    }
+
+    /// The connection's name at the start of its log lines.
+    pub fn prefix<'a>(&self, database: Option<&'a str>, user: Option<&'a str>) -> Prefix<'a> {
+        Prefix { side: Side::Client, ptr: ptr(self.number, Side::Client), who: Who::Login { database, user }, peer: self.peer }
+    }
+}
+
+/// Names of a client for its log lines, in any state.
+pub fn names<'a>(core: &'a super::core::Core, id: ClientId) -> (Option<&'a str>, Option<&'a str>) {
+    let client = &core.clients[id];
+    match &client.state {
+        State::Login(login) => match &login.names {
+            Some(names) => (Some(&names.database), Some(&names.user)),
+            None => (None, None),
+        },
+        State::Console(console) => (Some(super::core::CONSOLE), Some(&console.user)),
+        State::AwaitWelcome
+        | State::Idle
+        | State::Waiting
+        | State::Active { .. }
+        | State::Cancel { .. }
+        | State::Closing => (
+            client.database.and_then(|id| core.databases.get(id)).map(|d| &*d.line.name),
+            client.user.and_then(|id| core.users.get(id)).map(|u| &*u.name),
+        ),
+    }
+}

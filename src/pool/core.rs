@@ -1,0 +1,355 @@
+//! The core as a value: its arenas, its names, its queue of actions, and the invariants that hold
+//! after every move.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::client::{self, Client};
+use super::database::Database;
+use super::dns::Dns;
+use super::pause::{Outcome, Shutdown};
+use super::pool::Pool;
+use super::events::Events;
+use super::prepare::StatementTable;
+use super::reload::{Access, Host};
+use super::server::{self, Server};
+use super::user::User;
+use super::varcache::VarTable;
+use crate::auth::cache::ScramCache;
+use crate::base::arena::{Arena, Id};
+use crate::base::list::List;
+use crate::base::rng::Rng;
+use crate::base::time::{Moment, Now};
+use crate::config::{Config, Settings};
+use crate::log::Level;
+
+pub type ClientId = Id<Client>;
+pub type ServerId = Id<Server>;
+pub type PoolId = Id<Pool>;
+pub type DatabaseId = Id<Database>;
+pub type UserId = Id<User>;
+
+/// The name of the database that is the console.
+pub const CONSOLE: &str = "pgbouncer";
+
+/// Where a server connection goes to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    Tcp(SocketAddr),
+    /// The path of a socket; it begins with `@` for an abstract one.
+    Unix(String),
+}
+
+/// What the shell must do besides relaying bytes, in this order.
+#[derive(Debug)]
+pub enum Action {
+    Connect { server: ServerId, to: Target },
+    SendClient { client: ClientId, bytes: Vec<u8> },
+    SendServer { server: ServerId, bytes: Vec<u8> },
+    /// Send what is to be sent, close, and give the record back by [`Core::free_client`].
+    CloseClient(ClientId),
+    /// Close, and give the record back by [`Core::free_server`].
+    CloseServer(ServerId),
+    /// The client may be read again, beginning with what is held of it.
+    RunClient(ClientId),
+    /// The server may be fit for the next client, if both its directions are drained.
+    SettleServer(ServerId),
+    Resolve(String),
+    /// Stop listening for clients by TCP (and, where the console must be reached no more, by Unix
+    /// sockets).
+    StopListening,
+    /// A console command that took time has ended.
+    ConsoleDone { client: ClientId, outcome: Outcome },
+    /// Read the configuration anew; whoever asked for it is told.
+    Reload { client: Option<ClientId> },
+    /// A line for the service manager.
+    Status(String),
+    Exit,
+}
+
+/// A line for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub level: Level,
+    pub text: String,
+}
+
+/// Everything the pooler knows.
+pub struct Core {
+    /// Sampled by the shell at the start of each turn.
+    pub now: Now,
+    pub config: Config,
+
+    pub clients: Arena<Client>,
+    pub servers: Arena<Server>,
+    pub pools: Arena<Pool>,
+    pub databases: Arena<Database>,
+    pub users: Arena<User>,
+    pub(super) pool_index: HashMap<(DatabaseId, UserId), PoolId>,
+    pub(super) database_names: HashMap<Box<str>, DatabaseId>,
+    pub(super) user_names: HashMap<Box<str>, UserId>,
+    /// Clients by the secret of their BackendKeyData.
+    pub(super) keys: HashMap<u64, ClientId>,
+
+    /// Clients on their way in, oldest first.
+    pub logins: List<Client>,
+    pub consoles: List<Client>,
+    pub cancel_clients: List<Client>,
+    /// Pools that have somebody in them: those that the sweep visits.
+    pub live_pools: List<Pool>,
+
+    pub vars: VarTable,
+    pub statements: StatementTable,
+    pub scram: ScramCache,
+    pub dns: Dns,
+    pub rng: Box<dyn Rng>,
+
+    pub is_paused: bool,
+    pub shutdown: Shutdown,
+    /// Clients past their startup packet; the console's are not among them.
+    pub client_count: u32,
+    /// Counters of clients and servers of one sequence.
+    last_number: u64,
+    pub stats: super::stats::Totals,
+    /// When the sweep must run next.
+    pub(super) sweep_at: Moment,
+    /// Databases that may be forgotten: made from `*`, or removed from the configuration.
+    pub(super) transients: u32,
+    pub(super) access: Access,
+    pub(super) host: Host,
+    pub events: Events,
+    /// Counters of the console's own logins and queries.
+    pub console_stats: super::stats::Stats,
+
+    /// Bytes that the message under judgement is to be preceded by, or replaced with.
+    pub splice: Vec<u8>,
+    /// Bytes for the client whose message is under judgement.
+    pub back: Vec<u8>,
+
+    /// Actions for the caller of the relay, met while bytes were judged.
+    pub deferred: Vec<Action>,
+    actions: VecDeque<Action>,
+    lines: Vec<Line>,
+}
+
+impl Core {
+    pub fn new(
+        config: Config,
+        access: Access,
+        host: Host,
+        mut rng: Box<dyn Rng>,
+        now: Now,
+    ) -> Core {
+        let extra = super::reload::extra_parameters(&config.settings);
+        let mut core = Core {
+            now,
+            clients: Arena::new(),
+            servers: Arena::new(),
+            pools: Arena::new(),
+            databases: Arena::new(),
+            users: Arena::new(),
+            pool_index: HashMap::new(),
+            database_names: HashMap::new(),
+            user_names: HashMap::new(),
+            keys: HashMap::new(),
+            logins: List::default(),
+            consoles: List::default(),
+            cancel_clients: List::default(),
+            live_pools: List::default(),
+            vars: VarTable::new(extra.iter().map(String::as_str)),
+            statements: StatementTable::default(),
+            scram: ScramCache::new(&mut *rng),
+            dns: Dns::default(),
+            rng,
+            is_paused: false,
+            shutdown: Shutdown::No,
+            client_count: 0,
+            last_number: 0,
+            stats: super::stats::Totals::new(now.mono),
+            sweep_at: Moment(0),
+            transients: 0,
+            access: Access::default(),
+            host,
+            events: Events::default(),
+            console_stats: super::stats::Stats::default(),
+            splice: Vec::new(),
+            back: Vec::new(),
+            deferred: Vec::new(),
+            actions: VecDeque::new(),
+            lines: Vec::new(),
+            config: config.clone(),
+        };
+        core.adopt(config, access);
+        core
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.config.settings
+    }
+
+    pub fn mono(&self) -> Moment {
+        self.now.mono
+    }
+
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Lines that the log has not got yet, in order.
+    pub fn take_lines(&mut self) -> Vec<Line> {
+        std::mem::take(&mut self.lines)
+    }
+
+    pub fn has_lines(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
+    pub(super) fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    pub fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.lines.push(Line { level, text: text.into() });
+    }
+
+    /// A line about a client.
+    pub fn log_client(&mut self, level: Level, id: ClientId, text: fmt::Arguments<'_>) {
+        let (database, user) = client::names(self, id);
+        let text = format!("{}{text}", self.clients[id].prefix(database, user));
+        self.log(level, text);
+    }
+
+    /// A line about a server.
+    pub fn log_server(&mut self, level: Level, id: ServerId, text: fmt::Arguments<'_>) {
+        let server = &self.servers[id];
+        let pool = &self.pools[server.pool];
+        let prefix =
+            server.prefix(&self.databases[pool.database].line.name, &self.users[pool.user].name);
+        let text = format!("{prefix}{text}");
+        self.log(level, text);
+    }
+
+    pub fn find_database(&self, name: &str) -> Option<DatabaseId> {
+        self.database_names.get(name).copied()
+    }
+
+    pub fn find_user(&self, name: &str) -> Option<UserId> {
+        self.user_names.get(name).copied()
+    }
+
+    /// The user of that name, made where there is none.
+    pub(super) fn ensure_user(&mut self, name: &str) -> UserId {
+        if let Some(id) = self.find_user(name) {
+            return id;
+        }
+        let id = self.users.insert(User::new(name));
+        self.user_names.insert(name.into(), id);
+        id
+    }
+
+    /// The pool of a database and a user, made where there is none.
+    pub(super) fn ensure_pool(&mut self, database: DatabaseId, user: UserId) -> PoolId {
+        if let Some(&id) = self.pool_index.get(&(database, user)) {
+            self.wake_pool(id);
+            return id;
+        }
+        let id = self.pools.insert(Pool::new(database, user, self.now.mono));
+        self.pool_index.insert((database, user), id);
+        self.live_pools.push_back(&mut self.pools, id);
+        id
+    }
+
+    /// Gives back the record of a closed client.
+    pub fn free_client(&mut self, id: ClientId) {
+        if let Some(mut client) = self.clients.remove(id) {
+            self.vars.clear(&mut client.vars);
+            if let Some(statements) = client.statements.take() {
+                self.statements.forget_client(*statements);
+            }
+        }
+    }
+
+    /// Gives back the record of a closed server.
+    pub fn free_server(&mut self, id: ServerId) {
+        if let Some(mut server) = self.servers.remove(id) {
+            self.vars.clear(&mut server.vars);
+            if let Some(statements) = server.statements.take() {
+                self.statements.forget_server(*statements);
+            }
+        }
+    }
+
+    /// Checks what must hold between any two moves. For debug builds and the simulation.
+    pub fn check(&self) {
+        self.check_links();
+        self.check_lists();
+        self.check_waiting();
+    }
+
+    /// Links agree on both sides.
+    fn check_links(&self) {
+        for (id, client) in self.clients.iter() {
+            if let client::State::Active { server } = client.state() {
+                let other = self.servers.get(*server).and_then(Server::client);
+                assert_eq!(other, Some(id), "a client's server has another client");
+            }
+        }
+        for (id, server) in self.servers.iter() {
+            if let server::State::Active { client } = server.state() {
+                let other = self.clients.get(*client).and_then(Client::server);
+                assert_eq!(other, Some(id), "a server's client has another server");
+            }
+            let is_free = matches!(server.state(), server::State::Idle | server::State::Used);
+            assert!(!is_free || server.is_clean(), "a server in the pool is not clean");
+            assert!(!is_free || server.closing.is_none(), "a server to be closed is in the pool");
+        }
+    }
+
+    /// Every record is in exactly one list, and counters equal what they count.
+    fn check_lists(&self) {
+        let mut clients = self.logins.len() + self.consoles.len() + self.cancel_clients.len();
+        let mut servers = 0;
+        for (_, pool) in self.pools.iter() {
+            clients += pool.client_count();
+            servers += pool.server_count() + pool.cancels.len();
+        }
+        let closing = self.clients.iter().filter(|(_, c)| c.is_closing()).count();
+        assert_eq!(clients + closing, self.clients.len(), "a client is in no list, or in two");
+        let closing = self.servers.iter().filter(|(_, s)| s.is_closing()).count();
+        assert_eq!(servers + closing, self.servers.len(), "a server is in no list, or in two");
+        for (id, database) in self.databases.iter() {
+            let pools = || self.pools.iter().filter(move |(_, pool)| pool.database == id);
+            let servers: usize = pools().map(|(_, pool)| pool.server_count()).sum();
+            assert_eq!(database.servers as usize, servers, "servers of {}", database.line.name);
+            let clients: usize = pools().map(|(_, pool)| pool.client_count()).sum();
+            assert_eq!(database.clients as usize, clients, "clients of {}", database.line.name);
+        }
+        for (id, user) in self.users.iter() {
+            let pools = self.pools.iter().filter(|(_, pool)| pool.user == id);
+            let servers: usize = pools.map(|(_, pool)| pool.server_count()).sum();
+            assert_eq!(user.servers as usize, servers, "servers of {}", user.name);
+        }
+    }
+
+    /// No client waits while a server that it may use is idle.
+    fn check_waiting(&self) {
+        for (_, pool) in self.pools.iter() {
+            let may_use = !self.is_held_back(pool.database);
+            assert!(
+                pool.waiting.is_empty() || pool.idle.is_empty() || !may_use,
+                "a client waits beside an idle server"
+            );
+        }
+    }
+
+    /// No server is handed out for this database at present: PAUSE.
+    pub fn is_held_back(&self, database: DatabaseId) -> bool {
+        self.is_paused || self.databases[database].is_paused
+    }
+}

@@ -1,0 +1,166 @@
+//! Addresses of hosts by name: what the resolver thread found, for as long as it may be used.
+//!
+//! Several addresses of one name are used in turn. The lookups themselves are the shell's.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::base::time::Moment;
+
+/// Names kept at most; a configuration has few.
+const MOST_NAMES: usize = 10_000;
+
+/// What is known of one name.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// The last good answer; it stays in use while a newer one is fetched.
+    pub addresses: Vec<IpAddr>,
+    /// Why the last lookup failed, if it did.
+    failure: Option<Box<str>>,
+    /// Until then the answer is not asked for again.
+    pub expires: Moment,
+    is_pending: bool,
+    /// Where using the addresses in turn stands.
+    next: usize,
+}
+
+/// What a look into the cache gives.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lookup {
+    Address(IpAddr),
+    Failed(Box<str>),
+    /// The answer is on its way.
+    Pending,
+    /// The shell must ask the resolver.
+    Ask,
+}
+
+/// All names that have been asked for.
+#[derive(Debug, Default)]
+pub struct Dns {
+    entries: HashMap<Box<str>, Entry>,
+}
+
+impl Dns {
+    /// The next address of `name`. After [`Lookup::Ask`] the name counts as asked for.
+    pub fn look_up(&mut self, name: &str, now: Moment) -> Lookup {
+        if !self.entries.contains_key(name) && self.entries.len() >= MOST_NAMES {
+            self.entries.retain(|_, entry| entry.is_pending || entry.expires > now);
+        }
+        let entry = self.entries.entry(name.into()).or_default();
+        if entry.is_pending {
+            return Lookup::Pending;
+        }
+        if now >= entry.expires {
+            entry.is_pending = true;
+            return Lookup::Ask;
+        }
+        if let Some(failure) = &entry.failure {
+            return Lookup::Failed(failure.clone());
+        }
+        entry.next = entry.next.wrapping_add(1);
+        match entry.addresses.get(entry.next % entry.addresses.len().max(1)) {
+            Some(&address) => Lookup::Address(address),
+            None => Lookup::Failed("no address".into()),
+        }
+    }
+
+    /// Keeps an answer for `ttl`. Returns whether addresses that were in use are gone.
+    pub fn answered(
+        &mut self,
+        name: &str,
+        answer: Result<Vec<IpAddr>, String>,
+        now: Moment,
+        ttl: Duration,
+    ) -> bool {
+        let entry = self.entries.entry(name.into()).or_default();
+        entry.is_pending = false;
+        // An answer must serve at least those who wait for it.
+        entry.expires = now + ttl.max(Duration::from_millis(100));
+        match answer {
+            Ok(addresses) if !addresses.is_empty() => {
+                let gone = entry.addresses.iter().any(|old| !addresses.contains(old));
+                entry.addresses = addresses;
+                entry.failure = None;
+                gone
+            }
+            Ok(_) => {
+                entry.failure = Some("no address".into());
+                false
+            }
+            Err(error) => {
+                entry.failure = Some(error.into());
+                false
+            }
+        }
+    }
+
+    /// Whether `address` is among what `name` stands for, as far as is known.
+    pub fn has(&self, name: &str, address: IpAddr) -> bool {
+        self.entries.get(name).is_none_or(|entry| {
+            entry.addresses.is_empty() || entry.addresses.contains(&address)
+        })
+    }
+
+    /// Names, in alphabetical order, for SHOW DNS_HOSTS.
+    pub fn iter(&self) -> Vec<(&str, &Entry)> {
+        let mut list: Vec<_> = self.entries.iter().map(|(name, e)| (&**name, e)).collect();
+        list.sort_unstable_by_key(|(name, _)| *name);
+        list
+    }
+
+    /// Names whose answer is on its way.
+    pub fn pending(&self) -> usize {
+        self.entries.values().filter(|entry| entry.is_pending).count()
+    }
+
+    /// Names that are used by a pool at work and whose answer has run out: asked anew, so that a
+    /// changed address is noticed while connections last.
+    pub fn refresh(&mut self, name: &str, now: Moment) -> bool {
+        match self.entries.get_mut(name) {
+            Some(entry) if !entry.is_pending && now >= entry.expires => {
+                entry.is_pending = true;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([127, 0, 0, last])
+    }
+
+    #[test]
+    fn addresses_are_used_in_turn_until_they_expire() {
+        let mut dns = Dns::default();
+        let (start, ttl) = (Moment(1_000_000), Duration::from_secs(15));
+        assert_eq!(dns.look_up("db", start), Lookup::Ask);
+        assert_eq!(dns.look_up("db", start), Lookup::Pending);
+        assert!(!dns.answered("db", Ok(vec![ip(1), ip(2)]), start, ttl));
+        let Lookup::Address(first) = dns.look_up("db", start) else { panic!() };
+        let Lookup::Address(second) = dns.look_up("db", start) else { panic!() };
+        assert_ne!(first, second);
+        assert_eq!(dns.look_up("db", start + ttl), Lookup::Ask);
+        assert!(dns.answered("db", Ok(vec![ip(2), ip(3)]), start + ttl, ttl));
+        assert!(!dns.has("db", ip(1)));
+        assert!(dns.has("db", ip(3)));
+    }
+
+    #[test]
+    fn a_failure_is_kept_and_the_last_good_answer_too() {
+        let mut dns = Dns::default();
+        let (start, ttl) = (Moment(1_000_000), Duration::from_secs(1));
+        dns.look_up("db", start);
+        dns.answered("db", Ok(vec![ip(1)]), start, ttl);
+        dns.look_up("db", start + ttl);
+        dns.answered("db", Err("down".into()), start + ttl, ttl);
+        assert_eq!(dns.look_up("db", start + ttl), Lookup::Failed("down".into()));
+        assert!(dns.has("db", ip(1)));
+    }
+}

@@ -1,0 +1,258 @@
+//! PAUSE and its kin: what the console (or a signal) asks for and the pools come to in time.
+
+use super::client::State as ClientState;
+use super::core::{Action, ClientId, Core, DatabaseId};
+use super::reason::Reason;
+use super::server::State;
+use crate::base::time::Moment;
+
+/// How the process is to end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Shutdown {
+    No,
+    /// No more clients by TCP; ends after the last client.
+    WaitForClients,
+    /// Servers are closed as they get free; ends after the last.
+    WaitForServers,
+    Immediate,
+}
+
+/// What a console session waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// PAUSE: no server is left, of one database or of all. Given up at the moment, if there is
+    /// one.
+    Pause { database: Option<DatabaseId>, until: Option<Moment> },
+    /// WAIT_CLOSE: the same, without holding back clients.
+    Close { database: Option<DatabaseId> },
+    /// RELOAD: the shell reads the files.
+    Reload,
+}
+
+/// How a wait ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    Done,
+    /// A RESUME came in between.
+    Resumed,
+    /// The time given was over; who held on.
+    TimedOut { holders: Vec<String> },
+    /// The database is gone.
+    Gone,
+    /// The files could not be put in force; the first thing that is wrong with them.
+    ReloadFailed(String),
+}
+
+impl Core {
+    /// Holds back all pools, or those of one database; busy servers are closed as they get free.
+    pub fn pause(&mut self, database: Option<DatabaseId>) {
+        match database {
+            Some(id) => self.databases[id].is_paused = true,
+            None => self.is_paused = true,
+        }
+        self.note_event(&format!("PAUSE{}", self.named(database)));
+        self.close_idle(database, &Reason::PauseMode);
+    }
+
+    /// Lets the pools work again. Returns false when they were not held back.
+    pub fn resume(&mut self, database: Option<DatabaseId>) -> bool {
+        let was_paused = match database {
+            Some(id) => std::mem::take(&mut self.databases[id].is_paused),
+            None => {
+                let any = self.databases.iter().any(|(_, database)| database.is_paused);
+                for id in self.databases.ids() {
+                    self.databases[id].is_paused = false;
+                }
+                std::mem::take(&mut self.is_paused) || any
+            }
+        };
+        if !was_paused {
+            return false;
+        }
+        self.note_event(&format!("RESUME{}", self.named(database)));
+        self.end_waits(|wait| match wait {
+            Wait::Pause { database: paused, .. } => database.is_none() || *paused == database,
+            Wait::Close { .. } | Wait::Reload => false,
+        });
+        for pool in self.live_pools.ids(&self.pools) {
+            self.launch(pool);
+        }
+        true
+    }
+
+    /// Closes servers that are in use as they get free, and idle ones at once.
+    pub fn retire_all(&mut self, database: Option<DatabaseId>, reason: &Reason) {
+        for id in self.servers.ids() {
+            let server = &self.servers[id];
+            let concerned = database.is_none_or(|db| self.pools[server.pool].database == db);
+            if concerned && !matches!(server.state(), State::Cancel(_) | State::Closing) {
+                self.retire(id, reason.clone());
+            }
+        }
+    }
+
+    fn close_idle(&mut self, database: Option<DatabaseId>, reason: &Reason) {
+        for id in self.servers.ids() {
+            let server = &self.servers[id];
+            let concerned = database.is_none_or(|db| self.pools[server.pool].database == db);
+            let is_free = matches!(server.state(), State::Idle | State::Used | State::Login(_));
+            if concerned && is_free {
+                self.close_server(id, reason.clone());
+            }
+        }
+    }
+
+    /// Makes a console session wait. It is answered by [`Action::ConsoleDone`].
+    pub fn wait_for(&mut self, client: ClientId, wait: Wait) {
+        if let ClientState::Console(console) = &mut self.clients[client].state {
+            console.wait = Some(wait);
+        }
+        self.check_waits();
+    }
+
+    /// Ends the waits that have come true, or run out of time.
+    pub(super) fn check_waits(&mut self) {
+        for client in self.consoles.ids(&self.clients) {
+            let ClientState::Console(console) = &self.clients[client].state else { continue };
+            let Some(wait) = &console.wait else { continue };
+            if let Some(outcome) = self.outcome_of(wait) {
+                self.end_wait(client, outcome);
+            }
+        }
+    }
+
+    fn outcome_of(&self, wait: &Wait) -> Option<Outcome> {
+        let (database, until) = match wait {
+            Wait::Pause { database, until } => (*database, *until),
+            Wait::Close { database } => (*database, None),
+            Wait::Reload => return None,
+        };
+        if database.is_some_and(|id| !self.databases.contains(id)) {
+            return Some(Outcome::Gone);
+        }
+        if !self.has_servers(database, matches!(wait, Wait::Close { .. })) {
+            return Some(Outcome::Done);
+        }
+        let over = until.is_some_and(|until| self.mono() >= until);
+        over.then(|| Outcome::TimedOut { holders: self.holders(database) })
+    }
+
+    /// Whether servers are left; for WAIT_CLOSE only those count that were to be closed.
+    fn has_servers(&self, database: Option<DatabaseId>, marked_only: bool) -> bool {
+        self.live_pools.iter(&self.pools).any(|pool| {
+            let record = &self.pools[pool];
+            if database.is_some_and(|id| id != record.database) {
+                return false;
+            }
+            match marked_only {
+                false => record.server_count() > 0,
+                true => record
+                    .active
+                    .iter(&self.servers)
+                    .chain(record.tested.iter(&self.servers))
+                    .chain(record.being_canceled.iter(&self.servers))
+                    .any(|id| self.servers[id].closing.is_some()),
+            }
+        })
+    }
+
+    /// The clients whose servers a PAUSE waits for, in words.
+    fn holders(&self, database: Option<DatabaseId>) -> Vec<String> {
+        const MOST_NAMED: usize = 20;
+        let concerned = |pool: super::core::PoolId| {
+            database.is_none_or(|id| self.pools[pool].database == id)
+        };
+        let active = self.servers.iter().filter_map(|(_, server)| {
+            let client = server.client().filter(|_| concerned(server.pool))?;
+            let (database, user) = super::client::names(self, client);
+            let record = &self.clients[client];
+            let seconds = self.mono().since(server.xact_start).as_secs();
+            let prefix = record.prefix(database, user).to_string();
+            Some(format!("{} for {seconds}s", prefix.trim_end()))
+        });
+        active.take(MOST_NAMED).collect()
+    }
+
+    fn end_waits(&mut self, which: impl Fn(&Wait) -> bool) {
+        for client in self.consoles.ids(&self.clients) {
+            let ClientState::Console(console) = &self.clients[client].state else { continue };
+            if console.wait.as_ref().is_some_and(&which) {
+                self.end_wait(client, Outcome::Resumed);
+            }
+        }
+    }
+
+    fn end_wait(&mut self, client: ClientId, outcome: Outcome) {
+        let ClientState::Console(console) = &mut self.clients[client].state else { return };
+        let wait = console.wait.take();
+        if let (Some(Wait::Pause { database, .. }), Outcome::TimedOut { .. }) = (wait, &outcome) {
+            self.resume(database);
+        }
+        self.act(Action::ConsoleDone { client, outcome });
+        self.act(Action::RunClient(client));
+    }
+
+    /// The shell has put the files in force, or not.
+    pub fn end_reload(&mut self, client: ClientId, result: Result<(), String>) {
+        if !self.clients.contains(client) {
+            return;
+        }
+        let outcome = match result {
+            Ok(()) => Outcome::Done,
+            Err(first) => Outcome::ReloadFailed(first),
+        };
+        self.end_wait(client, outcome);
+    }
+
+    /// Begins to end the process. A second request while one is under way ends it at once.
+    pub fn shut_down(&mut self, mode: Shutdown) {
+        let again = self.shutdown != Shutdown::No;
+        let mode = if again { Shutdown::Immediate } else { mode };
+        self.shutdown = self.shutdown.max(mode);
+        match mode {
+            Shutdown::No => {}
+            Shutdown::Immediate => self.act(Action::Exit),
+            Shutdown::WaitForClients => self.act(Action::StopListening),
+            Shutdown::WaitForServers => {
+                self.act(Action::StopListening);
+                self.retire_all(None, &Reason::ServerShuttingDown);
+                self.refuse_all_waiting();
+            }
+        }
+        self.check_shutdown();
+    }
+
+    /// Servers are being let go: none is opened, and nobody may wait for one.
+    pub(super) fn is_winding_down(&self) -> bool {
+        self.shutdown >= Shutdown::WaitForServers
+    }
+
+    fn refuse_all_waiting(&mut self) {
+        for pool in self.live_pools.ids(&self.pools) {
+            let mut told = self.pools[pool].waiting.ids(&self.clients);
+            told.extend(self.pools[pool].welcoming.ids(&self.clients));
+            for client in told {
+                self.close_client(client, Reason::ServerShuttingDown);
+            }
+        }
+    }
+
+    /// Ends the process when what it waits for has come.
+    pub(super) fn check_shutdown(&mut self) {
+        let is_over = match self.shutdown {
+            Shutdown::No | Shutdown::Immediate => false,
+            Shutdown::WaitForClients => self.client_count == 0,
+            Shutdown::WaitForServers => {
+                !self.servers.iter().any(|(_, server)| server.is_session())
+            }
+        };
+        if is_over {
+            self.act(Action::Exit);
+        }
+    }
+
+    /// ` NAME` of a database, or nothing for all of them.
+    pub(super) fn named(&self, database: Option<DatabaseId>) -> String {
+        database.map_or(String::new(), |id| format!(" {}", self.databases[id].line.name))
+    }
+}

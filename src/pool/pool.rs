@@ -1,0 +1,145 @@
+//! A pool: the clients and servers of one database and one user.
+
+use super::client::{self, Client};
+use super::core::{DatabaseId, UserId};
+use super::server::{self, Server};
+use super::stats::Stats;
+use super::varcache::Vars;
+use crate::base::list::{Linked, Links, List};
+use crate::base::time::Moment;
+
+pub struct Pool {
+    links: Links<Pool>,
+    pub database: DatabaseId,
+    /// Whose name and secret its servers log in with.
+    pub user: UserId,
+
+    pub welcoming: List<Client>,
+    pub idle_clients: List<Client>,
+    /// In order of arrival.
+    pub waiting: List<Client>,
+    pub active_clients: List<Client>,
+
+    pub logging_in: List<Server>,
+    /// The one used last stands first.
+    pub idle: List<Server>,
+    pub used: List<Server>,
+    pub tested: List<Server>,
+    pub active: List<Server>,
+    pub being_canceled: List<Server>,
+    /// Cancel carriers; no sessions, and not counted against the limits.
+    pub cancels: List<Server>,
+
+    /// What a server reports at login, for the welcome of clients; `None` before the first.
+    pub welcome: Option<Welcome>,
+    /// Why no server can be had at the moment: the last login failed and none has worked since.
+    pub failing: Option<Failing>,
+    /// Last time it had a client or a server.
+    pub used_at: Moment,
+    pub stats: Stats,
+    /// Nobody is in it, and the sweep passes it by.
+    pub is_resting: bool,
+}
+
+/// What clients are told at login on behalf of the server.
+#[derive(Debug, Default)]
+pub struct Welcome {
+    /// Reported and not tracked, in the server's order.
+    pub fixed: Vec<(Box<str>, Box<str>)>,
+    /// Reported and tracked: what a client has that sets nothing.
+    pub vars: Vars,
+}
+
+/// The state of a pool whose servers cannot be reached or refuse the login.
+#[derive(Debug)]
+pub struct Failing {
+    /// What the server or the system said.
+    pub message: Box<str>,
+    /// Not before then is another login tried.
+    pub retry_at: Moment,
+    /// Failures in a row.
+    pub failures: u32,
+}
+
+impl Linked for Pool {
+    fn links(&self) -> &Links<Pool> {
+        &self.links
+    }
+    fn links_mut(&mut self) -> &mut Links<Pool> {
+        &mut self.links
+    }
+}
+
+impl Pool {
+    pub fn new(database: DatabaseId, user: UserId, now: Moment) -> Pool {
+        Pool {
+            links: Links::default(),
+            database,
+            user,
+            welcoming: List::default(),
+            idle_clients: List::default(),
+            waiting: List::default(),
+            active_clients: List::default(),
+            logging_in: List::default(),
+            idle: List::default(),
+            used: List::default(),
+            tested: List::default(),
+            active: List::default(),
+            being_canceled: List::default(),
+            cancels: List::default(),
+            welcome: None,
+            failing: None,
+            used_at: now,
+            stats: Stats::default(),
+            is_resting: false,
+        }
+    }
+
+    /// Sessions, those that are logging in included.
+    pub fn server_count(&self) -> usize {
+        self.logging_in.len() + self.working_count()
+    }
+
+    /// Sessions past their login.
+    pub fn working_count(&self) -> usize {
+        self.idle.len()
+            + self.used.len()
+            + self.tested.len()
+            + self.active.len()
+            + self.being_canceled.len()
+    }
+
+    /// Logged-in clients, and those that wait for their welcome.
+    pub fn client_count(&self) -> usize {
+        self.welcoming.len()
+            + self.idle_clients.len()
+            + self.waiting.len()
+            + self.active_clients.len()
+    }
+
+    /// Nobody is there: it costs nothing until somebody comes.
+    pub fn is_deserted(&self) -> bool {
+        self.client_count() == 0 && self.server_count() == 0 && self.cancels.is_empty()
+    }
+
+    pub(super) fn client_list(&mut self, place: client::PoolPlace) -> &mut List<Client> {
+        match place {
+            client::PoolPlace::Active => &mut self.active_clients,
+            client::PoolPlace::Idle => &mut self.idle_clients,
+            client::PoolPlace::Waiting => &mut self.waiting,
+            client::PoolPlace::Welcoming => &mut self.welcoming,
+        }
+    }
+
+    pub(super) fn server_list(&mut self, place: server::Place) -> &mut List<Server> {
+        match place {
+            server::Place::Active => &mut self.active,
+            server::Place::BeingCanceled => &mut self.being_canceled,
+            server::Place::Cancel => &mut self.cancels,
+            server::Place::Idle => &mut self.idle,
+            server::Place::Login => &mut self.logging_in,
+            server::Place::Tested => &mut self.tested,
+            server::Place::Used => &mut self.used,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Every reason to end a connection, and every complaint to a client: its words, its SQLSTATE, and
+//! whether the peer is told. The words are an interface: log watchers and applications match them.
+
+use std::borrow::Cow;
+
+use crate::wire::sqlstate;
+
+/// Whether a client is sent the reason before its connection ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum To {
+    /// FATAL with the reason's words; the log calls it a pooler error.
+    Client,
+    /// The connection ends without a word: the client said goodbye itself, or is gone, or the
+    /// reason concerns a server.
+    Log,
+}
+
+/// Declares the reasons. A row without data: `Name: "words", To, SQLSTATE;`
+/// with a text that fills `{}`: `Name(text): "words {}", To, SQLSTATE;`
+macro_rules! reasons {
+    (plain { $($plain:ident: $words:literal, $to:ident, $state:ident;)* }
+     filled { $($filled:ident: $before:literal, $after:literal, $fto:ident, $fstate:ident;)* }) => {
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub enum Reason {
+            $($plain,)*
+            $($filled(Box<str>),)*
+        }
+
+        impl Reason {
+            /// The words, as the log and the client read them.
+            pub fn words(&self) -> Cow<'static, str> {
+                match self {
+                    $(Reason::$plain => Cow::Borrowed($words),)*
+                    $(Reason::$filled(text) => Cow::Owned(format!("{}{text}{}", $before, $after)),)*
+                }
+            }
+
+            fn row(&self) -> (To, &'static str) {
+                match self {
+                    $(Reason::$plain => (To::$to, sqlstate::$state),)*
+                    $(Reason::$filled(_) => (To::$fto, sqlstate::$fstate),)*
+                }
+            }
+
+            /// The reasons that carry no text of their own.
+            #[cfg(test)]
+            pub const PLAIN: &'static [Reason] = &[$(Reason::$plain,)*];
+        }
+    };
+}
+
+reasons! {
+    plain {
+        AdminForcedDisconnect: "admin forced disconnect", Client, PROTOCOL_VIOLATION;
+        AuthFailed: "password authentication failed", Client, INVALID_PASSWORD;
+        BadPacket: "bad packet", Client, PROTOCOL_VIOLATION;
+        BadStartupLayout: "invalid startup packet layout: expected terminator as last byte",
+            Client, PROTOCOL_VIOLATION;
+        BadPacketHeader: "bad pkt header", Log, PROTOCOL_VIOLATION;
+        CancelDone: "successfully sent cancel request", Log, SUCCESSFUL;
+        BadCancel: "bad cancel request", Log, SUCCESSFUL;
+        CancelNothing: "cancel request for idle client", Log, SUCCESSFUL;
+        CancelFailed: "failed cancel request", Log, SUCCESSFUL;
+        CancelOvertaken: "query ended before its cancel request was sent", Log, SUCCESSFUL;
+        CancelWaitTimeout: "cancel_wait_timeout", Log, SUCCESSFUL;
+        ClientClose: "client close request", Log, SUCCESSFUL;
+        ClientEof: "client unexpected eof", Log, SUCCESSFUL;
+        ClientIdleTimeout: "client_idle_timeout", Client, PROTOCOL_VIOLATION;
+        ClientLeftUnanswered: "client disconnect while server was not ready", Log, SUCCESSFUL;
+        ClientLeftUnsent:
+            "client disconnect before everything was sent to the server", Log, SUCCESSFUL;
+        ClientLoginTimeout: "client_login_timeout", Client, PROTOCOL_VIOLATION;
+        ClientLoginTimeoutDown:
+            "client_login_timeout (server down)", Client, PROTOCOL_VIOLATION;
+        CloseNeeded: "close_needed", Log, SUCCESSFUL;
+        ConnectQueryFailed: "connect_query failed", Log, SUCCESSFUL;
+        ConnectTimeout: "connect timeout", Log, SUCCESSFUL;
+        ConsoleShutdown: "admin forced shutdown", Log, SUCCESSFUL;
+        DatabaseChanged: "database configuration changed", Client, PROTOCOL_VIOLATION;
+        DatabaseRemoved: "database removed", Client, PROTOCOL_VIOLATION;
+        DatabaseClientsExceeded: "client connections exceeded (max_db_client_connections)",
+            Client, PROTOCOL_VIOLATION;
+        EvictedForDatabase: "evicted for max_db_connections", Log, SUCCESSFUL;
+        EvictedForPool: "evicted for pool_size", Log, SUCCESSFUL;
+        EvictedForUser: "evicted for max_user_connections", Log, SUCCESSFUL;
+        IdleDirty: "SV_IDLE server got dirty", Log, SUCCESSFUL;
+        IdleTransactionTimeout: "idle transaction timeout", Client, PROTOCOL_VIOLATION;
+        LoginFailed: "login failed", Log, SUCCESSFUL;
+        MaxClientConn: "no more connections allowed (max_client_conn)",
+            Client, PROTOCOL_VIOLATION;
+        NoUserName: "no username supplied", Client, PROTOCOL_VIOLATION;
+        NotAllowed: "not allowed", Client, PROTOCOL_VIOLATION;
+        ObsoleteConnection: "obsolete connection", Log, SUCCESSFUL;
+        OldProtocol: "old V2 protocol not supported", Client, PROTOCOL_VIOLATION;
+        OptionsForm: "unsupported options startup parameter: only '-c config=val' and \
+            '--config=val' are allowed", Client, PROTOCOL_VIOLATION;
+        ParametersRefused: "invalid server parameter", Client, PROTOCOL_VIOLATION;
+        PasswordFirst: "client password pkt before startup packet", Client, PROTOCOL_VIOLATION;
+        PauseMode: "pause mode", Log, SUCCESSFUL;
+        PoolerError: "pooler error", Client, PROTOCOL_VIOLATION;
+        PreparedMissing: "prepared statement did not exist", Client, PROTOCOL_VIOLATION;
+        PreparedTaken: "prepared statement name is already in use",
+            Client, DUPLICATE_PREPARED_STATEMENT;
+        QueryDisallowed: "PQexec disallowed", Client, PROTOCOL_VIOLATION;
+        QueryTimeout: "query timeout", Client, PROTOCOL_VIOLATION;
+        QueryTimeoutWaiting: "query_timeout", Client, PROTOCOL_VIOLATION;
+        QueryWaitTimeout: "query_wait_timeout", Client, PROTOCOL_VIOLATION;
+        ReplicationClientClosed: "replication client was closed", Log, SUCCESSFUL;
+        ResentStartup: "client re-sent startup pkt", Client, PROTOCOL_VIOLATION;
+        ResetFailed: "reset query failed", Log, SUCCESSFUL;
+        SaslFailed: "SASL authentication failed", Client, PROTOCOL_VIOLATION;
+        BrokenParameterStatus: "broken ParameterStatus packet", Log, PROTOCOL_VIOLATION;
+        ServerAuthUnanswered: "failed to answer authreq", Log, PROTOCOL_VIOLATION;
+        ServerAbandoned: "abandoned work could not be undone", Log, SUCCESSFUL;
+        ServerConnectFailed: "connect failed", Log, SUCCESSFUL;
+        ServerCrashed: "server conn crashed?", Client, PROTOCOL_VIOLATION;
+        ServerDirty: "idle server got dirty", Log, SUCCESSFUL;
+        ServerDnsFailed: "server DNS lookup failed", Log, SUCCESSFUL;
+        ServerFarewell: "server conn crashed?", Log, SUCCESSFUL;
+        ServerIdleTimeout: "server idle timeout", Log, SUCCESSFUL;
+        ServerLifetime: "server lifetime over", Log, SUCCESSFUL;
+        ServerShuttingDown: "server shutting down", Client, PROTOCOL_VIOLATION;
+        ShuttingDown: "pooler is shutting down", Client, PROTOCOL_VIOLATION;
+        StatementLimit: "too many prepared statements", Client, PROGRAM_LIMIT_EXCEEDED;
+        StuffedGss: "received unencrypted data after GSSAPI encryption request",
+            Client, PROTOCOL_VIOLATION;
+        StuffedSsl: "received unencrypted data after SSL request", Client, PROTOCOL_VIOLATION;
+        TestFailed: "test query failed", Log, SUCCESSFUL;
+        TooManyServers: "too many servers in the pool", Log, SUCCESSFUL;
+        TransactionBlock: "transaction blocks not allowed in statement pooling mode",
+            Client, PROTOCOL_VIOLATION;
+        TransactionTimeout: "transaction timeout", Client, PROTOCOL_VIOLATION;
+        UnixLoginRejected: "unix socket login rejected", Client, PROTOCOL_VIOLATION;
+        UnknownClientPacket: "unknown pkt", Client, PROTOCOL_VIOLATION;
+        UnknownServerPacket: "unknown pkt from server", Log, PROTOCOL_VIOLATION;
+        UsedDirty: "SV_USED server got dirty", Log, SUCCESSFUL;
+        UserClientsExceeded: "client connections exceeded (max_user_client_connections)",
+            Client, PROTOCOL_VIOLATION;
+        UserNameTooLong: "username too long", Client, PROTOCOL_VIOLATION;
+    }
+    filled {
+        AuthRefused: "", "", Client, PROTOCOL_VIOLATION;
+        BadHeader: "bad packet header: '", "'", Client, PROTOCOL_VIOLATION;
+        CachedLoginError: "server login has been failing, cached error: ",
+            " (server_login_retry)", Client, PROTOCOL_VIOLATION;
+        ClientLost: "", "", Log, SUCCESSFUL;
+        DatabaseDisabled: "database \"", "\" is disabled", Client, PROTOCOL_VIOLATION;
+        NoSuchDatabase: "no such database: ", "", Client, PROTOCOL_VIOLATION;
+        ServerLost: "", "", Log, SUCCESSFUL;
+        ServerLoginFailed: "", "", Log, SUCCESSFUL;
+        ServerMessage: "", "", Client, PROTOCOL_VIOLATION;
+        UnsupportedOption: "unsupported startup parameter in options: ", "",
+            Client, PROTOCOL_VIOLATION;
+        UnsupportedParameter: "unsupported startup parameter: ", "",
+            Client, PROTOCOL_VIOLATION;
+    }
+}
+
+impl Reason {
+    /// Whether the client is told before the connection ends.
+    pub fn is_told(&self) -> bool {
+        self.row().0 == To::Client
+    }
+
+    /// The SQLSTATE that goes with the words.
+    pub fn sqlstate(&self) -> &'static str {
+        self.row().1
+    }
+
+    /// What would help the operator or the programmer, where the words do not say it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Reason::UnsupportedParameter(_) | Reason::UnsupportedOption(_) => {
+                "Name it in ignore_startup_parameters to let it pass unheeded, or in \
+                 track_extra_parameters to have it set on the server."
+            }
+            Reason::TransactionBlock => "The pool's pool_mode is statement.",
+            Reason::NotAllowed => "The console is for users named in admin_users or stats_users.",
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_words_and_what_is_told_has_a_state() {
+        for reason in Reason::PLAIN {
+            assert!(!reason.words().is_empty(), "{reason:?}");
+            assert_eq!(reason.sqlstate().len(), 5, "{reason:?}");
+            assert!(!reason.is_told() || reason.sqlstate() != sqlstate::SUCCESSFUL, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_filled_in() {
+        let reason = Reason::CachedLoginError("down".into());
+        assert_eq!(
+            reason.words(),
+            "server login has been failing, cached error: down (server_login_retry)"
+        );
+    }
+}

@@ -1,0 +1,304 @@
+//! A configuration becomes the one in force: at start, by RELOAD, and one setting by SET.
+//!
+//! Everything is derived from the new configuration alone; what it names no more is gone.
+
+use std::collections::HashMap;
+
+use super::core::{Action, Core, DatabaseId, PoolId};
+use super::database::Database;
+use super::reason::Reason;
+use crate::auth::hba::HbaRules;
+use crate::auth::ident::IdentMaps;
+use crate::auth::secret::Secret;
+use crate::base::arena::Id;
+use crate::config::{Config, DatabaseLine, Settings};
+use crate::log::Level;
+
+/// What the files beside the configuration hold.
+#[derive(Debug, Default)]
+pub struct Access {
+    /// The auth_file, in its order.
+    pub users: Vec<(String, Secret)>,
+    pub hba: HbaRules,
+    pub ident: IdentMaps,
+}
+
+/// What the core is told of the system that it runs on.
+#[derive(Clone, Copy)]
+pub struct Host {
+    /// The user of the process.
+    pub uid: u32,
+    /// The name of a user of the system, for peer authentication.
+    pub uid_name: fn(u32) -> Option<String>,
+}
+
+/// The names of track_extra_parameters.
+pub(super) fn extra_parameters(settings: &Settings) -> Vec<String> {
+    settings.track_extra_parameters.to_vec()
+}
+
+impl Core {
+    /// Puts a configuration and what belongs to it in force.
+    pub fn adopt(&mut self, config: Config, access: Access) {
+        self.config = config;
+        self.adopt_users(&access);
+        self.access = access;
+        self.adopt_databases();
+        self.sweep_at = Default::default();
+        for pool in self.live_pools.ids(&self.pools) {
+            self.launch(pool);
+        }
+    }
+
+    /// One setting, by SET on the console. The value has been checked.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.config.settings = settings;
+        self.sweep_at = Default::default();
+        for pool in self.live_pools.ids(&self.pools) {
+            self.launch(pool);
+        }
+    }
+
+    fn adopt_users(&mut self, access: &Access) {
+        for id in self.users.ids() {
+            let user = &mut self.users[id];
+            user.line = None;
+            user.is_listed = false;
+        }
+        for line in self.config.users.clone() {
+            let id = self.ensure_user(&line.name);
+            self.users[id].line = Some(line);
+            self.users[id].is_listed = true;
+        }
+        let mut secrets = HashMap::new();
+        for (name, secret) in &access.users {
+            secrets.insert(name.as_str(), secret);
+        }
+        for (name, secret) in &secrets {
+            let id = self.ensure_user(name);
+            let user = &mut self.users[id];
+            user.is_listed = true;
+            if user.secret.as_ref() != Some(secret) {
+                user.secret = Some((*secret).clone());
+                user.keys = None;
+            }
+        }
+        for id in self.users.ids() {
+            let user = &mut self.users[id];
+            if !secrets.contains_key(&*user.name) {
+                user.secret = None;
+                user.keys = None;
+            }
+        }
+    }
+
+    fn adopt_databases(&mut self) {
+        let lines: Vec<DatabaseLine> =
+            self.config.databases.iter().filter(|line| line.name != "*").cloned().collect();
+        let named: HashMap<String, ()> = lines.iter().map(|l| (l.name.clone(), ())).collect();
+        for id in self.databases.ids() {
+            let database = &self.databases[id];
+            if !named.contains_key(&database.line.name) {
+                self.drop_or_renew(id);
+            }
+        }
+        for line in lines {
+            self.adopt_database(line);
+        }
+    }
+
+    /// A database that no line names: made from `*`, it follows that line; else it goes.
+    fn drop_or_renew(&mut self, id: DatabaseId) {
+        let name = self.databases[id].line.name.clone();
+        let is_auto = self.databases[id].is_auto;
+        match self.fallback_line(&name) {
+            Some(line) if is_auto => self.change_database(id, line),
+            _ => self.remove_database(id),
+        }
+    }
+
+    fn remove_database(&mut self, id: DatabaseId) {
+        if self.databases[id].is_removed {
+            return;
+        }
+        self.databases[id].is_removed = true;
+        self.transients += 1;
+        let name = self.databases[id].line.name.clone();
+        self.database_names.remove(&*name);
+        self.note_event(&format!("database {name} removed"));
+        self.retire_all(Some(id), &Reason::DatabaseRemoved);
+        self.close_clients_of(id, &Reason::DatabaseRemoved);
+    }
+
+    /// Ends the clients of a database that have no server, or wait for one.
+    fn close_clients_of(&mut self, id: DatabaseId, reason: &Reason) {
+        for pool in self.pools_of(id) {
+            let record = &self.pools[pool];
+            let mut told = record.idle_clients.ids(&self.clients);
+            told.extend(record.waiting.ids(&self.clients));
+            told.extend(record.welcoming.ids(&self.clients));
+            told.extend(record.active_clients.ids(&self.clients));
+            for client in told {
+                self.close_client(client, reason.clone());
+            }
+        }
+    }
+
+    pub(super) fn pools_of(&self, id: DatabaseId) -> Vec<PoolId> {
+        self.pools.iter().filter(|(_, pool)| pool.database == id).map(|(id, _)| id).collect()
+    }
+
+    fn adopt_database(&mut self, line: DatabaseLine) {
+        match self.find_database(&line.name) {
+            Some(id) => {
+                if std::mem::take(&mut self.databases[id].is_auto) {
+                    self.transients -= 1;
+                }
+                self.change_database(id, line);
+            }
+            None => {
+                self.insert_database(line);
+            }
+        }
+    }
+
+    fn insert_database(&mut self, line: DatabaseLine) -> DatabaseId {
+        let name = line.name.clone();
+        let socket_dir = self.config.settings.unix_socket_dir.clone();
+        let database = Database::new(line, &socket_dir, self.now.mono);
+        let id = self.databases.insert(database);
+        self.database_names.insert(name.into(), id);
+        self.adopt_forced_user(id);
+        id
+    }
+
+    /// The user of a database line, under whom its clients share a pool, which may have to be
+    /// filled before any client comes.
+    fn adopt_forced_user(&mut self, id: DatabaseId) {
+        let line = &self.databases[id].line;
+        let (user, password) = (line.user.clone(), line.password.clone());
+        let user = user.map(|name| self.ensure_user(&name));
+        self.databases[id].forced_user = user;
+        self.databases[id].forced_secret =
+            password.map(|password| Secret::parse(password.expose().as_bytes()));
+        if let Some(user) = user
+            && self.databases[id].line.min_pool_size.unwrap_or(self.settings().min_pool_size) > 0
+        {
+            self.ensure_pool(id, user);
+        }
+    }
+
+    /// A line that differs in where it leads to, or as whom, makes the open servers obsolete.
+    fn change_database(&mut self, id: DatabaseId, line: DatabaseLine) {
+        let old = std::mem::replace(&mut self.databases[id].line, line);
+        let is_rerouted = leads_elsewhere(&old, &self.databases[id].line);
+        let clients_change = old.user != self.databases[id].line.user;
+        if !is_rerouted {
+            return;
+        }
+        let socket_dir = self.config.settings.unix_socket_dir.clone();
+        let database = &mut self.databases[id];
+        database.sites = super::database::sites(&database.line, &socket_dir);
+        database.hosts = vec![Default::default(); database.sites.len()];
+        database.next_host = 0;
+        let name = database.line.name.clone();
+        self.note_event(&format!("database {name} changed"));
+        for pool in self.pools_of(id) {
+            self.pools[pool].failing = None;
+            self.forget_welcome(pool);
+        }
+        self.retire_all(Some(id), &Reason::DatabaseChanged);
+        if clients_change {
+            self.close_clients_of(id, &Reason::DatabaseChanged);
+        }
+        self.adopt_forced_user(id);
+    }
+
+    fn forget_welcome(&mut self, pool: PoolId) {
+        if let Some(mut welcome) = self.pools[pool].welcome.take() {
+            self.vars.clear(&mut welcome.vars);
+        }
+    }
+
+    /// A database for a name that only the `*` line covers.
+    pub(super) fn auto_database(
+        &mut self,
+        client: super::core::ClientId,
+        name: &str,
+    ) -> Option<DatabaseId> {
+        let line = self.fallback_line(name)?;
+        let target = line.host.first().map_or(String::new(), |host| format!(" host={host}"));
+        self.log_client(
+            Level::Log,
+            client,
+            format_args!("registered new auto-database: db={name}{target}"),
+        );
+        let id = self.insert_database(line);
+        self.databases[id].is_auto = true;
+        self.transients += 1;
+        Some(id)
+    }
+
+    fn fallback_line(&self, name: &str) -> Option<DatabaseLine> {
+        let line = self.config.databases.iter().find(|line| line.name == "*")?;
+        Some(DatabaseLine { name: name.to_owned(), ..line.clone() })
+    }
+
+    pub(super) fn forget_database(&mut self, id: DatabaseId) {
+        for pool in self.pools_of(id) {
+            self.forget_pool(pool);
+        }
+        if let Some(database) = self.databases.remove(id) {
+            if self.database_names.get(&*database.line.name) == Some(&id) {
+                self.database_names.remove(&*database.line.name);
+            }
+            self.transients -= 1;
+        }
+    }
+
+    /// Forgets a pool without anybody in it.
+    pub(super) fn forget_pool(&mut self, id: PoolId) {
+        if !self.pools[id].is_deserted() {
+            return;
+        }
+        self.forget_welcome(id);
+        if !self.pools[id].is_resting {
+            self.live_pools.remove(&mut self.pools, id);
+        }
+        if let Some(pool) = self.pools.remove(id) {
+            self.pool_index.remove(&(pool.database, pool.user));
+        }
+    }
+
+    /// Takes a pool without anybody in it off the sweep's way; its figures stay.
+    pub(super) fn rest_pool(&mut self, id: PoolId) {
+        self.live_pools.remove(&mut self.pools, id);
+        self.pools[id].is_resting = true;
+    }
+
+    /// Puts a pool back onto the sweep's way.
+    pub(super) fn wake_pool(&mut self, id: PoolId) {
+        if std::mem::take(&mut self.pools[id].is_resting) {
+            self.live_pools.push_back(&mut self.pools, id);
+        }
+    }
+
+    /// Asks the shell to read the files anew. The console session that wants to know is told by
+    /// [`Action::ConsoleDone`].
+    pub fn ask_for_reload(&mut self, client: Option<Id<super::client::Client>>) {
+        self.act(Action::Reload { client });
+    }
+}
+
+/// Whether servers of the one line are of no use under the other.
+fn leads_elsewhere(old: &DatabaseLine, new: &DatabaseLine) -> bool {
+    let target = |line: &DatabaseLine| {
+        let line = line.clone();
+        (
+            (line.host, line.port, line.dbname, line.user, line.password),
+            (line.client_encoding, line.datestyle, line.timezone, line.application_name),
+            line.connect_query,
+        )
+    };
+    target(old) != target(new)
+}

@@ -1,0 +1,439 @@
+//! What a server still owes: one entry for each request that was sent to it and not yet answered.
+//!
+//! This is how the pooler knows that a server is clean: every request has been answered up to
+//! ReadyForQuery, the transaction is over, and no COPY is under way. It also keeps the place of
+//! replies that the pooler swallows (to requests of its own) and of those that it gives itself.
+//!
+//! Source: PostgreSQL manual, "Message Flow", sections "Extended Query", "COPY Operations" and
+//! "Pipelining": after an error in an extended query the server skips everything up to Sync, and
+//! while it takes in COPY data it skips Flush and Sync.
+
+use std::collections::VecDeque;
+
+use super::prepare::StatementId;
+use crate::wire::kind::{Back, Front};
+
+/// Requests that may be under way at one server before its client is not read any more. More than
+/// twice what fits in a PostgreSQL's output buffer (8 kB of 5-byte replies), so that the server
+/// always has something to send that shortens the queue.
+pub const MOST_UNDER_WAY: usize = 4096;
+
+/// One request under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request {
+    Bind,
+    Close,
+    Describe,
+    Execute,
+    FunctionCall,
+    /// Of a statement that the pooler tracks, or of another.
+    Parse(Option<StatementId>),
+    Query,
+    Sync,
+    /// A Parse of the pooler's: the reply is swallowed, the server has the statement from then on.
+    OwnParse(StatementId),
+    /// A Close of the pooler's, of a statement that makes room for another.
+    OwnClose(StatementId),
+    /// A Parse of the client's that the pooler answers, when its turn comes.
+    AnswerParse,
+    /// A Close of the client's that the pooler answers, when its turn comes.
+    AnswerClose,
+}
+
+/// The transaction status of ReadyForQuery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Status {
+    #[default]
+    Idle,
+    InTransaction,
+    Failed,
+}
+
+/// Which COPY is under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Copy {
+    #[default]
+    None,
+    /// The server takes data; it skips Sync and Flush until `ended` by CopyDone or CopyFail.
+    In {
+        ended: bool,
+    },
+    Out,
+    Both,
+}
+
+/// What a reply means for the relay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reply {
+    /// It belongs to the client.
+    Forward,
+    /// ReadyForQuery: a query ended.
+    Ready(Status),
+    /// A Parse of the client's for a statement that is tracked; it belongs to the client.
+    Parsed(StatementId),
+    /// The server has this statement now; the reply is swallowed.
+    Prepared(StatementId),
+    /// The server has dropped this statement; the reply is swallowed.
+    Dropped(StatementId),
+}
+
+/// A reply that no request under way explains: the two ends have lost each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unexpected;
+
+/// The requests under way at one server, and the state that its replies have told.
+#[derive(Default, Debug)]
+pub struct Replies {
+    queue: VecDeque<Request>,
+    status: Status,
+    /// An error was seen and its Sync not yet sent: what is sent before it is not answered.
+    skipping: bool,
+    copy: Copy,
+    /// Counts the Syncs that were sent.
+    segment: u32,
+    /// What the last error made the server skip, until it is taken.
+    skipped: Vec<Request>,
+}
+
+impl Replies {
+    /// Nothing is owed and no transaction is open: the server is fit for another client.
+    pub fn is_clean(&self) -> bool {
+        self.queue.is_empty()
+            && self.status == Status::Idle
+            && !self.skipping
+            && self.copy == Copy::None
+    }
+
+    /// Nothing is owed; a transaction may be open.
+    pub fn is_answered(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= MOST_UNDER_WAY
+    }
+
+    /// An extended query failed and its Sync has not been sent.
+    pub fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
+    /// The number of Syncs sent so far: requests of one number are skipped together.
+    pub fn segment(&self) -> u32 {
+        self.segment
+    }
+
+    /// The requests that an error made the server skip since this was last asked.
+    pub fn take_skipped(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.skipped)
+    }
+
+    /// The server takes COPY data and will skip a Sync.
+    fn takes_copy_data(&self) -> bool {
+        matches!(self.copy, Copy::In { ended: false } | Copy::Both)
+    }
+
+    /// Notes a message of the client's that goes to the server.
+    #[inline]
+    pub fn sent(&mut self, kind: Front) {
+        let request = match kind {
+            Front::Bind => Request::Bind,
+            Front::Close => Request::Close,
+            Front::CopyDone | Front::CopyFail => return self.end_copy_in(),
+            Front::CopyData | Front::Flush | Front::Password | Front::Terminate => return,
+            Front::Describe => Request::Describe,
+            Front::Execute => Request::Execute,
+            Front::FunctionCall => Request::FunctionCall,
+            Front::Parse => Request::Parse(None),
+            Front::Query => Request::Query,
+            Front::Sync => Request::Sync,
+        };
+        self.push(request);
+    }
+
+    /// Notes a request, unless the server will skip it unanswered.
+    #[inline]
+    pub fn push(&mut self, request: Request) {
+        if self.skipping {
+            if request != Request::Sync {
+                return;
+            }
+            self.skipping = false;
+        }
+        if self.takes_copy_data() {
+            return;
+        }
+        if request == Request::Sync {
+            self.segment = self.segment.wrapping_add(1);
+        }
+        self.queue.push_back(request);
+    }
+
+    fn end_copy_in(&mut self) {
+        if let Copy::In { ended } = &mut self.copy {
+            *ended = true;
+        }
+    }
+
+    /// Whether a reply that the pooler gives itself is due now, before any other.
+    pub fn answer_due(&mut self) -> Option<Back> {
+        let reply = match self.queue.front()? {
+            Request::AnswerParse => Back::ParseComplete,
+            Request::AnswerClose => Back::CloseComplete,
+            _ => return None,
+        };
+        self.queue.pop_front();
+        Some(reply)
+    }
+
+    /// Judges a reply of the server's. `status` is the byte that ReadyForQuery carries.
+    pub fn received(&mut self, kind: Back, status: u8) -> Result<Reply, Unexpected> {
+        let front = self.queue.front().copied();
+        match kind {
+            Back::ReadyForQuery => return self.ready(front, status),
+            Back::ErrorResponse => self.failed(front),
+            Back::ParseComplete => match front {
+                Some(Request::Parse(None)) => self.pop(),
+                Some(Request::Parse(Some(statement))) => {
+                    self.pop();
+                    return Ok(Reply::Parsed(statement));
+                }
+                Some(Request::OwnParse(statement)) => {
+                    self.pop();
+                    return Ok(Reply::Prepared(statement));
+                }
+                _ => return Err(Unexpected),
+            },
+            Back::CloseComplete => match front {
+                Some(Request::Close) => self.pop(),
+                Some(Request::OwnClose(statement)) => {
+                    self.pop();
+                    return Ok(Reply::Dropped(statement));
+                }
+                _ => return Err(Unexpected),
+            },
+            Back::BindComplete => self.pop_if(front, Request::Bind)?,
+            Back::NoData => self.pop_if(front, Request::Describe)?,
+            Back::PortalSuspended => self.pop_if(front, Request::Execute)?,
+            Back::RowDescription => match front {
+                Some(Request::Describe) => self.pop(),
+                Some(Request::Query) => {}
+                _ => return Err(Unexpected),
+            },
+            Back::ParameterDescription if front == Some(Request::Describe) => {}
+            Back::CommandComplete | Back::EmptyQuery => match front {
+                Some(Request::Execute) => {
+                    self.copy = Copy::None;
+                    self.pop();
+                }
+                Some(Request::Query) => self.copy = Copy::None,
+                _ => return Err(Unexpected),
+            },
+            Back::DataRow if matches!(front, Some(Request::Query | Request::Execute)) => {}
+            Back::CopyIn => self.begin_copy(front, Copy::In { ended: false })?,
+            Back::CopyOut => self.begin_copy(front, Copy::Out)?,
+            Back::CopyBoth => self.begin_copy(front, Copy::Both)?,
+            Back::CopyData | Back::CopyDone if self.copy != Copy::None => {}
+            Back::FunctionCallResponse if front == Some(Request::FunctionCall) => {}
+            Back::NoticeResponse | Back::NotificationResponse | Back::ParameterStatus => {}
+            Back::Authentication
+            | Back::BackendKeyData
+            | Back::CopyData
+            | Back::CopyDone
+            | Back::DataRow
+            | Back::FunctionCallResponse
+            | Back::NegotiateProtocolVersion
+            | Back::ParameterDescription => return Err(Unexpected),
+        }
+        Ok(Reply::Forward)
+    }
+
+    fn pop(&mut self) {
+        self.queue.pop_front();
+    }
+
+    fn pop_if(&mut self, front: Option<Request>, expected: Request) -> Result<(), Unexpected> {
+        if front != Some(expected) {
+            return Err(Unexpected);
+        }
+        self.pop();
+        Ok(())
+    }
+
+    fn ready(&mut self, front: Option<Request>, status: u8) -> Result<Reply, Unexpected> {
+        let ends_in_ready =
+            matches!(front, Some(Request::Query | Request::Sync | Request::FunctionCall));
+        if !ends_in_ready {
+            return Err(Unexpected);
+        }
+        self.status = match status {
+            b'I' => Status::Idle,
+            b'T' => Status::InTransaction,
+            b'E' => Status::Failed,
+            _ => return Err(Unexpected),
+        };
+        self.copy = Copy::None;
+        self.pop();
+        Ok(Reply::Ready(self.status))
+    }
+
+    /// An error ends a COPY, and of an extended query everything up to its Sync. Without any
+    /// request under way it is the server's farewell, and nothing follows.
+    fn failed(&mut self, front: Option<Request>) {
+        self.copy = Copy::None;
+        match front {
+            None | Some(Request::Query | Request::FunctionCall | Request::Sync) => {}
+            Some(_) => {
+                let before_sync = self.queue.iter().take_while(|r| **r != Request::Sync).count();
+                self.skipped.extend(self.queue.drain(..before_sync));
+                self.skipping = self.queue.is_empty();
+            }
+        }
+    }
+
+    /// A server that takes COPY data skips the Syncs that were sent behind the statement.
+    fn begin_copy(&mut self, front: Option<Request>, copy: Copy) -> Result<(), Unexpected> {
+        if !matches!(front, Some(Request::Query | Request::Execute)) {
+            return Err(Unexpected);
+        }
+        self.copy = copy;
+        if self.takes_copy_data() {
+            while self.queue.get(1) == Some(&Request::Sync) {
+                self.queue.remove(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a Sync and a ROLLBACK are enough to make the server clean: not in the middle of a
+    /// COPY, whose data nobody will send any more.
+    pub fn can_be_brought_to_an_end(&self) -> bool {
+        self.copy == Copy::None || self.copy == Copy::Out
+    }
+
+    /// Ends an extended query that nobody will end any more. Returns whether a Sync must be sent.
+    pub fn end_extended(&mut self) -> bool {
+        let is_ended = matches!(
+            self.queue.back(),
+            Some(Request::Query | Request::FunctionCall | Request::Sync)
+        );
+        let must_send = self.skipping || !(is_ended || self.queue.is_empty());
+        if must_send {
+            self.push(Request::Sync);
+        }
+        must_send
+    }
+
+    /// Drops the room that a long pipeline left behind.
+    pub fn shrink(&mut self) {
+        if self.queue.capacity() > 64 && self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(sent: &[Front], received: &[(Back, u8)]) -> Replies {
+        let mut replies = Replies::default();
+        for &kind in sent {
+            replies.sent(kind);
+        }
+        for &(kind, status) in received {
+            replies.received(kind, status).unwrap_or_else(|_| panic!("{kind:?} is unexpected"));
+        }
+        replies
+    }
+
+    #[test]
+    fn a_pipeline_is_clean_only_after_its_last_ready() {
+        let sent = [Front::Query, Front::Parse, Front::Bind, Front::Execute, Front::Sync];
+        let mut got = vec![
+            (Back::CommandComplete, 0),
+            (Back::ReadyForQuery, b'I'),
+            (Back::ParseComplete, 0),
+            (Back::BindComplete, 0),
+            (Back::DataRow, 0),
+            (Back::CommandComplete, 0),
+        ];
+        assert!(!after(&sent, &got).is_clean());
+        got.push((Back::ReadyForQuery, b'I'));
+        assert!(after(&sent, &got).is_clean());
+    }
+
+    #[test]
+    fn an_error_skips_to_the_next_sync_and_no_further() {
+        let mut replies = after(
+            &[Front::Parse, Front::Bind, Front::Execute, Front::Sync, Front::Parse, Front::Sync],
+            &[(Back::ErrorResponse, 0), (Back::ReadyForQuery, b'I'), (Back::ParseComplete, 0)],
+        );
+        assert!(!replies.is_clean());
+        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn what_is_sent_between_an_error_and_its_sync_is_not_owed() {
+        let mut replies = after(&[Front::Parse], &[(Back::ErrorResponse, 0)]);
+        replies.sent(Front::Query);
+        replies.sent(Front::Bind);
+        assert!(!replies.is_clean());
+        replies.sent(Front::Sync);
+        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn a_sync_sent_ahead_of_copy_data_is_eaten_by_the_copy() {
+        let mut replies = after(
+            &[Front::Parse, Front::Bind, Front::Execute, Front::Sync],
+            &[(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CopyIn, 0)],
+        );
+        replies.sent(Front::CopyData);
+        replies.sent(Front::Sync);
+        replies.sent(Front::CopyDone);
+        replies.sent(Front::Sync);
+        assert_eq!(replies.received(Back::CommandComplete, 0), Ok(Reply::Forward));
+        assert!(!replies.is_clean());
+        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn a_reply_that_nobody_asked_for_is_unexpected() {
+        let mut replies = Replies::default();
+        for kind in [Back::ReadyForQuery, Back::ParseComplete, Back::DataRow, Back::CopyData] {
+            assert_eq!(replies.received(kind, b'I'), Err(Unexpected), "{kind:?}");
+        }
+        assert_eq!(replies.received(Back::NoticeResponse, 0), Ok(Reply::Forward));
+    }
+
+    #[test]
+    fn replies_of_the_pooler_keep_their_place() {
+        let mut replies = after(&[Front::Bind], &[]);
+        replies.push(Request::AnswerParse);
+        replies.sent(Front::Sync);
+        assert_eq!(replies.answer_due(), None);
+        replies.received(Back::BindComplete, 0).unwrap();
+        assert_eq!(replies.answer_due(), Some(Back::ParseComplete));
+        assert_eq!(replies.answer_due(), None);
+        assert_eq!(replies.received(Back::ReadyForQuery, b'T'), {
+            Ok(Reply::Ready(Status::InTransaction))
+        });
+        assert!(!replies.is_clean());
+    }
+
+    #[test]
+    fn a_failed_transaction_is_not_clean() {
+        let replies =
+            after(&[Front::Query], &[(Back::ErrorResponse, 0), (Back::ReadyForQuery, b'E')]);
+        assert!(!replies.is_clean());
+        assert!(replies.is_answered());
+    }
+}

@@ -1,0 +1,208 @@
+//! Servers that have had their time, or lose their client: what becomes of them.
+
+use super::client::State as ClientState;
+use super::core::{ClientId, Core, PoolId, ServerId};
+use super::reason::Reason;
+use super::server::{State, Test};
+use crate::base::time::Moment;
+use crate::config::ServerAbandon;
+use crate::log::Level;
+
+impl Core {
+    /// Closes a server now if it is free, or as soon as it is.
+    pub(super) fn retire(&mut self, id: ServerId, reason: Reason) {
+        match self.servers[id].state {
+            State::Idle | State::Used | State::Login(_) => self.close_server(id, reason),
+            State::Active { .. } | State::Tested(_) | State::BeingCanceled => {
+                self.servers[id].closing = Some(reason);
+                self.act(super::core::Action::SettleServer(id));
+            }
+            State::Cancel(_) | State::Closing => {}
+        }
+    }
+
+    /// Why a clean server must not be used again, if so.
+    pub(super) fn reason_to_retire(&self, id: ServerId) -> Option<Reason> {
+        let server = &self.servers[id];
+        if let Some(reason) = &server.closing {
+            return Some(reason.clone());
+        }
+        let pool = &self.pools[server.pool];
+        if self.is_held_back(pool.database) {
+            return Some(Reason::PauseMode);
+        }
+        if self.is_winding_down() {
+            return Some(Reason::ServerShuttingDown);
+        }
+        if self.is_too_old(id) {
+            return Some(Reason::ServerLifetime);
+        }
+        None
+    }
+
+    /// Whether the server's lifetime is over, its share of the spread taken off.
+    pub(super) fn is_too_old(&self, id: ServerId) -> bool {
+        let server = &self.servers[id];
+        let lifetime = self.server_lifetime(server.pool).as_micros() as u64;
+        let age = self.mono().micros_since(server.connected);
+        lifetime > 0 && age >= lifetime.saturating_sub(server.lifetime_cut_us)
+            || lifetime == 0 && server.requested > server.connected
+    }
+
+    /// A reset or check query has been answered, or what was abandoned has come to an end.
+    pub(super) fn test_ended(&mut self, id: ServerId, test: Test) {
+        if let Test::Abandoned { rollback_sent } = test {
+            return self.abandoned_settled(id, rollback_sent);
+        }
+        if !self.servers[id].replies.is_clean() {
+            return self.close_server(id, test.failure());
+        }
+        if self.servers[id].cancels > 0 {
+            return self.move_server(id, State::BeingCanceled);
+        }
+        self.make_available(id);
+    }
+
+    /// The client of a server has gone. Clean, the server goes back to its pool; in the middle of
+    /// something it is closed, or brought to an end (server_abandon).
+    pub(super) fn client_left_server(&mut self, id: ServerId) {
+        let server = &self.servers[id];
+        if server.is_closing() {
+            return;
+        }
+        let drained = !server.is_mid_message && !server.is_mid_reply;
+        if drained && server.replies.is_clean() && server.own == super::server::Own::Nothing {
+            if server.cancels > 0 {
+                self.recall_unsent_cancels(id);
+            }
+            return self.part(id);
+        }
+        let may_rescue = self.settings().server_abandon == ServerAbandon::Rollback
+            && drained
+            && !server.is_private
+            && server.closing.is_none()
+            && server.replies.can_be_brought_to_an_end();
+        if may_rescue {
+            return self.abandon(id);
+        }
+        let reason = match server.is_private {
+            true => Reason::ReplicationClientClosed,
+            false => Reason::ClientLeftUnanswered,
+        };
+        self.orphan(id);
+        self.close_server(id, reason);
+    }
+
+    /// Takes a server whose client is gone out of the list of active ones.
+    fn orphan(&mut self, id: ServerId) {
+        self.move_server(id, State::Tested(Test::Abandoned { rollback_sent: false }));
+    }
+
+    /// Brings what a client has left behind to an end: a running query is cancelled, an open
+    /// extended query ended by Sync, a transaction rolled back.
+    fn abandon(&mut self, id: ServerId) {
+        self.orphan(id);
+        self.servers[id].own = super::server::Own::Nothing;
+        if self.servers[id].replies.end_extended() {
+            let mut bytes = Vec::new();
+            crate::wire::build::empty_front(&mut bytes, crate::wire::kind::Front::Sync);
+            self.act(super::core::Action::SendServer { server: id, bytes });
+        }
+        if self.servers[id].replies.is_answered() {
+            return self.abandoned_settled(id, false);
+        }
+        if !self.servers[id].key.is_empty() && self.servers[id].cancels == 0 {
+            self.open_carrier(id, None);
+        }
+    }
+
+    /// Everything that was under way on an abandoned server has been answered, perhaps.
+    fn abandoned_settled(&mut self, id: ServerId, rollback_sent: bool) {
+        let server = &self.servers[id];
+        if !server.replies.is_answered() {
+            return;
+        }
+        if server.cancels > 0 {
+            // A cancel that is on its way must not strike the ROLLBACK, nor the next client.
+            return self.recall_unsent_cancels(id);
+        }
+        if server.replies.is_clean() {
+            return self.part(id);
+        }
+        if rollback_sent {
+            return self.close_server(id, Reason::ServerAbandoned);
+        }
+        self.servers[id].state = State::Tested(Test::Abandoned { rollback_sent: true });
+        self.run_own_query(id, "ROLLBACK");
+    }
+
+    /// A server of this pool has ended: its place may be filled.
+    pub(super) fn server_left(&mut self, pool: PoolId) {
+        self.launch(pool);
+        let record = &self.pools[pool];
+        let database_full = self.max_db_connections(record.database) > 0;
+        let user_full = self.max_user_connections(record.user) > 0;
+        if database_full || user_full {
+            // Pools beside this one may have waited for the place: the sweep looks at all.
+            self.sweep_at = Moment(0);
+        }
+        self.check_waits();
+        self.check_shutdown();
+    }
+
+    /// A client's connection has ended or broken.
+    pub fn client_gone(&mut self, id: ClientId, error: Option<String>) {
+        if !self.clients.contains(id) || self.clients[id].is_closing() {
+            return;
+        }
+        let is_silent = matches!(&self.clients[id].state,
+            ClientState::Login(login) if login.names.is_none());
+        if is_silent {
+            return self.drop_client(id);
+        }
+        let reason = match error {
+            None => Reason::ClientEof,
+            Some(error) => Reason::ClientLost(error.into()),
+        };
+        self.close_client(id, reason);
+    }
+
+    /// A server's connection has ended or broken.
+    pub fn server_gone(&mut self, id: ServerId, error: Option<String>) {
+        if !self.servers.contains(id) || self.servers[id].is_closing() {
+            return;
+        }
+        if let Some(error) = &error {
+            self.log_server(Level::Debug, id, format_args!("{error}"));
+        }
+        let reason = match &self.servers[id].state {
+            State::Cancel(carrier) if carrier.is_sent => Reason::CancelDone,
+            State::Cancel(_) => Reason::CancelFailed,
+            _ => Reason::ServerCrashed,
+        };
+        self.server_failed(id, reason);
+    }
+
+    /// The connection did not come about.
+    pub fn server_connect_failed(&mut self, id: ServerId, error: &str) {
+        if !self.servers.contains(id) || self.servers[id].is_closing() {
+            return;
+        }
+        self.log_server(Level::Warning, id, format_args!("connect failed: {error}"));
+        self.server_failed(id, Reason::ServerConnectFailed);
+    }
+
+    /// Tells the core whether a message of the server's is half read.
+    pub fn set_server_mid_message(&mut self, id: ServerId, is_mid_reply: bool) {
+        if let Some(server) = self.servers.get_mut(id) {
+            server.is_mid_reply = is_mid_reply;
+        }
+    }
+
+    /// Tells the core whether the client's message to this server is half sent.
+    pub fn set_mid_message(&mut self, id: ServerId, is_mid_message: bool) {
+        if let Some(server) = self.servers.get_mut(id) {
+            server.is_mid_message = is_mid_message;
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A server: one connection of the pooler's to a PostgreSQL, for as long as it lives.
+
+use super::core::{ClientId, PoolId, ServerId};
+use super::prepare::ServerStatements;
+use super::reason::Reason;
+use super::replies::Replies;
+use super::server_login::Login;
+use super::varcache::Vars;
+use crate::base::list::{Linked, Links};
+use crate::base::time::Moment;
+use crate::log::{Peer, Prefix, Side, Who, ptr};
+
+/// Where a server stands. Each state is also the list of its pool that holds the server.
+#[derive(Debug)]
+pub enum State {
+    /// From the decision to connect up to its first ReadyForQuery, connect_query included.
+    Login(Box<Login>),
+    /// Fit for the next client.
+    Idle,
+    /// Idle for longer than server_check_delay: it must be tested before it is used.
+    Used,
+    /// A query of the pooler's runs.
+    Tested(Test),
+    /// A client has it.
+    Active { client: ClientId },
+    /// Its client is done with it, but a cancel request for it is on its way.
+    BeingCanceled,
+    /// It is no session: it carries a cancel request to where `target` is.
+    Cancel(CancelCarrier),
+    /// Closed; the shell has not given the record back yet.
+    Closing,
+}
+
+/// The list of its pool that holds a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    Active,
+    BeingCanceled,
+    Cancel,
+    Idle,
+    Login,
+    Tested,
+    Used,
+}
+
+impl State {
+    pub fn place(&self) -> Option<Place> {
+        Some(match self {
+            State::Active { .. } => Place::Active,
+            State::BeingCanceled => Place::BeingCanceled,
+            State::Cancel(_) => Place::Cancel,
+            State::Closing => return None,
+            State::Idle => Place::Idle,
+            State::Login(_) => Place::Login,
+            State::Tested(_) => Place::Tested,
+            State::Used => Place::Used,
+        })
+    }
+}
+
+/// Which query of the pooler's own runs on a server that no client has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Test {
+    /// server_check_query.
+    Check,
+    /// server_reset_query.
+    Reset,
+    /// What is left of a client that went away in the middle: cancelled, then rolled back.
+    Abandoned { rollback_sent: bool },
+}
+
+/// A connection that carries one CancelRequest.
+#[derive(Debug)]
+pub struct CancelCarrier {
+    pub target: ServerId,
+    /// Who asked, and waits for the end; gone when it has closed its connection.
+    pub client: Option<ClientId>,
+    /// The request is on its way: from now on it may strike.
+    pub is_sent: bool,
+}
+
+/// What the pooler itself runs on a server that a client has already got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Own {
+    #[default]
+    Nothing,
+    /// The client's parameters are being set; its messages wait.
+    Vars { failed: bool },
+}
+
+pub struct Server {
+    links: Links<Server>,
+    /// Only [`super::link`] changes it.
+    pub(super) state: State,
+    /// Of one counter with clients, never used again.
+    pub number: u64,
+    pub pool: PoolId,
+    pub peer: Peer,
+    pub local: Peer,
+    /// The host of the database's list that it connects to.
+    pub host: usize,
+    pub connected: Moment,
+    /// When it was last handed to a client or last came back.
+    pub requested: Moment,
+    /// When the present state was entered.
+    pub since: Moment,
+    /// When the client's transaction began.
+    pub xact_start: Moment,
+    /// Process id and secret of BackendKeyData, joined as a CancelRequest carries them.
+    pub key: Box<[u8]>,
+    pub vars: Vars,
+    pub replies: Replies,
+    pub own: Own,
+    /// What the server said of a query of the pooler's own that failed.
+    pub own_error: Option<Box<str>>,
+    /// It has sent a FATAL error: its end is near, and needs no further explanation.
+    pub has_said_farewell: bool,
+    /// It must not be handed on: it is closed as soon as it is free.
+    pub closing: Option<Reason>,
+    /// Cancel requests on their way to it.
+    pub cancels: u32,
+    pub statements: Option<Box<ServerStatements>>,
+    /// Its lifetime is this much shorter than the setting, so that servers do not go together.
+    pub lifetime_cut_us: u64,
+    /// A message of its client's is half sent to it.
+    pub is_mid_message: bool,
+    /// A message of its own is half read.
+    pub is_mid_reply: bool,
+    /// A replication connection, for its one client only.
+    pub is_private: bool,
+}
+
+impl Linked for Server {
+    fn links(&self) -> &Links<Server> {
+        &self.links
+    }
+    fn links_mut(&mut self) -> &mut Links<Server> {
+        &mut self.links
+    }
+}
+
+impl Server {
+    pub fn new(number: u64, now: Moment, pool: PoolId, state: State) -> Server {
+        let nowhere = Peer::Unix { pid: None, port: 0 };
+        Server {
+            links: Links::default(),
+            state,
+            number,
+            pool,
+            peer: nowhere,
+            local: nowhere,
+            host: 0,
+            connected: now,
+            requested: now,
+            since: now,
+            xact_start: Moment(0),
+            key: Box::default(),
+            vars: Vars::default(),
+            replies: Replies::default(),
+            own: Own::Nothing,
+            own_error: None,
+            has_said_farewell: false,
+            closing: None,
+            cancels: 0,
+            statements: None,
+            lifetime_cut_us: 0,
+            is_mid_message: false,
+            is_mid_reply: false,
+            is_private: false,
+        }
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The client that has it.
+    pub fn client(&self) -> Option<ClientId> {
+        match self.state {
+            State::Active { client } => Some(client),
+            _ => None,
+        }
+    }
+
+    /// Whether it has come through its login, and is a session.
+    pub fn is_session(&self) -> bool {
+        !matches!(self.state, State::Login(_) | State::Cancel(_) | State::Closing)
+    }
+
+    /// Whether a Terminate would be understood: past the login, and no message half sent.
+    pub fn may_say_goodbye(&self) -> bool {
+        !self.is_mid_message && !self.has_said_farewell && !self.key.is_empty()
+    }
+
+    pub fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing)
+    }
+
+    /// Fit for another client: everything answered, no transaction, nothing of ours under way, and
+    /// no cancel on its way that could strike the next one.
+    pub fn is_clean(&self) -> bool {
+        self.replies.is_clean() && self.own == Own::Nothing && self.cancels == 0
+    }
+
+    /// The connection's name at the start of its log lines.
+    pub fn prefix<'a>(&self, database: &'a str, user: &'a str) -> Prefix<'a> {
+        Prefix {
+            side: Side::Server,
+            ptr: ptr(self.number, Side::Server),
+            who: Who::Login { database: Some(database), user: Some(user) },
+            peer: self.peer,
+        }
+    }
+}

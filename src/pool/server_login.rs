@@ -1,0 +1,460 @@
+//! A server's way in: address, connection, authentication, what it reports, connect_query.
+//!
+//! The server is as little trusted as a client: messages come in the legal order or the
+//! connection ends.
+
+use super::core::{Action, ClientId, Core, PoolId, ServerId, Target};
+use super::client::{Replication, State as ClientState};
+use super::pool::{Failing, Welcome};
+use super::database::Site;
+use super::reason::Reason;
+use super::server::{self, Server, State};
+use super::varcache::Vars;
+use crate::auth::server::{Credential, ServerLogin, ServerStep};
+use crate::log::{Level, Peer};
+use crate::wire::build::{self, Message};
+use crate::wire::fields::{Fields, Report};
+use crate::wire::kind::{Back, Front};
+use crate::wire::startup;
+
+/// Parameters that one server may report at its login; more end it.
+const MOST_REPORTED: usize = 200;
+
+/// The login of one server.
+#[derive(Debug)]
+pub struct Login {
+    stage: Stage,
+    /// Reported so far, not tracked.
+    reported: Vec<(Box<str>, Box<str>)>,
+    /// The replication client that it is opened for.
+    pub for_client: Option<ClientId>,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The address of this host is being looked up.
+    Resolving(Box<str>),
+    Connecting,
+    Authenticating(ServerLogin),
+    /// Authenticated; what it reports is on its way.
+    Reporting,
+    /// connect_query runs.
+    ConnectQuery { failed: bool },
+}
+
+impl Login {
+    pub fn new(for_client: Option<ClientId>) -> Login {
+        Login { stage: Stage::Connecting, reported: Vec::new(), for_client }
+    }
+
+    /// The name that is being looked up.
+    pub fn resolving(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::Resolving(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+impl Core {
+    /// Starts a server connection towards its host: at once, or when its name is resolved.
+    pub(super) fn approach(&mut self, id: ServerId) {
+        let Some(Site { host, port }) = self.site_of(id) else {
+            return self.server_failed(id, Reason::ServerConnectFailed);
+        };
+        match host {
+            crate::config::Host::Unix(dir) => {
+                let path = format!("{dir}/.s.PGSQL.{port}");
+                self.servers[id].peer = Peer::Unix { pid: None, port };
+                self.connect(id, Target::Unix(path));
+            }
+            crate::config::Host::Tcp(name) => match name.parse() {
+                Ok(ip) => self.connect_tcp(id, ip, port),
+                Err(_) => self.approach_by_name(id, &name, port),
+            },
+        }
+    }
+
+    fn approach_by_name(&mut self, id: ServerId, name: &str, port: u16) {
+        use super::dns::Lookup;
+        match self.dns.look_up(name, self.now.mono) {
+            Lookup::Address(ip) => self.connect_tcp(id, ip, port),
+            Lookup::Failed(_) => self.server_failed(id, Reason::ServerDnsFailed),
+            Lookup::Pending => self.set_stage(id, Stage::Resolving(name.into())),
+            Lookup::Ask => {
+                self.set_stage(id, Stage::Resolving(name.into()));
+                self.act(Action::Resolve(name.to_owned()));
+            }
+        }
+    }
+
+    fn connect_tcp(&mut self, id: ServerId, ip: std::net::IpAddr, port: u16) {
+        self.servers[id].peer = Peer::Tcp { ip, port };
+        self.connect(id, Target::Tcp((ip, port).into()));
+    }
+
+    fn connect(&mut self, id: ServerId, to: Target) {
+        self.set_stage(id, Stage::Connecting);
+        self.act(Action::Connect { server: id, to });
+    }
+
+    fn set_stage(&mut self, id: ServerId, stage: Stage) {
+        if let State::Login(login) = &mut self.servers[id].state {
+            login.stage = stage;
+        }
+    }
+
+    /// An answer of the resolver.
+    pub fn resolved(&mut self, name: &str, answer: Result<Vec<std::net::IpAddr>, String>) {
+        let settings = self.settings();
+        let ttl = if answer.is_ok() { settings.dns_max_ttl } else { settings.dns_nxdomain_ttl };
+        if let Err(error) = &answer {
+            let text = format!("DNS lookup failed: {name}: {error}");
+            self.log(Level::Warning, text);
+        }
+        let has_changed = self.dns.answered(name, answer, self.now.mono, ttl);
+        let waits = |server: &Server| match &server.state {
+            State::Login(login) => login.resolving() == Some(name),
+            _ => false,
+        };
+        let waiting: Vec<_> =
+            self.servers.iter().filter(|(_, s)| waits(s)).map(|(id, _)| id).collect();
+        for id in waiting {
+            self.approach(id);
+        }
+        if has_changed {
+            self.retire_gone_addresses(name);
+        }
+    }
+
+    /// Servers at addresses that a name no longer stands for are closed once they are free.
+    fn retire_gone_addresses(&mut self, name: &str) {
+        for id in self.servers.ids() {
+            let Peer::Tcp { ip, .. } = self.servers[id].peer else { continue };
+            let is_of_name = matches!(self.site_of(id),
+                Some(Site { host: crate::config::Host::Tcp(host), .. }) if host == name);
+            if is_of_name && !self.dns.has(name, ip) && self.servers[id].is_session() {
+                self.retire(id, Reason::ObsoleteConnection);
+            }
+        }
+    }
+
+    /// The connection stands.
+    pub fn server_connected(&mut self, id: ServerId, peer: Peer, local: Peer) {
+        let server = &mut self.servers[id];
+        server.peer = peer;
+        server.local = local;
+        if let State::Cancel(_) = server.state {
+            return self.send_cancel(id);
+        }
+        if self.settings().log_connections {
+            let text = match local {
+                Peer::Tcp { .. } => format!("new connection to server (from {local})"),
+                Peer::Unix { .. } => "new connection to server".to_owned(),
+            };
+            self.log_server(Level::Log, id, format_args!("{text}"));
+        }
+        let bytes = self.startup_bytes(id);
+        let credential = self.credential(self.servers[id].pool);
+        let user = self.users[self.pools[self.servers[id].pool].user].name.clone();
+        let login = ServerLogin::new(user.as_bytes(), credential);
+        self.set_stage(id, Stage::Authenticating(login));
+        self.act(Action::SendServer { server: id, bytes });
+    }
+
+    fn credential(&self, pool: PoolId) -> Credential {
+        let pool = &self.pools[pool];
+        let database = &self.databases[pool.database];
+        let user = &self.users[pool.user];
+        let is_forced = database.forced_user == Some(pool.user);
+        match &database.forced_secret {
+            Some(secret) if is_forced => Credential::of(Some(secret), user.keys.as_ref()),
+            _ => Credential::of(user.secret.as_ref(), user.keys.as_ref()),
+        }
+    }
+
+    fn startup_bytes(&self, id: ServerId) -> Vec<u8> {
+        let pool = &self.pools[self.servers[id].pool];
+        let database = &self.databases[pool.database];
+        let mut pairs: Vec<(&str, &str)> = vec![("database", database.remote_name())];
+        let client = match &self.servers[id].state {
+            State::Login(login) => login.for_client.and_then(|id| self.clients.get(id)),
+            _ => None,
+        };
+        match client {
+            Some(client) => {
+                let word = match client.replication {
+                    Replication::Logical => "database",
+                    Replication::Physical | Replication::No => "yes",
+                };
+                pairs.push(("replication", word));
+                pairs.extend(self.vars.iter(&client.vars));
+                let passed_on = client.passed_on.iter().flat_map(|list| list.iter());
+                pairs.extend(passed_on.map(|(name, value)| (name.as_str(), value.as_str())));
+            }
+            None => {
+                let line = &database.line;
+                let of_line = [
+                    ("client_encoding", &line.client_encoding),
+                    ("datestyle", &line.datestyle),
+                    ("timezone", &line.timezone),
+                    ("application_name", &line.application_name),
+                ];
+                for (name, value) in of_line {
+                    pairs.extend(value.as_deref().map(|value| (name, value)));
+                }
+            }
+        }
+        pairs.push(("user", &self.users[pool.user].name));
+        let mut bytes = Vec::new();
+        startup::startup_message(&mut bytes, 0, &pairs);
+        bytes
+    }
+
+    /// A whole message of a server in login.
+    pub(super) fn server_login_message(&mut self, id: ServerId, kind: Back, body: &[u8]) {
+        let State::Login(login) = &mut self.servers[id].state else { return };
+        match (&mut login.stage, kind) {
+            (_, Back::NoticeResponse | Back::NotificationResponse) => {}
+            (_, Back::ParameterStatus) => self.server_reported(id, body),
+            (Stage::ConnectQuery { .. }, _) => self.connect_query_message(id, kind, body),
+            (_, Back::ErrorResponse) => self.server_refused(id, body),
+            (Stage::Authenticating(_), Back::Authentication) => self.server_asks(id, body),
+            (Stage::Reporting, Back::BackendKeyData) => {
+                self.servers[id].key = body.into();
+            }
+            (Stage::Reporting, Back::ReadyForQuery) => self.server_logged_in(id),
+            _ => self.unknown_from_server(id, kind as u8),
+        }
+    }
+
+    fn server_asks(&mut self, id: ServerId, body: &[u8]) {
+        let mut fields = Fields::new(body);
+        let code = fields.u32();
+        let State::Login(login) = &mut self.servers[id].state else { return };
+        let Stage::Authenticating(machine) =
+            std::mem::replace(&mut login.stage, Stage::Reporting)
+        else {
+            return;
+        };
+        let Some(code) = code else {
+            return self.server_failed(id, Reason::ServerAuthUnanswered);
+        };
+        match machine.handle(code, fields.rest(), &mut self.scram, &mut *self.rng) {
+            ServerStep::Ok => {}
+            ServerStep::Wait(next) => self.set_stage(id, Stage::Authenticating(next)),
+            ServerStep::Send { payload, next } => {
+                self.set_stage(id, Stage::Authenticating(next));
+                let mut bytes = Vec::new();
+                Message::front(&mut bytes, Front::Password).bytes(&payload).end();
+                self.act(Action::SendServer { server: id, bytes });
+            }
+            ServerStep::Fail(failure) => {
+                self.log_server(Level::Error, id, format_args!("{failure}"));
+                let text = format!("server login failed: {failure}");
+                self.refuse_waiting(id, &text, crate::wire::sqlstate::PROTOCOL_VIOLATION);
+                self.note_failure(id, &text, true);
+                self.close_server(id, Reason::ServerAuthUnanswered);
+            }
+        }
+    }
+
+    /// ParameterStatus, in login or later.
+    pub(super) fn server_reported(&mut self, id: ServerId, body: &[u8]) {
+        let mut fields = Fields::new(body);
+        let (Some(name), Some(value)) = (fields.str(), fields.cstr()) else {
+            return self.server_failed(id, Reason::BrokenParameterStatus);
+        };
+        let value = String::from_utf8_lossy(value);
+        match self.vars.track(name) {
+            Some(place) => self.vars.set(&mut self.servers[id].vars, place, &value),
+            None => {
+                let State::Login(login) = &mut self.servers[id].state else { return };
+                if login.reported.len() >= MOST_REPORTED {
+                    return self.server_failed(id, Reason::BrokenParameterStatus);
+                }
+                login.reported.push((name.into(), value.into()));
+            }
+        }
+    }
+
+    /// An ErrorResponse in answer to the login.
+    fn server_refused(&mut self, id: ServerId, body: &[u8]) {
+        let report = Report::parse(body);
+        let text = match report.message.as_str() {
+            "" => "server login failed".to_owned(),
+            text => text.to_owned(),
+        };
+        let (severity, message) = (&report.severity, &report.message);
+        self.log(Level::Warning, format!("server login failed: {severity} {message}"));
+        self.note_event(&format!("server login failed: {text}"));
+        if report.sqlstate != crate::wire::sqlstate::CANNOT_CONNECT_NOW {
+            let state = match report.sqlstate.as_str() {
+                "" => crate::wire::sqlstate::PROTOCOL_VIOLATION,
+                state => state,
+            };
+            self.refuse_waiting(id, &text, state);
+        }
+        self.note_failure(id, &text, true);
+        self.close_server(id, Reason::ServerLoginFailed(text.into()));
+    }
+
+    /// Ends the clients that wait for this login with the server's own words.
+    fn refuse_waiting(&mut self, id: ServerId, text: &str, sqlstate: &str) {
+        let for_client = match &self.servers[id].state {
+            State::Login(login) => login.for_client,
+            _ => None,
+        };
+        if let Some(client) = for_client {
+            if self.clients.contains(client) {
+                self.close_client_as(client, text, sqlstate);
+            }
+            return;
+        }
+        let pool = &self.pools[self.servers[id].pool];
+        // A pool that has servers at work serves its clients with those.
+        if pool.working_count() > 0 {
+            return;
+        }
+        let mut told = pool.waiting.ids(&self.clients);
+        told.extend(pool.welcoming.ids(&self.clients));
+        for client in told {
+            self.close_client_as(client, text, sqlstate);
+        }
+    }
+
+    /// Remembers that a login failed, and when the next may be tried.
+    pub(super) fn note_failure(&mut self, id: ServerId, text: &str, refused_login: bool) {
+        let host = self.servers[id].host;
+        let pool_id = self.servers[id].pool;
+        let database = self.pools[pool_id].database;
+        let failures = match refused_login {
+            // The host is well; it is this user that it does not let in.
+            true => self.pools[pool_id].failing.as_ref().map_or(1, |f| f.failures + 1),
+            false => {
+                let state = &mut self.databases[database].hosts[host];
+                state.failures = state.failures.saturating_add(1);
+                state.failures
+            }
+        };
+        let retry_at = self.retry_at(failures);
+        if !refused_login {
+            self.databases[database].hosts[host].retry_at = retry_at;
+        }
+        let retry_at = if refused_login { retry_at } else { self.earliest_retry(database) };
+        self.pools[pool_id].failing = Some(Failing { message: text.into(), retry_at, failures });
+    }
+
+    /// Ends a server in login for what is no answer of PostgreSQL's.
+    pub(super) fn server_failed(&mut self, id: ServerId, reason: Reason) {
+        if let State::Login(_) = self.servers[id].state {
+            let words = reason.words();
+            self.note_failure(id, &words, false);
+            self.note_event(&format!("server login failed: {words}"));
+        }
+        self.close_server(id, reason);
+    }
+
+    fn server_logged_in(&mut self, id: ServerId) {
+        let pool_id = self.servers[id].pool;
+        let host = self.servers[id].host;
+        let database = &mut self.databases[self.pools[pool_id].database];
+        if let Some(state) = database.hosts.get_mut(host) {
+            *state = Default::default();
+        }
+        self.pools[pool_id].failing = None;
+        let sql = database.line.connect_query.clone();
+        match sql {
+            Some(sql) if !sql.is_empty() => {
+                self.set_stage(id, Stage::ConnectQuery { failed: false });
+                self.run_own_query(id, &sql);
+            }
+            _ => self.server_ready(id),
+        }
+    }
+
+    fn connect_query_message(&mut self, id: ServerId, kind: Back, body: &[u8]) {
+        let server = &mut self.servers[id];
+        let status = body.first().copied().unwrap_or_default();
+        if server.replies.received(kind, status).is_err() {
+            return self.unknown_from_server(id, kind as u8);
+        }
+        let State::Login(login) = &mut server.state else { return };
+        let Stage::ConnectQuery { failed } = &mut login.stage else { return };
+        match kind {
+            Back::ErrorResponse => {
+                *failed = true;
+                let report = Report::parse(body);
+                let message = report.message;
+                self.log_server(Level::Warning, id, format_args!("connect_query failed: {message}"));
+            }
+            Back::ReadyForQuery if *failed || !self.servers[id].replies.is_clean() => {
+                self.server_failed(id, Reason::ConnectQueryFailed);
+            }
+            Back::ReadyForQuery => self.server_ready(id),
+            _ => {}
+        }
+    }
+
+    /// The server is a session now: its pool learns what it reports, and its first client comes.
+    fn server_ready(&mut self, id: ServerId) {
+        let now = self.mono();
+        let server = &mut self.servers[id];
+        server.requested = now;
+        let pool_id = server.pool;
+        let State::Login(login) = &mut server.state else { return };
+        let (reported, for_client) = (std::mem::take(&mut login.reported), login.for_client);
+        let mut vars = Vars::default();
+        self.vars.fill_unset(&mut vars, &self.servers[id].vars);
+        let welcome = Welcome { fixed: reported, vars };
+        if let Some(client) = for_client {
+            return self.give_to_replication_client(id, client, welcome);
+        }
+        self.set_lifetime_cut(id);
+        let pool = &mut self.pools[pool_id];
+        match &mut pool.welcome {
+            Some(_) => {
+                let mut vars = welcome.vars;
+                self.vars.clear(&mut vars);
+            }
+            None => pool.welcome = Some(welcome),
+        }
+        for client in self.pools[pool_id].welcoming.ids(&self.clients) {
+            if self.clients[client].replication == Replication::No {
+                self.welcome(client);
+            }
+        }
+        // Out of the list of logins first: launching counts those.
+        self.move_server(id, State::Tested(server::Test::Check));
+        self.make_available(id);
+        self.launch(pool_id);
+    }
+
+    fn give_to_replication_client(&mut self, id: ServerId, client: ClientId, welcome: Welcome) {
+        if !self.clients.get(client).is_some_and(|c| matches!(c.state, ClientState::AwaitWelcome)) {
+            return self.close_server(id, Reason::ReplicationClientClosed);
+        }
+        let pool = self.servers[id].pool;
+        let bytes = self.welcome_bytes(client, pool, &welcome);
+        let mut vars = welcome.vars;
+        self.vars.clear(&mut vars);
+        self.act(Action::SendClient { client, bytes });
+        self.pools[pool].stats.logins += 1;
+        self.move_client(client, ClientState::Active { server: id });
+        self.move_server(id, State::Active { client });
+        self.act(Action::RunClient(client));
+    }
+
+    pub(super) fn unknown_from_server(&mut self, id: ServerId, kind: u8) {
+        let kind = char::from(kind).escape_default().to_string();
+        self.log_server(Level::Error, id, format_args!("unknown pkt from server: '{kind}'"));
+        self.server_failed(id, Reason::UnknownServerPacket);
+    }
+}
+
+/// The bytes that say goodbye to a server.
+pub fn terminate() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    build::empty_front(&mut bytes, Front::Terminate);
+    bytes
+}

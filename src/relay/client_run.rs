@@ -1,0 +1,334 @@
+//! One run of a client: read, judge, send on, until there is nothing more or others have a turn.
+
+use super::conn::{Got, Inbound};
+use super::engine::{Engine, Io};
+use crate::console;
+use crate::pool::client::Client;
+use crate::pool::core::{ClientId, ServerId};
+use crate::pool::entry::Opening;
+use crate::pool::judge::Verdict;
+use crate::wire::head::{self, HEAD, Head, Parsed};
+
+/// How a stretch of bytes was dealt with.
+struct Judged {
+    /// So many bytes need not be looked at again.
+    taken: usize,
+    /// The connection is being closed: the rest is of no interest.
+    is_closed: bool,
+    /// To whom what is in `outgoing` goes.
+    server: Option<ServerId>,
+}
+
+impl<I: Io> Engine<I> {
+    /// Judges what is held of a client, then reads on.
+    pub(super) fn run_client(&mut self, id: ClientId) {
+        let Some(conn) = self.clients.get_mut(id) else { return };
+        if !conn.carry.is_empty() && !conn.is_held && self.may_take(id) {
+            let held = self.clients.get_mut(id).map(|c| std::mem::take(&mut c.carry));
+            if !self.client_bytes(id, &held.unwrap_or_default()) {
+                return;
+            }
+        }
+        let mut runs = match self.core.settings().sbuf_loopcnt {
+            0 => u32::MAX,
+            runs => runs,
+        };
+        while self.may_read_client(id) {
+            if runs == 0 {
+                return self.queue_client(id);
+            }
+            runs -= 1;
+            if !self.read_client(id) {
+                return;
+            }
+        }
+    }
+
+    /// Whether what comes from this client could be passed on.
+    fn may_take(&self, id: ClientId) -> bool {
+        let Some(conn) = self.clients.get(id) else { return false };
+        let server = self.core.clients.get(id).and_then(Client::server);
+        let server = server.and_then(|server| self.servers.get(server));
+        conn.is_flushed() && server.is_none_or(|server| server.conn.is_flushed())
+    }
+
+    fn may_read_client(&self, id: ClientId) -> bool {
+        let Some(conn) = self.clients.get(id) else { return false };
+        conn.is_readable && !conn.is_held && self.may_take(id)
+    }
+
+    /// Reads once. Returns whether the connection is still there.
+    fn read_client(&mut self, id: ClientId) -> bool {
+        let mut block = std::mem::take(&mut self.block);
+        let has_server = self.core.clients.get(id).is_some_and(|c| c.server().is_some());
+        let most = match has_server {
+            true => block.len(),
+            // What cannot be passed on must be kept: no more than pkt_buf of each client.
+            false => block.len().min(self.core.settings().pkt_buf as usize),
+        };
+        let alive = self.read_client_into(id, &mut block, most);
+        self.block = block;
+        alive
+    }
+
+    fn read_client_into(&mut self, id: ClientId, block: &mut [u8], most: usize) -> bool {
+        let Some(conn) = self.clients.get_mut(id) else { return false };
+        let held = conn.carry.len();
+        if held + most > block.len() || held > most {
+            return self.read_client_behind(id, most);
+        }
+        block[..held].copy_from_slice(&conn.carry);
+        match conn.read(&mut block[held..held + most]) {
+            Got::Bytes(count) => {
+                conn.carry = Vec::new();
+                self.client_bytes(id, &block[..held + count])
+            }
+            Got::Nothing => true,
+            Got::End => self.client_ended(id, None),
+            Got::Failed(error) => self.client_ended(id, Some(crate::log::plain(&error))),
+        }
+    }
+
+    /// Reads on behind a long message that must be whole before it is judged.
+    fn read_client_behind(&mut self, id: ClientId, most: usize) -> bool {
+        let Some(conn) = self.clients.get_mut(id) else { return false };
+        let mut held = std::mem::take(&mut conn.carry);
+        let before = held.len();
+        held.resize(before + most, 0);
+        match conn.read(&mut held[before..]) {
+            Got::Bytes(count) => {
+                held.truncate(before + count);
+                self.client_bytes_owned(id, held)
+            }
+            Got::Nothing => {
+                held.truncate(before);
+                conn.carry = held;
+                true
+            }
+            Got::End => self.client_ended(id, None),
+            Got::Failed(error) => self.client_ended(id, Some(crate::log::plain(&error))),
+        }
+    }
+
+    fn client_ended(&mut self, id: ClientId, error: Option<String>) -> bool {
+        self.core.client_gone(id, error);
+        self.carry_out();
+        false
+    }
+
+    fn client_bytes_owned(&mut self, id: ClientId, data: Vec<u8>) -> bool {
+        let needs_more = self.clients.get(id).is_some_and(|conn| {
+            conn.inbound == Inbound::Boundary && data.len() < HEAD + conn.want
+        });
+        if needs_more {
+            // Nothing new to judge: keep the growing message where it is.
+            if let Some(conn) = self.clients.get_mut(id) {
+                conn.carry = data;
+            }
+            return true;
+        }
+        self.client_bytes(id, &data)
+    }
+
+    /// Judges bytes of a client and sends on what is to be sent on. Returns whether the connection
+    /// is still there.
+    fn client_bytes(&mut self, id: ClientId, data: &[u8]) -> bool {
+        self.outgoing.clear();
+        self.back.clear();
+        let judged = self.judge_client_bytes(id, data);
+        if judged.is_closed {
+            self.send_back(id);
+            self.carry_out();
+            return false;
+        }
+        if let Some(conn) = self.clients.get_mut(id) {
+            let rest = &data[judged.taken..];
+            if !rest.is_empty() {
+                conn.carry = rest.to_vec();
+            }
+        }
+        if let Some(server) = judged.server {
+            self.pass_to_server(id, server, data);
+        }
+        self.core.count_bytes(id, judged.taken, 0);
+        self.send_back(id);
+        self.carry_out();
+        if let Some(server) = judged.server {
+            self.settle(server);
+            self.carry_out();
+        }
+        self.clients.get(id).is_some()
+    }
+
+    fn pass_to_server(&mut self, id: ClientId, server: ServerId, data: &[u8]) {
+        let mut outgoing = std::mem::take(&mut self.outgoing);
+        let bytes = outgoing.bytes(data);
+        if !bytes.is_empty() {
+            self.send_server(server, bytes);
+        }
+        self.outgoing = outgoing;
+        let is_mid_message = self
+            .clients
+            .get(id)
+            .is_some_and(|conn| matches!(conn.inbound, Inbound::Forward { .. }));
+        self.core.set_mid_message(server, is_mid_message);
+        let at_boundary =
+            self.servers.get(server).is_some_and(|s| s.conn.inbound == Inbound::Boundary);
+        if at_boundary && self.core.servers.contains(server) {
+            self.core.push_due_answers(server);
+            self.back.append(&mut self.core.back);
+        }
+    }
+
+    fn send_back(&mut self, id: ClientId) {
+        if !self.back.is_empty() {
+            let back = std::mem::take(&mut self.back);
+            self.core.count_bytes(id, 0, back.len());
+            self.send_client(id, &back);
+            self.back = back;
+            self.back.clear();
+        }
+    }
+
+    fn judge_client_bytes(&mut self, id: ClientId, data: &[u8]) -> Judged {
+        let server = self.core.clients.get(id).and_then(Client::server);
+        let mut judged = Judged { taken: 0, is_closed: false, server };
+        while judged.taken < data.len() {
+            let Some(conn) = self.clients.get_mut(id) else { break };
+            let at = judged.taken;
+            match conn.inbound {
+                Inbound::Boundary => {
+                    if !self.judge_client_message(id, data, &mut judged) {
+                        break;
+                    }
+                }
+                Inbound::Forward { to, left } => {
+                    let count = left.min(data.len() - at);
+                    conn.inbound = match left - count {
+                        0 => Inbound::Boundary,
+                        left => Inbound::Forward { to, left },
+                    };
+                    self.outgoing.forward(data, at..at + count);
+                    judged.taken += count;
+                }
+                Inbound::Drop { left } => {
+                    let count = left.min(data.len() - at);
+                    conn.inbound = match left - count {
+                        0 => Inbound::Boundary,
+                        left => Inbound::Drop { left },
+                    };
+                    judged.taken += count;
+                }
+            }
+        }
+        judged
+    }
+
+    /// Judges the message that begins at `judged.taken`. Returns whether to go on.
+    fn judge_client_message(&mut self, id: ClientId, data: &[u8], judged: &mut Judged) -> bool {
+        let rest = &data[judged.taken..];
+        if self.core.awaits_startup(id) {
+            return self.judge_opening(id, rest, judged);
+        }
+        let head = match head::parse(rest) {
+            Parsed::Head(head) => head,
+            Parsed::Short => return false,
+            Parsed::Bad => {
+                self.core.client_sent_bad_head(id, &rest[..HEAD]);
+                judged.is_closed = true;
+                return false;
+            }
+        };
+        let seen = &rest[HEAD..rest.len().min(HEAD + head.body)];
+        let Some(conn) = self.clients.get_mut(id) else { return false };
+        if seen.len() < conn.want {
+            return false;
+        }
+        conn.want = 0;
+        let verdict = self.core.judge_client(id, head, seen);
+        if !self.core.back.is_empty() {
+            self.back.append(&mut self.core.back);
+        }
+        self.heed_client_verdict(id, data, head, verdict, judged)
+    }
+
+    fn judge_opening(&mut self, id: ClientId, rest: &[u8], judged: &mut Judged) -> bool {
+        match self.core.client_opening(id, rest) {
+            Opening::Taken(count) => {
+                judged.taken += count;
+                // The answer to the packet goes out before what follows is judged.
+                self.carry_out();
+                true
+            }
+            Opening::Short => false,
+            Opening::Closed => {
+                judged.is_closed = true;
+                false
+            }
+        }
+    }
+
+    #[inline]
+    fn heed_client_verdict(
+        &mut self,
+        id: ClientId,
+        data: &[u8],
+        head: Head,
+        verdict: Verdict<ServerId>,
+        judged: &mut Judged,
+    ) -> bool {
+        let (at, length) = (judged.taken, HEAD + head.body);
+        let here = length.min(data.len() - at);
+        let Some(conn) = self.clients.get_mut(id) else { return false };
+        match verdict {
+            Verdict::Forward(to) => {
+                judged.server = Some(to);
+                judged.taken += here;
+                self.outgoing.forward(data, at..at + here);
+                if here < length {
+                    conn.inbound = Inbound::Forward { to, left: length - here };
+                }
+            }
+            Verdict::Replace { to, taken } => {
+                judged.server = Some(to);
+                judged.taken += here;
+                self.outgoing.insert(data, &self.core.splice);
+                self.core.splice.clear();
+                let replaced = taken.min(here);
+                if replaced < here {
+                    self.outgoing.forward(data, at + replaced..at + here);
+                }
+                if here < length {
+                    conn.inbound = Inbound::Forward { to, left: length - here };
+                }
+            }
+            Verdict::Drop => {
+                judged.taken += here;
+                judged.server = judged.server.or(self.core.clients.get(id).and_then(Client::server));
+                if here < length {
+                    conn.inbound = Inbound::Drop { left: length - here };
+                }
+            }
+            Verdict::Need(bytes) => {
+                conn.want = bytes;
+                return false;
+            }
+            Verdict::Hold => {
+                conn.is_held = true;
+                return false;
+            }
+            Verdict::Console => {
+                judged.taken += length;
+                let body = &data[at + HEAD..at + length];
+                console::message(&mut self.core, id, head.kind, body);
+                self.carry_out();
+                return self.clients.get(id).is_some();
+            }
+            Verdict::Closed => {
+                judged.is_closed = true;
+                return false;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,370 @@
+//! The engine: connections, the run queue, and the core's actions carried out.
+//!
+//! One turn of the loop is, in this order: the clocks (set by the caller), events to handlers
+//! ([`Engine::client_event`], [`Engine::server_event`]), the run queue, actions, the sweep when it
+//! is due ([`Engine::turn`]). Actions that concern the process rather than connections are handed
+//! to the caller.
+
+use std::collections::VecDeque;
+use std::io;
+
+use super::conn::{Conn, Stream, Table};
+use super::outgoing::Outgoing;
+use crate::base::time::Moment;
+use crate::console;
+use crate::log::Peer;
+use crate::pool::client::Client;
+use crate::pool::core::{Action, ClientId, Core, ServerId, Target};
+use crate::pool::entry::Arrival;
+use crate::pool::server::Server;
+
+/// The size of the one read block, in bytes.
+const BLOCK: usize = 64 * 1024;
+
+/// The most that is read of a peer to whom a last word was sent, so that the system does not throw
+/// that word away with a reset.
+const DRAIN: usize = 4;
+
+/// The system below the relay.
+pub trait Io {
+    type Stream: Stream;
+
+    /// Begins to connect. The outcome is told by an event for this server.
+    fn connect(&mut self, server: ServerId, to: &Target) -> io::Result<Self::Stream>;
+
+    /// How the connection came out, and both its ends.
+    fn connected(&mut self, stream: &Self::Stream) -> Result<Option<(Peer, Peer)>, String>;
+
+    /// Closes for good.
+    fn close(&mut self, stream: Self::Stream);
+
+    fn resolve(&mut self, name: String);
+}
+
+/// What the kernel says of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Readiness {
+    pub readable: bool,
+    pub writable: bool,
+    /// The other end has finished, or the connection is broken.
+    pub ending: bool,
+}
+
+/// A connection that is to be run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Run {
+    Client(ClientId),
+    Server(ServerId),
+}
+
+pub struct Engine<I: Io> {
+    pub core: Core,
+    pub io: I,
+    pub(super) clients: Table<Client, Conn<I::Stream, ServerId>>,
+    pub(super) servers: Table<Server, ServerConn<I::Stream>>,
+    /// Every read goes here, whosever it is.
+    pub(super) block: Box<[u8]>,
+    pub(super) outgoing: Outgoing,
+    /// What the pooler itself answers to the client whose bytes are judged.
+    pub(super) back: Vec<u8>,
+    queue: VecDeque<Run>,
+}
+
+pub(super) struct ServerConn<S> {
+    pub conn: Conn<S, ClientId>,
+    /// The connection has not come about yet.
+    pub is_connecting: bool,
+}
+
+impl<I: Io> Engine<I> {
+    pub fn new(core: Core, io: I) -> Engine<I> {
+        Engine {
+            core,
+            io,
+            clients: Table::default(),
+            servers: Table::default(),
+            block: vec![0; BLOCK].into_boxed_slice(),
+            outgoing: Outgoing::default(),
+            back: Vec::new(),
+            queue: VecDeque::new(),
+        }
+    }
+
+    /// Takes in a connection that the listener has accepted; `register` gives its stream, known
+    /// to the poll under the client's id.
+    pub fn admit(
+        &mut self,
+        arrival: Arrival,
+        register: impl FnOnce(&mut I, ClientId) -> io::Result<I::Stream>,
+    ) -> ClientId {
+        let id = self.core.client_arrived(arrival);
+        match register(&mut self.io, id) {
+            Ok(stream) => self.clients.insert(id, Conn::new(stream)),
+            Err(error) => self.core.client_gone(id, Some(crate::log::plain(&error))),
+        }
+        id
+    }
+
+    /// The kernel has news of a client; an id that is gone meets nobody.
+    pub fn client_event(&mut self, id: ClientId, readiness: Readiness) {
+        let Some(conn) = self.clients.get_mut(id) else { return };
+        conn.is_readable |= readiness.readable || readiness.ending;
+        conn.is_writable |= readiness.writable;
+        conn.is_ending |= readiness.ending;
+        if readiness.writable {
+            self.flush_client(id);
+        }
+        self.run_client(id);
+    }
+
+    /// The kernel has news of a server.
+    pub fn server_event(&mut self, id: ServerId, readiness: Readiness) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        server.conn.is_readable |= readiness.readable || readiness.ending;
+        server.conn.is_writable |= readiness.writable;
+        server.conn.is_ending |= readiness.ending;
+        if server.is_connecting {
+            return self.finish_connect(id, readiness);
+        }
+        if readiness.writable {
+            self.flush_server(id);
+        }
+        self.run_server(id);
+    }
+
+    fn finish_connect(&mut self, id: ServerId, readiness: Readiness) {
+        if !readiness.writable && !readiness.ending {
+            return;
+        }
+        let Some(server) = self.servers.get_mut(id) else { return };
+        match self.io.connected(&server.conn.stream) {
+            Ok(None) => {}
+            Ok(Some((peer, local))) => {
+                server.is_connecting = false;
+                self.core.server_connected(id, peer, local);
+                self.carry_out();
+                self.run_server(id);
+            }
+            Err(error) => self.core.server_connect_failed(id, &error),
+        }
+    }
+
+    /// Everything of a turn that follows the events: what was put off, actions, and the sweep.
+    /// Returns when the sweep must run next, and the actions that are the caller's.
+    pub fn turn(&mut self, others: &mut Vec<Action>) -> Option<Moment> {
+        self.carry_out_into(others);
+        // What is queued while this runs is for the next turn, so that events get theirs.
+        for _ in 0..self.queue.len() {
+            let Some(run) = self.queue.pop_front() else { break };
+            self.run(run);
+            self.carry_out_into(others);
+        }
+        let next = self.core.sweep();
+        self.carry_out_into(others);
+        #[cfg(debug_assertions)]
+        self.core.check();
+        next
+    }
+
+    /// Whether something is to be run at once, so that the poll must not sleep.
+    pub fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    fn run(&mut self, run: Run) {
+        match run {
+            Run::Client(id) => {
+                if let Some(conn) = self.clients.get_mut(id) {
+                    conn.is_queued = false;
+                    self.run_client(id);
+                }
+            }
+            Run::Server(id) => {
+                if let Some(server) = self.servers.get_mut(id) {
+                    server.conn.is_queued = false;
+                    self.run_server(id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn queue_client(&mut self, id: ClientId) {
+        if let Some(conn) = self.clients.get_mut(id)
+            && !std::mem::replace(&mut conn.is_queued, true)
+        {
+            self.queue.push_back(Run::Client(id));
+        }
+    }
+
+    pub(super) fn queue_server(&mut self, id: ServerId) {
+        if let Some(server) = self.servers.get_mut(id)
+            && !std::mem::replace(&mut server.conn.is_queued, true)
+        {
+            self.queue.push_back(Run::Server(id));
+        }
+    }
+
+    /// Carries out actions that concern connections, now, so that their bytes keep their place.
+    pub(super) fn carry_out(&mut self) {
+        let mut others = std::mem::take(&mut self.core.deferred);
+        self.carry_out_into(&mut others);
+        self.core.deferred = others;
+    }
+
+    fn carry_out_into(&mut self, others: &mut Vec<Action>) {
+        others.append(&mut self.core.deferred);
+        while let Some(action) = self.core.poll_action() {
+            match action {
+                Action::Connect { server, to } => self.connect(server, &to),
+                Action::SendClient { client, bytes } => self.send_client(client, &bytes),
+                Action::SendServer { server, bytes } => self.send_server(server, &bytes),
+                Action::CloseClient(id) => self.close_client(id),
+                Action::CloseServer(id) => self.close_server(id),
+                Action::RunClient(id) => {
+                    if let Some(conn) = self.clients.get_mut(id) {
+                        conn.is_held = false;
+                    }
+                    self.queue_client(id);
+                }
+                Action::SettleServer(id) => self.settle(id),
+                Action::Resolve(name) => self.io.resolve(name),
+                Action::ConsoleDone { client, outcome } => {
+                    console::finish(&mut self.core, client, outcome);
+                }
+                Action::Exit
+                | Action::Reload { .. }
+                | Action::Status(_)
+                | Action::StopListening => others.push(action),
+            }
+        }
+    }
+
+    fn connect(&mut self, id: ServerId, to: &Target) {
+        if !self.core.servers.contains(id) || self.core.servers[id].is_closing() {
+            return;
+        }
+        match self.io.connect(id, to) {
+            Ok(stream) => {
+                let server = ServerConn { conn: Conn::new(stream), is_connecting: true };
+                self.servers.insert(id, server);
+            }
+            Err(error) => self.core.server_connect_failed(id, &crate::log::plain(&error)),
+        }
+    }
+
+    pub(super) fn send_client(&mut self, id: ClientId, bytes: &[u8]) {
+        let Some(conn) = self.clients.get_mut(id) else { return };
+        if let Err(error) = conn.send(bytes) {
+            self.core.client_gone(id, Some(crate::log::plain(&error)));
+        }
+    }
+
+    pub(super) fn send_server(&mut self, id: ServerId, bytes: &[u8]) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        if let Err(error) = server.conn.send(bytes) {
+            self.server_broke(id, &error);
+        }
+    }
+
+    /// A write has failed. What the server said last may still be there to be read, and tells
+    /// more than the error does.
+    fn server_broke(&mut self, id: ServerId, error: &io::Error) {
+        if let Some(server) = self.servers.get_mut(id) {
+            server.conn.is_readable = true;
+            server.conn.is_ending = true;
+        }
+        self.core.log(crate::log::Level::Debug, format!("send to server failed: {error}"));
+        self.queue_server(id);
+    }
+
+    fn flush_client(&mut self, id: ClientId) {
+        let Some(conn) = self.clients.get_mut(id) else { return };
+        if conn.is_flushed() {
+            return;
+        }
+        match conn.flush() {
+            Err(error) => self.core.client_gone(id, Some(crate::log::plain(&error))),
+            Ok(()) if !conn.is_flushed() => {}
+            Ok(()) => {
+                // Its server was not read while this was full.
+                if let Some(server) = self.core.clients.get(id).and_then(Client::server) {
+                    self.queue_server(server);
+                    self.settle(server);
+                }
+            }
+        }
+    }
+
+    fn flush_server(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        if server.conn.is_flushed() {
+            return;
+        }
+        match server.conn.flush() {
+            Err(error) => self.server_broke(id, &error),
+            Ok(()) if !server.conn.is_flushed() => {}
+            Ok(()) => {
+                if let Some(client) = self.core.servers.get(id).and_then(Server::client) {
+                    self.queue_client(client);
+                }
+                self.settle(id);
+            }
+        }
+    }
+
+    /// Asks the core whether the server's client is done with it, if both directions are drained.
+    pub(super) fn settle(&mut self, id: ServerId) {
+        use super::conn::Inbound;
+        if !self.core.may_settle(id) {
+            return;
+        }
+        let Some(server) = self.servers.get(id) else { return };
+        let server_drained = server.conn.is_flushed()
+            && server.conn.inbound == Inbound::Boundary
+            && server.conn.carry.is_empty();
+        let client = self.core.servers[id].client().and_then(|client| self.clients.get(client));
+        let client_drained = client.is_none_or(|conn| {
+            conn.is_flushed() && !matches!(conn.inbound, Inbound::Forward { .. })
+        });
+        if server_drained && client_drained {
+            self.core.settle(id);
+        }
+    }
+
+    fn close_client(&mut self, id: ClientId) {
+        if let Some(mut conn) = self.clients.remove(id) {
+            conn.is_writable = true;
+            // Best effort: a peer that does not read has had its chance.
+            let _ = conn.flush();
+            drain(&mut conn.stream, &mut self.block);
+            self.io.close(conn.stream);
+        }
+        self.core.free_client(id);
+    }
+
+    fn close_server(&mut self, id: ServerId) {
+        if let Some(mut server) = self.servers.remove(id) {
+            let is_session = !server.is_connecting && server.conn.is_flushed();
+            if is_session && self.core.servers.get(id).is_some_and(|s| s.may_say_goodbye()) {
+                let _ = server.conn.stream.write(&crate::pool::server_login::terminate());
+            }
+            self.io.close(server.conn.stream);
+        }
+        self.core.free_server(id);
+    }
+
+    /// Which peers hold how many bytes: for SHOW SOCKETS and tests.
+    pub fn held_bytes(&self, id: ClientId) -> usize {
+        self.clients.get(id).map_or(0, |conn| conn.carry.capacity() + conn.unsent())
+    }
+}
+
+/// Reads and throws away what a peer has sent, so that closing does not turn into a reset.
+fn drain(stream: &mut impl Stream, block: &mut [u8]) {
+    for _ in 0..DRAIN {
+        match stream.read(block) {
+            Ok(count) if count > 0 => {}
+            _ => return,
+        }
+    }
+}

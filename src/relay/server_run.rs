@@ -1,0 +1,268 @@
+//! One run of a server: read, judge, send on to its client.
+
+use super::conn::{Got, Inbound};
+use super::engine::{Engine, Io};
+use crate::pool::core::{ClientId, ServerId};
+use crate::pool::judge::Verdict;
+use crate::pool::server::Server;
+use crate::wire::head::{self, HEAD, Head, Parsed};
+use crate::wire::kind::Back;
+
+/// How a stretch of bytes was dealt with.
+struct Judged {
+    taken: usize,
+    is_closed: bool,
+    /// To whom what is in `outgoing` goes.
+    client: Option<ClientId>,
+}
+
+impl<I: Io> Engine<I> {
+    pub(super) fn run_server(&mut self, id: ServerId) {
+        let mut runs = match self.core.settings().sbuf_loopcnt {
+            0 => u32::MAX,
+            runs => runs,
+        };
+        while self.may_read_server(id) {
+            if runs == 0 {
+                return self.queue_server(id);
+            }
+            runs -= 1;
+            if !self.read_server(id) {
+                return;
+            }
+        }
+    }
+
+    fn may_read_server(&self, id: ServerId) -> bool {
+        let Some(server) = self.servers.get(id) else { return false };
+        let client = self.core.servers.get(id).and_then(Server::client);
+        let client = client.and_then(|client| self.clients.get(client));
+        server.conn.is_readable
+            && !server.is_connecting
+            && client.is_none_or(|client| client.is_flushed())
+    }
+
+    /// Reads once. Returns whether the connection is still there.
+    fn read_server(&mut self, id: ServerId) -> bool {
+        let mut block = std::mem::take(&mut self.block);
+        let alive = self.read_server_into(id, &mut block);
+        self.block = block;
+        alive
+    }
+
+    fn read_server_into(&mut self, id: ServerId, block: &mut [u8]) -> bool {
+        let Some(server) = self.servers.get_mut(id) else { return false };
+        let conn = &mut server.conn;
+        let held = conn.carry.len();
+        // What must be seen whole of a server is never more than its kind's largest size.
+        if held >= block.len() / 2 {
+            return self.read_server_behind(id);
+        }
+        block[..held].copy_from_slice(&conn.carry);
+        match conn.read(&mut block[held..]) {
+            Got::Bytes(count) => {
+                conn.carry = Vec::new();
+                self.server_bytes(id, &block[..held + count])
+            }
+            Got::Nothing => true,
+            Got::End => self.server_ended(id, None),
+            Got::Failed(error) => self.server_ended(id, Some(crate::log::plain(&error))),
+        }
+    }
+
+    fn read_server_behind(&mut self, id: ServerId) -> bool {
+        let Some(server) = self.servers.get_mut(id) else { return false };
+        let conn = &mut server.conn;
+        let mut held = std::mem::take(&mut conn.carry);
+        let before = held.len();
+        held.resize(before * 2, 0);
+        match conn.read(&mut held[before..]) {
+            Got::Bytes(count) => {
+                held.truncate(before + count);
+                self.server_bytes(id, &held)
+            }
+            Got::Nothing => {
+                held.truncate(before);
+                conn.carry = held;
+                true
+            }
+            Got::End => self.server_ended(id, None),
+            Got::Failed(error) => self.server_ended(id, Some(crate::log::plain(&error))),
+        }
+    }
+
+    fn server_ended(&mut self, id: ServerId, error: Option<String>) -> bool {
+        self.core.server_gone(id, error);
+        self.carry_out();
+        false
+    }
+
+    /// Judges bytes of a server and sends on what is to be sent on. Returns whether the connection
+    /// is still there.
+    fn server_bytes(&mut self, id: ServerId, data: &[u8]) -> bool {
+        self.outgoing.clear();
+        let judged = self.judge_server_bytes(id, data);
+        if let Some(client) = judged.client {
+            let mut outgoing = std::mem::take(&mut self.outgoing);
+            let bytes = outgoing.bytes(data);
+            if !bytes.is_empty() {
+                self.core.count_bytes(client, 0, bytes.len());
+                self.send_client(client, bytes);
+            }
+            self.outgoing = outgoing;
+        }
+        if judged.is_closed {
+            self.carry_out();
+            return false;
+        }
+        let Some(server) = self.servers.get_mut(id) else { return false };
+        let rest = &data[judged.taken..];
+        if !rest.is_empty() {
+            server.conn.carry = rest.to_vec();
+        }
+        let is_mid_message =
+            server.conn.inbound != Inbound::Boundary || !server.conn.carry.is_empty();
+        self.core.set_server_mid_message(id, is_mid_message);
+        self.carry_out();
+        self.settle(id);
+        self.carry_out();
+        self.wake_held_client(judged.client);
+        self.servers.get(id).is_some()
+    }
+
+    /// A client that was held because too much was under way, or undecided, may go on.
+    fn wake_held_client(&mut self, client: Option<ClientId>) {
+        let Some(id) = client else { return };
+        let is_linked = self.core.clients.get(id).is_some_and(|c| c.server().is_some());
+        let Some(conn) = self.clients.get_mut(id) else { return };
+        if is_linked && conn.is_held {
+            conn.is_held = false;
+            self.queue_client(id);
+        }
+    }
+
+    fn judge_server_bytes(&mut self, id: ServerId, data: &[u8]) -> Judged {
+        let client = self.core.servers.get(id).and_then(Server::client);
+        let mut judged = Judged { taken: 0, is_closed: false, client };
+        while judged.taken < data.len() {
+            let Some(server) = self.servers.get_mut(id) else { break };
+            let at = judged.taken;
+            match server.conn.inbound {
+                Inbound::Boundary => {
+                    if !self.judge_server_message(id, data, &mut judged) {
+                        break;
+                    }
+                }
+                Inbound::Forward { to, left } => {
+                    let count = left.min(data.len() - at);
+                    server.conn.inbound = match left - count {
+                        0 => Inbound::Boundary,
+                        left => Inbound::Forward { to, left },
+                    };
+                    // The client may be gone: no other one may see the rest of its message.
+                    if self.core.servers.get(id).and_then(Server::client) == Some(to) {
+                        self.outgoing.forward(data, at..at + count);
+                    }
+                    judged.taken += count;
+                }
+                Inbound::Drop { left } => {
+                    let count = left.min(data.len() - at);
+                    server.conn.inbound = match left - count {
+                        0 => Inbound::Boundary,
+                        left => Inbound::Drop { left },
+                    };
+                    judged.taken += count;
+                }
+            }
+        }
+        self.push_last_answers(id, data, &judged);
+        judged
+    }
+
+    /// Replies of the pooler's own that are due behind the last message.
+    fn push_last_answers(&mut self, id: ServerId, data: &[u8], judged: &Judged) {
+        let at_boundary =
+            self.servers.get(id).is_some_and(|server| server.conn.inbound == Inbound::Boundary);
+        if at_boundary && !judged.is_closed && self.core.servers.contains(id) {
+            self.core.push_due_answers(id);
+            self.insert_back(data);
+        }
+    }
+
+    fn insert_back(&mut self, data: &[u8]) {
+        if !self.core.back.is_empty() {
+            self.outgoing.insert(data, &self.core.back);
+            self.core.back.clear();
+        }
+    }
+
+    fn judge_server_message(&mut self, id: ServerId, data: &[u8], judged: &mut Judged) -> bool {
+        let rest = &data[judged.taken..];
+        let head = match head::parse(rest) {
+            Parsed::Head(head) => head,
+            Parsed::Short => return false,
+            Parsed::Bad => {
+                self.core.server_sent_bad_head(id);
+                judged.is_closed = true;
+                return false;
+            }
+        };
+        let seen = &rest[HEAD..rest.len().min(HEAD + head.body)];
+        let verdict = self.core.judge_server(id, head, seen);
+        self.insert_back(data);
+        self.heed_server_verdict(id, data, head, verdict, judged)
+    }
+
+    #[inline]
+    fn heed_server_verdict(
+        &mut self,
+        id: ServerId,
+        data: &[u8],
+        head: Head,
+        verdict: Verdict<ClientId>,
+        judged: &mut Judged,
+    ) -> bool {
+        let (at, length) = (judged.taken, HEAD + head.body);
+        let here = length.min(data.len() - at);
+        let Some(server) = self.servers.get_mut(id) else { return false };
+        match verdict {
+            Verdict::Forward(to) => {
+                let mut end = at + here;
+                if here < length {
+                    server.conn.inbound = Inbound::Forward { to, left: length - here };
+                } else if head.kind == Back::DataRow as u8 {
+                    end = end_of_rows(data, end);
+                }
+                self.outgoing.forward(data, at..end);
+                judged.taken = end;
+            }
+            Verdict::Drop => {
+                judged.taken += here;
+                if here < length {
+                    server.conn.inbound = Inbound::Drop { left: length - here };
+                }
+            }
+            // The judge of servers asks for no more than a kind's largest size, and holds nothing.
+            Verdict::Need(_) | Verdict::Hold => return false,
+            Verdict::Replace { .. } | Verdict::Console => return false,
+            Verdict::Closed => {
+                judged.is_closed = true;
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Where the whole rows that follow one another from `at` end: rows behind a row need no judge.
+#[inline]
+fn end_of_rows(data: &[u8], mut at: usize) -> usize {
+    while let Parsed::Head(head) = head::parse(&data[at..]) {
+        let end = at + HEAD + head.body;
+        if head.kind != Back::DataRow as u8 || end > data.len() {
+            break;
+        }
+        at = end;
+    }
+    at
+}

@@ -1,0 +1,123 @@
+//! Readers of message bodies. A reader never panics: what is not there is `None`.
+
+/// Reads a body from front to back.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    pub fn new(body: &'a [u8]) -> Fields<'a> {
+        Fields { rest: body }
+    }
+
+    pub fn u8(&mut self) -> Option<u8> {
+        let (&first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(first)
+    }
+
+    pub fn u16(&mut self) -> Option<u16> {
+        let (word, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(u16::from_be_bytes(*word))
+    }
+
+    pub fn u32(&mut self) -> Option<u32> {
+        let (word, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(u32::from_be_bytes(*word))
+    }
+
+    /// Bytes up to a NUL, which is read and not returned.
+    pub fn cstr(&mut self) -> Option<&'a [u8]> {
+        let end = self.rest.iter().position(|&b| b == 0)?;
+        let text = &self.rest[..end];
+        self.rest = &self.rest[end + 1..];
+        Some(text)
+    }
+
+    /// Like [`Fields::cstr`], for text that must be UTF-8 to be of use.
+    pub fn str(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.cstr()?).ok()
+    }
+
+    pub fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.rest.is_empty()
+    }
+}
+
+/// The fields of an ErrorResponse or NoticeResponse that a pooler looks at. A server may leave out
+/// any of them, and may send bytes that are not UTF-8.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Report {
+    pub severity: String,
+    /// Empty when the peer sent none.
+    pub sqlstate: String,
+    pub message: String,
+}
+
+impl Report {
+    /// Reads as much of the body as makes sense.
+    pub fn parse(body: &[u8]) -> Report {
+        let mut report = Report::default();
+        let mut fields = Fields::new(body);
+        while let Some(code) = fields.u8() {
+            if code == 0 {
+                break;
+            }
+            // A value cut short by the bound on what is seen still tells something.
+            let (value, last) = match fields.cstr() {
+                Some(value) => (value, false),
+                None => (fields.rest(), true),
+            };
+            let slot = match code {
+                b'S' if report.severity.is_empty() => &mut report.severity,
+                b'V' => &mut report.severity,
+                b'C' => &mut report.sqlstate,
+                b'M' => &mut report.message,
+                _ => {
+                    if last {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            *slot = String::from_utf8_lossy(value).into_owned();
+            if last {
+                break;
+            }
+        }
+        report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_none() {
+        let mut fields = Fields::new(b"ab\0\0\x01");
+        assert_eq!(fields.cstr(), Some(&b"ab"[..]));
+        assert_eq!(fields.u32(), None);
+        assert_eq!(fields.u16(), Some(1));
+        assert_eq!((fields.u8(), fields.u16(), fields.cstr()), (None, None, None));
+    }
+
+    #[test]
+    fn a_report_survives_missing_and_broken_fields() {
+        let report = Report::parse(b"SERROR\0VFATAL\0C57P01\0Mgone\0\0");
+        assert_eq!(report.severity, "FATAL");
+        assert_eq!(report.sqlstate, "57P01");
+        assert_eq!(report.message, "gone");
+        assert_eq!(Report::parse(b"").message, "");
+        assert_eq!(Report::parse(b"Mcut").message, "cut");
+        assert_eq!(Report::parse(b"M\xff\0").message, "\u{fffd}");
+        assert_eq!(Report::parse(b"Xabc"), Report::default());
+    }
+}

@@ -1,0 +1,50 @@
+//! Message heads: one byte of kind, four bytes of length that counts itself.
+//!
+//! Nothing is reserved on the word of a head: it only says how many bytes of body to expect.
+
+/// Bytes of a head.
+pub const HEAD: usize = 5;
+
+/// A message's kind and the length of its body, the length word not included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
+    pub kind: u8,
+    pub body: usize,
+}
+
+/// What the first bytes of a message say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Parsed {
+    Head(Head),
+    /// Fewer than [`HEAD`] bytes are here.
+    Short,
+    /// A length that cannot be: less than the four bytes it counts itself, or above `i32::MAX`.
+    Bad,
+}
+
+/// Reads the head at the start of `bytes`.
+pub fn parse(bytes: &[u8]) -> Parsed {
+    let Some((head, _)) = bytes.split_first_chunk::<HEAD>() else { return Parsed::Short };
+    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+    if length < 4 || length > i32::MAX as u32 {
+        return Parsed::Bad;
+    }
+    Parsed::Head(Head { kind: head[0], body: length as usize - 4 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_that_cannot_be_is_refused() {
+        assert_eq!(parse(b"Q\0\0\0\x05x"), Parsed::Head(Head { kind: b'Q', body: 1 }));
+        assert_eq!(parse(b"Q\0\0\0"), Parsed::Short);
+        assert_eq!(parse(b"Q\0\0\0\x03"), Parsed::Bad);
+        assert_eq!(parse(b"Q\xff\xff\xff\xff"), Parsed::Bad);
+        assert_eq!(
+            parse(b"d\x7f\xff\xff\xff"),
+            Parsed::Head(Head { kind: b'd', body: i32::MAX as usize - 4 })
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! The one table of message kinds: byte, side, name, the largest body that is believed, and how
+//! much of a body must be seen before the message can be judged.
+//!
+//! A kind that is not here is an error on either side: what cannot be understood cannot be relayed
+//! safely, since it may change the state of the other end.
+
+use super::head::Head;
+
+/// The largest body that the protocol allows.
+pub const MAX_BODY: usize = i32::MAX as usize - 4;
+
+/// Bodies of this size are read whole before they are judged; larger ones are judged by their
+/// first bytes.
+const SMALL: usize = 4096;
+
+/// How much of a message's body the judge must have before it decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum See {
+    /// The head is enough.
+    Head,
+    /// The first bytes, or all of a shorter body.
+    First(usize),
+    /// All of it; the kind's largest size bounds what is kept.
+    Whole,
+    /// All of it where it is small, else nothing: the judge treats it as opaque.
+    WholeIfSmall,
+}
+
+/// Declares an enum of message kinds. A row: `Name = byte, largest body, See, "text for logs";`
+macro_rules! kinds {
+    ($(#[$doc:meta])* $enum:ident: $($name:ident = $byte:literal, $max:expr, $see:expr;)*) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum $enum { $($name = $byte,)* }
+
+        impl $enum {
+            #[inline]
+            pub fn from_byte(byte: u8) -> Option<$enum> {
+                match byte { $($byte => Some($enum::$name),)* _ => None }
+            }
+
+            /// The largest body this kind may have, in bytes.
+            pub fn largest(self) -> usize {
+                match self { $($enum::$name => $max,)* }
+            }
+
+            /// How many bytes of the body must be there before the message is judged.
+            #[inline]
+            pub fn must_see(self, head: Head) -> usize {
+                let see = match self { $($enum::$name => $see,)* };
+                match see {
+                    See::Head => 0,
+                    See::First(n) => n.min(head.body),
+                    See::Whole => head.body,
+                    See::WholeIfSmall => if head.body <= SMALL { head.body } else { 0 },
+                }
+            }
+
+            /// Every kind, for tests that walk the table.
+            #[cfg(test)]
+            pub const ALL: &'static [$enum] = &[$($enum::$name,)*];
+        }
+    };
+}
+
+kinds! {
+    /// What a client sends after its startup packet.
+    Front:
+    Bind = b'B', MAX_BODY, See::Head;
+    Close = b'C', 70_000, See::Whole;
+    CopyData = b'd', MAX_BODY, See::Head;
+    CopyDone = b'c', 0, See::Head;
+    CopyFail = b'f', MAX_BODY, See::Head;
+    Describe = b'D', 70_000, See::Whole;
+    Execute = b'E', 70_000, See::Head;
+    Flush = b'H', 0, See::Head;
+    FunctionCall = b'F', MAX_BODY, See::Head;
+    Parse = b'P', MAX_BODY, See::Head;
+    Password = b'p', 65_540, See::Whole;
+    Query = b'Q', MAX_BODY, See::WholeIfSmall;
+    Sync = b'S', 0, See::Head;
+    Terminate = b'X', 0, See::Head;
+}
+
+kinds! {
+    /// What a server sends.
+    Back:
+    Authentication = b'R', 65_540, See::Whole;
+    BackendKeyData = b'K', 260, See::Whole;
+    BindComplete = b'2', 0, See::Head;
+    CloseComplete = b'3', 0, See::Head;
+    CommandComplete = b'C', 65_540, See::WholeIfSmall;
+    CopyBoth = b'W', 70_000, See::Head;
+    CopyData = b'd', MAX_BODY, See::Head;
+    CopyDone = b'c', 0, See::Head;
+    CopyIn = b'G', 70_000, See::Head;
+    CopyOut = b'H', 70_000, See::Head;
+    DataRow = b'D', MAX_BODY, See::Head;
+    EmptyQuery = b'I', 0, See::Head;
+    ErrorResponse = b'E', MAX_BODY, See::First(8192);
+    FunctionCallResponse = b'V', MAX_BODY, See::Head;
+    NegotiateProtocolVersion = b'v', 65_540, See::Whole;
+    NoData = b'n', 0, See::Head;
+    NoticeResponse = b'N', MAX_BODY, See::First(8192);
+    NotificationResponse = b'A', MAX_BODY, See::Head;
+    ParameterDescription = b't', 300_000, See::Head;
+    ParameterStatus = b'S', 65_540, See::Whole;
+    ParseComplete = b'1', 0, See::Head;
+    PortalSuspended = b's', 0, See::Head;
+    ReadyForQuery = b'Z', 1, See::Whole;
+    RowDescription = b'T', MAX_BODY, See::Head;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_finds_its_own_kind() {
+        for &kind in Front::ALL {
+            assert_eq!(Front::from_byte(kind as u8), Some(kind));
+        }
+        for &kind in Back::ALL {
+            assert_eq!(Back::from_byte(kind as u8), Some(kind));
+        }
+        assert_eq!(Front::from_byte(0), None);
+        assert_eq!(Back::from_byte(b'x'), None);
+    }
+
+    #[test]
+    fn what_must_be_seen_whole_has_a_bound() {
+        for &kind in Front::ALL {
+            let see = kind.must_see(Head { kind: kind as u8, body: MAX_BODY });
+            assert!(see < MAX_BODY || kind.largest() < 100_000, "{kind:?}");
+        }
+        for &kind in Back::ALL {
+            let see = kind.must_see(Head { kind: kind as u8, body: MAX_BODY });
+            assert!(see < MAX_BODY || kind.largest() < 100_000, "{kind:?}");
+        }
+    }
+}

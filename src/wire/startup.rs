@@ -1,0 +1,188 @@
+//! The packets that open a connection: StartupMessage, CancelRequest, SSLRequest, GSSENCRequest.
+//! They have no kind byte; the word after the length tells them apart.
+
+use std::borrow::Cow;
+
+use super::fields::Fields;
+
+/// The longest startup packet that PostgreSQL takes, and we too
+/// (MAX_STARTUP_PACKET_LENGTH of its sources), in bytes, length word included.
+pub const LONGEST: usize = 10_000;
+
+const CANCEL_REQUEST: u32 = 80_877_102;
+const SSL_REQUEST: u32 = 80_877_103;
+const GSSENC_REQUEST: u32 = 80_877_104;
+
+/// The longest secret of a CancelRequest (protocol 3.2), in bytes.
+pub const LONGEST_CANCEL_KEY: usize = 256;
+
+/// A whole startup packet, without its length word.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Packet<'a> {
+    /// Process id and secret, as BackendKeyData gave them, still joined.
+    Cancel { key: &'a [u8] },
+    GssEnc,
+    Ssl,
+    Startup { minor: u16, parameters: Vec<(Cow<'a, str>, Cow<'a, str>)> },
+    /// Protocol 2.0, which PostgreSQL itself dropped in release 14.
+    V2,
+}
+
+/// Why a startup packet cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bad {
+    /// The length word is below 8 or above [`LONGEST`].
+    Length,
+    /// Neither protocol 3 nor one of the requests.
+    Version,
+    /// Parameters that are not pairs of texts.
+    Parameters,
+}
+
+/// What the first bytes of a connection say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Parsed<'a> {
+    /// The packet and how many bytes it took.
+    Packet(Packet<'a>, usize),
+    Short,
+    Bad(Bad),
+}
+
+/// Reads the packet at the start of `bytes`.
+pub fn parse(bytes: &[u8]) -> Parsed<'_> {
+    let Some((word, _)) = bytes.split_first_chunk::<4>() else { return Parsed::Short };
+    let length = u32::from_be_bytes(*word) as usize;
+    if !(8..=LONGEST).contains(&length) {
+        return Parsed::Bad(Bad::Length);
+    }
+    let Some(packet) = bytes.get(4..length) else { return Parsed::Short };
+    match read(packet) {
+        Ok(packet) => Parsed::Packet(packet, length),
+        Err(bad) => Parsed::Bad(bad),
+    }
+}
+
+fn read(packet: &[u8]) -> Result<Packet<'_>, Bad> {
+    let mut fields = Fields::new(packet);
+    let code = fields.u32().ok_or(Bad::Length)?;
+    match code {
+        CANCEL_REQUEST => {
+            let key = fields.rest();
+            let sane = (8..=4 + LONGEST_CANCEL_KEY).contains(&key.len());
+            if sane { Ok(Packet::Cancel { key }) } else { Err(Bad::Length) }
+        }
+        SSL_REQUEST | GSSENC_REQUEST if !fields.is_empty() => Err(Bad::Length),
+        SSL_REQUEST => Ok(Packet::Ssl),
+        GSSENC_REQUEST => Ok(Packet::GssEnc),
+        _ if code >> 16 == 2 => Ok(Packet::V2),
+        _ if code >> 16 == 3 => {
+            let parameters = parameters(fields).ok_or(Bad::Parameters)?;
+            Ok(Packet::Startup { minor: code as u16, parameters })
+        }
+        _ => Err(Bad::Version),
+    }
+}
+
+/// Name and value in turn, each with its NUL, and a last NUL. Texts in another encoding than UTF-8
+/// are kept readable rather than refused: an application_name must not stop a login.
+fn parameters(mut fields: Fields<'_>) -> Option<Vec<(Cow<'_, str>, Cow<'_, str>)>> {
+    let mut found = Vec::new();
+    loop {
+        let name = String::from_utf8_lossy(fields.cstr()?);
+        if name.is_empty() {
+            return fields.is_empty().then_some(found);
+        }
+        found.push((name, String::from_utf8_lossy(fields.cstr()?)));
+    }
+}
+
+/// The bytes of a CancelRequest that carries `key`.
+pub fn cancel_request(out: &mut Vec<u8>, key: &[u8]) {
+    super::build::Message::untyped(out).u32(CANCEL_REQUEST).bytes(key).end();
+}
+
+/// The bytes of a StartupMessage of protocol 3.0 (`minor` 0) or later.
+pub fn startup_message(out: &mut Vec<u8>, minor: u16, parameters: &[(&str, &str)]) {
+    let mut message = super::build::Message::untyped(out).u32(3 << 16 | u32::from(minor));
+    for (name, value) in parameters {
+        message = message.cstr(name).cstr(value);
+    }
+    message.u8(0).end();
+}
+
+/// Reads arbitrary bytes as a startup packet: the entry point of fuzzing.
+pub fn fuzz(data: &[u8]) {
+    if let Parsed::Packet(_, taken) = parse(data) {
+        assert!(taken <= data.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::{Rng, SeededRng};
+
+    fn sample() -> Vec<u8> {
+        let mut out = Vec::new();
+        startup_message(&mut out, 0, &[("user", "joe"), ("database", "db")]);
+        out
+    }
+
+    #[test]
+    fn a_startup_message_reads_back() {
+        let bytes = sample();
+        let Parsed::Packet(Packet::Startup { minor: 0, parameters }, taken) = parse(&bytes) else {
+            panic!("not read")
+        };
+        let pairs: Vec<_> = parameters.iter().map(|(n, v)| (&**n, &**v)).collect();
+        assert_eq!(pairs, [("user", "joe"), ("database", "db")]);
+        assert_eq!(taken, bytes.len());
+        for cut in 0..bytes.len() {
+            assert_eq!(parse(&bytes[..cut]), Parsed::Short, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn lengths_that_cannot_be_are_refused_at_once() {
+        for length in [0u32, 3, 7, 10_001, i32::MAX as u32, u32::MAX] {
+            assert_eq!(parse(&length.to_be_bytes()), Parsed::Bad(Bad::Length), "{length}");
+        }
+    }
+
+    #[test]
+    fn requests_are_told_apart() {
+        let packet = |code: u32, rest: &[u8]| {
+            let mut out = ((8 + rest.len()) as u32).to_be_bytes().to_vec();
+            out.extend(code.to_be_bytes());
+            out.extend(rest);
+            out
+        };
+        assert_eq!(parse(&packet(SSL_REQUEST, b"")), Parsed::Packet(Packet::Ssl, 8));
+        assert_eq!(parse(&packet(SSL_REQUEST, b"x")), Parsed::Bad(Bad::Length));
+        assert_eq!(parse(&packet(GSSENC_REQUEST, b"")), Parsed::Packet(Packet::GssEnc, 8));
+        assert_eq!(parse(&packet(2 << 16, b"x")), Parsed::Packet(Packet::V2, 9));
+        assert_eq!(parse(&packet(4 << 16, b"")), Parsed::Bad(Bad::Version));
+        assert_eq!(parse(&packet(3 << 16, b"user\0")), Parsed::Bad(Bad::Parameters));
+        assert_eq!(parse(&packet(CANCEL_REQUEST, b"1234567")), Parsed::Bad(Bad::Length));
+        let key = [7; 260];
+        assert_eq!(
+            parse(&packet(CANCEL_REQUEST, &key)),
+            Parsed::Packet(Packet::Cancel { key: &key }, 268)
+        );
+        assert_eq!(parse(&packet(CANCEL_REQUEST, &[7; 261])), Parsed::Bad(Bad::Length));
+    }
+
+    #[test]
+    fn mutated_packets_never_panic() {
+        for seed in 0..500 {
+            let mut rng = SeededRng::new(seed);
+            let mut bytes = sample();
+            for _ in 0..1 + rng.below(6) {
+                let at = rng.below(bytes.len() as u64) as usize;
+                bytes[at] = rng.next_u64() as u8;
+            }
+            bytes.truncate(rng.below(bytes.len() as u64 + 1) as usize);
+            fuzz(&bytes);
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! The built program as scripts and service managers meet it: options, exit codes, files, signals.
+
+use std::fs::{self, File, Permissions};
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, process, thread};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_pgbouncer");
+
+/// How long anything here may take before the test gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn version_and_help_go_to_stdout_and_exit_with_0() {
+    for options in [["-V"], ["--version"], ["-dVx"]] {
+        let output = run(&options);
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(text(&output.stdout).lines().next(), Some("PgBouncer 1.26.1"));
+        assert!(output.stderr.is_empty());
+    }
+    let output = run(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("--daemon"));
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_exits_with_1_and_says_why() {
+    for (options, words) in [
+        (vec!["-R", "x.ini"], "invalid option -- 'R'"),
+        (vec!["--bogus"], "unrecognized option '--bogus'"),
+        (vec!["-u"], "option requires an argument -- 'u'"),
+        (vec![], "no configuration file specified"),
+        (vec!["a.ini", "b.ini"], "no configuration file specified"),
+    ] {
+        let output = run(&options);
+        assert_eq!(output.status.code(), Some(1), "{options:?}");
+        assert!(output.stdout.is_empty());
+        let expected =
+            format!("{PROGRAM}: {words}\nTry \"{PROGRAM} --help\" for more information.\n");
+        assert_eq!(text(&output.stderr), expected);
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_or_wrong_exits_with_1() {
+    let output = run(&["/nonexistent/x.ini"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = messages(&text(&output.stderr));
+    assert_eq!(
+        lines,
+        [
+            "ERROR could not load file \"/nonexistent/x.ini\": No such file or directory",
+            "FATAL cannot load config file"
+        ]
+    );
+    let home = Home::new("wrong");
+    home.configure("no_such_setting = 1\n");
+    let output = run(&[&home.ini()]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = messages(&text(&output.stderr));
+    assert!(lines[0].starts_with("ERROR ") && lines[0].contains("no_such_setting"), "{lines:?}");
+    assert_eq!(lines.last().map(String::as_str), Some("FATAL cannot load config file"));
+    assert!(run(&["-q", &home.ini()]).stderr.is_empty(), "-q keeps it off stderr");
+}
+
+#[test]
+fn root_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new("root");
+    home.configure("");
+    for options in [vec![], vec!["-u", "root"]] {
+        let output = Command::new(PROGRAM).args(options).arg(home.ini()).output().expect("run");
+        assert_eq!(output.status.code(), Some(1));
+        let lines = messages(&text(&output.stderr));
+        assert_eq!(lines, ["FATAL PgBouncer should not run as root"]);
+    }
+    assert!(!home.path("log").exists(), "no file that belongs to root is left behind");
+    let output = run(&["-u", "no such user", &home.ini()]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = messages(&text(&output.stderr));
+    assert_eq!(lines, ["FATAL could not find user 'no such user' to switch to"]);
+}
+
+#[test]
+fn it_starts_in_the_order_that_log_readers_know_and_cleans_up_after_itself() {
+    for signal in ["INT", "TERM", "QUIT"] {
+        let home = Home::new(&format!("plain-{signal}"));
+        home.configure("");
+        let mut instance = Instance::start(&home, &[]);
+        let lines = messages(&instance.seen);
+        assert!(lines[0].starts_with("LOG kernel file descriptor limit: "), "{lines:?}");
+        assert!(lines[1].starts_with("LOG listening on 127.0.0.1:"), "{lines:?}");
+        assert_eq!(lines[2], format!("LOG listening on unix:{}", home.socket().display()));
+        assert!(lines[3].starts_with("LOG process up: PgBouncer 1.26.1, "), "{lines:?}");
+        let log = fs::read_to_string(home.path("log")).expect("the log");
+        assert!(log.starts_with(&instance.seen), "{log}");
+        assert_eq!(home.pid(), Some(instance.child.id()));
+        instance.signal(signal);
+        assert_eq!(instance.exit_code(), Some(0), "{signal}");
+        assert!(!home.path("pid").exists() && !home.socket().exists(), "{signal}");
+    }
+}
+
+#[test]
+fn a_second_instance_is_refused_and_the_first_not_disturbed() {
+    let home = Home::new("second");
+    home.configure("");
+    let mut first = Instance::start(&home, &[]);
+    let output = run_as_other(&[&home.ini()]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = messages(&text(&output.stderr));
+    let holder = format!("process {}", first.child.id());
+    assert!(lines[0].starts_with("FATAL unix socket is in use, cannot continue"), "{lines:?}");
+    assert!(lines[0].contains(&holder), "{lines:?}");
+    home.configure("unix_socket_dir =\n");
+    let output = run_as_other(&[&home.ini()]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = messages(&text(&output.stderr));
+    let expected =
+        format!("FATAL pidfile '{}' exists, another instance running?", home.path("pid").display());
+    assert!(lines[0].starts_with(&expected) && lines[0].contains(&holder), "{lines:?}");
+    assert_eq!(home.pid(), Some(first.child.id()));
+    first.signal("INT");
+    assert_eq!(first.exit_code(), Some(0));
+}
+
+#[test]
+fn what_a_killed_instance_left_behind_is_no_obstacle() {
+    let home = Home::new("killed");
+    home.configure("");
+    let mut first = Instance::start(&home, &[]);
+    first.signal("KILL");
+    assert_eq!(first.exit_code(), None);
+    assert!(home.path("pid").exists() && home.socket().exists());
+    let mut second = Instance::start(&home, &[]);
+    assert_eq!(home.pid(), Some(second.child.id()));
+    assert!(second.seen.contains("LOG removed unix socket "), "{}", second.seen);
+    second.signal("INT");
+    assert_eq!(second.exit_code(), Some(0));
+    // A number that happens to be somebody's, as in a container that always has the same ones.
+    fs::write(home.path("pid"), "1\n").expect("write");
+    let mut third = Instance::start(&home, &[]);
+    third.signal("INT");
+    assert_eq!(third.exit_code(), Some(0));
+}
+
+#[test]
+fn in_the_background_the_exit_code_tells_whether_it_works() {
+    let home = Home::new("daemon");
+    home.configure("");
+    let output = run_as_other(&["-d", &home.ini()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let pid = home.pid().expect("the pid file is there as soon as the command returns");
+    let log = fs::read_to_string(home.path("log")).expect("the log");
+    assert!(log.contains(&format!("[{pid}] LOG process up: ")), "{log}");
+    let stderr = fs::read_link(format!("/proc/{pid}/fd/2")).ok();
+    assert!(stderr.is_none_or(|path| path.ends_with("dev/null")));
+    signal(pid, "INT");
+    wait_until(|| !home.path("pid").exists());
+    home.configure("listen_addr = 198.51.100.1\n");
+    let output = run_as_other(&["-d", &home.ini()]);
+    assert_eq!(output.status.code(), Some(1));
+    let log = fs::read_to_string(home.path("log")).expect("the log");
+    assert!(log.contains("FATAL failed to listen on any address in listen_addr list"), "{log}");
+    for (line, words) in [
+        ("pidfile =\n", "FATAL daemon needs pidfile configured"),
+        ("logfile =\n", "FATAL daemon needs logfile or syslog configured"),
+    ] {
+        home.configure(line);
+        let output = run_as_other(&["-d", &home.ini()]);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(messages(&text(&output.stderr)), [words]);
+    }
+}
+
+#[test]
+fn a_log_or_pid_file_that_cannot_be_opened_is_an_error_that_names_it() {
+    let home = Home::new("unwritable");
+    for (line, words) in [
+        (
+            "logfile = /nonexistent/x.log\n",
+            "FATAL Cannot open logfile: '/nonexistent/x.log': No such file or directory",
+        ),
+        (
+            "pidfile = /nonexistent/x.pid\n",
+            "FATAL could not open pidfile '/nonexistent/x.pid': No such file or directory",
+        ),
+        ("unix_socket_group = no_such_group\n", "FATAL could not find group 'no_such_group'"),
+        ("listen_addr =\nunix_socket_dir =\n", "FATAL nowhere to listen on"),
+    ] {
+        home.configure(line);
+        let output = run_as_other(&[&home.ini()]);
+        assert_eq!(output.status.code(), Some(1));
+        let lines = messages(&text(&output.stderr));
+        assert_eq!(lines.last().map(String::as_str), Some(words));
+        assert!(!home.socket().exists() && !home.path("pid").exists());
+    }
+}
+
+#[test]
+fn quiet_keeps_stderr_empty_and_the_log_full() {
+    let home = Home::new("quiet");
+    home.configure("");
+    let mut command = command(&["-q", &home.ini()]);
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("run");
+    wait_until(|| home.pid().is_some());
+    signal(child.id(), "INT");
+    assert_eq!(child.wait().expect("wait").code(), Some(0));
+    let mut stderr = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("read");
+    assert_eq!(stderr, "");
+    assert!(fs::read_to_string(home.path("log")).expect("the log").contains("LOG process up: "));
+}
+
+#[test]
+fn the_service_manager_is_told_of_start_and_end() {
+    let home = Home::new("notify");
+    home.configure("");
+    let path = home.path("notify");
+    let manager = UnixDatagram::bind(&path).expect("bind");
+    manager.set_read_timeout(Some(PATIENCE)).expect("option");
+    fs::set_permissions(&path, Permissions::from_mode(0o777)).expect("mode");
+    let mut instance =
+        Instance::start(&home, &[("NOTIFY_SOCKET", path.to_str().expect("text").to_owned())]);
+    let next = || {
+        let mut bytes = [0; 256];
+        let count = manager.recv(&mut bytes).expect("a datagram");
+        text(&bytes[..count])
+    };
+    assert_eq!(next(), "READY=1");
+    instance.signal("INT");
+    assert_eq!(next(), "STOPPING=1");
+    assert_eq!(instance.exit_code(), Some(0));
+}
+
+#[test]
+fn sockets_of_the_service_manager_are_taken_over() {
+    let home = Home::new("activated");
+    home.configure("");
+    let socket = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = socket.local_addr().expect("address");
+    // The shell's own number stays that of the program that it becomes.
+    let script = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\" 3<&0";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", PROGRAM]).args(as_other()).arg(home.ini());
+    let mut instance = Instance::spawn(command.stdin(OwnedFd::from(socket)));
+    let expected = format!("LOG listening on {address} ");
+    assert!(instance.seen.contains(&expected), "{}", instance.seen);
+    assert!(!home.socket().exists(), "the configured socket is not made");
+    instance.signal("INT");
+    assert_eq!(instance.exit_code(), Some(0));
+}
+
+/// A directory for one test, which everybody may write to, removed with it.
+struct Home(PathBuf);
+
+impl Home {
+    fn new(name: &str) -> Home {
+        let path = env::temp_dir().join(format!("pgbouncer-cli-{}-{name}", process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).expect("a directory");
+        fs::set_permissions(&path, Permissions::from_mode(0o777)).expect("mode");
+        Home(path)
+    }
+
+    /// Writes a configuration of which `lines` is the last word.
+    fn configure(&self, lines: &str) {
+        let home = self.0.display();
+        let ini = format!(
+            "[databases]\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = 0\n\
+             unix_socket_dir = {home}\npidfile = {home}/pid\nlogfile = {home}/log\n{lines}"
+        );
+        fs::write(self.path("ini"), ini).expect("write");
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn ini(&self) -> String {
+        self.path("ini").to_str().expect("text").to_owned()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.path(".s.PGSQL.0")
+    }
+
+    /// The number in the pid file, once it is complete.
+    fn pid(&self) -> Option<u32> {
+        fs::read_to_string(self.path("pid")).ok()?.strip_suffix('\n')?.parse().ok()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running instance in the foreground.
+struct Instance {
+    child: Child,
+    /// Keeps the stream open, so that writing to it does not fail.
+    _stderr: BufReader<ChildStderr>,
+    /// What it said until it was up.
+    seen: String,
+}
+
+impl Instance {
+    fn start(home: &Home, environment: &[(&str, String)]) -> Instance {
+        let mut command = command(&[&home.ini()]);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        Instance::spawn(&mut command)
+    }
+
+    fn spawn(command: &mut Command) -> Instance {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("run");
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let mut seen = String::new();
+        while !seen.contains(" LOG process up: ") {
+            assert_ne!(stderr.read_line(&mut seen).expect("read"), 0, "ended: {seen}");
+        }
+        Instance { child, _stderr: stderr, seen }
+    }
+
+    fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn is_root() -> bool {
+    File::open("/proc/self").and_then(|file| file.metadata()).is_ok_and(|found| found.uid() == 0)
+}
+
+/// What makes the program run as somebody else, when we are root.
+fn as_other() -> &'static [&'static str] {
+    if is_root() { &["-u", "nobody"] } else { &[] }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(as_other()).args(arguments).env_remove("NOTIFY_SOCKET");
+    command
+}
+
+fn run_as_other(arguments: &[&str]) -> Output {
+    command(arguments).output().expect("run")
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).output().expect("run")
+}
+
+fn signal(pid: u32, name: &str) {
+    let script = format!("kill -{name} {pid}");
+    let status = Command::new("sh").args(["-c", &script]).status().expect("kill");
+    assert!(status.success());
+}
+
+fn wait_until(mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "too slow");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Log lines without date, time, zone and process, whose form is checked.
+fn messages(log: &str) -> Vec<String> {
+    let message = |line: &str| {
+        let parts: Vec<&str> = line.splitn(5, ' ').collect();
+        let [date, time, _, pid, rest] = parts[..] else { panic!("{line}") };
+        assert_eq!((date.len(), time.len()), ("2026-01-31".len(), "15:05:40.508".len()), "{line}");
+        assert!(pid.starts_with('[') && pid.ends_with(']'), "{line}");
+        rest.to_owned()
+    };
+    log.lines().map(message).collect()
+}
