@@ -270,8 +270,11 @@ impl Core {
         let bytes = self.welcome_bytes(id, pool, &welcome);
         self.pools[pool].welcome = Some(welcome);
         self.act(Action::SendClient { client: id, bytes });
-        self.pools[pool].stats.logins += 1;
         let now = self.mono();
+        let stats = &mut self.pools[pool].stats;
+        stats.logins += 1;
+        // It has waited for the pool's first server, if for anything.
+        stats.wait_us += now.micros_since(self.clients[id].since);
         self.clients[id].requested = now;
         self.move_client(id, State::Idle);
         self.act(Action::RunClient(id));

@@ -42,8 +42,13 @@ impl Core {
             || !self.live_pools.is_empty()
             || !self.cancel_clients.is_empty()
             || !self.consoles.is_empty();
-        let stats = self.stats.period_start + self.settings().stats_period;
+        let stats = self.stats.period_start + self.stats_period();
         if is_busy { Some(self.sweep_at.min(stats)) } else { Some(stats) }
+    }
+
+    /// A period of nothing would keep the loop from ever sleeping.
+    fn stats_period(&self) -> Duration {
+        self.settings().stats_period.max(Duration::from_secs(1))
     }
 
     fn is_over(&self, since: Moment, limit: Duration) -> bool {
@@ -360,8 +365,7 @@ impl Core {
     }
 
     fn sweep_stats(&mut self) {
-        let period = self.settings().stats_period;
-        if period.is_zero() || self.mono().since(self.stats.period_start) < period {
+        if self.mono().since(self.stats.period_start) < self.stats_period() {
             return;
         }
         self.turn_stats();
