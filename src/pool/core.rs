@@ -63,6 +63,8 @@ pub enum Action {
     ConsoleDone { client: ClientId, outcome: Outcome },
     /// Read the configuration anew; whoever asked for it is told.
     Reload { client: Option<ClientId> },
+    /// What the shell has taken from the settings it must take again: SET has changed one.
+    SettingsChanged,
     /// A line for the service manager.
     Status(String),
     Exit,
@@ -263,6 +265,12 @@ impl Core {
         self.pool_index.insert((database, user), id);
         self.live_pools.push_back(&mut self.pools, id);
         id
+    }
+
+    /// `database/user` of a pool, for people.
+    pub fn pool_name(&self, id: PoolId) -> String {
+        let pool = &self.pools[id];
+        format!("{}/{}", self.databases[pool.database].line.name, self.users[pool.user].name)
     }
 
     /// Gives back the record of a closed client.

@@ -131,7 +131,7 @@ impl Core {
     /// What the queue of a pool waits for, in words.
     pub fn why_no_server(&self, id: PoolId) -> String {
         let pool = &self.pools[id];
-        let name = format!("{}/{}", self.databases[pool.database].line.name, self.users[pool.user].name);
+        let name = self.pool_name(id);
         if self.is_held_back(pool.database) {
             return format!("Pool {name} is paused.");
         }
