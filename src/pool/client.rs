@@ -49,6 +49,7 @@ pub enum PoolPlace {
 }
 
 impl State {
+    #[inline(always)]
     pub fn place(&self) -> Place {
         match self {
             State::Active { .. } => Place::Pool(PoolPlace::Active),
@@ -87,16 +88,39 @@ pub struct ConsoleState {
     pub is_admin: bool,
     /// The command under way, if it takes time.
     pub wait: Option<super::pause::Wait>,
+    /// What comes behind the command under way.
+    pub rest: Rest,
     /// Extended protocol: the statements that are prepared, and what is skipped after an error.
     pub session: ConsoleSession,
 }
 
-/// What the console keeps of the extended protocol. It is small: one unnamed and few named texts.
+/// What is to be answered behind the command that a console session waits for.
+#[derive(Debug, Default)]
+pub enum Rest {
+    /// Nothing: an Execute is answered by its own tag.
+    #[default]
+    Nothing,
+    /// The commands of the same string that follow it, and ReadyForQuery.
+    Script(Box<str>),
+}
+
+/// What the console keeps of the extended protocol.
 #[derive(Debug, Default)]
 pub struct ConsoleSession {
+    /// Name and text.
     pub statements: Vec<(Box<str>, Box<str>)>,
-    pub portals: Vec<(Box<str>, Box<str>)>,
+    pub portals: Vec<ConsolePortal>,
+    /// An error has come: all up to Sync is passed over.
     pub is_skipping: bool,
+}
+
+/// A command that was bound. It lives until Sync.
+#[derive(Debug)]
+pub struct ConsolePortal {
+    pub name: Box<str>,
+    pub text: Box<str>,
+    /// The answer that is left when fewer rows were asked for than there are.
+    pub left: Option<Vec<u8>>,
 }
 
 /// What kind of walsender session the client asked for (manual, "Streaming Replication Protocol").
@@ -207,6 +231,7 @@ impl Client {
     }
 
     /// The server that it has.
+    #[inline(always)]
     pub fn server(&self) -> Option<ServerId> {
         match self.state {
             State::Active { server } => Some(server),

@@ -150,7 +150,10 @@ impl<I: Io> Engine<I> {
         if let Some(server) = judged.server {
             self.pass_to_server(id, server, data);
         }
-        self.core.count_bytes(id, judged.taken, 0);
+        // Logins, and what is answered here, are no traffic of the pool's.
+        if judged.server.is_some() {
+            self.core.count_bytes(id, judged.taken, 0);
+        }
         self.send_back(id);
         self.carry_out();
         if let Some(server) = judged.server {

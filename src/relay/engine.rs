@@ -233,6 +233,7 @@ impl<I: Io> Engine<I> {
                 }
                 Action::Exit
                 | Action::Reload { .. }
+                | Action::SettingsChanged
                 | Action::Status(_)
                 | Action::StopListening => others.push(action),
             }

@@ -1,5 +1,6 @@
 //! The SQLSTATEs that the pooler sends or looks for (PostgreSQL manual, appendix "Error Codes").
 
+pub const ADMIN_SHUTDOWN: &str = "57P01";
 pub const PROTOCOL_VIOLATION: &str = "08P01";
 pub const CANNOT_CONNECT_NOW: &str = "57P03";
 pub const CONFIG_FILE_ERROR: &str = "F0000";
