@@ -107,6 +107,8 @@ pub struct Core {
 
     pub is_paused: bool,
     pub shutdown: Shutdown,
+    /// The end has been asked for.
+    pub(super) is_exiting: bool,
     /// Clients past their startup packet; the console's are not among them.
     pub client_count: u32,
     /// Counters of clients and servers of one sequence.
@@ -164,6 +166,7 @@ impl Core {
             rng,
             is_paused: false,
             shutdown: Shutdown::No,
+            is_exiting: false,
             client_count: 0,
             last_number: 0,
             stats: super::stats::Totals::new(now.mono),

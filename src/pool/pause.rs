@@ -5,6 +5,7 @@ use super::core::{Action, ClientId, Core, DatabaseId};
 use super::reason::Reason;
 use super::server::State;
 use crate::base::time::Moment;
+use crate::log::Level;
 
 /// How the process is to end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -241,12 +242,17 @@ impl Core {
     pub(super) fn check_shutdown(&mut self) {
         let is_over = match self.shutdown {
             Shutdown::No | Shutdown::Immediate => false,
-            Shutdown::WaitForClients => self.client_count == 0,
+            Shutdown::WaitForClients => self.client_count == 0 && self.consoles.is_empty(),
             Shutdown::WaitForServers => {
                 !self.servers.iter().any(|(_, server)| server.is_session())
             }
         };
-        if is_over {
+        if is_over && !std::mem::replace(&mut self.is_exiting, true) {
+            let what = match self.shutdown {
+                Shutdown::WaitForClients => "client",
+                _ => "server",
+            };
+            self.log(Level::Log, format!("{what} connections dropped, exiting"));
             self.act(Action::Exit);
         }
     }
