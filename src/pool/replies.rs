@@ -109,6 +109,11 @@ impl Replies {
         self.queue.is_empty()
     }
 
+    /// Requests under way.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub fn status(&self) -> Status {
         self.status
     }

@@ -12,3 +12,5 @@ pub const SYNTAX_ERROR: &str = "42601";
 pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
 pub const UNDEFINED_PREPARED_STATEMENT: &str = "26000";
 pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
+pub const DUPLICATE_CURSOR: &str = "42P03";
+pub const INVALID_CURSOR_NAME: &str = "34000";
