@@ -1,7 +1,7 @@
 //! A client's login, from its names to its welcome: who it is, what it may use, and what it is
 //! told on behalf of the server.
 
-use super::client::{ConsoleSession, ConsoleState, Names, Replication, Rest, State};
+use super::client::{ConsoleSession, ConsoleState, Names, Replication, State};
 use super::core::{Action, CONSOLE, ClientId, Core, DatabaseId, PoolId, UserId};
 use super::events::Limit;
 use super::pause::Shutdown;
@@ -225,8 +225,7 @@ impl Core {
 
     fn enter_console(&mut self, id: ClientId, user: String, is_admin: bool) -> Result<(), Reason> {
         let session = ConsoleSession::default();
-        let rest = Rest::default();
-        let console = ConsoleState { user, is_admin, wait: None, rest, session };
+        let console = ConsoleState { user, is_admin, wait: None, pending: None, session };
         self.move_client(id, State::Console(Box::new(console)));
         self.console_stats.logins += 1;
         let key = self.make_key(id);

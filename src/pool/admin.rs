@@ -76,11 +76,23 @@ impl Core {
             self.databases[id].is_paused = true;
         }
         for id in concerned {
-            // Servers in use are only marked, and close as their clients leave them.
-            self.retire_all(Some(id), &Reason::DatabaseRemoved);
+            self.mark_active(id, &Reason::DatabaseRemoved);
+            // Clients first: while one waits, a closed server would be replaced.
             self.close_clients_of(id, &Reason::DatabaseRemoved);
+            self.retire_all(Some(id), &Reason::DatabaseRemoved);
         }
         self.check_waits();
+    }
+
+    /// Servers in use close as their clients leave them, whatever these leave behind.
+    fn mark_active(&mut self, database: DatabaseId, reason: &Reason) {
+        for id in self.servers.ids() {
+            let server = &self.servers[id];
+            let is_of_it = self.pools[server.pool].database == database;
+            if is_of_it && matches!(server.state, server::State::Active { .. }) {
+                self.servers[id].closing = Some(reason.clone());
+            }
+        }
     }
 
     /// DISABLE: nobody logs in any more; who is there may stay.

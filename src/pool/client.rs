@@ -88,20 +88,29 @@ pub struct ConsoleState {
     pub is_admin: bool,
     /// The command under way, if it takes time.
     pub wait: Option<super::pause::Wait>,
-    /// What comes behind the command under way.
-    pub rest: Rest,
+    /// The command that takes time, as the console will answer it.
+    pub pending: Option<Pending>,
     /// Extended protocol: the statements that are prepared, and what is skipped after an error.
     pub session: ConsoleSession,
 }
 
-/// What is to be answered behind the command that a console session waits for.
-#[derive(Debug, Default)]
-pub enum Rest {
-    /// Nothing: an Execute is answered by its own tag.
-    #[default]
-    Nothing,
-    /// The commands of the same string that follow it, and ReadyForQuery.
-    Script(Box<str>),
+/// A command that a console session waits for.
+#[derive(Debug)]
+pub struct Pending {
+    /// What is answered when it succeeds.
+    pub tag: &'static str,
+    pub since: Moment,
+    /// What follows it in the same string of commands; an Execute has none.
+    pub script: Option<Script>,
+}
+
+/// What is left of a string of commands, and how much was done of it already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    pub rest: Box<str>,
+    pub commands: usize,
+    /// Bytes of answers.
+    pub bytes: usize,
 }
 
 /// What the console keeps of the extended protocol.

@@ -121,6 +121,8 @@ pub struct Core {
     pub(super) access: Access,
     pub(super) host: Host,
     pub events: Events,
+    /// Writes a second since 1970 for people, in the zone of the process.
+    pub local_time: fn(u64) -> String,
     /// Counters of the console's own logins and queries.
     pub console_stats: super::stats::Stats,
 
@@ -174,6 +176,7 @@ impl Core {
             access: Access::default(),
             host,
             events: Events::default(),
+            local_time: crate::base::time::utc,
             console_stats: super::stats::Stats::default(),
             splice: Vec::new(),
             back: Vec::new(),
@@ -183,6 +186,7 @@ impl Core {
             config: config.clone(),
         };
         core.adopt(config, access);
+        core.note_event("start");
         core
     }
 

@@ -258,8 +258,8 @@ impl Database {
         let in_turn = (0..count).map(|step| (self.next_host + step) % count);
         let chosen = in_turn.clone().find(may_try)?;
         self.next_host = match self.line.load_balance_hosts {
-            LoadBalanceHosts::Disable => chosen,
-            LoadBalanceHosts::RoundRobin => (chosen + 1) % count,
+            Some(LoadBalanceHosts::Disable) => chosen,
+            Some(LoadBalanceHosts::RoundRobin) | None => (chosen + 1) % count,
         };
         Some(chosen)
     }

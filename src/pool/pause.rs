@@ -233,7 +233,14 @@ impl Core {
                 self.refuse_all_waiting();
             }
         }
-        self.check_shutdown();
+        self.check_shutdown_soon();
+    }
+
+    /// The end comes with the sweep of this turn: whoever asked for it is answered before.
+    pub(super) fn check_shutdown_soon(&mut self) {
+        if self.shutdown != Shutdown::No {
+            self.sweep_at = Moment(0);
+        }
     }
 
     /// Servers are being let go: none is opened, and nobody may wait for one.

@@ -111,6 +111,11 @@ impl Replies {
         self.queue.is_empty()
     }
 
+    /// Requests under way.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     #[inline(always)]
     pub fn status(&self) -> Status {
         self.status

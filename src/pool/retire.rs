@@ -147,7 +147,7 @@ impl Core {
             self.sweep_at = Moment(0);
         }
         self.check_waits();
-        self.check_shutdown();
+        self.check_shutdown_soon();
     }
 
     /// A client's connection has ended or broken.

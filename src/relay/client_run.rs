@@ -1,7 +1,7 @@
 //! One run of a client: read, judge, send on, until there is nothing more or others have a turn.
 
 use super::conn::{Got, Inbound};
-use super::engine::{Engine, Io};
+use super::engine::{Engine, HeldBytes, Io};
 use crate::console;
 use crate::pool::client::Client;
 use crate::pool::core::{ClientId, ServerId};
@@ -323,9 +323,11 @@ impl<I: Io> Engine<I> {
             Verdict::Console => {
                 judged.taken += length;
                 let body = &data[at + HEAD..at + length];
-                console::message(&mut self.core, id, head.kind, body);
+                let held = HeldBytes { clients: &self.clients, servers: &self.servers };
+                console::message(&mut self.core, &held, id, head.kind, body);
                 self.carry_out();
-                return self.clients.get(id).is_some();
+                // A client that does not take its answers asks for no more of them.
+                return self.clients.get(id).is_some_and(|conn| conn.is_flushed());
             }
             Verdict::Closed => {
                 judged.is_closed = true;
