@@ -1,16 +1,17 @@
 //! One console session: its messages, strings of commands, and the commands that it waits for.
 
+use super::Buffers;
 use super::command;
 use super::control::Done;
 use super::parse;
 use super::refusal::{Hint, Refusal};
 use super::table::{Scene, Table, push_description};
-use super::Buffers;
 use crate::log::Level;
 use crate::pool::client::{ConsoleState, Pending, Script};
-use crate::pool::core::{ClientId, Core};
+use crate::pool::core::Core;
 use crate::pool::events::{Concern, Met};
-use crate::pool::pause::Outcome;
+use crate::pool::ids::ClientId;
+use crate::pool::wait::Outcome;
 use crate::wire::build::{self, Report, Severity};
 use crate::wire::kind::{Back, Front};
 use crate::wire::sqlstate;
@@ -46,7 +47,9 @@ impl<'a> Session<'a> {
 
     /// A message, whole.
     pub fn message(&mut self, kind: u8, body: &[u8]) {
-        if self.is_skipping() && !matches!(Front::from_byte(kind), Some(Front::Sync | Front::Terminate)) {
+        if self.is_skipping()
+            && !matches!(Front::from_byte(kind), Some(Front::Sync | Front::Terminate))
+        {
             return;
         }
         match Front::from_byte(kind) {

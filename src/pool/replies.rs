@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use super::prepare::StatementId;
+use super::ids::StatementId;
 use crate::wire::kind::{Back, Front};
 
 /// Requests that may be under way at one server before its client is not read any more. More than
