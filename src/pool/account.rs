@@ -319,11 +319,11 @@ impl Core {
     }
 
     /// A secret for CancelRequests that no other client has: 31 bits of what looks like a process
-    /// id, and 32 more. With peers, 14 bits of those tell whose it is (see `cancel`).
+    /// id, and 32 more. With peers, some of those tell whose it is.
     fn make_key(&mut self, id: ClientId) -> u64 {
         loop {
-            let random = self.rng.next_u64() & 0x7fff_ffff_ffff_ffff;
-            let key = super::cancel::mark_key(random, self.settings().peer_id);
+            let random = self.rng.next_u64();
+            let key = super::peer::mark_key(random, self.settings().peer_id);
             if key != 0 && !self.keys.contains_key(&key) {
                 self.keys.insert(key, id);
                 self.clients[id].key = key;

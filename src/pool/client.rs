@@ -49,6 +49,7 @@ pub enum PoolPlace {
 }
 
 impl State {
+    #[inline(always)]
     pub fn place(&self) -> Place {
         match self {
             State::Active { .. } => Place::Pool(PoolPlace::Active),
@@ -239,6 +240,7 @@ impl Client {
     }
 
     /// The server that it has.
+    #[inline(always)]
     pub fn server(&self) -> Option<ServerId> {
         match self.state {
             State::Active { server } => Some(server),

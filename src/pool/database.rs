@@ -9,6 +9,8 @@ pub struct Database {
     pub line: DatabaseLine,
     /// Made from the `*` line; forgotten after autodb_idle_timeout.
     pub is_auto: bool,
+    /// It stands for another process, to which cancel requests are passed on.
+    pub peer: Option<u16>,
     /// By PAUSE; clients wait.
     pub is_paused: bool,
     /// By DISABLE; clients are refused.
@@ -66,6 +68,7 @@ impl Database {
         Database {
             line,
             is_auto: false,
+            peer: None,
             is_paused: false,
             is_disabled: false,
             is_wait_close: false,

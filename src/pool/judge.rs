@@ -266,6 +266,10 @@ impl Core {
     fn acquire(&mut self, id: ClientId) -> Option<ServerId> {
         let now = self.mono();
         let pool_id = self.clients[id].pool.expect("a logged-in client has a pool");
+        if self.is_winding_down() {
+            self.close_client(id, Reason::ServerShuttingDown);
+            return None;
+        }
         self.clients[id].requested = now;
         let pool = &self.pools[pool_id];
         if pool.waiting.is_empty() && !self.is_held_back(pool.database) {

@@ -215,6 +215,7 @@ impl Core {
             | server::State::BeingCanceled
             | server::State::Closing => {}
         }
+        self.next_to_peer(pool);
         self.server_left(pool);
     }
 

@@ -20,6 +20,7 @@ pub mod launch;
 pub mod limits;
 pub mod link;
 pub mod pause;
+pub mod peer;
 pub mod pool;
 pub mod prepare;
 pub mod reason;

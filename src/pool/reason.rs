@@ -67,6 +67,7 @@ reasons! {
         BadPacketHeader: "bad pkt header", Log, PROTOCOL_VIOLATION;
         CancelDone: "successfully sent cancel request", Log, SUCCESSFUL;
         BadCancel: "bad cancel request", Log, SUCCESSFUL;
+        CancelHops: "cancel request was passed on too often", Log, SUCCESSFUL;
         CancelNothing: "cancel request for idle client", Log, SUCCESSFUL;
         CancelFailed: "failed cancel request", Log, SUCCESSFUL;
         CancelOvertaken: "query ended before its cancel request was sent", Log, SUCCESSFUL;
@@ -86,7 +87,7 @@ reasons! {
         DatabaseChanged: "database configuration changed", Client, PROTOCOL_VIOLATION;
         DatabaseRemoved: "database removed", Client, PROTOCOL_VIOLATION;
         DatabaseClientsExceeded: "client connections exceeded (max_db_client_connections)",
-            Client, PROTOCOL_VIOLATION;
+            Client, TOO_MANY_CONNECTIONS;
         EvictedForDatabase: "evicted for max_db_connections", Log, SUCCESSFUL;
         EvictedForPool: "evicted for pool_size", Log, SUCCESSFUL;
         EvictedForUser: "evicted for max_user_connections", Log, SUCCESSFUL;
@@ -94,8 +95,9 @@ reasons! {
         IdleTransactionTimeout: "idle transaction timeout", Client, PROTOCOL_VIOLATION;
         LoginFailed: "login failed", Log, SUCCESSFUL;
         MaxClientConn: "no more connections allowed (max_client_conn)",
-            Client, PROTOCOL_VIOLATION;
+            Client, TOO_MANY_CONNECTIONS;
         NoUserName: "no username supplied", Client, PROTOCOL_VIOLATION;
+        NoSuchPeer: "could not find peer to forward request to", Log, SUCCESSFUL;
         NotAllowed: "not allowed", Client, PROTOCOL_VIOLATION;
         ObsoleteConnection: "obsolete connection", Log, SUCCESSFUL;
         OldProtocol: "old V2 protocol not supported", Client, PROTOCOL_VIOLATION;
@@ -143,7 +145,7 @@ reasons! {
         UnknownServerPacket: "unknown pkt from server", Log, PROTOCOL_VIOLATION;
         UsedDirty: "SV_USED server got dirty", Log, SUCCESSFUL;
         UserClientsExceeded: "client connections exceeded (max_user_client_connections)",
-            Client, PROTOCOL_VIOLATION;
+            Client, TOO_MANY_CONNECTIONS;
         UserNameTooLong: "username too long", Client, PROTOCOL_VIOLATION;
     }
     filled {

@@ -25,7 +25,7 @@ pub enum State {
     Active { client: ClientId },
     /// Its client is done with it, but a cancel request for it is on its way.
     BeingCanceled,
-    /// It is no session: it carries a cancel request to where `target` is.
+    /// It is no session: it carries a cancel request.
     Cancel(CancelCarrier),
     /// Closed; the shell has not given the record back yet.
     Closing,
@@ -44,6 +44,7 @@ pub enum Place {
 }
 
 impl State {
+    #[inline(always)]
     pub fn place(&self) -> Option<Place> {
         Some(match self {
             State::Active { .. } => Place::Active,
@@ -72,11 +73,30 @@ pub enum Test {
 /// A connection that carries one CancelRequest.
 #[derive(Debug)]
 pub struct CancelCarrier {
-    pub target: ServerId,
+    pub errand: Errand,
     /// Who asked, and waits for the end; gone when it has closed its connection.
     pub client: Option<ClientId>,
     /// The request is on its way: from now on it may strike.
     pub is_sent: bool,
+}
+
+/// What a cancel request is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Errand {
+    /// The query that this server runs.
+    Target(ServerId),
+    /// A client of another process, by its key.
+    Peer { key: [u8; 8] },
+}
+
+impl CancelCarrier {
+    /// The server that may be struck.
+    pub fn target(&self) -> Option<ServerId> {
+        match self.errand {
+            Errand::Target(target) => Some(target),
+            Errand::Peer { .. } => None,
+        }
+    }
 }
 
 /// What the pooler itself runs on a server that a client has already got.
@@ -126,6 +146,8 @@ pub struct Server {
     pub is_mid_message: bool,
     /// A message of its own is half read.
     pub is_mid_reply: bool,
+    /// A carrier to a peer whose turn has not come.
+    pub is_waiting: bool,
     /// A replication connection, for its one client only.
     pub is_private: bool,
 }
@@ -166,6 +188,7 @@ impl Server {
             lifetime_cut_us: 0,
             is_mid_message: false,
             is_mid_reply: false,
+            is_waiting: false,
             is_private: false,
         }
     }
@@ -175,6 +198,7 @@ impl Server {
     }
 
     /// The client that has it.
+    #[inline(always)]
     pub fn client(&self) -> Option<ClientId> {
         match self.state {
             State::Active { client } => Some(client),
@@ -192,6 +216,7 @@ impl Server {
         !self.is_mid_message && !self.has_said_farewell && !self.key.is_empty()
     }
 
+    #[inline(always)]
     pub fn is_closing(&self) -> bool {
         matches!(self.state, State::Closing)
     }

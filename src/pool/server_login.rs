@@ -115,7 +115,7 @@ impl Core {
         let has_changed = self.dns.answered(name, answer, self.now.mono, ttl);
         let waits = |server: &Server| match &server.state {
             State::Login(login) => login.resolving() == Some(name),
-            _ => false,
+            _ => self.awaits_peer_address(server, name),
         };
         let waiting: Vec<_> =
             self.servers.iter().filter(|(_, s)| waits(s)).map(|(id, _)| id).collect();

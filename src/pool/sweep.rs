@@ -12,6 +12,7 @@ use super::reason::Reason;
 use super::replies::Status;
 use super::server::{State, Test};
 use crate::base::time::Moment;
+use crate::config::Host;
 use crate::log::Level;
 use crate::wire::build::{self, Report, Severity};
 use crate::wire::sqlstate;
@@ -82,6 +83,7 @@ impl Core {
         self.sweep_tests(id);
         self.sweep_idle_servers(id);
         self.sweep_size(id);
+        self.refresh_names(id);
         self.launch(id);
         self.replace_before_end(id);
         self.sweep_deserted(id);
@@ -241,8 +243,8 @@ impl Core {
             }
             if let State::Cancel(carrier) = &self.servers[id].state {
                 // It may still strike, any time: its target must not meet another client.
-                let (target, is_sent) = (carrier.target, carrier.is_sent);
-                if let Some(server) = self.servers.get_mut(target).filter(|_| is_sent) {
+                let target = carrier.target().filter(|_| carrier.is_sent);
+                if let Some(server) = target.and_then(|id| self.servers.get_mut(id)) {
                     server.closing = Some(Reason::CloseNeeded);
                 }
             }
@@ -319,6 +321,22 @@ impl Core {
         };
         if record.active.iter(&self.servers).any(is_near) {
             self.launch_successor(pool);
+        }
+    }
+
+    /// Asks anew for names whose answer has run out, so that a changed address is noticed while
+    /// connections last.
+    fn refresh_names(&mut self, pool: PoolId) {
+        if self.pools[pool].working_count() == 0 {
+            return;
+        }
+        let database = self.pools[pool].database;
+        for at in 0..self.databases[database].sites.len() {
+            let Host::Tcp(name) = &self.databases[database].sites[at].host else { continue };
+            if name.parse::<std::net::IpAddr>().is_err() && self.dns.refresh(name, self.now.mono) {
+                let name = name.clone();
+                self.act(Action::Resolve(name));
+            }
         }
     }
 

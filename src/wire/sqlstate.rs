@@ -10,6 +10,7 @@ pub const QUERY_CANCELED: &str = "57014";
 pub const SUCCESSFUL: &str = "00000";
 pub const SYNTAX_ERROR: &str = "42601";
 pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
+pub const TOO_MANY_CONNECTIONS: &str = "53300";
 pub const UNDEFINED_PREPARED_STATEMENT: &str = "26000";
 pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
 pub const DUPLICATE_CURSOR: &str = "42P03";
