@@ -117,11 +117,17 @@ impl World {
     /// A client in a transaction, with a server.
     fn busy_client(&mut self) -> (ClientId, ServerId) {
         let client = self.client("app", "app");
-        let server = self.connecting.pop().expect("a server is opened for it");
-        self.serve(server);
+        let mut verdict = Verdict::Hold;
+        // The first client of a pool waits for a server with its login, a later one with its query.
+        while verdict == Verdict::Hold {
+            if let Some(server) = self.connecting.pop() {
+                self.serve(server);
+            }
+            verdict = self.core.judge_client(client, head(b'Q', b"begin\0"), b"begin\0");
+            self.carry_out();
+        }
+        let Verdict::Forward(server) = verdict else { panic!("{verdict:?}") };
         assert!(self.heard(client).iter().any(|m| m.kind == 'Z'));
-        let verdict = self.core.judge_client(client, head(b'Q', b"begin\0"), b"begin\0");
-        assert_eq!(verdict, Verdict::Forward(server));
         self.reply(server, b'C', b"BEGIN\0");
         self.reply(server, b'Z', b"T");
         (client, server)
@@ -593,6 +599,7 @@ fn pause_waits_until_the_servers_are_closed() {
     world.pass(Duration::from_secs(1000));
     assert_eq!(kinds(&world.heard(admin)), "");
     world.release(client, server);
+    assert_eq!(kinds(&world.heard(client)), "", "its client hears nothing of it");
     let answer = world.heard(admin);
     assert_eq!(kinds(&answer), "CTDDCZ");
     assert_eq!(answer[0].text(), "PAUSE");
@@ -780,6 +787,7 @@ fn wait_close_waits_for_the_servers_that_reconnect_has_marked() {
     assert_eq!(world.rows(other, "show servers")[0][13].as_deref(), Some("1"), "close_needed");
     world.log();
     world.release(client, server);
+    assert_eq!(kinds(&world.heard(client)), "");
     assert_eq!(kinds(&world.heard(admin)), "CZ");
     assert!(world.log().iter().any(|line| line.contains("closing because: close_needed")));
 }
