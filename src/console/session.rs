@@ -47,14 +47,14 @@ impl<'a> Session<'a> {
 
     /// A message, whole.
     pub fn message(&mut self, kind: u8, body: &[u8]) {
-        if self.is_skipping()
-            && !matches!(Front::from_byte(kind), Some(Front::Sync | Front::Terminate))
-        {
+        let kind_of = Front::from_byte(kind);
+        if self.is_skipping() && kind_of != Some(Front::Sync) {
             return;
         }
-        match Front::from_byte(kind) {
+        match kind_of {
             Some(Front::Query) => self.query(body),
-            Some(Front::Terminate) => self.core.client_leaves(self.id),
+            // The judge has closed the session already.
+            Some(Front::Terminate) => {}
             Some(Front::Parse) => self.extended(|session| session.parse(body)),
             Some(Front::Bind) => self.extended(|session| session.bind(body)),
             Some(Front::Describe) => self.extended(|session| session.describe(body)),

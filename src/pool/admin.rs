@@ -41,11 +41,6 @@ impl Core {
         }
     }
 
-    /// A client has said goodbye.
-    pub fn client_leaves(&mut self, id: ClientId) {
-        self.close_client(id, Reason::ClientClose);
-    }
-
     /// The client of that number, or of that name in the `ptr` column.
     pub fn client_named(&self, name: &str) -> Option<Result<ClientId, ()>> {
         let found = |is_it: &dyn Fn(u64) -> bool| {

@@ -24,6 +24,10 @@ const LONGEST_COMMAND: usize = 64 * 1024;
 impl Core {
     /// Judges a message of a client's. `seen` is what has come of its body.
     pub fn judge_client(&mut self, id: ClientId, head: Head, seen: &[u8]) -> ClientVerdict {
+        if let ClientState::Console(ref console) = self.clients[id].state {
+            let is_busy = console.wait.is_some();
+            return self.judge_command(id, head, seen, is_busy);
+        }
         let Some(kind) = Front::from_byte(head.kind) else {
             return self.unknown_from_client(id, head.kind);
         };
@@ -36,11 +40,9 @@ impl Core {
             ClientState::Idle => self.judge_unlinked(id, kind, head, seen),
             ClientState::Waiting | ClientState::AwaitWelcome => Verdict::Hold,
             ClientState::Login(_) => self.judge_answer(id, kind, head, seen),
-            ClientState::Console(ref console) => {
-                let is_busy = console.wait.is_some();
-                self.judge_command(id, head, seen, is_busy)
-            }
             ClientState::Cancel { .. } => Verdict::Drop,
+            // The console was judged before.
+            ClientState::Console(_) => Verdict::Hold,
             ClientState::Closing => Verdict::Closed,
         }
     }
@@ -98,11 +100,16 @@ impl Core {
         seen: &[u8],
         is_busy: bool,
     ) -> ClientVerdict {
+        // Whoever leaves in the middle of a PAUSE need not wait for its end.
+        if head.kind == Front::Terminate as u8 {
+            return self.goodbye(id);
+        }
         if is_busy {
             return Verdict::Hold;
         }
         if head.body > LONGEST_COMMAND {
-            self.close_client(id, Reason::BadPacket);
+            let detail = format!("The console takes messages of at most {LONGEST_COMMAND} bytes.");
+            self.close_client_with(id, Reason::BadPacket, Some(&detail));
             return Verdict::Closed;
         }
         if seen.len() < head.body { Verdict::Need(head.body) } else { Verdict::Console }

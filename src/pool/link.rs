@@ -141,6 +141,8 @@ impl Core {
     /// What becomes of a clean server whose client is done with it.
     pub(super) fn part(&mut self, id: ServerId) {
         let now = self.mono();
+        // Off its client first: whatever becomes of it is no concern of that client's.
+        self.move_server(id, server::State::Tested(Test::Check));
         let server = &mut self.servers[id];
         server.requested = now;
         server.replies.shrink();

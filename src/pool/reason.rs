@@ -178,7 +178,6 @@ impl Reason {
             Reason::DatabaseDisabled(_) => "database is disabled",
             Reason::NoSuchDatabase(_) => "no such database",
             Reason::ServerLoginFailed(_) | Reason::ServerMessage(_) => "server login failed",
-            Reason::ServerLost(_) => "server connection lost",
             Reason::UnsupportedOption(_) => "unsupported startup parameter in options",
             Reason::UnsupportedParameter(_) => "unsupported startup parameter",
             _ => return None,
