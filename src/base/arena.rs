@@ -18,6 +18,7 @@ pub struct Id<T> {
 
 impl<T> Id<T> {
     /// The slot's index, for tables that stand beside the arena.
+    #[inline(always)]
     pub fn index(self) -> usize {
         self.index as usize
     }
@@ -130,6 +131,7 @@ impl<T> Arena<T> {
         }
     }
 
+    #[inline(always)]
     pub fn get(&self, id: Id<T>) -> Option<&T> {
         match self.entries.get(id.index()) {
             Some(Entry { generation, slot: Slot::Full(value) }) if *generation == id.generation => {
@@ -139,6 +141,7 @@ impl<T> Arena<T> {
         }
     }
 
+    #[inline(always)]
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
         match self.entries.get_mut(id.index()) {
             Some(Entry { generation, slot: Slot::Full(value) }) if *generation == id.generation => {
@@ -172,12 +175,14 @@ impl<T> Arena<T> {
 /// Inner functions index: the id was looked up at the edge and is known to live.
 impl<T> Index<Id<T>> for Arena<T> {
     type Output = T;
+    #[inline(always)]
     fn index(&self, id: Id<T>) -> &T {
         self.get(id).expect("the id names a living record")
     }
 }
 
 impl<T> IndexMut<Id<T>> for Arena<T> {
+    #[inline(always)]
     fn index_mut(&mut self, id: Id<T>) -> &mut T {
         self.get_mut(id).expect("the id names a living record")
     }

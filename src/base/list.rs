@@ -53,6 +53,7 @@ impl<T: Linked> List<T> {
         self.tail
     }
 
+    #[inline]
     pub fn push_back(&mut self, arena: &mut Arena<T>, id: Id<T>) {
         *arena[id].links_mut() = Links { prev: self.tail, next: None };
         match self.tail {
@@ -63,6 +64,7 @@ impl<T: Linked> List<T> {
         self.len += 1;
     }
 
+    #[inline]
     pub fn push_front(&mut self, arena: &mut Arena<T>, id: Id<T>) {
         *arena[id].links_mut() = Links { prev: None, next: self.head };
         match self.head {
@@ -74,6 +76,7 @@ impl<T: Linked> List<T> {
     }
 
     /// Takes `id` out. It must be in this list, not merely in some list.
+    #[inline]
     pub fn remove(&mut self, arena: &mut Arena<T>, id: Id<T>) {
         let Links { prev, next } = std::mem::take(arena[id].links_mut());
         match prev {

@@ -191,10 +191,11 @@ pub fn nearest(
     }
     let key = key.to_ascii_lowercase().replace('-', "_");
     let limit = 1 + key.len() / 5;
-    let near = names.clone().map(|name| (distance(key.as_bytes(), name.as_bytes()), name));
+    let lower = |name: &'static str| name.to_ascii_lowercase();
+    let near = names.clone().map(|name| (distance(key.as_bytes(), lower(name).as_bytes()), name));
     let near = near.filter(|(edits, _)| *edits <= limit).min_by_key(|(edits, _)| *edits);
     let tail = format!("_{key}");
-    near.map(|(_, name)| name).or_else(|| names.clone().find(|name| name.ends_with(&tail)))
+    near.map(|(_, name)| name).or_else(|| names.clone().find(|name| lower(name).ends_with(&tail)))
 }
 
 /// No name is nearly as long as this; a longer key is not compared, so that the work is bounded.

@@ -1,10 +1,49 @@
-//! The admin console.
+//! The admin console: commands in, tables and tags out, over the simple and the extended protocol.
+//!
+//! It reads the core and asks it to act; it does no I/O. A command is a row of [`command`], a
+//! table is a list of columns in [`show`], and what is wrong with a command is a [`refusal`].
 
-use crate::pool::core::{ClientId, Core};
+mod command;
+mod control;
+mod extended;
+mod parse;
+mod refusal;
+mod session;
+mod set;
+mod show;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use crate::pool::core::{ClientId, Core, ServerId};
 use crate::pool::pause::Outcome;
+use session::Session;
+
+/// What is held of connections on their way through: known to the relay, shown by SHOW SOCKETS.
+pub trait Buffers {
+    fn client(&self, id: ClientId) -> Held;
+    fn server(&self, id: ServerId) -> Held;
+}
+
+/// Bytes held of one connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Held {
+    /// Read, and not yet judged.
+    pub received: usize,
+    /// Not yet taken by the system.
+    pub unsent: usize,
+}
 
 /// A message of a console session, whole.
-pub fn message(_core: &mut Core, _id: ClientId, _kind: u8, _body: &[u8]) {}
+pub fn message(core: &mut Core, buffers: &dyn Buffers, id: ClientId, kind: u8, body: &[u8]) {
+    let mut session = Session::new(core, buffers, id);
+    session.message(kind, body);
+    session.send();
+}
 
 /// A command that took time has ended.
-pub fn finish(_core: &mut Core, _id: ClientId, _outcome: Outcome) {}
+pub fn finish(core: &mut Core, buffers: &dyn Buffers, id: ClientId, outcome: Outcome) {
+    let mut session = Session::new(core, buffers, id);
+    session.finish(outcome);
+    session.send();
+}

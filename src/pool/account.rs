@@ -3,6 +3,7 @@
 
 use super::client::{ConsoleSession, ConsoleState, Names, Replication, State};
 use super::core::{Action, CONSOLE, ClientId, Core, DatabaseId, PoolId, UserId};
+use super::events::Limit;
 use super::pause::Shutdown;
 use super::pool::Welcome;
 use super::reason::Reason;
@@ -66,7 +67,7 @@ impl Core {
             return Err(Reason::ShuttingDown);
         }
         if self.client_count >= self.settings().max_client_conn {
-            self.note_limit("max_client_conn");
+            self.note_limit(Limit::Clients);
             return Err(Reason::MaxClientConn);
         }
         self.client_count += 1;
@@ -224,7 +225,7 @@ impl Core {
 
     fn enter_console(&mut self, id: ClientId, user: String, is_admin: bool) -> Result<(), Reason> {
         let session = ConsoleSession::default();
-        let console = ConsoleState { user, is_admin, wait: None, session };
+        let console = ConsoleState { user, is_admin, wait: None, pending: None, session };
         self.move_client(id, State::Console(Box::new(console)));
         self.console_stats.logins += 1;
         let key = self.make_key(id);
@@ -254,10 +255,12 @@ impl Core {
     fn check_client_limits(&mut self, database: DatabaseId, user: UserId) -> Result<(), Reason> {
         let limit = self.max_db_client_connections(database);
         if limit > 0 && self.databases[database].clients >= limit {
+            self.note_limit(Limit::DatabaseClients(database));
             return Err(Reason::DatabaseClientsExceeded);
         }
         let limit = self.max_user_client_connections(user);
         if limit > 0 && self.users[user].clients >= limit {
+            self.note_limit(Limit::UserClients(user));
             return Err(Reason::UserClientsExceeded);
         }
         Ok(())
@@ -270,8 +273,11 @@ impl Core {
         let bytes = self.welcome_bytes(id, pool, &welcome);
         self.pools[pool].welcome = Some(welcome);
         self.act(Action::SendClient { client: id, bytes });
-        self.pools[pool].stats.logins += 1;
         let now = self.mono();
+        let stats = &mut self.pools[pool].stats;
+        stats.logins += 1;
+        // It has waited for the pool's first server, if for anything.
+        stats.wait_us += now.micros_since(self.clients[id].since);
         self.clients[id].requested = now;
         self.move_client(id, State::Idle);
         self.act(Action::RunClient(id));

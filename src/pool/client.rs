@@ -49,6 +49,7 @@ pub enum PoolPlace {
 }
 
 impl State {
+    #[inline(always)]
     pub fn place(&self) -> Place {
         match self {
             State::Active { .. } => Place::Pool(PoolPlace::Active),
@@ -87,16 +88,48 @@ pub struct ConsoleState {
     pub is_admin: bool,
     /// The command under way, if it takes time.
     pub wait: Option<super::pause::Wait>,
+    /// The command that takes time, as the console will answer it.
+    pub pending: Option<Pending>,
     /// Extended protocol: the statements that are prepared, and what is skipped after an error.
     pub session: ConsoleSession,
 }
 
-/// What the console keeps of the extended protocol. It is small: one unnamed and few named texts.
+/// A command that a console session waits for.
+#[derive(Debug)]
+pub struct Pending {
+    /// What is answered when it succeeds.
+    pub tag: &'static str,
+    pub since: Moment,
+    /// What follows it in the same string of commands; an Execute has none.
+    pub script: Option<Script>,
+}
+
+/// What is left of a string of commands, and how much was done of it already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    pub rest: Box<str>,
+    pub commands: usize,
+    /// Bytes of answers.
+    pub bytes: usize,
+}
+
+/// What the console keeps of the extended protocol.
 #[derive(Debug, Default)]
 pub struct ConsoleSession {
+    /// Name and text.
     pub statements: Vec<(Box<str>, Box<str>)>,
-    pub portals: Vec<(Box<str>, Box<str>)>,
+    pub portals: Vec<ConsolePortal>,
+    /// An error has come: all up to Sync is passed over.
     pub is_skipping: bool,
+}
+
+/// A command that was bound. It lives until Sync.
+#[derive(Debug)]
+pub struct ConsolePortal {
+    pub name: Box<str>,
+    pub text: Box<str>,
+    /// The answer that is left when fewer rows were asked for than there are.
+    pub left: Option<Vec<u8>>,
 }
 
 /// What kind of walsender session the client asked for (manual, "Streaming Replication Protocol").
@@ -207,6 +240,7 @@ impl Client {
     }
 
     /// The server that it has.
+    #[inline(always)]
     pub fn server(&self) -> Option<ServerId> {
         match self.state {
             State::Active { server } => Some(server),

@@ -63,6 +63,8 @@ pub enum Action {
     ConsoleDone { client: ClientId, outcome: Outcome },
     /// Read the configuration anew; whoever asked for it is told.
     Reload { client: Option<ClientId> },
+    /// What the shell has taken from the settings it must take again: SET has changed one.
+    SettingsChanged,
     /// A line for the service manager.
     Status(String),
     Exit,
@@ -107,8 +109,6 @@ pub struct Core {
 
     pub is_paused: bool,
     pub shutdown: Shutdown,
-    /// The end has been asked for.
-    pub(super) is_exiting: bool,
     /// Clients past their startup packet; the console's are not among them.
     pub client_count: u32,
     /// Counters of clients and servers of one sequence.
@@ -121,6 +121,8 @@ pub struct Core {
     pub(super) access: Access,
     pub(super) host: Host,
     pub events: Events,
+    /// Writes a second since 1970 for people, in the zone of the process.
+    pub local_time: fn(u64) -> String,
     /// Counters of the console's own logins and queries.
     pub console_stats: super::stats::Stats,
 
@@ -166,7 +168,6 @@ impl Core {
             rng,
             is_paused: false,
             shutdown: Shutdown::No,
-            is_exiting: false,
             client_count: 0,
             last_number: 0,
             stats: super::stats::Totals::new(now.mono),
@@ -175,6 +176,7 @@ impl Core {
             access: Access::default(),
             host,
             events: Events::default(),
+            local_time: crate::base::time::utc,
             console_stats: super::stats::Stats::default(),
             splice: Vec::new(),
             back: Vec::new(),
@@ -184,6 +186,7 @@ impl Core {
             config: config.clone(),
         };
         core.adopt(config, access);
+        core.note_event("start");
         core
     }
 
@@ -266,6 +269,12 @@ impl Core {
         self.pool_index.insert((database, user), id);
         self.live_pools.push_back(&mut self.pools, id);
         id
+    }
+
+    /// `database/user` of a pool, for people.
+    pub fn pool_name(&self, id: PoolId) -> String {
+        let pool = &self.pools[id];
+        format!("{}/{}", self.databases[pool.database].line.name, self.users[pool.user].name)
     }
 
     /// Gives back the record of a closed client.

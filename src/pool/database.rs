@@ -34,6 +34,8 @@ pub struct Database {
     /// Where round-robin over the hosts stands.
     pub next_host: usize,
     pub idle_since: Moment,
+    /// When one of its limits was met and noted last.
+    pub limit_noted: Option<Moment>,
 }
 
 /// Where a server listens.
@@ -79,6 +81,7 @@ impl Database {
             hosts,
             next_host: 0,
             idle_since: now,
+            limit_noted: None,
         }
     }
 

@@ -147,7 +147,7 @@ impl Core {
             return self.move_server(id, server::State::BeingCanceled);
         }
         if let Some(reason) = server.closing.clone() {
-            return self.close_server(id, reason);
+            return self.close_server(id, reason.on_release());
         }
         if server.is_private {
             return self.close_server(id, Reason::ReplicationClientClosed);
@@ -192,6 +192,7 @@ impl Core {
             return;
         }
         self.log_server_end(id, &reason);
+        self.tally_server(id, &reason);
         self.thread_server(id, false);
         let server = &mut self.servers[id];
         let pool = server.pool;
@@ -244,6 +245,7 @@ impl Core {
         }
         let reason = Reason::ServerMessage(words.into());
         self.log_client_end(id, &reason);
+        self.tally_client(id, &reason, None);
         self.tell(id, words, sqlstate, None, None);
         self.leave(id);
         self.act(Action::CloseClient(id));
@@ -270,6 +272,9 @@ impl Core {
         }
         self.log_client_end(id, &reason);
         if reason.is_told() {
+            let explained = if detail.is_none() { self.explain(id, &reason) } else { None };
+            let detail = detail.or(explained.as_deref());
+            self.tally_client(id, &reason, detail);
             self.tell(id, &reason.words(), reason.sqlstate(), detail, reason.hint());
         }
         self.leave(id);

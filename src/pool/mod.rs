@@ -5,6 +5,7 @@
 //! a queue of [`core::Action`]s.
 
 pub mod account;
+pub mod admin;
 pub mod cancel;
 pub mod client;
 pub mod core;
@@ -13,6 +14,7 @@ pub mod deallocate;
 pub mod dns;
 pub mod entry;
 pub mod events;
+pub mod explain;
 pub mod judge;
 pub mod launch;
 pub mod limits;

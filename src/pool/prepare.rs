@@ -316,10 +316,8 @@ impl Core {
         match seen.first() {
             None if head.body == 0 => return Some(self.bad_packet(id)),
             None => return Some(Verdict::Need(1)),
-            Some(0) => {
-                self.count_parses(id, server);
-                return None;
-            }
+            // Only statements with a name are tracked, and counted.
+            Some(0) => return None,
             Some(_) => {}
         }
         if seen.len() < head.body {
@@ -393,7 +391,6 @@ impl Core {
         let Some((portal, name)) = names else {
             return Some(self.need_names(id, head, seen));
         };
-        self.count_bind(id);
         if name.is_empty() {
             return None;
         }
@@ -404,6 +401,7 @@ impl Core {
         if let Err(verdict) = self.prepare_on(server, statement) {
             return Some(verdict);
         }
+        self.count_bind(id);
         let new_name = self.statements.name(statement);
         let body = head.body - name.len() + new_name.len();
         self.splice.push(Front::Bind as u8);
@@ -715,12 +713,6 @@ impl Core {
         if let Some(pool) = self.clients[id].pool {
             self.pools[pool].stats.client_parses += 1;
         }
-    }
-
-    fn count_parses(&mut self, id: ClientId, server: ServerId) {
-        self.count_client_parse(id);
-        let pool = self.servers[server].pool;
-        self.pools[pool].stats.server_parses += 1;
     }
 
     fn count_bind(&mut self, id: ClientId) {

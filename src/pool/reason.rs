@@ -42,6 +42,14 @@ macro_rules! reasons {
                 }
             }
 
+            /// The text that a reason carries besides its words.
+            pub fn text(&self) -> Option<&str> {
+                match self {
+                    $(Reason::$plain => None,)*
+                    $(Reason::$filled(text) => Some(text),)*
+                }
+            }
+
             /// The reasons that carry no text of their own.
             #[cfg(test)]
             pub const PLAIN: &'static [Reason] = &[$(Reason::$plain,)*];
@@ -76,7 +84,6 @@ reasons! {
         CloseNeeded: "close_needed", Log, SUCCESSFUL;
         ConnectQueryFailed: "connect_query failed", Log, SUCCESSFUL;
         ConnectTimeout: "connect timeout", Log, SUCCESSFUL;
-        ConsoleShutdown: "admin forced shutdown", Log, SUCCESSFUL;
         DatabaseChanged: "database configuration changed", Client, PROTOCOL_VIOLATION;
         DatabaseRemoved: "database removed", Client, PROTOCOL_VIOLATION;
         DatabaseClientsExceeded: "client connections exceeded (max_db_client_connections)",
@@ -99,6 +106,7 @@ reasons! {
         ParametersRefused: "invalid server parameter", Client, PROTOCOL_VIOLATION;
         PasswordFirst: "client password pkt before startup packet", Client, PROTOCOL_VIOLATION;
         PauseMode: "pause mode", Log, SUCCESSFUL;
+        PoolerEnds: "pooler is shutting down", Client, ADMIN_SHUTDOWN;
         PoolerError: "pooler error", Client, PROTOCOL_VIOLATION;
         PreparedMissing: "prepared statement did not exist", Client, PROTOCOL_VIOLATION;
         PreparedTaken: "prepared statement name is already in use",
@@ -167,6 +175,31 @@ impl Reason {
     /// The SQLSTATE that goes with the words.
     pub fn sqlstate(&self) -> &'static str {
         self.row().1
+    }
+
+    /// What is counted as one for SHOW ERRORS, where the words differ from time to time.
+    pub fn kind(&self) -> Option<&'static str> {
+        Some(match self {
+            Reason::BadHeader(_) => "bad packet header",
+            Reason::CachedLoginError(_) => "server login has been failing, cached error",
+            Reason::ClientLost(_) => "client connection lost",
+            Reason::DatabaseDisabled(_) => "database is disabled",
+            Reason::NoSuchDatabase(_) => "no such database",
+            Reason::ServerLoginFailed(_) | Reason::ServerMessage(_) => "server login failed",
+            Reason::ServerLost(_) => "server connection lost",
+            Reason::UnsupportedOption(_) => "unsupported startup parameter in options",
+            Reason::UnsupportedParameter(_) => "unsupported startup parameter",
+            _ => return None,
+        })
+    }
+
+    /// The reason as it is told when the server that was to be closed is free at last.
+    pub fn on_release(self) -> Reason {
+        match self {
+            Reason::DatabaseChanged => Reason::CloseNeeded,
+            Reason::ServerShuttingDown => Reason::PauseMode,
+            other => other,
+        }
     }
 
     /// What would help the operator or the programmer, where the words do not say it.

@@ -131,7 +131,7 @@ impl Core {
     }
 
     /// Ends the clients of a database that have no server, or wait for one.
-    fn close_clients_of(&mut self, id: DatabaseId, reason: &Reason) {
+    pub(super) fn close_clients_of(&mut self, id: DatabaseId, reason: &Reason) {
         for pool in self.pools_of(id) {
             let record = &self.pools[pool];
             let mut told = record.idle_clients.ids(&self.clients);

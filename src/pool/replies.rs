@@ -97,6 +97,7 @@ pub struct Replies {
 
 impl Replies {
     /// Nothing is owed and no transaction is open: the server is fit for another client.
+    #[inline(always)]
     pub fn is_clean(&self) -> bool {
         self.queue.is_empty()
             && self.status == Status::Idle
@@ -105,19 +106,28 @@ impl Replies {
     }
 
     /// Nothing is owed; a transaction may be open.
+    #[inline(always)]
     pub fn is_answered(&self) -> bool {
         self.queue.is_empty()
     }
 
+    /// Requests under way.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    #[inline(always)]
     pub fn status(&self) -> Status {
         self.status
     }
 
+    #[inline(always)]
     pub fn is_full(&self) -> bool {
         self.queue.len() >= MOST_UNDER_WAY
     }
 
     /// An extended query failed and its Sync has not been sent.
+    #[inline(always)]
     pub fn is_skipping(&self) -> bool {
         self.skipping
     }
@@ -180,6 +190,7 @@ impl Replies {
     }
 
     /// Whether a reply that the pooler gives itself is due now, before any other.
+    #[inline(always)]
     pub fn answer_due(&mut self) -> Option<Back> {
         let reply = match self.queue.front()? {
             Request::AnswerParse => Back::ParseComplete,

@@ -44,6 +44,7 @@ pub enum Place {
 }
 
 impl State {
+    #[inline(always)]
     pub fn place(&self) -> Option<Place> {
         Some(match self {
             State::Active { .. } => Place::Active,
@@ -197,6 +198,7 @@ impl Server {
     }
 
     /// The client that has it.
+    #[inline(always)]
     pub fn client(&self) -> Option<ClientId> {
         match self.state {
             State::Active { client } => Some(client),
@@ -214,6 +216,7 @@ impl Server {
         !self.is_mid_message && !self.has_said_farewell && !self.key.is_empty()
     }
 
+    #[inline(always)]
     pub fn is_closing(&self) -> bool {
         matches!(self.state, State::Closing)
     }

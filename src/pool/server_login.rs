@@ -287,7 +287,8 @@ impl Core {
         };
         let (severity, message) = (&report.severity, &report.message);
         self.log(Level::Warning, format!("server login failed: {severity} {message}"));
-        self.note_event(&format!("server login failed: {text}"));
+        let name = self.pool_name(self.servers[id].pool);
+        self.note_repeating(&format!("server login of {name} failed: {text}"));
         if report.sqlstate != crate::wire::sqlstate::CANNOT_CONNECT_NOW {
             let state = match report.sqlstate.as_str() {
                 "" => crate::wire::sqlstate::PROTOCOL_VIOLATION,
@@ -350,7 +351,8 @@ impl Core {
         if let State::Login(_) = self.servers[id].state {
             let words = reason.words();
             self.note_failure(id, &words, false);
-            self.note_event(&format!("server login failed: {words}"));
+            let name = self.pool_name(self.servers[id].pool);
+            self.note_repeating(&format!("server login of {name} failed: {words}"));
         }
         self.close_server(id, reason);
     }

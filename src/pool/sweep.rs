@@ -43,8 +43,13 @@ impl Core {
             || !self.live_pools.is_empty()
             || !self.cancel_clients.is_empty()
             || !self.consoles.is_empty();
-        let stats = self.stats.period_start + self.settings().stats_period;
+        let stats = self.stats.period_start + self.stats_period();
         if is_busy { Some(self.sweep_at.min(stats)) } else { Some(stats) }
+    }
+
+    /// A period of nothing would keep the loop from ever sleeping.
+    fn stats_period(&self) -> Duration {
+        self.settings().stats_period.max(Duration::from_secs(1))
     }
 
     fn is_over(&self, since: Moment, limit: Duration) -> bool {
@@ -128,7 +133,7 @@ impl Core {
     /// What the queue of a pool waits for, in words.
     pub fn why_no_server(&self, id: PoolId) -> String {
         let pool = &self.pools[id];
-        let name = format!("{}/{}", self.databases[pool.database].line.name, self.users[pool.user].name);
+        let name = self.pool_name(id);
         if self.is_held_back(pool.database) {
             return format!("Pool {name} is paused.");
         }
@@ -378,8 +383,7 @@ impl Core {
     }
 
     fn sweep_stats(&mut self) {
-        let period = self.settings().stats_period;
-        if period.is_zero() || self.mono().since(self.stats.period_start) < period {
+        if self.mono().since(self.stats.period_start) < self.stats_period() {
             return;
         }
         self.turn_stats();

@@ -2,6 +2,7 @@
 //! having to be known (auth_type any).
 
 use crate::auth::secret::Secret;
+use crate::base::time::Moment;
 use crate::config::UserLine;
 use crate::crypto::scram::ScramKeys;
 
@@ -19,6 +20,8 @@ pub struct User {
     pub servers: u32,
     /// Logged-in clients.
     pub clients: u32,
+    /// When one of its limits was met and noted last.
+    pub limit_noted: Option<Moment>,
 }
 
 impl User {
@@ -31,6 +34,7 @@ impl User {
             is_listed: false,
             servers: 0,
             clients: 0,
+            limit_noted: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One run of a client: read, judge, send on, until there is nothing more or others have a turn.
 
 use super::conn::{Got, Inbound};
-use super::engine::{Engine, Io};
+use super::engine::{Engine, HeldBytes, Io};
 use crate::console;
 use crate::pool::client::Client;
 use crate::pool::core::{ClientId, ServerId};
@@ -150,7 +150,10 @@ impl<I: Io> Engine<I> {
         if let Some(server) = judged.server {
             self.pass_to_server(id, server, data);
         }
-        self.core.count_bytes(id, judged.taken, 0);
+        // Logins, and what is answered here, are no traffic of the pool's.
+        if judged.server.is_some() {
+            self.core.count_bytes(id, judged.taken, 0);
+        }
         self.send_back(id);
         self.carry_out();
         if let Some(server) = judged.server {
@@ -320,9 +323,11 @@ impl<I: Io> Engine<I> {
             Verdict::Console => {
                 judged.taken += length;
                 let body = &data[at + HEAD..at + length];
-                console::message(&mut self.core, id, head.kind, body);
+                let held = HeldBytes { clients: &self.clients, servers: &self.servers };
+                console::message(&mut self.core, &held, id, head.kind, body);
                 self.carry_out();
-                return self.clients.get(id).is_some();
+                // A client that does not take its answers asks for no more of them.
+                return self.clients.get(id).is_some_and(|conn| conn.is_flushed());
             }
             Verdict::Closed => {
                 judged.is_closed = true;

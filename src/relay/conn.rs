@@ -65,6 +65,7 @@ impl<S: Stream, To> Conn<S, To> {
     }
 
     /// Everything for this peer has been taken by the kernel.
+    #[inline(always)]
     pub fn is_flushed(&self) -> bool {
         self.outbox.bytes.is_empty()
     }
@@ -175,12 +176,12 @@ impl<T, C> Table<T, C> {
         row.take_if(|(owner, _)| *owner == id).map(|(_, conn)| conn)
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, id: Id<T>) -> Option<&C> {
         self.rows.get(id.index())?.as_ref().filter(|(owner, _)| *owner == id).map(|(_, conn)| conn)
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut C> {
         let row = self.rows.get_mut(id.index())?;
         row.as_mut().filter(|(owner, _)| *owner == id).map(|(_, conn)| conn)

@@ -11,7 +11,7 @@ use std::io;
 use super::conn::{Conn, Stream, Table};
 use super::outgoing::Outgoing;
 use crate::base::time::Moment;
-use crate::console;
+use crate::console::{self, Buffers, Held};
 use crate::log::Peer;
 use crate::pool::client::Client;
 use crate::pool::core::{Action, ClientId, Core, ServerId, Target};
@@ -229,10 +229,12 @@ impl<I: Io> Engine<I> {
                 Action::SettleServer(id) => self.settle(id),
                 Action::Resolve(name) => self.io.resolve(name),
                 Action::ConsoleDone { client, outcome } => {
-                    console::finish(&mut self.core, client, outcome);
+                    let held = HeldBytes { clients: &self.clients, servers: &self.servers };
+                    console::finish(&mut self.core, &held, client, outcome);
                 }
                 Action::Exit
                 | Action::Reload { .. }
+                | Action::SettingsChanged
                 | Action::Status(_)
                 | Action::StopListening => others.push(action),
             }
@@ -353,10 +355,30 @@ impl<I: Io> Engine<I> {
         self.core.free_server(id);
     }
 
-    /// Which peers hold how many bytes: for SHOW SOCKETS and tests.
+    /// The memory that a client's bytes take: for tests.
     pub fn held_bytes(&self, id: ClientId) -> usize {
         self.clients.get(id).map_or(0, |conn| conn.carry.capacity() + conn.unsent())
     }
+}
+
+/// What the console may know of the connections.
+pub(super) struct HeldBytes<'a, S> {
+    pub clients: &'a Table<Client, Conn<S, ServerId>>,
+    pub servers: &'a Table<Server, ServerConn<S>>,
+}
+
+impl<S: Stream> Buffers for HeldBytes<'_, S> {
+    fn client(&self, id: ClientId) -> Held {
+        self.clients.get(id).map_or(Held::default(), held)
+    }
+
+    fn server(&self, id: ServerId) -> Held {
+        self.servers.get(id).map_or(Held::default(), |server| held(&server.conn))
+    }
+}
+
+fn held<S: Stream, To>(conn: &Conn<S, To>) -> Held {
+    Held { received: conn.carry.len(), unsent: conn.unsent() }
 }
 
 /// Reads and throws away what a peer has sent, so that closing does not turn into a reset.
