@@ -48,7 +48,10 @@ pub enum Outcome {
     /// A RESUME came in between.
     Resumed,
     /// The time given was over; who held on, and whether the pools work again.
-    TimedOut { holders: Vec<String>, is_resumed: bool },
+    TimedOut {
+        holders: Vec<String>,
+        is_resumed: bool,
+    },
     /// The database is gone.
     Gone,
     /// The files could not be put in force; the first thing that is wrong with them.
@@ -166,9 +169,8 @@ impl Core {
     /// The clients whose servers a PAUSE waits for, in words.
     fn holders(&self, database: Option<DatabaseId>) -> Vec<String> {
         const MOST_NAMED: usize = 20;
-        let concerned = |pool: super::core::PoolId| {
-            database.is_none_or(|id| self.pools[pool].database == id)
-        };
+        let concerned =
+            |pool: super::core::PoolId| database.is_none_or(|id| self.pools[pool].database == id);
         let active = self.servers.iter().filter_map(|(_, server)| {
             let client = server.client().filter(|_| concerned(server.pool))?;
             let (database, user) = super::client::names(self, client);

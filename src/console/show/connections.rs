@@ -1,7 +1,6 @@
 //! SHOW CLIENTS, SERVERS, SOCKETS and ACTIVE_SOCKETS: one row for each connection.
 
-use super::super::Held;
-use super::super::table::{Column, Scene, Sheet, Value, int4, text};
+use super::super::table::{Column, Held, Scene, Sheet, Value, int4, text};
 use super::{pools, time};
 use crate::base::time::Moment;
 use crate::log::{Peer, Side, ptr};
@@ -17,17 +16,27 @@ pub enum Row {
 }
 
 pub static CLIENTS: Sheet<Row> = Sheet {
-    columns: &[BEFORE_STATE, &[text("state", |scene, row| Value::text(state(scene.core, row)))], REST],
+    columns: &[
+        BEFORE_STATE,
+        &[text("state", |scene, row| Value::text(state(scene.core, row)))],
+        REST,
+    ],
     rows: |scene| clients(scene.core),
 };
 
 pub static SERVERS: Sheet<Row> = Sheet {
-    columns: &[BEFORE_STATE, &[text("state", |scene, row| Value::text(state(scene.core, row)))], REST],
+    columns: &[
+        BEFORE_STATE,
+        &[text("state", |scene, row| Value::text(state(scene.core, row)))],
+        REST,
+    ],
     rows: |scene| servers(scene.core),
 };
 
-pub static SOCKETS: Sheet<Row> =
-    Sheet { columns: &[BEFORE_STATE, SOCKET_STATE, REST, BUFFERS], rows: |scene| sockets(scene.core) };
+pub static SOCKETS: Sheet<Row> = Sheet {
+    columns: &[BEFORE_STATE, SOCKET_STATE, REST, BUFFERS],
+    rows: |scene| sockets(scene.core),
+};
 
 /// The same without those that have nothing to send or to be sent.
 pub static ACTIVE_SOCKETS: Sheet<Row> = Sheet {

@@ -103,6 +103,7 @@ fn buffers(scene: Scene<'_>) -> Cache {
     let clients = scene.core.clients.ids().into_iter().map(|id| scene.buffers.client(id));
     let servers = scene.core.servers.ids().into_iter().map(|id| scene.buffers.server(id));
     let held = clients.chain(servers).map(|held| held.received + held.unsent);
-    let (used, bytes) = held.filter(|&bytes| bytes > 0).fold((0, 0), |(n, all), b| (n + 1, all + b));
+    let (used, bytes) =
+        held.filter(|&bytes| bytes > 0).fold((0, 0), |(n, all), b| (n + 1, all + b));
     Cache { name: "iobuf_cache", size: bytes / used.max(1), used, free: 0 }
 }

@@ -63,8 +63,10 @@ pub static DNS_ZONES: Sheet<()> = Sheet {
     rows: |_| Vec::new(),
 };
 
-pub static CLIENT_ENCODING: Sheet<()> =
-    Sheet { columns: &[&[text("client_encoding", |_, _| Value::text("UTF-8"))]], rows: |_| vec![()] };
+pub static CLIENT_ENCODING: Sheet<()> = Sheet {
+    columns: &[&[text("client_encoding", |_, _| Value::text("UTF-8"))]],
+    rows: |_| vec![()],
+};
 
 pub static DATESTYLE: Sheet<()> =
     Sheet { columns: &[&[text("datestyle", |_, _| Value::text("ISO"))]], rows: |_| vec![()] };
