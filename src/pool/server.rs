@@ -45,6 +45,11 @@ pub enum Place {
 }
 
 impl State {
+    /// Whether it counts against the limits of its pool, database and user.
+    pub fn is_counted(&self) -> bool {
+        !matches!(self, State::Cancel(_) | State::Closing)
+    }
+
     #[inline(always)]
     pub fn place(&self) -> Option<Place> {
         Some(match self {
