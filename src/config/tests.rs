@@ -134,7 +134,7 @@ fn a_database_has_every_key() {
     assert_eq!(line.password.as_ref().map(Secret::expose), Some("p w"));
     assert_eq!(line.connect_query.as_deref(), Some("select 'q'"));
     assert_eq!(line.pool_mode, Some(PoolMode::Statement));
-    assert_eq!(line.load_balance_hosts, LoadBalanceHosts::Disable);
+    assert_eq!(line.load_balance_hosts, Some(LoadBalanceHosts::Disable));
     assert_eq!(line.reserve_pool_size, Some(0));
     assert_eq!(line.query_wait_timeout, Some(Duration::ZERO));
     for row in DatabaseLine::rows() {
