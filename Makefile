@@ -40,7 +40,8 @@ check:
 # BENCH takes the options of bench/bench.py, as in `make bench BENCH="--work simple,rows"`.
 bench: build
 	scripts/prepare postgresql python compiler reference
-	bench/run $(TARGET)/release/pgbouncer $(BENCH)
+	$(TARGET)/venv/bin/python bench/bench.py $(TARGET)/release/pgbouncer \
+		--debian $(TARGET)/reference/usr/sbin/pgbouncer $(BENCH)
 
 fuzz:
 	PGBOUNCER_FUZZ_SEEDS=$(SEEDS) $(CARGO) test --release --locked --lib fuzz

@@ -9,7 +9,7 @@ use super::session::Session;
 use super::set;
 use super::show::{self, Show};
 use crate::config::table::nearest;
-use crate::pool::pause::Shutdown;
+use crate::pool::wait::Shutdown;
 
 /// Who may use a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,9 +101,7 @@ pub fn run(session: &mut Session<'_>, tokens: &[Token<'_>], text: &str) -> Answe
 pub fn look_up(tokens: &[Token<'_>], text: &str) -> Result<Option<&'static Show>, Refusal> {
     let invalid = |hint| Err(Refusal::invalid(text, hint));
     match tokens.split_first() {
-        Some((Token::Word(word), [Token::Word(what)]))
-            if word.eq_ignore_ascii_case("SHOW") =>
-        {
+        Some((Token::Word(word), [Token::Word(what)])) if word.eq_ignore_ascii_case("SHOW") => {
             match show::find(what) {
                 Some(show) => Ok(Some(show)),
                 None => invalid(show::hint(&tokens[1..])),
@@ -181,9 +179,7 @@ fn shutdown_mode(word: Option<&str>) -> Option<Shutdown> {
 }
 
 /// A name alone is a database, even when it is called `timeout`.
-fn pause_arguments<'a>(
-    arguments: &'a [Token<'_>],
-) -> Option<(Option<&'a str>, Option<Duration>)> {
+fn pause_arguments<'a>(arguments: &'a [Token<'_>]) -> Option<(Option<&'a str>, Option<Duration>)> {
     let (database, limit) = match arguments {
         [database @ .., Token::Word(word), limit @ (Token::Word(_) | Token::Text(_))]
             if word.eq_ignore_ascii_case("TIMEOUT") =>

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::refusal::Refusal;
 use super::session::Session;
 use crate::log::Level;
-use crate::pool::core::{CONSOLE, DatabaseId};
-use crate::pool::pause::{Shutdown, Wait};
+use crate::pool::core::CONSOLE;
+use crate::pool::ids::DatabaseId;
+use crate::pool::wait::{Shutdown, Wait};
 
 /// How a command ended, if it is not refused.
 #[derive(Debug, PartialEq, Eq)]

@@ -15,8 +15,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use crate::pool::core::{ClientId, Core, ServerId};
-use crate::pool::pause::Outcome;
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::wait::Outcome;
 use session::Session;
 
 /// What is held of connections on their way through: known to the relay, shown by SHOW SOCKETS.

@@ -162,10 +162,7 @@ mod tests {
         );
         assert_eq!(all("''"), [Ok(("''", vec![quoted("")]))]);
         assert_eq!(all("''''"), [Ok(("''''", vec![quoted("'")]))]);
-        assert_eq!(
-            all("k=-1.5"),
-            [Ok(("k=-1.5", vec![word("k"), Token::Equals, word("-1.5")]))]
-        );
+        assert_eq!(all("k=-1.5"), [Ok(("k=-1.5", vec![word("k"), Token::Equals, word("-1.5")]))]);
     }
 
     #[test]

@@ -23,13 +23,18 @@ pub enum Refusal {
     DatabaseNeeded,
     /// The database went away while the command waited.
     Gone,
-    Invalid { text: Box<str>, hint: Hint },
+    Invalid {
+        text: Box<str>,
+        hint: Hint,
+    },
     MalformedMessage,
     /// Several commands in one Parse.
     NotOneCommand,
     NoSuchClientName,
     NoSuchDatabase(Box<str>),
-    NotPaused { by_name: Box<[String]> },
+    NotPaused {
+        by_name: Box<[String]>,
+    },
     DatabaseNotPaused(Box<str>),
     Parameters,
     PortalTaken(Box<str>),
@@ -37,10 +42,17 @@ pub enum Refusal {
     ReloadFailed(Box<str>),
     ReplyTooLong,
     Resumed,
-    SetFailed { key: Box<str>, why: Unset },
+    SetFailed {
+        key: Box<str>,
+        why: Unset,
+    },
     ShuttingDown,
     StatementTaken(Box<str>),
-    TimedOut { holders: Box<[String]>, is_resumed: bool, after: Duration },
+    TimedOut {
+        holders: Box<[String]>,
+        is_resumed: bool,
+        after: Duration,
+    },
     TooManyCommands,
     TooManyStatements,
     UnknownMessage(u8),

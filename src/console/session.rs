@@ -1,16 +1,17 @@
 //! One console session: its messages, strings of commands, and the commands that it waits for.
 
+use super::Buffers;
 use super::command;
 use super::control::Done;
 use super::parse;
 use super::refusal::{Hint, Refusal};
 use super::table::{Scene, Table, push_description};
-use super::Buffers;
 use crate::log::Level;
 use crate::pool::client::{ConsoleState, Pending, Script};
-use crate::pool::core::{ClientId, Core};
+use crate::pool::core::Core;
 use crate::pool::events::{Concern, Met};
-use crate::pool::pause::Outcome;
+use crate::pool::ids::ClientId;
+use crate::pool::wait::Outcome;
 use crate::wire::build::{self, Report, Severity};
 use crate::wire::kind::{Back, Front};
 use crate::wire::sqlstate;
@@ -46,12 +47,14 @@ impl<'a> Session<'a> {
 
     /// A message, whole.
     pub fn message(&mut self, kind: u8, body: &[u8]) {
-        if self.is_skipping() && !matches!(Front::from_byte(kind), Some(Front::Sync | Front::Terminate)) {
+        let kind_of = Front::from_byte(kind);
+        if self.is_skipping() && kind_of != Some(Front::Sync) {
             return;
         }
-        match Front::from_byte(kind) {
+        match kind_of {
             Some(Front::Query) => self.query(body),
-            Some(Front::Terminate) => self.core.client_leaves(self.id),
+            // The judge has closed the session already.
+            Some(Front::Terminate) => {}
             Some(Front::Parse) => self.extended(|session| session.parse(body)),
             Some(Front::Bind) => self.extended(|session| session.bind(body)),
             Some(Front::Describe) => self.extended(|session| session.describe(body)),

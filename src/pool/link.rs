@@ -2,7 +2,8 @@
 //! counters are kept here, and nowhere else.
 
 use super::client::{self, Client};
-use super::core::{Action, ClientId, Core, ServerId};
+use super::core::{Action, Core};
+use super::ids::{ClientId, ServerId};
 use super::reason::Reason;
 use super::server::{self, Own, Server, Test};
 use crate::log::Level;
@@ -140,6 +141,8 @@ impl Core {
     /// What becomes of a clean server whose client is done with it.
     pub(super) fn part(&mut self, id: ServerId) {
         let now = self.mono();
+        // Off its client first: whatever becomes of it is no concern of that client's.
+        self.move_server(id, server::State::Tested(Test::Check));
         let server = &mut self.servers[id];
         server.requested = now;
         server.replies.shrink();
@@ -162,8 +165,7 @@ impl Core {
 
     fn must_reset(&self, id: ServerId) -> bool {
         let settings = self.settings();
-        let is_session =
-            self.pool_mode(self.servers[id].pool) == crate::config::PoolMode::Session;
+        let is_session = self.pool_mode(self.servers[id].pool) == crate::config::PoolMode::Session;
         !settings.server_reset_query.is_empty()
             && (is_session || settings.server_reset_query_always)
     }
@@ -319,4 +321,3 @@ impl Core {
 fn count(counter: &mut u32, add: bool) {
     *counter = if add { *counter + 1 } else { *counter - 1 };
 }
-

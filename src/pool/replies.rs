@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use super::prepare::StatementId;
+use super::ids::StatementId;
 use crate::wire::kind::{Back, Front};
 
 /// Requests that may be under way at one server before its client is not read any more. More than
@@ -88,6 +88,9 @@ pub struct Replies {
     status: Status,
     /// An error was seen and its Sync not yet sent: what is sent before it is not answered.
     skipping: bool,
+    /// An extended query was sent and its Sync not yet: its transaction is open, whatever has been
+    /// answered meanwhile.
+    unsynced: bool,
     copy: Copy,
     /// Counts the Syncs that were sent.
     segment: u32,
@@ -102,6 +105,7 @@ impl Replies {
         self.queue.is_empty()
             && self.status == Status::Idle
             && !self.skipping
+            && !self.unsynced
             && self.copy == Copy::None
     }
 
@@ -179,6 +183,19 @@ impl Replies {
         }
         if request == Request::Sync {
             self.segment = self.segment.wrapping_add(1);
+        }
+        match request {
+            // A simple query ends the transaction of an extended one before it.
+            Request::FunctionCall | Request::Query | Request::Sync => self.unsynced = false,
+            // The server does not hear of them.
+            Request::AnswerClose | Request::AnswerParse => {}
+            Request::Bind
+            | Request::Close
+            | Request::Describe
+            | Request::Execute
+            | Request::OwnClose(_)
+            | Request::OwnParse(_)
+            | Request::Parse(_) => self.unsynced = true,
         }
         self.queue.push_back(request);
     }
@@ -315,6 +332,7 @@ impl Replies {
         if self.takes_copy_data() {
             while self.queue.get(1) == Some(&Request::Sync) {
                 self.queue.remove(1);
+                self.unsynced |= front == Some(Request::Execute);
             }
         }
         Ok(())
@@ -328,11 +346,7 @@ impl Replies {
 
     /// Ends an extended query that nobody will end any more. Returns whether a Sync must be sent.
     pub fn end_extended(&mut self) -> bool {
-        let is_ended = matches!(
-            self.queue.back(),
-            Some(Request::Query | Request::FunctionCall | Request::Sync)
-        );
-        let must_send = self.skipping || !(is_ended || self.queue.is_empty());
+        let must_send = self.skipping || self.unsynced;
         if must_send {
             self.push(Request::Sync);
         }
@@ -412,6 +426,19 @@ mod tests {
         replies.sent(Front::Sync);
         assert_eq!(replies.received(Back::CommandComplete, 0), Ok(Reply::Forward));
         assert!(!replies.is_clean());
+        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn what_was_flushed_and_answered_is_not_over_before_its_sync() {
+        let mut replies = after(
+            &[Front::Parse, Front::Bind, Front::Execute, Front::Flush],
+            &[(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CommandComplete, 0)],
+        );
+        assert!(replies.is_answered());
+        assert!(!replies.is_clean());
+        assert!(replies.end_extended());
         assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
         assert!(replies.is_clean());
     }

@@ -1,11 +1,12 @@
 //! A server: one connection of the pooler's to a PostgreSQL, for as long as it lives.
 
-use super::core::{ClientId, PoolId, ServerId};
-use super::prepare::ServerStatements;
+use super::handshake::Login;
+use super::ids::{ClientId, PoolId, ServerId, ServerKind};
 use super::reason::Reason;
 use super::replies::Replies;
-use super::server_login::Login;
+use super::statements::ServerStatements;
 use super::varcache::Vars;
+use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::log::{Peer, Prefix, Side, Who, ptr};
@@ -109,7 +110,7 @@ pub enum Own {
 }
 
 pub struct Server {
-    links: Links<Server>,
+    links: Links<ServerKind>,
     /// Only [`super::link`] changes it.
     pub(super) state: State,
     /// Of one counter with clients, never used again.
@@ -152,11 +153,15 @@ pub struct Server {
     pub is_private: bool,
 }
 
+impl Record for Server {
+    type Kind = ServerKind;
+}
+
 impl Linked for Server {
-    fn links(&self) -> &Links<Server> {
+    fn links(&self) -> &Links<ServerKind> {
         &self.links
     }
-    fn links_mut(&mut self) -> &mut Links<Server> {
+    fn links_mut(&mut self) -> &mut Links<ServerKind> {
         &mut self.links
     }
 }

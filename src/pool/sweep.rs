@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use super::client::State as ClientState;
-use super::core::{Action, ClientId, Core, DatabaseId, PoolId, ServerId};
+use super::core::{Action, Core};
+use super::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use super::reason::Reason;
 use super::replies::Status;
 use super::server::{State, Test};
@@ -355,8 +356,7 @@ impl Core {
     }
 
     fn has_minimum(&self, id: PoolId) -> bool {
-        self.min_pool_size(id) > 0
-            && self.databases[self.pools[id].database].forced_user.is_some()
+        self.min_pool_size(id) > 0 && self.databases[self.pools[id].database].forced_user.is_some()
     }
 
     fn sweep_databases(&mut self) {

@@ -16,8 +16,13 @@ pub trait Stream {
 pub enum Inbound<To> {
     /// The next byte begins a message.
     Boundary,
-    Forward { to: To, left: usize },
-    Drop { left: usize },
+    Forward {
+        to: To,
+        left: usize,
+    },
+    Drop {
+        left: usize,
+    },
 }
 
 /// A connection, and its bytes on the way.
@@ -152,18 +157,18 @@ impl<S: Stream, To> Conn<S, To> {
 }
 
 /// Connections beside an arena of the core's, under the same ids.
-pub struct Table<T, C> {
-    rows: Vec<Option<(Id<T>, C)>>,
+pub struct Table<K, C> {
+    rows: Vec<Option<(Id<K>, C)>>,
 }
 
-impl<T, C> Default for Table<T, C> {
+impl<K, C> Default for Table<K, C> {
     fn default() -> Self {
         Table { rows: Vec::new() }
     }
 }
 
-impl<T, C> Table<T, C> {
-    pub fn insert(&mut self, id: Id<T>, conn: C) {
+impl<K, C> Table<K, C> {
+    pub fn insert(&mut self, id: Id<K>, conn: C) {
         if self.rows.len() <= id.index() {
             self.rows.resize_with(id.index() + 1, || None);
         }
@@ -171,18 +176,18 @@ impl<T, C> Table<T, C> {
         self.rows[id.index()] = Some((id, conn));
     }
 
-    pub fn remove(&mut self, id: Id<T>) -> Option<C> {
+    pub fn remove(&mut self, id: Id<K>) -> Option<C> {
         let row = self.rows.get_mut(id.index())?;
         row.take_if(|(owner, _)| *owner == id).map(|(_, conn)| conn)
     }
 
     #[inline(always)]
-    pub fn get(&self, id: Id<T>) -> Option<&C> {
+    pub fn get(&self, id: Id<K>) -> Option<&C> {
         self.rows.get(id.index())?.as_ref().filter(|(owner, _)| *owner == id).map(|(_, conn)| conn)
     }
 
     #[inline(always)]
-    pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut C> {
+    pub fn get_mut(&mut self, id: Id<K>) -> Option<&mut C> {
         let row = self.rows.get_mut(id.index())?;
         row.as_mut().filter(|(owner, _)| *owner == id).map(|(_, conn)| conn)
     }

@@ -14,8 +14,9 @@ use crate::base::time::Moment;
 use crate::console::{self, Buffers, Held};
 use crate::log::Peer;
 use crate::pool::client::Client;
-use crate::pool::core::{Action, ClientId, Core, ServerId, Target};
+use crate::pool::core::{Action, Core, Target};
 use crate::pool::entry::Arrival;
+use crate::pool::ids::{ClientId, ClientKind, ServerId, ServerKind};
 use crate::pool::server::Server;
 
 /// The size of the one read block, in bytes.
@@ -60,8 +61,8 @@ pub(super) enum Run {
 pub struct Engine<I: Io> {
     pub core: Core,
     pub io: I,
-    pub(super) clients: Table<Client, Conn<I::Stream, ServerId>>,
-    pub(super) servers: Table<Server, ServerConn<I::Stream>>,
+    pub(super) clients: Table<ClientKind, Conn<I::Stream, ServerId>>,
+    pub(super) servers: Table<ServerKind, ServerConn<I::Stream>>,
     /// Every read goes here, whosever it is.
     pub(super) block: Box<[u8]>,
     pub(super) outgoing: Outgoing,
@@ -363,8 +364,8 @@ impl<I: Io> Engine<I> {
 
 /// What the console may know of the connections.
 pub(super) struct HeldBytes<'a, S> {
-    pub clients: &'a Table<Client, Conn<S, ServerId>>,
-    pub servers: &'a Table<Server, ServerConn<S>>,
+    pub clients: &'a Table<ClientKind, Conn<S, ServerId>>,
+    pub servers: &'a Table<ServerKind, ServerConn<S>>,
 }
 
 impl<S: Stream> Buffers for HeldBytes<'_, S> {

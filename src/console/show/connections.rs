@@ -6,7 +6,8 @@ use super::{pools, time};
 use crate::base::time::Moment;
 use crate::log::{Peer, Side, ptr};
 use crate::pool::client::{self, Client, Replication};
-use crate::pool::core::{ClientId, Core, PoolId, ServerId};
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::server::{self, Server};
 
 /// One connection.
@@ -17,17 +18,27 @@ pub enum Row {
 }
 
 pub static CLIENTS: Sheet<Row> = Sheet {
-    columns: &[BEFORE_STATE, &[text("state", |scene, row| Value::text(state(scene.core, row)))], REST],
+    columns: &[
+        BEFORE_STATE,
+        &[text("state", |scene, row| Value::text(state(scene.core, row)))],
+        REST,
+    ],
     rows: |scene| clients(scene.core),
 };
 
 pub static SERVERS: Sheet<Row> = Sheet {
-    columns: &[BEFORE_STATE, &[text("state", |scene, row| Value::text(state(scene.core, row)))], REST],
+    columns: &[
+        BEFORE_STATE,
+        &[text("state", |scene, row| Value::text(state(scene.core, row)))],
+        REST,
+    ],
     rows: |scene| servers(scene.core),
 };
 
-pub static SOCKETS: Sheet<Row> =
-    Sheet { columns: &[BEFORE_STATE, SOCKET_STATE, REST, BUFFERS], rows: |scene| sockets(scene.core) };
+pub static SOCKETS: Sheet<Row> = Sheet {
+    columns: &[BEFORE_STATE, SOCKET_STATE, REST, BUFFERS],
+    rows: |scene| sockets(scene.core),
+};
 
 /// The same without those that have nothing to send or to be sent.
 pub static ACTIVE_SOCKETS: Sheet<Row> = Sheet {
@@ -169,7 +180,7 @@ fn names<'a>(core: &'a Core, row: &Row) -> (&'a str, &'a str) {
         Row::Client(id) => match carrier(core, id) {
             Some(carrier) => (pools::names(core, &Some(carrier.pool)).0, NO_USER),
             None => {
-                let (database, user) = client::names(core, id);
+                let (database, user) = core.names_of(id);
                 (database.unwrap_or("(nodb)"), user.unwrap_or(NO_USER))
             }
         },

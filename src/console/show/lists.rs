@@ -2,14 +2,14 @@
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
 use super::{databases, users};
-use crate::base::arena::Arena;
+use crate::base::arena::{Arena, Record};
 use crate::config::PeerLine;
 use crate::pool::client::Client;
 use crate::pool::database::Database;
 use crate::pool::pool::Pool;
-use crate::pool::prepare::Statement;
 use crate::pool::replies::Request;
 use crate::pool::server::Server;
+use crate::pool::statements::Statement;
 
 pub static LISTS: Sheet<(&str, usize)> = Sheet {
     columns: &[&[
@@ -89,7 +89,7 @@ fn caches(scene: Scene<'_>) -> Vec<Cache> {
     ]
 }
 
-fn of_arena<T>(name: &'static str, arena: &Arena<T>) -> Cache {
+fn of_arena<T: Record>(name: &'static str, arena: &Arena<T>) -> Cache {
     let (used, slots) = (arena.len(), arena.slots());
     Cache { name, size: size_of::<T>(), used, free: slots - used }
 }
@@ -103,6 +103,7 @@ fn buffers(scene: Scene<'_>) -> Cache {
     let clients = scene.core.clients.ids().into_iter().map(|id| scene.buffers.client(id));
     let servers = scene.core.servers.ids().into_iter().map(|id| scene.buffers.server(id));
     let held = clients.chain(servers).map(|held| held.received + held.unsent);
-    let (used, bytes) = held.filter(|&bytes| bytes > 0).fold((0, 0), |(n, all), b| (n + 1, all + b));
+    let (used, bytes) =
+        held.filter(|&bytes| bytes > 0).fold((0, 0), |(n, all), b| (n + 1, all + b));
     Cache { name: "iobuf_cache", size: bytes / used.max(1), used, free: 0 }
 }

@@ -12,7 +12,7 @@ mod pools;
 mod stats;
 mod users;
 
-use super::command::COMMANDS;
+use super::command::{COMMANDS, Command, Run};
 use super::control::Done;
 use super::parse::Token;
 use super::refusal::{Hint, Refusal};
@@ -101,7 +101,8 @@ fn usage() -> String {
             format!("SHOW {}", words.collect::<Vec<_>>().join("|"))
         })
         .collect();
-    for command in COMMANDS.iter().filter(|command| command.word != "SHOW") {
+    let is_listed = |command: &&Command| !matches!(command.run, Run::Show(_) | Run::Ignored(_));
+    for command in COMMANDS.iter().filter(is_listed) {
         let line = format!("{} {}", command.word, command.arguments);
         lines.push(line.trim_end().to_owned());
     }

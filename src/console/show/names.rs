@@ -2,7 +2,7 @@
 
 use super::super::table::{Scene, Sheet, Value, int4, int8, text};
 use crate::pool::account::VERSION as NUMBER;
-use crate::pool::pause::Shutdown;
+use crate::pool::wait::Shutdown;
 
 pub static VERSION: Sheet<()> = Sheet {
     columns: &[&[text("version", |_, _| Value::owned(format_args!("PgBouncer {NUMBER}")))]],
@@ -63,8 +63,10 @@ pub static DNS_ZONES: Sheet<()> = Sheet {
     rows: |_| Vec::new(),
 };
 
-pub static CLIENT_ENCODING: Sheet<()> =
-    Sheet { columns: &[&[text("client_encoding", |_, _| Value::text("UTF-8"))]], rows: |_| vec![()] };
+pub static CLIENT_ENCODING: Sheet<()> = Sheet {
+    columns: &[&[text("client_encoding", |_, _| Value::text("UTF-8"))]],
+    rows: |_| vec![()],
+};
 
 pub static DATESTYLE: Sheet<()> =
     Sheet { columns: &[&[text("datestyle", |_, _| Value::text("ISO"))]], rows: |_| vec![()] };
