@@ -128,6 +128,7 @@ impl Core {
         let client = &mut self.clients[client_id];
         server.requested = now;
         server.xact_start = now;
+        server.is_untouched = true;
         let pool = &mut self.pools[server.pool];
         pool.stats.assignments += 1;
         pool.stats.wait_us += now.micros_since(client.requested);
