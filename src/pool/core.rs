@@ -324,6 +324,9 @@ impl Core {
             if let Some(statements) = server.statements.take() {
                 self.statements.forget_server(*statements);
             }
+            for id in server.replies.unanswered_closes() {
+                self.statements.release(id);
+            }
         }
     }
 

@@ -217,7 +217,8 @@ impl Core {
     ) -> ClientVerdict {
         let now = self.mono();
         let server = &mut self.servers[server_id];
-        if server.own != Own::Nothing || server.replies.is_full() {
+        let replies = &server.replies;
+        if server.own != Own::Nothing || replies.is_full() || replies.is_barred() {
             return Verdict::Hold;
         }
         server.is_untouched = false;

@@ -125,7 +125,9 @@ impl Core {
         }
         let report = fields::Report::parse(body);
         if matches!(report.severity.as_str(), "FATAL" | "PANIC") {
-            self.servers[id].has_said_farewell = true;
+            let server = &mut self.servers[id];
+            server.has_said_farewell = true;
+            server.closing.get_or_insert(Reason::ServerCrashed);
         }
     }
 

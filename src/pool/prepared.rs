@@ -184,16 +184,19 @@ impl Core {
         if !self.tracks_statements(&self.clients[client]) {
             return;
         }
-        if let Some(statements) = self.clients[client].statements.take() {
-            self.statements.forget_client(*statements);
+        let Some(statements) = &mut self.clients[client].statements else { return };
+        for id in statements.forget_settled() {
+            self.statements.release(id);
         }
     }
 
     pub(super) fn heed_server_tag(&mut self, server: ServerId, tag: &[u8]) {
-        if is_all_gone(tag)
-            && let Some(statements) = self.servers[server].statements.take()
-        {
-            self.statements.forget_server(*statements);
+        if !is_all_gone(tag) {
+            return;
+        }
+        let Some(statements) = &mut self.servers[server].statements else { return };
+        for id in statements.forget_settled() {
+            self.statements.release(id);
         }
     }
 }

@@ -101,6 +101,8 @@ pub struct Replies {
     /// answered meanwhile.
     unsynced: bool,
     copy: Copy,
+    /// Nothing is to be sent before all that was sent is answered.
+    is_barred: bool,
     /// Counts the Syncs that were sent.
     segment: u32,
     /// What the last error made the server skip, until it is taken.
@@ -137,6 +139,30 @@ impl Replies {
     #[inline(always)]
     pub fn is_full(&self) -> bool {
         self.queue.len() >= MOST_UNDER_WAY
+    }
+
+    /// Statements whose Close is under way, for a server that will not answer any more.
+    pub fn unanswered_closes(&self) -> impl Iterator<Item = StatementId> {
+        self.queue.iter().chain(&self.skipped).filter_map(|request| match request {
+            Request::OwnClose(id) => Some(*id),
+            _ => None,
+        })
+    }
+
+    /// Whether what the client sends must wait until everything is answered.
+    pub fn is_barred(&self) -> bool {
+        self.is_barred && !self.queue.is_empty()
+    }
+
+    /// Lets nothing pass before all that was sent is answered. The last request must be one that
+    /// is answered without a Sync behind it.
+    pub fn bar(&mut self) {
+        self.is_barred = true;
+    }
+
+    /// An extended query was sent, and no Sync: its replies may stay in the server.
+    pub fn is_unsynced(&self) -> bool {
+        self.unsynced
     }
 
     /// An extended query failed and its Sync has not been sent.
@@ -189,6 +215,9 @@ impl Replies {
         }
         if self.takes_copy_data() {
             return;
+        }
+        if self.queue.is_empty() {
+            self.is_barred = false;
         }
         if request == Request::Sync {
             self.segment = self.segment.wrapping_add(1);
