@@ -579,11 +579,19 @@ mod servers {
     /// A pooler whose databases `bad0`, `bad1` ... are these fake servers; the witness is at home
     /// in `app`.
     fn scene(fakes: &[FakeServer]) -> Scene {
-        let setup = Setup::new()
+        scene_with(setup(), fakes)
+    }
+
+    /// Whatever goes wrong is found out soon.
+    fn setup() -> Setup {
+        Setup::new()
             .set("max_client_conn", "1000")
             .set("server_connect_timeout", "1")
             .set("server_login_retry", "1")
-            .set("query_wait_timeout", "3");
+            .set("query_wait_timeout", "3")
+    }
+
+    fn scene_with(setup: Setup, fakes: &[FakeServer]) -> Scene {
         let line = |fake: &FakeServer| format!("host=127.0.0.1 port={}", fake.port);
         let numbered = fakes.iter().enumerate();
         Scene::new(numbered.fold(setup, |setup, (number, fake)| {
@@ -601,10 +609,14 @@ mod servers {
     /// Each case: what the server does, and words that the log has about it then, alternatives
     /// separated by `|`. All of them go wrong at the same time.
     fn all_fail(cases: Vec<(&str, Script, &str)>) {
+        all_fail_with(setup(), cases);
+    }
+
+    fn all_fail_with(setup: Setup, cases: Vec<(&str, Script, &str)>) {
         let names: Vec<(&str, &str)> = cases.iter().map(|(what, _, log)| (*what, *log)).collect();
         let fakes: Vec<FakeServer> =
             cases.into_iter().map(|(_, script, _)| FakeServer::start(script)).collect();
-        let scene = scene(&fakes);
+        let scene = scene_with(setup, &fakes);
         let pooler = &scene.pooler;
         thread::scope(|scope| {
             let queries: Vec<_> =
@@ -957,23 +969,17 @@ mod servers {
 
     #[test]
     fn an_odd_answer_to_an_encryption_request_ends_the_attempt() {
-        for answer in [&b"X"[..], b"E", b"NN", b"S", b"N\x52\0\0\0\x08\0\0\0\0", b"\0", b"SS"] {
-            let fake = FakeServer::start(move |wire| {
+        let script = |answer: &'static [u8]| -> Script {
+            Box::new(move |wire| {
                 if matches!(wire.hear_startup(), Ok((SSL_REQUEST, _))) {
                     wire.send(answer);
                     let _ = wire.hear_bytes(1);
                 }
-            });
-            let line = format!("host=127.0.0.1 port={}", fake.port);
-            let setup = Setup::new()
-                .database("bad0", &line)
-                .set("server_tls_sslmode", "prefer")
-                .set("server_connect_timeout", "1")
-                .set("server_login_retry", "1")
-                .set("query_wait_timeout", "3");
-            let scene = Scene::new(setup);
-            assert!(try_query(&scene.pooler, 0).is_err(), "{answer:?}");
-            scene.end(&[]);
-        }
+            })
+        };
+        let answers: [&[u8]; 7] =
+            [b"X", b"E", b"NN", b"S", b"N\x52\0\0\0\x08\0\0\0\0", b"\0", b"SS"];
+        let cases = answers.map(|answer| ("an odd answer", script(answer), ANY));
+        all_fail_with(setup().set("server_tls_sslmode", "prefer"), Vec::from(cases));
     }
 }
