@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::client::State as ClientState;
 use super::core::{Action, ClientId, Core, DatabaseId, PoolId, ServerId};
+use super::pause::Shutdown;
 use super::reason::Reason;
 use super::replies::Status;
 use super::server::{State, Test};
@@ -42,7 +43,8 @@ impl Core {
         let is_busy = !self.logins.is_empty()
             || !self.live_pools.is_empty()
             || !self.cancel_clients.is_empty()
-            || !self.consoles.is_empty();
+            || !self.consoles.is_empty()
+            || self.shutdown != Shutdown::No;
         let stats = self.stats.period_start + self.stats_period();
         if is_busy { Some(self.sweep_at.min(stats)) } else { Some(stats) }
     }
