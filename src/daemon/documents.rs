@@ -46,7 +46,8 @@ fn the_examples_of_the_manual_load_without_a_warning() {
         for example in examples {
             let with_settings = format!("{example}\n[pgbouncer]\n");
             let whole = if example.contains("[pgbouncer]") { &example } else { &with_settings };
-            let config = config::load_text(page, whole).unwrap_or_else(|e| panic!("{e:?}: {whole}"));
+            let config =
+                config::load_text(page, whole).unwrap_or_else(|e| panic!("{e:?}: {whole}"));
             assert_eq!(config.warnings, [], "{whole}");
         }
     }
