@@ -97,6 +97,10 @@ impl<T: Record> Arena<T> {
         self.len
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// How many slots are reserved, full or free.
     pub fn slots(&self) -> usize {
         self.entries.len()

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::control::{self, Done};
+use super::control;
 use super::parse::Token;
 use super::refusal::{Hint, Refusal};
-use super::session::Session;
+use super::session::{Done, Session};
 use super::set;
 use super::show::{self, Show};
 use crate::config::table::nearest;
@@ -36,8 +36,8 @@ pub enum Run {
     Ignored(fn(&mut Session<'_>) -> Answer),
     /// `key = value`
     Setting(fn(&mut Session<'_>, &str, &str) -> Answer),
-    /// One of the tables.
-    Show(fn(&mut Session<'_>, &'static Show) -> Answer),
+    /// One of the tables, or the help.
+    Show,
     Shutdown(fn(&mut Session<'_>, Shutdown) -> Answer),
 }
 
@@ -52,7 +52,7 @@ pub struct Command {
 
 /// Every command, in the order of SHOW HELP.
 pub static COMMANDS: &[Command] = &[
-    row("SHOW", "HELP|CONFIG|...", Who::Everybody, Run::Show(show::run)),
+    row("SHOW", "HELP|CONFIG|...", Who::Everybody, Run::Show),
     row("SET", "parameter = arg", Who::Everybody, Run::Ignored(set::ignore)),
     row("SET", "key = arg", Who::Admins, Run::Setting(set::set)),
     row("RELOAD", "", Who::Admins, Run::Bare(control::reload)),
@@ -88,7 +88,7 @@ pub fn run(session: &mut Session<'_>, tokens: &[Token<'_>], text: &str) -> Answe
         return invalid(nearest(word, words).map_or(Hint::None, Hint::Word));
     };
     let hint = match first.run {
-        Run::Show(_) => show::hint(arguments),
+        Run::Show => show::hint(arguments),
         _ => Hint::Arguments { word: first.word, arguments: first.arguments },
     };
     match known.find_map(|row| row.call(session, arguments)) {
@@ -148,9 +148,12 @@ impl Command {
                 let (key, value) = set::assignment(arguments)?;
                 allowed(&mut || run(session, key, value))
             }
-            Run::Show(run) => {
+            Run::Show => {
                 let show = show::find(required(arguments)?)?;
-                allowed(&mut || run(session, show))
+                allowed(&mut || match show.answer {
+                    show::Answer::Help => help(session),
+                    show::Answer::Table(table) => show::run(session, table),
+                })
             }
             Run::Shutdown(run) => {
                 let mode = shutdown_mode(optional(arguments)?)?;
@@ -158,6 +161,19 @@ impl Command {
             }
         }
     }
+}
+
+/// SHOW HELP: the commands in a notice, one to a line, each line behind a tab.
+fn help(session: &mut Session<'_>) -> Answer {
+    let is_listed = |command: &&Command| !matches!(command.run, Run::Show | Run::Ignored(_));
+    let lines = COMMANDS
+        .iter()
+        .filter(is_listed)
+        .map(|command| format!("{} {}", command.word, command.arguments).trim_end().to_owned());
+    let lines = show::usage().into_iter().chain(lines);
+    let usage: String = lines.map(|line| format!("\n\t{line}")).collect();
+    session.notice("Console usage", Some(&usage));
+    Ok(Done::tag("SHOW"))
 }
 
 fn required<'a>(arguments: &'a [Token<'_>]) -> Option<&'a str> {

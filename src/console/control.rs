@@ -1,30 +1,13 @@
 //! The commands that change something.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use super::refusal::Refusal;
-use super::session::Session;
+use super::session::{Done, Session};
 use crate::log::Level;
 use crate::pool::core::CONSOLE;
 use crate::pool::ids::DatabaseId;
 use crate::pool::wait::{Shutdown, Wait};
-
-/// How a command ended, if it is not refused.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Done {
-    /// The session, or the process, is over: nothing is answered.
-    Over,
-    Tag(Cow<'static, str>),
-    /// It takes time, and is answered with this tag when it succeeds.
-    Waits(&'static str),
-}
-
-impl Done {
-    pub fn tag(tag: &'static str) -> Done {
-        Done::Tag(Cow::Borrowed(tag))
-    }
-}
 
 type Answer = Result<Done, Refusal>;
 

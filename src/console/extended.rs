@@ -6,10 +6,9 @@
 //! Source: PostgreSQL manual, "Message Flow", section "Extended Query".
 
 use super::command;
-use super::control::Done;
 use super::parse::{self, Token};
 use super::refusal::{Hint, Refusal};
-use super::session::{LONGEST_REPLY, Session};
+use super::session::{Done, LONGEST_REPLY, Session};
 use super::show::{Answer, Show};
 use crate::pool::client::{ConsolePortal, ConsoleSession};
 use crate::wire::build::{self, Message};
@@ -31,18 +30,6 @@ impl Session<'_> {
         if let Err(refusal) = step(self) {
             self.fail(&refusal);
         }
-    }
-
-    /// Tells of an error in an extended query.
-    pub fn fail(&mut self, refusal: &Refusal) {
-        self.refuse(refusal);
-        if let Some(state) = self.state() {
-            state.is_skipping = true;
-        }
-    }
-
-    pub fn is_skipping(&self) -> bool {
-        self.console().is_some_and(|console| console.session.is_skipping)
     }
 
     pub fn sync(&mut self) {
@@ -164,10 +151,6 @@ impl Session<'_> {
         }
         build::empty_back(&mut self.out, Back::CloseComplete);
         Ok(())
-    }
-
-    fn state(&mut self) -> Option<&mut ConsoleSession> {
-        self.core.console_mut(self.id).map(|console| &mut console.session)
     }
 }
 

@@ -8,6 +8,7 @@ mod control;
 mod extended;
 mod parse;
 mod refusal;
+mod script;
 mod session;
 mod set;
 mod show;
@@ -16,24 +17,10 @@ mod table;
 mod tests;
 
 use crate::pool::core::Core;
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::ClientId;
 use crate::pool::wait::Outcome;
 use session::Session;
-
-/// What is held of connections on their way through: known to the relay, shown by SHOW SOCKETS.
-pub trait Buffers {
-    fn client(&self, id: ClientId) -> Held;
-    fn server(&self, id: ServerId) -> Held;
-}
-
-/// Bytes held of one connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Held {
-    /// Read, and not yet judged.
-    pub received: usize,
-    /// Not yet taken by the system.
-    pub unsent: usize,
-}
+pub use table::{Buffers, Held};
 
 /// A message of a console session, whole.
 pub fn message(core: &mut Core, buffers: &dyn Buffers, id: ClientId, kind: u8, body: &[u8]) {

@@ -1,10 +1,9 @@
 //! SET: a setting gets another value until the next RELOAD, checked as in the file. What drivers
 //! set after their login, meant for a server, is accepted and has no effect.
 
-use super::control::Done;
 use super::parse::Token;
 use super::refusal::{Refusal, Unset};
-use super::session::Session;
+use super::session::{Done, Session};
 use crate::config::settings::{ALIASES, GONE};
 use crate::config::{Settings, ValueError};
 use crate::log::Level;

@@ -5,11 +5,26 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io::Write;
 
-use super::Buffers;
 use crate::log::Ptr;
 use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, ServerId};
 use crate::wire::build::Message;
 use crate::wire::kind::Back;
+
+/// What is held of connections on their way through: known to the relay, shown by SHOW SOCKETS.
+pub trait Buffers {
+    fn client(&self, id: ClientId) -> Held;
+    fn server(&self, id: ServerId) -> Held;
+}
+
+/// Bytes held of one connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Held {
+    /// Read, and not yet judged.
+    pub received: usize,
+    /// Not yet taken by the system.
+    pub unsent: usize,
+}
 
 /// What tables are filled from.
 #[derive(Clone, Copy)]

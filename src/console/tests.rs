@@ -12,6 +12,7 @@ use crate::log::Peer;
 use crate::pool::access::{Access, Host};
 use crate::pool::core::Action;
 use crate::pool::entry::Arrival;
+use crate::pool::ids::ServerId;
 use crate::pool::verdict::Verdict;
 use crate::wire::fields::{Fields, Report};
 use crate::wire::head::{self, HEAD, Parsed};
@@ -392,7 +393,7 @@ fn help_is_a_notice_that_names_every_command() {
 /// A good command for each row of the table.
 fn example(command: &command::Command) -> String {
     let arguments = match (&command.run, command.word) {
-        (Run::Show(_), _) => "VERSION",
+        (Run::Show, _) => "VERSION",
         (Run::Ignored(_), _) => "extra_float_digits = 3",
         (Run::Setting(_), _) => "max_client_conn = '99'",
         (Run::Client(_), _) => "4711",
@@ -425,7 +426,7 @@ fn stats_users_may_look_and_admins_may_do_everything() {
         let refused = answer.iter().find(|m| m.kind == 'E').and_then(|m| m.field('M'));
         assert_ne!(refused.as_deref(), Some("admin access needed"), "{text}");
         if command.who == Who::Admins {
-            assert!(!matches!(command.run, Run::Show(_)), "SHOW is for everybody");
+            assert!(!matches!(command.run, Run::Show), "SHOW is for everybody");
         }
     }
 }
@@ -609,7 +610,7 @@ fn pause_waits_until_the_servers_are_closed() {
     let answer = world.heard(admin);
     assert_eq!(kinds(&answer), "CTDDCZ");
     assert_eq!(answer[0].text(), "PAUSE");
-    assert!(world.core.servers.len() == 0);
+    assert!(world.core.servers.is_empty());
     let other = world.console("admin");
     assert_eq!(error(&world.query(other, "pause")).message, "already paused");
     assert_eq!(error(&world.query(other, "pause app")).message, "already paused");

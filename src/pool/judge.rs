@@ -220,6 +220,7 @@ impl Core {
         if server.own != Own::Nothing || server.replies.is_full() {
             return Verdict::Hold;
         }
+        server.is_untouched = false;
         match kind {
             Front::Terminate => return self.goodbye(id),
             Front::Password => return self.unknown_from_client(id, head.kind),
@@ -320,7 +321,9 @@ impl Core {
             return self.test_ended(id, test);
         }
         let State::Active { client } = server.state else { return };
-        if !server.replies.is_clean() || server.own != Own::Nothing || server.is_private {
+        let is_busy =
+            !server.replies.is_clean() || server.own != Own::Nothing || server.is_untouched;
+        if is_busy || server.is_private {
             return;
         }
         let must_go = server.closing.is_some() && self.settings().server_fast_close;

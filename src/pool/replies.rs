@@ -30,6 +30,9 @@ pub enum Request {
     Parse(Option<StatementId>),
     Query,
     Sync,
+    /// CopyDone or CopyFail, sent before it was known whether the server would ask for data. No
+    /// reply is owed: it tells which Syncs a COPY eats.
+    CopyEnd,
     /// A Parse of the pooler's: the reply is swallowed, the server has the statement from then on.
     OwnParse(StatementId),
     /// A Close of the pooler's, of a statement that makes room for another.
@@ -38,6 +41,12 @@ pub enum Request {
     AnswerParse,
     /// A Close of the client's that the pooler answers, when its turn comes.
     AnswerClose,
+}
+
+impl Request {
+    fn ends_in_ready(self) -> bool {
+        matches!(self, Request::FunctionCall | Request::Query | Request::Sync)
+    }
 }
 
 /// The transaction status of ReadyForQuery.
@@ -187,8 +196,8 @@ impl Replies {
         match request {
             // A simple query ends the transaction of an extended one before it.
             Request::FunctionCall | Request::Query | Request::Sync => self.unsynced = false,
-            // The server does not hear of them.
-            Request::AnswerClose | Request::AnswerParse => {}
+            // The server does not hear of them, or does not mind.
+            Request::AnswerClose | Request::AnswerParse | Request::CopyEnd => {}
             Request::Bind
             | Request::Close
             | Request::Describe
@@ -201,8 +210,11 @@ impl Replies {
     }
 
     fn end_copy_in(&mut self) {
-        if let Copy::In { ended } = &mut self.copy {
-            *ended = true;
+        match &mut self.copy {
+            Copy::In { ended } if !*ended => *ended = true,
+            // The server has nothing to do any more and passes over it.
+            _ if self.queue.is_empty() => {}
+            _ => self.push(Request::CopyEnd),
         }
     }
 
@@ -214,7 +226,7 @@ impl Replies {
             Request::AnswerClose => Back::CloseComplete,
             _ => return None,
         };
-        self.queue.pop_front();
+        self.pop();
         Some(reply)
     }
 
@@ -282,6 +294,9 @@ impl Replies {
 
     fn pop(&mut self) {
         self.queue.pop_front();
+        while self.queue.front() == Some(&Request::CopyEnd) {
+            self.queue.pop_front();
+        }
     }
 
     fn pop_if(&mut self, front: Option<Request>, expected: Request) -> Result<(), Unexpected> {
@@ -293,9 +308,7 @@ impl Replies {
     }
 
     fn ready(&mut self, front: Option<Request>, status: u8) -> Result<Reply, Unexpected> {
-        let ends_in_ready =
-            matches!(front, Some(Request::Query | Request::Sync | Request::FunctionCall));
-        if !ends_in_ready {
+        if !front.is_some_and(Request::ends_in_ready) {
             return Err(Unexpected);
         }
         self.status = match status {
@@ -323,7 +336,8 @@ impl Replies {
         }
     }
 
-    /// A server that takes COPY data skips the Syncs that were sent behind the statement.
+    /// A server that takes COPY data skips the Syncs that were sent behind the statement, up to
+    /// the end of the data, which may have been sent too.
     fn begin_copy(&mut self, front: Option<Request>, copy: Copy) -> Result<(), Unexpected> {
         if !matches!(front, Some(Request::Query | Request::Execute)) {
             return Err(Unexpected);
@@ -332,7 +346,12 @@ impl Replies {
         if self.takes_copy_data() {
             while self.queue.get(1) == Some(&Request::Sync) {
                 self.queue.remove(1);
-                self.unsynced |= front == Some(Request::Execute);
+            }
+            let is_ended = self.queue.iter().any(|request| request.ends_in_ready());
+            self.unsynced |= !is_ended;
+            if self.queue.get(1) == Some(&Request::CopyEnd) {
+                self.queue.remove(1);
+                self.end_copy_in();
             }
         }
         Ok(())
@@ -427,6 +446,40 @@ mod tests {
         assert_eq!(replies.received(Back::CommandComplete, 0), Ok(Reply::Forward));
         assert!(!replies.is_clean());
         assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn copy_data_may_be_sent_before_the_server_asks_for_it() {
+        let extended = [Front::Parse, Front::Bind, Front::Execute];
+        let data = [Front::CopyData, Front::CopyDone, Front::Sync];
+        let complete = [(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CopyIn, 0)];
+        let end = [(Back::CommandComplete, 0), (Back::ReadyForQuery, b'I')];
+        assert!(
+            after(&[&extended[..], &data].concat(), &[&complete[..], &end].concat()).is_clean()
+        );
+        // Of two Syncs the one before the end of the data is eaten.
+        let early = [&extended[..], &[Front::Sync], &data].concat();
+        assert!(after(&early, &[&complete[..], &end].concat()).is_clean());
+        // If the statement fails the first one is answered, and the second too.
+        let failed = [(Back::ErrorResponse, 0), (Back::ReadyForQuery, b'I')];
+        let mut replies = after(&early, &failed);
+        assert!(!replies.is_clean());
+        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(replies.is_clean());
+        // The data of the next COPY may come before the first is complete.
+        let two = [&early[..], &early].concat();
+        let mut twice = after(&extended, &complete);
+        for kind in [&data[..], &early, &early].concat() {
+            twice.sent(kind);
+        }
+        for (kind, status) in [&end[..], &complete, &end, &complete, &end].concat() {
+            twice.received(kind, status).unwrap();
+        }
+        assert!(twice.is_clean());
+        assert!(after(&two, &[&complete[..], &end, &complete, &end].concat()).is_clean());
+        let simple = [Front::Query, Front::CopyData, Front::CopyDone, Front::Query];
+        let replies = after(&simple, &[&[(Back::CopyIn, 0)], &end[..], &end].concat());
         assert!(replies.is_clean());
     }
 

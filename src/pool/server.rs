@@ -45,6 +45,11 @@ pub enum Place {
 }
 
 impl State {
+    /// Whether it counts against the limits of its pool, database and user.
+    pub fn is_counted(&self) -> bool {
+        !matches!(self, State::Cancel(_) | State::Closing)
+    }
+
     #[inline(always)]
     pub fn place(&self) -> Option<Place> {
         Some(match self {
@@ -143,6 +148,9 @@ pub struct Server {
     pub statements: Option<Box<ServerStatements>>,
     /// Its lifetime is this much shorter than the setting, so that servers do not go together.
     pub lifetime_cut_us: u64,
+    /// A client has got it and has not sent anything yet: it has the next word, whatever else the
+    /// server's state would allow.
+    pub is_untouched: bool,
     /// A message of its client's is half sent to it.
     pub is_mid_message: bool,
     /// A message of its own is half read.
@@ -191,6 +199,7 @@ impl Server {
             cancels: 0,
             statements: None,
             lifetime_cut_us: 0,
+            is_untouched: false,
             is_mid_message: false,
             is_mid_reply: false,
             is_waiting: false,

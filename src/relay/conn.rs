@@ -176,6 +176,11 @@ impl<K, C> Table<K, C> {
         self.rows[id.index()] = Some((id, conn));
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.rows.iter().flatten().count()
+    }
+
     pub fn remove(&mut self, id: Id<K>) -> Option<C> {
         let row = self.rows.get_mut(id.index())?;
         row.take_if(|(owner, _)| *owner == id).map(|(_, conn)| conn)

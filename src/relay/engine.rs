@@ -356,6 +356,12 @@ impl<I: Io> Engine<I> {
         self.core.free_server(id);
     }
 
+    /// Connections of clients and of servers, for tests.
+    #[cfg(test)]
+    pub fn connection_counts(&self) -> (usize, usize) {
+        (self.clients.len(), self.servers.len())
+    }
+
     /// The memory that a client's bytes take: for tests.
     pub fn held_bytes(&self, id: ClientId) -> usize {
         self.clients.get(id).map_or(0, |conn| conn.carry.capacity() + conn.unsent())

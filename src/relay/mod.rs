@@ -7,6 +7,8 @@ pub mod conn;
 mod engine;
 mod outgoing;
 mod server_run;
+#[cfg(test)]
+mod simulation;
 
 pub use conn::Stream;
 pub use engine::{Engine, Io, Readiness};

@@ -133,9 +133,10 @@ impl<I: Io> Engine<I> {
     /// A client that was held because too much was under way, or undecided, may go on.
     fn wake_held_client(&mut self, client: Option<ClientId>) {
         let Some(id) = client else { return };
-        let is_linked = self.core.clients.get(id).is_some_and(|c| c.server().is_some());
+        // What decided its wait may have freed its server too.
+        let may_go_on = self.core.clients.get(id).is_some_and(|c| !c.is_waiting());
         let Some(conn) = self.clients.get_mut(id) else { return };
-        if is_linked && conn.is_held {
+        if may_go_on && conn.is_held {
             conn.is_held = false;
             self.queue_client(id);
         }

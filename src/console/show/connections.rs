@@ -1,7 +1,6 @@
 //! SHOW CLIENTS, SERVERS, SOCKETS and ACTIVE_SOCKETS: one row for each connection.
 
-use super::super::Held;
-use super::super::table::{Column, Scene, Sheet, Value, int4, text};
+use super::super::table::{Column, Held, Scene, Sheet, Value, int4, text};
 use super::{pools, time};
 use crate::base::time::Moment;
 use crate::log::{Peer, Side, ptr};

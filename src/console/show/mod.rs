@@ -12,11 +12,9 @@ mod pools;
 mod stats;
 mod users;
 
-use super::command::{COMMANDS, Command, Run};
-use super::control::Done;
 use super::parse::Token;
 use super::refusal::{Hint, Refusal};
-use super::session::Session;
+use super::session::{Done, Session};
 use super::table::{Scene, Table, Value};
 use crate::config::table::nearest;
 
@@ -79,34 +77,23 @@ pub fn hint(arguments: &[Token<'_>]) -> Hint {
     nearest(word, SHOWS.iter().map(|show| show.word)).map_or(Hint::None, Hint::Show)
 }
 
-pub fn run(session: &mut Session<'_>, show: &'static Show) -> Result<Done, Refusal> {
-    match show.answer {
-        Answer::Help => session.notice("Console usage", Some(&usage())),
-        Answer::Table(table) => {
-            if session.describes {
-                session.push_description(table);
-            }
-            session.push_rows(table);
-        }
+/// Gives all of a table.
+pub fn run(session: &mut Session<'_>, table: &'static dyn Table) -> Result<Done, Refusal> {
+    if session.describes {
+        session.push_description(table);
     }
+    session.push_rows(table);
     Ok(Done::tag("SHOW"))
 }
 
-/// The commands, one to a line, each line behind a tab.
-fn usage() -> String {
+/// The words, a line for those that stand together.
+pub fn usage() -> Vec<String> {
     let last = SHOWS.iter().map(|show| show.line).max().unwrap_or_default();
-    let mut lines: Vec<String> = (1..=last)
-        .map(|line| {
-            let words = SHOWS.iter().filter(|show| show.line == line).map(|show| show.word);
-            format!("SHOW {}", words.collect::<Vec<_>>().join("|"))
-        })
-        .collect();
-    let is_listed = |command: &&Command| !matches!(command.run, Run::Show(_) | Run::Ignored(_));
-    for command in COMMANDS.iter().filter(is_listed) {
-        let line = format!("{} {}", command.word, command.arguments);
-        lines.push(line.trim_end().to_owned());
-    }
-    lines.iter().map(|line| format!("\n\t{line}")).collect()
+    let lines = (1..=last).map(|line| {
+        let words = SHOWS.iter().filter(|show| show.line == line).map(|show| show.word);
+        format!("SHOW {}", words.collect::<Vec<_>>().join("|"))
+    });
+    lines.collect()
 }
 
 /// A time for people, in microseconds since 1970.
