@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::client::State as ClientState;
 use super::core::{Action, Core};
 use super::ids::{ClientId, DatabaseId, PoolId, ServerId};
+use super::wait::Shutdown;
 use super::reason::Reason;
 use super::replies::Status;
 use super::server::{State, Test};
@@ -43,7 +44,8 @@ impl Core {
         let is_busy = !self.logins.is_empty()
             || !self.live_pools.is_empty()
             || !self.cancel_clients.is_empty()
-            || !self.consoles.is_empty();
+            || !self.consoles.is_empty()
+            || self.shutdown != Shutdown::No;
         let stats = self.stats.period_start + self.stats_period();
         if is_busy { Some(self.sweep_at.min(stats)) } else { Some(stats) }
     }

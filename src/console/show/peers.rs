@@ -1,7 +1,7 @@
 //! SHOW PEERS and PEER_POOLS: other processes that cancel requests may belong to.
 
 use super::super::table::{Sheet, Value, int4, text};
-use crate::config::PeerLine;
+use crate::base::order;
 
 /// Rows are places in the configuration's list of peers.
 pub static PEERS: Sheet<usize> = Sheet {
@@ -19,15 +19,10 @@ pub static PEERS: Sheet<usize> = Sheet {
     ]],
     rows: |scene| {
         let peers = &scene.core.config.peers;
-        let mut rows: Vec<usize> = (0..peers.len()).collect();
-        rows.sort_by_key(|&at| id(&peers[at]));
-        rows
+        let rows: Vec<usize> = (0..peers.len()).collect();
+        order::sorted(&rows, |&a, &b| peers[a].id.cmp(&peers[b].id))
     },
 };
-
-fn id(peer: &PeerLine) -> u16 {
-    peer.id
-}
 
 /// Cancel requests are not passed on to peers so far, so that there is never a row.
 pub static PEER_POOLS: Sheet<()> = Sheet {
