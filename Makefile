@@ -25,7 +25,7 @@ demo: build
 
 test:
 	scripts/prepare all
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-fail-fast
 
 # Only the tests with real clients, all of which must be there.
 test-clients:
