@@ -138,7 +138,9 @@ mod clients {
 
     #[test]
     fn a_startup_packet_that_never_becomes_whole_meets_the_timeout() {
-        let scene = Scene::new(Setup::new().set("client_login_timeout", "1"));
+        // Without deferring, as the kernel would keep the one that says nothing to itself.
+        let setup = Setup::new().set("tcp_defer_accept", "0").set("client_login_timeout", "1");
+        let scene = Scene::new(setup);
         let whole = wire::startup(&[("user", "app"), ("database", "app")]);
         let mut wires: Vec<Wire> = [0, 1, 4, 7, 8, 9, whole.len() - 1]
             .iter()
@@ -289,7 +291,6 @@ mod clients {
             ("an empty password", wire::message(b'p', b"\0")),
             ("a password without its end", wire::message(b'p', b"app-secret")),
             ("a password message without a body", wire::message(b'p', b"")),
-            ("a password with a zero inside", wire::message(b'p', b"app-secret\0more\0")),
             ("a wrong password", wire::message(b'p', b"wrong\0")),
             ("a password that is too long", wire::message(b'p', &[b'x'; 70_000])),
         ];

@@ -66,7 +66,6 @@ table! {
 pub const ALIASES: &[(&str, &str)] = &[("reserve_pool", "reserve_pool_size")];
 
 impl DatabaseLine {
-
     /// The line that stands for every database without a line of its own.
     pub fn is_fallback(&self) -> bool {
         self.name == "*"

@@ -9,7 +9,7 @@ use super::session::{Done, Session};
 use super::set;
 use super::show::{self, Show};
 use crate::config::table::nearest;
-use crate::pool::pause::Shutdown;
+use crate::pool::wait::Shutdown;
 
 /// Who may use a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

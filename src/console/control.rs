@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::refusal::Refusal;
 use super::session::{Done, Session};
 use crate::log::Level;
-use crate::pool::core::{CONSOLE, DatabaseId};
-use crate::pool::pause::{Shutdown, Wait};
+use crate::pool::core::CONSOLE;
+use crate::pool::ids::DatabaseId;
+use crate::pool::wait::{Shutdown, Wait};
 
 type Answer = Result<Done, Refusal>;
 

@@ -16,8 +16,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use crate::pool::core::{ClientId, Core};
-use crate::pool::pause::Outcome;
+use crate::pool::core::Core;
+use crate::pool::ids::ClientId;
+use crate::pool::wait::Outcome;
 use session::Session;
 pub use table::{Buffers, Held};
 

@@ -5,7 +5,7 @@ use super::parse;
 use super::refusal::{Hint, Refusal};
 use super::session::{Done, LONGEST_REPLY, Session};
 use crate::pool::client::{Pending, Script};
-use crate::pool::pause::Outcome;
+use crate::pool::wait::Outcome;
 use crate::wire::build;
 use crate::wire::kind::{Back, Front};
 

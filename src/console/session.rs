@@ -7,8 +7,9 @@ use super::refusal::Refusal;
 use super::table::{Buffers, Scene, Table, push_description};
 use crate::log::Level;
 use crate::pool::client::{ConsoleSession, ConsoleState, Pending, Script};
-use crate::pool::core::{CONSOLE, ClientId, Core};
+use crate::pool::core::{CONSOLE, Core};
 use crate::pool::events::{Concern, Met};
+use crate::pool::ids::ClientId;
 use crate::wire::build::{self, Report, Severity};
 use crate::wire::sqlstate;
 

@@ -6,7 +6,8 @@ use std::fmt;
 use std::io::Write;
 
 use crate::log::Ptr;
-use crate::pool::core::{ClientId, Core, ServerId};
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, ServerId};
 use crate::wire::build::Message;
 use crate::wire::kind::Back;
 

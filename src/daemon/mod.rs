@@ -10,6 +10,8 @@ pub mod serve;
 pub mod start;
 pub mod version;
 
+#[cfg(test)]
+mod documents;
 mod log_system;
 
 use std::env;

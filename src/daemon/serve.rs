@@ -23,9 +23,10 @@ use crate::net::listen::{Accept, Listener, tune};
 use crate::net::network::{self, Network};
 use crate::net::poll::{Poll, Source};
 use crate::net::resolve::Resolver;
-use crate::pool::core::{Action, ClientId, Core};
-use crate::pool::pause::Shutdown;
-use crate::pool::reload::{Access, Host};
+use crate::pool::access::{Access, Host};
+use crate::pool::core::{Action, Core};
+use crate::pool::ids::ClientId;
+use crate::pool::wait::Shutdown;
 use crate::relay::Engine;
 use crate::sys::random::SystemRng;
 use crate::sys::signals::Signal;
@@ -189,13 +190,19 @@ impl Service {
                 false
             }
             Accept::Exhausted(error) => {
-                self.report(Level::Error, &format!("accept() failed: {}", crate::log::plain(&error)));
+                self.report(
+                    Level::Error,
+                    &format!("accept() failed: {}", crate::log::plain(&error)),
+                );
                 self.engine.core.note_event("limit reached: file descriptors");
                 self.accept_at = self.engine.core.now.mono + ACCEPT_PAUSE;
                 false
             }
             Accept::Failed(error) => {
-                self.report(Level::Error, &format!("accept() failed: {}", crate::log::plain(&error)));
+                self.report(
+                    Level::Error,
+                    &format!("accept() failed: {}", crate::log::plain(&error)),
+                );
                 self.pending[place] = false;
                 false
             }

@@ -2,14 +2,14 @@
 //! told on behalf of the server.
 
 use super::client::{ConsoleSession, ConsoleState, Names, Replication, State};
-use super::core::{Action, CONSOLE, ClientId, Core, DatabaseId, PoolId, UserId};
+use super::core::{Action, CONSOLE, Core};
 use super::events::Limit;
-use super::pause::Shutdown;
+use super::ids::{ClientId, DatabaseId, PoolId, UserId};
 use super::pool::Welcome;
 use super::reason::Reason;
+use super::wait::Shutdown;
 use crate::auth::client::{Account, Candidate, ClientLogin, Identity, Method, Step};
 use crate::auth::hba;
-use crate::base::rng::Rng;
 use crate::config::AuthType;
 use crate::log::{Level, Peer};
 use crate::wire::build::{self, Message, Report, Severity};
@@ -45,7 +45,9 @@ impl Core {
         if self.settings().log_connections {
             let Names { database, user } = &names;
             let replication = self.clients[id].replication.word();
-            let text = format!("login attempt: db={database} user={user} tls=no replication={replication}");
+            let text = format!(
+                "login attempt: db={database} user={user} tls=no replication={replication}"
+            );
             self.log_client(Level::Log, id, format_args!("{text}"));
         }
         if !is_console {
@@ -114,7 +116,9 @@ impl Core {
             user: names.user.as_bytes(),
         };
         let refused = || Proof::Refuse(Reason::AuthRefused("login rejected".into()));
-        let Some(rule) = self.access.hba.find(&visitor) else { return refused() };
+        let Some(rule) = self.access.hba.find(&visitor) else {
+            return Proof::Refuse(Reason::AuthRefused(hba::NO_RULE.into()));
+        };
         if let Some(method) = rule.method.login() {
             return Proof::Ask(method);
         }
@@ -284,7 +288,12 @@ impl Core {
     }
 
     /// The messages from AuthenticationOk to ReadyForQuery, in the reference's order.
-    pub(super) fn welcome_bytes(&mut self, id: ClientId, pool: PoolId, welcome: &Welcome) -> Vec<u8> {
+    pub(super) fn welcome_bytes(
+        &mut self,
+        id: ClientId,
+        pool: PoolId,
+        welcome: &Welcome,
+    ) -> Vec<u8> {
         let key = self.make_key(id);
         let mode = self.pool_mode(pool).word();
         self.vars.fill_unset(&mut self.clients[id].vars, &welcome.vars);

@@ -2,7 +2,8 @@
 //! and to open again, a changed setting. Every record is moved by `link`.
 
 use super::client::{ConsoleState, State};
-use super::core::{Action, ClientId, Core, DatabaseId};
+use super::core::{Action, Core};
+use super::ids::{ClientId, DatabaseId};
 use super::reason::Reason;
 use super::server;
 use crate::config::Settings;
@@ -123,7 +124,7 @@ impl Core {
     }
 
     /// Whether a server was told to close as soon as it is free.
-    pub fn is_close_needed(&self, id: super::core::ServerId) -> bool {
+    pub fn is_close_needed(&self, id: super::ids::ServerId) -> bool {
         let server = &self.servers[id];
         server.closing.is_some() && !matches!(server.state, server::State::Closing)
     }

@@ -9,7 +9,8 @@
 //! Source: PostgreSQL manual, "Canceling Requests in Progress".
 
 use super::client::{Refusal, State as ClientState};
-use super::core::{Action, ClientId, Core, ServerId, Target};
+use super::core::{Action, Core, Target};
+use super::ids::{ClientId, ServerId};
 use super::reason::Reason;
 use super::server::{CancelCarrier, Errand, Server, State};
 use crate::config::Host;

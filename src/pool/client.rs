@@ -1,9 +1,10 @@
 //! A client: one connection to the pooler, from its first packet to its end.
 
-use super::core::{ClientId, DatabaseId, PoolId, ServerId, UserId};
-use super::prepare::ClientStatements;
+use super::ids::{ClientKind, DatabaseId, PoolId, ServerId, UserId};
+use super::statements::ClientStatements;
 use super::varcache::Vars;
 use crate::auth::client::ClientLogin;
+use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::log::{Peer, Prefix, Side, Who, ptr};
@@ -87,7 +88,7 @@ pub struct ConsoleState {
     /// May change things; stats users may only look.
     pub is_admin: bool,
     /// The command under way, if it takes time.
-    pub wait: Option<super::pause::Wait>,
+    pub wait: Option<super::wait::Wait>,
     /// The command that takes time, as the console will answer it.
     pub pending: Option<Pending>,
     /// Extended protocol: the statements that are prepared, and what is skipped after an error.
@@ -166,7 +167,7 @@ pub enum Refusal {
 }
 
 pub struct Client {
-    links: Links<Client>,
+    links: Links<ClientKind>,
     /// Only [`super::link`] changes it.
     pub(super) state: State,
     /// Of one counter with servers, never used again.
@@ -201,11 +202,15 @@ pub struct Client {
     pub is_counted: bool,
 }
 
+impl Record for Client {
+    type Kind = ClientKind;
+}
+
 impl Linked for Client {
-    fn links(&self) -> &Links<Client> {
+    fn links(&self) -> &Links<ClientKind> {
         &self.links
     }
-    fn links_mut(&mut self) -> &mut Links<Client> {
+    fn links_mut(&mut self) -> &mut Links<ClientKind> {
         &mut self.links
     }
 }
@@ -268,27 +273,11 @@ impl Client {
 
     /// The connection's name at the start of its log lines.
     pub fn prefix<'a>(&self, database: Option<&'a str>, user: Option<&'a str>) -> Prefix<'a> {
-        Prefix { side: Side::Client, ptr: ptr(self.number, Side::Client), who: Who::Login { database, user }, peer: self.peer }
-    }
-}
-
-/// Names of a client for its log lines, in any state.
-pub fn names<'a>(core: &'a super::core::Core, id: ClientId) -> (Option<&'a str>, Option<&'a str>) {
-    let client = &core.clients[id];
-    match &client.state {
-        State::Login(login) => match &login.names {
-            Some(names) => (Some(&names.database), Some(&names.user)),
-            None => (None, None),
-        },
-        State::Console(console) => (Some(super::core::CONSOLE), Some(&console.user)),
-        State::AwaitWelcome
-        | State::Idle
-        | State::Waiting
-        | State::Active { .. }
-        | State::Cancel { .. }
-        | State::Closing => (
-            client.database.and_then(|id| core.databases.get(id)).map(|d| &*d.line.name),
-            client.user.and_then(|id| core.users.get(id)).map(|u| &*u.name),
-        ),
+        Prefix {
+            side: Side::Client,
+            ptr: ptr(self.number, Side::Client),
+            who: Who::Login { database, user },
+            peer: self.peer,
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! A database of the configuration, or one that the `*` line has made for a name that came.
 
-use super::core::UserId;
+use super::ids::{DatabaseKind, UserId};
 use crate::auth::secret::Secret;
+use crate::base::arena::Record;
 use crate::base::time::Moment;
 use crate::config::{DatabaseLine, Host};
 
@@ -15,8 +16,6 @@ pub struct Database {
     pub is_paused: bool,
     /// By DISABLE; clients are refused.
     pub is_disabled: bool,
-    /// By WAIT_CLOSE: no server is kept until the waiting console is answered.
-    pub is_wait_close: bool,
     /// The configuration names it no more; it goes with its last connection.
     pub is_removed: bool,
     /// The user of its line, under whom all clients share a pool.
@@ -60,6 +59,10 @@ pub struct HostState {
     pub retry_at: Moment,
 }
 
+impl Record for Database {
+    type Kind = DatabaseKind;
+}
+
 impl Database {
     /// `socket_dir` is where servers are looked for when the line names no host.
     pub fn new(line: DatabaseLine, socket_dir: &str, now: Moment) -> Database {
@@ -71,7 +74,6 @@ impl Database {
             peer: None,
             is_paused: false,
             is_disabled: false,
-            is_wait_close: false,
             is_removed: false,
             forced_user: None,
             forced_secret: None,

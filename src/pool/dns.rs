@@ -98,9 +98,9 @@ impl Dns {
 
     /// Whether `address` is among what `name` stands for, as far as is known.
     pub fn has(&self, name: &str, address: IpAddr) -> bool {
-        self.entries.get(name).is_none_or(|entry| {
-            entry.addresses.is_empty() || entry.addresses.contains(&address)
-        })
+        self.entries
+            .get(name)
+            .is_none_or(|entry| entry.addresses.is_empty() || entry.addresses.contains(&address))
     }
 
     /// Names, in alphabetical order, for SHOW DNS_HOSTS.

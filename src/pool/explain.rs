@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::client;
-use super::core::{ClientId, Core, ServerId};
+use super::core::Core;
 use super::events::{Concern, Limit, Met};
+use super::ids::{ClientId, ServerId};
 use super::reason::Reason;
 use super::server::State;
 
@@ -46,7 +46,7 @@ impl Core {
 
     /// Counts what a client is told.
     pub(super) fn tally_client(&mut self, id: ClientId, reason: &Reason, detail: Option<&str>) {
-        let (database, user) = client::names(self, id);
+        let (database, user) = self.names_of(id);
         let (database, user) =
             (database.unwrap_or_default().to_owned(), user.unwrap_or_default().to_owned());
         let words = reason.words();

@@ -6,13 +6,13 @@
 
 use std::time::Duration;
 
-use super::core::{ClientId, Core, DatabaseId, PoolId, ServerId};
+use super::core::Core;
 use super::database::{Database, Site};
 use super::events::Limit;
+use super::handshake::Login;
+use super::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use super::reason::Reason;
 use super::server::{Server, State, Test};
-use super::server_login::Login;
-use crate::base::rng::Rng;
 use crate::base::time::Moment;
 use crate::config::LoadBalanceHosts;
 use crate::log::Level;
@@ -43,7 +43,9 @@ impl Core {
                         let text = "taking connection from reserve_pool";
                         self.log_client(Level::Warning, client, format_args!("{text}"));
                         let name = self.pool_name(pool);
-                        self.note_repeating(&format!("taking connection from reserve_pool, {name}"));
+                        self.note_repeating(&format!(
+                            "taking connection from reserve_pool, {name}"
+                        ));
                     }
                 }
                 Room::No => return,
@@ -99,7 +101,8 @@ impl Core {
         let minimum = self.min_pool_size(pool_id) as usize;
         let size = self.pool_size(pool_id) as usize;
         let minimum = if size == 0 { minimum } else { minimum.min(size) };
-        let is_used = self.databases[pool.database].forced_user.is_some() || pool.client_count() > 0;
+        let is_used =
+            self.databases[pool.database].forced_user.is_some() || pool.client_count() > 0;
         let is_wanted = is_used && !self.databases[pool.database].is_removed;
         is_wanted && pool.server_count() < minimum && !self.is_held_back(pool.database)
     }
@@ -126,9 +129,10 @@ impl Core {
             return Room::Yes;
         }
         let patience = self.settings().reserve_pool_timeout;
-        let has_waited = pool.waiting.first().is_some_and(|client| {
-            self.mono().since(self.clients[client].requested) >= patience
-        });
+        let has_waited = pool
+            .waiting
+            .first()
+            .is_some_and(|client| self.mono().since(self.clients[client].requested) >= patience);
         let reserve = self.reserve_pool_size(pool_id) as usize;
         let may_use = count < size + reserve && has_waited && !patience.is_zero();
         if may_use { Room::Reserve } else { Room::No }

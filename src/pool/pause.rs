@@ -1,62 +1,14 @@
 //! PAUSE and its kin: what the console (or a signal) asks for and the pools come to in time.
 
 use super::client::State as ClientState;
-use super::core::{Action, ClientId, Core, DatabaseId};
+use super::core::{Action, Core};
+use super::ids::{ClientId, DatabaseId};
 use super::reason::Reason;
 use super::server::State;
 use crate::base::time::Moment;
 use crate::log::Level;
 
-/// How the process is to end.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Shutdown {
-    No,
-    /// No more clients by TCP; ends after the last client.
-    WaitForClients,
-    /// Servers are closed as they get free; ends after the last.
-    WaitForServers,
-    Immediate,
-}
-
-impl Shutdown {
-    /// As the console's command spells it, behind its first word.
-    pub fn words(self) -> &'static str {
-        match self {
-            Shutdown::No | Shutdown::Immediate => "",
-            Shutdown::WaitForClients => " WAIT_FOR_CLIENTS",
-            Shutdown::WaitForServers => " WAIT_FOR_SERVERS",
-        }
-    }
-}
-
-/// What a console session waits for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Wait {
-    /// PAUSE: no server is left, of one database or of all. Given up at the moment, if there is
-    /// one; `is_owner` tells that the pools were not held back before, and work again then.
-    Pause { database: Option<DatabaseId>, until: Option<Moment>, is_owner: bool },
-    /// WAIT_CLOSE: the same, without holding back clients.
-    Close { database: Option<DatabaseId> },
-    /// RELOAD: the shell reads the files.
-    Reload,
-}
-
-/// How a wait ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    Done,
-    /// A RESUME came in between.
-    Resumed,
-    /// The time given was over; who held on, and whether the pools work again.
-    TimedOut {
-        holders: Vec<String>,
-        is_resumed: bool,
-    },
-    /// The database is gone.
-    Gone,
-    /// The files could not be put in force; the first thing that is wrong with them.
-    ReloadFailed(String),
-}
+use super::wait::{Outcome, Shutdown, Wait};
 
 impl Core {
     /// Holds back all pools, or those of one database; busy servers are closed as they get free.
@@ -170,10 +122,10 @@ impl Core {
     fn holders(&self, database: Option<DatabaseId>) -> Vec<String> {
         const MOST_NAMED: usize = 20;
         let concerned =
-            |pool: super::core::PoolId| database.is_none_or(|id| self.pools[pool].database == id);
+            |pool: super::ids::PoolId| database.is_none_or(|id| self.pools[pool].database == id);
         let active = self.servers.iter().filter_map(|(_, server)| {
             let client = server.client().filter(|_| concerned(server.pool))?;
-            let (database, user) = super::client::names(self, client);
+            let (database, user) = self.names_of(client);
             let record = &self.clients[client];
             let seconds = self.mono().since(server.xact_start).as_secs();
             let prefix = record.prefix(database, user).to_string();

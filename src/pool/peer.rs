@@ -6,8 +6,9 @@
 //! with the lower one first, five bytes, the lowest two bits of the last being the hops left.
 
 use super::client::State as ClientState;
-use super::core::{ClientId, Core, PoolId};
+use super::core::Core;
 use super::database::Database;
+use super::ids::{ClientId, PoolId};
 use super::reason::Reason;
 use super::server::{CancelCarrier, Errand, Server, State};
 use crate::config::{DatabaseLine, Host, PeerLine};

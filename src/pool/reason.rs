@@ -60,7 +60,6 @@ macro_rules! reasons {
 reasons! {
     plain {
         AdminForcedDisconnect: "admin forced disconnect", Client, PROTOCOL_VIOLATION;
-        AuthFailed: "password authentication failed", Client, INVALID_PASSWORD;
         BadPacket: "bad packet", Client, PROTOCOL_VIOLATION;
         BadStartupLayout: "invalid startup packet layout: expected terminator as last byte",
             Client, PROTOCOL_VIOLATION;
@@ -76,8 +75,6 @@ reasons! {
         ClientEof: "client unexpected eof", Log, SUCCESSFUL;
         ClientIdleTimeout: "client_idle_timeout", Client, PROTOCOL_VIOLATION;
         ClientLeftUnanswered: "client disconnect while server was not ready", Log, SUCCESSFUL;
-        ClientLeftUnsent:
-            "client disconnect before everything was sent to the server", Log, SUCCESSFUL;
         ClientLoginTimeout: "client_login_timeout", Client, PROTOCOL_VIOLATION;
         ClientLoginTimeoutDown:
             "client_login_timeout (server down)", Client, PROTOCOL_VIOLATION;
@@ -93,7 +90,6 @@ reasons! {
         EvictedForUser: "evicted for max_user_connections", Log, SUCCESSFUL;
         IdleDirty: "SV_IDLE server got dirty", Log, SUCCESSFUL;
         IdleTransactionTimeout: "idle transaction timeout", Client, PROTOCOL_VIOLATION;
-        LoginFailed: "login failed", Log, SUCCESSFUL;
         MaxClientConn: "no more connections allowed (max_client_conn)",
             Client, TOO_MANY_CONNECTIONS;
         NoUserName: "no username supplied", Client, PROTOCOL_VIOLATION;
@@ -107,7 +103,6 @@ reasons! {
         PasswordFirst: "client password pkt before startup packet", Client, PROTOCOL_VIOLATION;
         PauseMode: "pause mode", Log, SUCCESSFUL;
         PoolerEnds: "pooler is shutting down", Client, ADMIN_SHUTDOWN;
-        PoolerError: "pooler error", Client, PROTOCOL_VIOLATION;
         PreparedMissing: "prepared statement did not exist", Client, PROTOCOL_VIOLATION;
         PreparedTaken: "prepared statement name is already in use",
             Client, DUPLICATE_PREPARED_STATEMENT;
@@ -116,9 +111,7 @@ reasons! {
         QueryTimeoutWaiting: "query_timeout", Client, PROTOCOL_VIOLATION;
         QueryWaitTimeout: "query_wait_timeout", Client, PROTOCOL_VIOLATION;
         ReplicationClientClosed: "replication client was closed", Log, SUCCESSFUL;
-        ResentStartup: "client re-sent startup pkt", Client, PROTOCOL_VIOLATION;
         ResetFailed: "reset query failed", Log, SUCCESSFUL;
-        SaslFailed: "SASL authentication failed", Client, PROTOCOL_VIOLATION;
         BrokenParameterStatus: "broken ParameterStatus packet", Log, PROTOCOL_VIOLATION;
         ServerAuthUnanswered: "failed to answer authreq", Log, PROTOCOL_VIOLATION;
         ServerAbandoned: "abandoned work could not be undone", Log, SUCCESSFUL;
@@ -156,7 +149,6 @@ reasons! {
         ClientLost: "", "", Log, SUCCESSFUL;
         DatabaseDisabled: "database \"", "\" is disabled", Client, PROTOCOL_VIOLATION;
         NoSuchDatabase: "no such database: ", "", Client, PROTOCOL_VIOLATION;
-        ServerLost: "", "", Log, SUCCESSFUL;
         ServerLoginFailed: "", "", Log, SUCCESSFUL;
         ServerMessage: "", "", Client, PROTOCOL_VIOLATION;
         UnsupportedOption: "unsupported startup parameter in options: ", "",
@@ -186,7 +178,6 @@ impl Reason {
             Reason::DatabaseDisabled(_) => "database is disabled",
             Reason::NoSuchDatabase(_) => "no such database",
             Reason::ServerLoginFailed(_) | Reason::ServerMessage(_) => "server login failed",
-            Reason::ServerLost(_) => "server connection lost",
             Reason::UnsupportedOption(_) => "unsupported startup parameter in options",
             Reason::UnsupportedParameter(_) => "unsupported startup parameter",
             _ => return None,

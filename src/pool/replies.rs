@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use super::prepare::StatementId;
+use super::ids::StatementId;
 use crate::wire::kind::{Back, Front};
 
 /// Requests that may be under way at one server before its client is not read any more. More than
@@ -30,6 +30,9 @@ pub enum Request {
     Parse(Option<StatementId>),
     Query,
     Sync,
+    /// CopyDone or CopyFail, sent before it was known whether the server would ask for data. No
+    /// reply is owed: it tells which Syncs a COPY eats.
+    CopyEnd,
     /// A Parse of the pooler's: the reply is swallowed, the server has the statement from then on.
     OwnParse(StatementId),
     /// A Close of the pooler's, of a statement that makes room for another.
@@ -38,6 +41,12 @@ pub enum Request {
     AnswerParse,
     /// A Close of the client's that the pooler answers, when its turn comes.
     AnswerClose,
+}
+
+impl Request {
+    fn ends_in_ready(self) -> bool {
+        matches!(self, Request::FunctionCall | Request::Query | Request::Sync)
+    }
 }
 
 /// The transaction status of ReadyForQuery.
@@ -88,7 +97,12 @@ pub struct Replies {
     status: Status,
     /// An error was seen and its Sync not yet sent: what is sent before it is not answered.
     skipping: bool,
+    /// An extended query was sent and its Sync not yet: its transaction is open, whatever has been
+    /// answered meanwhile.
+    unsynced: bool,
     copy: Copy,
+    /// Nothing is to be sent before all that was sent is answered.
+    is_barred: bool,
     /// Counts the Syncs that were sent.
     segment: u32,
     /// What the last error made the server skip, until it is taken.
@@ -102,6 +116,7 @@ impl Replies {
         self.queue.is_empty()
             && self.status == Status::Idle
             && !self.skipping
+            && !self.unsynced
             && self.copy == Copy::None
     }
 
@@ -124,6 +139,30 @@ impl Replies {
     #[inline(always)]
     pub fn is_full(&self) -> bool {
         self.queue.len() >= MOST_UNDER_WAY
+    }
+
+    /// Statements whose Close is under way, for a server that will not answer any more.
+    pub fn unanswered_closes(&self) -> impl Iterator<Item = StatementId> {
+        self.queue.iter().chain(&self.skipped).filter_map(|request| match request {
+            Request::OwnClose(id) => Some(*id),
+            _ => None,
+        })
+    }
+
+    /// Whether what the client sends must wait until everything is answered.
+    pub fn is_barred(&self) -> bool {
+        self.is_barred && !self.queue.is_empty()
+    }
+
+    /// Lets nothing pass before all that was sent is answered. The last request must be one that
+    /// is answered without a Sync behind it.
+    pub fn bar(&mut self) {
+        self.is_barred = true;
+    }
+
+    /// An extended query was sent, and no Sync: its replies may stay in the server.
+    pub fn is_unsynced(&self) -> bool {
+        self.unsynced
     }
 
     /// An extended query failed and its Sync has not been sent.
@@ -177,15 +216,34 @@ impl Replies {
         if self.takes_copy_data() {
             return;
         }
+        if self.queue.is_empty() {
+            self.is_barred = false;
+        }
         if request == Request::Sync {
             self.segment = self.segment.wrapping_add(1);
+        }
+        match request {
+            // A simple query ends the transaction of an extended one before it.
+            Request::FunctionCall | Request::Query | Request::Sync => self.unsynced = false,
+            // The server does not hear of them, or does not mind.
+            Request::AnswerClose | Request::AnswerParse | Request::CopyEnd => {}
+            Request::Bind
+            | Request::Close
+            | Request::Describe
+            | Request::Execute
+            | Request::OwnClose(_)
+            | Request::OwnParse(_)
+            | Request::Parse(_) => self.unsynced = true,
         }
         self.queue.push_back(request);
     }
 
     fn end_copy_in(&mut self) {
-        if let Copy::In { ended } = &mut self.copy {
-            *ended = true;
+        match &mut self.copy {
+            Copy::In { ended } if !*ended => *ended = true,
+            // The server has nothing to do any more and passes over it.
+            _ if self.queue.is_empty() => {}
+            _ => self.push(Request::CopyEnd),
         }
     }
 
@@ -197,7 +255,7 @@ impl Replies {
             Request::AnswerClose => Back::CloseComplete,
             _ => return None,
         };
-        self.queue.pop_front();
+        self.pop();
         Some(reply)
     }
 
@@ -265,6 +323,9 @@ impl Replies {
 
     fn pop(&mut self) {
         self.queue.pop_front();
+        while self.queue.front() == Some(&Request::CopyEnd) {
+            self.queue.pop_front();
+        }
     }
 
     fn pop_if(&mut self, front: Option<Request>, expected: Request) -> Result<(), Unexpected> {
@@ -276,9 +337,7 @@ impl Replies {
     }
 
     fn ready(&mut self, front: Option<Request>, status: u8) -> Result<Reply, Unexpected> {
-        let ends_in_ready =
-            matches!(front, Some(Request::Query | Request::Sync | Request::FunctionCall));
-        if !ends_in_ready {
+        if !front.is_some_and(Request::ends_in_ready) {
             return Err(Unexpected);
         }
         self.status = match status {
@@ -306,7 +365,8 @@ impl Replies {
         }
     }
 
-    /// A server that takes COPY data skips the Syncs that were sent behind the statement.
+    /// A server that takes COPY data skips the Syncs that were sent behind the statement, up to
+    /// the end of the data, which may have been sent too.
     fn begin_copy(&mut self, front: Option<Request>, copy: Copy) -> Result<(), Unexpected> {
         if !matches!(front, Some(Request::Query | Request::Execute)) {
             return Err(Unexpected);
@@ -315,6 +375,12 @@ impl Replies {
         if self.takes_copy_data() {
             while self.queue.get(1) == Some(&Request::Sync) {
                 self.queue.remove(1);
+            }
+            let is_ended = self.queue.iter().any(|request| request.ends_in_ready());
+            self.unsynced |= !is_ended;
+            if self.queue.get(1) == Some(&Request::CopyEnd) {
+                self.queue.remove(1);
+                self.end_copy_in();
             }
         }
         Ok(())
@@ -328,11 +394,7 @@ impl Replies {
 
     /// Ends an extended query that nobody will end any more. Returns whether a Sync must be sent.
     pub fn end_extended(&mut self) -> bool {
-        let is_ended = matches!(
-            self.queue.back(),
-            Some(Request::Query | Request::FunctionCall | Request::Sync)
-        );
-        let must_send = self.skipping || !(is_ended || self.queue.is_empty());
+        let must_send = self.skipping || self.unsynced;
         if must_send {
             self.push(Request::Sync);
         }
@@ -412,6 +474,53 @@ mod tests {
         replies.sent(Front::Sync);
         assert_eq!(replies.received(Back::CommandComplete, 0), Ok(Reply::Forward));
         assert!(!replies.is_clean());
+        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn copy_data_may_be_sent_before_the_server_asks_for_it() {
+        let extended = [Front::Parse, Front::Bind, Front::Execute];
+        let data = [Front::CopyData, Front::CopyDone, Front::Sync];
+        let complete = [(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CopyIn, 0)];
+        let end = [(Back::CommandComplete, 0), (Back::ReadyForQuery, b'I')];
+        assert!(
+            after(&[&extended[..], &data].concat(), &[&complete[..], &end].concat()).is_clean()
+        );
+        // Of two Syncs the one before the end of the data is eaten.
+        let early = [&extended[..], &[Front::Sync], &data].concat();
+        assert!(after(&early, &[&complete[..], &end].concat()).is_clean());
+        // If the statement fails the first one is answered, and the second too.
+        let failed = [(Back::ErrorResponse, 0), (Back::ReadyForQuery, b'I')];
+        let mut replies = after(&early, &failed);
+        assert!(!replies.is_clean());
+        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(replies.is_clean());
+        // The data of the next COPY may come before the first is complete.
+        let two = [&early[..], &early].concat();
+        let mut twice = after(&extended, &complete);
+        for kind in [&data[..], &early, &early].concat() {
+            twice.sent(kind);
+        }
+        for (kind, status) in [&end[..], &complete, &end, &complete, &end].concat() {
+            twice.received(kind, status).unwrap();
+        }
+        assert!(twice.is_clean());
+        assert!(after(&two, &[&complete[..], &end, &complete, &end].concat()).is_clean());
+        let simple = [Front::Query, Front::CopyData, Front::CopyDone, Front::Query];
+        let replies = after(&simple, &[&[(Back::CopyIn, 0)], &end[..], &end].concat());
+        assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn what_was_flushed_and_answered_is_not_over_before_its_sync() {
+        let mut replies = after(
+            &[Front::Parse, Front::Bind, Front::Execute, Front::Flush],
+            &[(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CommandComplete, 0)],
+        );
+        assert!(replies.is_answered());
+        assert!(!replies.is_clean());
+        assert!(replies.end_extended());
         assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
         assert!(replies.is_clean());
     }

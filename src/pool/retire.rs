@@ -1,7 +1,8 @@
 //! Servers that have had their time, or lose their client: what becomes of them.
 
 use super::client::State as ClientState;
-use super::core::{ClientId, Core, PoolId, ServerId};
+use super::core::Core;
+use super::ids::{ClientId, PoolId, ServerId};
 use super::reason::Reason;
 use super::server::{State, Test};
 use crate::base::time::Moment;

@@ -1,11 +1,12 @@
 //! A server: one connection of the pooler's to a PostgreSQL, for as long as it lives.
 
-use super::core::{ClientId, PoolId, ServerId};
-use super::prepare::ServerStatements;
+use super::handshake::Login;
+use super::ids::{ClientId, PoolId, ServerId, ServerKind};
 use super::reason::Reason;
 use super::replies::Replies;
-use super::server_login::Login;
+use super::statements::ServerStatements;
 use super::varcache::Vars;
+use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::log::{Peer, Prefix, Side, Who, ptr};
@@ -44,6 +45,11 @@ pub enum Place {
 }
 
 impl State {
+    /// Whether it counts against the limits of its pool, database and user.
+    pub fn is_counted(&self) -> bool {
+        !matches!(self, State::Cancel(_) | State::Closing)
+    }
+
     #[inline(always)]
     pub fn place(&self) -> Option<Place> {
         Some(match self {
@@ -109,7 +115,7 @@ pub enum Own {
 }
 
 pub struct Server {
-    links: Links<Server>,
+    links: Links<ServerKind>,
     /// Only [`super::link`] changes it.
     pub(super) state: State,
     /// Of one counter with clients, never used again.
@@ -142,6 +148,9 @@ pub struct Server {
     pub statements: Option<Box<ServerStatements>>,
     /// Its lifetime is this much shorter than the setting, so that servers do not go together.
     pub lifetime_cut_us: u64,
+    /// A client has got it and has not sent anything yet: it has the next word, whatever else the
+    /// server's state would allow.
+    pub is_untouched: bool,
     /// A message of its client's is half sent to it.
     pub is_mid_message: bool,
     /// A message of its own is half read.
@@ -152,11 +161,15 @@ pub struct Server {
     pub is_private: bool,
 }
 
+impl Record for Server {
+    type Kind = ServerKind;
+}
+
 impl Linked for Server {
-    fn links(&self) -> &Links<Server> {
+    fn links(&self) -> &Links<ServerKind> {
         &self.links
     }
-    fn links_mut(&mut self) -> &mut Links<Server> {
+    fn links_mut(&mut self) -> &mut Links<ServerKind> {
         &mut self.links
     }
 }
@@ -186,6 +199,7 @@ impl Server {
             cancels: 0,
             statements: None,
             lifetime_cut_us: 0,
+            is_untouched: false,
             is_mid_message: false,
             is_mid_reply: false,
             is_waiting: false,

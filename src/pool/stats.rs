@@ -5,7 +5,6 @@
 
 use std::ops::{AddAssign, Sub};
 
-use super::core::Core;
 use crate::base::time::Moment;
 
 /// Declares the counters and what can be done with all of them at once.
@@ -160,28 +159,6 @@ impl Totals {
     /// there from the start and never those of a moment.
     pub fn lately_us(&self, now: Moment) -> u64 {
         now.micros_since(self.last_period_start)
-    }
-}
-
-impl Core {
-    /// Ends a period: averages are those of the period that ends now.
-    pub(super) fn turn_stats(&mut self) {
-        for id in self.pools.ids() {
-            self.pools[id].stats.turn();
-        }
-        self.console_stats.turn();
-        let now = self.mono();
-        self.stats.last_period_start = self.stats.period_start;
-        self.stats.period_start = now;
-    }
-
-    /// All pools together.
-    pub fn all_stats(&self) -> Stats {
-        let mut sum = Stats::default();
-        for (_, pool) in self.pools.iter() {
-            sum += &pool.stats;
-        }
-        sum
     }
 }
 

@@ -7,11 +7,12 @@
 use std::time::Duration;
 
 use super::client::State as ClientState;
-use super::core::{Action, ClientId, Core, DatabaseId, PoolId, ServerId};
-use super::pause::Shutdown;
+use super::core::{Action, Core};
+use super::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use super::reason::Reason;
 use super::replies::Status;
 use super::server::{State, Test};
+use super::wait::Shutdown;
 use crate::base::time::Moment;
 use crate::config::Host;
 use crate::log::Level;
@@ -357,8 +358,7 @@ impl Core {
     }
 
     fn has_minimum(&self, id: PoolId) -> bool {
-        self.min_pool_size(id) > 0
-            && self.databases[self.pools[id].database].forced_user.is_some()
+        self.min_pool_size(id) > 0 && self.databases[self.pools[id].database].forced_user.is_some()
     }
 
     fn sweep_databases(&mut self) {

@@ -1,7 +1,9 @@
 //! A user: of the userlist, of a [users] line, of a database line, or one that came in without
 //! having to be known (auth_type any).
 
+use super::ids::UserKind;
 use crate::auth::secret::Secret;
+use crate::base::arena::Record;
 use crate::base::time::Moment;
 use crate::config::UserLine;
 use crate::crypto::scram::ScramKeys;
@@ -22,6 +24,10 @@ pub struct User {
     pub clients: u32,
     /// When one of its limits was met and noted last.
     pub limit_noted: Option<Moment>,
+}
+
+impl Record for User {
+    type Kind = UserKind;
 }
 
 impl User {

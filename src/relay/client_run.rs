@@ -4,9 +4,9 @@ use super::conn::{Got, Inbound};
 use super::engine::{Engine, HeldBytes, Io};
 use crate::console;
 use crate::pool::client::Client;
-use crate::pool::core::{ClientId, ServerId};
 use crate::pool::entry::Opening;
-use crate::pool::judge::Verdict;
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::verdict::Verdict;
 use crate::wire::head::{self, HEAD, Head, Parsed};
 
 /// How a stretch of bytes was dealt with.
@@ -117,9 +117,10 @@ impl<I: Io> Engine<I> {
     }
 
     fn client_bytes_owned(&mut self, id: ClientId, data: Vec<u8>) -> bool {
-        let needs_more = self.clients.get(id).is_some_and(|conn| {
-            conn.inbound == Inbound::Boundary && data.len() < HEAD + conn.want
-        });
+        let needs_more = self
+            .clients
+            .get(id)
+            .is_some_and(|conn| conn.inbound == Inbound::Boundary && data.len() < HEAD + conn.want);
         if needs_more {
             // Nothing new to judge: keep the growing message where it is.
             if let Some(conn) = self.clients.get_mut(id) {
@@ -307,7 +308,8 @@ impl<I: Io> Engine<I> {
             }
             Verdict::Drop => {
                 judged.taken += here;
-                judged.server = judged.server.or(self.core.clients.get(id).and_then(Client::server));
+                judged.server =
+                    judged.server.or(self.core.clients.get(id).and_then(Client::server));
                 if here < length {
                     conn.inbound = Inbound::Drop { left: length - here };
                 }

@@ -16,8 +16,13 @@ pub trait Stream {
 pub enum Inbound<To> {
     /// The next byte begins a message.
     Boundary,
-    Forward { to: To, left: usize },
-    Drop { left: usize },
+    Forward {
+        to: To,
+        left: usize,
+    },
+    Drop {
+        left: usize,
+    },
 }
 
 /// A connection, and its bytes on the way.
@@ -33,6 +38,8 @@ pub struct Conn<S, To> {
     pub is_held: bool,
     /// It stands in the run queue.
     pub is_queued: bool,
+    /// What was sent to it ends within a message: nothing but the rest of that may follow.
+    pub is_cut: bool,
     pub inbound: Inbound<To>,
     /// Read and not judged: less than a message, or what must wait.
     pub carry: Vec<u8>,
@@ -57,6 +64,7 @@ impl<S: Stream, To> Conn<S, To> {
             is_ending: false,
             is_held: false,
             is_queued: false,
+            is_cut: false,
             inbound: Inbound::Boundary,
             carry: Vec::new(),
             want: 0,
@@ -152,18 +160,18 @@ impl<S: Stream, To> Conn<S, To> {
 }
 
 /// Connections beside an arena of the core's, under the same ids.
-pub struct Table<T, C> {
-    rows: Vec<Option<(Id<T>, C)>>,
+pub struct Table<K, C> {
+    rows: Vec<Option<(Id<K>, C)>>,
 }
 
-impl<T, C> Default for Table<T, C> {
+impl<K, C> Default for Table<K, C> {
     fn default() -> Self {
         Table { rows: Vec::new() }
     }
 }
 
-impl<T, C> Table<T, C> {
-    pub fn insert(&mut self, id: Id<T>, conn: C) {
+impl<K, C> Table<K, C> {
+    pub fn insert(&mut self, id: Id<K>, conn: C) {
         if self.rows.len() <= id.index() {
             self.rows.resize_with(id.index() + 1, || None);
         }
@@ -171,18 +179,23 @@ impl<T, C> Table<T, C> {
         self.rows[id.index()] = Some((id, conn));
     }
 
-    pub fn remove(&mut self, id: Id<T>) -> Option<C> {
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.rows.iter().flatten().count()
+    }
+
+    pub fn remove(&mut self, id: Id<K>) -> Option<C> {
         let row = self.rows.get_mut(id.index())?;
         row.take_if(|(owner, _)| *owner == id).map(|(_, conn)| conn)
     }
 
     #[inline(always)]
-    pub fn get(&self, id: Id<T>) -> Option<&C> {
+    pub fn get(&self, id: Id<K>) -> Option<&C> {
         self.rows.get(id.index())?.as_ref().filter(|(owner, _)| *owner == id).map(|(_, conn)| conn)
     }
 
     #[inline(always)]
-    pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut C> {
+    pub fn get_mut(&mut self, id: Id<K>) -> Option<&mut C> {
         let row = self.rows.get_mut(id.index())?;
         row.as_mut().filter(|(owner, _)| *owner == id).map(|(_, conn)| conn)
     }

@@ -14,8 +14,9 @@ use crate::base::time::Moment;
 use crate::console::{self, Buffers, Held};
 use crate::log::Peer;
 use crate::pool::client::Client;
-use crate::pool::core::{Action, ClientId, Core, ServerId, Target};
+use crate::pool::core::{Action, Core, Target};
 use crate::pool::entry::Arrival;
+use crate::pool::ids::{ClientId, ClientKind, ServerId, ServerKind};
 use crate::pool::server::Server;
 
 /// The size of the one read block, in bytes.
@@ -60,8 +61,8 @@ pub(super) enum Run {
 pub struct Engine<I: Io> {
     pub core: Core,
     pub io: I,
-    pub(super) clients: Table<Client, Conn<I::Stream, ServerId>>,
-    pub(super) servers: Table<Server, ServerConn<I::Stream>>,
+    pub(super) clients: Table<ClientKind, Conn<I::Stream, ServerId>>,
+    pub(super) servers: Table<ServerKind, ServerConn<I::Stream>>,
     /// Every read goes here, whosever it is.
     pub(super) block: Box<[u8]>,
     pub(super) outgoing: Outgoing,
@@ -216,7 +217,7 @@ impl<I: Io> Engine<I> {
         while let Some(action) = self.core.poll_action() {
             match action {
                 Action::Connect { server, to } => self.connect(server, &to),
-                Action::SendClient { client, bytes } => self.send_client(client, &bytes),
+                Action::SendClient { client, bytes } => self.tell_client(client, &bytes),
                 Action::SendServer { server, bytes } => self.send_server(server, &bytes),
                 Action::CloseClient(id) => self.close_client(id),
                 Action::CloseServer(id) => self.close_server(id),
@@ -251,6 +252,13 @@ impl<I: Io> Engine<I> {
                 self.servers.insert(id, server);
             }
             Err(error) => self.core.server_connect_failed(id, &crate::log::plain(&error)),
+        }
+    }
+
+    /// Sends words of the pooler's own, unless they would be taken for the rest of a message.
+    fn tell_client(&mut self, id: ClientId, bytes: &[u8]) {
+        if self.clients.get(id).is_some_and(|conn| !conn.is_cut) {
+            self.send_client(id, bytes);
         }
     }
 
@@ -355,6 +363,12 @@ impl<I: Io> Engine<I> {
         self.core.free_server(id);
     }
 
+    /// Connections of clients and of servers, for tests.
+    #[cfg(test)]
+    pub fn connection_counts(&self) -> (usize, usize) {
+        (self.clients.len(), self.servers.len())
+    }
+
     /// The memory that a client's bytes take: for tests.
     pub fn held_bytes(&self, id: ClientId) -> usize {
         self.clients.get(id).map_or(0, |conn| conn.carry.capacity() + conn.unsent())
@@ -363,8 +377,8 @@ impl<I: Io> Engine<I> {
 
 /// What the console may know of the connections.
 pub(super) struct HeldBytes<'a, S> {
-    pub clients: &'a Table<Client, Conn<S, ServerId>>,
-    pub servers: &'a Table<Server, ServerConn<S>>,
+    pub clients: &'a Table<ClientKind, Conn<S, ServerId>>,
+    pub servers: &'a Table<ServerKind, ServerConn<S>>,
 }
 
 impl<S: Stream> Buffers for HeldBytes<'_, S> {

@@ -2,9 +2,9 @@
 
 use super::conn::{Got, Inbound};
 use super::engine::{Engine, Io};
-use crate::pool::core::{ClientId, ServerId};
-use crate::pool::judge::Verdict;
+use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::server::Server;
+use crate::pool::verdict::Verdict;
 use crate::wire::head::{self, HEAD, Head, Parsed};
 use crate::wire::kind::Back;
 
@@ -110,6 +110,7 @@ impl<I: Io> Engine<I> {
                 self.send_client(client, bytes);
             }
             self.outgoing = outgoing;
+            self.note_cut(id, client);
         }
         if judged.is_closed {
             self.carry_out();
@@ -130,12 +131,22 @@ impl<I: Io> Engine<I> {
         self.servers.get(id).is_some()
     }
 
+    /// Notes whether the client has got half a message.
+    fn note_cut(&mut self, id: ServerId, client: ClientId) {
+        let Some(server) = self.servers.get(id) else { return };
+        let is_cut = matches!(server.conn.inbound, Inbound::Forward { to, .. } if to == client);
+        if let Some(conn) = self.clients.get_mut(client) {
+            conn.is_cut = is_cut;
+        }
+    }
+
     /// A client that was held because too much was under way, or undecided, may go on.
     fn wake_held_client(&mut self, client: Option<ClientId>) {
         let Some(id) = client else { return };
-        let is_linked = self.core.clients.get(id).is_some_and(|c| c.server().is_some());
+        // What decided its wait may have freed its server too.
+        let may_go_on = self.core.clients.get(id).is_some_and(|c| !c.is_waiting());
         let Some(conn) = self.clients.get_mut(id) else { return };
-        if is_linked && conn.is_held {
+        if may_go_on && conn.is_held {
             conn.is_held = false;
             self.queue_client(id);
         }

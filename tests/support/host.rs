@@ -45,10 +45,13 @@ pub fn new_folder(name: &str) -> PathBuf {
     path
 }
 
-/// Writes a file that servers may read and replace.
+/// Writes a file that servers may read and replace; they see the old one or all of the new one.
 pub fn write_file(path: &Path, content: impl AsRef<[u8]>) {
-    fs::write(path, content).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
-    give_away(path);
+    let draft = path.with_extension("draft");
+    let written = fs::write(&draft, content);
+    written.unwrap_or_else(|e| panic!("cannot write {}: {e}", draft.display()));
+    give_away(&draft);
+    fs::rename(&draft, path).expect("a file can be renamed in its folder");
 }
 
 /// A port that nobody listens on. Somebody may take it before it is used: who starts a server on

@@ -14,6 +14,8 @@ pub struct Source {
     pub program: String,
     /// The same for code under `#[cfg(test)]`; lines that are not are empty.
     pub tests: String,
+    /// True when the whole file is a module of tests.
+    is_test: bool,
 }
 
 /// A path that code names: `crate::wire::head`, at a line.
@@ -25,10 +27,8 @@ pub struct Named {
 
 impl Source {
     pub fn new(name: &str, text: &str) -> Source {
-        let bare = strip(text);
-        let (program, tests) =
-            if is_test_file(name) { (blank(&bare), bare) } else { split_tests(&bare) };
-        Source { name: name.into(), text: text.into(), program, tests }
+        let (program, tests) = split_tests(&strip(text));
+        Source { name: name.into(), text: text.into(), program, tests, is_test: false }
     }
 
     /// All Rust files below a folder of the tree.
@@ -38,7 +38,29 @@ impl Source {
             let text = fs::read_to_string(root.join(name)).expect("a file of the tree");
             Source::new(name, &text)
         };
-        files(root, folder).iter().filter(is_rust).map(read).collect()
+        let mut all: Vec<Source> = files(root, folder).iter().filter(is_rust).map(read).collect();
+        let of_tests: Vec<Vec<String>> = all.iter().flat_map(Source::test_modules).collect();
+        for source in &mut all {
+            if of_tests.contains(&source.module()) {
+                source.become_test();
+            }
+        }
+        all
+    }
+
+    /// The modules in files of their own that this file declares under `#[cfg(test)]`.
+    fn test_modules(&self) -> Vec<Vec<String>> {
+        let name = |line: &str| {
+            let (_, name) = line.trim().strip_suffix(';')?.rsplit_once("mod ")?;
+            Some([self.module(), vec![name.to_owned()]].concat())
+        };
+        self.tests.lines().filter_map(name).collect()
+    }
+
+    fn become_test(&mut self) {
+        self.is_test = true;
+        self.tests = strip(&self.text);
+        self.program = "\n".repeat(self.text.lines().count());
     }
 
     /// The module that the file is: `src/pool/client.rs` is `pool`, `client`.
@@ -56,7 +78,7 @@ impl Source {
     /// Paths of test code; an inline test module stands one level deeper than its file.
     pub fn test_paths(&self) -> Vec<Named> {
         let mut module = self.module();
-        if !is_test_file(&self.name) {
+        if !self.is_test {
             module.push("tests".into());
         }
         self.resolve(paths(&self.tests), &module)
@@ -92,10 +114,6 @@ pub fn files(root: &Path, name: &str) -> Vec<String> {
     let mut names: Vec<String> = entries.flatten().map(inner).collect();
     names.sort();
     names.iter().flat_map(|name| files(root, name)).collect()
-}
-
-fn is_test_file(name: &str) -> bool {
-    name.ends_with("/tests.rs") || name.contains("/tests/")
 }
 
 /// Blanks comments and the insides of literals; every line stays where it is.
@@ -175,10 +193,6 @@ fn split_tests(bare: &str) -> (String, String) {
         }
     }
     (program, tests)
-}
-
-fn blank(text: &str) -> String {
-    "\n".repeat(text.lines().count())
 }
 
 /// Every path with at least two parts, the trees of `use` spelt out.
@@ -280,7 +294,8 @@ mod tests {
 
     #[test]
     fn comments_and_literals_are_not_code() {
-        let text = "a // crate::x\n/* crate::y */ b\n\"crate::z \\\" \" c r#\"crate::w \" \"# d 'e' '\\'' f";
+        let text = "a // crate::x\n/* crate::y */ b\n\"crate::z \\\" \" c \
+                    r#\"crate::w \" \"# d 'e' '\\'' f";
         let bare = strip(text);
         assert!(!bare.contains("crate"), "{bare}");
         assert_eq!(bare.split_whitespace().collect::<String>(), "abcdf");
@@ -322,5 +337,6 @@ mod tests {
         assert_eq!(source.program.split_whitespace().collect::<String>(), "acd");
         assert!(source.tests.contains("b {}") && source.tests.contains("mod more;"));
         assert_eq!(source.tests.lines().count(), text.lines().count());
+        assert_eq!(source.test_modules(), [["x", "more"]]);
     }
 }

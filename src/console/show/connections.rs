@@ -5,7 +5,8 @@ use super::{pools, time};
 use crate::base::time::Moment;
 use crate::log::{Peer, Side, ptr};
 use crate::pool::client::{self, Client, Replication};
-use crate::pool::core::{ClientId, Core, PoolId, ServerId};
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::server::{self, Server};
 
 /// One connection.
@@ -178,7 +179,7 @@ fn names<'a>(core: &'a Core, row: &Row) -> (&'a str, &'a str) {
         Row::Client(id) => match carrier(core, id) {
             Some(carrier) => (pools::names(core, &Some(carrier.pool)).0, NO_USER),
             None => {
-                let (database, user) = client::names(core, id);
+                let (database, user) = core.names_of(id);
                 (database.unwrap_or("(nodb)"), user.unwrap_or(NO_USER))
             }
         },

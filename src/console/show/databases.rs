@@ -1,8 +1,9 @@
 //! SHOW DATABASES: the lines of the configuration, those made from `*`, and the console itself.
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
-use crate::pool::core::{CONSOLE, Core, DatabaseId};
+use crate::pool::core::{CONSOLE, Core};
 use crate::pool::database::Database;
+use crate::pool::ids::DatabaseId;
 
 /// One database; `None` is the console.
 pub type Row = Option<DatabaseId>;

@@ -2,14 +2,14 @@
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
 use super::{databases, users};
-use crate::base::arena::Arena;
+use crate::base::arena::{Arena, Record};
 use crate::config::PeerLine;
 use crate::pool::client::Client;
 use crate::pool::database::Database;
 use crate::pool::pool::Pool;
-use crate::pool::prepare::Statement;
 use crate::pool::replies::Request;
 use crate::pool::server::Server;
+use crate::pool::statements::Statement;
 
 pub static LISTS: Sheet<(&str, usize)> = Sheet {
     columns: &[&[
@@ -89,7 +89,7 @@ fn caches(scene: Scene<'_>) -> Vec<Cache> {
     ]
 }
 
-fn of_arena<T>(name: &'static str, arena: &Arena<T>) -> Cache {
+fn of_arena<T: Record>(name: &'static str, arena: &Arena<T>) -> Cache {
     let (used, slots) = (arena.len(), arena.slots());
     Cache { name, size: size_of::<T>(), used, free: slots - used }
 }

@@ -2,7 +2,7 @@
 
 use super::super::table::{Scene, Sheet, Value, int4, int8, text};
 use crate::pool::account::VERSION as NUMBER;
-use crate::pool::pause::Shutdown;
+use crate::pool::wait::Shutdown;
 
 pub static VERSION: Sheet<()> = Sheet {
     columns: &[&[text("version", |_, _| Value::owned(format_args!("PgBouncer {NUMBER}")))]],

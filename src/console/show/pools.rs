@@ -4,7 +4,8 @@ use super::super::table::{Scene, Sheet, Value, int4, text};
 use super::databases;
 use crate::base::list::List;
 use crate::pool::client::{Client, State};
-use crate::pool::core::{CONSOLE, Core, PoolId, ServerId};
+use crate::pool::core::{CONSOLE, Core};
+use crate::pool::ids::{PoolId, ServerId};
 use crate::pool::pool::Pool;
 use crate::pool::server;
 
@@ -90,7 +91,7 @@ fn longest_wait_us(scene: Scene<'_>, row: &Row) -> u64 {
         .map_or(0, |id| scene.core.mono().micros_since(scene.core.clients[id].requested))
 }
 
-fn first(list: &List<Client>) -> Option<crate::pool::core::ClientId> {
+fn first(list: &List<Client>) -> Option<crate::pool::ids::ClientId> {
     list.first()
 }
 

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use super::super::table::{Column, Scene, Sheet, Value, numeric, text};
 use super::databases;
-use crate::pool::core::{Core, DatabaseId};
+use crate::pool::core::Core;
+use crate::pool::ids::DatabaseId;
 use crate::pool::stats::{Averages, Counters, Stats, average};
 
 /// What was counted for one database, or for all of them.

@@ -1,7 +1,8 @@
 //! SHOW USERS: users of the userlist and of `[users]`, and those that are connected.
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
-use crate::pool::core::{CONSOLE, Core, UserId};
+use crate::pool::core::{CONSOLE, Core};
+use crate::pool::ids::UserId;
 use crate::pool::user::User;
 
 /// One user; `None` is the console's own, where no file names it.

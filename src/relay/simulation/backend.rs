@@ -1,0 +1,387 @@
+//! One connection of the simulated server's: login, the session, and how its replies get out.
+//!
+//! As PostgreSQL does, it collects 8 kB of replies unless something flushes them, reads nothing
+//! while a statement runs or its replies are not taken, and ignores a cancel request when nothing
+//! runs.
+
+use std::collections::VecDeque;
+
+use super::parameters::Parameters;
+use super::session::{Out, Rules, Session};
+use super::stream::SimStream;
+use super::wire::{self, Inbox, Packet};
+use crate::auth::cache::ScramCache;
+use crate::auth::client::{self as login, Account, Candidate, ClientLogin, Method, Step};
+use crate::auth::secret::Secret;
+use crate::base::rng::{Rng, SeededRng};
+use crate::base::time::Moment;
+use crate::pool::ids::ServerId;
+use crate::wire::kind::Back;
+use crate::wire::startup::{self, Parsed};
+
+/// Replies that are collected before they are sent, in bytes.
+const BUFFER: usize = 8192;
+
+/// What all connections of a server have in common.
+pub struct Installation {
+    pub rules: Rules,
+    pub method: Method,
+    pub secret: Secret,
+    pub cache: ScramCache,
+    pub last_session: u32,
+    pub rng: SeededRng,
+}
+
+/// How a new connection is received.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Welcome {
+    Normal,
+    /// A FATAL error instead of the question for a password.
+    Refused {
+        sqlstate: &'static str,
+    },
+    /// Nothing, ever.
+    Silence,
+    /// The connection ends in the middle of the login.
+    Hangup,
+    /// What no server says.
+    Garbage,
+}
+
+enum Stage {
+    Startup,
+    Password(ClientLogin, Vec<(String, String)>),
+    Session(Box<Session>),
+    /// It brought a cancel request, which strikes before the connection ends.
+    Cancel {
+        key: Vec<u8>,
+        strikes_at: Moment,
+    },
+    Over,
+}
+
+/// What a connection's work has brought about elsewhere.
+pub enum Effect {
+    Nothing,
+    Cancel(Vec<u8>),
+}
+
+pub struct Backend {
+    pub number: u64,
+    pub server: ServerId,
+    pub welcome: Welcome,
+    stage: Stage,
+    inbox: Inbox,
+    /// Replies not sent for want of a reason.
+    buffer: Vec<u8>,
+    /// Replies not sent for want of room.
+    outbox: VecDeque<u8>,
+    playing: VecDeque<Out>,
+    current: Packet,
+    before: Option<Box<Session>>,
+    told: Vec<Vec<u8>>,
+    busy_until: Moment,
+    is_to_cancel: bool,
+    pub key: Vec<u8>,
+    /// What was taken and said, for the trace.
+    pub notes: Vec<String>,
+    rng: SeededRng,
+}
+
+impl Backend {
+    pub fn new(number: u64, server: ServerId, welcome: Welcome, rng: SeededRng) -> Backend {
+        Backend {
+            number,
+            server,
+            welcome,
+            stage: Stage::Startup,
+            inbox: Inbox::default(),
+            buffer: Vec::new(),
+            outbox: VecDeque::new(),
+            playing: VecDeque::new(),
+            current: wire::sync(),
+            before: None,
+            told: Vec::new(),
+            busy_until: Moment(0),
+            is_to_cancel: false,
+            key: Vec::new(),
+            notes: Vec::new(),
+            rng,
+        }
+    }
+
+    pub fn session(&self) -> Option<&Session> {
+        match &self.stage {
+            Stage::Session(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+
+    /// Everything that was sent to it has been answered, and nothing is open.
+    pub fn is_at_rest(&self) -> bool {
+        let session_rests = self.session().is_some_and(Session::is_at_rest);
+        session_rests && self.inbox.is_empty() && self.playing.is_empty()
+    }
+
+    /// Works for a while.
+    pub fn act(&mut self, now: Moment, stream: &mut SimStream, all: &mut Installation) -> Effect {
+        stream.far_send(&mut self.outbox);
+        if stream.far_met_end()
+            && self.inbox.is_empty()
+            && !matches!(self.stage, Stage::Cancel { .. })
+        {
+            self.stage = Stage::Over;
+        }
+        if self.welcome == Welcome::Silence {
+            return Effect::Nothing;
+        }
+        let most = 1 + self.rng.below(20_000) as usize;
+        if self.playing.is_empty() && self.outbox.is_empty() {
+            self.inbox.push(&stream.far_read(most));
+        }
+        match &mut self.stage {
+            Stage::Over => {}
+            Stage::Startup => self.start(now, stream, all),
+            Stage::Password(..) => self.check_password(all),
+            Stage::Cancel { key, strikes_at } if now >= *strikes_at => {
+                let key = std::mem::take(key);
+                self.hang_up(stream);
+                return Effect::Cancel(key);
+            }
+            Stage::Cancel { .. } => {}
+            Stage::Session(_) => self.work(now, stream),
+        }
+        stream.far_send(&mut self.outbox);
+        Effect::Nothing
+    }
+
+    /// The end, as a crash brings it about.
+    pub fn hang_up(&mut self, stream: &mut SimStream) {
+        self.stage = Stage::Over;
+        stream.far_close();
+    }
+
+    /// The end, with a last word.
+    pub fn say_goodbye(&mut self, stream: &mut SimStream) {
+        let text = "terminating connection due to administrator command";
+        let report = wire::report(Back::ErrorResponse, "FATAL", "57P01", text);
+        self.buffer.clear();
+        wire::push(&mut self.outbox, &report);
+        stream.far_send(&mut self.outbox);
+        self.hang_up(stream);
+    }
+
+    /// Says something that nobody asked for.
+    pub fn chatter(&mut self) {
+        if self.session().is_none() {
+            return;
+        }
+        let packet = match self.rng.below(3) {
+            0 => wire::report(Back::NoticeResponse, "NOTICE", "00000", "ASYNC"),
+            1 => {
+                let body = [&[0, 0, 0, 1][..], b"ASYNC\0\0"].concat();
+                wire::back(Back::NotificationResponse, &body)
+            }
+            _ => {
+                let value = if self.rng.one_in(2) { "on" } else { "off" };
+                let body = [wire::cstr("in_hot_standby"), wire::cstr(value)].concat();
+                wire::back(Back::ParameterStatus, &body)
+            }
+        };
+        wire::push(&mut self.buffer, &packet);
+        self.flush();
+    }
+
+    /// A cancel request with this connection's key. Returns whether something was there to cancel.
+    pub fn strike(&mut self) -> bool {
+        let Stage::Session(session) = &mut self.stage else { return false };
+        if session.is_copying_in() {
+            self.is_to_cancel = true;
+            return true;
+        }
+        let runs = self.busy_until > Moment(0)
+            || self.playing.iter().any(|out| match out {
+                Out::Sleep(_) => true,
+                Out::Packet { packet, .. } => {
+                    packet.kind == Back::DataRow as u8 || packet.kind == Back::CopyData as u8
+                }
+                _ => false,
+            });
+        let Some(before) = self.before.take().filter(|_| runs) else { return false };
+        *session = before;
+        self.playing = session.interrupt(&self.current, &self.told).into();
+        self.busy_until = Moment(0);
+        true
+    }
+
+    fn start(&mut self, now: Moment, stream: &mut SimStream, all: &mut Installation) {
+        let bytes = self.inbox.rest().to_vec();
+        let Parsed::Packet(packet, taken) = startup::parse(&bytes) else { return };
+        match packet {
+            startup::Packet::Cancel { key } => {
+                let delay = std::time::Duration::from_micros(self.rng.below(30_000));
+                self.stage = Stage::Cancel { key: key.to_vec(), strikes_at: now + delay };
+            }
+            startup::Packet::Startup { parameters, .. } => {
+                let pairs: Vec<(String, String)> =
+                    parameters.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+                self.ask(pairs, stream, all);
+            }
+            _ => wire::push(&mut self.outbox, &wire::back(Back::NoData, b"")),
+        }
+        self.inbox.skip(taken);
+    }
+
+    fn ask(
+        &mut self,
+        pairs: Vec<(String, String)>,
+        stream: &mut SimStream,
+        all: &mut Installation,
+    ) {
+        match self.welcome {
+            Welcome::Normal | Welcome::Silence => {}
+            Welcome::Hangup => return self.hang_up(stream),
+            Welcome::Refused { sqlstate } => return self.refuse(sqlstate, "REFUSED", stream),
+            Welcome::Garbage => {
+                let garbage: Vec<u8> = (0..20).map(|_| self.rng.next_u64() as u8).collect();
+                self.outbox.extend(garbage);
+                return;
+            }
+        }
+        let user = pairs.iter().find(|(name, _)| name == "user").map_or("", |(_, user)| user);
+        let candidate = Candidate { user: user.as_bytes(), account: Account::Known(&all.secret) };
+        let step = login::begin(all.method, &candidate, 1, &mut all.rng);
+        self.take_step(step, pairs, all);
+    }
+
+    fn refuse(&mut self, sqlstate: &str, text: &str, stream: &mut SimStream) {
+        let report = wire::report(Back::ErrorResponse, "FATAL", sqlstate, text);
+        wire::push(&mut self.outbox, &report);
+        stream.far_send(&mut self.outbox);
+        self.hang_up(stream);
+    }
+
+    fn check_password(&mut self, all: &mut Installation) {
+        let Some(packet) = self.inbox.next() else { return };
+        assert_eq!(packet.kind, b'p', "a password message is awaited, {packet:?} came");
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        let Stage::Password(login, pairs) = stage else { return };
+        let step = login.handle(&packet.body, &mut all.cache, &mut all.rng);
+        self.take_step(step, pairs, all);
+    }
+
+    fn take_step(&mut self, step: Step, pairs: Vec<(String, String)>, all: &mut Installation) {
+        match step {
+            Step::Ask { request, next } => {
+                let packet = wire::back(Back::Authentication, &request.payload());
+                wire::push(&mut self.outbox, &packet);
+                self.stage = Stage::Password(next, pairs);
+            }
+            Step::Done { last, .. } => {
+                for request in last {
+                    let packet = wire::back(Back::Authentication, &request.payload());
+                    wire::push(&mut self.outbox, &packet);
+                }
+                self.begin_session(&pairs, all);
+            }
+            Step::Fail(failure) => panic!("the pooler's password is refused: {failure}"),
+        }
+    }
+
+    fn begin_session(&mut self, pairs: &[(String, String)], all: &mut Installation) {
+        all.last_session += 1;
+        let number = all.last_session;
+        let parameters = Parameters::new(pairs).unwrap_or_else(|_| panic!("refused: {pairs:?}"));
+        let session = Session::new(number, all.rules, parameters);
+        self.key = [number.to_be_bytes(), (self.rng.next_u64() as u32).to_be_bytes()].concat();
+        wire::push(&mut self.outbox, &wire::back(Back::Authentication, &[0; 4]));
+        for (name, value) in session.parameters.welcome() {
+            let body = [wire::cstr(name), wire::cstr(&value)].concat();
+            wire::push(&mut self.outbox, &wire::back(Back::ParameterStatus, &body));
+        }
+        wire::push(&mut self.outbox, &wire::back(Back::BackendKeyData, &self.key));
+        wire::push(&mut self.outbox, &wire::back(Back::ReadyForQuery, b"I"));
+        self.stage = Stage::Session(Box::new(session));
+    }
+
+    /// Plays replies and takes messages until something must be waited for.
+    fn work(&mut self, now: Moment, stream: &mut SimStream) {
+        for _ in 0..1 + self.rng.below(30) {
+            if self.busy_until > now {
+                return;
+            }
+            self.busy_until = Moment(0);
+            if !self.play(now, stream) || !self.take_next() {
+                return;
+            }
+        }
+    }
+
+    /// Returns whether everything has been said.
+    fn play(&mut self, now: Moment, stream: &mut SimStream) -> bool {
+        while let Some(out) = self.playing.pop_front() {
+            match out {
+                Out::Packet { packet, .. } => {
+                    self.notes.push(format!("{:?} says {packet:?}", self.server));
+                    if packet.kind == Back::ParameterStatus as u8 {
+                        self.told.push(packet.body.clone());
+                    }
+                    wire::push(&mut self.buffer, &packet);
+                    if self.buffer.len() >= BUFFER {
+                        self.flush();
+                    }
+                }
+                Out::Sleep(0) => {}
+                Out::Sleep(us) => {
+                    self.busy_until = now + std::time::Duration::from_micros(us);
+                    return false;
+                }
+                Out::Flush => self.flush(),
+                Out::End => {
+                    self.flush();
+                    stream.far_send(&mut self.outbox);
+                    self.hang_up(stream);
+                    return false;
+                }
+                Out::Fatal(words) => unreachable!("{words}: a server has no pooler's rules"),
+            }
+            stream.far_send(&mut self.outbox);
+            if !self.outbox.is_empty() {
+                return false;
+            }
+        }
+        self.outbox.is_empty()
+    }
+
+    fn flush(&mut self) {
+        self.outbox.extend(self.buffer.drain(..));
+    }
+
+    /// Takes the next message, if there is one.
+    fn take_next(&mut self) -> bool {
+        let Some(packet) = self.inbox.next() else { return false };
+        self.notes.push(format!("{:?} takes {packet:?}", self.server));
+        let Stage::Session(session) = &mut self.stage else { return false };
+        let copies = session.is_copying_in() && matches!(packet.kind, b'd' | b'c');
+        let cancelled = self.is_to_cancel && copies;
+        if !session.is_copying_in() || cancelled {
+            self.is_to_cancel = false;
+        }
+        self.told.clear();
+        if cancelled {
+            self.playing = session.interrupt(&packet, &[]).into();
+        } else {
+            self.before = Some(session.clone());
+            self.playing = session.handle(&packet).into();
+        }
+        self.current = packet;
+        if session.has_ended && self.playing.is_empty() {
+            self.stage = Stage::Over;
+        }
+        true
+    }
+}

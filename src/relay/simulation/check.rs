@@ -1,0 +1,117 @@
+//! What must hold after every step, and at the end.
+
+use super::client::SimClient;
+use super::world::{World, server_stream};
+use crate::pool::server::State;
+
+/// The relay's read block, in bytes.
+const BLOCK: usize = 64 * 1024;
+
+impl World {
+    pub(super) fn check(&mut self) -> Result<(), String> {
+        self.engine.core.check();
+        self.check_free_servers()?;
+        self.check_memory()?;
+        self.check_tables()
+    }
+
+    /// All that is known of a client that is stuck.
+    pub(super) fn describe_client(&self, client: &SimClient) -> String {
+        let core = &self.engine.core;
+        let mut text = client.describe();
+        if let Some(record) = core.clients.get(client.id) {
+            text += &format!("\n    core: {:?}", record.state());
+            let server = record.server().and_then(|id| core.servers.get(id));
+            if let Some(server) = server {
+                let (own, untouched) = (server.own, server.is_untouched);
+                text += &format!(", {own:?}, untouched {untouched}, {:?}", server.replies);
+            }
+        }
+        if let Some(conn) = self.engine.clients.get(client.id) {
+            let (held, carry, unsent) = (conn.is_held, conn.carry.len(), conn.unsent());
+            let (readable, want, inbound) = (conn.is_readable, conn.want, conn.inbound);
+            text += &format!(
+                "\n    relay: held {held}, carry {carry}, unsent {unsent}, readable {readable}, \
+                 want {want}, {inbound:?}"
+            );
+        }
+        text
+    }
+
+    /// After the last client: nothing is left of anybody.
+    pub(super) fn close_down(&mut self) -> Result<(), String> {
+        let config = super::setup::load("[pgbouncer]\nlisten_addr = 127.0.0.1\n");
+        self.engine.core.now = self.now;
+        self.engine.core.adopt(config, super::setup::access());
+        for _ in 0..3000 {
+            if self.engine.core.servers.is_empty() && self.engine.core.pools.is_empty() {
+                break;
+            }
+            self.step()?;
+        }
+        let core = &self.engine.core;
+        let left = [
+            ("clients", core.clients.len()),
+            ("servers", core.servers.len()),
+            ("pools", core.pools.len()),
+            ("databases", core.databases.len()),
+            ("statements", core.statements.len()),
+            ("values", core.vars.usage().0),
+        ];
+        match left.iter().find(|(_, count)| *count > 0) {
+            Some((name, count)) => Err(format!("{count} {name} are left")),
+            None => Ok(()),
+        }
+    }
+
+    /// A server that waits for the next client owes nothing to the last one.
+    fn check_free_servers(&mut self) -> Result<(), String> {
+        for (&number, backend) in &self.backends {
+            let Some(server) = self.engine.core.servers.get(backend.server) else { continue };
+            if !matches!(server.state(), State::Idle | State::Used) || backend.is_over() {
+                continue;
+            }
+            let nothing_on_its_way = server_stream(&mut self.engine, backend.server, number)
+                .is_none_or(|stream| stream.has_nothing_outbound());
+            if !backend.is_at_rest() || !nothing_on_its_way {
+                let server = backend.server;
+                return Err(format!("server {server:?} is free and not at rest"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is held of a client is bounded: by pkt_buf without a server, by the block with one, and
+    /// by a Parse that must be seen whole.
+    fn check_memory(&self) -> Result<(), String> {
+        let pkt_buf = self.engine.core.settings().pkt_buf as usize;
+        for client in &self.clients {
+            let held = self.engine.held_bytes(client.id);
+            let most = pkt_buf + 2 * BLOCK + 3 * client.largest_parse;
+            if held > most {
+                return Err(format!("{held} bytes are held of {}", client.describe()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every record of the core's has its connection, and no connection is without a record.
+    fn check_tables(&self) -> Result<(), String> {
+        for (id, _) in self.engine.core.clients.iter() {
+            if self.engine.clients.get(id).is_none() {
+                return Err(format!("client {id:?} has no connection"));
+            }
+        }
+        let (clients, servers) = self.engine.connection_counts();
+        if clients != self.engine.core.clients.len() {
+            return Err(format!(
+                "{clients} connections of {} clients",
+                self.engine.core.clients.len()
+            ));
+        }
+        if servers > self.engine.core.servers.len() {
+            return Err(format!("{servers} connections of fewer servers"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,380 @@
+//! A simulated client: it logs in, runs its program, looks at every message that it gets, and goes
+//! away in one of many ways.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::parameters::Parameters;
+use super::program::{Program, Wait};
+use super::session::{Pooled, Rules, Session};
+use super::shadow::Shadow;
+use super::stream::SimStream;
+use super::wire::{self, Inbox, Packet};
+use crate::auth::cache::ScramCache;
+use crate::auth::server::{Credential, ServerLogin, ServerStep};
+use crate::base::rng::{Rng, SeededRng};
+use crate::pool::ids::ClientId;
+use crate::wire::build::Message;
+use crate::wire::fields::{Fields, Report};
+use crate::wire::kind::Front;
+use crate::wire::startup;
+
+/// How a client is.
+#[derive(Clone)]
+pub struct Character {
+    pub database: String,
+    pub user: String,
+    /// Startup parameters besides those.
+    pub startup: Vec<(String, String)>,
+    pub credential: Credential,
+    pub rules: Rules,
+    pub is_session_mode: bool,
+    /// Asks for encryption first.
+    pub asks_ssl: bool,
+    /// Units that it sends before it has enough.
+    pub units: u32,
+    /// Messages that it sends ahead of their answers.
+    pub depth: usize,
+    /// It reads once in so many times.
+    pub slowness: u64,
+}
+
+#[derive(PartialEq, Eq, Debug)]
+enum Stage {
+    AwaitSsl,
+    Login,
+    /// Authenticated, told about the server.
+    Welcome,
+    Work,
+    /// It has asked for a cancel and awaits the end.
+    Cancel,
+    /// It was told why it ends; the end itself is awaited.
+    Told,
+    Over,
+}
+
+/// What the world must know or judge.
+#[derive(Debug)]
+pub enum Happened {
+    Nothing,
+    /// A FATAL error has come.
+    Fatal(Report),
+    /// The connection has ended, without a FATAL error before it.
+    Eof,
+    /// It was told why, and has ended since.
+    Ended,
+}
+
+pub struct SimClient {
+    pub id: ClientId,
+    pub number: u64,
+    pub index: usize,
+    pub character: Character,
+    stage: Stage,
+    login: Option<ServerLogin>,
+    told: BTreeMap<String, String>,
+    inbox: Inbox,
+    outbox: VecDeque<u8>,
+    pub shadow: Shadow,
+    pub program: Program,
+    wait: Wait,
+    /// For cancel requests.
+    pub key: Vec<u8>,
+    units: u32,
+    is_finishing: bool,
+    has_said_goodbye: bool,
+    pub largest_parse: usize,
+    /// What was sent and got, for the trace.
+    pub notes: Vec<String>,
+    rng: SeededRng,
+}
+
+impl SimClient {
+    pub fn new(
+        index: usize,
+        id: ClientId,
+        number: u64,
+        character: Character,
+        program: Program,
+        rng: SeededRng,
+    ) -> SimClient {
+        let parameters = Parameters::new(&character.startup)
+            .unwrap_or_else(|_| panic!("bad parameters are not for clients with a shadow"));
+        let session = Session::new(0, character.rules, parameters);
+        let login = ServerLogin::new(character.user.as_bytes(), character.credential.clone());
+        let mut client = SimClient {
+            id,
+            number,
+            index,
+            stage: Stage::Login,
+            login: Some(login),
+            told: BTreeMap::new(),
+            inbox: Inbox::default(),
+            outbox: VecDeque::new(),
+            shadow: Shadow::new(session, character.is_session_mode),
+            program,
+            wait: Wait::Nothing,
+            key: Vec::new(),
+            units: 0,
+            is_finishing: false,
+            has_said_goodbye: false,
+            largest_parse: 0,
+            notes: Vec::new(),
+            character,
+            rng,
+        };
+        client.begin();
+        client
+    }
+
+    /// A client that brings a cancel request, and nothing else.
+    pub fn canceller(mut self, key: &[u8]) -> SimClient {
+        let mut bytes = Vec::new();
+        startup::cancel_request(&mut bytes, key);
+        self.outbox = bytes.into();
+        self.stage = Stage::Cancel;
+        self
+    }
+
+    fn begin(&mut self) {
+        if self.character.asks_ssl {
+            self.stage = Stage::AwaitSsl;
+            let mut bytes = Vec::new();
+            Message::untyped(&mut bytes).u32(80_877_103).end();
+            return self.outbox.extend(bytes);
+        }
+        self.send_startup();
+    }
+
+    fn send_startup(&mut self) {
+        let Character { user, database, startup: pairs, .. } = &self.character;
+        let mut all = vec![("user", user.as_str()), ("database", database.as_str())];
+        all.extend(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let mut bytes = Vec::new();
+        startup::startup_message(&mut bytes, 0, &all);
+        self.outbox.extend(bytes);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    pub fn is_working(&self) -> bool {
+        self.stage == Stage::Work
+    }
+
+    /// It is not to begin anything new.
+    pub fn finish(&mut self) {
+        self.is_finishing = true;
+    }
+
+    /// It goes away without a word.
+    pub fn vanish(&mut self, stream: Option<&mut SimStream>) {
+        self.stage = Stage::Over;
+        let Some(stream) = stream else { return };
+        match self.rng.below(3) {
+            0 => stream.far_reset(),
+            1 => {
+                let mut some: VecDeque<u8> = std::mem::take(&mut self.outbox);
+                some.truncate(self.rng.below(some.len() as u64 + 1) as usize);
+                stream.far_send(&mut some);
+                stream.far_close();
+            }
+            _ => stream.far_close(),
+        }
+    }
+
+    /// It sends no more, and reads on: to the pooler it is gone.
+    pub fn half_close(&mut self, stream: &mut SimStream) {
+        if self.stage == Stage::Work {
+            stream.far_finish();
+            self.has_said_goodbye = true;
+            self.outbox.clear();
+        }
+    }
+
+    pub fn act(
+        &mut self,
+        stream: &mut SimStream,
+        cache: &mut ScramCache,
+    ) -> Result<Happened, String> {
+        if self.stage == Stage::Work && !self.has_said_goodbye {
+            self.go_on();
+        }
+        stream.far_send(&mut self.outbox);
+        if self.character.slowness > 1 && !self.rng.one_in(self.character.slowness) {
+            return Ok(Happened::Nothing);
+        }
+        let most = match self.rng.below(3) {
+            0 => 1 + self.rng.below(100),
+            _ => 1 + self.rng.below(100_000),
+        };
+        self.inbox.push(&stream.far_read(most as usize));
+        let happened = self.read(cache)?;
+        if stream.far_met_end() && matches!(happened, Happened::Nothing) && !self.is_over() {
+            return self.ended();
+        }
+        Ok(happened)
+    }
+
+    fn ended(&mut self) -> Result<Happened, String> {
+        let stage = std::mem::replace(&mut self.stage, Stage::Over);
+        let is_expected = self.has_said_goodbye || matches!(stage, Stage::Told | Stage::Cancel);
+        Ok(if is_expected { Happened::Ended } else { Happened::Eof })
+    }
+
+    fn read(&mut self, cache: &mut ScramCache) -> Result<Happened, String> {
+        if self.stage == Stage::AwaitSsl && !self.inbox.is_empty() {
+            if self.inbox.rest()[0] != b'N' {
+                return self.take_all(cache);
+            }
+            self.inbox.skip(1);
+            self.stage = Stage::Login;
+            self.send_startup();
+        }
+        self.take_all(cache)
+    }
+
+    fn take_all(&mut self, cache: &mut ScramCache) -> Result<Happened, String> {
+        while let Some(packet) = self.inbox.next() {
+            self.notes.push(format!("client {} gets {packet:?}", self.index));
+            if packet.is_fatal() {
+                let is_due = self.is_due(&packet);
+                self.stage = Stage::Told;
+                if is_due {
+                    continue;
+                }
+                return Ok(Happened::Fatal(packet.report()));
+            }
+            match self.stage {
+                Stage::AwaitSsl | Stage::Login => self.authenticate(&packet, cache)?,
+                Stage::Welcome => self.be_told(&packet)?,
+                Stage::Work => self.shadow.received(&packet)?,
+                Stage::Cancel | Stage::Told | Stage::Over => {
+                    return Err(format!("{packet:?} behind the last word"));
+                }
+            }
+        }
+        Ok(Happened::Nothing)
+    }
+
+    /// A FATAL error that the session itself gives.
+    fn is_due(&mut self, packet: &Packet) -> bool {
+        self.stage == Stage::Work && self.shadow.is_due(packet)
+    }
+
+    fn authenticate(&mut self, packet: &Packet, cache: &mut ScramCache) -> Result<(), String> {
+        if packet.kind != b'R' {
+            return Err(format!("{packet:?} during the login"));
+        }
+        let mut fields = Fields::new(&packet.body);
+        let code = fields.u32().ok_or("a short Authentication message")?;
+        let login = self.login.take().ok_or("a question too many")?;
+        match login.handle(code, fields.rest(), cache, &mut self.rng) {
+            ServerStep::Ok => self.stage = Stage::Welcome,
+            ServerStep::Wait(next) => self.login = Some(next),
+            ServerStep::Send { payload, next } => {
+                self.login = Some(next);
+                wire::push(&mut self.outbox, &wire::front(Front::Password, &payload));
+            }
+            ServerStep::Fail(failure) => return Err(format!("login: {failure}")),
+        }
+        Ok(())
+    }
+
+    fn be_told(&mut self, packet: &Packet) -> Result<(), String> {
+        match packet.kind {
+            b'S' => {
+                let mut fields = Fields::new(&packet.body);
+                let name = fields.str().unwrap_or_default().to_owned();
+                self.told.insert(name, fields.str().unwrap_or_default().to_owned());
+            }
+            b'K' => self.key = packet.body.clone(),
+            b'N' => {}
+            b'Z' => {
+                self.check_welcome()?;
+                self.stage = Stage::Work;
+            }
+            _ => return Err(format!("{packet:?} in the welcome")),
+        }
+        Ok(())
+    }
+
+    /// The client was told its own parameters where it has set some, else the server's.
+    fn check_welcome(&self) -> Result<(), String> {
+        let server = Parameters::new(&[]).map_err(|_| "defaults are refused")?;
+        let asked = |name: &str| {
+            let found = self.character.startup.iter().rev().find(|(n, _)| n == name);
+            found.map(|(_, value)| value.clone())
+        };
+        for (name, value) in server.welcome() {
+            let expected = asked(name).unwrap_or(value);
+            let told = self.told.get(name);
+            if told != Some(&expected) && name != "in_hot_standby" {
+                return Err(format!("{name} is {told:?} in the welcome, not {expected}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what comes next in the program, or the end.
+    fn go_on(&mut self) {
+        if self.wait == Wait::Answers && !self.shadow.is_answered() {
+            return;
+        }
+        self.wait = Wait::Nothing;
+        if self.shadow.backlog() >= self.character.depth || self.outbox.len() > 50_000 {
+            return;
+        }
+        let is_done = self.is_finishing || self.units >= self.character.units;
+        let unit = if is_done { self.program.finish() } else { Some(self.program.next()) };
+        match unit {
+            Some(unit) => {
+                self.units += 1;
+                self.wait = unit.wait;
+                unit.packets.into_iter().for_each(|packet| self.send(packet));
+            }
+            None => self.say_goodbye(),
+        }
+    }
+
+    /// Ends a transaction that is open, waits for all answers, and terminates.
+    fn say_goodbye(&mut self) {
+        if !self.shadow.is_answered() {
+            return;
+        }
+        if !self.shadow.session().is_at_rest() {
+            self.send(wire::sync());
+            self.send(wire::query("ROLLBACK"));
+            self.wait = Wait::Answers;
+            return;
+        }
+        self.has_said_goodbye = true;
+        wire::push(&mut self.outbox, &wire::front(Front::Terminate, b""));
+    }
+
+    fn send(&mut self, packet: Packet) {
+        if packet.kind == b'P' {
+            self.largest_parse = self.largest_parse.max(packet.body.len());
+        }
+        wire::push(&mut self.outbox, &packet);
+        self.notes.push(format!("client {} sends {packet:?}", self.index));
+        self.shadow.sent(packet);
+    }
+
+    /// For the report of a failure.
+    pub fn describe(&self) -> String {
+        let (stage, wait, id) = (&self.stage, self.wait, self.id);
+        let Character { database, user, .. } = &self.character;
+        format!(
+            "client {} ({id:?} {database}/{user}): {stage:?}, {wait:?}, goodbye {}, {}",
+            self.index,
+            self.has_said_goodbye,
+            self.shadow.describe()
+        )
+    }
+}
+
+/// The rules for a shadow in a pool.
+pub fn shadow_rules(late_reports: bool, tracks: bool, is_statement_mode: bool) -> Rules {
+    Rules { late_reports, pooled: Some(Pooled { tracks, is_statement_mode }) }
+}

@@ -1,0 +1,106 @@
+//! The relay and the core between scripted peers, in memory, with a clock of their own: everything
+//! follows from one seed.
+//!
+//! Clients run random programs, servers speak PostgreSQL's protocol, connections are cut into
+//! pieces, stall, break; and each client's shadow ([`shadow`]) knows every message that the client
+//! must see. A failure names its seed; `SIM_SEED=n cargo test sim` runs that one and prints what
+//! happened.
+
+mod backend;
+mod chaos;
+mod check;
+mod client;
+mod extended;
+mod parameters;
+mod program;
+mod session;
+mod setup;
+mod shadow;
+mod sql;
+mod stream;
+mod system;
+mod wire;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use world::{Figures, World};
+
+/// Seeds of a normal test run.
+const SEEDS: std::ops::Range<u64> = 0..300;
+
+/// Steps in which everything must come to its end.
+const LAST_STEPS: u32 = 20_000;
+
+/// Runs one seed to its end.
+fn run(world: &mut World) -> Result<(), String> {
+    for _ in 0..world.setup.steps {
+        world.step()?;
+    }
+    world.note(|| "the end begins".into());
+    world.is_ending = true;
+    for client in &mut world.clients {
+        client.finish();
+    }
+    for _ in 0..LAST_STEPS {
+        if world.clients.is_empty() {
+            return world.close_down();
+        }
+        world.step()?;
+    }
+    let left: Vec<String> =
+        world.clients.iter().map(|client| world.describe_client(client)).collect();
+    Err(format!("clients are stuck:\n{}", left.join("\n")))
+}
+
+/// Runs one seed. Returns what came about, or what went wrong and the trace.
+fn try_seed(seed: u64, is_traced: bool) -> Result<Figures, (String, Vec<String>)> {
+    let mut world = World::new(seed);
+    world.trace = is_traced.then(Vec::new);
+    let result = catch_unwind(AssertUnwindSafe(|| run(&mut world)));
+    let error = match result {
+        Ok(Ok(())) => return Ok(world.figures),
+        Ok(Err(error)) => error,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+        }
+    };
+    Err((error, world.trace.unwrap_or_default()))
+}
+
+fn must_pass(seed: u64) -> Figures {
+    let error = match try_seed(seed, false) {
+        Ok(figures) => return figures,
+        Err((error, _)) => error,
+    };
+    let trace = try_seed(seed, true).err().map_or(Vec::new(), |(_, trace)| trace);
+    let from = trace.len().saturating_sub(shown());
+    panic!(
+        "{}\nseed {seed}: {error}\nSIM_SEED={seed} cargo test sim replays it, \
+         SIM_LINES=n shows more",
+        trace[from..].join("\n")
+    );
+}
+
+/// Lines of the trace that a failure shows.
+fn shown() -> usize {
+    std::env::var("SIM_LINES").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
+}
+
+#[test]
+fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
+    if let Some(seed) = std::env::var("SIM_SEED").ok().and_then(|text| text.parse().ok()) {
+        println!("{:?}", must_pass(seed));
+        return;
+    }
+    let mut sum = Figures::default();
+    let seeds = match std::env::var("SIM_SEEDS").ok().and_then(|text| text.parse().ok()) {
+        Some(count) => 0..count,
+        None => SEEDS,
+    };
+    for seed in seeds {
+        sum += must_pass(seed);
+    }
+    println!("{sum:?}");
+}

@@ -1,0 +1,125 @@
+//! The run-time parameters of a simulated session: SET, RESET, rollback, and what is reported.
+
+use std::collections::BTreeMap;
+
+/// What a new session has. Parameters that are not in [`REPORTED`] are never told.
+const DEFAULTS: [(&str, &str); 9] = [
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "UTC"),
+    ("application_name", ""),
+    ("client_encoding", "UTF8"),
+    ("in_hot_standby", "off"),
+    ("search_path", "\"$user\", public"),
+    ("server_version", "17.2"),
+    ("standard_conforming_strings", "on"),
+];
+
+const UNREPORTED: &str = "search_path";
+
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    values: BTreeMap<&'static str, String>,
+    /// What RESET goes back to.
+    defaults: BTreeMap<&'static str, String>,
+    /// At the beginning of the transaction.
+    saved: Option<BTreeMap<&'static str, String>>,
+    /// What the peer was told last.
+    reported: BTreeMap<&'static str, String>,
+}
+
+/// The server does not take this value.
+pub struct Refused;
+
+impl Parameters {
+    /// With what a startup packet asks for. Unknown names are none of the simulation's.
+    pub fn new(startup: &[(String, String)]) -> Result<Parameters, Refused> {
+        let mut values: BTreeMap<_, _> =
+            DEFAULTS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        for (name, value) in startup {
+            if let Some(name) = find(name) {
+                values.insert(name, canonical(name, value)?);
+            }
+        }
+        Ok(Parameters { defaults: values.clone(), reported: values.clone(), saved: None, values })
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(find(name)?).map(String::as_str)
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Refused> {
+        let name = find(name).ok_or(Refused)?;
+        self.values.insert(name, canonical(name, value)?);
+        Ok(())
+    }
+
+    pub fn reset(&mut self, name: &str) -> Result<(), Refused> {
+        let name = find(name).ok_or(Refused)?;
+        self.values.insert(name, self.defaults[name].clone());
+        Ok(())
+    }
+
+    pub fn reset_all(&mut self) {
+        self.values = self.defaults.clone();
+    }
+
+    /// A transaction begins; inside one nothing changes.
+    pub fn begin(&mut self) {
+        if self.saved.is_none() {
+            self.saved = Some(self.values.clone());
+        }
+    }
+
+    pub fn commit(&mut self) {
+        self.saved = None;
+    }
+
+    pub fn rollback(&mut self) {
+        if let Some(saved) = self.saved.take() {
+            self.values = saved;
+        }
+    }
+
+    /// All that is told at login.
+    pub fn welcome(&self) -> Vec<(&'static str, String)> {
+        let told = self.values.iter().filter(|(name, _)| **name != UNREPORTED);
+        told.map(|(name, value)| (*name, value.clone())).collect()
+    }
+
+    /// What has changed since it was told last.
+    pub fn changes(&mut self) -> Vec<(&'static str, String)> {
+        let mut changes = Vec::new();
+        for (name, value) in &self.values {
+            if *name != UNREPORTED && self.reported[name] != *value {
+                changes.push((*name, value.clone()));
+            }
+        }
+        for (name, value) in &changes {
+            self.reported.insert(name, value.clone());
+        }
+        changes
+    }
+
+    /// The peer was told this, though what brought it about is undone.
+    pub fn was_told(&mut self, name: &str, value: &str) {
+        if let Some(name) = find(name) {
+            self.reported.insert(name, value.to_owned());
+        }
+    }
+}
+
+fn find(name: &str) -> Option<&'static str> {
+    DEFAULTS.iter().map(|(known, _)| *known).find(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// PostgreSQL tells some values in a spelling of its own.
+fn canonical(name: &str, value: &str) -> Result<String, Refused> {
+    match (name, value) {
+        (_, value) if value.starts_with("bad") => Err(Refused),
+        ("TimeZone", value) => Ok(value.to_ascii_uppercase()),
+        ("DateStyle", "iso") => Ok("ISO, MDY".to_owned()),
+        ("DateStyle", "german") => Ok("German, DMY".to_owned()),
+        _ => Ok(value.to_owned()),
+    }
+}

@@ -1,0 +1,600 @@
+//! One PostgreSQL session as a state machine: messages in, messages out.
+//!
+//! The simulated servers run it, and so does the shadow of each client: a session of its own, which
+//! says what the client must see. Written after the manual's "Message Flow" and what PostgreSQL 17
+//! does; it knows nothing of the pooler but the few rules in [`Pooled`], where a pooler's client
+//! cannot see what a session would show.
+
+use std::collections::BTreeMap;
+
+use super::parameters::Parameters;
+use super::sql::{self, Statement};
+use super::wire::{self, Packet};
+use crate::wire::fields::Fields;
+use crate::wire::kind::{Back, Front};
+
+/// What the pooler does in place of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Pooled {
+    /// Named statements follow the client.
+    pub tracks: bool,
+    /// Transaction blocks are refused.
+    pub is_statement_mode: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Parameters are reported before ReadyForQuery, as since PostgreSQL 14, not at once.
+    pub late_reports: bool,
+    /// In shadows only.
+    pub pooled: Option<Pooled>,
+}
+
+/// What comes of a message, in order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Out {
+    /// `is_sticky` tells that the transaction had begun before: the same server must answer.
+    Packet { packet: Packet, is_sticky: bool },
+    /// The statement takes this long, and can be cancelled meanwhile.
+    Sleep(u64),
+    /// What is buffered goes out.
+    Flush,
+    /// The pooler ends the client with these words.
+    Fatal(&'static str),
+    /// The session ends.
+    End,
+}
+
+/// An error of the server's.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub sqlstate: &'static str,
+    pub text: String,
+}
+
+pub fn failure(sqlstate: &'static str, text: impl Into<String>) -> Failure {
+    Failure { sqlstate, text: text.into() }
+}
+
+/// The explicit transaction block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Block {
+    None,
+    Open,
+    Failed,
+}
+
+/// COPY FROM STDIN under way.
+#[derive(Clone, Debug)]
+struct CopyIn {
+    text: String,
+    bytes: usize,
+    is_simple: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    pub text: String,
+    /// Everything behind the name, as it came.
+    pub key: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Portal {
+    pub text: String,
+    pub values: Vec<Vec<u8>>,
+    /// Rows given so far; `None` when a command without rows has run.
+    pub given: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// 0 in a shadow.
+    pub number: u32,
+    pub(super) rules: Rules,
+    pub parameters: Parameters,
+    pub(super) statements: BTreeMap<String, Prepared>,
+    pub(super) portals: BTreeMap<String, Portal>,
+    pub block: Block,
+    /// An extended query has begun a transaction that Sync will end.
+    pub(super) is_started: bool,
+    /// After an error in an extended query, up to Sync.
+    pub is_skipping: bool,
+    copy: Option<CopyIn>,
+    pub has_ended: bool,
+    out: Vec<Out>,
+}
+
+impl Session {
+    pub fn new(number: u32, rules: Rules, parameters: Parameters) -> Session {
+        Session {
+            number,
+            rules,
+            parameters,
+            statements: BTreeMap::new(),
+            portals: BTreeMap::new(),
+            block: Block::None,
+            is_started: false,
+            is_skipping: false,
+            copy: None,
+            has_ended: false,
+            out: Vec::new(),
+        }
+    }
+
+    /// Nothing is under way that a later client could stumble over.
+    pub fn is_at_rest(&self) -> bool {
+        self.block == Block::None && !self.is_started && !self.is_skipping && self.copy.is_none()
+    }
+
+    pub fn is_copying_in(&self) -> bool {
+        self.copy.is_some()
+    }
+
+    pub fn has_statement(&self, name: &str) -> bool {
+        self.statements.contains_key(name)
+    }
+
+    /// The named statements, each with everything behind its name in its Parse.
+    pub fn named_statements(&self) -> BTreeMap<String, Vec<u8>> {
+        self.statements.iter().map(|(name, known)| (name.clone(), known.key.clone())).collect()
+    }
+
+    /// Takes a message.
+    pub fn handle(&mut self, packet: &Packet) -> Vec<Out> {
+        if !self.has_ended {
+            self.take(packet);
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// A cancel request strikes while `packet`, which [`Session::handle`] was not given yet, runs.
+    /// `told` are the bodies of the ParameterStatus that it has brought so far.
+    pub fn interrupt(&mut self, packet: &Packet, told: &[Vec<u8>]) -> Vec<Out> {
+        for body in told {
+            let mut fields = Fields::new(body);
+            if let (Some(name), Some(value)) = (fields.str(), fields.str()) {
+                self.parameters.was_told(name, value);
+            }
+        }
+        let failure = failure("57014", CANCELLED);
+        if self.copy.is_some() {
+            self.fail_copy(failure);
+        } else {
+            let is_simple =
+                packet.kind == Front::Query as u8 || packet.kind == Front::FunctionCall as u8;
+            self.fail(failure);
+            if is_simple {
+                self.ready();
+            } else {
+                self.is_skipping = true;
+            }
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn take(&mut self, packet: &Packet) {
+        let Some(kind) = Front::from_byte(packet.kind) else {
+            return self.end_with("08P01", "invalid frontend message type");
+        };
+        if self.copy.is_some() {
+            return self.take_in_copy(kind, packet);
+        }
+        let is_extended = matches!(
+            kind,
+            Front::Parse | Front::Bind | Front::Describe | Front::Execute | Front::Close
+        );
+        match kind {
+            Front::Terminate => self.has_ended = true,
+            Front::Sync => self.sync(),
+            // Late data of a COPY that has failed.
+            Front::CopyData | Front::CopyDone | Front::CopyFail => {}
+            _ if self.is_skipping => {}
+            _ if is_extended => {
+                if let Err(failure) = self.extended(kind, &packet.body) {
+                    self.fail(failure);
+                    self.is_skipping = true;
+                }
+            }
+            Front::Flush => self.out.push(Out::Flush),
+            Front::FunctionCall => self.call(&packet.body),
+            Front::Query => self.query(&packet.body),
+            _ => self.end_with("08P01", "invalid frontend message type"),
+        }
+    }
+
+    fn query(&mut self, body: &[u8]) {
+        let text = text_of(body);
+        self.statements.remove("");
+        self.portals.remove("");
+        match sql::parse(&text) {
+            None => self.fail(failure("42601", format!("syntax error in {text}"))),
+            Some(list) if list.is_empty() => self.push(Back::EmptyQuery, b""),
+            Some(list) => self.run_all(&list),
+        }
+        if self.copy.is_none() {
+            self.ready();
+        }
+    }
+
+    /// Several statements in one message are one transaction.
+    fn run_all(&mut self, list: &[Statement]) {
+        let is_implicit = list.len() > 1 && self.block == Block::None;
+        if is_implicit {
+            self.parameters.begin();
+        }
+        for statement in list {
+            if let Statement::CopyIn { text } = statement {
+                match self.check_block(statement) {
+                    Err(failure) => self.fail(failure),
+                    Ok(()) => self.begin_copy(text, true),
+                }
+                return;
+            }
+            if let Err(failure) = self.run(statement, &[]) {
+                self.fail(failure);
+                break;
+            }
+        }
+        self.end_implicit();
+    }
+
+    /// Runs one statement of a simple query.
+    fn run(&mut self, statement: &Statement, values: &[Vec<u8>]) -> Result<(), Failure> {
+        self.check_block(statement)?;
+        if let Some(rows) = self.rows(statement, values) {
+            self.sleep(statement);
+            self.push(Back::RowDescription, ROW_DESCRIPTION);
+            for row in &rows {
+                self.push_row(row);
+            }
+            self.complete(&format!("SELECT {}", rows.len()));
+            return Ok(());
+        }
+        let tag = self.perform(statement)?;
+        self.complete(&tag);
+        Ok(())
+    }
+
+    pub(super) fn check_block(&self, statement: &Statement) -> Result<(), Failure> {
+        let ends = matches!(statement, Statement::Commit | Statement::Rollback);
+        if self.block == Block::Failed && !ends {
+            return Err(failure("25P02", ABORTED));
+        }
+        Ok(())
+    }
+
+    pub(super) fn sleep(&mut self, statement: &Statement) {
+        if let Statement::Rows { sleep_us, .. } = statement {
+            self.out.push(Out::Sleep(*sleep_us));
+        }
+    }
+
+    /// The rows of a statement that gives rows.
+    pub(super) fn rows(&self, statement: &Statement, values: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
+        match statement {
+            Statement::Rows { text, count, size, .. } => {
+                let row = |at: usize| {
+                    let mut row = format!("{text}:{at}").into_bytes();
+                    values.iter().for_each(|value| row.extend([b"=", value.as_slice()].concat()));
+                    row.resize(row.len() + size, b'.');
+                    row
+                };
+                Some((0..*count).map(row).collect())
+            }
+            Statement::Show { name } => {
+                Some(vec![self.parameters.get(name).unwrap_or("?").as_bytes().to_vec()])
+            }
+            _ => None,
+        }
+    }
+
+    /// Runs a statement that gives no rows. Returns its tag.
+    pub(super) fn perform(&mut self, statement: &Statement) -> Result<String, Failure> {
+        let tag = match statement {
+            Statement::Begin => {
+                if self.block != Block::None {
+                    self.warn("25001", "there is already a transaction in progress");
+                }
+                self.parameters.begin();
+                self.block = Block::Open;
+                "BEGIN"
+            }
+            Statement::Commit => self.commit(),
+            Statement::Rollback => {
+                if self.block == Block::None {
+                    self.warn("25P01", "there is no transaction in progress");
+                }
+                self.end_block(false);
+                "ROLLBACK"
+            }
+            Statement::Fail { text } => return Err(failure("22012", format!("failed: {text}"))),
+            Statement::Notice { text } => {
+                let notice = wire::report(Back::NoticeResponse, "NOTICE", "00000", text);
+                self.push(Back::NoticeResponse, &notice.body);
+                self.out.push(Out::Flush);
+                "DO"
+            }
+            Statement::Notify { text } => {
+                let body = [&[0, 0, 0, 1][..], &wire::cstr("channel"), &wire::cstr(text)].concat();
+                self.push(Back::NotificationResponse, &body);
+                "NOTIFY"
+            }
+            Statement::Set { name, value, is_function } => {
+                let done = self.parameters.set(name, value);
+                done.map_err(|_| failure("22023", format!("invalid value for {name}: {value}")))?;
+                self.report_now();
+                if *is_function {
+                    self.push(Back::RowDescription, ROW_DESCRIPTION);
+                    self.push_row(value.as_bytes());
+                    "SELECT 1"
+                } else {
+                    "SET"
+                }
+            }
+            Statement::Reset { name } => {
+                let done = self.parameters.reset(name);
+                done.map_err(|_| failure("42704", format!("unrecognized parameter {name}")))?;
+                self.report_now();
+                "RESET"
+            }
+            Statement::DiscardAll => {
+                if self.block != Block::None {
+                    return Err(failure("25001", "DISCARD ALL cannot run inside a transaction"));
+                }
+                self.statements.clear();
+                self.portals.clear();
+                self.parameters.reset_all();
+                self.report_now();
+                "DISCARD ALL"
+            }
+            Statement::DeallocateAll => {
+                self.statements.clear();
+                "DEALLOCATE ALL"
+            }
+            Statement::Deallocate { name } => {
+                if self.statements.remove(name).is_none() {
+                    let text = format!("prepared statement \"{name}\" does not exist");
+                    return Err(failure("26000", text));
+                }
+                "DEALLOCATE"
+            }
+            Statement::CopyOut { count, size, text } => {
+                self.copy_out(text, *count, *size);
+                return Ok(format!("COPY {count}"));
+            }
+            Statement::CopyIn { .. } | Statement::Rows { .. } | Statement::Show { .. } => {
+                return Err(failure("XX000", "not a command"));
+            }
+        };
+        Ok(tag.to_owned())
+    }
+
+    fn commit(&mut self) -> &'static str {
+        match self.block {
+            Block::Failed => {
+                self.end_block(false);
+                "ROLLBACK"
+            }
+            Block::Open => {
+                self.end_block(true);
+                "COMMIT"
+            }
+            Block::None => {
+                self.warn("25P01", "there is no transaction in progress");
+                self.end_block(true);
+                "COMMIT"
+            }
+        }
+    }
+
+    fn end_block(&mut self, is_commit: bool) {
+        if is_commit {
+            self.parameters.commit();
+        } else {
+            self.parameters.rollback();
+        }
+        self.block = Block::None;
+        self.is_started = false;
+        self.portals.clear();
+        self.report_now();
+    }
+
+    pub(super) fn begin_copy(&mut self, text: &str, is_simple: bool) {
+        self.copy = Some(CopyIn { text: text.to_owned(), bytes: 0, is_simple });
+        self.push(Back::CopyIn, COPY_FORMAT);
+        self.out.push(Out::Flush);
+    }
+
+    fn copy_out(&mut self, text: &str, count: usize, size: usize) {
+        self.push(Back::CopyOut, COPY_FORMAT);
+        for at in 0..count {
+            let mut row = format!("{text}:{at}").into_bytes();
+            row.resize(row.len() + size, b'.');
+            self.push(Back::CopyData, &row);
+            if at == count / 2 {
+                // The statement can be cancelled in the middle.
+                self.out.push(Out::Sleep(0));
+            }
+        }
+        self.push(Back::CopyDone, b"");
+    }
+
+    fn take_in_copy(&mut self, kind: Front, packet: &Packet) {
+        let Some(copy) = &mut self.copy else { return };
+        match kind {
+            Front::CopyData => copy.bytes += packet.body.len(),
+            Front::Flush | Front::Sync => {}
+            Front::CopyDone => {
+                let (tag, is_simple) = (format!("COPY {}", copy.bytes), copy.is_simple);
+                self.copy = None;
+                self.complete(&tag);
+                if is_simple {
+                    self.end_implicit();
+                    self.ready();
+                }
+            }
+            Front::CopyFail => {
+                let text =
+                    format!("COPY from stdin failed: {} in {}", text_of(&packet.body), copy.text);
+                self.fail_copy(failure("57014", text));
+            }
+            _ => {
+                let text = format!("unexpected message type {kind:?} during COPY from stdin");
+                self.fail_copy_state(failure("08P01", text));
+                self.end_with("08P01", "terminating connection: protocol synchronization was lost");
+            }
+        }
+    }
+
+    fn fail_copy(&mut self, failure: Failure) {
+        if self.fail_copy_state(failure) {
+            self.ready();
+        } else {
+            self.is_skipping = true;
+        }
+    }
+
+    /// Returns whether it was a simple query.
+    fn fail_copy_state(&mut self, failure: Failure) -> bool {
+        let is_simple = self.copy.take().is_some_and(|copy| copy.is_simple);
+        self.fail(failure);
+        is_simple
+    }
+
+    fn call(&mut self, body: &[u8]) {
+        let text = text_of(&body[4.min(body.len())..]);
+        let result = match self.block {
+            Block::Failed => Err(failure("25P02", ABORTED)),
+            _ if text.starts_with("FAIL") => Err(failure("22012", format!("failed: {text}"))),
+            _ => Ok(()),
+        };
+        match result {
+            Ok(()) => {
+                let length = (text.len() as u32).to_be_bytes();
+                self.push(Back::FunctionCallResponse, &[&length[..], text.as_bytes()].concat());
+            }
+            Err(failure) => self.fail(failure),
+        }
+        self.ready();
+    }
+
+    fn sync(&mut self) {
+        self.is_skipping = false;
+        self.end_implicit();
+        self.ready();
+    }
+
+    fn end_implicit(&mut self) {
+        if self.block == Block::None {
+            self.parameters.commit();
+            self.portals.clear();
+        }
+        self.is_started = false;
+    }
+
+    /// An error: it ends what runs, and what it has changed.
+    fn fail(&mut self, failure: Failure) {
+        let report = wire::report(Back::ErrorResponse, "ERROR", failure.sqlstate, &failure.text);
+        self.push(Back::ErrorResponse, &report.body);
+        self.out.push(Out::Flush);
+        self.parameters.rollback();
+        if self.block == Block::Open {
+            self.block = Block::Failed;
+        }
+        self.is_started = false;
+        self.portals.clear();
+        self.report_now();
+    }
+
+    fn end_with(&mut self, sqlstate: &'static str, text: &str) {
+        let report = wire::report(Back::ErrorResponse, "FATAL", sqlstate, text);
+        self.push(Back::ErrorResponse, &report.body);
+        self.out.push(Out::Flush);
+        self.out.push(Out::End);
+        self.has_ended = true;
+    }
+
+    fn ready(&mut self) {
+        self.report_changes();
+        let status = match self.block {
+            Block::None => b'I',
+            Block::Open => b'T',
+            Block::Failed => b'E',
+        };
+        let refuses = self.rules.pooled.is_some_and(|pooled| pooled.is_statement_mode);
+        if refuses && status != b'I' {
+            return self.pooler_ends("transaction blocks not allowed in statement pooling mode");
+        }
+        self.push(Back::ReadyForQuery, &[status]);
+        self.out.push(Out::Flush);
+    }
+
+    pub(super) fn pooler_ends(&mut self, words: &'static str) {
+        self.out.push(Out::Fatal(words));
+        self.has_ended = true;
+    }
+
+    fn warn(&mut self, sqlstate: &str, text: &str) {
+        let report = wire::report(Back::NoticeResponse, "WARNING", sqlstate, text);
+        self.push(Back::NoticeResponse, &report.body);
+        self.out.push(Out::Flush);
+    }
+
+    fn report_now(&mut self) {
+        if !self.rules.late_reports {
+            self.report_changes();
+        }
+    }
+
+    fn report_changes(&mut self) {
+        for (name, value) in self.parameters.changes() {
+            let body = [wire::cstr(name), wire::cstr(&value)].concat();
+            self.push(Back::ParameterStatus, &body);
+        }
+    }
+
+    pub(super) fn complete(&mut self, tag: &str) {
+        self.push(Back::CommandComplete, &wire::cstr(tag));
+    }
+
+    /// A row of two columns: which session answers, and what.
+    pub(super) fn push_row(&mut self, payload: &[u8]) {
+        let mut body = vec![0, 2, 0, 0, 0, 8];
+        body.extend(format!("s{:07}", self.number).bytes());
+        body.extend((payload.len() as u32).to_be_bytes());
+        body.extend(payload);
+        self.push(Back::DataRow, &body);
+    }
+
+    pub(super) fn push(&mut self, kind: Back, body: &[u8]) {
+        let is_sticky = self.block != Block::None || self.is_started;
+        self.out.push(Out::Packet { packet: wire::back(kind, body), is_sticky });
+    }
+
+    pub(super) fn push_out(&mut self, out: Out) {
+        self.out.push(out);
+    }
+}
+
+/// Where the number of the session stands in a row's body.
+pub const SESSION_IN_ROW: std::ops::Range<usize> = 7..14;
+
+/// What PostgreSQL says of a query that was cancelled, and the pooler of one that never ran.
+pub const CANCELLED: &str = "canceling statement due to user request";
+
+pub const ABORTED: &str =
+    "current transaction is aborted, commands ignored until end of transaction block";
+
+/// Two columns of type text.
+pub const ROW_DESCRIPTION: &[u8] =
+    b"\0\x02session\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0\
+    payload\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
+
+/// Text, one column.
+const COPY_FORMAT: &[u8] = b"\0\0\x01\0\0";
+
+pub(super) fn text_of(body: &[u8]) -> String {
+    let end = body.iter().position(|&b| b == 0).unwrap_or(body.len());
+    String::from_utf8_lossy(&body[..end]).into_owned()
+}

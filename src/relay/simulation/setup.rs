@@ -1,0 +1,152 @@
+//! What a seed chooses: the configuration, the servers, and what may go wrong.
+
+use crate::auth::client::Method;
+use crate::auth::secret::Secret;
+use crate::base::rng::{Rng, SeededRng};
+use crate::config::{self, Config};
+use crate::pool::access::Access;
+
+/// The password of everybody.
+pub const PASSWORD: &[u8] = b"secret";
+
+pub const USERS: [&str; 3] = ["ann", "bob", "cid"];
+
+/// A database by its pool mode.
+pub const DATABASES: [(&str, &str); 4] = [
+    ("trans", "transaction"),
+    ("other", "transaction"),
+    ("sess", "session"),
+    ("stmt", "statement"),
+];
+
+/// Once in how many steps something happens; 0 is never.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Weather {
+    /// A client vanishes, or closes half of its connection.
+    pub vanishing: u64,
+    /// A client's query is cancelled, by its owner or with a key that is nobody's.
+    pub cancels: u64,
+    /// A server says what nobody has asked.
+    pub chatter: u64,
+    /// A server ends.
+    pub crashes: u64,
+    /// A connection to a server does not come about, or its login fails.
+    pub refusals: u64,
+    /// PAUSE or RESUME.
+    pub pauses: u64,
+    /// Another configuration is put in force.
+    pub reloads: u64,
+    /// Servers are closed as they get free (RECONNECT).
+    pub retirements: u64,
+    /// The clock leaps.
+    pub leaps: u64,
+    /// An event that means nothing.
+    pub spurious: u64,
+}
+
+pub struct Setup {
+    pub weather: Weather,
+    pub config: Config,
+    pub late_reports: bool,
+    pub method: Method,
+    pub clients: usize,
+    pub steps: u32,
+    /// Whether statements are tracked.
+    pub tracks: bool,
+    /// Whether a session's statements end with it.
+    pub resets: bool,
+    /// Settings that RELOAD leaves alone.
+    fixed: String,
+}
+
+impl Setup {
+    pub fn new(rng: &mut SeededRng) -> Setup {
+        let tracks = !rng.one_in(6);
+        let auth = ["trust", "md5", "scram-sha-256", "plain"][rng.below(4) as usize];
+        let methods = [Method::Trust, Method::Md5, Method::Plain, Method::ScramSha256];
+        let mut fixed = format!("auth_type = {auth}\nscram_iterations = 1\n");
+        fixed += &format!("pkt_buf = {}\n", [64, 500, 4096][rng.below(3) as usize]);
+        let resets = !rng.one_in(5);
+        if !resets {
+            fixed += "server_reset_query =\n";
+        }
+        if !tracks {
+            fixed += "max_prepared_statements = 0\n";
+        }
+        let weather = weather(rng);
+        let config = load(&text(&fixed, tracks, rng));
+        Setup {
+            weather,
+            config,
+            late_reports: rng.one_in(2),
+            method: methods[rng.below(4) as usize],
+            clients: 3 + rng.below(10) as usize,
+            steps: 300 + rng.below(700) as u32,
+            tracks,
+            resets,
+            fixed,
+        }
+    }
+
+    /// Another configuration in which the clients that are there can go on.
+    pub fn changed(&self, rng: &mut SeededRng) -> Config {
+        load(&text(&self.fixed, self.tracks, rng))
+    }
+}
+
+/// One in three seeds is calm: there every message can be told beforehand.
+fn weather(rng: &mut SeededRng) -> Weather {
+    if rng.one_in(3) {
+        return Weather { chatter: 20 * rng.below(2), spurious: 10, ..Weather::default() };
+    }
+    let mut some = |often: u64| match rng.below(3) {
+        0 => 0,
+        1 => often,
+        _ => often * 5,
+    };
+    Weather {
+        vanishing: some(40),
+        cancels: some(15),
+        chatter: some(10),
+        spurious: some(10),
+        ..Weather::default()
+    }
+}
+
+fn text(fixed: &str, tracks: bool, rng: &mut SeededRng) -> String {
+    let mut text = String::from("[databases]\n");
+    for (name, mode) in DATABASES {
+        let size = 1 + rng.below(3);
+        text += &format!("{name} = host=127.0.0.1 port=5432 pool_mode={mode} pool_size={size}\n");
+    }
+    text += "[pgbouncer]\nlisten_addr = 127.0.0.1\nunix_socket_dir =\n";
+    text += fixed;
+    let mut line = |name: &str, values: &[&str]| {
+        text += &format!("{name} = {}\n", values[rng.below(values.len() as u64) as usize]);
+    };
+    if tracks {
+        line("max_prepared_statements", &["2", "5", "200"]);
+    }
+    line("sbuf_loopcnt", &["1", "5", "0"]);
+    line("server_round_robin", &["0", "1"]);
+    line("server_check_delay", &["0", "0.01", "30"]);
+    line("server_check_query", &["", "<empty>", "SELECT 1"]);
+    line("server_reset_query_always", &["0", "0", "0", "1"]);
+    line("server_lifetime", &["3600", "3600", "1"]);
+    line("server_idle_timeout", &["600", "1"]);
+    line("server_login_concurrency", &["0", "1", "10"]);
+    line("server_abandon", &["close", "rollback"]);
+    line("query_wait_notify", &["0", "5"]);
+    text
+}
+
+pub fn load(text: &str) -> Config {
+    config::load_text("sim.ini", text)
+        .unwrap_or_else(|errors| panic!("a bad configuration: {errors:?}\n{text}"))
+}
+
+/// Everybody, with the password.
+pub fn access() -> Access {
+    let users = USERS.iter().map(|user| ((*user).to_owned(), Secret::parse(PASSWORD)));
+    Access { users: users.collect(), ..Access::default() }
+}

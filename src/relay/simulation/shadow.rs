@@ -1,0 +1,281 @@
+//! What one client must see: a PostgreSQL session of its own takes the messages that the client
+//! has sent, and every message that the client gets is compared with what that session says.
+//!
+//! What a session cannot foresee is let pass, and only that: notices that nobody asked for, and the
+//! moment at which a cancel request strikes.
+
+use std::collections::VecDeque;
+
+use super::session::{CANCELLED, Out, SESSION_IN_ROW, Session};
+use super::wire::Packet;
+use crate::wire::fields::Fields;
+use crate::wire::kind::Back;
+
+/// An answer that is due.
+struct Due {
+    packet: Packet,
+    is_sticky: bool,
+}
+
+pub struct Shadow {
+    session: Session,
+    /// Sent by the client, not yet taken by the session.
+    inputs: VecDeque<Packet>,
+    due: VecDeque<Due>,
+    /// The session before it took `current`.
+    before: Session,
+    current: Option<Packet>,
+    /// ParameterStatus seen since.
+    told: Vec<Vec<u8>>,
+    /// The pooler ends the client here.
+    fatal: Option<&'static str>,
+    /// Cancel requests with this client's key that have not struck.
+    pub cancels: u32,
+    /// The server that the client's transaction is on.
+    linked: Option<Vec<u8>>,
+    /// One server for the whole of the session.
+    is_session_mode: bool,
+    /// Times that a Parse in a failed transaction was answered by the pooler, see `tolerates`.
+    pub tolerated: u32,
+}
+
+impl Shadow {
+    pub fn new(session: Session, is_session_mode: bool) -> Shadow {
+        Shadow {
+            before: session.clone(),
+            session,
+            inputs: VecDeque::new(),
+            due: VecDeque::new(),
+            current: None,
+            told: Vec::new(),
+            fatal: None,
+            cancels: 0,
+            linked: None,
+            is_session_mode,
+            tolerated: 0,
+        }
+    }
+
+    /// The client sends this.
+    pub fn sent(&mut self, packet: Packet) {
+        self.inputs.push_back(packet);
+    }
+
+    /// Everything sent has been answered.
+    pub fn is_answered(&mut self) -> bool {
+        self.fill();
+        self.due.is_empty() && self.inputs.is_empty() && self.fatal.is_none()
+    }
+
+    /// Messages that are not answered, about.
+    pub fn backlog(&mut self) -> usize {
+        self.fill();
+        self.inputs.len() + self.due.len()
+    }
+
+    /// The session as far as it is known. Ahead of what the client has seen by one message.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Whether the pooler may end the client with these words: because the session, once it has
+    /// taken everything, ends with them; or because what was sent names statements that are not
+    /// there, or there already, though an error that the pooler cannot know yet will skip it.
+    pub fn foresees(&mut self, words: &str) -> bool {
+        let mut session = self.session.clone();
+        let rest = self.inputs.iter().flat_map(|packet| session.handle(packet));
+        self.fatal.is_some_and(|fatal| fatal == words)
+            || rest.into_iter().any(|out| matches!(out, Out::Fatal(fatal) if fatal == words))
+            || self.is_hasty(words)
+    }
+
+    fn is_hasty(&self, words: &str) -> bool {
+        let mut names = self.before.named_statements();
+        for packet in self.current.iter().chain(&self.inputs) {
+            let told = match statement_of(packet) {
+                Named::Prepared(name, key) => {
+                    let known = names.insert(name, key.clone());
+                    known
+                        .filter(|known| *known != key)
+                        .map(|_| "prepared statement name is already in use")
+                }
+                Named::Used(name) if !names.contains_key(&name) => {
+                    Some("prepared statement did not exist")
+                }
+                Named::Closed(name) => {
+                    names.remove(&name);
+                    None
+                }
+                Named::Used(_) | Named::Not => None,
+            };
+            if told == Some(words) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The session itself says this next.
+    pub fn is_due(&mut self, packet: &Packet) -> bool {
+        self.fill();
+        self.due.front().is_some_and(|due| is_same(&due.packet, packet))
+    }
+
+    /// For the report of a failure.
+    pub fn describe(&self) -> String {
+        let due = self.due.front().map(|due| &due.packet);
+        let Shadow { current, inputs, fatal, .. } = self;
+        format!("due {due:?} after {current:?}, {} more sent, fatal {fatal:?}", inputs.len())
+    }
+
+    /// The client got this. FATAL errors are not for this to judge.
+    pub fn received(&mut self, packet: &Packet) -> Result<(), String> {
+        if is_unasked(packet) {
+            return Ok(());
+        }
+        self.fill();
+        if self.due.front().is_some_and(|due| is_same(&due.packet, packet)) {
+            let Some(due) = self.due.pop_front() else { return Ok(()) };
+            if packet.kind == Back::ParameterStatus as u8 {
+                self.told.push(packet.body.clone());
+            }
+            return self.check_link(packet, due.is_sticky);
+        }
+        if self.is_cancelled_by(packet) || self.tolerates(packet) {
+            return Ok(());
+        }
+        let due = self.due.front().map(|due| &due.packet);
+        Err(format!("{due:?} is due in answer to {:?}, {packet:?} came", self.current))
+    }
+
+    fn fill(&mut self) {
+        while self.due.is_empty() && self.fatal.is_none() {
+            let Some(packet) = self.inputs.pop_front() else { return };
+            self.before = self.session.clone();
+            self.told.clear();
+            let outs = self.session.handle(&packet);
+            self.current = Some(packet);
+            self.expect(outs);
+        }
+    }
+
+    fn expect(&mut self, outs: Vec<Out>) {
+        for out in outs {
+            match out {
+                Out::Packet { packet, is_sticky } => self.due.push_back(Due { packet, is_sticky }),
+                Out::Fatal(words) => self.fatal = Some(words),
+                Out::Sleep(_) | Out::Flush | Out::End => {}
+            }
+        }
+    }
+
+    /// A cancel request has struck here, rather than earlier or later.
+    fn is_cancelled_by(&mut self, packet: &Packet) -> bool {
+        let report = packet.report();
+        let is_cancel = packet.kind == Back::ErrorResponse as u8
+            && report.sqlstate == "57014"
+            && report.message == CANCELLED;
+        let Some(current) = self.current.clone() else { return false };
+        if !is_cancel || self.cancels == 0 {
+            return false;
+        }
+        self.cancels -= 1;
+        if !self.session.is_copying_in() {
+            self.session = self.before.clone();
+        }
+        self.due.clear();
+        self.fatal = None;
+        let told = std::mem::take(&mut self.told);
+        let outs = self.session.interrupt(&current, &told);
+        self.before = self.session.clone();
+        self.expect(outs);
+        self.due.pop_front();
+        true
+    }
+
+    /// In a failed transaction the pooler answers a Parse whose statement the server has, where
+    /// PostgreSQL would refuse it. What follows in the transaction is refused all the same.
+    fn tolerates(&mut self, packet: &Packet) -> bool {
+        let refused = self.due.front().is_some_and(|due| due.packet.report().sqlstate == "25P02");
+        let Some(current) = self.current.clone() else { return false };
+        if !refused || packet.kind != Back::ParseComplete as u8 || current.kind != b'P' {
+            return false;
+        }
+        self.session = self.before.clone();
+        self.session.accept_parse(&current.body);
+        self.due.clear();
+        self.tolerated += 1;
+        true
+    }
+
+    /// A transaction stays on its server.
+    fn check_link(&mut self, packet: &Packet, is_sticky: bool) -> Result<(), String> {
+        if packet.kind == Back::ReadyForQuery as u8 && packet.body == b"I" && !self.is_session_mode
+        {
+            self.linked = None;
+        }
+        if packet.kind != Back::DataRow as u8 {
+            return Ok(());
+        }
+        let session = packet.body.get(SESSION_IN_ROW).unwrap_or_default().to_vec();
+        let linked = self.linked.replace(session.clone());
+        if let Some(linked) = linked.filter(|linked| *linked != session)
+            && (is_sticky || self.is_session_mode)
+        {
+            return Err(format!("the transaction was on {linked:?}, {session:?} answers"));
+        }
+        Ok(())
+    }
+}
+
+/// What a message does with a named statement.
+enum Named {
+    Prepared(String, Vec<u8>),
+    Used(String),
+    Closed(String),
+    Not,
+}
+
+fn statement_of(packet: &Packet) -> Named {
+    let mut fields = Fields::new(&packet.body);
+    let name = match packet.kind {
+        b'P' => fields.str(),
+        b'B' => fields.cstr().and_then(|_| fields.str()),
+        b'D' | b'C' if fields.u8() == Some(b'S') => fields.str(),
+        b'Q' => {
+            let text = fields.str().unwrap_or_default();
+            return text
+                .strip_prefix("DEALLOCATE ")
+                .map_or(Named::Not, |n| Named::Closed(n.into()));
+        }
+        _ => None,
+    };
+    let Some(name) = name.filter(|name| !name.is_empty()) else { return Named::Not };
+    let name = name.to_owned();
+    match packet.kind {
+        b'P' => Named::Prepared(name, fields.rest().to_vec()),
+        b'C' => Named::Closed(name),
+        _ => Named::Used(name),
+    }
+}
+
+fn is_same(due: &Packet, got: &Packet) -> bool {
+    if due.kind != got.kind || due.body.len() != got.body.len() {
+        return false;
+    }
+    if due.kind != Back::DataRow as u8 || due.body.len() < SESSION_IN_ROW.end {
+        return due.body == got.body;
+    }
+    due.body[..SESSION_IN_ROW.start] == got.body[..SESSION_IN_ROW.start]
+        && due.body[SESSION_IN_ROW.end..] == got.body[SESSION_IN_ROW.end..]
+}
+
+fn is_unasked(packet: &Packet) -> bool {
+    let told = |text: &[u8]| packet.body.windows(text.len()).any(|window| window == text);
+    match packet.kind {
+        b'A' => told(b"ASYNC"),
+        b'N' => told(b"MASYNC\0") || told(b"client being queued"),
+        b'S' => packet.body.starts_with(b"in_hot_standby\0"),
+        _ => false,
+    }
+}

@@ -1,0 +1,120 @@
+//! The little SQL that the simulated servers speak: a word, its arguments, and a tag that comes back
+//! in the answer.
+
+/// One statement. `text` is the whole of it, so that an answer tells whose question it was.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Statement {
+    Begin,
+    Commit,
+    CopyIn {
+        text: String,
+    },
+    CopyOut {
+        text: String,
+        count: usize,
+        size: usize,
+    },
+    DeallocateAll,
+    Deallocate {
+        name: String,
+    },
+    DiscardAll,
+    /// Fails when it is run.
+    Fail {
+        text: String,
+    },
+    /// Rows that hold the text, the values of the parameters, and padding; after `sleep_us`.
+    Rows {
+        text: String,
+        count: usize,
+        size: usize,
+        sleep_us: u64,
+    },
+    Notice {
+        text: String,
+    },
+    Notify {
+        text: String,
+    },
+    Reset {
+        name: String,
+    },
+    Rollback,
+    Set {
+        name: String,
+        value: String,
+        is_function: bool,
+    },
+    Show {
+        name: String,
+    },
+}
+
+/// Reads statements between semicolons. `None` is a syntax error.
+pub fn parse(text: &str) -> Option<Vec<Statement>> {
+    split(text).into_iter().filter(|part| !part.trim().is_empty()).map(|p| one(p.trim())).collect()
+}
+
+/// Parameters of a statement: one for each dollar sign.
+pub fn parameters(text: &str) -> usize {
+    text.matches('$').count()
+}
+
+fn split(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut start, mut quoted) = (0, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            '\'' => quoted = !quoted,
+            ';' if !quoted => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+fn one(text: &str) -> Option<Statement> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let owned = || text.to_owned();
+    let number = |at: usize| words.get(at).and_then(|word| word.parse::<usize>().ok());
+    Some(match words[0] {
+        "BEGIN" => Statement::Begin,
+        "COMMIT" => Statement::Commit,
+        "ROLLBACK" => Statement::Rollback,
+        "SELECT" if text.contains("set_config(") => set_config(text)?,
+        "SELECT" => Statement::Rows { text: owned(), count: 1, size: 0, sleep_us: 0 },
+        "ROWS" => {
+            Statement::Rows { text: owned(), count: number(1)?, size: number(2)?, sleep_us: 0 }
+        }
+        "SLEEP" => {
+            Statement::Rows { text: owned(), count: 1, size: 0, sleep_us: number(1)? as u64 }
+        }
+        "FAIL" => Statement::Fail { text: owned() },
+        "COPYIN" => Statement::CopyIn { text: owned() },
+        "COPYOUT" => Statement::CopyOut { text: owned(), count: number(1)?, size: number(2)? },
+        "NOTICE" => Statement::Notice { text: owned() },
+        "NOTIFY" => Statement::Notify { text: owned() },
+        "SHOW" => Statement::Show { name: words.get(1)?.to_string() },
+        "RESET" => Statement::Reset { name: words.get(1)?.to_string() },
+        "SET" => {
+            let (name, value) = text[4..].split_once('=')?;
+            let value = value.trim().strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'");
+            Statement::Set { name: name.trim().to_owned(), value, is_function: false }
+        }
+        "DISCARD" => Statement::DiscardAll,
+        "DEALLOCATE" if words.get(1) == Some(&"ALL") => Statement::DeallocateAll,
+        "DEALLOCATE" => Statement::Deallocate { name: words.get(1)?.to_string() },
+        _ => return None,
+    })
+}
+
+fn set_config(text: &str) -> Option<Statement> {
+    let arguments = text.split_once("set_config(")?.1;
+    let parts: Vec<&str> = arguments.split('\'').collect();
+    let (name, value) = (parts.get(1)?.to_string(), parts.get(3)?.to_string());
+    Some(Statement::Set { name, value, is_function: true })
+}

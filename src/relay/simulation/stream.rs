@@ -1,0 +1,212 @@
+//! A connection in memory, as one end of a socket behaves: bytes arrive in pieces, a write is cut
+//! short when the other end does not read, readiness is told by edges, connections break.
+//!
+//! The stream owns both directions. The pooler has the near end by [`Stream`]; whoever plays the
+//! peer has the far end by the methods whose names begin with `far_`.
+
+use std::collections::VecDeque;
+use std::io;
+
+use crate::base::rng::{Rng, SeededRng};
+use crate::relay::Stream;
+use crate::relay::engine::Readiness;
+
+/// Whether the connection to a server has come about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Contact {
+    Waiting,
+    Made,
+    Refused,
+}
+
+/// How the far end has ended its direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum FarEnd {
+    Open,
+    /// The end of file comes behind the bytes on the way.
+    Finished,
+    /// The end of file has arrived.
+    Met,
+    Reset,
+}
+
+pub struct SimStream {
+    /// Names the connection for good.
+    pub number: u64,
+    pub contact: Contact,
+    /// News for the near end that the poll has not told yet.
+    pub edge: Readiness,
+    /// Sent by the far end and not arrived.
+    flight: VecDeque<u8>,
+    /// To be read by the near end.
+    arrived: VecDeque<u8>,
+    /// Written by the near end, to be read by the far end.
+    outbound: VecDeque<u8>,
+    far: FarEnd,
+    /// The far end reads no more: what is written is lost, and after that writing fails.
+    is_deaf: bool,
+    /// A write was cut short: room is news.
+    wants_room: bool,
+    /// The near end has been closed.
+    pub is_closed: bool,
+    /// Not everything that the near end wanted to say may have had room.
+    pub is_cut_short: bool,
+    room: usize,
+    rng: SeededRng,
+}
+
+impl SimStream {
+    /// `room` is how many bytes each direction holds.
+    pub fn new(number: u64, room: usize, contact: Contact, rng: SeededRng) -> SimStream {
+        SimStream {
+            number,
+            contact,
+            edge: Readiness::default(),
+            flight: VecDeque::new(),
+            arrived: VecDeque::new(),
+            outbound: VecDeque::new(),
+            far: FarEnd::Open,
+            is_deaf: false,
+            wants_room: false,
+            is_closed: false,
+            is_cut_short: false,
+            room,
+            rng,
+        }
+    }
+
+    /// The connection has come about, or not.
+    pub fn far_settle(&mut self, contact: Contact) {
+        self.contact = contact;
+        self.edge.writable = true;
+        self.edge.ending |= contact == Contact::Refused;
+    }
+
+    /// Sends what there is room for.
+    pub fn far_send(&mut self, bytes: &mut VecDeque<u8>) {
+        if self.far != FarEnd::Open || self.is_closed {
+            bytes.clear();
+            return;
+        }
+        let room = self.room.saturating_sub(self.flight.len() + self.arrived.len());
+        let count = room.min(bytes.len());
+        self.flight.extend(bytes.drain(..count));
+    }
+
+    /// Lets some of what is on the way arrive.
+    pub fn far_deliver(&mut self) {
+        if !self.flight.is_empty() {
+            let most = self.flight.len() as u64;
+            let count = match self.rng.below(4) {
+                0 => 1 + self.rng.below(most.min(8)),
+                1 => 1 + self.rng.below(most),
+                _ => most,
+            };
+            self.arrived.extend(self.flight.drain(..count as usize));
+            self.edge.readable = true;
+        }
+        if self.flight.is_empty() && self.far == FarEnd::Finished {
+            self.far = FarEnd::Met;
+            self.edge.readable = true;
+            self.edge.ending = true;
+        }
+    }
+
+    /// Reads at most `most` bytes.
+    pub fn far_read(&mut self, most: usize) -> Vec<u8> {
+        let count = most.min(self.outbound.len());
+        let bytes = self.outbound.drain(..count).collect();
+        if self.wants_room && self.outbound.len() <= self.room / 2 {
+            self.wants_room = false;
+            self.edge.writable = true;
+        }
+        bytes
+    }
+
+    /// Whether everything was read that will ever come.
+    pub fn far_met_end(&self) -> bool {
+        self.is_closed && self.outbound.is_empty()
+    }
+
+    /// The far end sends no more, but reads.
+    pub fn far_finish(&mut self) {
+        if self.far == FarEnd::Open {
+            self.far = FarEnd::Finished;
+        }
+    }
+
+    /// The far end closes both directions, after what is on the way.
+    pub fn far_close(&mut self) {
+        self.far_finish();
+        self.is_deaf = true;
+        self.outbound.clear();
+        self.edge.writable |= std::mem::take(&mut self.wants_room);
+    }
+
+    /// The connection breaks; sometimes what was on the way is lost.
+    pub fn far_reset(&mut self) {
+        self.far = FarEnd::Reset;
+        self.is_deaf = true;
+        self.outbound.clear();
+        self.flight.clear();
+        if self.rng.one_in(2) {
+            self.arrived.clear();
+        }
+        self.edge = Readiness { readable: true, writable: true, ending: true };
+    }
+
+    /// The near end is closed.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+        self.is_cut_short = self.wants_room;
+    }
+
+    /// Nothing is on its way in either direction.
+    pub fn is_quiet(&self) -> bool {
+        self.flight.is_empty() && self.arrived.is_empty() && self.outbound.is_empty()
+    }
+
+    /// Nothing is on its way to the far end.
+    pub fn has_nothing_outbound(&self) -> bool {
+        self.outbound.is_empty()
+    }
+}
+
+impl Stream for SimStream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.rng.one_in(50) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if !self.arrived.is_empty() {
+            let count = into.len().min(self.arrived.len());
+            for (place, byte) in into.iter_mut().zip(self.arrived.drain(..count)) {
+                *place = byte;
+            }
+            return Ok(count);
+        }
+        match self.far {
+            FarEnd::Met => Ok(0),
+            FarEnd::Reset => Err(io::ErrorKind::ConnectionReset.into()),
+            FarEnd::Open | FarEnd::Finished => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        if self.rng.one_in(50) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if self.far == FarEnd::Reset {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if self.is_deaf {
+            // The first write behind a close meets a reset, the next ones know of it.
+            self.far_reset();
+            return Ok(from.len());
+        }
+        let room = self.room.saturating_sub(self.outbound.len());
+        let count = room.min(from.len());
+        self.wants_room |= count < from.len();
+        self.outbound.extend(&from[..count]);
+        if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+}

@@ -1,0 +1,90 @@
+//! The system below the relay, in memory: connections that were begun, names that were asked for,
+//! and what is left of connections that the pooler has closed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+
+use super::stream::{Contact, SimStream};
+use crate::base::rng::{Rng, SeededRng};
+use crate::log::Peer;
+use crate::pool::core::Target;
+use crate::pool::ids::ServerId;
+use crate::relay::Io;
+
+/// A connection that the pooler has begun.
+pub struct Begun {
+    pub server: ServerId,
+    pub number: u64,
+    pub to: Target,
+}
+
+pub struct System {
+    pub begun: Vec<Begun>,
+    pub lookups: Vec<String>,
+    /// Closed by the pooler; the far end has not read everything.
+    pub closed: BTreeMap<u64, SimStream>,
+    /// Connecting fails at once, once in so many times; 0 is never.
+    pub failing: u64,
+    next: u64,
+    rng: SeededRng,
+}
+
+impl System {
+    pub fn new(seed: u64) -> System {
+        System {
+            begun: Vec::new(),
+            lookups: Vec::new(),
+            closed: BTreeMap::new(),
+            failing: 0,
+            next: 0,
+            rng: SeededRng::new(seed),
+        }
+    }
+
+    /// A new connection, of whatever size the system gives it.
+    pub fn stream(&mut self, contact: Contact) -> SimStream {
+        self.next += 1;
+        let room = match self.rng.below(4) {
+            0 => 64 + self.rng.below(1000),
+            1 => 4096 + self.rng.below(8192),
+            _ => 100_000 + self.rng.below(100_000),
+        };
+        let rng = SeededRng::new(self.rng.next_u64());
+        SimStream::new(self.next, room as usize, contact, rng)
+    }
+}
+
+impl Io for System {
+    type Stream = SimStream;
+
+    fn connect(&mut self, server: ServerId, to: &Target) -> io::Result<SimStream> {
+        if self.failing > 0 && self.rng.one_in(self.failing) {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let stream = self.stream(Contact::Waiting);
+        self.begun.push(Begun { server, number: stream.number, to: to.clone() });
+        Ok(stream)
+    }
+
+    fn connected(&mut self, stream: &SimStream) -> Result<Option<(Peer, Peer)>, String> {
+        let ip = IpAddr::from([127, 0, 0, 1]);
+        match stream.contact {
+            Contact::Waiting => Ok(None),
+            Contact::Made => {
+                let port = stream.number as u16;
+                Ok(Some((Peer::Tcp { ip, port: 5432 }, Peer::Tcp { ip, port })))
+            }
+            Contact::Refused => Err("Connection refused".into()),
+        }
+    }
+
+    fn close(&mut self, mut stream: SimStream) {
+        stream.close();
+        self.closed.insert(stream.number, stream);
+    }
+
+    fn resolve(&mut self, name: String) {
+        self.lookups.push(name);
+    }
+}

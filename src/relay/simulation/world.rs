@@ -1,0 +1,448 @@
+//! The pooler between its simulated peers, and the clock. One step moves some bytes, lets some
+//! peers act, lets something go wrong, and turns the loop once.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::backend::{Backend, Effect, Installation, Welcome};
+use super::client::{Character, Happened, SimClient, shadow_rules};
+use super::program::{Profile, Program};
+use super::session::Rules;
+use super::setup::{self, DATABASES, PASSWORD, Setup, USERS};
+use super::stream::{Contact, SimStream};
+use super::system::System;
+use crate::auth::cache::ScramCache;
+use crate::auth::secret::{Password, Secret};
+use crate::auth::server::Credential;
+use crate::base::rng::{Rng, SeededRng};
+use crate::base::time::{Moment, Now};
+use crate::log::Peer;
+use crate::pool::access::Host;
+use crate::pool::core::{Action, Core};
+use crate::pool::entry::Arrival;
+use crate::pool::ids::{ClientId, ServerId};
+use crate::relay::engine::{Engine, Readiness};
+
+pub struct World {
+    pub engine: Engine<System>,
+    pub clients: Vec<SimClient>,
+    pub backends: BTreeMap<u64, Backend>,
+    pub setup: Setup,
+    pub all: Installation,
+    pub now: Now,
+    pub rng: SeededRng,
+    cache: ScramCache,
+    /// Clients made so far.
+    pub made: usize,
+    /// Nothing new begins, and nothing goes wrong any more.
+    pub is_ending: bool,
+    pub last_crash: Option<Moment>,
+    /// Why clients were closed, by what the log says.
+    pub reasons: BTreeMap<usize, String>,
+    /// What happened, if somebody wants to know.
+    pub trace: Option<Vec<String>>,
+    pub actions: Vec<Action>,
+    /// Answers that clients got.
+    pub figures: Figures,
+}
+
+/// What came about, to see that a simulation does something.
+#[derive(Default, Debug, Clone, Copy)]
+pub struct Figures {
+    pub finished: usize,
+    pub told: usize,
+    pub vanished: usize,
+    pub cancels: usize,
+    pub struck: usize,
+    pub tolerated: u32,
+}
+
+impl std::ops::AddAssign for Figures {
+    fn add_assign(&mut self, other: Figures) {
+        self.finished += other.finished;
+        self.told += other.told;
+        self.vanished += other.vanished;
+        self.cancels += other.cancels;
+        self.struck += other.struck;
+        self.tolerated += other.tolerated;
+    }
+}
+
+/// The first moment of every simulation.
+const START: Now = Now { mono: Moment(1_000_000_000), wall_us: 1_700_000_000_000_000 };
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        let mut rng = SeededRng::new(seed);
+        let mut setup = Setup::new(&mut rng);
+        let host = Host { uid: 1000, uid_name: |_| None };
+        let config = setup.config.clone();
+        let core_rng = Box::new(SeededRng::new(rng.next_u64()));
+        let core = Core::new(config, setup::access(), host, core_rng, START);
+        let rules = Rules { late_reports: setup.late_reports, pooled: None };
+        let mut other = SeededRng::new(rng.next_u64());
+        let all = Installation {
+            rules,
+            method: setup.method,
+            secret: Secret::parse(PASSWORD),
+            cache: ScramCache::new(&mut other),
+            last_session: 0,
+            rng: other.clone(),
+        };
+        setup.steps = setup.steps.max(100);
+        World {
+            engine: Engine::new(core, System::new(rng.next_u64())),
+            clients: Vec::new(),
+            backends: BTreeMap::new(),
+            all,
+            setup,
+            now: START,
+            cache: ScramCache::new(&mut other),
+            rng,
+            made: 0,
+            is_ending: false,
+            last_crash: None,
+            reasons: BTreeMap::new(),
+            trace: None,
+            actions: Vec::new(),
+            figures: Figures::default(),
+        }
+    }
+
+    pub fn note(&mut self, text: impl FnOnce() -> String) {
+        let at = self.now.mono.micros_since(START.mono);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{at:>10} {}", text()));
+        }
+    }
+
+    fn note_all(&mut self, texts: impl FnOnce(&mut World) -> Vec<String>) {
+        for text in texts(self) {
+            self.note(|| text);
+        }
+    }
+
+    pub fn step(&mut self) -> Result<(), String> {
+        self.now.mono = self.now.mono + Duration::from_micros(self.rng.below(2000));
+        self.now.wall_us = START.wall_us + self.now.mono.micros_since(START.mono);
+        if !self.is_ending {
+            self.invite();
+            self.go_wrong();
+        }
+        self.receive_connections();
+        self.move_bytes();
+        self.act_clients()?;
+        self.act_backends();
+        self.turn();
+        self.check()
+    }
+
+    /// The pooler's turn of the loop.
+    fn turn(&mut self) {
+        self.engine.core.now = self.now;
+        let mut events = self.events();
+        while !events.is_empty() {
+            let at = self.rng.below(events.len() as u64) as usize;
+            match events.swap_remove(at) {
+                Event::Client(id, readiness) => self.engine.client_event(id, readiness),
+                Event::Server(id, readiness) => self.engine.server_event(id, readiness),
+            }
+        }
+        for name in std::mem::take(&mut self.engine.io.lookups) {
+            let answer = Ok(vec![IpAddr::from([127, 0, 0, 1])]);
+            self.engine.core.resolved(&name, answer);
+        }
+        let mut others = Vec::new();
+        self.engine.turn(&mut others);
+        self.actions.append(&mut others);
+        for line in self.engine.core.take_lines() {
+            if let Some((index, words)) = reason_of(&line.text) {
+                self.reasons.insert(index, words);
+            }
+            self.note(|| format!("log {:?} {}", line.level, line.text));
+        }
+    }
+
+    /// News that the poll tells now; some of it waits for a later turn.
+    fn events(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        let spurious = self.setup.weather.spurious;
+        for client in &self.clients {
+            let Some(conn) = self.engine.clients.get_mut(client.id) else { continue };
+            if let Some(readiness) = tell(&mut conn.stream, &mut self.rng, spurious) {
+                events.push(Event::Client(client.id, readiness));
+            }
+        }
+        for backend in self.backends.values() {
+            let Some(server) = self.engine.servers.get_mut(backend.server) else { continue };
+            if let Some(readiness) = tell(&mut server.conn.stream, &mut self.rng, spurious) {
+                events.push(Event::Server(backend.server, readiness));
+            }
+        }
+        events
+    }
+
+    fn invite(&mut self) {
+        let most = self.setup.clients;
+        let here = self.clients.iter().filter(|client| !client.is_over()).count();
+        if here < most && self.rng.one_in(8) {
+            self.admit_client();
+        }
+    }
+
+    fn admit_client(&mut self) {
+        let index = self.made;
+        self.made += 1;
+        let (name, mode) = DATABASES[self.rng.below(DATABASES.len() as u64) as usize];
+        let is_session_mode = mode == "session";
+        let tracks = !is_session_mode && self.setup.tracks;
+        let sets = self.rng.one_in(3);
+        let startup = match sets {
+            true => vec![
+                ("TimeZone".to_owned(), ["cet", "UTC"][self.rng.below(2) as usize].to_owned()),
+                ("application_name".to_owned(), format!("app{index}")),
+            ],
+            false => Vec::new(),
+        };
+        let profile = Profile {
+            names: tracks || is_session_mode && self.setup.resets,
+            blocks: mode != "statement" || self.rng.one_in(8),
+            resets: !sets,
+            rogue: self.rng.one_in(4),
+            big: self.rng.one_in(3),
+        };
+        let character = Character {
+            database: name.to_owned(),
+            user: USERS[self.rng.below(2) as usize].to_owned(),
+            startup,
+            credential: Credential::Plain(Password::new(PASSWORD)),
+            rules: shadow_rules(self.setup.late_reports, tracks, mode == "statement"),
+            is_session_mode,
+            asks_ssl: self.rng.one_in(4),
+            units: self.rng.below(60) as u32,
+            depth: [1, 4, 40, 200][self.rng.below(4) as usize],
+            slowness: [1, 1, 1, 8][self.rng.below(4) as usize],
+        };
+        let program = Program::new(index, profile, self.fork());
+        self.connect_client(index, character, program, None);
+    }
+
+    pub fn connect_client(
+        &mut self,
+        index: usize,
+        character: Character,
+        program: Program,
+        cancel: Option<&[u8]>,
+    ) {
+        let ip = IpAddr::from([127, 0, 0, 2]);
+        let peer = Peer::Tcp { ip, port: index as u16 };
+        let arrival = Arrival { peer, local: peer, uid: None };
+        let mut number = 0;
+        self.engine.core.now = self.now;
+        let id = self.engine.admit(arrival, |io, _| {
+            let mut stream = io.stream(Contact::Made);
+            stream.edge.writable = true;
+            number = stream.number;
+            Ok(stream)
+        });
+        let rng = self.fork();
+        self.note(|| {
+            let Character { database, user, startup, .. } = &character;
+            format!("client {index} {id:?} comes: {database}/{user} {startup:?}")
+        });
+        let mut client = SimClient::new(index, id, number, character, program, rng);
+        if let Some(key) = cancel {
+            client = client.canceller(key);
+        }
+        self.clients.push(client);
+    }
+
+    pub fn fork(&mut self) -> SeededRng {
+        SeededRng::new(self.rng.next_u64())
+    }
+
+    /// The other end of connections that the pooler has begun.
+    fn receive_connections(&mut self) {
+        for begun in std::mem::take(&mut self.engine.io.begun) {
+            let rng = self.fork();
+            let welcome = self.welcome();
+            let backend = Backend::new(begun.number, begun.server, welcome, rng);
+            self.backends.insert(begun.number, backend);
+        }
+        for (&number, backend) in &mut self.backends {
+            let Some(stream) = server_stream(&mut self.engine, backend.server, number) else {
+                continue;
+            };
+            if stream.contact == Contact::Waiting && self.rng.one_in(3) {
+                stream.far_settle(Contact::Made);
+            }
+        }
+    }
+
+    fn welcome(&mut self) -> Welcome {
+        Welcome::Normal
+    }
+
+    fn move_bytes(&mut self) {
+        for client in &self.clients {
+            let stream = client_stream(&mut self.engine, client.id, client.number);
+            if let Some(stream) = stream.filter(|_| self.rng.one_in(2)) {
+                stream.far_deliver();
+            }
+        }
+        for backend in self.backends.values() {
+            let stream = server_stream(&mut self.engine, backend.server, backend.number);
+            if let Some(stream) = stream.filter(|_| self.rng.one_in(2)) {
+                stream.far_deliver();
+            }
+        }
+    }
+
+    fn act_clients(&mut self) -> Result<(), String> {
+        for at in 0..self.clients.len() {
+            let client = &mut self.clients[at];
+            if client.is_over() || self.rng.one_in(2) {
+                continue;
+            }
+            let stream = client_stream(&mut self.engine, client.id, client.number);
+            let stream = stream.expect("a client that is not over has its connection");
+            let happened = client
+                .act(stream, &mut self.cache)
+                .map_err(|error| format!("{}: {error}", client.describe()));
+            self.note_all(|world| std::mem::take(&mut world.clients[at].notes));
+            self.judge(at, happened?)?;
+        }
+        let (engine, figures) = (&mut self.engine, &mut self.figures);
+        self.clients.retain(|client| {
+            if client.is_over() {
+                engine.io.closed.remove(&client.number);
+                figures.tolerated += client.shadow.tolerated;
+            }
+            !client.is_over() || engine.core.clients.contains(client.id)
+        });
+        Ok(())
+    }
+
+    fn judge(&mut self, at: usize, happened: Happened) -> Result<(), String> {
+        match happened {
+            Happened::Nothing => Ok(()),
+            Happened::Ended => {
+                self.figures.finished += 1;
+                Ok(())
+            }
+            Happened::Eof => {
+                let client = self.clients[at].describe();
+                self.note(|| format!("{client} is cut off"));
+                self.judge_eof(at).ok_or_else(|| format!("cut off without a word: {client}"))
+            }
+            Happened::Fatal(report) => {
+                self.figures.told += 1;
+                let client = self.clients[at].describe();
+                self.note(|| format!("{client} is told {report:?}"));
+                let words = report.message.clone();
+                self.judge_words(at, &report)
+                    .ok_or_else(|| format!("{words:?} is no reason to end {client}"))
+            }
+        }
+    }
+
+    fn act_backends(&mut self) {
+        let (mut strikes, mut notes) = (Vec::new(), Vec::new());
+        for (&number, backend) in &mut self.backends {
+            if self.rng.one_in(2) {
+                continue;
+            }
+            let Some(stream) = server_stream(&mut self.engine, backend.server, number) else {
+                continue;
+            };
+            if stream.contact != Contact::Made {
+                continue;
+            }
+            if let Effect::Cancel(key) = backend.act(self.now.mono, stream, &mut self.all) {
+                strikes.push(key);
+            }
+            notes.append(&mut backend.notes);
+        }
+        self.note_all(|_| notes);
+        for key in strikes {
+            let target = self.backends.values_mut().find(|backend| backend.key == key);
+            if target.is_some_and(Backend::strike) {
+                self.figures.struck += 1;
+                self.note(|| format!("a cancel request strikes {key:?}"));
+            }
+        }
+        let engine = &mut self.engine;
+        self.backends.retain(|number, backend| {
+            let gone = !engine.core.servers.contains(backend.server);
+            let is_done = gone && (backend.is_over() || backend.session().is_none());
+            if is_done {
+                engine.io.closed.remove(number);
+            }
+            !is_done
+        });
+    }
+
+    /// Whether nothing moves and nothing will, but for the clock.
+    pub fn is_quiet(&mut self) -> bool {
+        let mut all_quiet = !self.engine.has_work();
+        for client in &self.clients {
+            let stream = client_stream(&mut self.engine, client.id, client.number);
+            all_quiet &= stream.is_none_or(|stream| stream.is_quiet());
+        }
+        all_quiet
+    }
+}
+
+/// Which client was closed, and why, if a line of the log tells that. A client's port is its
+/// number.
+fn reason_of(line: &str) -> Option<(usize, String)> {
+    let (prefix, rest) = line.split_once(" closing because: ")?;
+    let port = prefix.strip_prefix("C-").and_then(|prefix| prefix.rsplit_once(':'))?.1;
+    let (words, _) = rest.rsplit_once(" (age=")?;
+    Some((port.parse().ok()?, words.to_owned()))
+}
+
+enum Event {
+    Client(ClientId, Readiness),
+    Server(ServerId, Readiness),
+}
+
+/// Takes the news of a stream, or makes some up.
+fn tell(stream: &mut SimStream, rng: &mut SeededRng, spurious: u64) -> Option<Readiness> {
+    if spurious > 0 && rng.one_in(spurious) && stream.contact == Contact::Made {
+        let mut readiness = std::mem::take(&mut stream.edge);
+        readiness.readable = true;
+        readiness.writable |= rng.one_in(2);
+        return Some(readiness);
+    }
+    let Readiness { readable, writable, ending } = stream.edge;
+    let is_news = readable || writable || ending;
+    (is_news && !rng.one_in(3)).then(|| std::mem::take(&mut stream.edge))
+}
+
+/// The stream of a client, which the pooler may have closed.
+pub fn client_stream(
+    engine: &mut Engine<System>,
+    id: ClientId,
+    number: u64,
+) -> Option<&mut SimStream> {
+    let is_open = engine.clients.get(id).is_some_and(|conn| conn.stream.number == number);
+    if is_open {
+        return engine.clients.get_mut(id).map(|conn| &mut conn.stream);
+    }
+    engine.io.closed.get_mut(&number)
+}
+
+/// The stream of a server, which the pooler may have closed.
+pub fn server_stream(
+    engine: &mut Engine<System>,
+    id: ServerId,
+    number: u64,
+) -> Option<&mut SimStream> {
+    let is_open = engine.servers.get(id).is_some_and(|server| server.conn.stream.number == number);
+    if is_open {
+        return engine.servers.get_mut(id).map(|server| &mut server.conn.stream);
+    }
+    engine.io.closed.get_mut(&number)
+}
