@@ -283,11 +283,6 @@ impl Settings {
         table::row(Self::rows(), name)
     }
 
-    /// The setting that `key` was perhaps meant to be.
-    pub fn nearest(key: &str) -> Option<&'static str> {
-        table::nearest(key, Self::rows().iter().map(Row::name))
-    }
-
     /// Takes over from `new` what RELOAD changes, and leaves what is read at start only.
     pub fn reload(&mut self, new: &Settings) {
         self.adopt(new, Row::is_changeable);
