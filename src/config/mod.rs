@@ -32,6 +32,7 @@ pub use fuzz::fuzz;
 pub use host::Host;
 pub use ini::Files;
 pub use load::{Config, load};
+pub use number::seconds;
 pub use peer::PeerLine;
 pub use reference::{manual, sample_ini};
 pub use settings::Settings;

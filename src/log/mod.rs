@@ -13,6 +13,6 @@ mod syslog;
 
 pub use level::Level;
 pub use line::LocalSecond;
-pub use logger::{LogError, Logger, Options, Platform, plain};
+pub use logger::{LogError, Logger, Options, Platform, is_journal, plain};
 pub use prefix::{Peer, Prefix, Ptr, Side, Who, ptr};
 pub use syslog::{SyslogOptions, facility};

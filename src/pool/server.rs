@@ -242,12 +242,7 @@ impl Server {
     }
 
     /// The connection's name at the start of its log lines.
-    pub fn prefix<'a>(&self, database: &'a str, user: &'a str) -> Prefix<'a> {
-        Prefix {
-            side: Side::Server,
-            ptr: ptr(self.number, Side::Server),
-            who: Who::Login { database: Some(database), user: Some(user) },
-            peer: self.peer,
-        }
+    pub fn prefix<'a>(&self, who: Who<'a>) -> Prefix<'a> {
+        Prefix { side: Side::Server, ptr: ptr(self.number, Side::Server), who, peer: self.peer }
     }
 }

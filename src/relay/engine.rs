@@ -370,6 +370,7 @@ impl<I: Io> Engine<I> {
     }
 
     /// The memory that a client's bytes take: for tests.
+    #[cfg(test)]
     pub fn held_bytes(&self, id: ClientId) -> usize {
         self.clients.get(id).map_or(0, |conn| conn.carry.capacity() + conn.unsent())
     }

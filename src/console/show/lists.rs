@@ -5,6 +5,7 @@ use super::{databases, peers, pools, users};
 use crate::base::arena::{Arena, Record};
 use crate::config::PeerLine;
 use crate::pool::client::Client;
+use crate::pool::core::Core;
 use crate::pool::database::Database;
 use crate::pool::pool::Pool;
 use crate::pool::replies::Request;
@@ -68,7 +69,6 @@ fn caches(scene: Scene<'_>) -> Vec<Cache> {
     let core = scene.core;
     let secrets = core.users.iter().filter(|(_, user)| user.secret.is_some()).count();
     let requests = core.servers.iter().map(|(_, server)| server.replies.len()).sum();
-    let held = core.servers.iter().flat_map(|(_, server)| &server.statements);
     let (values, value_bytes) = core.vars.usage();
     vec![
         of_arena("user_cache", &core.users),
@@ -82,11 +82,15 @@ fn caches(scene: Scene<'_>) -> Vec<Cache> {
         of_arena::<Client>("client_cache", &core.clients),
         buffers(scene),
         Cache { name: "var_list_cache", size: value_bytes / values.max(1), used: values, free: 0 },
-        plain::<Statement>(
-            "server_prepared_statement_cache",
-            held.map(|statements| statements.len()).sum(),
-        ),
+        texts(core),
     ]
+}
+
+/// Texts of prepared statements, each stored once whoever uses it.
+fn texts(core: &Core) -> Cache {
+    let used = core.statements.len();
+    let size = size_of::<Statement>() + core.statements.text_bytes() / used.max(1);
+    Cache { name: "server_prepared_statement_cache", size, used, free: 0 }
 }
 
 fn of_arena<T: Record>(name: &'static str, arena: &Arena<T>) -> Cache {

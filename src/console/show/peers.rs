@@ -1,7 +1,7 @@
 //! SHOW PEERS and PEER_POOLS: other processes that cancel requests may belong to.
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
-use crate::config::PeerLine;
+use crate::base::order;
 use crate::pool::core::Core;
 use crate::pool::ids::PoolId;
 use crate::pool::pool::Pool;
@@ -23,15 +23,10 @@ pub static PEERS: Sheet<usize> = Sheet {
     ]],
     rows: |scene| {
         let peers = &scene.core.config.peers;
-        let mut rows: Vec<usize> = (0..peers.len()).collect();
-        rows.sort_by_key(|&at| id(&peers[at]));
-        rows
+        let rows: Vec<usize> = (0..peers.len()).collect();
+        order::sorted(&rows, |&a, &b| peers[a].id.cmp(&peers[b].id))
     },
 };
-
-fn id(peer: &PeerLine) -> u16 {
-    peer.id
-}
 
 /// Peers that requests were passed on to, by number.
 pub static PEER_POOLS: Sheet<(u16, PoolId)> = Sheet {
@@ -51,9 +46,7 @@ pub static PEER_POOLS: Sheet<(u16, PoolId)> = Sheet {
 pub fn used(core: &Core) -> Vec<(u16, PoolId)> {
     let peer = |pool: &Pool| core.databases[pool.database].peer;
     let pools = core.pools.iter().filter_map(|(id, pool)| Some((peer(pool)?, id)));
-    let mut rows: Vec<_> = pools.collect();
-    rows.sort_unstable_by_key(|(peer, _)| *peer);
-    rows
+    order::sorted(&pools.collect::<Vec<_>>(), |a, b| a.0.cmp(&b.0))
 }
 
 /// A connection that carries a request to a peer.

@@ -3,6 +3,7 @@
 use super::super::table::{Scene, Sheet, Value, int4, text};
 use super::databases;
 use crate::base::list::List;
+use crate::base::order;
 use crate::pool::client::{Client, State};
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{PoolId, ServerId};
@@ -52,8 +53,7 @@ pub fn sorted(core: &Core) -> Vec<Row> {
     let ids = core.pools.ids().into_iter().filter(|id| !is_of_peer(id));
     let mut rows: Vec<Row> = ids.map(Some).collect();
     rows.push(None);
-    rows.sort_by_key(|row| names(core, row));
-    rows
+    order::sorted(&rows, |a, b| names(core, a).cmp(&names(core, b)))
 }
 
 /// Database and user.

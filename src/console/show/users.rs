@@ -1,6 +1,7 @@
 //! SHOW USERS: users of the userlist and of `[users]`, and those that are connected.
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
+use crate::base::order;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::UserId;
 use crate::pool::user::User;
@@ -50,8 +51,7 @@ pub fn sorted(core: &Core) -> Vec<Row> {
     if !rows.iter().any(|row| name(core, row) == CONSOLE) {
         rows.push(None);
     }
-    rows.sort_by_key(|row| name(core, row));
-    rows
+    order::sorted(&rows, |a, b| name(core, a).cmp(name(core, b)))
 }
 
 fn name<'a>(core: &'a Core, row: &Row) -> &'a str {
