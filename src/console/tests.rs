@@ -918,7 +918,8 @@ fn databases_users_and_peers_are_shown_as_the_reference_shows_them() {
         [
             "app|127.0.0.1|5432|app|<null>|20|0|0|3600|<null>|<null>|0|0|0|0|0|0",
             "bob|127.0.0.1|5432|bob|bob|7|1|3|120|session|<null>|9|1|8|0|0|0",
-            "hosts|127.0.0.1,localhost|5432|hosts|<null>|20|0|0|3600|<null>|round-robin|0|0|0|0|0|0",
+            "hosts|127.0.0.1,localhost|5432|hosts|<null>|20|0|0|3600|<null>|round-robin|\
+             0|0|0|0|0|0",
             "local|<null>|5432|x|<null>|20|0|0|3600|<null>|<null>|0|0|0|0|0|0",
             "pgbouncer|<null>|6432|pgbouncer|pgbouncer|2|0|0|3600|statement|<null>|0|0|0|1|0|0",
         ]

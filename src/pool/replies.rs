@@ -101,11 +101,10 @@ pub struct Replies {
     /// answered meanwhile.
     unsynced: bool,
     copy: Copy,
-    /// A Sync was taken for eaten by the COPY under way.
-    has_eaten: bool,
-    /// That COPY has failed: whether before it came to the Sync, which it answers then, is not
-    /// known.
-    is_doubtful: bool,
+    /// Syncs that were taken for eaten by the COPY under way.
+    eaten: u32,
+    /// Such Syncs of a COPY that has failed: if it did before it came to them, they are answered.
+    in_doubt: u32,
     /// Nothing is to be sent before all that was sent is answered.
     is_barred: bool,
     /// Counts the Syncs that were sent.
@@ -156,12 +155,12 @@ impl Replies {
 
     /// There may be one more ReadyForQuery on its way than is known of.
     pub fn is_doubtful(&self) -> bool {
-        self.is_doubtful
+        self.in_doubt > 0
     }
 
     /// A reply to a later request has come: there was none more.
     pub fn settle_doubt(&mut self) {
-        self.is_doubtful = false;
+        self.in_doubt = 0;
     }
 
     /// Whether a Close of this statement is under way whose fate an earlier Sync decides.
@@ -238,7 +237,7 @@ impl Replies {
             self.skipping = false;
         }
         if self.takes_copy_data() {
-            self.has_eaten |= request == Request::Sync;
+            self.eaten = self.eaten.saturating_add(u32::from(request == Request::Sync));
             return;
         }
         if self.queue.is_empty() {
@@ -362,7 +361,8 @@ impl Replies {
     }
 
     fn ready(&mut self, front: Option<Request>, status: u8) -> Result<Reply, Unexpected> {
-        if !front.is_some_and(Request::ends_in_ready) {
+        let is_owed = front.is_some_and(Request::ends_in_ready);
+        if !is_owed && self.in_doubt == 0 {
             return Err(Unexpected);
         }
         self.status = match status {
@@ -372,15 +372,22 @@ impl Replies {
             _ => return Err(Unexpected),
         };
         self.copy = Copy::None;
-        self.pop();
+        if is_owed {
+            self.pop();
+        } else {
+            // A Sync that was not eaten, and has ended what the error made the server skip.
+            self.in_doubt -= 1;
+            self.skipping = false;
+        }
         Ok(Reply::Ready(self.status))
     }
 
     /// An error ends a COPY, and of an extended query everything up to its Sync. Without any
     /// request under way it is the server's farewell, and nothing follows.
     fn failed(&mut self, front: Option<Request>) {
-        let is_copy_in = matches!(self.copy, Copy::In { .. });
-        self.is_doubtful |= is_copy_in && self.has_eaten;
+        if let Copy::In { .. } = self.copy {
+            self.in_doubt = self.in_doubt.saturating_add(self.eaten);
+        }
         self.copy = Copy::None;
         match front {
             None | Some(Request::Query | Request::FunctionCall | Request::Sync) => {}
@@ -399,11 +406,11 @@ impl Replies {
             return Err(Unexpected);
         }
         self.copy = copy;
-        self.has_eaten = false;
+        self.eaten = 0;
         if self.takes_copy_data() {
             while self.queue.get(1) == Some(&Request::Sync) {
                 self.queue.remove(1);
-                self.has_eaten = true;
+                self.eaten = self.eaten.saturating_add(1);
             }
             let is_ended = self.queue.iter().any(|request| request.ends_in_ready());
             self.unsynced |= !is_ended;
@@ -552,6 +559,11 @@ mod tests {
         replies.sent(Front::Sync);
         replies.received(Back::ReadyForQuery, b'I').unwrap();
         assert!(replies.is_clean() && replies.is_doubtful());
+        // It may come yet.
+        let mut other = after(&sent, &received);
+        other.received(Back::ErrorResponse, 0).unwrap();
+        assert_eq!(other.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(!other.is_doubtful());
         // The empty query of the pooler's is answered: no other ReadyForQuery was on its way.
         replies.sent(Front::Query);
         replies.received(Back::EmptyQuery, 0).unwrap();

@@ -365,7 +365,10 @@ impl Core {
         let limit = self.settings().autodb_idle_timeout;
         for id in self.transient_databases() {
             let database = &self.databases[id];
-            let is_used = database.servers > 0 || database.clients > 0;
+            // Cancel requests on their way count for neither.
+            let is_used = database.servers > 0
+                || database.clients > 0
+                || self.pools.iter().any(|(_, p)| p.database == id && !p.is_deserted());
             if is_used {
                 let now = self.mono();
                 self.databases[id].idle_since = now;

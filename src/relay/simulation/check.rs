@@ -30,6 +30,7 @@ impl World {
         if let Some(conn) = self.engine.clients.get(client.id) {
             let (held, carry, unsent) = (conn.is_held, conn.carry.len(), conn.unsent());
             let (readable, want, inbound) = (conn.is_readable, conn.want, conn.inbound);
+            text += &format!(", stream {}", conn.stream.describe());
             text += &format!(
                 "\n    relay: held {held}, carry {carry}, unsent {unsent}, readable {readable}, \
                  want {want}, {inbound:?}"

@@ -327,7 +327,8 @@ impl SimClient {
             return;
         }
         self.wait = Wait::Nothing;
-        if self.shadow.backlog() >= self.character.depth || self.outbox.len() > 50_000 {
+        let is_full = self.shadow.backlog() >= self.character.depth;
+        if is_full && !self.shadow.is_answered() || self.outbox.len() > 50_000 {
             return;
         }
         let is_done =
@@ -372,9 +373,10 @@ impl SimClient {
         let (stage, wait, id) = (&self.stage, self.wait, self.id);
         let Character { database, user, .. } = &self.character;
         format!(
-            "client {} ({id:?} {database}/{user}): {stage:?}, {wait:?}, goodbye {}, {}",
+            "client {} ({id:?} {database}/{user}): {stage:?}, {wait:?}, goodbye {}, {:?} come, {}",
             self.index,
             self.has_said_goodbye,
+            self.inbox.rest().get(..20.min(self.inbox.rest().len())),
             self.shadow.describe()
         )
     }

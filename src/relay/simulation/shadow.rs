@@ -4,7 +4,7 @@
 //! What a session cannot foresee is let pass, and only that: notices that nobody asked for, and the
 //! moment at which a cancel request strikes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::session::{Block, CANCELLED, Out, SESSION_IN_ROW, Session};
 use super::wire::Packet;
@@ -101,30 +101,24 @@ impl Shadow {
             || self.is_hasty(words)
     }
 
+    /// Whether the session ends itself.
+    pub fn foresees_end(&self) -> bool {
+        let mut session = self.session.clone();
+        self.inputs.iter().for_each(|packet| drop(session.handle(packet)));
+        session.has_ended
+    }
+
+    /// What the pooler knows is true up to some Sync, and what follows it takes for done.
     fn is_hasty(&self, words: &str) -> bool {
-        let mut names = self.before.named_statements();
-        for packet in self.current.iter().chain(&self.inputs) {
-            let told = match statement_of(packet) {
-                Named::Prepared(name, key) => {
-                    let known = names.insert(name, key.clone());
-                    known
-                        .filter(|known| *known != key)
-                        .map(|_| "prepared statement name is already in use")
-                }
-                Named::Used(name) if !names.contains_key(&name) => {
-                    Some("prepared statement did not exist")
-                }
-                Named::Closed(name) => {
-                    names.remove(&name);
-                    None
-                }
-                Named::Used(_) | Named::Not => None,
-            };
-            if told == Some(words) {
-                return true;
-            }
-        }
-        false
+        let known: Vec<&Packet> = self.current.iter().chain(&self.inputs).collect();
+        let mut session = self.before.clone();
+        (0..known.len()).any(|at| {
+            let is_start = at == 0 || known[at - 1].kind == b'S';
+            let is_hasty =
+                is_start && is_hasty_from(session.named_statements(), &known[at..], words);
+            session.handle(known[at]);
+            is_hasty
+        })
     }
 
     /// The session itself says this next.
@@ -211,11 +205,20 @@ impl Shadow {
 
     /// In a failed transaction PostgreSQL refuses every Parse. The pooler answers one whose
     /// statement the server has, and passes on one that it would answer elsewhere. What follows in
-    /// the transaction is refused all the same.
+    /// the transaction is refused all the same, if not always with the same words: before a Bind or
+    /// Describe there may be a Parse of the pooler's.
     fn tolerates(&mut self, packet: &Packet) -> bool {
         let Some(current) = self.current.clone() else { return false };
         let Some(due) = self.due.front().map(|due| due.packet.clone()) else { return false };
-        if current.kind != b'P' || self.before.block != Block::Failed {
+        if self.before.block != Block::Failed {
+            return false;
+        }
+        let aborted = packet.report().sqlstate == "25P02";
+        if matches!(current.kind, b'B' | b'D') && due.kind == packet.kind && aborted {
+            self.due.pop_front();
+            return true;
+        }
+        if current.kind != b'P' {
             return false;
         }
         let complete = Back::ParseComplete as u8;
@@ -268,6 +271,24 @@ impl Shadow {
         }
         Ok(())
     }
+}
+
+/// Whether `words` are what one hears of one of `packets`, if all before it succeed.
+fn is_hasty_from(mut names: BTreeMap<String, Vec<u8>>, packets: &[&Packet], words: &str) -> bool {
+    packets.iter().any(|packet| match statement_of(packet) {
+        Named::Prepared(name, key) => {
+            let is_other = names.insert(name, key.clone()).is_some_and(|known| known != key);
+            is_other && words == "prepared statement name is already in use"
+        }
+        Named::Used(name) => {
+            !names.contains_key(&name) && words == "prepared statement did not exist"
+        }
+        Named::Closed(name) => {
+            names.remove(&name);
+            false
+        }
+        Named::Not => false,
+    })
 }
 
 /// What a message does with a named statement.

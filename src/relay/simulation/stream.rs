@@ -155,6 +155,14 @@ impl SimStream {
         self.edge = Readiness { readable: true, writable: true, ending: true };
     }
 
+    /// For the report of a failure.
+    pub fn describe(&self) -> String {
+        let (flight, arrived, outbound) =
+            (self.flight.len(), self.arrived.len(), self.outbound.len());
+        let (far, edge) = (self.far, self.edge);
+        format!("{flight}+{arrived} in, {outbound} out, {far:?}, {edge:?}")
+    }
+
     /// The near end is closed.
     pub fn close(&mut self) {
         self.is_closed = true;
