@@ -25,7 +25,7 @@ demo: build
 
 test:
 	scripts/prepare all
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-fail-fast
 
 # Only the tests with real clients, all of which must be there.
 test-clients:
@@ -40,15 +40,60 @@ check:
 # BENCH takes the options of bench/bench.py, as in `make bench BENCH="--work simple,rows"`.
 bench: build
 	scripts/prepare postgresql python compiler reference
-	bench/run $(TARGET)/release/pgbouncer $(BENCH)
+	$(TARGET)/venv/bin/python bench/bench.py $(TARGET)/release/pgbouncer \
+		--debian $(TARGET)/reference/usr/sbin/pgbouncer $(BENCH)
 
 fuzz:
 	PGBOUNCER_FUZZ_SEEDS=$(SEEDS) $(CARGO) test --release --locked --lib fuzz
 
 install: build
 	$(INSTALL) -D -m 755 $(TARGET)/release/pgbouncer $(DESTDIR)$(bindir)/pgbouncer
-	$(INSTALL) -D -m 644 LICENSE $(DESTDIR)$(sharedir)/LICENSE
+	$(INSTALL) -D -m 644 doc/pgbouncer.1 $(DESTDIR)$(mandir)/man1/pgbouncer.1
+	$(INSTALL) -D -m 644 doc/pgbouncer.ini.5 $(DESTDIR)$(mandir)/man5/pgbouncer.ini.5
+	$(INSTALL) -d $(DESTDIR)$(sharedir)
+	$(INSTALL) -m 644 LICENSE etc/pgbouncer.ini etc/pgbouncer-minimal.ini etc/userlist.txt \
+		$(DESTDIR)$(sharedir)
+	$(INSTALL) -m 755 etc/mkauth $(DESTDIR)$(sharedir)
 
 clean:
 	$(CARGO) clean
 	rm -rf target
+
+# ---------------------------------------------------------------------------------------------
+# The manual, the files of etc/, and the Debian package.
+
+.PHONY: documents check-manual deb check-deb test-deb install-documents
+
+# Writes the parts of doc/ and etc/ that come from tables.
+documents:
+	PGBOUNCER_WRITE_DOCUMENTS=1 $(CARGO) test --locked --lib documents
+
+check: check-manual
+
+check-manual:
+	scripts/prepare manual
+	scripts/check-manual
+
+# The packages stand in target/deb.
+deb:
+	scripts/prepare package
+	scripts/deb
+
+# Two builds give the same bytes, and lintian is content.
+check-deb:
+	scripts/prepare package
+	scripts/check-deb
+
+# The package in a Debian of its own, with its systemd: the guide, upgrades, removal. As root.
+test-deb:
+	scripts/prepare package machine
+	scripts/test-deb
+
+install: install-documents
+
+install-documents:
+	$(INSTALL) -D -m 644 doc/pgbouncer.1 $(DESTDIR)$(mandir)/man1/pgbouncer.1
+	$(INSTALL) -D -m 644 doc/pgbouncer.ini.5 $(DESTDIR)$(mandir)/man5/pgbouncer.ini.5
+	ln -sf pgbouncer.ini.5 $(DESTDIR)$(mandir)/man5/pgbouncer.5
+	$(INSTALL) -D -m 644 -t $(DESTDIR)$(sharedir) etc/pgbouncer.ini etc/pgbouncer-minimal.ini etc/userlist.txt
+	$(INSTALL) -D -m 755 etc/mkauth $(DESTDIR)$(sharedir)/mkauth

@@ -27,3 +27,19 @@ mod net;
 mod daemon;
 
 pub use daemon::run;
+
+/// Entry points for fuzzing: each takes arbitrary bytes, and neither panics nor runs on for ever.
+pub mod fuzz {
+    pub use crate::auth::fuzz::{
+        fuzz_client_login as client_login, fuzz_hba as hba, fuzz_server_login as server_login,
+        fuzz_userlist as userlist,
+    };
+    pub use crate::config::fuzz as ini;
+    pub use crate::wire::startup::fuzz as startup;
+}
+
+/// Texts that come from the table of settings: the sample file, and the settings' part of the
+/// manual page.
+pub mod reference {
+    pub use crate::config::{manual, sample_ini};
+}

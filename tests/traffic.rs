@@ -419,6 +419,38 @@ fn a_client_gets_no_server_that_another_left_dirty() {
     }
 }
 
+#[test]
+fn a_server_stays_with_its_client_from_flush_to_sync() {
+    let pooler = small_pool(1);
+    let ask = [wire::parse("", "select $1"), wire::describe_statement(""), wire::flush()].concat();
+    let failing = [wire::parse("", "select 1/0"), wire::bind("", &[]), wire::execute()].concat();
+    let befores = [
+        ("alone", vec![], 0),
+        ("behind a query", wire::query("select 'before'"), 1),
+        ("behind a failed batch", [failing, wire::sync()].concat(), 1),
+    ];
+    for (what, before, answers) in befores {
+        println!("a batch {what}");
+        let (mut client, mut other) = (pooler.client(), pooler.client());
+        client.wire.send(&[&before[..], &ask].concat());
+        for _ in 0..answers {
+            let _ = client.answer();
+        }
+        client.wire.hear_until(|m| m.kind == b'T').expect("the description of a row");
+        // Its unnamed statement would replace the client's, if it came to the same server now.
+        other.wire.send(&[wire::parse("", "select 'other'"), wire::bind("", &[])].concat());
+        other.wire.send(&[wire::execute(), wire::sync()].concat());
+        eventually("the other client to wait", || {
+            let waiting = pooler.shown("show pools", "database", "app", "cl_waiting")?;
+            (waiting == "1").then_some(())
+        });
+        client.wire.send(&[wire::bind("", &["own"]), wire::execute(), wire::sync()].concat());
+        let answer = client.answer().expect("the statement is still there");
+        assert_eq!(answer.rows, [[Some("own".to_owned())]]);
+        assert_eq!(other.answer().expect("its turn").rows, [[Some("other".to_owned())]]);
+    }
+}
+
 /// Fifty clients on a pool of ten ask for rows that carry their own mark, in every way there is,
 /// and go away at any moment; nobody ever reads a mark that is not his.
 #[test]

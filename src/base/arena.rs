@@ -9,7 +9,13 @@ use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
-/// Names one record of an [`Arena<T>`], for as long as that record lives.
+/// What an arena holds. The kind is an empty type that stands for it in ids, so that records can
+/// name each other without knowing what the others look like.
+pub trait Record {
+    type Kind;
+}
+
+/// Names one record of an [`Arena`], for as long as that record lives.
 pub struct Id<T> {
     index: u32,
     generation: u32,
@@ -18,6 +24,7 @@ pub struct Id<T> {
 
 impl<T> Id<T> {
     /// The slot's index, for tables that stand beside the arena.
+    #[inline(always)]
     pub fn index(self) -> usize {
         self.index as usize
     }
@@ -68,19 +75,19 @@ struct Entry<T> {
 }
 
 /// A growing table of records, addressed by [`Id`].
-pub struct Arena<T> {
+pub struct Arena<T: Record> {
     entries: Vec<Entry<T>>,
     free: Option<u32>,
     len: usize,
 }
 
-impl<T> Default for Arena<T> {
+impl<T: Record> Default for Arena<T> {
     fn default() -> Self {
         Arena { entries: Vec::new(), free: None, len: 0 }
     }
 }
 
-impl<T> Arena<T> {
+impl<T: Record> Arena<T> {
     pub fn new() -> Self {
         Self::default()
     }
@@ -90,6 +97,7 @@ impl<T> Arena<T> {
         self.len
     }
 
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -99,7 +107,7 @@ impl<T> Arena<T> {
         self.entries.len()
     }
 
-    pub fn insert(&mut self, value: T) -> Id<T> {
+    pub fn insert(&mut self, value: T) -> Id<T::Kind> {
         self.len += 1;
         let Some(index) = self.free else {
             let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 records");
@@ -115,7 +123,7 @@ impl<T> Arena<T> {
         Id { index, generation: entry.generation, kind: PhantomData }
     }
 
-    pub fn remove(&mut self, id: Id<T>) -> Option<T> {
+    pub fn remove(&mut self, id: Id<T::Kind>) -> Option<T> {
         let entry = self.entries.get_mut(id.index())?;
         if entry.generation != id.generation || matches!(entry.slot, Slot::Free { .. }) {
             return None;
@@ -130,7 +138,8 @@ impl<T> Arena<T> {
         }
     }
 
-    pub fn get(&self, id: Id<T>) -> Option<&T> {
+    #[inline(always)]
+    pub fn get(&self, id: Id<T::Kind>) -> Option<&T> {
         match self.entries.get(id.index()) {
             Some(Entry { generation, slot: Slot::Full(value) }) if *generation == id.generation => {
                 Some(value)
@@ -139,7 +148,8 @@ impl<T> Arena<T> {
         }
     }
 
-    pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
+    #[inline(always)]
+    pub fn get_mut(&mut self, id: Id<T::Kind>) -> Option<&mut T> {
         match self.entries.get_mut(id.index()) {
             Some(Entry { generation, slot: Slot::Full(value) }) if *generation == id.generation => {
                 Some(value)
@@ -148,12 +158,12 @@ impl<T> Arena<T> {
         }
     }
 
-    pub fn contains(&self, id: Id<T>) -> bool {
+    pub fn contains(&self, id: Id<T::Kind>) -> bool {
         self.get(id).is_some()
     }
 
     /// All records, in the order of their slots.
-    pub fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Id<T::Kind>, &T)> {
         self.entries.iter().enumerate().filter_map(|(index, entry)| match &entry.slot {
             Slot::Full(value) => {
                 let id =
@@ -164,21 +174,23 @@ impl<T> Arena<T> {
         })
     }
 
-    pub fn ids(&self) -> Vec<Id<T>> {
+    pub fn ids(&self) -> Vec<Id<T::Kind>> {
         self.iter().map(|(id, _)| id).collect()
     }
 }
 
 /// Inner functions index: the id was looked up at the edge and is known to live.
-impl<T> Index<Id<T>> for Arena<T> {
+impl<T: Record> Index<Id<T::Kind>> for Arena<T> {
     type Output = T;
-    fn index(&self, id: Id<T>) -> &T {
+    #[inline(always)]
+    fn index(&self, id: Id<T::Kind>) -> &T {
         self.get(id).expect("the id names a living record")
     }
 }
 
-impl<T> IndexMut<Id<T>> for Arena<T> {
-    fn index_mut(&mut self, id: Id<T>) -> &mut T {
+impl<T: Record> IndexMut<Id<T::Kind>> for Arena<T> {
+    #[inline(always)]
+    fn index_mut(&mut self, id: Id<T::Kind>) -> &mut T {
         self.get_mut(id).expect("the id names a living record")
     }
 }
@@ -186,6 +198,13 @@ impl<T> IndexMut<Id<T>> for Arena<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Record for &str {
+        type Kind = &'static str;
+    }
+    impl Record for i32 {
+        type Kind = i32;
+    }
 
     #[test]
     fn a_reused_slot_does_not_answer_to_the_old_id() {

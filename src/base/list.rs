@@ -3,7 +3,7 @@
 //! A record carries its [`Links`] and is in at most one list of its kind, so that moving it costs
 //! no memory and no search. The list knows its length: counters in SHOW tables are list lengths.
 
-use super::arena::{Arena, Id};
+use super::arena::{Arena, Id, Record};
 
 /// A record's place in the list that holds it.
 pub struct Links<T> {
@@ -18,19 +18,19 @@ impl<T> Default for Links<T> {
 }
 
 /// A record that can be threaded into a list.
-pub trait Linked: Sized {
-    fn links(&self) -> &Links<Self>;
-    fn links_mut(&mut self) -> &mut Links<Self>;
+pub trait Linked: Record {
+    fn links(&self) -> &Links<Self::Kind>;
+    fn links_mut(&mut self) -> &mut Links<Self::Kind>;
 }
 
 /// Head, tail and length; the links between are in the records.
-pub struct List<T> {
-    head: Option<Id<T>>,
-    tail: Option<Id<T>>,
+pub struct List<T: Record> {
+    head: Option<Id<T::Kind>>,
+    tail: Option<Id<T::Kind>>,
     len: usize,
 }
 
-impl<T> Default for List<T> {
+impl<T: Record> Default for List<T> {
     fn default() -> Self {
         List { head: None, tail: None, len: 0 }
     }
@@ -45,15 +45,16 @@ impl<T: Linked> List<T> {
         self.len == 0
     }
 
-    pub fn first(&self) -> Option<Id<T>> {
+    pub fn first(&self) -> Option<Id<T::Kind>> {
         self.head
     }
 
-    pub fn last(&self) -> Option<Id<T>> {
+    pub fn last(&self) -> Option<Id<T::Kind>> {
         self.tail
     }
 
-    pub fn push_back(&mut self, arena: &mut Arena<T>, id: Id<T>) {
+    #[inline]
+    pub fn push_back(&mut self, arena: &mut Arena<T>, id: Id<T::Kind>) {
         *arena[id].links_mut() = Links { prev: self.tail, next: None };
         match self.tail {
             Some(tail) => arena[tail].links_mut().next = Some(id),
@@ -63,7 +64,8 @@ impl<T: Linked> List<T> {
         self.len += 1;
     }
 
-    pub fn push_front(&mut self, arena: &mut Arena<T>, id: Id<T>) {
+    #[inline]
+    pub fn push_front(&mut self, arena: &mut Arena<T>, id: Id<T::Kind>) {
         *arena[id].links_mut() = Links { prev: None, next: self.head };
         match self.head {
             Some(head) => arena[head].links_mut().prev = Some(id),
@@ -74,7 +76,8 @@ impl<T: Linked> List<T> {
     }
 
     /// Takes `id` out. It must be in this list, not merely in some list.
-    pub fn remove(&mut self, arena: &mut Arena<T>, id: Id<T>) {
+    #[inline]
+    pub fn remove(&mut self, arena: &mut Arena<T>, id: Id<T::Kind>) {
         let Links { prev, next } = std::mem::take(arena[id].links_mut());
         match prev {
             Some(prev) => arena[prev].links_mut().next = next,
@@ -94,7 +97,7 @@ impl<T: Linked> List<T> {
     }
 
     /// From the head to the tail.
-    pub fn iter<'a>(&self, arena: &'a Arena<T>) -> impl Iterator<Item = Id<T>> + use<'a, T> {
+    pub fn iter<'a>(&self, arena: &'a Arena<T>) -> impl Iterator<Item = Id<T::Kind>> + use<'a, T> {
         let mut next = self.head;
         std::iter::from_fn(move || {
             let id = next?;
@@ -103,7 +106,7 @@ impl<T: Linked> List<T> {
         })
     }
 
-    pub fn ids(&self, arena: &Arena<T>) -> Vec<Id<T>> {
+    pub fn ids(&self, arena: &Arena<T>) -> Vec<Id<T::Kind>> {
         self.iter(arena).collect()
     }
 }
@@ -115,6 +118,9 @@ mod tests {
     #[derive(Default)]
     struct Node {
         links: Links<Node>,
+    }
+    impl Record for Node {
+        type Kind = Node;
     }
     impl Linked for Node {
         fn links(&self) -> &Links<Node> {

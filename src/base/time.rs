@@ -44,16 +44,46 @@ pub struct Now {
     pub wall_us: u64,
 }
 
-impl Now {
-    /// The wall-clock time, in whole seconds since 1970, of an earlier moment.
-    pub fn wall_seconds_at(self, moment: Moment) -> u64 {
-        self.wall_us.saturating_sub(self.mono.micros_since(moment)) / 1_000_000
-    }
+/// `2026-01-31 15:05:40 UTC` for a second since 1970, by the calendar of Gregory (the algorithm
+/// counts days from the first of March, so that the leap day stands at the end of a year).
+pub fn utc(unix_seconds: u64) -> String {
+    const DAY: u64 = 86_400;
+    /// Days from 0000-03-01 to 1970-01-01.
+    const EPOCH: u64 = 719_468;
+    const DAYS_400: u64 = 146_097;
+    const DAYS_100: u64 = 36_524;
+    const DAYS_4: u64 = 1_460;
+    let (days, second) = (unix_seconds / DAY + EPOCH, unix_seconds % DAY);
+    let (era, day) = (days / DAYS_400, days % DAYS_400);
+    let year = (day - day / DAYS_4 + day / DAYS_100 - day / (DAYS_400 - 1)) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, is_next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + is_next_year;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_second_has_its_date_in_leap_years_too() {
+        for (second, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_709_164_799, "2024-02-28 23:59:59 UTC"),
+            (1_769_871_940, "2026-01-31 15:05:40 UTC"),
+            (4_102_444_800, "2100-01-01 00:00:00 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(utc(second), text);
+        }
+        // Whatever a clock says, there is a text.
+        let _ = utc(u64::MAX);
+    }
 
     #[test]
     fn time_that_lies_ahead_counts_as_zero() {

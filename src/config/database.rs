@@ -39,10 +39,10 @@ table! {
         connect_query: Option<String> = Kind::Text, None, RELOAD;
         /// Instead of the setting `pool_mode`.
         pool_mode: Option<PoolMode> = Kind::Choice(PoolMode::WORDS), None, RELOAD;
-        /// Which host of a list is used for the next connection: each in turn, or the same one
-        /// until it fails.
-        load_balance_hosts: LoadBalanceHosts =
-            Kind::Choice(LoadBalanceHosts::WORDS), Some("round-robin"), RELOAD;
+        /// Which host of a list is used for the next connection: each in turn (`round-robin`, also
+        /// when not set), or the same one until it fails (`disable`).
+        load_balance_hosts: Option<LoadBalanceHosts> =
+            Kind::Choice(LoadBalanceHosts::WORDS), None, RELOAD;
         /// Instead of the setting `max_db_connections`; 0 leaves that in force.
         max_db_connections: Option<u32> = LIMIT, None, RELOAD;
         /// Instead of the setting `max_db_client_connections`; 0 leaves that in force.

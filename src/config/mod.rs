@@ -1,8 +1,8 @@
-//! The configuration: from the text of `pgbouncer.ini` to typed values, and what differs between two
-//! of them.
+//! The configuration: from the text of `pgbouncer.ini` to typed values, and what differs between
+//! two of them.
 //!
-//! [`load`] reads everything, gathers every mistake, and gives a whole [`Config`] or none. It touches
-//! no disk: files come through [`Files`]. It does not know what the settings do.
+//! [`load`] reads everything, gathers every mistake, and gives a whole [`Config`] or none. It
+//! touches no disk: files come through [`Files`]. It does not know what the settings do.
 
 mod choice;
 pub mod database;
@@ -24,18 +24,25 @@ mod text;
 pub mod user;
 pub mod value;
 
-pub use choice::{AuthType, LoadBalanceHosts, PoolMode, ServerAbandon, TlsMode};
+pub use choice::{AuthType, LoadBalanceHosts, PoolMode, ServerAbandon};
 pub use database::DatabaseLine;
-pub use diagnostic::{Diagnostic, Place, Problem};
-pub use diff::{Diff, LineChange, LineChanged, diff};
+pub use diagnostic::{Diagnostic, Problem};
+pub use diff::diff;
 pub use fuzz::fuzz;
-pub use host::{Host, Hosts, Ports};
+pub use host::Host;
 pub use ini::Files;
-pub use load::{Config, load, load_text};
+pub use load::{Config, load};
+pub use number::seconds;
 pub use peer::PeerLine;
 pub use reference::{manual, sample_ini};
 pub use settings::Settings;
-pub use table::{Change, Row};
-pub use text::{Names, Secret};
+pub use table::Row;
 pub use user::UserLine;
-pub use value::{Kind, ValueError};
+pub use value::ValueError;
+
+#[cfg(test)]
+pub use choice::TlsMode;
+#[cfg(test)]
+pub use load::load_text;
+#[cfg(test)]
+pub use text::Secret;

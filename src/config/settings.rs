@@ -34,7 +34,7 @@ table! {
         application_name_add_host: bool = Kind::Flag, Some("0"), RELOAD;
         /// The database of the `[databases]` section in which `auth_query` runs. When not set it
         /// runs in the database that the client asked for.
-        auth_dbname: Option<String> = Kind::Text, None, PER_DATABASE;
+        auth_dbname: Option<String> = Kind::Text, None, PER_DATABASE.and(UNBUILT);
         /// The file of user names and secrets. When not set no users are known but those that
         /// `auth_query` finds.
         auth_file: Option<String> = Kind::Text, None, RELOAD;
@@ -48,11 +48,11 @@ table! {
         auth_ldap_options: Option<Secret> = Kind::Secret, None, UNBUILT;
         /// The query that finds the secret of a user whom `auth_file` does not list. `$1` is the
         /// user's name; the answer is one row of name and secret.
-        auth_query: String = Kind::Text, Some(AUTH_QUERY), PER_DATABASE;
+        auth_query: String = Kind::Text, Some(AUTH_QUERY), PER_DATABASE.and(UNBUILT);
         /// How clients prove who they are.
         auth_type: AuthType = AUTH_TYPES, Some("md5"), RELOAD;
         /// The user who runs `auth_query`. When not set, no such query is run.
-        auth_user: Option<String> = Kind::Text, None, PER_DATABASE;
+        auth_user: Option<String> = Kind::Text, None, PER_DATABASE.and(UNBUILT);
         /// A database that came about through the `*` entry is forgotten, its statistics too, when
         /// nobody has used it for this time.
         autodb_idle_timeout: Duration = Kind::Seconds, Some("3600"), RELOAD;
@@ -283,16 +283,9 @@ impl Settings {
         table::row(Self::rows(), name)
     }
 
-    /// The setting that `key` was perhaps meant to be.
-    pub fn nearest(key: &str) -> Option<&'static str> {
-        table::nearest(key, Self::rows().iter().map(|row| row.name))
-    }
-
     /// Takes over from `new` what RELOAD changes, and leaves what is read at start only.
     pub fn reload(&mut self, new: &Settings) {
-        for row in Self::rows().iter().filter(|row| row.is_changeable()) {
-            self.adopt(row.name, new);
-        }
+        self.adopt(new, Row::is_changeable);
     }
 }
 
@@ -421,7 +414,7 @@ mod tests {
     #[test]
     fn every_row_is_explained_and_named_once() {
         for (index, row) in Settings::rows().iter().enumerate() {
-            assert!(row.doc.concat().trim().ends_with('.'), "{}", row.name);
+            assert!(Settings::docs()[index].concat().trim().ends_with('.'), "{}", row.name);
             assert_eq!(Settings::rows().iter().position(|r| r.name == row.name), Some(index));
         }
         assert_eq!(Settings::rows()[0].flags, RELOAD);

@@ -1,10 +1,37 @@
-//! The admin console.
+//! The admin console: commands in, tables and tags out, over the simple and the extended protocol.
+//!
+//! It reads the core and asks it to act; it does no I/O. A command is a row of [`command`], a
+//! table is a list of columns in [`show`], and what is wrong with a command is a [`refusal`].
 
-use crate::pool::core::{ClientId, Core};
-use crate::pool::pause::Outcome;
+mod command;
+mod control;
+mod extended;
+mod parse;
+mod refusal;
+mod script;
+mod session;
+mod set;
+mod show;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use crate::pool::core::Core;
+use crate::pool::ids::ClientId;
+use crate::pool::wait::Outcome;
+use session::Session;
+pub use table::{Buffers, Held};
 
 /// A message of a console session, whole.
-pub fn message(_core: &mut Core, _id: ClientId, _kind: u8, _body: &[u8]) {}
+pub fn message(core: &mut Core, buffers: &dyn Buffers, id: ClientId, kind: u8, body: &[u8]) {
+    let mut session = Session::new(core, buffers, id);
+    session.message(kind, body);
+    session.send();
+}
 
 /// A command that took time has ended.
-pub fn finish(_core: &mut Core, _id: ClientId, _outcome: Outcome) {}
+pub fn finish(core: &mut Core, buffers: &dyn Buffers, id: ClientId, outcome: Outcome) {
+    let mut session = Session::new(core, buffers, id);
+    session.finish(outcome);
+    session.send();
+}

@@ -8,7 +8,7 @@ use crate::auth::ident::IdentMaps;
 use crate::auth::{hba_file, ident, userlist};
 use crate::config::{AuthType, Settings};
 use crate::log::{Level, plain};
-use crate::pool::reload::Access;
+use crate::pool::access::Access;
 
 /// Told what is wrong, line by line.
 pub type Report<'a> = &'a mut dyn FnMut(Level, String);
@@ -26,7 +26,10 @@ pub fn read(settings: &Settings, report: Report<'_>) -> Result<Access, Refused> 
     Ok(Access { users, hba, ident })
 }
 
-fn read_users(settings: &Settings, report: Report<'_>) -> Vec<(String, crate::auth::secret::Secret)> {
+fn read_users(
+    settings: &Settings,
+    report: Report<'_>,
+) -> Vec<(String, crate::auth::secret::Secret)> {
     let Some(path) = settings.auth_file.as_deref().filter(|path| !path.is_empty()) else {
         return Vec::new();
     };

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
     /// Look at the configuration and say what is wrong with it.
-    Check(PathBuf),
+    Check(CheckArgs),
     Help,
     Run(RunArgs),
     Version,
@@ -31,6 +31,13 @@ pub struct RunArgs {
     pub user: Option<String>,
     /// How often `-v` was said.
     pub verbosity: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckArgs {
+    pub config: PathBuf,
+    /// `-q`: tell errors only.
+    pub quiet: bool,
 }
 
 /// Why the command line makes no sense, in the words of getopt_long.
@@ -204,7 +211,9 @@ impl Found {
     /// The command when all was read: exactly one file must have been named.
     fn command(mut self) -> Result<Command, ArgsError> {
         match (self.files.pop(), self.files.is_empty()) {
-            (Some(file), true) if self.is_check => Ok(Command::Check(file)),
+            (Some(config), true) if self.is_check => {
+                Ok(Command::Check(CheckArgs { config, quiet: self.args.quiet }))
+            }
             (Some(config), true) => Ok(Command::Run(RunArgs { config, ..self.args })),
             _ => Err(ArgsError::NoConfig),
         }
@@ -302,8 +311,9 @@ mod tests {
 
     #[test]
     fn a_check_takes_the_file_on_either_side() {
-        assert_eq!(parsed("--check f.ini"), Ok(Command::Check("f.ini".into())));
-        assert_eq!(parsed("f.ini --che"), Ok(Command::Check("f.ini".into())));
+        let check = |quiet| Ok(Command::Check(CheckArgs { config: "f.ini".into(), quiet }));
+        assert_eq!(parsed("--check f.ini"), check(false));
+        assert_eq!(parsed("f.ini --che -q"), check(true));
         assert_eq!(parsed("--check"), Err(ArgsError::NoConfig));
     }
 

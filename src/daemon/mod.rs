@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod args;
+mod check;
 pub mod files;
 pub mod notify;
 pub mod options;
@@ -10,6 +11,8 @@ pub mod serve;
 pub mod start;
 pub mod version;
 
+#[cfg(test)]
+mod documents;
 mod log_system;
 
 use std::env;
@@ -36,7 +39,7 @@ pub fn run() -> ExitCode {
     let program = arguments.next().unwrap_or_else(|| "pgbouncer".into());
     let program = program.to_string_lossy();
     match args::parse(arguments) {
-        Ok(Command::Check(file)) => check(&file),
+        Ok(Command::Check(args)) => check::run(&args),
         Ok(Command::Help) => print(&args::help(&program)),
         Ok(Command::Run(args)) => pool(&args),
         Ok(Command::Version) => print(&version::text()),
@@ -52,18 +55,6 @@ fn print(text: &str) -> ExitCode {
     // Whoever closed the stream does not want to read it.
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
-}
-
-/// Says what is wrong with the configuration.
-fn check(file: &Path) -> ExitCode {
-    let (found, code) = match load(file) {
-        Ok(config) => (config.warnings, ExitCode::SUCCESS),
-        Err(errors) => (errors, ExitCode::from(FAILED)),
-    };
-    for diagnostic in found {
-        let _ = writeln!(io::stderr(), "{}", words(&diagnostic));
-    }
-    code
 }
 
 /// Reads the configuration, starts, and serves until told to end.

@@ -23,9 +23,10 @@ use crate::net::listen::{Accept, Listener, tune};
 use crate::net::network::{self, Network};
 use crate::net::poll::{Poll, Source};
 use crate::net::resolve::Resolver;
-use crate::pool::core::{Action, ClientId, Core};
-use crate::pool::pause::{Outcome, Shutdown};
-use crate::pool::reload::{Access, Host};
+use crate::pool::access::{Access, Host};
+use crate::pool::core::{Action, Core};
+use crate::pool::ids::ClientId;
+use crate::pool::wait::Shutdown;
 use crate::relay::Engine;
 use crate::sys::random::SystemRng;
 use crate::sys::signals::Signal;
@@ -69,7 +70,8 @@ impl Service {
         let tcp = options::tcp(&config.settings);
         let network = Network { registry: poll.registry()?, resolver, tcp };
         let host = Host { uid: account::effective_uid(), uid_name };
-        let core = Core::new(config, access, host, Box::new(SystemRng::new()), clock::now());
+        let mut core = Core::new(config, access, host, Box::new(SystemRng::new()), clock::now());
+        core.local_time = local_time;
         let mut service = Service {
             args,
             logger,
@@ -188,13 +190,19 @@ impl Service {
                 false
             }
             Accept::Exhausted(error) => {
-                self.report(Level::Error, &format!("accept() failed: {}", crate::log::plain(&error)));
+                self.report(
+                    Level::Error,
+                    &format!("accept() failed: {}", crate::log::plain(&error)),
+                );
                 self.engine.core.note_event("limit reached: file descriptors");
                 self.accept_at = self.engine.core.now.mono + ACCEPT_PAUSE;
                 false
             }
             Accept::Failed(error) => {
-                self.report(Level::Error, &format!("accept() failed: {}", crate::log::plain(&error)));
+                self.report(
+                    Level::Error,
+                    &format!("accept() failed: {}", crate::log::plain(&error)),
+                );
                 self.pending[place] = false;
                 false
             }
@@ -209,17 +217,23 @@ impl Service {
 
     fn turn(&mut self) -> Option<Moment> {
         let mut others = Vec::new();
-        let next = self.engine.turn(&mut others);
-        for action in others {
-            self.act(action);
+        loop {
+            let next = self.engine.turn(&mut others);
+            if others.is_empty() || self.is_over {
+                return next;
+            }
+            // What these bring about is for now, not for the next event: a RELOAD is answered.
+            for action in std::mem::take(&mut others) {
+                self.act(action);
+            }
         }
-        next
     }
 
     fn act(&mut self, action: Action) {
         match action {
             Action::Exit => self.is_over = true,
             Action::Reload { client } => self.reload(Some(client)),
+            Action::SettingsChanged => self.take_settings(),
             Action::Status(text) => self.started.notifier.status(&text),
             Action::StopListening => self.stop_listening(),
             // The relay has carried out the rest itself.
@@ -336,19 +350,24 @@ impl Service {
         for line in changes.lines() {
             self.report(Level::Log, &format!("RELOAD: {line}"));
         }
-        self.engine.core.note_event(&format!("RELOAD: {} changes", changes.lines().len()));
+        self.engine.core.note_reload(&changes.lines());
         self.put_in_force(new, access);
         Ok(())
     }
 
     fn put_in_force(&mut self, config: Config, access: Access) {
-        self.configure_log(&config);
-        self.engine.io.tcp = options::tcp(&config.settings);
         self.engine.core.adopt(config, access);
+        self.take_settings();
     }
 
-    fn configure_log(&mut self, config: &Config) {
-        let options = options::log(&self.args, &config.settings);
+    /// What the process itself takes from the settings.
+    fn take_settings(&mut self) {
+        self.engine.io.tcp = options::tcp(self.engine.core.settings());
+        self.configure_log();
+    }
+
+    fn configure_log(&mut self) {
+        let options = options::log(&self.args, self.engine.core.settings());
         let done = self.logger.configure(options).and_then(|()| self.logger.reopen());
         if let Err(error) = done {
             self.report(Level::Error, &error.to_string());
@@ -375,6 +394,12 @@ impl Service {
     pub fn into_logger(self) -> Logger {
         self.logger
     }
+}
+
+/// A second by the clock on the wall, as the console shows it.
+fn local_time(unix_seconds: u64) -> String {
+    let second = clock::local_second(unix_seconds);
+    format!("{} {}", second.date_time, second.zone)
 }
 
 /// The system's name of a user, for peer authentication.

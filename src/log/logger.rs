@@ -213,7 +213,7 @@ fn open(path: &Path) -> Result<File, LogError> {
 /// Whether the standard error stream leads to the journal: `JOURNAL_STREAM` names the device and
 /// inode of the stream that the service manager made (systemd.exec(5)), and a stream that was
 /// redirected since is another one.
-fn is_journal() -> bool {
+pub fn is_journal() -> bool {
     let Ok(stream) = env::var("JOURNAL_STREAM") else { return false };
     let Some((device, inode)) = stream.split_once(':') else { return false };
     let Ok(fd) = io::stderr().as_fd().try_clone_to_owned() else { return false };

@@ -12,7 +12,7 @@ mod prefix;
 mod syslog;
 
 pub use level::Level;
-pub use line::{LocalSecond, clean};
-pub use logger::{LogError, Logger, Options, Platform, plain};
+pub use line::LocalSecond;
+pub use logger::{LogError, Logger, Options, Platform, is_journal, plain};
 pub use prefix::{Peer, Prefix, Ptr, Side, Who, ptr};
 pub use syslog::{SyslogOptions, facility};

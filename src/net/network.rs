@@ -10,8 +10,9 @@ use super::listen::{Accepted, Local, Peer as ListenPeer, Socket};
 use super::poll::{BOTH, Source};
 use super::resolve::Resolver;
 use crate::log::{Peer, plain};
-use crate::pool::core::{ClientId, ServerId, Target};
+use crate::pool::core::Target;
 use crate::pool::entry::Arrival;
+use crate::pool::ids::{ClientId, ServerId};
 use crate::relay::{Io, Stream};
 use crate::sys::socket::{self, TcpOptions};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mio::{Events, Interest, Registry, Token};
 
 use crate::base::arena::Id;
-use crate::pool::core::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, ServerId};
 use crate::relay::Readiness;
 
 /// Events taken from the kernel at a time.

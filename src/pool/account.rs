@@ -2,13 +2,14 @@
 //! told on behalf of the server.
 
 use super::client::{ConsoleSession, ConsoleState, Names, Replication, State};
-use super::core::{Action, CONSOLE, ClientId, Core, DatabaseId, PoolId, UserId};
-use super::pause::Shutdown;
+use super::core::{Action, CONSOLE, Core};
+use super::events::Limit;
+use super::ids::{ClientId, DatabaseId, PoolId, UserId};
 use super::pool::Welcome;
 use super::reason::Reason;
+use super::wait::Shutdown;
 use crate::auth::client::{Account, Candidate, ClientLogin, Identity, Method, Step};
 use crate::auth::hba;
-use crate::base::rng::Rng;
 use crate::config::AuthType;
 use crate::log::{Level, Peer};
 use crate::wire::build::{self, Message, Report, Severity};
@@ -44,7 +45,9 @@ impl Core {
         if self.settings().log_connections {
             let Names { database, user } = &names;
             let replication = self.clients[id].replication.word();
-            let text = format!("login attempt: db={database} user={user} tls=no replication={replication}");
+            let text = format!(
+                "login attempt: db={database} user={user} tls=no replication={replication}"
+            );
             self.log_client(Level::Log, id, format_args!("{text}"));
         }
         if !is_console {
@@ -66,7 +69,7 @@ impl Core {
             return Err(Reason::ShuttingDown);
         }
         if self.client_count >= self.settings().max_client_conn {
-            self.note_limit("max_client_conn");
+            self.note_limit(Limit::Clients);
             return Err(Reason::MaxClientConn);
         }
         self.client_count += 1;
@@ -113,7 +116,9 @@ impl Core {
             user: names.user.as_bytes(),
         };
         let refused = || Proof::Refuse(Reason::AuthRefused("login rejected".into()));
-        let Some(rule) = self.access.hba.find(&visitor) else { return refused() };
+        let Some(rule) = self.access.hba.find(&visitor) else {
+            return Proof::Refuse(Reason::AuthRefused(hba::NO_RULE.into()));
+        };
         if let Some(method) = rule.method.login() {
             return Proof::Ask(method);
         }
@@ -224,7 +229,7 @@ impl Core {
 
     fn enter_console(&mut self, id: ClientId, user: String, is_admin: bool) -> Result<(), Reason> {
         let session = ConsoleSession::default();
-        let console = ConsoleState { user, is_admin, wait: None, session };
+        let console = ConsoleState { user, is_admin, wait: None, pending: None, session };
         self.move_client(id, State::Console(Box::new(console)));
         self.console_stats.logins += 1;
         let key = self.make_key(id);
@@ -254,10 +259,12 @@ impl Core {
     fn check_client_limits(&mut self, database: DatabaseId, user: UserId) -> Result<(), Reason> {
         let limit = self.max_db_client_connections(database);
         if limit > 0 && self.databases[database].clients >= limit {
+            self.note_limit(Limit::DatabaseClients(database));
             return Err(Reason::DatabaseClientsExceeded);
         }
         let limit = self.max_user_client_connections(user);
         if limit > 0 && self.users[user].clients >= limit {
+            self.note_limit(Limit::UserClients(user));
             return Err(Reason::UserClientsExceeded);
         }
         Ok(())
@@ -270,15 +277,23 @@ impl Core {
         let bytes = self.welcome_bytes(id, pool, &welcome);
         self.pools[pool].welcome = Some(welcome);
         self.act(Action::SendClient { client: id, bytes });
-        self.pools[pool].stats.logins += 1;
         let now = self.mono();
+        let stats = &mut self.pools[pool].stats;
+        stats.logins += 1;
+        // It has waited for the pool's first server, if for anything.
+        stats.wait_us += now.micros_since(self.clients[id].since);
         self.clients[id].requested = now;
         self.move_client(id, State::Idle);
         self.act(Action::RunClient(id));
     }
 
     /// The messages from AuthenticationOk to ReadyForQuery, in the reference's order.
-    pub(super) fn welcome_bytes(&mut self, id: ClientId, pool: PoolId, welcome: &Welcome) -> Vec<u8> {
+    pub(super) fn welcome_bytes(
+        &mut self,
+        id: ClientId,
+        pool: PoolId,
+        welcome: &Welcome,
+    ) -> Vec<u8> {
         let key = self.make_key(id);
         let mode = self.pool_mode(pool).word();
         self.vars.fill_unset(&mut self.clients[id].vars, &welcome.vars);
@@ -313,11 +328,11 @@ impl Core {
     }
 
     /// A secret for CancelRequests that no other client has: 31 bits of what looks like a process
-    /// id, and 32 more. With peers, 14 bits of those tell whose it is (see `cancel`).
+    /// id, and 32 more. With peers, some of those tell whose it is.
     fn make_key(&mut self, id: ClientId) -> u64 {
         loop {
-            let random = self.rng.next_u64() & 0x7fff_ffff_ffff_ffff;
-            let key = super::cancel::mark_key(random, self.settings().peer_id);
+            let random = self.rng.next_u64();
+            let key = super::peer::mark_key(random, self.settings().peer_id);
             if key != 0 && !self.keys.contains_key(&key) {
                 self.keys.insert(key, id);
                 self.clients[id].key = key;

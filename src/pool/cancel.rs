@@ -9,9 +9,10 @@
 //! Source: PostgreSQL manual, "Canceling Requests in Progress".
 
 use super::client::{Refusal, State as ClientState};
-use super::core::{Action, ClientId, Core, ServerId, Target};
+use super::core::{Action, Core, Target};
+use super::ids::{ClientId, ServerId};
 use super::reason::Reason;
-use super::server::{CancelCarrier, Server, State};
+use super::server::{CancelCarrier, Errand, Server, State};
 use crate::config::Host;
 use crate::log::Peer;
 use crate::wire::startup;
@@ -26,8 +27,11 @@ impl Core {
         let Some(key) = owner else {
             return self.close_client(id, Reason::BadCancel);
         };
-        let Some(&owner) = self.keys.get(&key) else {
-            return self.close_client(id, Reason::CancelFailed);
+        let Some(owner) = self.owner_of(key) else {
+            if let Err(reason) = self.pass_on(id, key) {
+                self.close_client(id, reason);
+            }
+            return;
         };
         match self.clients[owner].state {
             ClientState::Waiting => {
@@ -76,7 +80,8 @@ impl Core {
         };
         let pool = self.servers[target].pool;
         let number = self.next_number();
-        let state = State::Cancel(CancelCarrier { target, client, is_sent: false });
+        let errand = Errand::Target(target);
+        let state = State::Cancel(CancelCarrier { errand, client, is_sent: false });
         let mut carrier = Server::new(number, self.mono(), pool, state);
         carrier.peer = self.servers[target].peer;
         carrier.host = self.servers[target].host;
@@ -89,15 +94,18 @@ impl Core {
     /// The carrier is connected: the request goes out, if its query still runs.
     pub(super) fn send_cancel(&mut self, id: ServerId) {
         let State::Cancel(carrier) = &self.servers[id].state else { return };
-        let target = carrier.target;
-        let still_runs = self.servers.get(target).is_some_and(|server| {
-            !server.is_closing() && !server.replies.is_answered()
-        });
-        if !still_runs {
-            return self.close_server(id, Reason::CancelOvertaken);
-        }
+        let key = match carrier.errand {
+            Errand::Peer { key } => key.into(),
+            Errand::Target(target) => {
+                let runs = |server: &&Server| !server.is_closing() && !server.replies.is_answered();
+                let Some(server) = self.servers.get(target).filter(runs) else {
+                    return self.close_server(id, Reason::CancelOvertaken);
+                };
+                server.key.clone()
+            }
+        };
         let mut bytes = Vec::new();
-        startup::cancel_request(&mut bytes, &self.servers[target].key);
+        startup::cancel_request(&mut bytes, &key);
         if let State::Cancel(carrier) = &mut self.servers[id].state {
             carrier.is_sent = true;
         }
@@ -111,15 +119,16 @@ impl Core {
         {
             self.close_client(client, Reason::CancelDone);
         }
-        let Some(server) = self.servers.get_mut(carrier.target) else { return };
+        let Some(target) = carrier.target() else { return };
+        let Some(server) = self.servers.get_mut(target) else { return };
         server.cancels -= 1;
         if server.cancels > 0 {
             return;
         }
         match server.state {
-            State::BeingCanceled => self.part(carrier.target),
+            State::BeingCanceled => self.part(target),
             State::Active { .. } | State::Tested(_) => {
-                self.act(Action::SettleServer(carrier.target));
+                self.act(Action::SettleServer(target));
             }
             _ => {}
         }
@@ -131,7 +140,7 @@ impl Core {
         let carriers = self.pools[pool].cancels.ids(&self.servers);
         for id in carriers {
             let State::Cancel(carrier) = &self.servers[id].state else { continue };
-            if carrier.target == target && !carrier.is_sent {
+            if carrier.target() == Some(target) && !carrier.is_sent {
                 self.close_server(id, Reason::CancelOvertaken);
             }
         }
@@ -146,13 +155,3 @@ impl Server {
         }
     }
 }
-
-/// Puts the number of this process among its peers into a key, so that a request that reaches
-/// another one can be passed on. Without peers all 63 bits are random.
-pub(super) fn mark_key(random: u64, peer_id: u16) -> u64 {
-    if peer_id == 0 { random } else { random & !PEER_MASK | u64::from(peer_id) << PEER_SHIFT }
-}
-
-/// Where the 14 bits of a peer's number stand in a key.
-const PEER_SHIFT: u32 = 16;
-const PEER_MASK: u64 = 0x3fff << PEER_SHIFT;

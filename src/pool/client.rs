@@ -1,9 +1,10 @@
 //! A client: one connection to the pooler, from its first packet to its end.
 
-use super::core::{ClientId, DatabaseId, PoolId, ServerId, UserId};
-use super::prepare::ClientStatements;
+use super::ids::{ClientKind, DatabaseId, PoolId, ServerId, UserId};
+use super::statements::ClientStatements;
 use super::varcache::Vars;
 use crate::auth::client::ClientLogin;
+use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::log::{Peer, Prefix, Side, Who, ptr};
@@ -49,6 +50,7 @@ pub enum PoolPlace {
 }
 
 impl State {
+    #[inline(always)]
     pub fn place(&self) -> Place {
         match self {
             State::Active { .. } => Place::Pool(PoolPlace::Active),
@@ -86,17 +88,51 @@ pub struct ConsoleState {
     /// May change things; stats users may only look.
     pub is_admin: bool,
     /// The command under way, if it takes time.
-    pub wait: Option<super::pause::Wait>,
+    pub wait: Option<super::wait::Wait>,
+    /// The command that takes time, as the console will answer it.
+    pub pending: Option<Pending>,
     /// Extended protocol: the statements that are prepared, and what is skipped after an error.
     pub session: ConsoleSession,
 }
 
-/// What the console keeps of the extended protocol. It is small: one unnamed and few named texts.
+/// A command that a console session waits for.
+#[derive(Debug)]
+pub struct Pending {
+    /// What is answered when it succeeds.
+    pub tag: &'static str,
+    pub since: Moment,
+    /// What follows it in the same string of commands; an Execute has none.
+    pub script: Option<Script>,
+}
+
+/// What is left of a string of commands, and how much was done of it already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    pub rest: Box<str>,
+    pub commands: usize,
+    /// Bytes of answers.
+    pub bytes: usize,
+}
+
+/// What the console keeps of the extended protocol.
 #[derive(Debug, Default)]
 pub struct ConsoleSession {
+    /// Name and text.
     pub statements: Vec<(Box<str>, Box<str>)>,
-    pub portals: Vec<(Box<str>, Box<str>)>,
+    pub portals: Vec<ConsolePortal>,
+    /// An error has come: all up to Sync is passed over.
     pub is_skipping: bool,
+    /// Answers that go out with the next Sync or Flush.
+    pub unsent: Vec<u8>,
+}
+
+/// A command that was bound. It lives until Sync.
+#[derive(Debug)]
+pub struct ConsolePortal {
+    pub name: Box<str>,
+    pub text: Box<str>,
+    /// The answer that is left when fewer rows were asked for than there are.
+    pub left: Option<Vec<u8>>,
 }
 
 /// What kind of walsender session the client asked for (manual, "Streaming Replication Protocol").
@@ -131,7 +167,7 @@ pub enum Refusal {
 }
 
 pub struct Client {
-    links: Links<Client>,
+    links: Links<ClientKind>,
     /// Only [`super::link`] changes it.
     pub(super) state: State,
     /// Of one counter with servers, never used again.
@@ -166,11 +202,15 @@ pub struct Client {
     pub is_counted: bool,
 }
 
+impl Record for Client {
+    type Kind = ClientKind;
+}
+
 impl Linked for Client {
-    fn links(&self) -> &Links<Client> {
+    fn links(&self) -> &Links<ClientKind> {
         &self.links
     }
-    fn links_mut(&mut self) -> &mut Links<Client> {
+    fn links_mut(&mut self) -> &mut Links<ClientKind> {
         &mut self.links
     }
 }
@@ -207,6 +247,7 @@ impl Client {
     }
 
     /// The server that it has.
+    #[inline(always)]
     pub fn server(&self) -> Option<ServerId> {
         match self.state {
             State::Active { server } => Some(server),
@@ -232,27 +273,11 @@ impl Client {
 
     /// The connection's name at the start of its log lines.
     pub fn prefix<'a>(&self, database: Option<&'a str>, user: Option<&'a str>) -> Prefix<'a> {
-        Prefix { side: Side::Client, ptr: ptr(self.number, Side::Client), who: Who::Login { database, user }, peer: self.peer }
-    }
-}
-
-/// Names of a client for its log lines, in any state.
-pub fn names<'a>(core: &'a super::core::Core, id: ClientId) -> (Option<&'a str>, Option<&'a str>) {
-    let client = &core.clients[id];
-    match &client.state {
-        State::Login(login) => match &login.names {
-            Some(names) => (Some(&names.database), Some(&names.user)),
-            None => (None, None),
-        },
-        State::Console(console) => (Some(super::core::CONSOLE), Some(&console.user)),
-        State::AwaitWelcome
-        | State::Idle
-        | State::Waiting
-        | State::Active { .. }
-        | State::Cancel { .. }
-        | State::Closing => (
-            client.database.and_then(|id| core.databases.get(id)).map(|d| &*d.line.name),
-            client.user.and_then(|id| core.users.get(id)).map(|u| &*u.name),
-        ),
+        Prefix {
+            side: Side::Client,
+            ptr: ptr(self.number, Side::Client),
+            who: Who::Login { database, user },
+            peer: self.peer,
+        }
     }
 }

@@ -5,30 +5,25 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::access::{Access, Host};
 use super::client::{self, Client};
 use super::database::Database;
 use super::dns::Dns;
-use super::pause::{Outcome, Shutdown};
-use super::pool::Pool;
 use super::events::Events;
-use super::prepare::StatementTable;
-use super::reload::{Access, Host};
+use super::ids::{ClientId, DatabaseId, PoolId, ServerId, UserId};
+use super::pool::Pool;
 use super::server::{self, Server};
+use super::statements::StatementTable;
 use super::user::User;
 use super::varcache::VarTable;
+use super::wait::{Outcome, Shutdown};
 use crate::auth::cache::ScramCache;
-use crate::base::arena::{Arena, Id};
+use crate::base::arena::Arena;
 use crate::base::list::List;
 use crate::base::rng::Rng;
 use crate::base::time::{Moment, Now};
 use crate::config::{Config, Settings};
-use crate::log::Level;
-
-pub type ClientId = Id<Client>;
-pub type ServerId = Id<Server>;
-pub type PoolId = Id<Pool>;
-pub type DatabaseId = Id<Database>;
-pub type UserId = Id<User>;
+use crate::log::{Level, Who};
 
 /// The name of the database that is the console.
 pub const CONSOLE: &str = "pgbouncer";
@@ -44,9 +39,18 @@ pub enum Target {
 /// What the shell must do besides relaying bytes, in this order.
 #[derive(Debug)]
 pub enum Action {
-    Connect { server: ServerId, to: Target },
-    SendClient { client: ClientId, bytes: Vec<u8> },
-    SendServer { server: ServerId, bytes: Vec<u8> },
+    Connect {
+        server: ServerId,
+        to: Target,
+    },
+    SendClient {
+        client: ClientId,
+        bytes: Vec<u8>,
+    },
+    SendServer {
+        server: ServerId,
+        bytes: Vec<u8>,
+    },
     /// Send what is to be sent, close, and give the record back by [`Core::free_client`].
     CloseClient(ClientId),
     /// Close, and give the record back by [`Core::free_server`].
@@ -60,9 +64,16 @@ pub enum Action {
     /// sockets).
     StopListening,
     /// A console command that took time has ended.
-    ConsoleDone { client: ClientId, outcome: Outcome },
+    ConsoleDone {
+        client: ClientId,
+        outcome: Outcome,
+    },
     /// Read the configuration anew; whoever asked for it is told.
-    Reload { client: Option<ClientId> },
+    Reload {
+        client: Option<ClientId>,
+    },
+    /// What the shell has taken from the settings it must take again: SET has changed one.
+    SettingsChanged,
     /// A line for the service manager.
     Status(String),
     Exit,
@@ -119,6 +130,8 @@ pub struct Core {
     pub(super) access: Access,
     pub(super) host: Host,
     pub events: Events,
+    /// Writes a second since 1970 for people, in the zone of the process.
+    pub local_time: fn(u64) -> String,
     /// Counters of the console's own logins and queries.
     pub console_stats: super::stats::Stats,
 
@@ -141,7 +154,7 @@ impl Core {
         mut rng: Box<dyn Rng>,
         now: Now,
     ) -> Core {
-        let extra = super::reload::extra_parameters(&config.settings);
+        let extra = config.settings.track_extra_parameters.to_vec();
         let mut core = Core {
             now,
             clients: Arena::new(),
@@ -172,6 +185,7 @@ impl Core {
             access: Access::default(),
             host,
             events: Events::default(),
+            local_time: crate::base::time::utc,
             console_stats: super::stats::Stats::default(),
             splice: Vec::new(),
             back: Vec::new(),
@@ -181,6 +195,7 @@ impl Core {
             config: config.clone(),
         };
         core.adopt(config, access);
+        core.note_event("start");
         core
     }
 
@@ -220,7 +235,7 @@ impl Core {
 
     /// A line about a client.
     pub fn log_client(&mut self, level: Level, id: ClientId, text: fmt::Arguments<'_>) {
-        let (database, user) = client::names(self, id);
+        let (database, user) = self.names_of(id);
         let text = format!("{}{text}", self.clients[id].prefix(database, user));
         self.log(level, text);
     }
@@ -229,10 +244,37 @@ impl Core {
     pub fn log_server(&mut self, level: Level, id: ServerId, text: fmt::Arguments<'_>) {
         let server = &self.servers[id];
         let pool = &self.pools[server.pool];
-        let prefix =
-            server.prefix(&self.databases[pool.database].line.name, &self.users[pool.user].name);
-        let text = format!("{prefix}{text}");
+        let database = &self.databases[pool.database];
+        let who = match database.peer {
+            Some(id) => Who::Pooler { id: id.into() },
+            None => Who::Login {
+                database: Some(&database.line.name),
+                user: Some(&self.users[pool.user].name),
+            },
+        };
+        let text = format!("{}{text}", server.prefix(who));
         self.log(level, text);
+    }
+
+    /// Database and user of a client, in any state, as far as they are known.
+    pub fn names_of(&self, id: ClientId) -> (Option<&str>, Option<&str>) {
+        let client = &self.clients[id];
+        match &client.state {
+            client::State::Login(login) => match &login.names {
+                Some(names) => (Some(&names.database), Some(&names.user)),
+                None => (None, None),
+            },
+            client::State::Console(console) => (Some(CONSOLE), Some(&console.user)),
+            client::State::AwaitWelcome
+            | client::State::Idle
+            | client::State::Waiting
+            | client::State::Active { .. }
+            | client::State::Cancel { .. }
+            | client::State::Closing => (
+                client.database.and_then(|id| self.databases.get(id)).map(|d| &*d.line.name),
+                client.user.and_then(|id| self.users.get(id)).map(|u| &*u.name),
+            ),
+        }
     }
 
     pub fn find_database(&self, name: &str) -> Option<DatabaseId> {
@@ -263,6 +305,12 @@ impl Core {
         self.pool_index.insert((database, user), id);
         self.live_pools.push_back(&mut self.pools, id);
         id
+    }
+
+    /// `database/user` of a pool, for people.
+    pub fn pool_name(&self, id: PoolId) -> String {
+        let pool = &self.pools[id];
+        format!("{}/{}", self.databases[pool.database].line.name, self.users[pool.user].name)
     }
 
     /// Gives back the record of a closed client.

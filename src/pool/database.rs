@@ -1,7 +1,8 @@
 //! A database of the configuration, or one that the `*` line has made for a name that came.
 
-use super::core::UserId;
+use super::ids::{DatabaseKind, UserId};
 use crate::auth::secret::Secret;
+use crate::base::arena::Record;
 use crate::base::time::Moment;
 use crate::config::{DatabaseLine, Host};
 
@@ -9,12 +10,12 @@ pub struct Database {
     pub line: DatabaseLine,
     /// Made from the `*` line; forgotten after autodb_idle_timeout.
     pub is_auto: bool,
+    /// It stands for another process, to which cancel requests are passed on.
+    pub peer: Option<u16>,
     /// By PAUSE; clients wait.
     pub is_paused: bool,
     /// By DISABLE; clients are refused.
     pub is_disabled: bool,
-    /// By WAIT_CLOSE: no server is kept until the waiting console is answered.
-    pub is_wait_close: bool,
     /// The configuration names it no more; it goes with its last connection.
     pub is_removed: bool,
     /// The user of its line, under whom all clients share a pool.
@@ -32,6 +33,8 @@ pub struct Database {
     /// Where round-robin over the hosts stands.
     pub next_host: usize,
     pub idle_since: Moment,
+    /// When one of its limits was met and noted last.
+    pub limit_noted: Option<Moment>,
 }
 
 /// Where a server listens.
@@ -56,6 +59,10 @@ pub struct HostState {
     pub retry_at: Moment,
 }
 
+impl Record for Database {
+    type Kind = DatabaseKind;
+}
+
 impl Database {
     /// `socket_dir` is where servers are looked for when the line names no host.
     pub fn new(line: DatabaseLine, socket_dir: &str, now: Moment) -> Database {
@@ -64,9 +71,9 @@ impl Database {
         Database {
             line,
             is_auto: false,
+            peer: None,
             is_paused: false,
             is_disabled: false,
-            is_wait_close: false,
             is_removed: false,
             forced_user: None,
             forced_secret: None,
@@ -76,6 +83,7 @@ impl Database {
             hosts,
             next_host: 0,
             idle_since: now,
+            limit_noted: None,
         }
     }
 

@@ -76,8 +76,7 @@ fn token(rest: &mut &[u8]) -> Option<Token> {
 fn plain(rest: &mut &[u8]) -> Option<Token> {
     let starts = |b: &u8| b.is_ascii_alphabetic() || *b == b'_' || *b >= 0x80;
     rest.first().filter(|b| starts(b))?;
-    let length =
-        rest.iter().take_while(|b| starts(b) || b.is_ascii_digit() || **b == b'$').count();
+    let length = rest.iter().take_while(|b| starts(b) || b.is_ascii_digit() || **b == b'$').count();
     let text = rest[..length].to_ascii_lowercase();
     *rest = &rest[length..];
     Some(Token { text, is_quoted: false })

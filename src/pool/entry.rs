@@ -5,7 +5,8 @@
 use std::borrow::Cow;
 
 use super::client::{Client, Names, Replication, State};
-use super::core::{Action, CONSOLE, ClientId, Core};
+use super::core::{Action, CONSOLE, Core};
+use super::ids::ClientId;
 use super::reason::Reason;
 use crate::log::{Level, Peer};
 use crate::wire::build::Message;

@@ -1,27 +1,51 @@
 //! The notable things of late, for the console: what happened ([`Event`]), and what went wrong how
-//! often ([`Tally`]). Memory is bounded: old events make room for new ones, and reasons are few.
+//! often ([`Tally`]). Memory is bounded: old events make room for new ones, reasons are few, and
+//! texts that came from outside are cut.
 
 use std::collections::VecDeque;
 
-use super::core::Core;
+use super::ids::{DatabaseId, UserId};
+use crate::base::time::Moment;
 
 /// Events kept.
 const MOST_EVENTS: usize = 200;
 
-/// Distinct reasons counted; further ones are not.
-const MOST_REASONS: usize = 300;
+/// Bytes kept of a text.
+const LONGEST_TEXT: usize = 500;
 
 /// Something that an operator may want to know later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Microseconds since 1970.
+    /// The last time, in microseconds since 1970.
     pub wall_us: u64,
+    /// How often, for what is noted once for many times.
+    pub count: u64,
     pub text: String,
 }
 
-/// How often a reason ended a connection.
+/// A limit that somebody met.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Limit {
+    Clients,
+    DatabaseClients(DatabaseId),
+    DatabaseServers(DatabaseId),
+    UserClients(UserId),
+    UserServers(UserId),
+}
+
+/// On which side of the pooler something went wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Concern {
+    /// A client was told.
+    Client,
+    /// A server was closed.
+    Server,
+}
+
+/// How often a reason was met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tally {
+    pub concern: Concern,
     pub reason: String,
     pub count: u64,
     /// Microseconds since 1970.
@@ -32,56 +56,59 @@ pub struct Tally {
     pub detail: String,
 }
 
+/// What is met, and by whom.
+#[derive(Clone, Copy)]
+pub struct Met<'a> {
+    pub concern: Concern,
+    /// What is counted as one.
+    pub kind: &'a str,
+    pub database: &'a str,
+    pub user: &'a str,
+    /// What it was this time.
+    pub detail: &'a str,
+}
+
 #[derive(Debug, Default)]
 pub struct Events {
     pub events: VecDeque<Event>,
     pub tallies: Vec<Tally>,
+    /// When the limit of the whole process was noted last.
+    pub(super) limit_noted: Option<Moment>,
 }
 
-impl Core {
-    /// Notes something notable.
-    pub fn note_event(&mut self, text: &str) {
-        let wall_us = self.now.wall_us;
-        let events = &mut self.events.events;
-        if events.len() == MOST_EVENTS {
-            events.pop_front();
-        }
-        events.push_back(Event { wall_us, text: text.to_owned() });
-    }
-
-    /// Notes that a limit was hit; once in a row of the same.
-    pub(super) fn note_limit(&mut self, name: &str) {
-        let text = format!("limit reached: {name}");
-        let is_same = self.events.events.back().is_some_and(|event| event.text == text);
-        if !is_same {
-            self.note_event(&text);
+impl Tally {
+    pub(super) fn new(met: Met<'_>) -> Tally {
+        Tally {
+            concern: met.concern,
+            reason: met.kind.to_owned(),
+            count: 0,
+            last_us: 0,
+            database: String::new(),
+            user: String::new(),
+            detail: String::new(),
         }
     }
+}
 
-    /// Counts a reason. `kind` is what is counted as one, `detail` is what it was this time.
-    pub(super) fn tally(&mut self, kind: &str, database: &str, user: &str, detail: &str) {
-        let last_us = self.now.wall_us;
-        let tallies = &mut self.events.tallies;
-        let at = match tallies.iter().position(|tally| tally.reason == kind) {
-            Some(at) => at,
-            None if tallies.len() >= MOST_REASONS => return,
-            None => {
-                tallies.push(Tally {
-                    reason: kind.to_owned(),
-                    count: 0,
-                    last_us,
-                    database: String::new(),
-                    user: String::new(),
-                    detail: String::new(),
-                });
-                tallies.len() - 1
-            }
-        };
-        let tally = &mut tallies[at];
-        tally.count += 1;
-        tally.last_us = last_us;
-        database.clone_into(&mut tally.database);
-        user.clone_into(&mut tally.user);
-        detail.clone_into(&mut tally.detail);
+impl Concern {
+    pub fn word(self) -> &'static str {
+        match self {
+            Concern::Client => "client",
+            Concern::Server => "server",
+        }
     }
+}
+
+impl Events {
+    pub(super) fn push(&mut self, wall_us: u64, count: u64, text: &str) {
+        if self.events.len() == MOST_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(Event { wall_us, count, text: text.to_owned() });
+    }
+}
+
+pub(super) fn cut(text: &str) -> &str {
+    let end = (0..=text.len().min(LONGEST_TEXT)).rev().find(|&at| text.is_char_boundary(at));
+    &text[..end.unwrap_or(0)]
 }

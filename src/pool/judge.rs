@@ -5,40 +5,18 @@
 //! formatted, unless something is wrong.
 
 use super::client::{Refusal, State as ClientState};
-use super::core::{Action, ClientId, Core, ServerId};
+use super::core::Core;
+use super::ids::{ClientId, ServerId};
 use super::reason::Reason;
-use super::replies::{Reply, Status};
+use super::replies::Status;
 use super::server::{Own, State, Test};
+use super::verdict::{ClientVerdict, Verdict};
 use crate::config::PoolMode;
 use crate::log::Level;
 use crate::wire::build::{self, Severity};
-use crate::wire::fields;
 use crate::wire::head::Head;
-use crate::wire::kind::{Back, Front};
+use crate::wire::kind::Front;
 use crate::wire::sqlstate;
-
-/// What the relay does with a message. Bytes in [`Core::back`] go to the client in any case.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict<To> {
-    /// As it is.
-    Forward(To),
-    /// [`Core::splice`] in place of the first `taken` bytes (the head counts), then the rest.
-    Replace { to: To, taken: usize },
-    /// Not at all.
-    Drop,
-    /// So many bytes of the body must be there first.
-    Need(usize),
-    /// Later: the client must wait for a server, and is not read until it is run again.
-    Hold,
-    /// It is for the console, whole.
-    Console,
-    /// The connection is being closed; what follows is of no interest.
-    Closed,
-}
-
-/// Messages to a server go to that server, messages of a server to its client.
-pub type ClientVerdict = Verdict<ServerId>;
-pub type ServerVerdict = Verdict<ClientId>;
 
 /// The longest command that the console takes, in bytes.
 const LONGEST_COMMAND: usize = 64 * 1024;
@@ -46,6 +24,10 @@ const LONGEST_COMMAND: usize = 64 * 1024;
 impl Core {
     /// Judges a message of a client's. `seen` is what has come of its body.
     pub fn judge_client(&mut self, id: ClientId, head: Head, seen: &[u8]) -> ClientVerdict {
+        if let ClientState::Console(ref console) = self.clients[id].state {
+            let is_busy = console.wait.is_some();
+            return self.judge_command(id, head, seen, is_busy);
+        }
         let Some(kind) = Front::from_byte(head.kind) else {
             return self.unknown_from_client(id, head.kind);
         };
@@ -58,11 +40,9 @@ impl Core {
             ClientState::Idle => self.judge_unlinked(id, kind, head, seen),
             ClientState::Waiting | ClientState::AwaitWelcome => Verdict::Hold,
             ClientState::Login(_) => self.judge_answer(id, kind, head, seen),
-            ClientState::Console(ref console) => {
-                let is_busy = console.wait.is_some();
-                self.judge_command(id, head, seen, is_busy)
-            }
             ClientState::Cancel { .. } => Verdict::Drop,
+            // The console was judged before.
+            ClientState::Console(_) => Verdict::Hold,
             ClientState::Closing => Verdict::Closed,
         }
     }
@@ -120,11 +100,16 @@ impl Core {
         seen: &[u8],
         is_busy: bool,
     ) -> ClientVerdict {
+        // Whoever leaves in the middle of a PAUSE need not wait for its end.
+        if head.kind == Front::Terminate as u8 {
+            return self.goodbye(id);
+        }
         if is_busy {
             return Verdict::Hold;
         }
         if head.body > LONGEST_COMMAND {
-            self.close_client(id, Reason::BadPacket);
+            let detail = format!("The console takes messages of at most {LONGEST_COMMAND} bytes.");
+            self.close_client_with(id, Reason::BadPacket, Some(&detail));
             return Verdict::Closed;
         }
         if seen.len() < head.body { Verdict::Need(head.body) } else { Verdict::Console }
@@ -152,7 +137,11 @@ impl Core {
             Front::Terminate => self.goodbye(id),
             Front::Password => self.unknown_from_client(id, head.kind),
             Front::Query if self.config.settings.disable_pqexec => {
-                self.log_client(Level::Error, id, format_args!("client used \"Query\" packet type"));
+                self.log_client(
+                    Level::Error,
+                    id,
+                    format_args!("client used \"Query\" packet type"),
+                );
                 self.close_client(id, Reason::QueryDisallowed);
                 Verdict::Closed
             }
@@ -265,6 +254,10 @@ impl Core {
     fn acquire(&mut self, id: ClientId) -> Option<ServerId> {
         let now = self.mono();
         let pool_id = self.clients[id].pool.expect("a logged-in client has a pool");
+        if self.is_winding_down() {
+            self.close_client(id, Reason::ServerShuttingDown);
+            return None;
+        }
         self.clients[id].requested = now;
         let pool = &self.pools[pool_id];
         if pool.waiting.is_empty() && !self.is_held_back(pool.database) {
@@ -277,13 +270,17 @@ impl Core {
                 return None;
             }
         }
+        if self.is_winding_down() {
+            self.close_client(id, Reason::ServerShuttingDown);
+            return None;
+        }
         self.move_client(id, ClientState::Waiting);
         self.launch(pool_id);
         None
     }
 
     /// An idle server that need not be tested first.
-    fn take_idle(&mut self, pool_id: super::core::PoolId) -> Option<ServerId> {
+    fn take_idle(&mut self, pool_id: super::ids::PoolId) -> Option<ServerId> {
         let settings = &self.config.settings;
         let (in_turn, delay) = (settings.server_round_robin, settings.server_check_delay);
         let is_tested = !settings.server_check_query.is_empty();
@@ -304,263 +301,13 @@ impl Core {
     }
 
     /// Why clients need not wait: no server of the pool works, and none is tried at present.
-    fn failure_to_tell(&self, pool: super::core::PoolId) -> Option<Box<str>> {
+    fn failure_to_tell(&self, pool: super::ids::PoolId) -> Option<Box<str>> {
         let pool = &self.pools[pool];
         let failing = pool.failing.as_ref()?;
         let hopeless = pool.working_count() == 0
             && pool.logging_in.is_empty()
             && self.mono() < failing.retry_at;
         hopeless.then(|| failing.message.clone())
-    }
-
-    /// Judges a message of a server's. `seen` is what has come of its body.
-    pub fn judge_server(&mut self, id: ServerId, head: Head, seen: &[u8]) -> ServerVerdict {
-        let Some(kind) = Back::from_byte(head.kind) else {
-            self.unknown_from_server(id, head.kind);
-            return Verdict::Closed;
-        };
-        if head.body > kind.largest() {
-            self.server_sent_bad_head(id);
-            return Verdict::Closed;
-        }
-        let need = kind.must_see(head);
-        if seen.len() < need {
-            return Verdict::Need(need);
-        }
-        match self.servers[id].state {
-            State::Active { client } => self.judge_reply(id, client, kind, seen),
-            State::Tested(test) => self.judge_own_reply(id, test, kind, seen),
-            State::Login(_) => {
-                self.server_login_message(id, kind, seen);
-                self.server_dropped_or_closed(id)
-            }
-            State::Idle | State::Used | State::BeingCanceled => self.judge_unasked(id, kind, seen),
-            State::Cancel(_) => Verdict::Drop,
-            State::Closing => Verdict::Closed,
-        }
-    }
-
-    fn server_dropped_or_closed<To>(&self, id: ServerId) -> Verdict<To> {
-        if self.servers[id].is_closing() { Verdict::Closed } else { Verdict::Drop }
-    }
-
-    #[inline]
-    fn judge_reply(
-        &mut self,
-        id: ServerId,
-        client: ClientId,
-        kind: Back,
-        seen: &[u8],
-    ) -> ServerVerdict {
-        let server = &mut self.servers[id];
-        if let Own::Vars { .. } = server.own {
-            return self.judge_vars_reply(id, client, kind, seen);
-        }
-        self.push_due_answers(id);
-        let status = seen.first().copied().unwrap_or_default();
-        let server = &mut self.servers[id];
-        let Ok(reply) = server.replies.received(kind, status) else {
-            self.unknown_from_server(id, kind as u8);
-            return Verdict::Closed;
-        };
-        match reply {
-            Reply::Forward => self.heed(id, client, kind, seen),
-            Reply::Parsed(statement) => {
-                self.server_prepared(id, statement);
-                self.name_settled(client);
-                Verdict::Forward(client)
-            }
-            Reply::Prepared(statement) => {
-                self.server_prepared(id, statement);
-                Verdict::Drop
-            }
-            Reply::Dropped(statement) => {
-                self.server_dropped(statement);
-                Verdict::Drop
-            }
-            Reply::Ready(status) => self.query_ended(id, client, status),
-        }
-    }
-
-    /// Replies that belong to the client and tell the pooler something too.
-    #[inline]
-    fn heed(&mut self, id: ServerId, client: ClientId, kind: Back, seen: &[u8]) -> ServerVerdict {
-        match kind {
-            Back::ParameterStatus => {
-                self.server_reported(id, seen);
-                if self.servers[id].is_closing() {
-                    return Verdict::Closed;
-                }
-                self.client_takes_over(id, client, seen);
-            }
-            Back::CommandComplete => self.heed_tag(id, client, seen),
-            Back::ErrorResponse => {
-                self.heed_error(id, seen);
-                let skipped = self.servers[id].replies.take_skipped();
-                self.requests_skipped(id, &skipped);
-            }
-            _ => {}
-        }
-        Verdict::Forward(client)
-    }
-
-    /// A parameter changed while the client has the server: it is the client's from now on.
-    fn client_takes_over(&mut self, id: ServerId, client: ClientId, body: &[u8]) {
-        let name = fields::Fields::new(body).str().unwrap_or_default();
-        let Some(place) = self.vars.find(name) else { return };
-        let server = &self.servers[id];
-        if let Some(value) = self.vars.value(&server.vars, place).map(str::to_owned) {
-            self.vars.set(&mut self.clients[client].vars, place, &value);
-        }
-    }
-
-    /// A server that says goodbye is of no use any more.
-    fn heed_error(&mut self, id: ServerId, body: &[u8]) {
-        if !self.servers[id].replies.is_answered() && !body.starts_with(b"SFATAL") {
-            return;
-        }
-        let report = fields::Report::parse(body);
-        if matches!(report.severity.as_str(), "FATAL" | "PANIC") {
-            self.servers[id].has_said_farewell = true;
-        }
-    }
-
-    fn query_ended(&mut self, id: ServerId, client: ClientId, status: Status) -> ServerVerdict {
-        let now = self.mono();
-        let server = &mut self.servers[id];
-        let pool = &mut self.pools[server.pool];
-        let record = &mut self.clients[client];
-        pool.stats.queries += 1;
-        pool.stats.query_us += now.micros_since(record.query_start);
-        record.query_start = now;
-        if status == Status::Idle {
-            pool.stats.xacts += 1;
-            pool.stats.xact_us += now.micros_since(server.xact_start);
-            server.xact_start = now;
-            return Verdict::Forward(client);
-        }
-        let pool = server.pool;
-        if self.pool_mode(pool) == PoolMode::Statement && !self.servers[id].is_private {
-            self.close_server(id, Reason::TransactionBlock);
-            return Verdict::Closed;
-        }
-        Verdict::Forward(client)
-    }
-
-    /// Replies to the SETs that give the server the client's parameters.
-    fn judge_vars_reply(
-        &mut self,
-        id: ServerId,
-        client: ClientId,
-        kind: Back,
-        seen: &[u8],
-    ) -> ServerVerdict {
-        let status = seen.first().copied().unwrap_or_default();
-        if self.servers[id].replies.received(kind, status).is_err() {
-            self.unknown_from_server(id, kind as u8);
-            return Verdict::Closed;
-        }
-        match kind {
-            Back::ParameterStatus => self.server_reported(id, seen),
-            Back::ErrorResponse => {
-                self.servers[id].own = Own::Vars { failed: true };
-                let report = fields::Report::parse(seen);
-                let text = format!(
-                    "setting the client's parameters failed: {}: {}",
-                    report.severity, report.message
-                );
-                self.log_server(Level::Error, id, format_args!("{text}"));
-                self.servers[id].own_error = Some(report.message.into());
-            }
-            Back::ReadyForQuery => self.vars_settled(id, client),
-            _ => {}
-        }
-        self.server_dropped_or_closed(id)
-    }
-
-    fn vars_settled(&mut self, id: ServerId, client: ClientId) {
-        let own = std::mem::take(&mut self.servers[id].own);
-        if own == (Own::Vars { failed: true }) || !self.servers[id].replies.is_clean() {
-            let detail = self.servers[id].own_error.take();
-            self.move_client(client, ClientState::Idle);
-            self.forsake(id, Reason::ParametersRefused);
-            return self.close_client_with(client, Reason::ParametersRefused, detail.as_deref());
-        }
-        let pool = self.servers[id].pool;
-        let server = &mut self.servers[id];
-        if let Some(welcome) = &self.pools[pool].welcome {
-            self.vars.settle(&mut self.clients[client].vars, &mut server.vars, &welcome.vars);
-        }
-        self.act(Action::RunClient(client));
-    }
-
-    /// Ends a server whose client has been taken off it already.
-    fn forsake(&mut self, id: ServerId, reason: Reason) {
-        self.move_server(id, State::Tested(Test::Check));
-        self.close_server(id, reason);
-    }
-
-    /// Replies to a reset or check query.
-    fn judge_own_reply(
-        &mut self,
-        id: ServerId,
-        test: Test,
-        kind: Back,
-        seen: &[u8],
-    ) -> ServerVerdict {
-        let status = seen.first().copied().unwrap_or_default();
-        let replies = &mut self.servers[id].replies;
-        // Whoever they were for is gone.
-        while replies.answer_due().is_some() {}
-        let Ok(reply) = replies.received(kind, status) else {
-            self.unknown_from_server(id, kind as u8);
-            return Verdict::Closed;
-        };
-        let skipped = replies.take_skipped();
-        self.requests_skipped(id, &skipped);
-        match (reply, kind) {
-            (Reply::Parsed(statement) | Reply::Prepared(statement), _) => {
-                self.server_prepared(id, statement);
-            }
-            (Reply::Dropped(statement), _) => self.server_dropped(statement),
-            // It waits for data that nobody will send.
-            (_, Back::CopyBoth | Back::CopyIn) => self.close_server(id, test.failure()),
-            (_, Back::ParameterStatus) => self.server_reported(id, seen),
-            (_, Back::CommandComplete) => self.heed_server_tag(id, seen),
-            (_, Back::ErrorResponse) if !matches!(test, Test::Abandoned { .. }) => {
-                let message = fields::Report::parse(seen).message;
-                let text = format!("{}: {message}", test.failure().words());
-                self.log_server(Level::Warning, id, format_args!("{text}"));
-            }
-            (_, Back::EmptyQuery) if test == Test::Doubt => self.servers[id].replies.settle_doubt(),
-            (Reply::Ready(_), _) => self.test_ended(id, test),
-            _ => {}
-        }
-        self.server_dropped_or_closed(id)
-    }
-
-    /// What a server says that nobody has asked: its parameters, a notice, a notification, or a
-    /// goodbye. Anything else means that it is not as clean as it seemed.
-    fn judge_unasked(&mut self, id: ServerId, kind: Back, seen: &[u8]) -> ServerVerdict {
-        match kind {
-            Back::ParameterStatus => self.server_reported(id, seen),
-            Back::NoticeResponse | Back::NotificationResponse => {}
-            Back::ErrorResponse => {
-                let message = fields::Report::parse(seen).message;
-                let text = format!("got packet 'E' from server when not linked: {message}");
-                self.log_server(Level::Warning, id, format_args!("{text}"));
-                self.close_server(id, Reason::ServerCrashed);
-            }
-            _ => {
-                let reason = match self.servers[id].state {
-                    State::Idle => Reason::IdleDirty,
-                    State::Used => Reason::UsedDirty,
-                    _ => Reason::ServerDirty,
-                };
-                self.close_server(id, reason);
-            }
-        }
-        self.server_dropped_or_closed(id)
     }
 
     /// Bytes have passed from a client or to one; counted per run, not per message.
@@ -602,16 +349,5 @@ impl Core {
     #[inline]
     pub fn may_settle(&self, id: ServerId) -> bool {
         self.servers.get(id).is_some_and(|server| server.replies.is_clean())
-    }
-}
-
-impl Test {
-    /// The reason to close a server that does not come clean out of the test.
-    pub fn failure(self) -> Reason {
-        match self {
-            Test::Abandoned { .. } => Reason::ServerAbandoned,
-            Test::Check | Test::Doubt => Reason::TestFailed,
-            Test::Reset => Reason::ResetFailed,
-        }
     }
 }

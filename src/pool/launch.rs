@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
-use super::core::{ClientId, Core, DatabaseId, PoolId, ServerId};
+use super::core::Core;
 use super::database::{Database, Site};
+use super::events::Limit;
+use super::handshake::Login;
+use super::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use super::reason::Reason;
 use super::server::{Server, State, Test};
-use super::server_login::Login;
-use crate::base::rng::Rng;
 use crate::base::time::Moment;
 use crate::config::LoadBalanceHosts;
 use crate::log::Level;
@@ -40,7 +41,11 @@ impl Core {
                     let client = self.pools[pool].waiting.first();
                     if let Some(client) = client {
                         let text = "taking connection from reserve_pool";
-                        self.log_client(Level::Log, client, format_args!("{text}"));
+                        self.log_client(Level::Warning, client, format_args!("{text}"));
+                        let name = self.pool_name(pool);
+                        self.note_repeating(&format!(
+                            "taking connection from reserve_pool, {name}"
+                        ));
                     }
                 }
                 Room::No => return,
@@ -96,7 +101,8 @@ impl Core {
         let minimum = self.min_pool_size(pool_id) as usize;
         let size = self.pool_size(pool_id) as usize;
         let minimum = if size == 0 { minimum } else { minimum.min(size) };
-        let is_used = self.databases[pool.database].forced_user.is_some() || pool.client_count() > 0;
+        let is_used =
+            self.databases[pool.database].forced_user.is_some() || pool.client_count() > 0;
         let is_wanted = is_used && !self.databases[pool.database].is_removed;
         is_wanted && pool.server_count() < minimum && !self.is_held_back(pool.database)
     }
@@ -123,9 +129,10 @@ impl Core {
             return Room::Yes;
         }
         let patience = self.settings().reserve_pool_timeout;
-        let has_waited = pool.waiting.first().is_some_and(|client| {
-            self.mono().since(self.clients[client].requested) >= patience
-        });
+        let has_waited = pool
+            .waiting
+            .first()
+            .is_some_and(|client| self.mono().since(self.clients[client].requested) >= patience);
         let reserve = self.reserve_pool_size(pool_id) as usize;
         let may_use = count < size + reserve && has_waited && !patience.is_zero();
         if may_use { Room::Reserve } else { Room::No }
@@ -140,14 +147,19 @@ impl Core {
                 other != pool_id && core.pools[other].database == database
             });
             if !evicted {
+                self.note_limit(Limit::DatabaseServers(database));
                 return false;
             }
         }
         let limit = self.max_user_connections(user);
         if limit > 0 && self.users[user].servers >= limit {
-            return self.evict(Reason::EvictedForUser, |core, other| {
+            let evicted = self.evict(Reason::EvictedForUser, |core, other| {
                 other != pool_id && core.pools[other].user == user
             });
+            if !evicted {
+                self.note_limit(Limit::UserServers(user));
+            }
+            return evicted;
         }
         true
     }
@@ -164,7 +176,8 @@ impl Core {
             .min_by_key(|&id| self.servers[id].requested);
         let Some(server) = oldest else { return false };
         let words = reason.words();
-        self.note_event(&format!("server {words}"));
+        let text = format!("server of {} {words}", self.pool_name(self.servers[server].pool));
+        self.note_repeating(&text);
         self.close_server(server, reason);
         true
     }
@@ -249,8 +262,8 @@ impl Database {
         let in_turn = (0..count).map(|step| (self.next_host + step) % count);
         let chosen = in_turn.clone().find(may_try)?;
         self.next_host = match self.line.load_balance_hosts {
-            LoadBalanceHosts::Disable => chosen,
-            LoadBalanceHosts::RoundRobin => (chosen + 1) % count,
+            Some(LoadBalanceHosts::Disable) => chosen,
+            Some(LoadBalanceHosts::RoundRobin) | None => (chosen + 1) % count,
         };
         Some(chosen)
     }

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::client::Client;
-use super::core::{Core, DatabaseId, PoolId, UserId};
+use super::core::Core;
+use super::ids::{DatabaseId, PoolId, UserId};
 use crate::config::PoolMode;
 
 impl Core {

@@ -2,7 +2,8 @@
 //! counters are kept here, and nowhere else.
 
 use super::client::{self, Client};
-use super::core::{Action, ClientId, Core, ServerId};
+use super::core::{Action, Core};
+use super::ids::{ClientId, ServerId};
 use super::reason::Reason;
 use super::server::{self, Own, Server, Test};
 use crate::log::Level;
@@ -11,14 +12,21 @@ use crate::wire::build::{self, Report, Severity};
 impl Core {
     /// Moves a client to another state, list and counters with it.
     pub(super) fn move_client(&mut self, id: ClientId, to: client::State) {
-        self.count_client(id, false);
+        let was_counted = matches!(self.clients[id].state.place(), client::Place::Pool(_));
+        let is_counted = matches!(to.place(), client::Place::Pool(_));
+        // Between two states of one pool, which is every transaction's way, no count changes.
+        if was_counted && !is_counted {
+            self.count_client(id, false);
+        }
         self.thread_client(id, false);
         let now = self.mono();
         let client = &mut self.clients[id];
         client.state = to;
         client.since = now;
         self.thread_client(id, true);
-        self.count_client(id, true);
+        if is_counted && !was_counted {
+            self.count_client(id, true);
+        }
     }
 
     /// Puts a client into the list of its state, or takes it out.
@@ -44,7 +52,6 @@ impl Core {
     /// Adds a client to, or takes it from, the counts of its database and user.
     fn count_client(&mut self, id: ClientId, add: bool) {
         let client = &self.clients[id];
-        let client::Place::Pool(_) = client.state.place() else { return };
         let pool = client.pool.expect("a client past its login has a pool");
         let login_user = client.user;
         let pool = &mut self.pools[pool];
@@ -60,9 +67,14 @@ impl Core {
         self.thread_server(id, false);
         let now = self.mono();
         let server = &mut self.servers[id];
+        let was_counted = server.state.is_counted();
+        let is_counted = to.is_counted();
         server.state = to;
         server.since = now;
         self.thread_server(id, true);
+        if was_counted != is_counted {
+            self.count_server(id, is_counted);
+        }
     }
 
     /// Puts a server into the list of its state, or takes it out; sessions are counted.
@@ -78,10 +90,13 @@ impl Core {
             (true, server::Place::Idle) => list.push_front(&mut self.servers, id),
             (true, _) => list.push_back(&mut self.servers, id),
         }
-        if place != server::Place::Cancel {
-            count(&mut self.databases[pool.database].servers, into);
-            count(&mut self.users[pool.user].servers, into);
-        }
+    }
+
+    /// Adds a session to, or takes it from, the counts of its database and user.
+    fn count_server(&mut self, id: ServerId, add: bool) {
+        let pool = &self.pools[self.servers[id].pool];
+        count(&mut self.databases[pool.database].servers, add);
+        count(&mut self.users[pool.user].servers, add);
     }
 
     /// A client record for a new connection, in the list of logins.
@@ -95,6 +110,9 @@ impl Core {
     pub(super) fn add_server(&mut self, server: Server) -> ServerId {
         let id = self.servers.insert(server);
         self.thread_server(id, true);
+        if self.servers[id].state.is_counted() {
+            self.count_server(id, true);
+        }
         id
     }
 
@@ -141,6 +159,8 @@ impl Core {
     /// What becomes of a clean server whose client is done with it.
     pub(super) fn part(&mut self, id: ServerId) {
         let now = self.mono();
+        // Off its client first: whatever becomes of it is no concern of that client's.
+        self.move_server(id, server::State::Tested(Test::Check));
         let server = &mut self.servers[id];
         server.requested = now;
         server.replies.shrink();
@@ -148,7 +168,7 @@ impl Core {
             return self.move_server(id, server::State::BeingCanceled);
         }
         if let Some(reason) = server.closing.clone() {
-            return self.close_server(id, reason);
+            return self.close_server(id, reason.on_release());
         }
         if server.is_private {
             return self.close_server(id, Reason::ReplicationClientClosed);
@@ -167,8 +187,7 @@ impl Core {
 
     fn must_reset(&self, id: ServerId) -> bool {
         let settings = self.settings();
-        let is_session =
-            self.pool_mode(self.servers[id].pool) == crate::config::PoolMode::Session;
+        let is_session = self.pool_mode(self.servers[id].pool) == crate::config::PoolMode::Session;
         !settings.server_reset_query.is_empty()
             && (is_session || settings.server_reset_query_always)
     }
@@ -197,7 +216,11 @@ impl Core {
             return;
         }
         self.log_server_end(id, &reason);
+        self.tally_server(id, &reason);
         self.thread_server(id, false);
+        if self.servers[id].state.is_counted() {
+            self.count_server(id, false);
+        }
         let server = &mut self.servers[id];
         let pool = server.pool;
         let state = std::mem::replace(&mut server.state, server::State::Closing);
@@ -221,6 +244,7 @@ impl Core {
             | server::State::BeingCanceled
             | server::State::Closing => {}
         }
+        self.next_to_peer(pool);
         self.server_left(pool);
     }
 
@@ -250,6 +274,7 @@ impl Core {
         }
         let reason = Reason::ServerMessage(words.into());
         self.log_client_end(id, &reason);
+        self.tally_client(id, &reason, None);
         self.tell(id, words, sqlstate, None, None);
         self.leave(id);
         self.act(Action::CloseClient(id));
@@ -276,6 +301,9 @@ impl Core {
         }
         self.log_client_end(id, &reason);
         if reason.is_told() {
+            let explained = if detail.is_none() { self.explain(id, &reason) } else { None };
+            let detail = detail.or(explained.as_deref());
+            self.tally_client(id, &reason, detail);
             self.tell(id, &reason.words(), reason.sqlstate(), detail, reason.hint());
         }
         self.leave(id);
@@ -320,4 +348,3 @@ impl Core {
 fn count(counter: &mut u32, add: bool) {
     *counter = if add { *counter + 1 } else { *counter - 1 };
 }
-

@@ -4,7 +4,9 @@
 //! between states are made in [`link`] alone, and what the shell must do besides relaying bytes is
 //! a queue of [`core::Action`]s.
 
+pub mod access;
 pub mod account;
+pub mod admin;
 pub mod cancel;
 pub mod client;
 pub mod core;
@@ -13,20 +15,32 @@ pub mod deallocate;
 pub mod dns;
 pub mod entry;
 pub mod events;
+pub mod explain;
+pub mod handshake;
+pub mod ids;
 pub mod judge;
+pub mod judge_server;
 pub mod launch;
 pub mod limits;
 pub mod link;
+pub mod note;
 pub mod pause;
+pub mod peer;
+pub mod period;
+#[allow(clippy::module_inception, reason = "the record of a pool is called so everywhere")]
 pub mod pool;
 pub mod prepare;
+pub mod prepared;
 pub mod reason;
 pub mod reload;
 pub mod replies;
 pub mod retire;
 pub mod server;
 pub mod server_login;
+pub mod statements;
 pub mod stats;
 pub mod sweep;
 pub mod user;
 pub mod varcache;
+pub mod verdict;
+pub mod wait;

@@ -1,47 +1,14 @@
 //! PAUSE and its kin: what the console (or a signal) asks for and the pools come to in time.
 
 use super::client::State as ClientState;
-use super::core::{Action, ClientId, Core, DatabaseId};
+use super::core::{Action, Core};
+use super::ids::{ClientId, DatabaseId};
 use super::reason::Reason;
 use super::server::State;
 use crate::base::time::Moment;
+use crate::log::Level;
 
-/// How the process is to end.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Shutdown {
-    No,
-    /// No more clients by TCP; ends after the last client.
-    WaitForClients,
-    /// Servers are closed as they get free; ends after the last.
-    WaitForServers,
-    Immediate,
-}
-
-/// What a console session waits for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Wait {
-    /// PAUSE: no server is left, of one database or of all. Given up at the moment, if there is
-    /// one.
-    Pause { database: Option<DatabaseId>, until: Option<Moment> },
-    /// WAIT_CLOSE: the same, without holding back clients.
-    Close { database: Option<DatabaseId> },
-    /// RELOAD: the shell reads the files.
-    Reload,
-}
-
-/// How a wait ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    Done,
-    /// A RESUME came in between.
-    Resumed,
-    /// The time given was over; who held on.
-    TimedOut { holders: Vec<String> },
-    /// The database is gone.
-    Gone,
-    /// The files could not be put in force; the first thing that is wrong with them.
-    ReloadFailed(String),
-}
+use super::wait::{Outcome, Shutdown, Wait};
 
 impl Core {
     /// Holds back all pools, or those of one database; busy servers are closed as they get free.
@@ -58,20 +25,15 @@ impl Core {
     pub fn resume(&mut self, database: Option<DatabaseId>) -> bool {
         let was_paused = match database {
             Some(id) => std::mem::take(&mut self.databases[id].is_paused),
-            None => {
-                let any = self.databases.iter().any(|(_, database)| database.is_paused);
-                for id in self.databases.ids() {
-                    self.databases[id].is_paused = false;
-                }
-                std::mem::take(&mut self.is_paused) || any
-            }
+            // Databases that were paused by name stay so.
+            None => std::mem::take(&mut self.is_paused),
         };
         if !was_paused {
             return false;
         }
         self.note_event(&format!("RESUME{}", self.named(database)));
         self.end_waits(|wait| match wait {
-            Wait::Pause { database: paused, .. } => database.is_none() || *paused == database,
+            Wait::Pause { database: paused, .. } => *paused == database,
             Wait::Close { .. } | Wait::Reload => false,
         });
         for pool in self.live_pools.ids(&self.pools) {
@@ -122,9 +84,9 @@ impl Core {
     }
 
     fn outcome_of(&self, wait: &Wait) -> Option<Outcome> {
-        let (database, until) = match wait {
-            Wait::Pause { database, until } => (*database, *until),
-            Wait::Close { database } => (*database, None),
+        let (database, until, is_owner) = match wait {
+            Wait::Pause { database, until, is_owner } => (*database, *until, *is_owner),
+            Wait::Close { database } => (*database, None, false),
             Wait::Reload => return None,
         };
         if database.is_some_and(|id| !self.databases.contains(id)) {
@@ -134,7 +96,7 @@ impl Core {
             return Some(Outcome::Done);
         }
         let over = until.is_some_and(|until| self.mono() >= until);
-        over.then(|| Outcome::TimedOut { holders: self.holders(database) })
+        over.then(|| Outcome::TimedOut { holders: self.holders(database), is_resumed: is_owner })
     }
 
     /// Whether servers are left; for WAIT_CLOSE only those count that were to be closed.
@@ -159,12 +121,11 @@ impl Core {
     /// The clients whose servers a PAUSE waits for, in words.
     fn holders(&self, database: Option<DatabaseId>) -> Vec<String> {
         const MOST_NAMED: usize = 20;
-        let concerned = |pool: super::core::PoolId| {
-            database.is_none_or(|id| self.pools[pool].database == id)
-        };
+        let concerned =
+            |pool: super::ids::PoolId| database.is_none_or(|id| self.pools[pool].database == id);
         let active = self.servers.iter().filter_map(|(_, server)| {
             let client = server.client().filter(|_| concerned(server.pool))?;
-            let (database, user) = super::client::names(self, client);
+            let (database, user) = self.names_of(client);
             let record = &self.clients[client];
             let seconds = self.mono().since(server.xact_start).as_secs();
             let prefix = record.prefix(database, user).to_string();
@@ -185,11 +146,12 @@ impl Core {
     fn end_wait(&mut self, client: ClientId, outcome: Outcome) {
         let ClientState::Console(console) = &mut self.clients[client].state else { return };
         let wait = console.wait.take();
-        if let (Some(Wait::Pause { database, .. }), Outcome::TimedOut { .. }) = (wait, &outcome) {
-            self.resume(database);
-        }
+        let must_resume = matches!(outcome, Outcome::TimedOut { is_resumed: true, .. });
         self.act(Action::ConsoleDone { client, outcome });
         self.act(Action::RunClient(client));
+        if let (Some(Wait::Pause { database, .. }), true) = (wait, must_resume) {
+            self.resume(database);
+        }
     }
 
     /// The shell has put the files in force, or not.
@@ -207,19 +169,32 @@ impl Core {
     /// Begins to end the process. A second request while one is under way ends it at once.
     pub fn shut_down(&mut self, mode: Shutdown) {
         let again = self.shutdown != Shutdown::No;
-        let mode = if again { Shutdown::Immediate } else { mode };
-        self.shutdown = self.shutdown.max(mode);
+        self.change_shutdown(if again { Shutdown::Immediate } else { mode });
+    }
+
+    /// Begins to end the process, or goes over to another way to end it.
+    pub fn change_shutdown(&mut self, mode: Shutdown) {
+        self.shutdown = mode;
+        self.note_event(&format!("SHUTDOWN{}", mode.words()));
         match mode {
             Shutdown::No => {}
             Shutdown::Immediate => self.act(Action::Exit),
             Shutdown::WaitForClients => self.act(Action::StopListening),
             Shutdown::WaitForServers => {
                 self.act(Action::StopListening);
+                self.close_idle(None, &Reason::PauseMode);
                 self.retire_all(None, &Reason::ServerShuttingDown);
                 self.refuse_all_waiting();
             }
         }
-        self.check_shutdown();
+        self.check_shutdown_soon();
+    }
+
+    /// The end comes with the sweep of this turn: whoever asked for it is answered before.
+    pub(super) fn check_shutdown_soon(&mut self) {
+        if self.shutdown != Shutdown::No {
+            self.sweep_at = Moment(0);
+        }
     }
 
     /// Servers are being let go: none is opened, and nobody may wait for one.
@@ -239,16 +214,26 @@ impl Core {
 
     /// Ends the process when what it waits for has come.
     pub(super) fn check_shutdown(&mut self) {
-        let is_over = match self.shutdown {
-            Shutdown::No | Shutdown::Immediate => false,
-            Shutdown::WaitForClients => self.client_count == 0,
+        let (is_over, whose) = match self.shutdown {
+            Shutdown::No | Shutdown::Immediate => return,
+            Shutdown::WaitForClients => {
+                (self.client_count == 0 && self.consoles.is_empty(), "client")
+            }
             Shutdown::WaitForServers => {
-                !self.servers.iter().any(|(_, server)| server.is_session())
+                (!self.servers.iter().any(|(_, server)| server.is_session()), "server")
             }
         };
-        if is_over {
-            self.act(Action::Exit);
+        if !is_over {
+            return;
         }
+        self.log(Level::Log, format!("{whose} connections dropped, exiting"));
+        self.shutdown = Shutdown::Immediate;
+        for client in self.clients.ids() {
+            if self.clients[client].is_logged_in() {
+                self.close_client(client, Reason::PoolerEnds);
+            }
+        }
+        self.act(Action::Exit);
     }
 
     /// ` NAME` of a database, or nothing for all of them.

@@ -1,15 +1,16 @@
 //! A pool: the clients and servers of one database and one user.
 
 use super::client::{self, Client};
-use super::core::{DatabaseId, UserId};
+use super::ids::{DatabaseId, PoolKind, UserId};
 use super::server::{self, Server};
 use super::stats::Stats;
 use super::varcache::Vars;
+use crate::base::arena::Record;
 use crate::base::list::{Linked, Links, List};
 use crate::base::time::Moment;
 
 pub struct Pool {
-    links: Links<Pool>,
+    links: Links<PoolKind>,
     pub database: DatabaseId,
     /// Whose name and secret its servers log in with.
     pub user: UserId,
@@ -61,11 +62,15 @@ pub struct Failing {
     pub failures: u32,
 }
 
+impl Record for Pool {
+    type Kind = PoolKind;
+}
+
 impl Linked for Pool {
-    fn links(&self) -> &Links<Pool> {
+    fn links(&self) -> &Links<PoolKind> {
         &self.links
     }
-    fn links_mut(&mut self) -> &mut Links<Pool> {
+    fn links_mut(&mut self) -> &mut Links<PoolKind> {
         &mut self.links
     }
 }

@@ -11,212 +11,20 @@
 //!
 //! Source: PostgreSQL manual, "Message Flow", section "Extended Query".
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
-
 use super::client::Client;
+use super::core::Core;
 use super::deallocate;
-use super::core::{ClientId, Core, ServerId};
-use super::judge::{ClientVerdict, Verdict};
+use super::ids::StatementId;
+use super::ids::{ClientId, ServerId};
+use super::prepared::Presence;
 use super::reason::Reason;
 use super::replies::{Request, Status};
-use crate::base::arena::{Arena, Id};
+use super::verdict::{ClientVerdict, Verdict};
 use crate::config::PoolMode;
 use crate::wire::build::{self, Message};
 use crate::wire::fields::Fields;
 use crate::wire::head::{HEAD, Head};
 use crate::wire::kind::{Back, Front};
-
-pub type StatementId = Id<Statement>;
-
-/// One text with its parameter types.
-pub struct Statement {
-    /// The body of a Parse behind the name: query, NUL, count and types of parameters.
-    text: Box<[u8]>,
-    hash: u64,
-    /// The number in its name on servers; never used again.
-    number: u64,
-    /// Clients' names and servers that hold it.
-    holders: u32,
-}
-
-/// All statements that somebody holds. A text is stored once.
-#[derive(Default)]
-pub struct StatementTable {
-    statements: Arena<Statement>,
-    by_hash: HashMap<u64, Vec<StatementId>>,
-    hasher: RandomState,
-    last_number: u64,
-    text_bytes: usize,
-}
-
-/// The statements of one client, and the changes whose reply has not come.
-#[derive(Debug, Default)]
-pub struct ClientStatements {
-    names: HashMap<Box<[u8]>, StatementId>,
-    journal: VecDeque<Change>,
-}
-
-/// A change of a client's names that a skipped message would undo.
-#[derive(Debug)]
-struct Change {
-    /// The Sync that decides on it (see [`super::replies::Replies::segment`]).
-    segment: u32,
-    name: Box<[u8]>,
-    before: Option<StatementId>,
-}
-
-/// The statements of one server.
-#[derive(Debug, Default)]
-pub struct ServerStatements {
-    held: HashMap<StatementId, Held>,
-    /// Counts uses, to find the one that was not used for longest.
-    clock: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    used: u64,
-    /// The segment whose Sync decides whether it is there; `None` when it is known to be.
-    pending: Option<u32>,
-}
-
-impl StatementTable {
-    pub fn len(&self) -> usize {
-        self.statements.len()
-    }
-
-    /// Bytes of all texts, for SHOW MEM.
-    pub fn text_bytes(&self) -> usize {
-        self.text_bytes
-    }
-
-    /// The id of a text, with one more holder.
-    fn hold(&mut self, text: &[u8]) -> StatementId {
-        let hash = self.hasher.hash_one(text);
-        let same = self.by_hash.entry(hash).or_default();
-        if let Some(&id) = same.iter().find(|&&id| *self.statements[id].text == *text) {
-            self.statements[id].holders += 1;
-            return id;
-        }
-        self.last_number += 1;
-        let number = self.last_number;
-        self.text_bytes += text.len();
-        let id = self.statements.insert(Statement { text: text.into(), hash, number, holders: 1 });
-        same.push(id);
-        id
-    }
-
-    fn hold_again(&mut self, id: StatementId) {
-        self.statements[id].holders += 1;
-    }
-
-    pub(super) fn release(&mut self, id: StatementId) {
-        let statement = &mut self.statements[id];
-        statement.holders -= 1;
-        if statement.holders > 0 {
-            return;
-        }
-        self.text_bytes -= statement.text.len();
-        let hash = statement.hash;
-        self.statements.remove(id);
-        if let Some(same) = self.by_hash.get_mut(&hash) {
-            same.retain(|&other| other != id);
-            if same.is_empty() {
-                self.by_hash.remove(&hash);
-            }
-        }
-    }
-
-    /// The name on servers.
-    fn name(&self, id: StatementId) -> String {
-        format!("PGBOUNCER_{}", self.statements[id].number)
-    }
-
-    pub(super) fn forget_client(&mut self, statements: ClientStatements) {
-        for id in statements.names.into_values() {
-            self.release(id);
-        }
-        for id in statements.journal.into_iter().filter_map(|change| change.before) {
-            self.release(id);
-        }
-    }
-
-    pub(super) fn forget_server(&mut self, statements: ServerStatements) {
-        for id in statements.held.into_keys() {
-            self.release(id);
-        }
-    }
-}
-
-impl ClientStatements {
-    pub fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    /// Whether what has become of a name is decided by a Sync before `segment`.
-    fn is_undecided(&self, name: &[u8], segment: u32) -> bool {
-        self.journal.iter().any(|change| change.segment != segment && *change.name == *name)
-    }
-
-    /// Binds a name anew, or takes it away. The journal keeps what was before, with its hold.
-    fn change(&mut self, name: &[u8], after: Option<StatementId>, segment: u32) {
-        let before = match after {
-            Some(id) => self.names.insert(name.into(), id),
-            None => self.names.remove(name),
-        };
-        self.journal.push_back(Change { segment, name: name.into(), before });
-    }
-
-    /// Drops all names but those that requests under way give: they come behind whatever dropped
-    /// the others. Returns what was held.
-    fn forget_settled(&mut self) -> Vec<StatementId> {
-        let mut dropped = Vec::new();
-        let mut under_way = HashSet::new();
-        for change in &mut self.journal {
-            // What the first change of a name found is gone; a later one found a change's.
-            if under_way.insert(&*change.name) {
-                dropped.extend(change.before.take());
-            }
-        }
-        self.names.retain(|name, id| {
-            let stays = under_way.contains(&**name);
-            if !stays {
-                dropped.push(*id);
-            }
-            stays
-        });
-        dropped
-    }
-}
-
-impl ServerStatements {
-    /// Drops all statements but those that requests under way prepare. Returns what was held.
-    fn forget_settled(&mut self) -> Vec<StatementId> {
-        let is_settled = |held: &Held| held.pending.is_none();
-        let settled = self.held.iter().filter(|(_, held)| is_settled(held)).map(|(&id, _)| id);
-        let dropped = settled.collect();
-        self.held.retain(|_, held| !is_settled(held));
-        dropped
-    }
-
-    pub fn len(&self) -> usize {
-        self.held.len()
-    }
-
-    fn oldest(&self) -> Option<StatementId> {
-        let decided = self.held.iter().filter(|(_, held)| held.pending.is_none());
-        decided.min_by_key(|(_, held)| held.used).map(|(&id, _)| id)
-    }
-}
-
-/// What a server has of a statement.
-enum Presence {
-    Held,
-    Missing,
-    /// An earlier Sync decides.
-    Undecided,
-}
 
 /// A named Parse, taken apart.
 struct ParseMessage<'a> {
@@ -227,7 +35,7 @@ struct ParseMessage<'a> {
 
 impl Core {
     /// Whether statements of this pool follow their clients.
-    fn tracks_statements(&self, client: &Client) -> bool {
+    pub(super) fn tracks_statements(&self, client: &Client) -> bool {
         self.config.settings.max_prepared_statements > 0
             && client.pool.is_some_and(|pool| self.pool_mode(pool) != PoolMode::Session)
     }
@@ -379,10 +187,8 @@ impl Core {
         match seen.first() {
             None if head.body == 0 => return Some(self.bad_packet(id)),
             None => return Some(Verdict::Need(1)),
-            Some(0) => {
-                self.count_parses(id, server);
-                return None;
-            }
+            // Only statements with a name are tracked, and counted.
+            Some(0) => return None,
             Some(_) => {}
         }
         if seen.len() < head.body {
@@ -454,7 +260,6 @@ impl Core {
         let Some((portal, name)) = names else {
             return Some(self.need_names(id, head, seen));
         };
-        self.count_bind(id);
         if name.is_empty() {
             return None;
         }
@@ -465,6 +270,7 @@ impl Core {
         if let Err(verdict) = self.prepare_on(server, statement) {
             return Some(verdict);
         }
+        self.count_bind(id);
         let new_name = self.statements.name(statement);
         let body = head.body - name.len() + new_name.len();
         self.splice.push(Front::Bind as u8);
@@ -587,180 +393,6 @@ impl Core {
         Err(Verdict::Closed)
     }
 
-    /// Makes sure that the server has the statement when the next message reaches it.
-    fn prepare_on(&mut self, server: ServerId, id: StatementId) -> Result<(), ClientVerdict> {
-        match self.presence(server, id) {
-            Presence::Held => self.touch(server, id),
-            Presence::Undecided => return Err(Verdict::Hold),
-            Presence::Missing => self.splice_parse(server, id, true),
-        }
-        Ok(())
-    }
-
-    fn presence(&self, server: ServerId, id: StatementId) -> Presence {
-        let server = &self.servers[server];
-        let held = server.statements.as_ref().and_then(|statements| statements.held.get(&id));
-        match held.map(|held| held.pending) {
-            None if server.replies.is_close_undecided(id) => Presence::Undecided,
-            None => Presence::Missing,
-            Some(None) => Presence::Held,
-            Some(Some(segment)) if segment == server.replies.segment() => Presence::Held,
-            Some(Some(_)) => Presence::Undecided,
-        }
-    }
-
-    fn touch(&mut self, server: ServerId, id: StatementId) {
-        let statements = self.servers[server].statements.get_or_insert_default();
-        statements.clock += 1;
-        let clock = statements.clock;
-        if let Some(held) = statements.held.get_mut(&id) {
-            held.used = clock;
-        }
-    }
-
-    /// Appends a Parse under the server's name to the splice; before it, a Close of what must make
-    /// room. `is_own` tells that the client did not ask for it.
-    fn splice_parse(&mut self, server: ServerId, id: StatementId, is_own: bool) {
-        let request = if is_own { Request::OwnParse(id) } else { Request::Parse(Some(id)) };
-        self.make_room_for_statement(server);
-        let name = self.statements.name(id);
-        let text = &self.statements.statements[id].text;
-        Message::front(&mut self.splice, Front::Parse).cstr(name).bytes(text).end();
-        let pool = self.servers[server].pool;
-        self.pools[pool].stats.server_parses += 1;
-        self.servers[server].replies.push(request);
-        self.statements.hold_again(id);
-        let record = &mut self.servers[server];
-        let segment = record.replies.segment();
-        let statements = record.statements.get_or_insert_default();
-        statements.clock += 1;
-        let held = Held { used: statements.clock, pending: Some(segment) };
-        statements.held.insert(id, held);
-    }
-
-    fn make_room_for_statement(&mut self, server: ServerId) {
-        let most = self.config.settings.max_prepared_statements as usize;
-        let record = &mut self.servers[server];
-        let Some(statements) = &mut record.statements else { return };
-        while statements.held.len() >= most {
-            let Some(oldest) = statements.oldest() else { return };
-            statements.held.remove(&oldest);
-            let name = self.statements.name(oldest);
-            Message::front(&mut self.splice, Front::Close).u8(b'S').cstr(name).end();
-            // The hold goes over to the request: an error may give the statement back.
-            record.replies.push(Request::OwnClose(oldest));
-        }
-    }
-
-    /// A Parse has been answered: the server has the statement.
-    pub(super) fn server_prepared(&mut self, server: ServerId, id: StatementId) {
-        if let Some(statements) = &mut self.servers[server].statements
-            && let Some(held) = statements.held.get_mut(&id)
-        {
-            held.pending = None;
-        }
-    }
-
-    /// A Close of the pooler's has been answered: the server has the statement no more.
-    pub(super) fn server_dropped(&mut self, id: StatementId) {
-        self.statements.release(id);
-    }
-
-    /// A Parse or Close of the client's has been answered: its change stands.
-    pub(super) fn name_settled(&mut self, client: ClientId) {
-        let Some(statements) = &mut self.clients[client].statements else { return };
-        if let Some(before) = statements.journal.pop_front().and_then(|change| change.before) {
-            self.statements.release(before);
-        }
-    }
-
-    /// Requests that an error made the server skip: what they would have changed is undone.
-    pub(super) fn requests_skipped(&mut self, server: ServerId, skipped: &[Request]) {
-        let client = self.servers[server].client();
-        let mut changes = 0;
-        // From the last one back: a statement may have been closed and prepared again.
-        for request in skipped.iter().rev() {
-            match *request {
-                Request::OwnParse(id) => self.unprepare(server, id),
-                Request::Parse(Some(id)) => {
-                    self.unprepare(server, id);
-                    changes += 1;
-                }
-                Request::OwnClose(id) => {
-                    let statements = self.servers[server].statements.get_or_insert_default();
-                    statements.held.insert(id, Held { used: 0, pending: None });
-                }
-                Request::AnswerParse | Request::AnswerClose => changes += 1,
-                _ => {}
-            }
-        }
-        if let Some(client) = client {
-            self.undo_changes(client, changes);
-        }
-    }
-
-    fn unprepare(&mut self, server: ServerId, id: StatementId) {
-        if let Some(statements) = &mut self.servers[server].statements
-            && statements.held.remove(&id).is_some()
-        {
-            self.statements.release(id);
-        }
-    }
-
-    /// Undoes the oldest `count` changes of a client's names, the newest of them first. Names with
-    /// an undecided change are not changed again, so none of them has a younger change.
-    fn undo_changes(&mut self, client: ClientId, count: usize) {
-        let Some(statements) = &mut self.clients[client].statements else { return };
-        let count = count.min(statements.journal.len());
-        let undone: Vec<Change> = statements.journal.drain(..count).collect();
-        for change in undone.into_iter().rev() {
-            let after = match change.before {
-                Some(before) => statements.names.insert(change.name, before),
-                None => statements.names.remove(&change.name),
-            };
-            if let Some(after) = after {
-                self.statements.release(after);
-            }
-        }
-    }
-
-    /// Replies that the pooler gives itself and whose turn has come.
-    #[inline]
-    pub fn push_due_answers(&mut self, server: ServerId) {
-        while let Some(reply) = self.servers[server].replies.answer_due() {
-            if let Some(client) = self.servers[server].client() {
-                self.name_settled(client);
-            }
-            build::empty_back(&mut self.back, reply);
-        }
-    }
-
-    /// DEALLOCATE ALL and DISCARD ALL leave nothing on the server, and nothing of the client.
-    #[inline]
-    pub(super) fn heed_tag(&mut self, server: ServerId, client: ClientId, tag: &[u8]) {
-        if !is_all_gone(tag) {
-            return;
-        }
-        self.heed_server_tag(server, tag);
-        if !self.tracks_statements(&self.clients[client]) {
-            return;
-        }
-        let Some(statements) = &mut self.clients[client].statements else { return };
-        for id in statements.forget_settled() {
-            self.statements.release(id);
-        }
-    }
-
-    pub(super) fn heed_server_tag(&mut self, server: ServerId, tag: &[u8]) {
-        if !is_all_gone(tag) {
-            return;
-        }
-        let Some(statements) = &mut self.servers[server].statements else { return };
-        for id in statements.forget_settled() {
-            self.statements.release(id);
-        }
-    }
-
     fn bad_packet(&mut self, id: ClientId) -> ClientVerdict {
         self.close_client(id, Reason::BadPacket);
         Verdict::Closed
@@ -772,12 +404,6 @@ impl Core {
         }
     }
 
-    fn count_parses(&mut self, id: ClientId, server: ServerId) {
-        self.count_client_parse(id);
-        let pool = self.servers[server].pool;
-        self.pools[pool].stats.server_parses += 1;
-    }
-
     fn count_bind(&mut self, id: ClientId) {
         if let Some(pool) = self.clients[id].pool {
             self.pools[pool].stats.binds += 1;
@@ -787,10 +413,6 @@ impl Core {
 
 /// The longest portal and statement names together that a Bind may have, in bytes.
 const LONGEST_NAMES: usize = 256 * 1024;
-
-fn is_all_gone(tag: &[u8]) -> bool {
-    matches!(tag, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0")
-}
 
 /// The name in a Describe or Close of a named statement; portals and the unnamed statement are not
 /// tracked.

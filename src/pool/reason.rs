@@ -42,6 +42,14 @@ macro_rules! reasons {
                 }
             }
 
+            /// The text that a reason carries besides its words.
+            pub fn text(&self) -> Option<&str> {
+                match self {
+                    $(Reason::$plain => None,)*
+                    $(Reason::$filled(text) => Some(text),)*
+                }
+            }
+
             /// The reasons that carry no text of their own.
             #[cfg(test)]
             pub const PLAIN: &'static [Reason] = &[$(Reason::$plain,)*];
@@ -52,13 +60,13 @@ macro_rules! reasons {
 reasons! {
     plain {
         AdminForcedDisconnect: "admin forced disconnect", Client, PROTOCOL_VIOLATION;
-        AuthFailed: "password authentication failed", Client, INVALID_PASSWORD;
         BadPacket: "bad packet", Client, PROTOCOL_VIOLATION;
         BadStartupLayout: "invalid startup packet layout: expected terminator as last byte",
             Client, PROTOCOL_VIOLATION;
         BadPacketHeader: "bad pkt header", Log, PROTOCOL_VIOLATION;
         CancelDone: "successfully sent cancel request", Log, SUCCESSFUL;
         BadCancel: "bad cancel request", Log, SUCCESSFUL;
+        CancelHops: "cancel request was passed on too often", Log, SUCCESSFUL;
         CancelNothing: "cancel request for idle client", Log, SUCCESSFUL;
         CancelFailed: "failed cancel request", Log, SUCCESSFUL;
         CancelOvertaken: "query ended before its cancel request was sent", Log, SUCCESSFUL;
@@ -67,28 +75,25 @@ reasons! {
         ClientEof: "client unexpected eof", Log, SUCCESSFUL;
         ClientIdleTimeout: "client_idle_timeout", Client, PROTOCOL_VIOLATION;
         ClientLeftUnanswered: "client disconnect while server was not ready", Log, SUCCESSFUL;
-        ClientLeftUnsent:
-            "client disconnect before everything was sent to the server", Log, SUCCESSFUL;
         ClientLoginTimeout: "client_login_timeout", Client, PROTOCOL_VIOLATION;
         ClientLoginTimeoutDown:
             "client_login_timeout (server down)", Client, PROTOCOL_VIOLATION;
         CloseNeeded: "close_needed", Log, SUCCESSFUL;
         ConnectQueryFailed: "connect_query failed", Log, SUCCESSFUL;
         ConnectTimeout: "connect timeout", Log, SUCCESSFUL;
-        ConsoleShutdown: "admin forced shutdown", Log, SUCCESSFUL;
         DatabaseChanged: "database configuration changed", Client, PROTOCOL_VIOLATION;
         DatabaseRemoved: "database removed", Client, PROTOCOL_VIOLATION;
         DatabaseClientsExceeded: "client connections exceeded (max_db_client_connections)",
-            Client, PROTOCOL_VIOLATION;
+            Client, TOO_MANY_CONNECTIONS;
         EvictedForDatabase: "evicted for max_db_connections", Log, SUCCESSFUL;
         EvictedForPool: "evicted for pool_size", Log, SUCCESSFUL;
         EvictedForUser: "evicted for max_user_connections", Log, SUCCESSFUL;
         IdleDirty: "SV_IDLE server got dirty", Log, SUCCESSFUL;
         IdleTransactionTimeout: "idle transaction timeout", Client, PROTOCOL_VIOLATION;
-        LoginFailed: "login failed", Log, SUCCESSFUL;
         MaxClientConn: "no more connections allowed (max_client_conn)",
-            Client, PROTOCOL_VIOLATION;
+            Client, TOO_MANY_CONNECTIONS;
         NoUserName: "no username supplied", Client, PROTOCOL_VIOLATION;
+        NoSuchPeer: "could not find peer to forward request to", Log, SUCCESSFUL;
         NotAllowed: "not allowed", Client, PROTOCOL_VIOLATION;
         ObsoleteConnection: "obsolete connection", Log, SUCCESSFUL;
         OldProtocol: "old V2 protocol not supported", Client, PROTOCOL_VIOLATION;
@@ -97,7 +102,7 @@ reasons! {
         ParametersRefused: "invalid server parameter", Client, PROTOCOL_VIOLATION;
         PasswordFirst: "client password pkt before startup packet", Client, PROTOCOL_VIOLATION;
         PauseMode: "pause mode", Log, SUCCESSFUL;
-        PoolerError: "pooler error", Client, PROTOCOL_VIOLATION;
+        PoolerEnds: "pooler is shutting down", Client, ADMIN_SHUTDOWN;
         PreparedMissing: "prepared statement did not exist", Client, PROTOCOL_VIOLATION;
         PreparedTaken: "prepared statement name is already in use",
             Client, DUPLICATE_PREPARED_STATEMENT;
@@ -106,9 +111,7 @@ reasons! {
         QueryTimeoutWaiting: "query_timeout", Client, PROTOCOL_VIOLATION;
         QueryWaitTimeout: "query_wait_timeout", Client, PROTOCOL_VIOLATION;
         ReplicationClientClosed: "replication client was closed", Log, SUCCESSFUL;
-        ResentStartup: "client re-sent startup pkt", Client, PROTOCOL_VIOLATION;
         ResetFailed: "reset query failed", Log, SUCCESSFUL;
-        SaslFailed: "SASL authentication failed", Client, PROTOCOL_VIOLATION;
         BrokenParameterStatus: "broken ParameterStatus packet", Log, PROTOCOL_VIOLATION;
         ServerAuthUnanswered: "failed to answer authreq", Log, PROTOCOL_VIOLATION;
         ServerAbandoned: "abandoned work could not be undone", Log, SUCCESSFUL;
@@ -135,7 +138,7 @@ reasons! {
         UnknownServerPacket: "unknown pkt from server", Log, PROTOCOL_VIOLATION;
         UsedDirty: "SV_USED server got dirty", Log, SUCCESSFUL;
         UserClientsExceeded: "client connections exceeded (max_user_client_connections)",
-            Client, PROTOCOL_VIOLATION;
+            Client, TOO_MANY_CONNECTIONS;
         UserNameTooLong: "username too long", Client, PROTOCOL_VIOLATION;
     }
     filled {
@@ -146,7 +149,6 @@ reasons! {
         ClientLost: "", "", Log, SUCCESSFUL;
         DatabaseDisabled: "database \"", "\" is disabled", Client, PROTOCOL_VIOLATION;
         NoSuchDatabase: "no such database: ", "", Client, PROTOCOL_VIOLATION;
-        ServerLost: "", "", Log, SUCCESSFUL;
         ServerLoginFailed: "", "", Log, SUCCESSFUL;
         ServerMessage: "", "", Client, PROTOCOL_VIOLATION;
         UnsupportedOption: "unsupported startup parameter in options: ", "",
@@ -165,6 +167,30 @@ impl Reason {
     /// The SQLSTATE that goes with the words.
     pub fn sqlstate(&self) -> &'static str {
         self.row().1
+    }
+
+    /// What is counted as one for SHOW ERRORS, where the words differ from time to time.
+    pub fn kind(&self) -> Option<&'static str> {
+        Some(match self {
+            Reason::BadHeader(_) => "bad packet header",
+            Reason::CachedLoginError(_) => "server login has been failing, cached error",
+            Reason::ClientLost(_) => "client connection lost",
+            Reason::DatabaseDisabled(_) => "database is disabled",
+            Reason::NoSuchDatabase(_) => "no such database",
+            Reason::ServerLoginFailed(_) | Reason::ServerMessage(_) => "server login failed",
+            Reason::UnsupportedOption(_) => "unsupported startup parameter in options",
+            Reason::UnsupportedParameter(_) => "unsupported startup parameter",
+            _ => return None,
+        })
+    }
+
+    /// The reason as it is told when the server that was to be closed is free at last.
+    pub fn on_release(self) -> Reason {
+        match self {
+            Reason::DatabaseChanged => Reason::CloseNeeded,
+            Reason::ServerShuttingDown => Reason::PauseMode,
+            other => other,
+        }
     }
 
     /// What would help the operator or the programmer, where the words do not say it.

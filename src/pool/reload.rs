@@ -4,38 +4,15 @@
 
 use std::collections::HashMap;
 
-use super::core::{Action, Core, DatabaseId, PoolId};
+use super::core::{Action, Core};
 use super::database::Database;
+use super::ids::{ClientId, DatabaseId, PoolId};
 use super::reason::Reason;
-use crate::auth::hba::HbaRules;
-use crate::auth::ident::IdentMaps;
 use crate::auth::secret::Secret;
-use crate::base::arena::Id;
 use crate::config::{Config, DatabaseLine, Settings};
 use crate::log::Level;
 
-/// What the files beside the configuration hold.
-#[derive(Debug, Default)]
-pub struct Access {
-    /// The auth_file, in its order.
-    pub users: Vec<(String, Secret)>,
-    pub hba: HbaRules,
-    pub ident: IdentMaps,
-}
-
-/// What the core is told of the system that it runs on.
-#[derive(Clone, Copy)]
-pub struct Host {
-    /// The user of the process.
-    pub uid: u32,
-    /// The name of a user of the system, for peer authentication.
-    pub uid_name: fn(u32) -> Option<String>,
-}
-
-/// The names of track_extra_parameters.
-pub(super) fn extra_parameters(settings: &Settings) -> Vec<String> {
-    settings.track_extra_parameters.to_vec()
-}
+use super::access::Access;
 
 impl Core {
     /// Puts a configuration and what belongs to it in force.
@@ -94,7 +71,7 @@ impl Core {
 
     fn adopt_databases(&mut self) {
         let lines: Vec<DatabaseLine> =
-            self.config.databases.iter().filter(|line| line.name != "*").cloned().collect();
+            self.config.databases.iter().filter(|line| !line.is_fallback()).cloned().collect();
         let named: HashMap<String, ()> = lines.iter().map(|l| (l.name.clone(), ())).collect();
         for id in self.databases.ids() {
             let database = &self.databases[id];
@@ -131,7 +108,7 @@ impl Core {
     }
 
     /// Ends the clients of a database that have no server, or wait for one.
-    fn close_clients_of(&mut self, id: DatabaseId, reason: &Reason) {
+    pub(super) fn close_clients_of(&mut self, id: DatabaseId, reason: &Reason) {
         for pool in self.pools_of(id) {
             let record = &self.pools[pool];
             let mut told = record.idle_clients.ids(&self.clients);
@@ -223,7 +200,7 @@ impl Core {
     /// A database for a name that only the `*` line covers.
     pub(super) fn auto_database(
         &mut self,
-        client: super::core::ClientId,
+        client: super::ids::ClientId,
         name: &str,
     ) -> Option<DatabaseId> {
         let line = self.fallback_line(name)?;
@@ -240,7 +217,7 @@ impl Core {
     }
 
     fn fallback_line(&self, name: &str) -> Option<DatabaseLine> {
-        let line = self.config.databases.iter().find(|line| line.name == "*")?;
+        let line = self.config.databases.iter().find(|line| line.is_fallback())?;
         Some(DatabaseLine { name: name.to_owned(), ..line.clone() })
     }
 
@@ -285,7 +262,7 @@ impl Core {
 
     /// Asks the shell to read the files anew. The console session that wants to know is told by
     /// [`Action::ConsoleDone`].
-    pub fn ask_for_reload(&mut self, client: Option<Id<super::client::Client>>) {
+    pub fn ask_for_reload(&mut self, client: Option<ClientId>) {
         self.act(Action::Reload { client });
     }
 }

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use super::prepare::StatementId;
+use super::ids::StatementId;
 use crate::wire::kind::{Back, Front};
 
 /// Requests that may be under way at one server before its client is not read any more. More than
@@ -115,6 +115,7 @@ pub struct Replies {
 
 impl Replies {
     /// Nothing is owed and no transaction is open: the server is fit for another client.
+    #[inline(always)]
     pub fn is_clean(&self) -> bool {
         self.queue.is_empty()
             && self.status == Status::Idle
@@ -124,14 +125,22 @@ impl Replies {
     }
 
     /// Nothing is owed; a transaction may be open.
+    #[inline(always)]
     pub fn is_answered(&self) -> bool {
         self.queue.is_empty()
     }
 
+    /// Requests under way.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    #[inline(always)]
     pub fn status(&self) -> Status {
         self.status
     }
 
+    #[inline(always)]
     pub fn is_full(&self) -> bool {
         self.queue.len() >= MOST_UNDER_WAY
     }
@@ -180,6 +189,7 @@ impl Replies {
     }
 
     /// An extended query failed and its Sync has not been sent.
+    #[inline(always)]
     pub fn is_skipping(&self) -> bool {
         self.skipping
     }
@@ -262,6 +272,7 @@ impl Replies {
     }
 
     /// Whether a reply that the pooler gives itself is due now, before any other.
+    #[inline(always)]
     pub fn answer_due(&mut self) -> Option<Back> {
         let reply = match self.queue.front()? {
             Request::AnswerParse => Back::ParseComplete,
@@ -509,7 +520,9 @@ mod tests {
         let data = [Front::CopyData, Front::CopyDone, Front::Sync];
         let complete = [(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CopyIn, 0)];
         let end = [(Back::CommandComplete, 0), (Back::ReadyForQuery, b'I')];
-        assert!(after(&[&extended[..], &data].concat(), &[&complete[..], &end].concat()).is_clean());
+        assert!(
+            after(&[&extended[..], &data].concat(), &[&complete[..], &end].concat()).is_clean()
+        );
         // Of two Syncs the one before the end of the data is eaten.
         let early = [&extended[..], &[Front::Sync], &data].concat();
         assert!(after(&early, &[&complete[..], &end].concat()).is_clean());

@@ -1,7 +1,8 @@
 //! Servers that have had their time, or lose their client: what becomes of them.
 
 use super::client::State as ClientState;
-use super::core::{ClientId, Core, PoolId, ServerId};
+use super::core::Core;
+use super::ids::{ClientId, PoolId, ServerId};
 use super::reason::Reason;
 use super::server::{State, Test};
 use crate::base::time::Moment;
@@ -25,14 +26,14 @@ impl Core {
     pub(super) fn reason_to_retire(&self, id: ServerId) -> Option<Reason> {
         let server = &self.servers[id];
         if let Some(reason) = &server.closing {
-            return Some(reason.clone());
+            return Some(reason.clone().on_release());
         }
         let pool = &self.pools[server.pool];
         if self.is_held_back(pool.database) {
             return Some(Reason::PauseMode);
         }
         if self.is_winding_down() {
-            return Some(Reason::ServerShuttingDown);
+            return Some(Reason::PauseMode);
         }
         if self.is_too_old(id) {
             return Some(Reason::ServerLifetime);
@@ -151,7 +152,7 @@ impl Core {
             self.sweep_at = Moment(0);
         }
         self.check_waits();
-        self.check_shutdown();
+        self.check_shutdown_soon();
     }
 
     /// A client's connection has ended or broken.

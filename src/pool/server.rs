@@ -1,11 +1,12 @@
 //! A server: one connection of the pooler's to a PostgreSQL, for as long as it lives.
 
-use super::core::{ClientId, PoolId, ServerId};
-use super::prepare::ServerStatements;
+use super::handshake::Login;
+use super::ids::{ClientId, PoolId, ServerId, ServerKind};
 use super::reason::Reason;
 use super::replies::Replies;
-use super::server_login::Login;
+use super::statements::ServerStatements;
 use super::varcache::Vars;
+use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::log::{Peer, Prefix, Side, Who, ptr};
@@ -25,7 +26,7 @@ pub enum State {
     Active { client: ClientId },
     /// Its client is done with it, but a cancel request for it is on its way.
     BeingCanceled,
-    /// It is no session: it carries a cancel request to where `target` is.
+    /// It is no session: it carries a cancel request.
     Cancel(CancelCarrier),
     /// Closed; the shell has not given the record back yet.
     Closing,
@@ -44,6 +45,12 @@ pub enum Place {
 }
 
 impl State {
+    /// Whether it counts against the limits of its pool, database and user.
+    pub fn is_counted(&self) -> bool {
+        !matches!(self, State::Cancel(_) | State::Closing)
+    }
+
+    #[inline(always)]
     pub fn place(&self) -> Option<Place> {
         Some(match self {
             State::Active { .. } => Place::Active,
@@ -74,11 +81,30 @@ pub enum Test {
 /// A connection that carries one CancelRequest.
 #[derive(Debug)]
 pub struct CancelCarrier {
-    pub target: ServerId,
+    pub errand: Errand,
     /// Who asked, and waits for the end; gone when it has closed its connection.
     pub client: Option<ClientId>,
     /// The request is on its way: from now on it may strike.
     pub is_sent: bool,
+}
+
+/// What a cancel request is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Errand {
+    /// The query that this server runs.
+    Target(ServerId),
+    /// A client of another process, by its key.
+    Peer { key: [u8; 8] },
+}
+
+impl CancelCarrier {
+    /// The server that may be struck.
+    pub fn target(&self) -> Option<ServerId> {
+        match self.errand {
+            Errand::Target(target) => Some(target),
+            Errand::Peer { .. } => None,
+        }
+    }
 }
 
 /// What the pooler itself runs on a server that a client has already got.
@@ -91,7 +117,7 @@ pub enum Own {
 }
 
 pub struct Server {
-    links: Links<Server>,
+    links: Links<ServerKind>,
     /// Only [`super::link`] changes it.
     pub(super) state: State,
     /// Of one counter with clients, never used again.
@@ -131,15 +157,21 @@ pub struct Server {
     pub is_mid_message: bool,
     /// A message of its own is half read.
     pub is_mid_reply: bool,
+    /// A carrier to a peer whose turn has not come.
+    pub is_waiting: bool,
     /// A replication connection, for its one client only.
     pub is_private: bool,
 }
 
+impl Record for Server {
+    type Kind = ServerKind;
+}
+
 impl Linked for Server {
-    fn links(&self) -> &Links<Server> {
+    fn links(&self) -> &Links<ServerKind> {
         &self.links
     }
-    fn links_mut(&mut self) -> &mut Links<Server> {
+    fn links_mut(&mut self) -> &mut Links<ServerKind> {
         &mut self.links
     }
 }
@@ -172,6 +204,7 @@ impl Server {
             is_untouched: false,
             is_mid_message: false,
             is_mid_reply: false,
+            is_waiting: false,
             is_private: false,
         }
     }
@@ -181,6 +214,7 @@ impl Server {
     }
 
     /// The client that has it.
+    #[inline(always)]
     pub fn client(&self) -> Option<ClientId> {
         match self.state {
             State::Active { client } => Some(client),
@@ -198,6 +232,7 @@ impl Server {
         !self.is_mid_message && !self.has_said_farewell && !self.key.is_empty()
     }
 
+    #[inline(always)]
     pub fn is_closing(&self) -> bool {
         matches!(self.state, State::Closing)
     }
@@ -209,12 +244,7 @@ impl Server {
     }
 
     /// The connection's name at the start of its log lines.
-    pub fn prefix<'a>(&self, database: &'a str, user: &'a str) -> Prefix<'a> {
-        Prefix {
-            side: Side::Server,
-            ptr: ptr(self.number, Side::Server),
-            who: Who::Login { database: Some(database), user: Some(user) },
-            peer: self.peer,
-        }
+    pub fn prefix<'a>(&self, who: Who<'a>) -> Prefix<'a> {
+        Prefix { side: Side::Server, ptr: ptr(self.number, Side::Server), who, peer: self.peer }
     }
 }

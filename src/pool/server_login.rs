@@ -3,10 +3,11 @@
 //! The server is as little trusted as a client: messages come in the legal order or the
 //! connection ends.
 
-use super::core::{Action, ClientId, Core, PoolId, ServerId, Target};
 use super::client::{Replication, State as ClientState};
-use super::pool::{Failing, Welcome};
+use super::core::{Action, Core, Target};
 use super::database::Site;
+use super::ids::{ClientId, PoolId, ServerId};
+use super::pool::{Failing, Welcome};
 use super::reason::Reason;
 use super::server::{self, Server, State};
 use super::varcache::Vars;
@@ -20,41 +21,7 @@ use crate::wire::startup;
 /// Parameters that one server may report at its login; more end it.
 const MOST_REPORTED: usize = 200;
 
-/// The login of one server.
-#[derive(Debug)]
-pub struct Login {
-    stage: Stage,
-    /// Reported so far, not tracked.
-    reported: Vec<(Box<str>, Box<str>)>,
-    /// The replication client that it is opened for.
-    pub for_client: Option<ClientId>,
-}
-
-#[derive(Debug)]
-pub(super) enum Stage {
-    /// The address of this host is being looked up.
-    Resolving(Box<str>),
-    Connecting,
-    Authenticating(ServerLogin),
-    /// Authenticated; what it reports is on its way.
-    Reporting,
-    /// connect_query runs.
-    ConnectQuery { failed: bool },
-}
-
-impl Login {
-    pub fn new(for_client: Option<ClientId>) -> Login {
-        Login { stage: Stage::Connecting, reported: Vec::new(), for_client }
-    }
-
-    /// The name that is being looked up.
-    pub fn resolving(&self) -> Option<&str> {
-        match &self.stage {
-            Stage::Resolving(name) => Some(name),
-            _ => None,
-        }
-    }
-}
+use super::handshake::Stage;
 
 impl Core {
     /// Starts a server connection towards its host: at once, or when its name is resolved.
@@ -115,7 +82,7 @@ impl Core {
         let has_changed = self.dns.answered(name, answer, self.now.mono, ttl);
         let waits = |server: &Server| match &server.state {
             State::Login(login) => login.resolving() == Some(name),
-            _ => false,
+            _ => self.awaits_peer_address(server, name),
         };
         let waiting: Vec<_> =
             self.servers.iter().filter(|(_, s)| waits(s)).map(|(id, _)| id).collect();
@@ -232,8 +199,7 @@ impl Core {
         let mut fields = Fields::new(body);
         let code = fields.u32();
         let State::Login(login) = &mut self.servers[id].state else { return };
-        let Stage::Authenticating(machine) =
-            std::mem::replace(&mut login.stage, Stage::Reporting)
+        let Stage::Authenticating(machine) = std::mem::replace(&mut login.stage, Stage::Reporting)
         else {
             return;
         };
@@ -251,7 +217,7 @@ impl Core {
             }
             ServerStep::Fail(failure) => {
                 self.log_server(Level::Error, id, format_args!("{failure}"));
-                let text = format!("server login failed: {failure}");
+                let text = failure.client_text().to_owned();
                 self.refuse_waiting(id, &text, crate::wire::sqlstate::PROTOCOL_VIOLATION);
                 self.note_failure(id, &text, true);
                 self.close_server(id, Reason::ServerAuthUnanswered);
@@ -287,7 +253,8 @@ impl Core {
         };
         let (severity, message) = (&report.severity, &report.message);
         self.log(Level::Warning, format!("server login failed: {severity} {message}"));
-        self.note_event(&format!("server login failed: {text}"));
+        let name = self.pool_name(self.servers[id].pool);
+        self.note_repeating(&format!("server login of {name} failed: {text}"));
         if report.sqlstate != crate::wire::sqlstate::CANNOT_CONNECT_NOW {
             let state = match report.sqlstate.as_str() {
                 "" => crate::wire::sqlstate::PROTOCOL_VIOLATION,
@@ -350,7 +317,8 @@ impl Core {
         if let State::Login(_) = self.servers[id].state {
             let words = reason.words();
             self.note_failure(id, &words, false);
-            self.note_event(&format!("server login failed: {words}"));
+            let name = self.pool_name(self.servers[id].pool);
+            self.note_repeating(&format!("server login of {name} failed: {words}"));
         }
         self.close_server(id, reason);
     }
@@ -386,7 +354,11 @@ impl Core {
                 *failed = true;
                 let report = Report::parse(body);
                 let message = report.message;
-                self.log_server(Level::Warning, id, format_args!("connect_query failed: {message}"));
+                self.log_server(
+                    Level::Warning,
+                    id,
+                    format_args!("connect_query failed: {message}"),
+                );
             }
             Back::ReadyForQuery if *failed || !self.servers[id].replies.is_clean() => {
                 self.server_failed(id, Reason::ConnectQueryFailed);

@@ -5,7 +5,6 @@
 
 use std::ops::{AddAssign, Sub};
 
-use super::core::Core;
 use crate::base::time::Moment;
 
 /// Declares the counters and what can be done with all of them at once.
@@ -84,9 +83,9 @@ impl Stats {
         self.newer - self.older
     }
 
-    /// What was counted in the running period.
-    pub fn running(&self) -> Counters {
-        self.now - self.newer
+    /// What was counted since the last full period began: what SHOW averages.
+    pub fn lately(&self) -> Counters {
+        self.now - self.older
     }
 }
 
@@ -107,7 +106,7 @@ pub struct Averages {
     pub xact_us: u64,
     /// Microseconds per query.
     pub query_us: u64,
-    /// Microseconds of waiting per second.
+    /// Microseconds of waiting per server that was given out.
     pub wait_us: u64,
 }
 
@@ -135,11 +134,11 @@ pub fn average(counted: &Counters, span_us: u64) -> Averages {
         },
         xact_us: each(counted.xact_us, counted.xacts),
         query_us: each(counted.query_us, counted.queries),
-        wait_us: rate(counted.wait_us),
+        wait_us: each(counted.wait_us, counted.assignments),
     }
 }
 
-/// When the periods began, and what forgotten pools had counted.
+/// When the periods began.
 #[derive(Debug)]
 pub struct Totals {
     pub period_start: Moment,
@@ -155,27 +154,11 @@ impl Totals {
     pub fn last_span_us(&self) -> u64 {
         self.period_start.micros_since(self.last_period_start)
     }
-}
 
-impl Core {
-    /// Ends a period: averages are those of the period that ends now.
-    pub(super) fn turn_stats(&mut self) {
-        for id in self.pools.ids() {
-            self.pools[id].stats.turn();
-        }
-        self.console_stats.turn();
-        let now = self.mono();
-        self.stats.last_period_start = self.stats.period_start;
-        self.stats.period_start = now;
-    }
-
-    /// All pools together.
-    pub fn all_stats(&self) -> Stats {
-        let mut sum = Stats::default();
-        for (_, pool) in self.pools.iter() {
-            sum += &pool.stats;
-        }
-        sum
+    /// The time that [`Stats::lately`] covers: between one and two periods, so that averages are
+    /// there from the start and never those of a moment.
+    pub fn lately_us(&self, now: Moment) -> u64 {
+        now.micros_since(self.last_period_start)
     }
 }
 
@@ -194,7 +177,14 @@ mod tests {
         stats.xacts += 1;
         let averages = average(&stats.last_period(), 2_000_000);
         assert_eq!((averages.per_second.xacts, averages.xact_us), (10, 100));
+        assert_eq!(average(&stats.lately(), 3_000_000).per_second.xacts, 7);
         assert_eq!(stats.xacts, 26);
         assert_eq!(average(&Counters::default(), 0), Averages::default());
+    }
+
+    #[test]
+    fn waiting_is_averaged_over_the_servers_given_out() {
+        let counted = Counters { assignments: 2, wait_us: 25_015, ..Counters::default() };
+        assert_eq!(average(&counted, 1_000_000).wait_us, 12_507);
     }
 }

@@ -7,11 +7,14 @@
 use std::time::Duration;
 
 use super::client::State as ClientState;
-use super::core::{Action, ClientId, Core, DatabaseId, PoolId, ServerId};
+use super::core::{Action, Core};
+use super::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use super::reason::Reason;
 use super::replies::Status;
 use super::server::{State, Test};
+use super::wait::Shutdown;
 use crate::base::time::Moment;
+use crate::config::Host;
 use crate::log::Level;
 use crate::wire::build::{self, Report, Severity};
 use crate::wire::sqlstate;
@@ -41,9 +44,15 @@ impl Core {
         let is_busy = !self.logins.is_empty()
             || !self.live_pools.is_empty()
             || !self.cancel_clients.is_empty()
-            || !self.consoles.is_empty();
-        let stats = self.stats.period_start + self.settings().stats_period;
+            || !self.consoles.is_empty()
+            || self.shutdown != Shutdown::No;
+        let stats = self.stats.period_start + self.stats_period();
         if is_busy { Some(self.sweep_at.min(stats)) } else { Some(stats) }
+    }
+
+    /// A period of nothing would keep the loop from ever sleeping.
+    fn stats_period(&self) -> Duration {
+        self.settings().stats_period.max(Duration::from_secs(1))
     }
 
     fn is_over(&self, since: Moment, limit: Duration) -> bool {
@@ -77,6 +86,7 @@ impl Core {
         self.sweep_tests(id);
         self.sweep_idle_servers(id);
         self.sweep_size(id);
+        self.refresh_names(id);
         self.launch(id);
         self.replace_before_end(id);
         self.sweep_deserted(id);
@@ -126,7 +136,7 @@ impl Core {
     /// What the queue of a pool waits for, in words.
     pub fn why_no_server(&self, id: PoolId) -> String {
         let pool = &self.pools[id];
-        let name = format!("{}/{}", self.databases[pool.database].line.name, self.users[pool.user].name);
+        let name = self.pool_name(id);
         if self.is_held_back(pool.database) {
             return format!("Pool {name} is paused.");
         }
@@ -236,8 +246,8 @@ impl Core {
             }
             if let State::Cancel(carrier) = &self.servers[id].state {
                 // It may still strike, any time: its target must not meet another client.
-                let (target, is_sent) = (carrier.target, carrier.is_sent);
-                if let Some(server) = self.servers.get_mut(target).filter(|_| is_sent) {
+                let target = carrier.target().filter(|_| carrier.is_sent);
+                if let Some(server) = target.and_then(|id| self.servers.get_mut(id)) {
                     server.closing = Some(Reason::CloseNeeded);
                 }
             }
@@ -317,6 +327,22 @@ impl Core {
         }
     }
 
+    /// Asks anew for names whose answer has run out, so that a changed address is noticed while
+    /// connections last.
+    fn refresh_names(&mut self, pool: PoolId) {
+        if self.pools[pool].working_count() == 0 {
+            return;
+        }
+        let database = self.pools[pool].database;
+        for at in 0..self.databases[database].sites.len() {
+            let Host::Tcp(name) = &self.databases[database].sites[at].host else { continue };
+            if name.parse::<std::net::IpAddr>().is_err() && self.dns.refresh(name, self.now.mono) {
+                let name = name.clone();
+                self.act(Action::Resolve(name));
+            }
+        }
+    }
+
     fn sweep_deserted(&mut self, id: PoolId) {
         if !self.pools[id].is_deserted() {
             return;
@@ -332,8 +358,7 @@ impl Core {
     }
 
     fn has_minimum(&self, id: PoolId) -> bool {
-        self.min_pool_size(id) > 0
-            && self.databases[self.pools[id].database].forced_user.is_some()
+        self.min_pool_size(id) > 0 && self.databases[self.pools[id].database].forced_user.is_some()
     }
 
     fn sweep_databases(&mut self) {
@@ -363,8 +388,7 @@ impl Core {
     }
 
     fn sweep_stats(&mut self) {
-        let period = self.settings().stats_period;
-        if period.is_zero() || self.mono().since(self.stats.period_start) < period {
+        if self.mono().since(self.stats.period_start) < self.stats_period() {
             return;
         }
         self.turn_stats();
@@ -385,7 +409,8 @@ impl Core {
         let rates = &a.per_second;
         format!(
             "stats: {} xacts/s, {} queries/s, {} client parses/s, {} server parses/s, {} binds/s, \
-             {} client logins/s, in {} B/s, out {} B/s, xact {} {unit}, query {} {unit}, wait {} {unit}",
+             {} client logins/s, in {} B/s, out {} B/s, xact {} {unit}, \
+             query {} {unit}, wait {} {unit}",
             rates.xacts,
             rates.queries,
             rates.client_parses,

@@ -1,7 +1,10 @@
 //! A user: of the userlist, of a [users] line, of a database line, or one that came in without
 //! having to be known (auth_type any).
 
+use super::ids::UserKind;
 use crate::auth::secret::Secret;
+use crate::base::arena::Record;
+use crate::base::time::Moment;
 use crate::config::UserLine;
 use crate::crypto::scram::ScramKeys;
 
@@ -19,6 +22,12 @@ pub struct User {
     pub servers: u32,
     /// Logged-in clients.
     pub clients: u32,
+    /// When one of its limits was met and noted last.
+    pub limit_noted: Option<Moment>,
+}
+
+impl Record for User {
+    type Kind = UserKind;
 }
 
 impl User {
@@ -31,6 +40,7 @@ impl User {
             is_listed: false,
             servers: 0,
             clients: 0,
+            limit_noted: None,
         }
     }
 }

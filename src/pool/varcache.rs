@@ -266,8 +266,10 @@ mod tests {
     #[test]
     fn only_what_differs_is_set_and_case_of_names_does_not_matter() {
         let mut table = VarTable::new([]);
-        let client =
-            vars(&mut table, &[("timezone", "UTC"), ("DateStyle", "ISO"), ("client_encoding", "x")]);
+        let client = vars(
+            &mut table,
+            &[("timezone", "UTC"), ("DateStyle", "ISO"), ("client_encoding", "x")],
+        );
         let pairs = [("TimeZone", "CET"), ("datestyle", "ISO"), ("client_encoding", "x")];
         let server = vars(&mut table, &pairs);
         assert_eq!(table.difference(&client, &server).as_deref(), Some("SET TimeZone='UTC';"));

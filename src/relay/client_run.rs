@@ -1,12 +1,12 @@
 //! One run of a client: read, judge, send on, until there is nothing more or others have a turn.
 
 use super::conn::{Got, Inbound};
-use super::engine::{Engine, Io};
+use super::engine::{Engine, HeldBytes, Io};
 use crate::console;
 use crate::pool::client::Client;
-use crate::pool::core::{ClientId, ServerId};
 use crate::pool::entry::Opening;
-use crate::pool::judge::Verdict;
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::verdict::Verdict;
 use crate::wire::head::{self, HEAD, Head, Parsed};
 
 /// How a stretch of bytes was dealt with.
@@ -117,9 +117,10 @@ impl<I: Io> Engine<I> {
     }
 
     fn client_bytes_owned(&mut self, id: ClientId, data: Vec<u8>) -> bool {
-        let needs_more = self.clients.get(id).is_some_and(|conn| {
-            conn.inbound == Inbound::Boundary && data.len() < HEAD + conn.want
-        });
+        let needs_more = self
+            .clients
+            .get(id)
+            .is_some_and(|conn| conn.inbound == Inbound::Boundary && data.len() < HEAD + conn.want);
         if needs_more {
             // Nothing new to judge: keep the growing message where it is.
             if let Some(conn) = self.clients.get_mut(id) {
@@ -150,7 +151,10 @@ impl<I: Io> Engine<I> {
         if let Some(server) = judged.server {
             self.pass_to_server(id, server, data);
         }
-        self.core.count_bytes(id, judged.taken, 0);
+        // Logins, and what is answered here, are no traffic of the pool's.
+        if judged.server.is_some() {
+            self.core.count_bytes(id, judged.taken, 0);
+        }
         self.send_back(id);
         self.carry_out();
         if let Some(server) = judged.server {
@@ -304,7 +308,8 @@ impl<I: Io> Engine<I> {
             }
             Verdict::Drop => {
                 judged.taken += here;
-                judged.server = judged.server.or(self.core.clients.get(id).and_then(Client::server));
+                judged.server =
+                    judged.server.or(self.core.clients.get(id).and_then(Client::server));
                 if here < length {
                     conn.inbound = Inbound::Drop { left: length - here };
                 }
@@ -320,9 +325,11 @@ impl<I: Io> Engine<I> {
             Verdict::Console => {
                 judged.taken += length;
                 let body = &data[at + HEAD..at + length];
-                console::message(&mut self.core, id, head.kind, body);
+                let held = HeldBytes { clients: &self.clients, servers: &self.servers };
+                console::message(&mut self.core, &held, id, head.kind, body);
                 self.carry_out();
-                return self.clients.get(id).is_some();
+                // A client that does not take its answers asks for no more of them.
+                return self.clients.get(id).is_some_and(|conn| conn.is_flushed());
             }
             Verdict::Closed => {
                 judged.is_closed = true;

@@ -16,8 +16,13 @@ pub trait Stream {
 pub enum Inbound<To> {
     /// The next byte begins a message.
     Boundary,
-    Forward { to: To, left: usize },
-    Drop { left: usize },
+    Forward {
+        to: To,
+        left: usize,
+    },
+    Drop {
+        left: usize,
+    },
 }
 
 /// A connection, and its bytes on the way.
@@ -68,6 +73,7 @@ impl<S: Stream, To> Conn<S, To> {
     }
 
     /// Everything for this peer has been taken by the kernel.
+    #[inline(always)]
     pub fn is_flushed(&self) -> bool {
         self.outbox.bytes.is_empty()
     }
@@ -154,18 +160,18 @@ impl<S: Stream, To> Conn<S, To> {
 }
 
 /// Connections beside an arena of the core's, under the same ids.
-pub struct Table<T, C> {
-    rows: Vec<Option<(Id<T>, C)>>,
+pub struct Table<K, C> {
+    rows: Vec<Option<(Id<K>, C)>>,
 }
 
-impl<T, C> Default for Table<T, C> {
+impl<K, C> Default for Table<K, C> {
     fn default() -> Self {
         Table { rows: Vec::new() }
     }
 }
 
-impl<T, C> Table<T, C> {
-    pub fn insert(&mut self, id: Id<T>, conn: C) {
+impl<K, C> Table<K, C> {
+    pub fn insert(&mut self, id: Id<K>, conn: C) {
         if self.rows.len() <= id.index() {
             self.rows.resize_with(id.index() + 1, || None);
         }
@@ -178,18 +184,18 @@ impl<T, C> Table<T, C> {
         self.rows.iter().flatten().count()
     }
 
-    pub fn remove(&mut self, id: Id<T>) -> Option<C> {
+    pub fn remove(&mut self, id: Id<K>) -> Option<C> {
         let row = self.rows.get_mut(id.index())?;
         row.take_if(|(owner, _)| *owner == id).map(|(_, conn)| conn)
     }
 
-    #[inline]
-    pub fn get(&self, id: Id<T>) -> Option<&C> {
+    #[inline(always)]
+    pub fn get(&self, id: Id<K>) -> Option<&C> {
         self.rows.get(id.index())?.as_ref().filter(|(owner, _)| *owner == id).map(|(_, conn)| conn)
     }
 
-    #[inline]
-    pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut C> {
+    #[inline(always)]
+    pub fn get_mut(&mut self, id: Id<K>) -> Option<&mut C> {
         let row = self.rows.get_mut(id.index())?;
         row.as_mut().filter(|(owner, _)| *owner == id).map(|(_, conn)| conn)
     }

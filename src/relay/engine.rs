@@ -11,11 +11,12 @@ use std::io;
 use super::conn::{Conn, Stream, Table};
 use super::outgoing::Outgoing;
 use crate::base::time::Moment;
-use crate::console;
+use crate::console::{self, Buffers, Held};
 use crate::log::Peer;
 use crate::pool::client::Client;
-use crate::pool::core::{Action, ClientId, Core, ServerId, Target};
+use crate::pool::core::{Action, Core, Target};
 use crate::pool::entry::Arrival;
+use crate::pool::ids::{ClientId, ClientKind, ServerId, ServerKind};
 use crate::pool::server::Server;
 
 /// The size of the one read block, in bytes.
@@ -60,8 +61,8 @@ pub(super) enum Run {
 pub struct Engine<I: Io> {
     pub core: Core,
     pub io: I,
-    pub(super) clients: Table<Client, Conn<I::Stream, ServerId>>,
-    pub(super) servers: Table<Server, ServerConn<I::Stream>>,
+    pub(super) clients: Table<ClientKind, Conn<I::Stream, ServerId>>,
+    pub(super) servers: Table<ServerKind, ServerConn<I::Stream>>,
     /// Every read goes here, whosever it is.
     pub(super) block: Box<[u8]>,
     pub(super) outgoing: Outgoing,
@@ -229,10 +230,12 @@ impl<I: Io> Engine<I> {
                 Action::SettleServer(id) => self.settle(id),
                 Action::Resolve(name) => self.io.resolve(name),
                 Action::ConsoleDone { client, outcome } => {
-                    console::finish(&mut self.core, client, outcome);
+                    let held = HeldBytes { clients: &self.clients, servers: &self.servers };
+                    console::finish(&mut self.core, &held, client, outcome);
                 }
                 Action::Exit
                 | Action::Reload { .. }
+                | Action::SettingsChanged
                 | Action::Status(_)
                 | Action::StopListening => others.push(action),
             }
@@ -366,10 +369,31 @@ impl<I: Io> Engine<I> {
         (self.clients.len(), self.servers.len())
     }
 
-    /// Which peers hold how many bytes: for SHOW SOCKETS and tests.
+    /// The memory that a client's bytes take: for tests.
+    #[cfg(test)]
     pub fn held_bytes(&self, id: ClientId) -> usize {
         self.clients.get(id).map_or(0, |conn| conn.carry.capacity() + conn.unsent())
     }
+}
+
+/// What the console may know of the connections.
+pub(super) struct HeldBytes<'a, S> {
+    pub clients: &'a Table<ClientKind, Conn<S, ServerId>>,
+    pub servers: &'a Table<ServerKind, ServerConn<S>>,
+}
+
+impl<S: Stream> Buffers for HeldBytes<'_, S> {
+    fn client(&self, id: ClientId) -> Held {
+        self.clients.get(id).map_or(Held::default(), held)
+    }
+
+    fn server(&self, id: ServerId) -> Held {
+        self.servers.get(id).map_or(Held::default(), |server| held(&server.conn))
+    }
+}
+
+fn held<S: Stream, To>(conn: &Conn<S, To>) -> Held {
+    Held { received: conn.carry.len(), unsent: conn.unsent() }
 }
 
 /// Reads and throws away what a peer has sent, so that closing does not turn into a reset.

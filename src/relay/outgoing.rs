@@ -22,7 +22,7 @@ impl Outgoing {
     }
 
     /// Adds a stretch of `data`.
-    #[inline]
+    #[inline(always)]
     pub fn forward(&mut self, data: &[u8], stretch: Range<usize>) {
         if self.stretch.is_empty() {
             self.stretch = stretch;

@@ -2,9 +2,9 @@
 
 use super::conn::{Got, Inbound};
 use super::engine::{Engine, Io};
-use crate::pool::core::{ClientId, ServerId};
-use crate::pool::judge::Verdict;
+use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::server::Server;
+use crate::pool::verdict::Verdict;
 use crate::wire::head::{self, HEAD, Head, Parsed};
 use crate::wire::kind::Back;
 

@@ -23,6 +23,7 @@ pub enum Parsed {
 }
 
 /// Reads the head at the start of `bytes`.
+#[inline(always)]
 pub fn parse(bytes: &[u8]) -> Parsed {
     let Some((head, _)) = bytes.split_first_chunk::<HEAD>() else { return Parsed::Short };
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);

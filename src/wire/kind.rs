@@ -35,7 +35,7 @@ macro_rules! kinds {
         pub enum $enum { $($name = $byte,)* }
 
         impl $enum {
-            #[inline]
+            #[inline(always)]
             pub fn from_byte(byte: u8) -> Option<$enum> {
                 match byte { $($byte => Some($enum::$name),)* _ => None }
             }
@@ -46,7 +46,7 @@ macro_rules! kinds {
             }
 
             /// How many bytes of the body must be there before the message is judged.
-            #[inline]
+            #[inline(always)]
             pub fn must_see(self, head: Head) -> usize {
                 let see = match self { $($enum::$name => $see,)* };
                 match see {

@@ -1,13 +1,16 @@
 //! The SQLSTATEs that the pooler sends or looks for (PostgreSQL manual, appendix "Error Codes").
 
+pub const ADMIN_SHUTDOWN: &str = "57P01";
 pub const PROTOCOL_VIOLATION: &str = "08P01";
 pub const CANNOT_CONNECT_NOW: &str = "57P03";
 pub const CONFIG_FILE_ERROR: &str = "F0000";
 pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
-pub const INVALID_PASSWORD: &str = "28P01";
 pub const QUERY_CANCELED: &str = "57014";
 pub const SUCCESSFUL: &str = "00000";
 pub const SYNTAX_ERROR: &str = "42601";
 pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
+pub const TOO_MANY_CONNECTIONS: &str = "53300";
 pub const UNDEFINED_PREPARED_STATEMENT: &str = "26000";
 pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
+pub const DUPLICATE_CURSOR: &str = "42P03";
+pub const INVALID_CURSOR_NAME: &str = "34000";

@@ -20,10 +20,15 @@ pub const LONGEST_CANCEL_KEY: usize = 256;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packet<'a> {
     /// Process id and secret, as BackendKeyData gave them, still joined.
-    Cancel { key: &'a [u8] },
+    Cancel {
+        key: &'a [u8],
+    },
     GssEnc,
     Ssl,
-    Startup { minor: u16, parameters: Vec<(Cow<'a, str>, Cow<'a, str>)> },
+    Startup {
+        minor: u16,
+        parameters: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    },
     /// Protocol 2.0, which PostgreSQL itself dropped in release 14.
     V2,
 }

@@ -47,8 +47,10 @@ impl Witness {
 }
 
 impl Drop for Witness {
+    /// Ends the watch before the pooler ends, so that a failed test fails once.
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::SeqCst);
+        let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::auth::client::{self as login, Account, Candidate, ClientLogin, Method
 use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::Moment;
-use crate::pool::core::ServerId;
+use crate::pool::ids::ServerId;
 use crate::wire::kind::Back;
 use crate::wire::startup::{self, Parsed};
 
@@ -37,7 +37,9 @@ pub struct Installation {
 pub enum Welcome {
     Normal,
     /// A FATAL error instead of the question for a password.
-    Refused { sqlstate: &'static str },
+    Refused {
+        sqlstate: &'static str,
+    },
     /// Nothing, ever.
     Silence,
     /// The connection ends in the middle of the login.
@@ -51,7 +53,10 @@ enum Stage {
     Password(ClientLogin, Vec<(String, String)>),
     Session(Box<Session>),
     /// It brought a cancel request, which strikes before the connection ends.
-    Cancel { key: Vec<u8>, strikes_at: Moment },
+    Cancel {
+        key: Vec<u8>,
+        strikes_at: Moment,
+    },
     Over,
 }
 
@@ -129,7 +134,8 @@ impl Backend {
 
     /// For the report of a failure.
     pub fn describe(&self) -> String {
-        let state = self.session().map(|s| (s.block, s.is_started, s.is_skipping, s.is_copying_in()));
+        let state =
+            self.session().map(|s| (s.block, s.is_started, s.is_skipping, s.is_copying_in()));
         let (rest, playing) = (self.inbox.rest().len(), &self.playing);
         format!("{state:?}, {rest} bytes to be taken, {playing:?} to be said")
     }
@@ -137,7 +143,10 @@ impl Backend {
     /// Works for a while.
     pub fn act(&mut self, now: Moment, stream: &mut SimStream, all: &mut Installation) -> Effect {
         stream.far_send(&mut self.outbox);
-        if stream.far_met_end() && self.inbox.is_empty() && !matches!(self.stage, Stage::Cancel { .. }) {
+        if stream.far_met_end()
+            && self.inbox.is_empty()
+            && !matches!(self.stage, Stage::Cancel { .. })
+        {
             self.stage = Stage::Over;
         }
         if self.welcome == Welcome::Silence {

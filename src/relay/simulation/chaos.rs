@@ -66,7 +66,11 @@ impl World {
         let index = target.index;
         self.figures.cancels += 1;
         self.note(|| format!("a cancel request comes for client {index}, wrong {is_wrong}"));
-        let character = Character { asks_ssl: false, startup: Vec::new(), ..self.clients[at].character.clone() };
+        let character = Character {
+            asks_ssl: false,
+            startup: Vec::new(),
+            ..self.clients[at].character.clone()
+        };
         let profile =
             Profile { names: false, blocks: false, resets: false, rogue: false, big: false };
         let program = Program::new(self.made, profile, self.fork());

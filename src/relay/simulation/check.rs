@@ -109,7 +109,10 @@ impl World {
         }
         let (clients, servers) = self.engine.connection_counts();
         if clients != self.engine.core.clients.len() {
-            return Err(format!("{clients} connections of {} clients", self.engine.core.clients.len()));
+            return Err(format!(
+                "{clients} connections of {} clients",
+                self.engine.core.clients.len()
+            ));
         }
         if servers > self.engine.core.servers.len() {
             return Err(format!("{servers} connections of fewer servers"));

@@ -12,7 +12,7 @@ use super::wire::{self, Inbox, Packet};
 use crate::auth::cache::ScramCache;
 use crate::auth::server::{Credential, ServerLogin, ServerStep};
 use crate::base::rng::{Rng, SeededRng};
-use crate::pool::core::ClientId;
+use crate::pool::ids::ClientId;
 use crate::wire::build::Message;
 use crate::wire::fields::{Fields, Report};
 use crate::wire::kind::Front;
@@ -332,7 +332,8 @@ impl SimClient {
         if is_full && !self.shadow.is_answered() || self.outbox.len() > 50_000 {
             return;
         }
-        let is_done = self.is_finishing || self.shadow.is_blind() || self.units >= self.character.units;
+        let is_done =
+            self.is_finishing || self.shadow.is_blind() || self.units >= self.character.units;
         let unit = if is_done { self.program.finish() } else { Some(self.program.next()) };
         match unit {
             Some(unit) => {

@@ -41,12 +41,7 @@ impl Parameters {
                 values.insert(name, canonical(name, value)?);
             }
         }
-        Ok(Parameters {
-            defaults: values.clone(),
-            reported: values.clone(),
-            saved: None,
-            values,
-        })
+        Ok(Parameters { defaults: values.clone(), reported: values.clone(), saved: None, values })
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {

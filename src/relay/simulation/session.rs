@@ -440,7 +440,8 @@ impl Session {
                 }
             }
             Front::CopyFail => {
-                let text = format!("COPY from stdin failed: {} in {}", text_of(&packet.body), copy.text);
+                let text =
+                    format!("COPY from stdin failed: {} in {}", text_of(&packet.body), copy.text);
                 self.fail_copy(failure("57014", text));
             }
             _ => {
@@ -591,7 +592,8 @@ pub const ABORTED: &str =
     "current transaction is aborted, commands ignored until end of transaction block";
 
 /// Two columns of type text.
-pub const ROW_DESCRIPTION: &[u8] = b"\0\x02session\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0\
+pub const ROW_DESCRIPTION: &[u8] =
+    b"\0\x02session\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0\
     payload\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
 
 /// Text, one column.

@@ -4,7 +4,7 @@ use crate::auth::client::Method;
 use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
 use crate::config::{self, Config};
-use crate::pool::reload::Access;
+use crate::pool::access::Access;
 
 /// The password of everybody.
 pub const PASSWORD: &[u8] = b"secret";

@@ -114,7 +114,8 @@ impl Shadow {
         let mut session = self.before.clone();
         (0..known.len()).any(|at| {
             let is_start = at == 0 || known[at - 1].kind == b'S';
-            let is_hasty = is_start && is_hasty_from(session.named_statements(), &known[at..], words);
+            let is_hasty =
+                is_start && is_hasty_from(session.named_statements(), &known[at..], words);
             session.handle(known[at]);
             is_hasty
         })
@@ -254,7 +255,8 @@ impl Shadow {
 
     /// A transaction stays on its server.
     fn check_link(&mut self, packet: &Packet, is_sticky: bool) -> Result<(), String> {
-        if packet.kind == Back::ReadyForQuery as u8 && packet.body == b"I" && !self.is_session_mode {
+        if packet.kind == Back::ReadyForQuery as u8 && packet.body == b"I" && !self.is_session_mode
+        {
             self.linked = None;
         }
         if packet.kind != Back::DataRow as u8 {
@@ -272,11 +274,7 @@ impl Shadow {
 }
 
 /// Whether `words` are what one hears of one of `packets`, if all before it succeed.
-fn is_hasty_from(
-    mut names: BTreeMap<String, Vec<u8>>,
-    packets: &[&Packet],
-    words: &str,
-) -> bool {
+fn is_hasty_from(mut names: BTreeMap<String, Vec<u8>>, packets: &[&Packet], words: &str) -> bool {
     packets.iter().any(|packet| match statement_of(packet) {
         Named::Prepared(name, key) => {
             let is_other = names.insert(name, key.clone()).is_some_and(|known| known != key);
@@ -309,7 +307,9 @@ fn statement_of(packet: &Packet) -> Named {
         b'D' | b'C' if fields.u8() == Some(b'S') => fields.str(),
         b'Q' => {
             let text = fields.str().unwrap_or_default();
-            return text.strip_prefix("DEALLOCATE ").map_or(Named::Not, |n| Named::Closed(n.into()));
+            return text
+                .strip_prefix("DEALLOCATE ")
+                .map_or(Named::Not, |n| Named::Closed(n.into()));
         }
         _ => None,
     };

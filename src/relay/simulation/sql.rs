@@ -1,26 +1,53 @@
-//! The little SQL that the simulated servers speak: a word, its arguments, and a tag that comes back
-//! in the answer.
+//! The little SQL that the simulated servers speak: a word, its arguments, and a tag that comes
+//! back in the answer.
 
 /// One statement. `text` is the whole of it, so that an answer tells whose question it was.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Statement {
     Begin,
     Commit,
-    CopyIn { text: String },
-    CopyOut { text: String, count: usize, size: usize },
+    CopyIn {
+        text: String,
+    },
+    CopyOut {
+        text: String,
+        count: usize,
+        size: usize,
+    },
     DeallocateAll,
-    Deallocate { name: String },
+    Deallocate {
+        name: String,
+    },
     DiscardAll,
     /// Fails when it is run.
-    Fail { text: String },
+    Fail {
+        text: String,
+    },
     /// Rows that hold the text, the values of the parameters, and padding; after `sleep_us`.
-    Rows { text: String, count: usize, size: usize, sleep_us: u64 },
-    Notice { text: String },
-    Notify { text: String },
-    Reset { name: String },
+    Rows {
+        text: String,
+        count: usize,
+        size: usize,
+        sleep_us: u64,
+    },
+    Notice {
+        text: String,
+    },
+    Notify {
+        text: String,
+    },
+    Reset {
+        name: String,
+    },
     Rollback,
-    Set { name: String, value: String, is_function: bool },
-    Show { name: String },
+    Set {
+        name: String,
+        value: String,
+        is_function: bool,
+    },
+    Show {
+        name: String,
+    },
 }
 
 /// Reads statements between semicolons. `None` is a syntax error.

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use super::stream::{Contact, SimStream};
 use crate::base::rng::{Rng, SeededRng};
 use crate::log::Peer;
-use crate::pool::core::{ServerId, Target};
+use crate::pool::core::Target;
+use crate::pool::ids::ServerId;
 use crate::relay::Io;
 
 /// A connection that the pooler has begun.

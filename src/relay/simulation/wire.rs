@@ -13,8 +13,13 @@ pub struct Packet {
 
 impl std::fmt::Debug for Packet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text: String =
-            self.body.iter().take(120).flat_map(|b| std::ascii::escape_default(*b)).map(char::from).collect();
+        let text: String = self
+            .body
+            .iter()
+            .take(120)
+            .flat_map(|b| std::ascii::escape_default(*b))
+            .map(char::from)
+            .collect();
         write!(f, "{}[{}]{text}", char::from(self.kind), self.body.len())
     }
 }

@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""Our pooler beside Debian's pgbouncer and the floor, on one machine, in one run.
+
+What counts is the pooler's own CPU time per transaction, which the scheduler accounts for to the
+nanosecond: throughput and latency, given beside it, are shared with pgbench and PostgreSQL on the
+same cores. Peers take turns within a round, so that a machine that drifts hits all of them alike;
+the table gives medians over the rounds, and ratios to the pooler that `--against` names.
+"""
+import argparse
+import json
+import os
+import re
+import resource
+import shlex
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import workloads
+from servers import Failed, Peer, PostgreSQL, Scratch, floor, pooler
+
+# Columns of the tables: key, title, digits, whether a ratio is worth showing.
+COLUMNS = [
+    ("cpu_us", "CPU us/{unit}", 2, True),
+    ("tps", "per second", 0, True),
+    ("mb_s", "MB/s", 0, True),
+    ("ms", "latency ms", 3, False),
+    ("client_bytes", "bytes/client", 0, True),
+    ("memory_kb", "memory kB", 0, False),
+]
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pooler", help="the program to measure")
+    parser.add_argument("--debian", help="Debian's pgbouncer, where it was unpacked")
+    parser.add_argument("--work", default=",".join(workloads.ALL), help="default: %(default)s")
+    parser.add_argument("--peers", help="only these: ours, debian, reference, floor, direct")
+    parser.add_argument("--against", help="whom ratios are taken to, where it takes part; else debian")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=4, help="per workload, peer and round")
+    parser.add_argument("--clients", type=int, default=1000, help="of the workload idle")
+    parser.add_argument("--out", help="write every single result to this file, as JSON")
+    chosen = parser.parse_args()
+    unknown = set(chosen.work.split(",")) - set(workloads.ALL)
+    if unknown:
+        parser.error(f"no such workload: {', '.join(sorted(unknown))}")
+    return chosen
+
+
+def main():
+    chosen = options()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    scratch, postgres = Scratch(), None
+    try:
+        postgres = PostgreSQL(scratch)
+        postgres.fill()
+        taking_part = peers(chosen, scratch, postgres)
+        print(f"{os.cpu_count()} cores; {chosen.rounds} rounds of {chosen.seconds} s; "
+              + ", ".join(f"{peer.name} ({peer.banner})" for peer in taking_part))
+        failures = measure(chosen, taking_part, scratch)
+    finally:
+        if postgres:
+            postgres.stop()
+        scratch.remove()
+    if failures:
+        print("\nFAILED RUNS: the figures above are not to be trusted")
+        print("\n".join(f"  {failure}" for failure in failures))
+    return 1 if failures else 0
+
+
+def peers(chosen, scratch, postgres):
+    """Ours, Debian's, the command in PGBOUNCER_REFERENCE, the floor, and no pooler at all."""
+    found = {"ours": lambda: pooler("ours", [chosen.pooler], scratch, postgres)}
+    if chosen.debian:
+        found["debian"] = lambda: pooler("debian", [chosen.debian], scratch, postgres)
+    if command := os.environ.get("PGBOUNCER_REFERENCE"):
+        found["reference"] = lambda: pooler("reference", shlex.split(command), scratch, postgres)
+    found["floor"] = lambda: floor(scratch, postgres)
+    found["direct"] = lambda: Peer("direct", postgres.port, banner="PostgreSQL itself")
+    wanted = chosen.peers.split(",") if chosen.peers else list(found)
+    if missing := set(wanted) - set(found):
+        raise Failed(f"no such peer: {', '.join(sorted(missing))}")
+    return [found[name]() for name in wanted]
+
+
+def measure(chosen, peers, scratch):
+    results, failures = {}, []
+    for work in chosen.work.split(","):
+        for number in range(1 if work == "idle" else chosen.rounds):
+            for peer in peers:
+                if not makes_sense(work, peer):
+                    continue
+                try:
+                    row = one_run(chosen, peer, work, scratch.path)
+                    results.setdefault(work, {}).setdefault(peer.name, []).append(row)
+                except Exception as error:  # whatever it was, it is shown, and the rest goes on
+                    failures.append(f"{work}, {peer.name}, round {number + 1}: {error}")
+                    print(f"FAILED {failures[-1]}", file=sys.stderr, flush=True)
+        show(work, results.get(work, {}), [chosen.against, "debian", "reference", "ours"])
+    if chosen.out:
+        Path(chosen.out).write_text(json.dumps(results, indent=1))
+    return failures
+
+
+def makes_sense(work, peer):
+    if work == "prepared":
+        return peer.tracks_statements
+    # Without a pooler, such crowds measure how PostgreSQL starts its processes.
+    return not (work in ("crowd", "logins", "idle") and peer.name in ("floor", "direct"))
+
+
+def one_run(chosen, peer, work, folder):
+    peer.start()
+    try:
+        if work == "idle":
+            return idle(peer, chosen.clients)
+        drive = {
+            "copy": lambda seconds: workloads.copy(peer, workloads.COPY_MB if seconds > 1 else 5),
+            "copyin": lambda seconds: workloads.copyin(peer, workloads.COPY_MB if seconds > 1 else 5),
+            "logins": lambda seconds: workloads.logins(peer, seconds),
+        }.get(work, lambda seconds: workloads.pgbench(peer, work, seconds, folder))
+        # So many logins take longer than the queries: time enough that they do not count.
+        seconds = max(chosen.seconds, 15) if work == "crowd" else chosen.seconds
+        if work != "crowd":
+            drive(1)
+        before = cpu_ns(peer.pid)
+        row = drive(max(2, seconds))
+        if peer.pid:
+            row["cpu_us"] = (cpu_ns(peer.pid) - before) / row["n"] / 1000
+            row["memory_kb"] = memory_kb(peer.pid)
+        return row
+    finally:
+        peer.stop()
+
+
+def idle(peer, count):
+    """Memory and CPU that so many clients cost which log in and then do nothing."""
+    with workloads.IdleClients(peer, 20):
+        pass  # whatever is set up once is there now
+    before, base = cpu_ns(peer.pid), memory_kb(peer.pid)
+    with workloads.IdleClients(peer, count):
+        time.sleep(1)
+        used = memory_kb(peer.pid)
+        cpu = cpu_ns(peer.pid) - before
+    bytes_each = (used - base) * 1024 / count
+    return {"n": count, "cpu_us": cpu / count / 1000, "client_bytes": bytes_each,
+            "memory_kb": used}
+
+
+def family(pid):
+    """A process and all below it."""
+    if pid is None:
+        return
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            yield from family(int(child))
+
+
+def cpu_ns(pid):
+    schedules = (task for process in family(pid)
+                 for task in Path(f"/proc/{process}/task").glob("*/schedstat"))
+    return sum(int(schedule.read_text().split()[0]) for schedule in schedules)
+
+
+def memory_kb(pid):
+    """What the process and those below it hold of memory, shared pages by their share."""
+    total = 0
+    for process in family(pid):
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+        total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1])
+    return total
+
+
+def show(work, rows, preferred):
+    """A table of medians, with ratios to the first of the preferred peers that took part."""
+    unit = workloads.UNITS.get(work, "transaction")
+    against = next((name for name in preferred if name in rows), None)
+
+    def median(name, key):
+        values = [row[key] for row in rows.get(name, []) if row.get(key) is not None]
+        return statistics.median(values) if values else None
+
+    present = [column for column in COLUMNS if any(median(name, column[0]) is not None
+                                                   for name in rows)]
+    print(f"\n{work}  (x: {against} is 1)")
+    titles = [column[1].format(unit=unit) for column in present]
+    print("  " + f"{'':10}" + "".join(f"{title:>24}" for title in titles))
+    for name in rows:
+        cells = []
+        for key, _, digits, has_ratio in present:
+            value, base = median(name, key), median(against, key)
+            text = "" if value is None else f"{value:,.{digits}f}"
+            if has_ratio and value is not None and base:
+                text += f"  x{value / base:.2f}"
+            cells.append(f"{text:>24}")
+        print(f"  {name:10}" + "".join(cells))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failed as failed:
+        sys.exit(f"bench: {failed}")

@@ -1,0 +1,235 @@
+"""What a measurement runs against: a throw-away PostgreSQL, and the poolers side by side.
+
+Servers run as an unprivileged user when we are root, in a scratch folder that is removed at the
+end, on ports that were free.
+"""
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROLE = PASSWORD = DATABASE = "bench"
+SCALE = 10
+
+# Limits are out of the way: the crowd, the idle clients and their servers must all fit.
+POSTGRESQL = """
+listen_addresses = '127.0.0.1'
+max_connections = 1100
+shared_buffers = 256MB
+password_encryption = 'scram-sha-256'
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+autovacuum = off
+"""
+
+POOLER = """[databases]
+{database} = host=127.0.0.1 port={server_port} dbname={database}
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {folder}/userlist.txt
+pool_mode = transaction
+default_pool_size = 20
+max_client_conn = 12000
+log_connections = 0
+log_disconnections = 0
+log_stats = 0
+"""
+
+
+class Failed(Exception):
+    """A server or a client did not do what it should."""
+
+
+def account():
+    """The user that servers run as, or None when we are not root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            pass
+    raise Failed("there is neither a user postgres nor a user nobody")
+
+
+def as_server():
+    """Arguments that make subprocess drop to the user that servers run as."""
+    who = account()
+    return {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []} if who else {}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port, process, log):
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise Failed(f"{process.args[0]} does not listen: {log.read_text()[-800:]}")
+
+
+def program(name):
+    """A program of PostgreSQL, Debian's newest or the one in PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"),
+                   key=lambda path: int(path.parts[-3]))
+    return str(found[-1]) if found else shutil.which(name) or name
+
+
+class Scratch:
+    """A folder that servers may write to; gone at the end."""
+
+    def __init__(self):
+        self.path = Path(tempfile.mkdtemp(prefix="pooler-bench-"))
+        self.give_away(self.path)
+
+    def give_away(self, path):
+        if who := account():
+            os.chown(path, who.pw_uid, who.pw_gid)
+        return path
+
+    def write(self, name, text):
+        path = self.path / name
+        path.write_text(text)
+        return self.give_away(path)
+
+    def copy(self, program):
+        """A copy of a program where the user that servers run as can reach it."""
+        path = self.path / f"program-{Path(program).name}-{len(list(self.path.iterdir()))}"
+        shutil.copy(program, path)
+        path.chmod(0o755)
+        return str(path)
+
+    def remove(self):
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class PostgreSQL:
+    def __init__(self, scratch):
+        self.port = free_port()
+        data = scratch.path / "data"
+        run([program("initdb"), "-U", "super", "-A", "trust", "-E", "UTF8", "--locale=C", "-N",
+             "-D", str(data)], **as_server())
+        (data / "pg_hba.conf").write_text(
+            f"local all all trust\nhost all super 127.0.0.1/32 trust\n"
+            f"host all {ROLE} 127.0.0.1/32 scram-sha-256\n")
+        with open(data / "postgresql.conf", "a") as conf:
+            conf.write(f"{POSTGRESQL}\nport = {self.port}\n"
+                       f"unix_socket_directories = '{scratch.path}'\n")
+        log = scratch.write("postgresql.log", "")
+        with open(log, "a") as out:
+            self.process = subprocess.Popen(
+                [program("postgres"), "-D", str(data)], stdout=out, stderr=out,
+                stdin=subprocess.DEVNULL, start_new_session=True, **as_server())
+        wait_for_port(self.port, self.process, log)
+
+    def fill(self):
+        psql = [program("psql"), "-X", "-q", "-h", "127.0.0.1", "-p", str(self.port),
+                "-U", "super", "-d", "postgres"]
+        end = time.monotonic() + 30
+        while subprocess.run([*psql, "-c", "select 1"], capture_output=True).returncode:
+            if time.monotonic() > end:
+                raise Failed("PostgreSQL does not accept connections")
+            time.sleep(0.05)
+        run([*psql, "-c", f"create role {ROLE} login password '{PASSWORD}'",
+             "-c", f"create database {DATABASE} owner {ROLE}"])
+        run([program("pgbench"), "-i", "-q", "-s", str(SCALE), DATABASE], env=login(self.port))
+
+    def stop(self):
+        stop(self.process, signal.SIGINT)
+
+
+class Peer:
+    """What clients connect to: a pooler, the floor, or PostgreSQL itself."""
+
+    def __init__(self, name, port, command=None, folder=None, banner=""):
+        self.name, self.port, self.command, self.folder = name, port, command, folder
+        self.banner = banner
+        self.process = None
+
+    def start(self):
+        if not self.command:
+            return
+        log = self.folder / f"{self.name}.log"
+        with open(log, "a") as out:
+            self.process = subprocess.Popen(
+                self.command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=self.folder,
+                start_new_session=True, **as_server())
+        wait_for_port(self.port, self.process, log)
+
+    def stop(self):
+        if self.process:
+            stop(self.process, signal.SIGQUIT)
+        self.process = None
+
+    @property
+    def pid(self):
+        return self.process.pid if self.process else None
+
+    @property
+    def tracks_statements(self):
+        """True when statements prepared by name survive transaction pooling."""
+        found = re.search(r"PgBouncer (\d+)\.(\d+)", self.banner)
+        return not found or (int(found[1]), int(found[2])) >= (1, 21)
+
+
+def pooler(name, command, scratch, postgres):
+    """A pooler by its command line, to which an ini is added."""
+    port = free_port()
+    scratch.write("userlist.txt", f'"{ROLE}" "{PASSWORD}"\n')
+    ini = scratch.write(f"{name}.ini", POOLER.format(
+        database=DATABASE, server_port=postgres.port, port=port, folder=scratch.path))
+    command = [scratch.copy(command[0]), *command[1:]]
+    shown = run([*command, "--version"]).split("\n")
+    banner = ", ".join(line for line in shown[:2] if line.startswith(("PgBouncer", "pgbouncer")))
+    return Peer(name, port, [*command, str(ini)], scratch.path, banner)
+
+
+def floor(scratch, postgres):
+    port = free_port()
+    relay = scratch.path / "relay"
+    run(["cc", "-O2", "-Wall", "-o", str(relay), str(HERE / "relay.c")])
+    return Peer("floor", port, [str(relay), str(port), str(postgres.port)], scratch.path,
+                "bytes passed on unread")
+
+
+def login(port):
+    """The environment of a client of the database."""
+    return dict(os.environ, PGHOST="127.0.0.1", PGPORT=str(port), PGUSER=ROLE,
+                PGPASSWORD=PASSWORD, PGDATABASE=DATABASE, PGSSLMODE="disable")
+
+
+def run(command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    if done.returncode:
+        raise Failed(f"{' '.join(command)}: {done.stdout[-400:]}{done.stderr[-400:]}")
+    return done.stdout + done.stderr
+
+
+def stop(process, how):
+    process.send_signal(how)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

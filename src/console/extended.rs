@@ -1,0 +1,249 @@
+//! The extended protocol on the console: Parse, Bind, Describe, Execute, Close, Sync.
+//!
+//! A statement is kept as its text. A portal lives until Sync, as PostgreSQL's outside of a
+//! transaction do. Results are text; there are no parameters.
+//!
+//! Source: PostgreSQL manual, "Message Flow", section "Extended Query".
+
+use super::command;
+use super::parse::{self, Token};
+use super::refusal::{Hint, Refusal};
+use super::session::{Done, LONGEST_REPLY, Session};
+use super::show::{Answer, Show};
+use crate::pool::client::{ConsolePortal, ConsoleSession};
+use crate::wire::build::{self, Message};
+use crate::wire::fields::Fields;
+use crate::wire::head::{self, HEAD, Parsed};
+use crate::wire::kind::Back;
+
+/// Statements, and portals, that one session may have.
+const MOST_STATEMENTS: usize = 200;
+
+/// Bytes that the texts of one session's statements may have together.
+const MOST_TEXT: usize = 1024 * 1024;
+
+type Result<T> = std::result::Result<T, Refusal>;
+
+impl Session<'_> {
+    /// Carries out one step; an error makes the session pass over all up to Sync.
+    pub fn extended(&mut self, step: impl FnOnce(&mut Self) -> Result<()>) {
+        self.may_wait = true;
+        if let Err(refusal) = step(self) {
+            self.fail(&refusal);
+        }
+    }
+
+    pub fn sync(&mut self) {
+        if let Some(state) = self.state() {
+            state.is_skipping = false;
+            state.portals.clear();
+        }
+        self.ready();
+    }
+
+    pub fn parse(&mut self, body: &[u8]) -> Result<()> {
+        let mut fields = Fields::new(body);
+        let (name, text) = (text_of(&mut fields)?, text_of(&mut fields)?);
+        if fields.u16().ok_or(Refusal::MalformedMessage)? != 0 {
+            return Err(Refusal::Parameters);
+        }
+        shown_by(&text)?;
+        let Some(state) = self.state() else { return Ok(()) };
+        state.add_statement(name, text)?;
+        build::empty_back(&mut self.out, Back::ParseComplete);
+        Ok(())
+    }
+
+    pub fn bind(&mut self, body: &[u8]) -> Result<()> {
+        let mut fields = Fields::new(body);
+        let (portal, name) = (text_of(&mut fields)?, text_of(&mut fields)?);
+        read_formats(&mut fields)?;
+        if fields.u16().ok_or(Refusal::MalformedMessage)? != 0 {
+            return Err(Refusal::Parameters);
+        }
+        if read_formats(&mut fields)?.contains(&1) {
+            return Err(Refusal::BinaryFormat);
+        }
+        let Some(state) = self.state() else { return Ok(()) };
+        let text = state.statement(&name)?.into();
+        state.add_portal(ConsolePortal { name: portal, text, left: None })?;
+        build::empty_back(&mut self.out, Back::BindComplete);
+        Ok(())
+    }
+
+    pub fn describe(&mut self, body: &[u8]) -> Result<()> {
+        let (kind, name) = target(body)?;
+        let Some(state) = self.state() else { return Ok(()) };
+        let text: Box<str> = match kind {
+            b'S' => state.statement(&name)?.into(),
+            _ => state.portal(&name)?.text.clone(),
+        };
+        if kind == b'S' {
+            Message::back(&mut self.out, Back::ParameterDescription).u16(0).end();
+        }
+        match shown_by(&text)? {
+            Some(Show { answer: Answer::Table(table), .. }) => self.push_description(*table),
+            _ => build::empty_back(&mut self.out, Back::NoData),
+        }
+        Ok(())
+    }
+
+    pub fn execute(&mut self, body: &[u8]) -> Result<()> {
+        let mut fields = Fields::new(body);
+        let name = text_of(&mut fields)?;
+        let most = fields.u32().ok_or(Refusal::MalformedMessage)? as usize;
+        let Some(state) = self.state() else { return Ok(()) };
+        let portal = state.portal(&name)?;
+        let text = portal.text.clone();
+        if let Some(left) = portal.left.take() {
+            return self.give(&name, left, most);
+        }
+        self.core.count_command(self.id);
+        // The rows and the tag stand behind what was answered before in the same message.
+        let before = self.out.len();
+        match self.execute_text(&text)? {
+            None => build::empty_back(&mut self.out, Back::EmptyQuery),
+            Some(Done::Over) => {}
+            Some(Done::Waits(tag)) => self.wait(tag, None),
+            Some(Done::Tag(tag)) => {
+                build::command_complete(&mut self.out, &tag);
+                let answer = self.out.split_off(before);
+                return self.give(&name, answer, most);
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out the one command of a text; `None` when it holds none.
+    fn execute_text(&mut self, text: &str) -> Result<Option<Done>> {
+        let mut rest = text;
+        let Some(found) = parse::next(&mut rest) else { return Ok(None) };
+        let statement = found.map_err(|_| Refusal::invalid(text, Hint::Unterminated))?;
+        let described = std::mem::replace(&mut self.describes, false);
+        let done = command::run(self, &statement.tokens, text);
+        self.describes = described;
+        done.map(Some)
+    }
+
+    /// Gives at most `most` rows of an answer (0 is all) and keeps the rest for the next Execute.
+    fn give(&mut self, name: &str, mut answer: Vec<u8>, most: usize) -> Result<()> {
+        let end = end_of_rows(&answer, most);
+        let left = answer.split_off(end);
+        self.out.append(&mut answer);
+        if left.is_empty() {
+            return Ok(());
+        }
+        let Some(state) = self.state() else { return Ok(()) };
+        let kept: usize = state.portals.iter().flat_map(|p| &p.left).map(Vec::len).sum();
+        if kept + left.len() > LONGEST_REPLY {
+            return Err(Refusal::ReplyTooLong);
+        }
+        state.portal(name)?.left = Some(left);
+        build::empty_back(&mut self.out, Back::PortalSuspended);
+        Ok(())
+    }
+
+    pub fn close(&mut self, body: &[u8]) -> Result<()> {
+        let (kind, name) = target(body)?;
+        let Some(state) = self.state() else { return Ok(()) };
+        match kind {
+            b'S' => state.statements.retain(|(known, _)| *known != name),
+            _ => state.portals.retain(|portal| portal.name != name),
+        }
+        build::empty_back(&mut self.out, Back::CloseComplete);
+        Ok(())
+    }
+}
+
+impl ConsoleSession {
+    fn statement(&self, name: &str) -> Result<&str> {
+        let found = self.statements.iter().find(|(known, _)| **known == *name);
+        found.map(|(_, text)| &**text).ok_or_else(|| Refusal::UnknownStatement(name.into()))
+    }
+
+    fn portal(&mut self, name: &str) -> Result<&mut ConsolePortal> {
+        let found = self.portals.iter_mut().find(|portal| *portal.name == *name);
+        found.ok_or_else(|| Refusal::UnknownPortal(name.into()))
+    }
+
+    /// The unnamed statement is replaced; a name is given once.
+    fn add_statement(&mut self, name: Box<str>, text: Box<str>) -> Result<()> {
+        let is_known = self.statements.iter().any(|(known, _)| *known == name);
+        if is_known && !name.is_empty() {
+            return Err(Refusal::StatementTaken(name));
+        }
+        self.statements.retain(|(known, _)| *known != name);
+        let bytes: usize = self.statements.iter().map(|(name, text)| name.len() + text.len()).sum();
+        let is_full = self.statements.len() >= MOST_STATEMENTS;
+        if is_full || bytes + name.len() + text.len() > MOST_TEXT {
+            return Err(Refusal::TooManyStatements);
+        }
+        self.statements.push((name, text));
+        Ok(())
+    }
+
+    fn add_portal(&mut self, portal: ConsolePortal) -> Result<()> {
+        let is_known = self.portals.iter().any(|known| known.name == portal.name);
+        if is_known && !portal.name.is_empty() {
+            return Err(Refusal::PortalTaken(portal.name));
+        }
+        self.portals.retain(|known| known.name != portal.name);
+        let bytes: usize = self.portals.iter().map(|p| p.name.len() + p.text.len()).sum();
+        if self.portals.len() >= MOST_STATEMENTS || bytes + portal.text.len() > MOST_TEXT {
+            return Err(Refusal::TooManyStatements);
+        }
+        self.portals.push(portal);
+        Ok(())
+    }
+}
+
+/// What the one command of a text shows, if it is known and shows anything.
+fn shown_by(text: &str) -> Result<Option<&'static Show>> {
+    let mut rest = text;
+    let Some(found) = parse::next(&mut rest) else { return Ok(None) };
+    let statement = found.map_err(|_| Refusal::invalid(text, Hint::Unterminated))?;
+    if let Some(more) = parse::next(&mut rest) {
+        more.map_err(|_| Refusal::invalid(text, Hint::Unterminated))?;
+        return Err(Refusal::NotOneCommand);
+    }
+    let is_parameter = |token: &Token<'_>| match token {
+        Token::Word(word) => word.starts_with('$'),
+        Token::Equals | Token::Text(_) => false,
+    };
+    if statement.tokens.iter().any(is_parameter) {
+        return Err(Refusal::Parameters);
+    }
+    command::look_up(&statement.tokens, text)
+}
+
+/// Where the first `most` rows of an answer end; all of it when there are no more, or `most` is 0.
+fn end_of_rows(answer: &[u8], most: usize) -> usize {
+    let (mut at, mut rows) = (0, 0);
+    while let Parsed::Head(head) = head::parse(&answer[at..]) {
+        if head.kind == Back::DataRow as u8 {
+            if most > 0 && rows == most {
+                return at;
+            }
+            rows += 1;
+        }
+        at += HEAD + head.body;
+    }
+    answer.len()
+}
+
+/// What Describe and Close are about: `S` for a statement, `P` for a portal, and its name.
+fn target(body: &[u8]) -> Result<(u8, Box<str>)> {
+    let mut fields = Fields::new(body);
+    let kind = fields.u8().filter(|kind| matches!(kind, b'S' | b'P'));
+    Ok((kind.ok_or(Refusal::MalformedMessage)?, text_of(&mut fields)?))
+}
+
+fn text_of(fields: &mut Fields<'_>) -> Result<Box<str>> {
+    let bytes = fields.cstr().ok_or(Refusal::MalformedMessage)?;
+    Ok(String::from_utf8_lossy(bytes).into())
+}
+
+fn read_formats(fields: &mut Fields<'_>) -> Result<Vec<u16>> {
+    let count = fields.u16().ok_or(Refusal::MalformedMessage)?;
+    (0..count).map(|_| fields.u16().ok_or(Refusal::MalformedMessage)).collect()
+}

@@ -1,0 +1,156 @@
+//! One console session while a message of it is dealt with: the answer as it grows, and what the
+//! core keeps of the session. It does not know what commands there are.
+
+use std::borrow::Cow;
+
+use super::refusal::Refusal;
+use super::table::{Buffers, Scene, Table, push_description};
+use crate::log::Level;
+use crate::pool::client::{ConsoleSession, ConsoleState, Pending, Script};
+use crate::pool::core::{CONSOLE, Core};
+use crate::pool::events::{Concern, Met};
+use crate::pool::ids::ClientId;
+use crate::wire::build::{self, Report, Severity};
+use crate::wire::sqlstate;
+
+/// When the answers to one string are longer, in bytes, no further command of it is carried out.
+pub const LONGEST_REPLY: usize = 16 * 1024 * 1024;
+
+/// Bytes that wait for a Sync or Flush.
+const MOST_UNSENT: usize = 16 * 1024;
+
+/// How a command ended, if it is not refused.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Done {
+    /// The session, or the process, is over: nothing is answered.
+    Over,
+    Tag(Cow<'static, str>),
+    /// It takes time, and is answered with this tag when it succeeds.
+    Waits(&'static str),
+}
+
+impl Done {
+    pub fn tag(tag: &'static str) -> Done {
+        Done::Tag(Cow::Borrowed(tag))
+    }
+}
+
+/// A session for as long as one message of it is dealt with.
+pub struct Session<'a> {
+    pub core: &'a mut Core,
+    pub buffers: &'a dyn Buffers,
+    pub id: ClientId,
+    /// The answer so far.
+    pub out: Vec<u8>,
+    /// Whether the answer may wait for the next Sync or Flush, as PostgreSQL's does: some drivers
+    /// stumble over one that comes in pieces.
+    pub may_wait: bool,
+    /// Whether rows are preceded by what they are: not in the extended protocol, which asks.
+    pub describes: bool,
+}
+
+impl<'a> Session<'a> {
+    pub fn new(core: &'a mut Core, buffers: &'a dyn Buffers, id: ClientId) -> Session<'a> {
+        Session { core, buffers, id, out: Vec::new(), may_wait: false, describes: true }
+    }
+
+    /// Hands the answer over, or keeps it for later.
+    pub fn send(mut self) {
+        let mut answer = std::mem::take(&mut self.out);
+        let may_wait = self.may_wait;
+        if let Some(state) = self.state()
+            && !(state.unsent.is_empty() && !may_wait)
+        {
+            state.unsent.append(&mut answer);
+            if may_wait && state.unsent.len() < MOST_UNSENT {
+                return;
+            }
+            answer = std::mem::take(&mut state.unsent);
+        }
+        if !answer.is_empty() {
+            self.core.send_client(self.id, answer);
+        }
+    }
+
+    /// Notes how a command that takes time is to be answered.
+    pub fn wait(&mut self, tag: &'static str, script: Option<Script>) {
+        let since = self.core.mono();
+        if let Some(console) = self.core.console_mut(self.id) {
+            console.pending = Some(Pending { tag, since, script });
+        }
+    }
+
+    /// Tells why a command is not carried out.
+    pub fn refuse(&mut self, refusal: &Refusal) {
+        let (message, detail) = (refusal.to_string(), refusal.detail());
+        let hint = refusal.hint();
+        build::report(
+            &mut self.out,
+            &Report {
+                severity: Severity::Error,
+                sqlstate: refusal.sqlstate(),
+                message: &message,
+                detail: detail.as_deref(),
+                hint: hint.as_deref(),
+            },
+        );
+        self.core.log(Level::Error, message.clone());
+        if self.core.settings().log_pooler_errors {
+            self.core.log_client(Level::Warning, self.id, format_args!("pooler error: {message}"));
+        }
+        let user = self.console().map(|console| console.user.clone()).unwrap_or_default();
+        self.core.tally(Met {
+            concern: Concern::Client,
+            kind: refusal.kind(),
+            database: CONSOLE,
+            user: &user,
+            detail: detail.as_deref().unwrap_or(&message),
+        });
+    }
+
+    /// Tells of an error in an extended query.
+    pub fn fail(&mut self, refusal: &Refusal) {
+        self.refuse(refusal);
+        if let Some(state) = self.state() {
+            state.is_skipping = true;
+        }
+    }
+
+    pub fn is_skipping(&self) -> bool {
+        self.console().is_some_and(|console| console.session.is_skipping)
+    }
+
+    pub fn notice(&mut self, message: &str, detail: Option<&str>) {
+        let severity = Severity::Notice;
+        let sqlstate = sqlstate::SUCCESSFUL;
+        build::report(&mut self.out, &Report { severity, sqlstate, message, detail, hint: None });
+    }
+
+    pub fn ready(&mut self) {
+        build::ready_for_query(&mut self.out, b'I');
+    }
+
+    /// Appends what a table says of its columns.
+    pub fn push_description(&mut self, table: &dyn Table) {
+        push_description(&mut self.out, table);
+    }
+
+    /// Appends the rows of a table.
+    pub fn push_rows(&mut self, table: &dyn Table) {
+        let scene = Scene { core: self.core, buffers: self.buffers };
+        table.push_rows(&mut self.out, scene);
+    }
+
+    pub fn console(&self) -> Option<&ConsoleState> {
+        self.core.console(self.id)
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.console().is_some_and(|console| console.is_admin)
+    }
+
+    /// What is kept of the extended protocol.
+    pub fn state(&mut self) -> Option<&mut ConsoleSession> {
+        self.core.console_mut(self.id).map(|console| &mut console.session)
+    }
+}

@@ -1,0 +1,147 @@
+//! SET: a setting gets another value until the next RELOAD, checked as in the file. What drivers
+//! set after their login, meant for a server, is accepted and has no effect.
+
+use super::parse::Token;
+use super::refusal::{Refusal, Unset};
+use super::session::{Done, Session};
+use crate::config::settings::{ALIASES, GONE};
+use crate::config::{Settings, ValueError};
+use crate::log::Level;
+use crate::pool::core::CONSOLE;
+
+/// Parameters of a server that drivers set after their login.
+const IGNORED: [&str; 14] = [
+    "application_name",
+    "bytea_output",
+    "client_encoding",
+    "client_min_messages",
+    "datestyle",
+    "extra_float_digits",
+    "idle_in_transaction_session_timeout",
+    "intervalstyle",
+    "lock_timeout",
+    "search_path",
+    "standard_conforming_strings",
+    "statement_timeout",
+    "timezone",
+    "xmloption",
+];
+
+/// Whether these are the arguments of a SET that has no effect here. Their values may be of any
+/// form that PostgreSQL takes.
+pub fn is_ignored(arguments: &[Token<'_>]) -> bool {
+    let arguments = match arguments {
+        [Token::Word(scope), rest @ ..]
+            if ["SESSION", "LOCAL"].iter().any(|word| scope.eq_ignore_ascii_case(word)) =>
+        {
+            rest
+        }
+        all => all,
+    };
+    let Some((Token::Word(name), [Token::Equals | Token::Word(_), _, ..])) =
+        arguments.split_first()
+    else {
+        return false;
+    };
+    let is_zone = name.eq_ignore_ascii_case("TIME")
+        && matches!(&arguments[1], Token::Word(zone) if zone.eq_ignore_ascii_case("ZONE"));
+    is_zone || IGNORED.iter().any(|ignored| name.eq_ignore_ascii_case(ignored))
+}
+
+/// `key = value` or `key TO value`.
+pub fn assignment<'a>(arguments: &'a [Token<'_>]) -> Option<(&'a str, &'a str)> {
+    let [Token::Word(key), between, Token::Word(value) | Token::Text(value)] = arguments else {
+        return None;
+    };
+    let is_assignment = match between {
+        Token::Equals => true,
+        Token::Word(word) => word.eq_ignore_ascii_case("TO"),
+        Token::Text(_) => false,
+    };
+    is_assignment.then_some((key, value))
+}
+
+pub fn ignore(session: &mut Session<'_>) -> Result<Done, Refusal> {
+    session.notice("SET ignored", None);
+    Ok(Done::tag("SET"))
+}
+
+pub fn set(session: &mut Session<'_>, key: &str, value: &str) -> Result<Done, Refusal> {
+    let mut settings = session.core.settings().clone();
+    let before = settings.clone();
+    if let Err(why) = assign(&mut settings, key, value) {
+        if let Unset::Value(ValueError::UnknownKey { .. }) = why {
+            session.core.log(Level::Error, format!("unknown parameter: pgbouncer/{key}"));
+        }
+        return Err(Refusal::SetFailed { key: key.into(), why });
+    }
+    for change in before.changes(&settings) {
+        session.core.log(Level::Log, format!("SET {change}"));
+    }
+    session.core.change_setting(settings);
+    Ok(Done::Tag(format!("SET {key}={value}").into()))
+}
+
+fn assign(settings: &mut Settings, key: &str, value: &str) -> Result<(), Unset> {
+    let key = key.to_ascii_lowercase();
+    if GONE.contains(&key.as_str()) {
+        return Err(Unset::Gone);
+    }
+    let alias = ALIASES.iter().find(|(old, _)| *old == key);
+    let key = alias.map_or(key.as_str(), |(_, new)| new);
+    if Settings::row(key).is_some_and(|row| !row.is_changeable()) {
+        return Err(Unset::NeedsRestart);
+    }
+    if key == "auth_dbname" && value == CONSOLE {
+        return Err(Unset::Value(ValueError::Reserved));
+    }
+    settings.set(key, value).map_err(Unset::Value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    fn tokens(mut text: &str) -> Vec<Token<'_>> {
+        parse::next(&mut text).expect("a command").expect("closed quotes").tokens
+    }
+
+    #[test]
+    fn what_drivers_set_at_login_is_ignored_in_every_form() {
+        for text in [
+            "extra_float_digits = 3",
+            "application_name = 'PostgreSQL JDBC Driver'",
+            "DateStyle TO ISO, MDY",
+            "session timezone to 'UTC'",
+            "TIME ZONE 'UTC'",
+            "client_encoding='utf8'",
+        ] {
+            assert!(is_ignored(&tokens(text)), "{text}");
+        }
+        for text in ["extra_float_digits", "pool_mode = session", "timezone =", "session x = 1"] {
+            assert!(!is_ignored(&tokens(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_assignment_is_a_key_and_one_value() {
+        assert_eq!(assignment(&tokens("a = 'x y'")), Some(("a", "x y")));
+        assert_eq!(assignment(&tokens("a to -1.5")), Some(("a", "-1.5")));
+        for text in ["a", "a =", "a = b c", "a 'to' b", "'a' = b"] {
+            assert_eq!(assignment(&tokens(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_checked_as_in_the_file() {
+        let mut settings = Settings::default();
+        assert_eq!(assign(&mut settings, "Default_Pool_Size", "7"), Ok(()));
+        assert_eq!(settings.default_pool_size, 7);
+        assert_eq!(assign(&mut settings, "listen_port", "7"), Err(Unset::NeedsRestart));
+        assert_eq!(assign(&mut settings, "suspend_timeout", "7"), Err(Unset::Gone));
+        let reserved = Err(Unset::Value(ValueError::Reserved));
+        assert_eq!(assign(&mut settings, "auth_dbname", "pgbouncer"), reserved);
+        assert!(matches!(assign(&mut settings, "pool_mode", "x"), Err(Unset::Value(_))));
+    }
+}

@@ -1,0 +1,381 @@
+//! SHOW CLIENTS, SERVERS, SOCKETS and ACTIVE_SOCKETS: one row for each connection.
+
+use super::super::table::{Column, Held, Scene, Sheet, Value, int4, text};
+use super::{peers, pools, time};
+use crate::base::time::Moment;
+use crate::log::{Peer, Side, ptr};
+use crate::pool::client::{self, Client, Replication};
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::server::{self, Server};
+
+/// One connection.
+#[derive(Clone, Copy)]
+pub enum Row {
+    Client(ClientId),
+    Server(ServerId),
+}
+
+pub static CLIENTS: Sheet<Row> = Sheet {
+    columns: &[
+        BEFORE_STATE,
+        &[text("state", |scene, row| Value::text(state(scene.core, row)))],
+        REST,
+    ],
+    rows: |scene| clients(scene.core),
+};
+
+pub static SERVERS: Sheet<Row> = Sheet {
+    columns: &[
+        BEFORE_STATE,
+        &[text("state", |scene, row| Value::text(state(scene.core, row)))],
+        REST,
+    ],
+    rows: |scene| servers(scene.core),
+};
+
+pub static SOCKETS: Sheet<Row> = Sheet {
+    columns: &[BEFORE_STATE, SOCKET_STATE, REST, BUFFERS],
+    rows: |scene| sockets(scene.core),
+};
+
+/// The same without those that have nothing to send or to be sent.
+pub static ACTIVE_SOCKETS: Sheet<Row> = Sheet {
+    columns: &[BEFORE_STATE, SOCKET_STATE, REST, BUFFERS],
+    rows: |scene| {
+        let rows = sockets(scene.core).into_iter();
+        rows.filter(|row| held(scene, row) != Held::default() || is_busy(scene.core, row)).collect()
+    },
+};
+
+const BEFORE_STATE: &[Column<Row>] = &[
+    text("type", |_, row| match row {
+        Row::Client(_) => Value::text("C"),
+        Row::Server(_) => Value::text("S"),
+    }),
+    text("user", |scene, row| Value::text(names(scene.core, row).1)),
+    text("database", |scene, row| Value::text(names(scene.core, row).0)),
+    text("replication", |scene, row| Value::text(replication(scene.core, row))),
+];
+
+const SOCKET_STATE: &[Column<Row>] =
+    &[text("state", |scene, row| Value::text(socket_state(scene.core, row)))];
+
+const REST: &[Column<Row>] = &[
+    text("addr", |scene, row| address(ends(scene.core, row).0)),
+    int4("port", |scene, row| Value::Number(port(ends(scene.core, row).0))),
+    text("local_addr", |scene, row| address(ends(scene.core, row).1)),
+    int4("local_port", |scene, row| Value::Number(port(ends(scene.core, row).1))),
+    text("connect_time", |scene, row| moment(scene, times(scene.core, row).0)),
+    text("request_time", |scene, row| moment(scene, times(scene.core, row).1)),
+    int4("wait", |scene, row| Value::Number(wait_us(scene.core, row) / 1_000_000)),
+    int4("wait_us", |scene, row| Value::Number(wait_us(scene.core, row) % 1_000_000)),
+    int4("close_needed", |scene, row| match *row {
+        Row::Client(_) => Value::flag(false),
+        Row::Server(id) => Value::flag(scene.core.is_close_needed(id)),
+    }),
+    text("ptr", |scene, row| pointer(scene.core, Some(*row))),
+    text("link", |scene, row| pointer(scene.core, link(scene.core, row))),
+    int4("remote_pid", |scene, row| Value::Number(remote_pid(scene.core, row))),
+    text("tls", |_, _| Value::text("")),
+    text("application_name", |scene, row| {
+        let vars = match *row {
+            Row::Client(id) => &scene.core.clients[id].vars,
+            Row::Server(id) => &scene.core.servers[id].vars,
+        };
+        Value::text(scene.core.vars.named(vars, "application_name").unwrap_or_default())
+    }),
+    int4("prepared_statements", |scene, row| Value::count(statements(scene.core, row))),
+    int4("id", |scene, row| {
+        Value::Number(match *row {
+            Row::Client(id) => scene.core.clients[id].number,
+            Row::Server(id) => scene.core.servers[id].number,
+        })
+    }),
+];
+
+/// What the reference says of its buffers: how far what was read reaches, and what is left to be
+/// sent. Nothing is read that is judged already, so that the positions before it are 0.
+const BUFFERS: &[Column<Row>] = &[
+    int4("recv_pos", |scene, row| Value::count(held(scene, row).received)),
+    int4("pkt_pos", |_, _| Value::Number(0)),
+    int4("pkt_remain", |_, _| Value::Number(0)),
+    int4("send_pos", |_, _| Value::Number(0)),
+    int4("send_remain", |scene, row| Value::count(held(scene, row).unsent)),
+    int4("pkt_avail", |scene, row| Value::count(held(scene, row).received)),
+    int4("send_avail", |scene, row| Value::count(held(scene, row).unsent)),
+];
+
+/// Clients past their login, by pool; those of the console stand where its pool stands.
+fn clients(core: &Core) -> Vec<Row> {
+    let cancels = cancel_clients(core);
+    let mut rows = Vec::new();
+    for pool in pools::sorted(core) {
+        let Some(id) = pool else {
+            rows.extend(core.consoles.iter(&core.clients).map(Row::Client));
+            continue;
+        };
+        rows.extend(clients_of(core, id));
+        let of_pool = cancels.iter().filter(|(of, _)| *of == Some(id));
+        rows.extend(of_pool.map(|(_, client)| Row::Client(*client)));
+    }
+    let of_none = cancels.iter().filter(|(of, _)| of.is_none());
+    rows.extend(of_none.map(|(_, client)| Row::Client(*client)));
+    rows
+}
+
+fn clients_of(core: &Core, id: PoolId) -> impl Iterator<Item = Row> {
+    let pool = &core.pools[id];
+    let lists = [&pool.active_clients, &pool.idle_clients, &pool.waiting, &pool.welcoming];
+    lists.into_iter().flat_map(|list| list.iter(&core.clients)).map(Row::Client)
+}
+
+/// Clients that came to cancel, with the pool that they mean.
+fn cancel_clients(core: &Core) -> Vec<(Option<PoolId>, ClientId)> {
+    let clients = core.cancel_clients.iter(&core.clients);
+    clients.map(|id| (carrier(core, id).map(|carrier| carrier.pool), id)).collect()
+}
+
+/// The connection that carries a client's cancel request.
+fn carrier(core: &Core, id: ClientId) -> Option<&Server> {
+    match *core.clients[id].state() {
+        client::State::Cancel { server } => core.servers.get(server),
+        _ => None,
+    }
+}
+
+/// Servers, by pool; those that carry requests to peers stand at the end.
+fn servers(core: &Core) -> Vec<Row> {
+    let pools = pools::sorted(core).into_iter().flatten();
+    let peers = peers::used(core).into_iter().map(|(_, id)| id);
+    pools.chain(peers).flat_map(|id| servers_of(core, id)).collect()
+}
+
+fn servers_of(core: &Core, id: PoolId) -> impl Iterator<Item = Row> {
+    let pool = &core.pools[id];
+    let lists = [
+        &pool.active,
+        &pool.idle,
+        &pool.used,
+        &pool.tested,
+        &pool.cancels,
+        &pool.being_canceled,
+        &pool.logging_in,
+    ];
+    lists.into_iter().flat_map(|list| list.iter(&core.servers)).map(Row::Server)
+}
+
+/// All connections but those on behalf of peers, by pool; those in login stand at the end.
+fn sockets(core: &Core) -> Vec<Row> {
+    let mut rows = clients(core);
+    rows.extend(servers(core));
+    rows.retain(|row| pool(core, row).is_none_or(|id| !is_of_peer(core, id)));
+    rows.extend(core.logins.iter(&core.clients).map(Row::Client));
+    rows
+}
+
+/// Database and user.
+fn names<'a>(core: &'a Core, row: &Row) -> (&'a str, &'a str) {
+    match (*row, pool(core, row)) {
+        (_, Some(pool)) if is_of_peer(core, pool) => (NO_DATABASE, NO_USER),
+        (Row::Server(_), pool) => pools::names(core, &pool),
+        (Row::Client(id), Some(pool)) if carrier(core, id).is_some() => {
+            (pools::names(core, &Some(pool)).0, NO_USER)
+        }
+        (Row::Client(id), _) => {
+            let (database, user) = core.names_of(id);
+            (database.unwrap_or(NO_DATABASE), user.unwrap_or(NO_USER))
+        }
+    }
+}
+
+const NO_DATABASE: &str = "(nodb)";
+const NO_USER: &str = "(nouser)";
+
+/// The pool of a connection, also of one that came to cancel what runs there.
+fn pool(core: &Core, row: &Row) -> Option<PoolId> {
+    match *row {
+        Row::Client(id) => core.clients[id].pool.or(carrier(core, id).map(|carrier| carrier.pool)),
+        Row::Server(id) => Some(core.servers[id].pool),
+    }
+}
+
+fn is_of_peer(core: &Core, pool: PoolId) -> bool {
+    core.databases[core.pools[pool].database].peer.is_some()
+}
+
+fn replication(core: &Core, row: &Row) -> &'static str {
+    let client = match *row {
+        Row::Client(id) => Some(id),
+        Row::Server(id) => core.servers[id].client().filter(|_| core.servers[id].is_private),
+    };
+    match client.map(|id| core.clients[id].replication) {
+        Some(Replication::Logical) => "logical",
+        Some(Replication::Physical) => "physical",
+        Some(Replication::No) | None => "none",
+    }
+}
+
+fn state(core: &Core, row: &Row) -> &'static str {
+    match *row {
+        Row::Client(id) => client_state(core, &core.clients[id]),
+        Row::Server(id) => server_state(&core.servers[id]),
+    }
+}
+
+fn client_state(core: &Core, client: &Client) -> &'static str {
+    match client.state() {
+        client::State::Active { .. } => "active",
+        client::State::AwaitWelcome | client::State::Waiting => "waiting",
+        client::State::Cancel { .. } if pools::is_cancel_sent(core, client) => "active_cancel_req",
+        client::State::Cancel { .. } => "waiting_cancel_req",
+        client::State::Closing => "justfree",
+        client::State::Console(_) | client::State::Idle => "idle",
+        client::State::Login(_) => "login",
+    }
+}
+
+fn server_state(server: &Server) -> &'static str {
+    match server.state() {
+        server::State::Active { .. } => "active",
+        server::State::BeingCanceled => "being_canceled",
+        server::State::Cancel(_) => "active_cancel",
+        server::State::Closing => "justfree",
+        server::State::Idle => "idle",
+        server::State::Login(_) => "new",
+        server::State::Tested(_) => "tested",
+        server::State::Used => "used",
+    }
+}
+
+/// The same, as SHOW SOCKETS spells it.
+fn socket_state(core: &Core, row: &Row) -> &'static str {
+    match (row, state(core, row)) {
+        (Row::Client(_), "active" | "idle") => "cl_active",
+        (Row::Client(_), "waiting") => "cl_waiting",
+        (Row::Client(_), "active_cancel_req") => "cl_active_cancel_req",
+        (Row::Client(_), "waiting_cancel_req") => "cl_waiting_cancel_req",
+        (Row::Client(_), "login") => "cl_login",
+        (Row::Client(_), _) => "cl_justfree",
+        (Row::Server(_), "active") => "sv_active",
+        (Row::Server(_), "being_canceled") => "sv_being_canceled",
+        (Row::Server(_), "active_cancel") => "sv_active_cancel",
+        (Row::Server(_), "idle") => "sv_idle",
+        (Row::Server(_), "new") => "sv_login",
+        (Row::Server(_), "tested") => "sv_tested",
+        (Row::Server(_), "used") => "sv_used",
+        (Row::Server(_), _) => "sv_justfree",
+    }
+}
+
+/// The other end, and ours.
+fn ends(core: &Core, row: &Row) -> (Peer, Peer) {
+    match *row {
+        Row::Client(id) => (core.clients[id].peer, core.clients[id].local),
+        Row::Server(id) => (core.servers[id].peer, core.servers[id].local),
+    }
+}
+
+fn address(peer: Peer) -> Value<'static> {
+    match peer {
+        Peer::Tcp { ip, .. } => Value::owned(ip),
+        Peer::Unix { .. } => Value::text("unix"),
+    }
+}
+
+fn port(peer: Peer) -> u64 {
+    match peer {
+        Peer::Tcp { port, .. } | Peer::Unix { port, .. } => port.into(),
+    }
+}
+
+/// When it was connected, and when it was last used.
+fn times(core: &Core, row: &Row) -> (Moment, Moment) {
+    match *row {
+        Row::Client(id) => (core.clients[id].connected, core.clients[id].requested),
+        Row::Server(id) => (core.servers[id].connected, core.servers[id].requested),
+    }
+}
+
+fn moment(scene: Scene<'_>, moment: Moment) -> Value<'static> {
+    time(scene, scene.core.now.wall_us.saturating_sub(scene.core.mono().micros_since(moment)))
+}
+
+/// Since when a client has asked for what is not answered yet. On the console: since its last
+/// command.
+fn wait_us(core: &Core, row: &Row) -> u64 {
+    let Row::Client(id) = *row else { return 0 };
+    let client = &core.clients[id];
+    let since = match *client.state() {
+        client::State::Waiting | client::State::Console(_) => client.requested,
+        client::State::Active { server } => match core.servers.get(server) {
+            Some(server) if !server.replies.is_answered() => client.query_start,
+            _ => return 0,
+        },
+        _ => return 0,
+    };
+    core.mono().micros_since(since)
+}
+
+/// The other side of a link.
+fn link(core: &Core, row: &Row) -> Option<Row> {
+    match *row {
+        Row::Client(id) => match *core.clients[id].state() {
+            client::State::Active { server } | client::State::Cancel { server } => {
+                core.servers.contains(server).then_some(Row::Server(server))
+            }
+            _ => None,
+        },
+        Row::Server(id) => match core.servers[id].state() {
+            server::State::Active { client } => Some(Row::Client(*client)),
+            server::State::Cancel(carrier) => {
+                carrier.client.filter(|&client| core.clients.contains(client)).map(Row::Client)
+            }
+            _ => None,
+        },
+    }
+}
+
+fn pointer(core: &Core, row: Option<Row>) -> Value<'static> {
+    match row {
+        None => Value::text(""),
+        Some(Row::Client(id)) => Value::Ptr(ptr(core.clients[id].number, Side::Client)),
+        Some(Row::Server(id)) => Value::Ptr(ptr(core.servers[id].number, Side::Server)),
+    }
+}
+
+/// The process at the other end: of a client behind a Unix socket, or of the backend.
+fn remote_pid(core: &Core, row: &Row) -> u64 {
+    match *row {
+        Row::Client(id) => match core.clients[id].peer {
+            Peer::Unix { pid, .. } => pid.and_then(|pid| u64::try_from(pid).ok()).unwrap_or(0),
+            Peer::Tcp { .. } => 0,
+        },
+        Row::Server(id) => core.servers[id]
+            .key
+            .first_chunk()
+            .map_or(0, |pid| u64::from(u32::from_be_bytes(*pid) & 0x7fff_ffff)),
+    }
+}
+
+fn statements(core: &Core, row: &Row) -> usize {
+    match *row {
+        Row::Client(id) => core.clients[id].statements.as_ref().map_or(0, |names| names.len()),
+        Row::Server(id) => core.servers[id].statements.as_ref().map_or(0, |held| held.len()),
+    }
+}
+
+fn held(scene: Scene<'_>, row: &Row) -> Held {
+    match *row {
+        Row::Client(id) => scene.buffers.client(id),
+        Row::Server(id) => scene.buffers.server(id),
+    }
+}
+
+/// A client that waits, or whose query runs.
+fn is_busy(core: &Core, row: &Row) -> bool {
+    match *row {
+        Row::Client(id) => core.clients[id].is_waiting(),
+        Row::Server(_) => false,
+    }
+}

@@ -1,0 +1,109 @@
+//! SHOW DATABASES: the lines of the configuration, those made from `*`, and the console itself.
+
+use super::super::table::{Scene, Sheet, Value, int4, text};
+use crate::base::order;
+use crate::pool::core::{CONSOLE, Core};
+use crate::pool::database::Database;
+use crate::pool::ids::DatabaseId;
+
+/// One database; `None` is the console.
+pub type Row = Option<DatabaseId>;
+
+pub static DATABASES: Sheet<Row> = Sheet {
+    columns: &[&[
+        text("name", |scene, row| Value::text(name(scene.core, row))),
+        text("host", |scene, row| match record(scene, row).map(|database| &database.line.host) {
+            Some(hosts) if !hosts.is_empty() => {
+                let hosts = hosts.iter().map(ToString::to_string);
+                Value::owned(hosts.collect::<Vec<_>>().join(","))
+            }
+            _ => Value::Null,
+        }),
+        int4("port", |scene, row| {
+            let listen_port = scene.core.settings().listen_port;
+            let port = record(scene, row).map_or(listen_port, |d| d.line.port.of(0));
+            Value::Number(port.into())
+        }),
+        text("database", |scene, row| {
+            Value::text(record(scene, row).map_or(CONSOLE, Database::remote_name))
+        }),
+        text("force_user", |scene, row| match record(scene, row) {
+            Some(database) => Value::text_or_null(database.line.user.as_deref()),
+            None => Value::text(CONSOLE),
+        }),
+        int4("pool_size", |scene, row| {
+            let size = scene.core.settings().default_pool_size;
+            let size = record(scene, row).map(|d| d.line.pool_size.unwrap_or(size));
+            Value::Number(size.unwrap_or(CONSOLE_POOL_SIZE).into())
+        }),
+        int4("min_pool_size", |scene, row| {
+            let size = scene.core.settings().min_pool_size;
+            let size = record(scene, row).map(|d| d.line.min_pool_size.unwrap_or(size));
+            Value::Number(size.unwrap_or_default().into())
+        }),
+        int4("reserve_pool_size", |scene, row| {
+            let size = scene.core.settings().reserve_pool_size;
+            let size = record(scene, row).map(|d| d.line.reserve_pool_size.unwrap_or(size));
+            Value::Number(size.unwrap_or_default().into())
+        }),
+        int4("server_lifetime", |scene, row| {
+            let lifetime = scene.core.settings().server_lifetime;
+            let own = record(scene, row).and_then(|database| database.line.server_lifetime);
+            Value::Number(own.unwrap_or(lifetime).as_secs())
+        }),
+        text("pool_mode", |scene, row| match record(scene, row) {
+            Some(database) => Value::text_or_null(database.line.pool_mode.map(|mode| mode.word())),
+            None => Value::text("statement"),
+        }),
+        text("load_balance_hosts", |scene, row| {
+            Value::text_or_null(row.and_then(|id| load_balance(scene.core, id)))
+        }),
+        int4("max_connections", |scene, row| {
+            Value::Number(row.map_or(0, |id| scene.core.max_db_connections(id)).into())
+        }),
+        int4("current_connections", |scene, row| {
+            let Some(id) = *row else { return Value::Number(0) };
+            let pools = scene.core.pools.iter().filter(|(_, pool)| pool.database == id);
+            let cancels: usize = pools.map(|(_, pool)| pool.cancels.len()).sum();
+            Value::count(scene.core.databases[id].servers as usize + cancels)
+        }),
+        int4("max_client_connections", |scene, row| {
+            Value::Number(row.map_or(0, |id| scene.core.max_db_client_connections(id)).into())
+        }),
+        int4("current_client_connections", |scene, row| match record(scene, row) {
+            Some(database) => Value::Number(database.clients.into()),
+            None => Value::count(scene.core.consoles.len()),
+        }),
+        int4("paused", |scene, row| {
+            Value::flag(record(scene, row).is_some_and(|database| database.is_paused))
+        }),
+        int4("disabled", |scene, row| {
+            Value::flag(record(scene, row).is_some_and(|database| database.is_disabled))
+        }),
+    ]],
+    rows: |scene| sorted(scene.core),
+};
+
+/// What the reference says of its console.
+const CONSOLE_POOL_SIZE: u32 = 2;
+
+/// All databases by name; those made from `*` stand at the end.
+pub fn sorted(core: &Core) -> Vec<Row> {
+    let mut rows: Vec<Row> = vec![None];
+    rows.extend(core.databases.ids().into_iter().filter(|&id| core.is_shown(id)).map(Some));
+    let is_auto = |row: &Row| row.is_some_and(|id| core.databases[id].is_auto);
+    order::sorted(&rows, |a, b| (is_auto(a), name(core, a)).cmp(&(is_auto(b), name(core, b))))
+}
+
+pub fn name<'a>(core: &'a Core, row: &Row) -> &'a str {
+    row.map_or(CONSOLE, |id| &core.databases[id].line.name)
+}
+
+/// load_balance_hosts, where the line sets it.
+pub fn load_balance(core: &Core, id: DatabaseId) -> Option<&'static str> {
+    core.databases[id].line.load_balance_hosts.map(|choice| choice.word())
+}
+
+fn record<'a>(scene: Scene<'a>, row: &Row) -> Option<&'a Database> {
+    row.map(|id| &scene.core.databases[id])
+}

@@ -1,0 +1,113 @@
+//! SHOW LISTS and MEM: how many of everything there are, and what memory their records take.
+
+use super::super::table::{Scene, Sheet, Value, int4, text};
+use super::{databases, peers, pools, users};
+use crate::base::arena::{Arena, Record};
+use crate::config::PeerLine;
+use crate::pool::client::Client;
+use crate::pool::core::Core;
+use crate::pool::database::Database;
+use crate::pool::pool::Pool;
+use crate::pool::replies::Request;
+use crate::pool::server::Server;
+use crate::pool::statements::Statement;
+
+pub static LISTS: Sheet<(&str, usize)> = Sheet {
+    columns: &[&[
+        text("list", |_, row| Value::text(row.0)),
+        int4("items", |_, row| Value::count(row.1)),
+    ]],
+    rows: lists,
+};
+
+fn lists(scene: Scene<'_>) -> Vec<(&'static str, usize)> {
+    let core = scene.core;
+    vec![
+        ("databases", databases::sorted(core).len()),
+        ("users", users::sorted(core).len()),
+        ("peers", core.config.peers.len()),
+        // The console's is one of them.
+        ("pools", pools::sorted(core).len()),
+        ("peer_pools", peers::used(core).len()),
+        ("free_clients", core.clients.slots() - core.clients.len()),
+        ("used_clients", core.clients.len()),
+        ("login_clients", core.logins.len()),
+        ("free_servers", core.servers.slots() - core.servers.len()),
+        ("used_servers", core.servers.len()),
+        ("dns_names", core.dns.iter().len()),
+        ("dns_zones", 0),
+        ("dns_queries", 0),
+        ("dns_pending", core.dns.pending()),
+    ]
+}
+
+/// Records of one kind.
+pub struct Cache {
+    name: &'static str,
+    /// Bytes of one record.
+    size: usize,
+    used: usize,
+    free: usize,
+}
+
+pub static MEM: Sheet<Cache> = Sheet {
+    columns: &[&[
+        text("name", |_, row| Value::text(row.name)),
+        int4("size", |_, row| Value::count(row.size)),
+        int4("used", |_, row| Value::count(row.used)),
+        int4("free", |_, row| Value::count(row.free)),
+        int4("memtotal", |_, row| {
+            // The column is an int4 wherever it is read.
+            Value::count(((row.used + row.free) * row.size).min(i32::MAX as usize))
+        }),
+    ]],
+    rows: caches,
+};
+
+/// The names are those that tools know; a record may be another thing here than there.
+fn caches(scene: Scene<'_>) -> Vec<Cache> {
+    let core = scene.core;
+    let secrets = core.users.iter().filter(|(_, user)| user.secret.is_some()).count();
+    let requests = core.servers.iter().map(|(_, server)| server.replies.len()).sum();
+    let (values, value_bytes) = core.vars.usage();
+    vec![
+        of_arena("user_cache", &core.users),
+        plain::<crate::auth::secret::Secret>("credentials_cache", secrets),
+        of_arena::<Database>("db_cache", &core.databases),
+        plain::<PeerLine>("peer_cache", core.config.peers.len()),
+        plain::<Pool>("peer_pool_cache", peers::used(core).len()),
+        of_arena::<Pool>("pool_cache", &core.pools),
+        plain::<Request>("outstanding_request_cache", requests),
+        of_arena::<Server>("server_cache", &core.servers),
+        of_arena::<Client>("client_cache", &core.clients),
+        buffers(scene),
+        Cache { name: "var_list_cache", size: value_bytes / values.max(1), used: values, free: 0 },
+        texts(core),
+    ]
+}
+
+/// Texts of prepared statements, each stored once whoever uses it.
+fn texts(core: &Core) -> Cache {
+    let used = core.statements.len();
+    let size = size_of::<Statement>() + core.statements.text_bytes() / used.max(1);
+    Cache { name: "server_prepared_statement_cache", size, used, free: 0 }
+}
+
+fn of_arena<T: Record>(name: &'static str, arena: &Arena<T>) -> Cache {
+    let (used, slots) = (arena.len(), arena.slots());
+    Cache { name, size: size_of::<T>(), used, free: slots - used }
+}
+
+fn plain<T>(name: &'static str, used: usize) -> Cache {
+    Cache { name, size: size_of::<T>(), used, free: 0 }
+}
+
+/// Connections that hold bytes, and their average.
+fn buffers(scene: Scene<'_>) -> Cache {
+    let clients = scene.core.clients.ids().into_iter().map(|id| scene.buffers.client(id));
+    let servers = scene.core.servers.ids().into_iter().map(|id| scene.buffers.server(id));
+    let held = clients.chain(servers).map(|held| held.received + held.unsent);
+    let (used, bytes) =
+        held.filter(|&bytes| bytes > 0).fold((0, 0), |(n, all), b| (n + 1, all + b));
+    Cache { name: "iobuf_cache", size: bytes / used.max(1), used, free: 0 }
+}

@@ -1,0 +1,102 @@
+//! SHOW: every table by its word. The columns of the reference's tables, in their order, are what
+//! tools read by name and by position; what is known beyond them stands in tables of our own.
+
+mod config;
+mod connections;
+mod databases;
+mod lists;
+mod names;
+mod notes;
+mod peers;
+mod pools;
+mod stats;
+mod users;
+
+use super::parse::Token;
+use super::refusal::{Hint, Refusal};
+use super::session::{Done, Session};
+use super::table::{Scene, Table, Value};
+use crate::config::table::nearest;
+
+/// One word behind SHOW.
+pub struct Show {
+    pub word: &'static str,
+    pub answer: Answer,
+    /// The line of SHOW HELP that it stands in; 0 is none.
+    line: u8,
+}
+
+pub enum Answer {
+    /// A notice that names the commands.
+    Help,
+    Table(&'static dyn Table),
+}
+
+/// Every word.
+pub static SHOWS: &[Show] = &[
+    Show { word: "HELP", answer: Answer::Help, line: 1 },
+    row("CONFIG", &config::CONFIG, 1),
+    row("DATABASES", &databases::DATABASES, 1),
+    row("POOLS", &pools::POOLS, 1),
+    row("CLIENTS", &connections::CLIENTS, 1),
+    row("SERVERS", &connections::SERVERS, 1),
+    row("USERS", &users::USERS, 1),
+    row("VERSION", &names::VERSION, 1),
+    row("PEERS", &peers::PEERS, 2),
+    row("PEER_POOLS", &peers::PEER_POOLS, 2),
+    row("SOCKETS", &connections::SOCKETS, 3),
+    row("ACTIVE_SOCKETS", &connections::ACTIVE_SOCKETS, 3),
+    row("LISTS", &lists::LISTS, 3),
+    row("MEM", &lists::MEM, 3),
+    row("STATE", &names::STATE, 3),
+    row("DNS_HOSTS", &names::DNS_HOSTS, 4),
+    row("DNS_ZONES", &names::DNS_ZONES, 4),
+    row("STATS", &stats::STATS, 5),
+    row("STATS_TOTALS", &stats::STATS_TOTALS, 5),
+    row("STATS_AVERAGES", &stats::STATS_AVERAGES, 5),
+    row("TOTALS", &stats::TOTALS, 5),
+    row("ERRORS", &notes::ERRORS, 6),
+    row("EVENTS", &notes::EVENTS, 6),
+    row("CLIENT_ENCODING", &names::CLIENT_ENCODING, 0),
+    row("DATESTYLE", &names::DATESTYLE, 0),
+    row("STANDARD_CONFORMING_STRINGS", &names::STANDARD_CONFORMING_STRINGS, 0),
+    row("TIMEZONE", &names::TIMEZONE, 0),
+];
+
+const fn row(word: &'static str, table: &'static dyn Table, line: u8) -> Show {
+    Show { word, answer: Answer::Table(table), line }
+}
+
+pub fn find(word: &str) -> Option<&'static Show> {
+    SHOWS.iter().find(|show| show.word.eq_ignore_ascii_case(word))
+}
+
+/// What was perhaps meant, when what stands behind SHOW is no word of it.
+pub fn hint(arguments: &[Token<'_>]) -> Hint {
+    let [Token::Word(word)] = arguments else { return Hint::None };
+    nearest(word, SHOWS.iter().map(|show| show.word)).map_or(Hint::None, Hint::Show)
+}
+
+/// Gives all of a table.
+pub fn run(session: &mut Session<'_>, table: &'static dyn Table) -> Result<Done, Refusal> {
+    if session.describes {
+        session.push_description(table);
+    }
+    session.push_rows(table);
+    Ok(Done::tag("SHOW"))
+}
+
+/// The words, a line for those that stand together.
+pub fn usage() -> Vec<String> {
+    let last = SHOWS.iter().map(|show| show.line).max().unwrap_or_default();
+    let lines = (1..=last).map(|line| {
+        let words = SHOWS.iter().filter(|show| show.line == line).map(|show| show.word);
+        format!("SHOW {}", words.collect::<Vec<_>>().join("|"))
+    });
+    lines.collect()
+}
+
+/// A time for people, in microseconds since 1970.
+fn time(scene: Scene<'_>, wall_us: u64) -> Value<'static> {
+    Value::owned((scene.core.local_time)(wall_us / 1_000_000))
+}

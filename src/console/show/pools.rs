@@ -1,0 +1,104 @@
+//! SHOW POOLS: who is where in each pair of database and user.
+
+use super::super::table::{Scene, Sheet, Value, int4, text};
+use super::databases;
+use crate::base::list::List;
+use crate::base::order;
+use crate::pool::client::{Client, State};
+use crate::pool::core::{CONSOLE, Core};
+use crate::pool::ids::{PoolId, ServerId};
+use crate::pool::pool::Pool;
+use crate::pool::server;
+
+/// One pool; `None` is the console's.
+type Row = Option<PoolId>;
+
+pub static POOLS: Sheet<Row> = Sheet {
+    columns: &[&[
+        text("database", |scene, row| Value::text(names(scene.core, row).0)),
+        text("user", |scene, row| Value::text(names(scene.core, row).1)),
+        int4("cl_active", |scene, row| match record(scene, row) {
+            Some(pool) => Value::count(pool.active_clients.len() + pool.idle_clients.len()),
+            None => Value::count(scene.core.consoles.len()),
+        }),
+        int4("cl_waiting", |scene, row| {
+            count(scene, row, |pool| pool.waiting.len() + pool.welcoming.len())
+        }),
+        int4("cl_active_cancel_req", |scene, row| cancels(scene, row, true)),
+        int4("cl_waiting_cancel_req", |scene, row| cancels(scene, row, false)),
+        int4("sv_active", |scene, row| count(scene, row, |pool| pool.active.len())),
+        int4("sv_active_cancel", |scene, row| count(scene, row, |pool| pool.cancels.len())),
+        int4("sv_being_canceled", |scene, row| count(scene, row, |p| p.being_canceled.len())),
+        int4("sv_idle", |scene, row| count(scene, row, |pool| pool.idle.len())),
+        int4("sv_used", |scene, row| count(scene, row, |pool| pool.used.len())),
+        int4("sv_tested", |scene, row| count(scene, row, |pool| pool.tested.len())),
+        int4("sv_login", |scene, row| count(scene, row, |pool| pool.logging_in.len())),
+        int4("maxwait", |scene, row| Value::Number(longest_wait_us(scene, row) / 1_000_000)),
+        int4("maxwait_us", |scene, row| Value::Number(longest_wait_us(scene, row) % 1_000_000)),
+        text("pool_mode", |scene, row| match *row {
+            Some(id) => Value::text(scene.core.pool_mode(id).word()),
+            None => Value::text("statement"),
+        }),
+        text("load_balance_hosts", |scene, row| {
+            let database = record(scene, row).map(|pool| pool.database);
+            Value::text_or_null(database.and_then(|id| databases::load_balance(scene.core, id)))
+        }),
+    ]],
+    rows: |scene| sorted(scene.core),
+};
+
+/// All pools by database and user.
+pub fn sorted(core: &Core) -> Vec<Row> {
+    let is_of_peer = |id: &PoolId| core.databases[core.pools[*id].database].peer.is_some();
+    let ids = core.pools.ids().into_iter().filter(|id| !is_of_peer(id));
+    let mut rows: Vec<Row> = ids.map(Some).collect();
+    rows.push(None);
+    order::sorted(&rows, |a, b| names(core, a).cmp(&names(core, b)))
+}
+
+/// Database and user.
+pub fn names<'a>(core: &'a Core, row: &Row) -> (&'a str, &'a str) {
+    let Some(id) = *row else { return (CONSOLE, CONSOLE) };
+    let pool = &core.pools[id];
+    (&core.databases[pool.database].line.name, &core.users[pool.user].name)
+}
+
+fn record<'a>(scene: Scene<'a>, row: &Row) -> Option<&'a Pool> {
+    row.map(|id| &scene.core.pools[id])
+}
+
+fn count(scene: Scene<'_>, row: &Row, of: impl Fn(&Pool) -> usize) -> Value<'static> {
+    Value::count(record(scene, row).map_or(0, of))
+}
+
+/// Clients that came to cancel: those whose request is on its way, or those that wait for that.
+fn cancels(scene: Scene<'_>, row: &Row, is_sent: bool) -> Value<'static> {
+    count(scene, row, |pool| {
+        let carriers = pool.cancels.iter(&scene.core.servers);
+        carriers.filter(|&id| carries_for_client(scene.core, id, is_sent)).count()
+    })
+}
+
+fn carries_for_client(core: &Core, id: ServerId, is_sent: bool) -> bool {
+    match core.servers[id].state() {
+        server::State::Cancel(carrier) => carrier.client.is_some() && carrier.is_sent == is_sent,
+        _ => false,
+    }
+}
+
+/// How long the client that has waited longest for a server has done so.
+fn longest_wait_us(scene: Scene<'_>, row: &Row) -> u64 {
+    let Some(pool) = record(scene, row) else { return 0 };
+    first(&pool.waiting)
+        .map_or(0, |id| scene.core.mono().micros_since(scene.core.clients[id].requested))
+}
+
+fn first(list: &List<Client>) -> Option<crate::pool::ids::ClientId> {
+    list.first()
+}
+
+/// Whether a client that came to cancel has sent its request.
+pub fn is_cancel_sent(core: &Core, client: &Client) -> bool {
+    let State::Cancel { server } = *client.state() else { return false };
+    core.servers.contains(server) && carries_for_client(core, server, true)
+}

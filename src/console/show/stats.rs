@@ -1,0 +1,169 @@
+//! SHOW STATS and its kin: totals since the start, and averages of the last period, for each
+//! database that has a pool.
+
+use std::collections::HashMap;
+
+use super::super::table::{Column, Scene, Sheet, Value, numeric, text};
+use super::databases;
+use crate::pool::core::Core;
+use crate::pool::ids::DatabaseId;
+use crate::pool::stats::{Averages, Counters, Stats, average};
+
+/// What was counted for one database, or for all of them.
+pub struct Row {
+    /// `None` is the console.
+    database: databases::Row,
+    totals: Counters,
+    averages: Averages,
+}
+
+const DATABASE: &[Column<Row>] =
+    &[text("database", |scene, row| Value::text(databases::name(scene.core, &row.database)))];
+
+/// Declares twelve columns, named for what they count.
+macro_rules! twelve {
+    ($row:ident: $($name:literal => $value:expr,)+) => {
+        &[$(numeric($name, |_, $row| Value::Number($value)),)+]
+    };
+}
+
+pub static STATS: Sheet<Row> = Sheet {
+    columns: &[
+        DATABASE,
+        twelve! { row:
+            "total_server_assignment_count" => row.totals.assignments,
+            "total_xact_count" => row.totals.xacts,
+            "total_query_count" => row.totals.queries,
+            "total_received" => row.totals.received,
+            "total_sent" => row.totals.sent,
+            "total_xact_time" => row.totals.xact_us,
+            "total_query_time" => row.totals.query_us,
+            "total_wait_time" => row.totals.wait_us,
+            "total_client_parse_count" => row.totals.client_parses,
+            "total_server_parse_count" => row.totals.server_parses,
+            "total_bind_count" => row.totals.binds,
+            "total_client_login_count" => row.totals.logins,
+        },
+        twelve! { row:
+            "avg_server_assignment_count" => row.averages.per_second.assignments,
+            "avg_xact_count" => row.averages.per_second.xacts,
+            "avg_query_count" => row.averages.per_second.queries,
+            "avg_recv" => row.averages.per_second.received,
+            "avg_sent" => row.averages.per_second.sent,
+            "avg_xact_time" => row.averages.xact_us,
+            "avg_query_time" => row.averages.query_us,
+            "avg_wait_time" => row.averages.wait_us,
+            "avg_client_parse_count" => row.averages.per_second.client_parses,
+            "avg_server_parse_count" => row.averages.per_second.server_parses,
+            "avg_bind_count" => row.averages.per_second.binds,
+            "avg_client_login_count" => row.averages.per_second.logins,
+        },
+    ],
+    rows: |scene| by_database(scene.core),
+};
+
+pub static STATS_TOTALS: Sheet<Row> = Sheet {
+    columns: &[
+        DATABASE,
+        twelve! { row:
+            "server_assignment_count" => row.totals.assignments,
+            "xact_count" => row.totals.xacts,
+            "query_count" => row.totals.queries,
+            "bytes_received" => row.totals.received,
+            "bytes_sent" => row.totals.sent,
+            "xact_time" => row.totals.xact_us,
+            "query_time" => row.totals.query_us,
+            "wait_time" => row.totals.wait_us,
+            "client_parse_count" => row.totals.client_parses,
+            "server_parse_count" => row.totals.server_parses,
+            "bind_count" => row.totals.binds,
+            "client_login_count" => row.totals.logins,
+        },
+    ],
+    rows: |scene| by_database(scene.core),
+};
+
+pub static STATS_AVERAGES: Sheet<Row> = Sheet {
+    columns: &[
+        DATABASE,
+        twelve! { row:
+            "server_assignment_count" => row.averages.per_second.assignments,
+            "xact_count" => row.averages.per_second.xacts,
+            "query_count" => row.averages.per_second.queries,
+            "bytes_received" => row.averages.per_second.received,
+            "bytes_sent" => row.averages.per_second.sent,
+            "xact_time" => row.averages.xact_us,
+            "query_time" => row.averages.query_us,
+            "wait_time" => row.averages.wait_us,
+            "avg_client_parse_count" => row.averages.per_second.client_parses,
+            "avg_server_parse_count" => row.averages.per_second.server_parses,
+            "avg_bind_count" => row.averages.per_second.binds,
+            "avg_client_login_count" => row.averages.per_second.logins,
+        },
+    ],
+    rows: |scene| by_database(scene.core),
+};
+
+pub static TOTALS: Sheet<(&str, u64)> = Sheet {
+    columns: &[&[
+        text("name", |_, row| Value::text(row.0)),
+        numeric("value", |_, row| Value::Number(row.1)),
+    ]],
+    rows: totals,
+};
+
+fn totals(scene: Scene<'_>) -> Vec<(&'static str, u64)> {
+    let mut stats = scene.core.all_stats();
+    stats += &scene.core.console_stats;
+    let Row { totals, averages, .. } = Row::new(scene.core, None, &stats);
+    let rates = &averages.per_second;
+    vec![
+        ("total_server_assignment_count", totals.assignments),
+        ("total_xact_count", totals.xacts),
+        ("total_query_count", totals.queries),
+        ("total_client_bytes", totals.received),
+        ("total_server_bytes", totals.sent),
+        ("total_xact_time", totals.xact_us),
+        ("total_query_time", totals.query_us),
+        ("total_wait_time", totals.wait_us),
+        ("total_ps_client_parse_count", totals.client_parses),
+        ("total_ps_server_parse_count", totals.server_parses),
+        ("total_ps_bind_count", totals.binds),
+        ("total_client_login_count", totals.logins),
+        ("avg_server_assignment_count", rates.assignments),
+        ("avg_xact_count", rates.xacts),
+        ("avg_query_count", rates.queries),
+        ("avg_client_bytes", rates.received),
+        ("avg_server_bytes", rates.sent),
+        ("avg_xact_time", averages.xact_us),
+        ("avg_query_time", averages.query_us),
+        ("avg_wait_time", averages.wait_us),
+        ("avg_ps_client_parse_count", rates.client_parses),
+        ("avg_ps_server_parse_count", rates.server_parses),
+        ("avg_ps_bind_count", rates.binds),
+        ("avg_client_login_count", rates.logins),
+    ]
+}
+
+/// The databases that have a pool, and the console.
+fn by_database(core: &Core) -> Vec<Row> {
+    let mut sums: HashMap<DatabaseId, Stats> = HashMap::new();
+    for (_, pool) in core.pools.iter() {
+        *sums.entry(pool.database).or_default() += &pool.stats;
+    }
+    let rows = databases::sorted(core).into_iter().filter_map(|database| {
+        let stats = match database {
+            Some(id) => sums.get(&id)?,
+            None => &core.console_stats,
+        };
+        Some(Row::new(core, database, stats))
+    });
+    rows.collect()
+}
+
+impl Row {
+    fn new(core: &Core, database: databases::Row, stats: &Stats) -> Row {
+        let span_us = core.stats.lately_us(core.mono());
+        Row { database, totals: stats.now, averages: average(&stats.lately(), span_us) }
+    }
+}

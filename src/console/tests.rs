@@ -1,0 +1,1024 @@
+//! The console over a core of its own: no I/O, the clock and the shell played by the test.
+
+use std::time::Duration;
+
+use super::command::{COMMANDS, Run, Who};
+use super::show::{Answer, SHOWS};
+use super::*;
+use crate::base::rng::SeededRng;
+use crate::base::time::{Moment, Now};
+use crate::config::load_text;
+use crate::log::Peer;
+use crate::pool::access::{Access, Host};
+use crate::pool::core::Action;
+use crate::pool::entry::Arrival;
+use crate::pool::ids::ServerId;
+use crate::pool::verdict::Verdict;
+use crate::wire::fields::{Fields, Report};
+use crate::wire::head::{self, HEAD, Parsed};
+use crate::wire::startup;
+
+/// The tables as the reference sends them.
+const COLUMNS: &str = include_str!("../../tests/reference/console-columns.tsv");
+
+const INI: &str = "
+[databases]
+app = host=127.0.0.1
+bob = host=127.0.0.1 user=bob pool_size=7 min_pool_size=1 reserve_pool=3 server_lifetime=120 \
+    pool_mode=session max_db_connections=9 max_db_client_connections=8
+hosts = host=127.0.0.1,localhost load_balance_hosts=round-robin
+local = dbname=x
+* = host=127.0.0.1
+[users]
+bob = pool_size=11 reserve_pool_size=2
+[peers]
+2 = host=/tmp port=7002 pool_size=5
+1 = host=127.0.0.1 port=7001
+[pgbouncer]
+listen_addr = 127.0.0.1
+auth_type = trust
+admin_users = admin
+stats_users = stats
+pool_mode = transaction
+stats_period = 10
+";
+
+/// A core, and what it has sent.
+struct World {
+    core: Core,
+    /// Messages to clients, in order.
+    sent: Vec<(ClientId, Message)>,
+    connecting: Vec<ServerId>,
+    reloads: Vec<ClientId>,
+    is_over: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Message {
+    kind: char,
+    body: Vec<u8>,
+}
+
+struct NoBuffers;
+
+impl Buffers for NoBuffers {
+    fn client(&self, _: ClientId) -> Held {
+        Held { received: 3, unsent: 0 }
+    }
+    fn server(&self, _: ServerId) -> Held {
+        Held::default()
+    }
+}
+
+impl World {
+    fn new() -> World {
+        let config = load_text("test.ini", INI).expect("a good file");
+        let secrets = ["app", "admin", "stats"]
+            .map(|name| (name.to_owned(), crate::auth::secret::Secret::parse(name.as_bytes())));
+        let access = Access { users: secrets.into(), ..Access::default() };
+        let now = Now { mono: Moment(5_000_000), wall_us: 1_769_871_940_000_000 };
+        let host = Host { uid: 1, uid_name: |_| None };
+        let core = Core::new(config, access, host, Box::new(SeededRng::new(1)), now);
+        let mut world = World {
+            core,
+            sent: Vec::new(),
+            connecting: Vec::new(),
+            reloads: Vec::new(),
+            is_over: false,
+        };
+        world.carry_out();
+        world.connecting.clear();
+        world
+    }
+
+    /// A client that has sent its startup packet.
+    fn client(&mut self, user: &str, database: &str) -> ClientId {
+        let ip = [127, 0, 0, 1].into();
+        let arrival = Arrival {
+            peer: Peer::Tcp { ip, port: 40_000 },
+            local: Peer::Tcp { ip, port: 6432 },
+            uid: None,
+        };
+        let id = self.core.client_arrived(arrival);
+        let mut packet = Vec::new();
+        startup::startup_message(&mut packet, 0, &[("user", user), ("database", database)]);
+        self.core.client_opening(id, &packet);
+        self.carry_out();
+        id
+    }
+
+    /// A console session whose greeting is read.
+    fn console(&mut self, user: &str) -> ClientId {
+        let id = self.client(user, "pgbouncer");
+        assert!(self.heard(id).iter().any(|m| m.kind == 'Z'), "{user} is let in");
+        id
+    }
+
+    /// A client in a transaction, with a server.
+    fn busy_client(&mut self) -> (ClientId, ServerId) {
+        let client = self.client("app", "app");
+        let mut verdict = Verdict::Hold;
+        // The first client of a pool waits for a server with its login, a later one with its query.
+        while verdict == Verdict::Hold {
+            if let Some(server) = self.connecting.pop() {
+                self.serve(server);
+            }
+            verdict = self.core.judge_client(client, head(b'Q', b"begin\0"), b"begin\0");
+            self.carry_out();
+        }
+        let Verdict::Forward(server) = verdict else { panic!("{verdict:?}") };
+        assert!(self.heard(client).iter().any(|m| m.kind == 'Z'));
+        self.reply(server, b'C', b"BEGIN\0");
+        self.reply(server, b'Z', b"T");
+        (client, server)
+    }
+
+    /// The server lets the pooler in.
+    fn serve(&mut self, server: ServerId) {
+        let ip = [127, 0, 0, 1].into();
+        let peer = Peer::Tcp { ip, port: 5432 };
+        self.core.server_connected(server, peer, Peer::Tcp { ip, port: 50_000 });
+        self.reply(server, b'R', &[0; 4]);
+        self.reply(server, b'S', b"server_version\x0015\0");
+        self.reply(server, b'K', &[0, 0, 0, 42, 1, 2, 3, 4]);
+        self.reply(server, b'Z', b"I");
+    }
+
+    fn reply(&mut self, server: ServerId, kind: u8, body: &[u8]) {
+        self.core.judge_server(server, head(kind, body), body);
+        self.carry_out();
+    }
+
+    /// The transaction ends, and the server is free.
+    fn release(&mut self, client: ClientId, server: ServerId) {
+        self.core.judge_client(client, head(b'Q', b"commit\0"), b"commit\0");
+        self.reply(server, b'C', b"COMMIT\0");
+        self.reply(server, b'Z', b"I");
+        self.core.settle(server);
+        self.carry_out();
+    }
+
+    /// Sends a message of the console's, and a Flush where it needs one, and gives the answers.
+    fn say(&mut self, id: ClientId, kind: u8, body: &[u8]) -> Vec<Message> {
+        self.tell(id, kind, body);
+        if matches!(kind, b'P' | b'B' | b'D' | b'E' | b'C') {
+            self.tell(id, b'H', b"");
+        }
+        self.heard(id)
+    }
+
+    fn tell(&mut self, id: ClientId, kind: u8, body: &[u8]) {
+        let verdict = self.core.judge_client(id, head(kind, body), body);
+        match verdict {
+            Verdict::Console => message(&mut self.core, &NoBuffers, id, kind, body),
+            Verdict::Hold | Verdict::Closed => {}
+            other => panic!("{other:?}"),
+        }
+        self.carry_out();
+    }
+
+    fn query(&mut self, id: ClientId, sql: &str) -> Vec<Message> {
+        self.say(id, b'Q', format!("{sql}\0").as_bytes())
+    }
+
+    /// What a client was sent since this was last asked.
+    fn heard(&mut self, id: ClientId) -> Vec<Message> {
+        let (of_it, rest) =
+            std::mem::take(&mut self.sent).into_iter().partition(|(of, _)| *of == id);
+        self.sent = rest;
+        let of_it: Vec<(ClientId, Message)> = of_it;
+        of_it.into_iter().map(|(_, message)| message).collect()
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.core.now.mono = self.core.now.mono + time;
+        self.core.now.wall_us += time.as_micros() as u64;
+        self.core.sweep();
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(action) = self.core.poll_action() {
+            match action {
+                Action::Connect { server, .. } => self.connecting.push(server),
+                Action::SendClient { client, bytes } => {
+                    let messages = messages(&bytes).into_iter();
+                    self.sent.extend(messages.map(|message| (client, message)));
+                }
+                Action::CloseClient(id) => self.core.free_client(id),
+                Action::CloseServer(id) => self.core.free_server(id),
+                Action::SettleServer(id) => self.core.settle(id),
+                Action::ConsoleDone { client, outcome } => {
+                    finish(&mut self.core, &NoBuffers, client, outcome);
+                }
+                Action::Reload { client } => self.reloads.extend(client),
+                Action::Exit => self.is_over = true,
+                Action::SendServer { .. }
+                | Action::RunClient(_)
+                | Action::Resolve(_)
+                | Action::SettingsChanged
+                | Action::Status(_)
+                | Action::StopListening => {}
+            }
+        }
+        self.core.check();
+    }
+
+    fn app_servers(&self) -> u32 {
+        self.core.databases[self.core.find_database("app").expect("in the file")].servers
+    }
+
+    /// The rows of a SHOW.
+    fn rows(&mut self, id: ClientId, sql: &str) -> Vec<Vec<Option<String>>> {
+        let answer = self.query(id, sql);
+        assert!(answer.iter().all(|m| m.kind != 'E'), "{sql}: {answer:?}");
+        answer.iter().filter(|message| message.kind == 'D').map(Message::values).collect()
+    }
+
+    /// The rows of a SHOW, each as `tests/reference` writes them.
+    fn lines(&mut self, id: ClientId, sql: &str) -> Vec<String> {
+        let join = |row: Vec<Option<String>>| {
+            let cells = row.into_iter().map(|cell| cell.unwrap_or("<null>".to_owned()));
+            cells.collect::<Vec<_>>().join("|")
+        };
+        self.rows(id, sql).into_iter().map(join).collect()
+    }
+
+    fn log(&mut self) -> Vec<String> {
+        self.core.take_lines().into_iter().map(|line| line.text).collect()
+    }
+}
+
+impl Message {
+    fn values(&self) -> Vec<Option<String>> {
+        let mut fields = Fields::new(&self.body);
+        let count = fields.u16().expect("a count");
+        let values = (0..count).map(|_| match fields.u32().expect("a length") {
+            u32::MAX => None,
+            length => {
+                let (value, rest) = fields.rest().split_at(length as usize);
+                fields = Fields::new(rest);
+                Some(String::from_utf8(value.to_vec()).expect("text"))
+            }
+        });
+        values.collect()
+    }
+
+    /// Name and type oid of each column of a RowDescription.
+    fn columns(&self) -> Vec<(String, u32)> {
+        let mut fields = Fields::new(&self.body);
+        let count = fields.u16().expect("a count");
+        let column = |_| {
+            let name = fields.str().expect("a name").to_owned();
+            assert_eq!((fields.u32(), fields.u16()), (Some(0), Some(0)), "no table");
+            let oid = fields.u32().expect("an oid");
+            let length = match oid {
+                23 => 4,
+                20 => 8,
+                _ => u16::MAX,
+            };
+            assert_eq!(fields.u16(), Some(length), "{name}");
+            assert_eq!((fields.u32(), fields.u16()), (Some(u32::MAX), Some(0)), "as text");
+            (name, oid)
+        };
+        (0..count).map(column).collect()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).trim_end_matches('\0').to_owned()
+    }
+
+    /// The field of an error or a notice.
+    fn field(&self, code: char) -> Option<String> {
+        let mut fields = Fields::new(&self.body);
+        while let Some(found) = fields.u8().filter(|&found| found != 0) {
+            let text = fields.str().expect("text");
+            if char::from(found) == code {
+                return Some(text.to_owned());
+            }
+        }
+        None
+    }
+}
+
+fn messages(mut bytes: &[u8]) -> Vec<Message> {
+    let mut found = Vec::new();
+    while let Parsed::Head(head) = head::parse(bytes) {
+        let end = HEAD + head.body;
+        let body = bytes[HEAD..end].to_vec();
+        found.push(Message { kind: char::from(head.kind), body });
+        bytes = &bytes[end..];
+    }
+    assert!(bytes.is_empty(), "half a message is sent");
+    found
+}
+
+fn head(kind: u8, body: &[u8]) -> head::Head {
+    head::Head { kind, body: body.len() }
+}
+
+/// The kinds of messages, as one word.
+fn kinds(messages: &[Message]) -> String {
+    messages.iter().map(|message| message.kind).collect()
+}
+
+/// The one error of an answer.
+fn error(messages: &[Message]) -> Report {
+    let error = messages.iter().find(|message| message.kind == 'E').expect("an error");
+    Report::parse(&error.body)
+}
+
+fn parse_message(name: &str, text: &str) -> Vec<u8> {
+    [name.as_bytes(), b"\0", text.as_bytes(), b"\0\0\0"].concat()
+}
+
+fn bind_message(portal: &str, name: &str, formats: &[u8]) -> Vec<u8> {
+    let mut body = [portal.as_bytes(), b"\0", name.as_bytes(), b"\0\0\0\0\0"].concat();
+    body.extend_from_slice(&(formats.len() as u16).to_be_bytes());
+    body.extend(formats.iter().flat_map(|&format| [0, format]));
+    body
+}
+
+fn execute_message(portal: &str, most: u32) -> Vec<u8> {
+    [portal.as_bytes(), b"\0", &most.to_be_bytes()].concat()
+}
+
+/// The columns of the reference's tables: name and type oid.
+fn reference(show: &str) -> Vec<(String, u32)> {
+    let name = if show == "ACTIVE_SOCKETS" { "SOCKETS" } else { show };
+    let of_it = COLUMNS.lines().filter_map(|line| {
+        let mut fields = line.split('\t');
+        let command = fields.next()?;
+        (command == format!("SHOW {name}"))
+            .then(|| (fields.next().unwrap().to_owned(), fields.next().unwrap().parse().unwrap()))
+    });
+    of_it.collect()
+}
+
+#[test]
+fn every_table_has_the_columns_of_the_reference() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    for show in SHOWS.iter().filter(|show| matches!(show.answer, Answer::Table(_))) {
+        let answer = world.query(admin, &format!("show {}", show.word));
+        assert_eq!(kinds(&answer).replace('D', ""), "TCZ", "{}", show.word);
+        let columns = answer[0].columns();
+        let expected = reference(show.word);
+        match show.word {
+            "ERRORS" | "EVENTS" => assert!(expected.is_empty()),
+            "CLIENT_ENCODING" | "DATESTYLE" | "STANDARD_CONFORMING_STRINGS" | "TIMEZONE" => {
+                assert_eq!(columns, [(show.word.to_lowercase(), 25)]);
+            }
+            word => assert_eq!(columns, expected, "{word}"),
+        }
+        assert!(answer.iter().all(|m| m.kind != 'D' || m.values().len() == columns.len()));
+    }
+    let listed = COLUMNS.lines().filter_map(|line| line.strip_prefix("SHOW "));
+    for word in listed.filter_map(|line| line.split('\t').next()) {
+        assert!(show::find(word).is_some(), "{word}");
+    }
+}
+
+#[test]
+fn help_is_a_notice_that_names_every_command() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    let answer = world.query(admin, "SHOW HELP;");
+    assert_eq!(kinds(&answer), "NCZ");
+    assert_eq!(answer[0].field('M').as_deref(), Some("Console usage"));
+    assert_eq!(answer[1].text(), "SHOW");
+    let detail = answer[0].field('D').expect("the commands");
+    for word in COMMANDS.iter().map(|command| command.word) {
+        assert!(detail.contains(&format!("\n\t{word}")), "{word}");
+    }
+    for show in SHOWS.iter().filter(|show| !reference(show.word).is_empty()) {
+        let is_there = |line: &str| line.split([' ', '|']).any(|word| word == show.word);
+        assert!(detail.lines().any(is_there), "{}", show.word);
+    }
+}
+
+/// A good command for each row of the table.
+fn example(command: &command::Command) -> String {
+    let arguments = match (&command.run, command.word) {
+        (Run::Show, _) => "VERSION",
+        (Run::Ignored(_), _) => "extra_float_digits = 3",
+        (Run::Setting(_), _) => "max_client_conn = '99'",
+        (Run::Client(_), _) => "4711",
+        (Run::Database(_), _) => "app",
+        (Run::Pause(_), _) => "app TIMEOUT 5",
+        (Run::Shutdown(_), _) => "WAIT_FOR_CLIENTS",
+        (Run::Bare(_), _) => "",
+    };
+    format!("{} {arguments}", command.word)
+}
+
+#[test]
+fn stats_users_may_look_and_admins_may_do_everything() {
+    for command in COMMANDS {
+        let mut world = World::new();
+        let (stats, admin) = (world.console("stats"), world.console("admin"));
+        let text = example(command);
+        let answer = world.query(stats, &text);
+        match command.who {
+            Who::Everybody => assert!(!kinds(&answer).contains('E'), "{text}: {answer:?}"),
+            Who::Admins => {
+                assert_eq!(kinds(&answer), "EZ", "{text}");
+                let report = error(&answer);
+                assert_eq!(report.message, "admin access needed", "{text}");
+                assert_eq!(report.sqlstate, "08P01");
+                assert!(world.core.databases.iter().all(|(_, d)| !d.is_paused && !d.is_disabled));
+            }
+        }
+        let answer = world.query(admin, &text);
+        let refused = answer.iter().find(|m| m.kind == 'E').and_then(|m| m.field('M'));
+        assert_ne!(refused.as_deref(), Some("admin access needed"), "{text}");
+        if command.who == Who::Admins {
+            assert!(!matches!(command.run, Run::Show), "SHOW is for everybody");
+        }
+    }
+}
+
+#[test]
+fn who_is_in_neither_list_is_told_which_lists_there_are() {
+    let mut world = World::new();
+    let id = world.client("app", "pgbouncer");
+    let answer = world.heard(id);
+    assert_eq!(error(&answer).message, "not allowed");
+    assert!(answer.last().unwrap().field('H').unwrap().contains("admin_users"));
+}
+
+#[test]
+fn what_is_no_command_is_told_back_with_the_nearest_word() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    let cases = [
+        ("SHOW", None),
+        ("show poolz", Some("Perhaps you meant SHOW POOLS.")),
+        ("RELAOD", Some("Perhaps you meant RELOAD.")),
+        ("RELOAD now", Some("The command is RELOAD.")),
+        ("SHOW STATS extra;", None),
+        ("PAUSE a b", Some("The command is PAUSE [<db>] [TIMEOUT <seconds>].")),
+        ("SELECT 1", None),
+        ("SET", Some("The command is SET parameter = arg.")),
+        ("'SHOW' VERSION", None),
+        ("copy x from stdin", None),
+        ("= =", None),
+    ];
+    for (text, hint) in cases {
+        let answer = world.query(admin, text);
+        assert_eq!(kinds(&answer), "EZ", "{text}");
+        let report = error(&answer);
+        assert_eq!(report.message, format!("invalid command '{text}', use SHOW HELP;"));
+        assert_eq!((report.severity.as_str(), report.sqlstate.as_str()), ("ERROR", "08P01"));
+        assert_eq!(answer[0].field('H').as_deref(), hint, "{text}");
+    }
+    let lines = world.log();
+    assert!(lines.iter().any(|line| line == "invalid command 'SHOW', use SHOW HELP;"));
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.ends_with("pooler error: invalid command 'SHOW', use SHOW HELP;"))
+    );
+}
+
+#[test]
+fn several_commands_in_one_string_are_answered_one_by_one() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    let answer = world.query(admin, "show version; set extra_float_digits=3 ;; SHOW state");
+    assert_eq!(kinds(&answer), "TDCNCTDDCZ");
+    let answer = world.query(admin, "show version; nonsense; show version");
+    assert_eq!(kinds(&answer), "TDCEZ", "what follows an error is not carried out");
+    assert_eq!(kinds(&world.query(admin, " ; ")), "IZ");
+    assert_eq!(kinds(&world.query(admin, "")), "IZ");
+    let many = "show version;".repeat(200);
+    assert_eq!(error(&world.query(admin, &many)).sqlstate, "54000");
+    // A zero byte ends the string.
+    assert_eq!(kinds(&world.say(admin, b'Q', b"show version\0garbage\0")), "TDCZ");
+    assert_eq!(kinds(&world.say(admin, b'Q', b"show version")), "EZ");
+    assert_eq!(kinds(&world.say(admin, b'Q', b"\xff\xfe\0")), "EZ");
+}
+
+#[test]
+fn what_is_not_closed_and_what_is_too_long_does_no_harm() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    let answer = world.query(admin, "show 'x");
+    assert_eq!(answer[0].field('D').as_deref(), Some("A quote or a comment is not closed."));
+    for kind in [b'F', b'p', b'y', 0] {
+        let answer = world.say(admin, kind, b"");
+        assert_eq!(kinds(&answer), "EZ");
+        let text = format!("unsupported packet type for admin console: {kind}");
+        assert_eq!(error(&answer).message, text);
+    }
+    for kind in [b'd', b'c', b'f', b'H'] {
+        assert_eq!(world.say(admin, kind, b""), []);
+    }
+    let long = vec![b'x'; 1_000_000];
+    let answer = world.say(admin, b'Q', &long);
+    assert_eq!(error(&answer).message, "bad packet");
+    assert!(world.core.consoles.is_empty());
+}
+
+#[test]
+fn the_extended_protocol_gives_what_the_simple_one_gives() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    for show in SHOWS {
+        let text = format!("show {}", show.word);
+        let simple = world.query(admin, &text);
+        world.say(admin, b'P', &parse_message("", &text));
+        world.say(admin, b'B', &bind_message("", "", &[]));
+        let described = world.say(admin, b'D', b"P\0");
+        let executed = world.say(admin, b'E', &execute_message("", 0));
+        assert_eq!(kinds(&world.say(admin, b'S', b"")), "Z");
+        match show.answer {
+            Answer::Help => {
+                assert_eq!((kinds(&described), kinds(&executed)), ("n".into(), "NC".into()))
+            }
+            Answer::Table(_) => {
+                assert_eq!(described, simple[..1], "{text}");
+                assert_eq!(kinds(&executed) + "Z", kinds(&simple)[1..], "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_of_the_extended_protocol_has_one_answer_and_an_error_skips_to_sync() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    assert_eq!(kinds(&world.say(admin, b'P', &parse_message("s1", "SHOW STATE"))), "1");
+    assert_eq!(kinds(&world.say(admin, b'D', b"Ss1\0")), "tT");
+    assert_eq!(kinds(&world.say(admin, b'B', &bind_message("p", "s1", &[0]))), "2");
+    assert_eq!(kinds(&world.say(admin, b'E', &execute_message("p", 1))), "Ds");
+    assert_eq!(kinds(&world.say(admin, b'E', &execute_message("p", 1))), "DC");
+    assert_eq!(kinds(&world.say(admin, b'C', b"Pp\0")), "3");
+    assert_eq!(kinds(&world.say(admin, b'H', b"")), "");
+    assert_eq!(error(&world.say(admin, b'B', &bind_message("", "s2", &[]))).sqlstate, "26000");
+    assert_eq!(kinds(&world.say(admin, b'B', &bind_message("", "s1", &[]))), "", "it is skipped");
+    assert_eq!(kinds(&world.query(admin, "show version")), "", "this too");
+    assert_eq!(kinds(&world.say(admin, b'S', b"")), "Z");
+    let cases: [(u8, Vec<u8>, &str); 10] = [
+        (b'P', parse_message("s1", "show version"), "42P05"),
+        (b'P', parse_message("", "show version; show state"), "42601"),
+        (b'P', parse_message("", "show $1"), "0A000"),
+        (b'P', b"\0show version\0\0\x01\0\0\0\x17".to_vec(), "0A000"),
+        (b'P', parse_message("", "nonsense"), "08P01"),
+        (b'B', b"\0s1\0\0\0\0\x01\0\0\0\x011\0\0".to_vec(), "0A000"),
+        (b'B', bind_message("", "s1", &[1]), "0A000"),
+        (b'E', execute_message("gone", 0), "34000"),
+        (b'D', b"X\0".to_vec(), "08P01"),
+        (b'B', b"\0".to_vec(), "08P01"),
+    ];
+    for (kind, body, sqlstate) in cases {
+        let answer = world.say(admin, kind, &body);
+        assert_eq!(kinds(&answer), "E", "{}", body.escape_ascii());
+        assert_eq!(error(&answer).sqlstate, sqlstate, "{}", body.escape_ascii());
+        assert_eq!(kinds(&world.say(admin, b'S', b"")), "Z");
+    }
+    world.tell(admin, b'B', &bind_message("", "s1", &[]));
+    world.tell(admin, b'E', &execute_message("", 0));
+    assert_eq!(world.heard(admin), [], "answers wait for Sync");
+    assert_eq!(kinds(&world.say(admin, b'S', b"")), "2DDCZ");
+    // Portals end with Sync, statements do not.
+    world.say(admin, b'B', &bind_message("p", "s1", &[]));
+    world.say(admin, b'S', b"");
+    assert_eq!(error(&world.say(admin, b'E', &execute_message("p", 0))).sqlstate, "34000");
+    world.say(admin, b'S', b"");
+    assert_eq!(kinds(&world.say(admin, b'B', &bind_message("p", "s1", &[]))), "2");
+    world.say(admin, b'C', b"Ss1\0");
+    world.say(admin, b'P', &parse_message("", ""));
+    world.say(admin, b'B', &bind_message("q", "", &[]));
+    assert_eq!(kinds(&world.say(admin, b'E', &execute_message("q", 0))), "I");
+}
+
+#[test]
+fn what_a_session_prepares_is_bounded() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    let mut last = String::new();
+    for n in 0..1000 {
+        last = kinds(&world.say(admin, b'P', &parse_message(&format!("s{n}"), "show version")));
+        if last == "E" {
+            break;
+        }
+    }
+    assert_eq!(last, "E");
+}
+
+#[test]
+fn pause_waits_until_the_servers_are_closed() {
+    let mut world = World::new();
+    let (client, server) = world.busy_client();
+    let admin = world.console("admin");
+    assert_eq!(kinds(&world.query(admin, "PAUSE; SHOW STATE")), "");
+    assert_eq!(kinds(&world.query(admin, "show version")), "", "the session waits");
+    world.pass(Duration::from_secs(1000));
+    assert_eq!(kinds(&world.heard(admin)), "");
+    world.release(client, server);
+    assert_eq!(kinds(&world.heard(client)), "", "its client hears nothing of it");
+    let answer = world.heard(admin);
+    assert_eq!(kinds(&answer), "CTDDCZ");
+    assert_eq!(answer[0].text(), "PAUSE");
+    assert!(world.core.servers.is_empty());
+    let other = world.console("admin");
+    assert_eq!(error(&world.query(other, "pause")).message, "already paused");
+    assert_eq!(error(&world.query(other, "pause app")).message, "already paused");
+    assert_eq!(world.lines(other, "show state"), ["active|no", "paused|yes"]);
+    assert_eq!(kinds(&world.query(other, "resume")), "CZ");
+    assert!(world.log().iter().any(|line| line == "PAUSE command issued"));
+}
+
+#[test]
+fn a_resume_from_elsewhere_ends_a_pause_with_an_error() {
+    for database in ["", " app"] {
+        let mut world = World::new();
+        let (client, server) = world.busy_client();
+        let (admin, other) = (world.console("admin"), world.console("admin"));
+        assert_eq!(kinds(&world.query(admin, &format!("pause{database}; show version"))), "");
+        assert_eq!(kinds(&world.query(other, &format!("resume{database}"))), "CZ");
+        let answer = world.heard(admin);
+        assert_eq!(kinds(&answer), "EZ", "what follows in the string is not carried out");
+        assert_eq!(error(&answer).message, "PAUSE was ended by RESUME");
+        assert_eq!(kinds(&world.query(admin, "show version")), "TDCZ");
+        world.release(client, server);
+        assert_eq!(world.app_servers(), 1, "the server works on");
+    }
+}
+
+#[test]
+fn two_pauses_are_both_answered() {
+    let mut world = World::new();
+    let (client, server) = world.busy_client();
+    let (one, two) = (world.console("admin"), world.console("admin"));
+    assert_eq!(kinds(&world.query(one, "pause app")), "");
+    assert_eq!(kinds(&world.query(two, "pause app")), "");
+    world.release(client, server);
+    assert_eq!((kinds(&world.heard(one)), kinds(&world.heard(two))), ("CZ".into(), "CZ".into()));
+}
+
+#[test]
+fn a_pause_with_a_limit_gives_up_names_the_holders_and_resumes() {
+    let mut world = World::new();
+    world.busy_client();
+    let admin = world.console("admin");
+    assert_eq!(kinds(&world.query(admin, "PAUSE app TIMEOUT 5")), "");
+    world.pass(Duration::from_secs(4));
+    assert_eq!(kinds(&world.heard(admin)), "");
+    world.pass(Duration::from_millis(1100));
+    let answer = world.heard(admin);
+    assert_eq!(kinds(&answer), "EZ");
+    assert_eq!(error(&answer).message, "PAUSE gave up after 5.1 s");
+    let detail = answer[0].field('D').expect("a detail");
+    assert!(detail.contains("app/app@127.0.0.1:40000 for 5s"), "{detail}");
+    assert!(detail.ends_with("Work goes on."), "{detail}");
+    let paused =
+        world.rows(admin, "show databases").iter().any(|row| row[15].as_deref() == Some("1"));
+    assert!(!paused);
+}
+
+#[test]
+fn a_pause_that_gives_up_leaves_what_another_has_paused() {
+    let mut world = World::new();
+    world.busy_client();
+    let (one, two) = (world.console("admin"), world.console("admin"));
+    world.query(one, "pause app");
+    world.query(two, "pause app timeout 1");
+    world.pass(Duration::from_secs(2));
+    let answer = world.heard(two);
+    assert!(answer[0].field('D').unwrap().ends_with("It stays paused."));
+    assert_eq!(kinds(&world.heard(one)), "", "the other one waits on");
+    assert_eq!(kinds(&world.query(two, "resume app")), "CZ");
+    assert_eq!(kinds(&world.heard(one)), "EZ");
+}
+
+#[test]
+fn a_client_that_leaves_during_its_pause_leaves_it_in_force() {
+    let mut world = World::new();
+    let (client, server) = world.busy_client();
+    let admin = world.console("admin");
+    world.query(admin, "pause app");
+    world.say(admin, b'X', b"");
+    assert!(world.core.consoles.is_empty());
+    world.release(client, server);
+    let admin = world.console("admin");
+    assert_eq!(world.app_servers(), 0);
+    assert_eq!(kinds(&world.query(admin, "resume app")), "CZ");
+}
+
+#[test]
+fn resume_without_pause_says_what_is_paused() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    assert_eq!(error(&world.query(admin, "resume")).message, "pooler is not paused");
+    assert_eq!(error(&world.query(admin, "resume app")).message, "database app is not paused");
+    world.query(admin, "pause app");
+    let answer = world.query(admin, "resume");
+    assert_eq!(error(&answer).message, "pooler is not paused");
+    assert_eq!(answer[0].field('D').as_deref(), Some("Paused by name: app."));
+}
+
+#[test]
+fn kill_ends_clients_and_servers_and_holds_the_database_back() {
+    let mut world = World::new();
+    let (client, _) = world.busy_client();
+    let admin = world.console("admin");
+    world.log();
+    assert_eq!(kinds(&world.query(admin, "KILL app")), "CZ");
+    assert_eq!(error(&world.heard(client)).message, "database removed");
+    assert_eq!(world.app_servers(), 0);
+    let lines = world.log();
+    let at = |words: &str| lines.iter().position(|line| line.contains(words)).unwrap_or(99);
+    assert!(at("closing because: database removed") < at("client disconnect while server was not"));
+    assert_eq!(kinds(&world.query(admin, "resume app")), "CZ");
+    let (client, _) = world.busy_client();
+    assert_eq!(kinds(&world.query(admin, "KILL")), "CZ");
+    assert_eq!(error(&world.heard(client)).message, "database removed");
+    assert_eq!(error(&world.query(admin, "resume app")).message, "database app is not paused");
+}
+
+#[test]
+fn kill_client_takes_the_id_and_the_ptr() {
+    for column in [20, 14] {
+        let mut world = World::new();
+        let (client, _) = world.busy_client();
+        let admin = world.console("admin");
+        let rows = world.rows(admin, "show clients");
+        let name = rows[0][column].clone().expect("a name");
+        assert_eq!(kinds(&world.query(admin, &format!("kill_client {name}"))), "CZ");
+        assert_eq!(error(&world.heard(client)).message, "admin forced disconnect");
+        let again = world.query(admin, &format!("kill_client {name}"));
+        assert_eq!(error(&again).message, "client not found");
+    }
+    let mut world = World::new();
+    let admin = world.console("admin");
+    for text in ["kill_client", "kill_client abc", "kill_client 0xyz", "kill_client -1"] {
+        assert_eq!(error(&world.query(admin, text)).message, "invalid client pointer supplied");
+    }
+    let own = world.rows(admin, "show clients")[0][20].clone().expect("an id");
+    let answer = world.query(admin, &format!("kill_client {own}"));
+    assert_eq!(error(&answer).message, "admin forced disconnect");
+}
+
+#[test]
+fn disable_keeps_new_clients_out_and_lets_old_ones_be() {
+    let mut world = World::new();
+    world.busy_client();
+    let admin = world.console("admin");
+    assert_eq!(kinds(&world.query(admin, "disable app")), "CZ");
+    assert_eq!(kinds(&world.query(admin, "disable app")), "CZ");
+    let late = world.client("app", "app");
+    assert_eq!(error(&world.heard(late)).message, "database \"app\" is disabled");
+    assert_eq!(world.app_servers(), 1);
+    assert_eq!(kinds(&world.query(admin, "enable app")), "CZ");
+    assert_eq!(error(&world.query(admin, "enable")).message, "a database is required");
+    assert_eq!(error(&world.query(admin, "enable nosuch")).message, "no such database: nosuch");
+}
+
+#[test]
+fn the_console_itself_cannot_be_paused_or_killed() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    for (word, verb) in [
+        ("pause", "pause"),
+        ("disable", "disable"),
+        ("enable", "enable"),
+        ("reconnect", "reconnect"),
+        ("kill", "kill"),
+        ("wait_close", "wait in"),
+    ] {
+        let answer = world.query(admin, &format!("{word} pgbouncer"));
+        assert_eq!(error(&answer).message, format!("cannot {verb} admin db: pgbouncer"));
+    }
+    let answer = world.query(admin, "resume pgbouncer");
+    assert_eq!(error(&answer).message, "database pgbouncer is not paused");
+}
+
+#[test]
+fn wait_close_waits_for_the_servers_that_reconnect_has_marked() {
+    let mut world = World::new();
+    let (client, server) = world.busy_client();
+    let admin = world.console("admin");
+    assert_eq!(kinds(&world.query(admin, "wait_close")), "CZ", "nothing is marked");
+    assert_eq!(kinds(&world.query(admin, "reconnect app; wait_close app")), "C");
+    let other = world.console("stats");
+    assert_eq!(world.rows(other, "show servers")[0][13].as_deref(), Some("1"), "close_needed");
+    world.log();
+    world.release(client, server);
+    assert_eq!(kinds(&world.heard(client)), "");
+    assert_eq!(kinds(&world.heard(admin)), "CZ");
+    assert!(world.log().iter().any(|line| line.contains("closing because: close_needed")));
+}
+
+#[test]
+fn reload_is_answered_when_the_shell_has_done_it() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    assert_eq!(kinds(&world.query(admin, "reload; show version")), "");
+    assert_eq!(world.reloads, [admin]);
+    world.core.end_reload(admin, Ok(()));
+    world.carry_out();
+    assert_eq!(kinds(&world.heard(admin)), "CTDCZ");
+    world.say(admin, b'P', &parse_message("", "reload"));
+    world.say(admin, b'B', &bind_message("", "", &[]));
+    assert_eq!(kinds(&world.say(admin, b'E', &execute_message("", 0))), "");
+    world.core.end_reload(admin, Err("x.ini:3: pool_mode: no".into()));
+    world.carry_out();
+    let answer = world.say(admin, b'H', b"");
+    assert_eq!(kinds(&answer), "E");
+    assert_eq!(error(&answer).message, "RELOAD failed, see logs for additional details");
+    assert_eq!(error(&answer).sqlstate, "F0000");
+    assert_eq!(answer[0].field('D').as_deref(), Some("x.ini:3: pool_mode: no"));
+    assert_eq!(kinds(&world.say(admin, b'S', b"")), "Z");
+}
+
+#[test]
+fn set_is_checked_as_the_file_is() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    let answer = world.query(admin, "SET Default_Pool_Size TO '7'");
+    assert_eq!(
+        (kinds(&answer).as_str(), answer[0].text().as_str()),
+        ("CZ", "SET Default_Pool_Size=7")
+    );
+    assert_eq!(world.core.settings().default_pool_size, 7);
+    let refused = [
+        ("set pool_mode = x", "pool_mode: expected one of session, transaction, statement."),
+        ("set listen_port = 5", "listen_port: the setting is read at start only."),
+        ("set pol_mode = session", "pol_mode: unknown parameter, did you mean pool_mode?."),
+        ("set suspend_timeout = 1", "suspend_timeout: the setting has no effect any more."),
+    ];
+    for (text, detail) in refused {
+        let before = world.core.settings().clone();
+        let answer = world.query(admin, text);
+        assert_eq!(error(&answer).message, "SET failed");
+        assert_eq!(answer[0].field('D').as_deref(), Some(detail));
+        assert_eq!(*world.core.settings(), before);
+    }
+    let stats = world.console("stats");
+    let answer = world.query(stats, "SET application_name = 'x y', 'z'");
+    assert_eq!((kinds(&answer).as_str(), answer[1].text().as_str()), ("NCZ", "SET"));
+    assert_eq!(answer[0].field('M').as_deref(), Some("SET ignored"));
+}
+
+#[test]
+fn shutdown_is_answered_unless_it_is_at_once() {
+    let mut world = World::new();
+    let (client, server) = world.busy_client();
+    let admin = world.console("admin");
+    assert_eq!(kinds(&world.query(admin, "shutdown wait_for_servers")), "CZ");
+    assert_eq!(world.lines(admin, "show state"), ["active|no", "paused|yes"]);
+    assert_eq!(error(&world.query(admin, "resume")).message, "pooler is shutting down");
+    assert_eq!(error(&world.query(admin, "pause")).message, "pooler is shutting down");
+    world.pass(Duration::from_secs(1));
+    assert!(!world.is_over);
+    world.release(client, server);
+    world.pass(Duration::from_secs(1));
+    assert!(world.is_over);
+    let told = world.heard(client);
+    assert_eq!(error(&told).sqlstate, "57P01", "{told:?}");
+    let lines = world.log();
+    assert!(lines.iter().any(|line| line == "SHUTDOWN WAIT_FOR_SERVERS command issued"));
+    assert!(lines.iter().any(|line| line == "server connections dropped, exiting"));
+
+    let mut world = World::new();
+    let admin = world.console("admin");
+    assert_eq!(kinds(&world.query(admin, "shutdown wait_for_clients")), "CZ");
+    world.pass(Duration::from_secs(1));
+    assert!(!world.is_over, "the console's own client is there");
+    assert_eq!(kinds(&world.query(admin, "shutdown")), "");
+    assert!(world.is_over);
+}
+
+#[test]
+fn settings_are_shown_as_the_reference_shows_them() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    let shown = world.lines(admin, "show config");
+    let fresh = include_str!("../../tests/reference/show_config_fresh.txt");
+    let fresh: Vec<&str> = fresh.lines().skip(2).collect();
+    assert_eq!(shown.len(), fresh.len());
+    let own = ["auth_file", "conffile", "logfile", "pidfile", "unix_socket_dir", "stats_period"];
+    for (ours, theirs) in shown.iter().zip(fresh) {
+        let key = |line: &str| line.split('|').next().unwrap_or_default().to_owned();
+        assert_eq!(key(ours), key(theirs));
+        if !own.contains(&key(ours).as_str()) && key(ours) != "server_tls_sslmode" {
+            assert_eq!(ours, theirs);
+        }
+    }
+}
+
+#[test]
+fn databases_users_and_peers_are_shown_as_the_reference_shows_them() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    assert_eq!(
+        world.lines(admin, "show databases"),
+        [
+            "app|127.0.0.1|5432|app|<null>|20|0|0|3600|<null>|<null>|0|0|0|0|0|0",
+            "bob|127.0.0.1|5432|bob|bob|7|1|3|120|session|<null>|9|1|8|0|0|0",
+            "hosts|127.0.0.1,localhost|5432|hosts|<null>|20|0|0|3600|<null>|round-robin|\
+             0|0|0|0|0|0",
+            "local|<null>|5432|x|<null>|20|0|0|3600|<null>|<null>|0|0|0|0|0|0",
+            "pgbouncer|<null>|6432|pgbouncer|pgbouncer|2|0|0|3600|statement|<null>|0|0|0|1|0|0",
+        ]
+    );
+    assert_eq!(
+        world.lines(admin, "show users"),
+        [
+            "admin|||<null>|0|0|0|1",
+            "app|||<null>|0|0|0|0",
+            "bob|       11|        2|<null>|0|1|0|0",
+            "pgbouncer|||<null>|0|0|0|0",
+            "stats|||<null>|0|0|0|0",
+        ]
+    );
+    assert_eq!(world.lines(admin, "show peers"), ["1|127.0.0.1|7001|20", "2|/tmp|7002|5"]);
+    assert_eq!(world.lines(admin, "show version"), ["PgBouncer 1.26.1"]);
+}
+
+#[test]
+fn clients_servers_and_pools_are_shown_as_the_reference_shows_them() {
+    let mut world = World::new();
+    world.busy_client();
+    world.core.now.mono = world.core.now.mono + Duration::from_secs(2);
+    world.core.now.wall_us += 2_000_000;
+    let admin = world.console("admin");
+    let clients = world.lines(admin, "show clients");
+    assert_eq!(clients.len(), 2, "{clients:?}");
+    assert_eq!(
+        clients[0],
+        "C|app|app|none|active|127.0.0.1|40000|127.0.0.1|6432|2026-01-31 15:05:40 UTC|\
+         2026-01-31 15:05:40 UTC|0|0|0|0x550000000080|0x5500000000e0|0|||0|2"
+    );
+    assert!(clients[1].starts_with("C|admin|pgbouncer|none|idle|"), "{}", clients[1]);
+    let servers = world.lines(admin, "show servers");
+    assert!(servers[0].starts_with("S|app|app|none|active|127.0.0.1|5432|127.0.0.1|50000|"));
+    assert!(
+        servers[0].ends_with("|0|0|0|0x5500000000e0|0x550000000080|42|||0|3"),
+        "{}",
+        servers[0]
+    );
+    assert!(servers[1].starts_with("S|bob|bob|none|new|"), "{}", servers[1]);
+    let pools = world.lines(admin, "show pools");
+    assert_eq!(pools[0], "app|app|1|0|0|0|1|0|0|0|0|0|0|0|0|transaction|<null>");
+    assert_eq!(pools[1], "bob|bob|0|0|0|0|0|0|0|0|0|0|1|0|0|session|<null>");
+    assert_eq!(pools[2], "pgbouncer|pgbouncer|1|0|0|0|0|0|0|0|0|0|0|0|0|statement|<null>");
+    let sockets = world.lines(admin, "show sockets");
+    assert!(sockets[0].contains("|cl_active|") && sockets[0].ends_with("|3|0|0|0|0|3|0"));
+    assert!(sockets.iter().any(|line| line.contains("|sv_login|")));
+    assert_eq!(world.lines(admin, "show active_sockets").len(), 2, "bytes of clients are held");
+    let lists = world.lines(admin, "show lists");
+    assert_eq!(lists[..4], ["databases|5", "users|5", "peers|2", "pools|3"]);
+}
+
+#[test]
+fn the_consoles_own_work_is_counted() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    world.query(admin, "show version");
+    world.say(admin, b'P', &parse_message("", "show version"));
+    world.say(admin, b'B', &bind_message("", "", &[]));
+    world.say(admin, b'E', &execute_message("", 0));
+    world.say(admin, b'S', b"");
+    let row = world.rows(admin, "show stats_totals").pop().expect("the console's row");
+    let row: Vec<&str> = row.iter().map(|cell| cell.as_deref().unwrap_or_default()).collect();
+    assert_eq!(row, ["pgbouncer", "0", "3", "3", "0", "0", "0", "0", "0", "0", "0", "0", "1"]);
+    let totals = world.rows(admin, "show totals");
+    assert_eq!(totals.len(), 24);
+    assert_eq!(totals[11], [Some("total_client_login_count".into()), Some("1".into())]);
+}
+
+#[test]
+fn errors_are_counted_and_events_are_kept() {
+    let mut world = World::new();
+    world.busy_client();
+    let admin = world.console("admin");
+    world.query(admin, "nonsense");
+    world.query(admin, "set default_pool_size = 3");
+    world.query(admin, "disable bob");
+    world.query(admin, "kill app");
+    let late = world.client("app", "nosuch/");
+    world.heard(late);
+    let errors = world.lines(admin, "show errors");
+    let has = |start: &str| errors.iter().any(|line| line.starts_with(start));
+    assert!(has("client|invalid command|1|2026-01-31 15:05:40 UTC|pgbouncer|admin|"), "{errors:?}");
+    assert!(has("client|database removed|1|2026-01-31 15:05:40 UTC|app|app|"), "{errors:?}");
+    let ready = "server|client disconnect while server was not ready|1|2026-01-31 15:05:40 UTC|\
+                 app|app|127.0.0.1:5432";
+    assert!(has(ready), "{errors:?}");
+    let events: Vec<String> = world
+        .rows(admin, "show events")
+        .into_iter()
+        .map(|row| row[2].clone().unwrap_or_default())
+        .collect();
+    assert_eq!(events, ["start", "SET default_pool_size: 20 -> 3", "DISABLE bob", "KILL app"]);
+    for n in 0..1000 {
+        world.core.note_event(&format!("event {n}"));
+        world.core.note_repeating("the same");
+    }
+    let events = world.rows(admin, "show events");
+    assert_eq!(events.len(), 200);
+    assert_eq!(events[199][1].as_deref(), Some("1000"));
+}

@@ -1,0 +1,126 @@
+//! The pooler that runs with a configuration: found by its pid file, asked over its Unix socket.
+//!
+//! The console is a peer like any other here: what it sends is bounded, and it gets little time.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::pidfile::{self, PidFileError};
+use crate::config::Settings;
+use crate::wire::build;
+use crate::wire::fields::Fields;
+use crate::wire::head::{self, HEAD, Head, Parsed};
+use crate::wire::kind::{Back, Front};
+use crate::wire::startup;
+
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// No message of the console is longer, in bytes.
+const LONGEST: usize = 0x10_0000;
+
+/// Who the console lets in without a password, when the process is of its own user.
+const USER: &str = "pgbouncer";
+
+/// The process that holds the pid file.
+pub fn holder(pid_file: &Path) -> Option<u32> {
+    match pidfile::check_free(pid_file) {
+        Err(PidFileError::InUse { pid, .. }) => pid,
+        _ => None,
+    }
+}
+
+/// How many descriptors a process may have in the end.
+pub fn fd_limit(pid: u32) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// What SHOW CONFIG of the running process says, by name; None stands for a NULL.
+pub fn settings(settings: &Settings) -> Option<HashMap<String, Option<String>>> {
+    show_config(settings).ok()
+}
+
+fn show_config(settings: &Settings) -> io::Result<HashMap<String, Option<String>>> {
+    let mut console = Console { stream: connect(settings)? };
+    let mut packet = Vec::new();
+    startup::startup_message(&mut packet, 0, &[("user", USER), ("database", USER)]);
+    console.ask(&packet, |_| {})?;
+    let mut shown = HashMap::new();
+    packet.clear();
+    build::query(&mut packet, "SHOW CONFIG");
+    console.ask(&packet, |row| {
+        let mut fields = Fields::new(row);
+        if let (Some(_), Some(Some(name)), Some(value)) =
+            (fields.u16(), field(&mut fields), field(&mut fields))
+        {
+            shown.insert(name, value);
+        }
+    })?;
+    packet.clear();
+    build::empty_front(&mut packet, Front::Terminate);
+    console.stream.write_all(&packet)?;
+    Ok(shown)
+}
+
+/// One field of a DataRow; NULL is an inner None.
+fn field(fields: &mut Fields<'_>) -> Option<Option<String>> {
+    let Ok(length) = usize::try_from(fields.u32()? as i32) else { return Some(None) };
+    let bytes = (0..length).map(|_| fields.u8()).collect::<Option<Vec<u8>>>()?;
+    Some(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+fn connect(settings: &Settings) -> io::Result<UnixStream> {
+    let path = format!("{}/.s.PGSQL.{}", settings.unix_socket_dir, settings.listen_port);
+    let address = match path.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(&path)?,
+    };
+    let stream = UnixStream::connect_addr(&address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+struct Console {
+    stream: UnixStream,
+}
+
+impl Console {
+    /// Sends a packet, and reads up to the next ReadyForQuery; `see` gets each DataRow.
+    fn ask(&mut self, packet: &[u8], mut see: impl FnMut(&[u8])) -> io::Result<()> {
+        self.stream.write_all(packet)?;
+        loop {
+            let (kind, body) = self.message()?;
+            match Back::from_byte(kind) {
+                Some(Back::DataRow) => see(&body),
+                Some(Back::ReadyForQuery) => return Ok(()),
+                Some(Back::ErrorResponse) => return Err(io::ErrorKind::PermissionDenied.into()),
+                // A question for a password: there is none.
+                Some(Back::Authentication) if body != [0; 4] => {
+                    return Err(io::ErrorKind::PermissionDenied.into());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn message(&mut self) -> io::Result<(u8, Vec<u8>)> {
+        let mut bytes = [0; HEAD];
+        self.stream.read_exact(&mut bytes)?;
+        match head::parse(&bytes) {
+            Parsed::Head(Head { kind, body }) if body <= LONGEST => {
+                let mut bytes = vec![0; body];
+                self.stream.read_exact(&mut bytes)?;
+                Ok((kind, bytes))
+            }
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Holds what stands in `doc/` and `etc/` against the tables that it comes from: the settings and
+//! keys of the manual, and the sample file. `make documents` writes them anew.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::args;
+use crate::config;
+
+/// Set by `make documents`: write what differs in place of complaining.
+const WRITE: &str = "PGBOUNCER_WRITE_DOCUMENTS";
+
+#[test]
+fn the_manual_of_the_configuration_says_what_the_tables_say() {
+    let mut text = read("doc/pgbouncer.ini.5");
+    for (section, entries) in config::manual() {
+        let begin = format!(".\\\" begin {section}\n");
+        let end = format!(".\\\" end {section}\n");
+        let from = text.find(&begin).expect("a begin of the section") + begin.len();
+        let to = text.find(&end).expect("an end of the section");
+        text.replace_range(from..to, &entries);
+    }
+    hold("doc/pgbouncer.ini.5", &text);
+}
+
+#[test]
+fn the_sample_file_says_what_the_tables_say() {
+    hold("etc/pgbouncer.ini", &config::sample_ini());
+}
+
+#[test]
+fn the_files_that_are_shipped_load_without_a_warning() {
+    for file in ["etc/pgbouncer.ini", "etc/pgbouncer-minimal.ini"] {
+        let config = config::load_text(file, &read(file)).expect("a good file");
+        assert_eq!(config.warnings, [], "{file}");
+    }
+    let userlist = crate::auth::userlist::parse(read("etc/userlist.txt").as_bytes());
+    assert!(userlist.problems.is_empty() && userlist.entries.is_empty());
+}
+
+#[test]
+fn the_examples_of_the_manual_load_without_a_warning() {
+    for page in ["doc/pgbouncer.1", "doc/pgbouncer.ini.5"] {
+        let examples = ini_examples(&read(page));
+        assert!(!examples.is_empty(), "{page}");
+        for example in examples {
+            let with_settings = format!("{example}\n[pgbouncer]\n");
+            let whole = if example.contains("[pgbouncer]") { &example } else { &with_settings };
+            let config =
+                config::load_text(page, whole).unwrap_or_else(|e| panic!("{e:?}: {whole}"));
+            assert_eq!(config.warnings, [], "{whole}");
+        }
+    }
+}
+
+#[test]
+fn the_manual_names_every_option_of_the_command_line() {
+    let manual = read("doc/pgbouncer.1").replace("\\-", "-");
+    let options = args::help("pgbouncer");
+    let options = options.lines().filter_map(|line| line.trim_start().strip_prefix('-'));
+    for line in options {
+        for option in line.split_whitespace().filter(|word| word.starts_with('-')) {
+            let name = option.split('=').next().unwrap_or(option).trim_end_matches(',');
+            assert!(manual.contains(name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_manual_names_every_table_of_the_console_and_every_column() {
+    let manual = read("doc/pgbouncer.1");
+    let columns = read("tests/reference/console-columns.tsv");
+    let rows = columns.lines().filter(|line| line.starts_with("SHOW "));
+    for row in rows {
+        let mut fields = row.split('\t');
+        let table = fields.next().unwrap_or_default();
+        let column = fields.next().unwrap_or_default();
+        assert!(manual.contains(table), "{table}");
+        let names = |line: &str| line.starts_with('.') && line.split(' ').any(|w| w == column);
+        assert!(manual.lines().any(names), "{table}: {column}");
+    }
+    assert!(columns.lines().count() > 100, "{}", columns.lines().count());
+}
+
+/// The displayed texts of a page that have a section of the configuration in them.
+fn ini_examples(page: &str) -> Vec<String> {
+    let displays = page.split("\n.nf\n").skip(1);
+    let displays = displays.map(|rest| rest.split("\n.fi\n").next().unwrap_or(rest));
+    let plain = displays.map(|text| text.replace("\\-", "-").replace("\\(aq", "'"));
+    plain.filter(|text| text.contains("[databases]")).collect()
+}
+
+/// Fails, or writes, when the file is not what it should be.
+fn hold(name: &str, expected: &str) {
+    if read(name) == expected {
+        return;
+    }
+    assert!(std::env::var_os(WRITE).is_some(), "{name} is not up to date: run `make documents`");
+    fs::write(path(name), expected).expect("a document that can be written");
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap_or_default()
+}
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+}

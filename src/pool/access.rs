@@ -1,0 +1,23 @@
+//! What the core is given besides the configuration: who may log in, and the system it runs on.
+
+use crate::auth::hba::HbaRules;
+use crate::auth::ident::IdentMaps;
+use crate::auth::secret::Secret;
+
+/// What the files beside the configuration hold.
+#[derive(Debug, Default)]
+pub struct Access {
+    /// The auth_file, in its order.
+    pub users: Vec<(String, Secret)>,
+    pub hba: HbaRules,
+    pub ident: IdentMaps,
+}
+
+/// What the core is told of the system that it runs on.
+#[derive(Clone, Copy)]
+pub struct Host {
+    /// The user of the process.
+    pub uid: u32,
+    /// The name of a user of the system, for peer authentication.
+    pub uid_name: fn(u32) -> Option<String>,
+}

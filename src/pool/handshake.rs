@@ -1,0 +1,42 @@
+//! How far the login to a server has come.
+
+use super::ids::ClientId;
+use crate::auth::server::ServerLogin;
+
+/// The login of one server.
+#[derive(Debug)]
+pub struct Login {
+    pub(super) stage: Stage,
+    /// Reported so far, not tracked.
+    pub(super) reported: Vec<(Box<str>, Box<str>)>,
+    /// The replication client that it is opened for.
+    pub for_client: Option<ClientId>,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The address of this host is being looked up.
+    Resolving(Box<str>),
+    Connecting,
+    Authenticating(ServerLogin),
+    /// Authenticated; what it reports is on its way.
+    Reporting,
+    /// connect_query runs.
+    ConnectQuery {
+        failed: bool,
+    },
+}
+
+impl Login {
+    pub fn new(for_client: Option<ClientId>) -> Login {
+        Login { stage: Stage::Connecting, reported: Vec::new(), for_client }
+    }
+
+    /// The name that is being looked up.
+    pub fn resolving(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::Resolving(name) => Some(name),
+            _ => None,
+        }
+    }
+}

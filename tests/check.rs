@@ -1,0 +1,146 @@
+//! `pgbouncer --check`: what it says of files that are wrong, of files that would start and not
+//! serve, and of a process that runs with them.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::{Setup, host};
+
+/// What a check said, and its exit code.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    problems: Vec<String>,
+}
+
+fn check(folder: &Path, options: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgbouncer"));
+    command.arg("--check").args(options).arg("pgbouncer.ini").current_dir(folder);
+    command.stdin(Stdio::null());
+    // The console lets in who the pooler runs as.
+    host::drop_privileges(&mut command);
+    let output = command.output().expect("the program");
+    let [out, problems] =
+        [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into());
+    let problems: String = problems;
+    let problems = problems.lines().map(str::to_owned).collect();
+    Said { code: output.status.code(), out, problems }
+}
+
+/// A folder with a configuration, and further files in it.
+fn folder(ini: &str, files: &[(&str, &str)]) -> std::path::PathBuf {
+    let folder = host::new_folder("check");
+    host::write_file(&folder.join("pgbouncer.ini"), ini);
+    for (name, text) in files {
+        host::write_file(&folder.join(name), text);
+    }
+    folder
+}
+
+#[test]
+fn a_good_configuration_is_summed_up() {
+    let ini = "[databases]\na = host=127.0.0.1\n[pgbouncer]\nauth_file = users\n\
+               default_pool_size = 5\nmax_client_conn = 10\n";
+    let folder = folder(ini, &[("users", "\"a\" \"one\"\n\"b\" \"two\"\n")]);
+    let said = check(&folder, &[]);
+    assert_eq!((said.code, said.problems.as_slice()), (Some(0), [].as_slice()));
+    let start = "pgbouncer.ini: databases: 1, users: 3, file descriptors: at most 37 of the ";
+    assert!(said.out.starts_with(start) && said.out.lines().count() == 1, "{}", said.out);
+    assert_eq!(check(&folder, &["-q"]).out, "");
+}
+
+#[test]
+fn every_mistake_is_told_with_file_and_line_and_ends_with_1() {
+    let ini = "[databases]\na = host=x port=many\n%include other.ini\n[pgbouncer]\nno_such = 1\n";
+    let folder = folder(ini, &[("other.ini", "b = hots=x\n")]);
+    for options in [&[][..], &["-q"]] {
+        let said = check(&folder, options);
+        assert_eq!((said.code, said.out.as_str()), (Some(1), ""));
+        let places =
+            ["other.ini:1: b: hots: ", "pgbouncer.ini:2: a: port: ", "pgbouncer.ini:5: no_such: "];
+        assert_eq!(said.problems.len(), 3, "{:?}", said.problems);
+        for (problem, place) in said.problems.iter().zip(places) {
+            assert!(problem.starts_with(&format!("ERROR {place}")), "{problem}");
+        }
+    }
+    let missing = check(&host::new_folder("check"), &[]);
+    assert_eq!(missing.code, Some(1));
+    let words = "ERROR could not load file \"pgbouncer.ini\": No such file or directory";
+    assert_eq!(missing.problems, [words]);
+}
+
+#[test]
+fn files_that_decide_who_comes_in_are_read_too() {
+    let hba = "[pgbouncer]\nauth_type = hba\nauth_hba_file = hba\nauth_ident_file = ident\n";
+    let good = [("hba", "local all all peer map=m\n"), ("ident", "m a b\n")];
+    assert_eq!(check(&folder(hba, &good), &[]).code, Some(0));
+    let bad_hba = [("hba", "local all all peer\nlocal all nobody\n"), ("ident", "")];
+    let said = check(&folder(hba, &bad_hba), &[]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.problems[0].starts_with("ERROR hba: line 2: "), "{:?}", said.problems);
+    let said = check(&folder(hba, &[good[0]]), &[]);
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.problems[0].contains("auth_ident_file ident: No such file"),
+        "{:?}",
+        said.problems
+    );
+}
+
+#[test]
+fn what_would_start_and_not_serve_is_a_warning() {
+    let ini = "[databases]\na = host=x user=forced\n[pgbouncer]\nauth_type = md5\n\
+               auth_file = users\n\
+               logfile = /nonexistent/log\npidfile = /nonexistent/pid\n\
+               unix_socket_dir = /nonexistent\nuser = no such user\nsuspend_timeout = 1\n\
+               max_client_conn = 2000000000\n";
+    let folder = folder(ini, &[("users", "\"a\" \"\"\nbroken\n")]);
+    let said = check(&folder, &[]);
+    assert_eq!(said.code, Some(0));
+    for expected in [
+        "suspend_timeout: this parameter has no effect",
+        "users: line 2: ",
+        "an empty secret lets nobody in, and is never sent: a",
+        "database a: user forced has no password",
+        "logfile: there is no directory /nonexistent",
+        "pidfile: there is no directory /nonexistent",
+        "unix_socket_dir: there is no directory /nonexistent",
+        "user: the system knows no user no such user",
+        "the limits may need 2000000",
+    ] {
+        let found = said.problems.iter().find(|problem| problem.contains(expected));
+        assert!(
+            found.is_some_and(|p| p.starts_with("WARNING ")),
+            "{expected}: {:?}",
+            said.problems
+        );
+    }
+    let quiet = check(&folder, &["--quiet"]);
+    assert_eq!((quiet.code, quiet.problems.len()), (Some(0), 0));
+}
+
+#[test]
+fn the_process_that_runs_tells_what_needs_a_restart() {
+    let pooler = Setup::empty().set("pidfile", "{dir}/pid").start();
+    let said = check(&pooler.folder, &[]);
+    assert_eq!((said.code, said.problems.as_slice()), (Some(0), [].as_slice()));
+    assert!(said.out.contains(&format!("process {} has", pooler.pid)), "{}", said.out);
+    let ini = pooler.folder.join("pgbouncer.ini");
+    let text = std::fs::read_to_string(&ini).expect("the ini");
+    let changed = "listen_backlog = 5\ntrack_extra_parameters = x, y\ndefault_pool_size = 7\n";
+    host::write_file(&ini, format!("{text}\n{changed}"));
+    let said = check(&pooler.folder, &[]);
+    assert_eq!(said.code, Some(0));
+    assert_eq!(
+        said.problems,
+        [
+            "WARNING listen_backlog: a restart is needed to change \"128\" to \"5\"",
+            "WARNING track_extra_parameters: a restart is needed to change \"\" to \"x, y\"",
+        ]
+    );
+    host::write_file(&ini, format!("{text}\nlisten_port = 1\n"));
+    let said = check(&pooler.folder, &[]);
+    assert!(said.problems[0].contains("does not tell its settings here"), "{:?}", said.problems);
+}
