@@ -1004,7 +1004,8 @@ fn errors_are_counted_and_events_are_kept() {
     let has = |start: &str| errors.iter().any(|line| line.starts_with(start));
     assert!(has("client|invalid command|1|2026-01-31 15:05:40 UTC|pgbouncer|admin|"), "{errors:?}");
     assert!(has("client|database removed|1|2026-01-31 15:05:40 UTC|app|app|"), "{errors:?}");
-    let ready = "server|client disconnect while server was not ready|1|2026-01-31 15:05:40 UTC|app|app|127.0.0.1:5432";
+    let ready = "server|client disconnect while server was not ready|1|2026-01-31 15:05:40 UTC|\
+                 app|app|127.0.0.1:5432";
     assert!(has(ready), "{errors:?}");
     let events: Vec<String> = world
         .rows(admin, "show events")

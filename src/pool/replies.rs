@@ -101,6 +101,11 @@ pub struct Replies {
     /// answered meanwhile.
     unsynced: bool,
     copy: Copy,
+    /// A Sync was taken for eaten by the COPY under way.
+    has_eaten: bool,
+    /// That COPY has failed: whether before it came to the Sync, which it answers then, is not
+    /// known.
+    is_doubtful: bool,
     /// Nothing is to be sent before all that was sent is answered.
     is_barred: bool,
     /// Counts the Syncs that were sent.
@@ -146,6 +151,25 @@ impl Replies {
         self.queue.iter().chain(&self.skipped).filter_map(|request| match request {
             Request::OwnClose(id) => Some(*id),
             _ => None,
+        })
+    }
+
+    /// There may be one more ReadyForQuery on its way than is known of.
+    pub fn is_doubtful(&self) -> bool {
+        self.is_doubtful
+    }
+
+    /// A reply to a later request has come: there was none more.
+    pub fn settle_doubt(&mut self) {
+        self.is_doubtful = false;
+    }
+
+    /// Whether a Close of this statement is under way whose fate an earlier Sync decides.
+    pub fn is_close_undecided(&self, id: StatementId) -> bool {
+        let mut is_earlier = false;
+        self.queue.iter().rev().any(|request| {
+            is_earlier |= *request == Request::Sync;
+            is_earlier && *request == Request::OwnClose(id)
         })
     }
 
@@ -214,6 +238,7 @@ impl Replies {
             self.skipping = false;
         }
         if self.takes_copy_data() {
+            self.has_eaten |= request == Request::Sync;
             return;
         }
         if self.queue.is_empty() {
@@ -354,6 +379,8 @@ impl Replies {
     /// An error ends a COPY, and of an extended query everything up to its Sync. Without any
     /// request under way it is the server's farewell, and nothing follows.
     fn failed(&mut self, front: Option<Request>) {
+        let is_copy_in = matches!(self.copy, Copy::In { .. });
+        self.is_doubtful |= is_copy_in && self.has_eaten;
         self.copy = Copy::None;
         match front {
             None | Some(Request::Query | Request::FunctionCall | Request::Sync) => {}
@@ -372,9 +399,11 @@ impl Replies {
             return Err(Unexpected);
         }
         self.copy = copy;
+        self.has_eaten = false;
         if self.takes_copy_data() {
             while self.queue.get(1) == Some(&Request::Sync) {
                 self.queue.remove(1);
+                self.has_eaten = true;
             }
             let is_ended = self.queue.iter().any(|request| request.ends_in_ready());
             self.unsynced |= !is_ended;
@@ -510,6 +539,24 @@ mod tests {
         let simple = [Front::Query, Front::CopyData, Front::CopyDone, Front::Query];
         let replies = after(&simple, &[&[(Back::CopyIn, 0)], &end[..], &end].concat());
         assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn a_failed_copy_leaves_doubt_whether_it_has_eaten_a_sync() {
+        let sent = [Front::Parse, Front::Bind, Front::Execute, Front::Sync, Front::CopyData];
+        let received = [(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CopyIn, 0)];
+        let mut replies = after(&sent, &received);
+        replies.received(Back::ErrorResponse, 0).unwrap();
+        assert!(replies.is_doubtful());
+        replies.sent(Front::CopyDone);
+        replies.sent(Front::Sync);
+        replies.received(Back::ReadyForQuery, b'I').unwrap();
+        assert!(replies.is_clean() && replies.is_doubtful());
+        // The empty query of the pooler's is answered: no other ReadyForQuery was on its way.
+        replies.sent(Front::Query);
+        replies.received(Back::EmptyQuery, 0).unwrap();
+        replies.settle_doubt();
+        assert!(!replies.is_doubtful());
     }
 
     #[test]

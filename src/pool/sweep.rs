@@ -406,7 +406,8 @@ impl Core {
         let rates = &a.per_second;
         format!(
             "stats: {} xacts/s, {} queries/s, {} client parses/s, {} server parses/s, {} binds/s, \
-             {} client logins/s, in {} B/s, out {} B/s, xact {} {unit}, query {} {unit}, wait {} {unit}",
+             {} client logins/s, in {} B/s, out {} B/s, xact {} {unit}, \
+             query {} {unit}, wait {} {unit}",
             rates.xacts,
             rates.queries,
             rates.client_parses,

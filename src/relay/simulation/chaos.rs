@@ -91,12 +91,13 @@ impl World {
         client.shadow.foresees(words).then_some(())
     }
 
-    /// Why a client may be cut off without a word, if so: what it was to be told had no room.
+    /// Why a client may be cut off without a word, if so: what it was to be told had no room, or
+    /// would have been taken for the rest of a message.
     pub(super) fn judge_eof(&mut self, at: usize) -> Option<()> {
         let client = &self.clients[at];
-        let index = client.index;
+        let (index, is_cut) = (client.index, client.has_half_a_message());
         let stream = client_stream(&mut self.engine, client.id, client.number)?;
-        if !stream.is_cut_short {
+        if !is_cut && !stream.is_cut_short {
             return None;
         }
         let words = self.reasons.get(&index)?.clone();

@@ -166,9 +166,9 @@ impl SimStream {
         self.flight.is_empty() && self.arrived.is_empty() && self.outbound.is_empty()
     }
 
-    /// Nothing is on its way to the far end.
-    pub fn has_nothing_outbound(&self) -> bool {
-        self.outbound.is_empty()
+    /// What is on its way to the far end.
+    pub fn outbound(&self) -> Vec<u8> {
+        self.outbound.iter().copied().collect()
     }
 }
 
