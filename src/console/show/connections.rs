@@ -298,7 +298,7 @@ fn times(core: &Core, row: &Row) -> (Moment, Moment) {
 }
 
 fn moment(scene: Scene<'_>, moment: Moment) -> Value<'static> {
-    time(scene, scene.core.now.wall_us.saturating_sub(scene.core.mono().micros_since(moment)))
+    time(scene.core.now.wall_us.saturating_sub(scene.core.mono().micros_since(moment)))
 }
 
 /// Since when a client has asked for what is not answered yet. On the console: since its last
