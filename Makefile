@@ -25,7 +25,7 @@ demo: build
 
 test:
 	scripts/prepare all
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-fail-fast
 
 # Only the tests with real clients, all of which must be there.
 test-clients:
@@ -48,7 +48,12 @@ fuzz:
 
 install: build
 	$(INSTALL) -D -m 755 $(TARGET)/release/pgbouncer $(DESTDIR)$(bindir)/pgbouncer
-	$(INSTALL) -D -m 644 LICENSE $(DESTDIR)$(sharedir)/LICENSE
+	$(INSTALL) -D -m 644 doc/pgbouncer.1 $(DESTDIR)$(mandir)/man1/pgbouncer.1
+	$(INSTALL) -D -m 644 doc/pgbouncer.ini.5 $(DESTDIR)$(mandir)/man5/pgbouncer.ini.5
+	$(INSTALL) -d $(DESTDIR)$(sharedir)
+	$(INSTALL) -m 644 LICENSE etc/pgbouncer.ini etc/pgbouncer-minimal.ini etc/userlist.txt \
+		$(DESTDIR)$(sharedir)
+	$(INSTALL) -m 755 etc/mkauth $(DESTDIR)$(sharedir)
 
 clean:
 	$(CARGO) clean

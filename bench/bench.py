@@ -38,7 +38,7 @@ def options():
     parser.add_argument("--debian", help="Debian's pgbouncer, where it was unpacked")
     parser.add_argument("--work", default=",".join(workloads.ALL), help="default: %(default)s")
     parser.add_argument("--peers", help="only these: ours, debian, reference, floor, direct")
-    parser.add_argument("--against", help="whom ratios are taken to; default: debian")
+    parser.add_argument("--against", help="whom ratios are taken to, where it takes part; else debian")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4, help="per workload, peer and round")
     parser.add_argument("--clients", type=int, default=1000, help="of the workload idle")
@@ -58,7 +58,10 @@ def main():
     try:
         postgres = PostgreSQL(scratch)
         postgres.fill()
-        failures = measure(chosen, peers(chosen, scratch, postgres), scratch)
+        taking_part = peers(chosen, scratch, postgres)
+        print(f"{os.cpu_count()} cores; {chosen.rounds} rounds of {chosen.seconds} s; "
+              + ", ".join(f"{peer.name} ({peer.banner})" for peer in taking_part))
+        failures = measure(chosen, taking_part, scratch)
     finally:
         if postgres:
             postgres.stop()
@@ -77,7 +80,7 @@ def peers(chosen, scratch, postgres):
     if command := os.environ.get("PGBOUNCER_REFERENCE"):
         found["reference"] = lambda: pooler("reference", shlex.split(command), scratch, postgres)
     found["floor"] = lambda: floor(scratch, postgres)
-    found["direct"] = lambda: Peer("direct", postgres.port)
+    found["direct"] = lambda: Peer("direct", postgres.port, banner="PostgreSQL itself")
     wanted = chosen.peers.split(",") if chosen.peers else list(found)
     if missing := set(wanted) - set(found):
         raise Failed(f"no such peer: {', '.join(sorted(missing))}")
@@ -89,9 +92,7 @@ def measure(chosen, peers, scratch):
     for work in chosen.work.split(","):
         for number in range(1 if work == "idle" else chosen.rounds):
             for peer in peers:
-                if work == "prepared" and not peer.tracks_statements:
-                    continue
-                if not peer.command and work in ("idle", "logins"):
+                if not makes_sense(work, peer):
                     continue
                 try:
                     row = one_run(chosen, peer, work, scratch.path)
@@ -99,11 +100,17 @@ def measure(chosen, peers, scratch):
                 except Exception as error:  # whatever it was, it is shown, and the rest goes on
                     failures.append(f"{work}, {peer.name}, round {number + 1}: {error}")
                     print(f"FAILED {failures[-1]}", file=sys.stderr, flush=True)
-        against = chosen.against or ("debian" if chosen.debian else peers[0].name)
-        show(work, results.get(work, {}), against)
+        show(work, results.get(work, {}), [chosen.against, "debian", "reference", "ours"])
     if chosen.out:
         Path(chosen.out).write_text(json.dumps(results, indent=1))
     return failures
+
+
+def makes_sense(work, peer):
+    if work == "prepared":
+        return peer.tracks_statements
+    # Without a pooler, such crowds measure how PostgreSQL starts its processes.
+    return not (work in ("crowd", "logins", "idle") and peer.name in ("floor", "direct"))
 
 
 def one_run(chosen, peer, work, folder):
@@ -132,8 +139,6 @@ def one_run(chosen, peer, work, folder):
 
 def idle(peer, count):
     """Memory and CPU that so many clients cost which log in and then do nothing."""
-    if peer.name == "floor":
-        count = min(count, 1000)  # each of them is a connection to PostgreSQL
     with workloads.IdleClients(peer, 20):
         pass  # whatever is set up once is there now
     before, base = cpu_ns(peer.pid), memory_kb(peer.pid)
@@ -171,8 +176,10 @@ def memory_kb(pid):
     return total
 
 
-def show(work, rows, against):
+def show(work, rows, preferred):
+    """A table of medians, with ratios to the first of the preferred peers that took part."""
     unit = workloads.UNITS.get(work, "transaction")
+    against = next((name for name in preferred if name in rows), None)
 
     def median(name, key):
         values = [row[key] for row in rows.get(name, []) if row.get(key) is not None]

@@ -3,5 +3,6 @@
 
 pub mod arena;
 pub mod list;
+pub mod order;
 pub mod rng;
 pub mod time;

@@ -18,6 +18,7 @@ pub trait Rng {
     }
 
     /// True once in `n` times.
+    #[cfg(test)]
     fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }

@@ -44,13 +44,6 @@ pub struct Now {
     pub wall_us: u64,
 }
 
-impl Now {
-    /// The wall-clock time, in whole seconds since 1970, of an earlier moment.
-    pub fn wall_seconds_at(self, moment: Moment) -> u64 {
-        self.wall_us.saturating_sub(self.mono.micros_since(moment)) / 1_000_000
-    }
-}
-
 /// `2026-01-31 15:05:40 UTC` for a second since 1970, by the calendar of Gregory (the algorithm
 /// counts days from the first of March, so that the leap day stands at the end of a year).
 pub fn utc(unix_seconds: u64) -> String {

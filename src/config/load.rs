@@ -16,6 +16,7 @@ use super::settings::{self, Settings};
 use super::table;
 use super::user::UserLine;
 use super::value::{Kind, ValueError};
+use crate::base::order;
 
 /// All that the files say.
 #[derive(Clone, PartialEq, Debug)]
@@ -252,18 +253,16 @@ impl Loader {
             self.errors.push(Diagnostic { place, key: None, problem: Problem::NoSettings });
         }
         if !self.errors.is_empty() {
-            self.errors.sort_by(|a, b| a.place.cmp(&b.place));
-            return Err(self.errors);
+            return Err(order::sorted(&self.errors, |a, b| a.place.cmp(&b.place)));
         }
         self.review();
-        self.warnings.sort_by(|a, b| a.place.cmp(&b.place));
         Ok(Config {
             file: self.file,
             settings: self.settings,
             databases: self.databases.lines,
             users: self.users.lines,
             peers: self.peers.lines,
-            warnings: self.warnings,
+            warnings: order::sorted(&self.warnings, |a, b| a.place.cmp(&b.place)),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Numbers and times as the configuration spells them: how they are read, and how SHOW prints them.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 /// A whole number in decimal digits, as connection strings have them.
@@ -43,34 +44,80 @@ pub fn mode(text: &str) -> Option<u32> {
     (mode <= 0o7777 && !digits.starts_with('+')).then_some(mode)
 }
 
-/// The longest time that is told apart from a longer one: 2^63 microseconds.
-const SECONDS_MAX: f64 = 9.223e12;
+/// The longest time, in microseconds: nearly 2^63 of them.
+const MICROS_MAX: u64 = 9_223_000_000_000_000_000;
 
-/// Seconds with a fraction, cut at the microsecond.
+/// Seconds with a fraction and a power of ten, cut at the microsecond.
 pub fn seconds(text: &str) -> Option<Duration> {
     let text = text.trim_start_matches(is_space);
-    let value = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
-        Some(_) => number(text)? as f64,
-        None => text.parse::<f64>().ok()?,
+    let micros = match text.as_bytes() {
+        [b'0', b'x' | b'X', ..] => u64::try_from(number(text)?).ok()?.checked_mul(1_000_000)?,
+        _ => micros(text)?,
     };
-    if !value.is_finite() || !(0.0..=SECONDS_MAX).contains(&value) {
+    (micros <= MICROS_MAX).then(|| Duration::from_micros(micros))
+}
+
+/// Whole microseconds in seconds such as `1.5e3`. Digit by digit and not as a floating number,
+/// which would cost the program the tables for the conversion.
+fn micros(text: &str) -> Option<u64> {
+    let (negative, text) = sign(text);
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => {
+            let (negative, digits) = sign(exponent);
+            (mantissa, whole(negative, digits, 10)?)
+        }
+        None => (text, 0),
+    };
+    let (units, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = || units.bytes().chain(fraction.bytes());
+    let is_zero = digits().all(|digit| digit == b'0');
+    if mantissa.len() == mantissa.matches('.').count()
+        || !digits().all(|digit| digit.is_ascii_digit())
+        || (negative && !is_zero)
+    {
         return None;
     }
-    Some(Duration::from_micros((value * 1e6) as u64))
+    // The point moves right by the power, and by six for the microseconds.
+    let places = (units.len() as i64).saturating_add(exponent).saturating_add(6);
+    let places = if is_zero { 0 } else { usize::try_from(places).unwrap_or(0) };
+    let mut micros = 0u64;
+    for digit in digits().chain(std::iter::repeat(b'0')).take(places) {
+        micros = micros.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+    }
+    Some(micros)
 }
 
 /// Six significant digits, without zeros at the end, with an exponent from a million up and below
 /// a ten-thousandth: C's `%g`.
 pub fn show_seconds(span: Duration) -> String {
-    let text = format!("{:.5e}", span.as_micros() as f64 / 1e6);
-    let Some((digits, exponent)) = text.split_once('e') else { return text };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..6).contains(&exponent) {
-        let places = usize::try_from(5 - exponent).unwrap_or(0);
-        return trim_zeros(&format!("{:.places$}", span.as_micros() as f64 / 1e6)).to_owned();
+    let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    let Some(mut power) = micros.checked_ilog10() else { return "0".to_owned() };
+    let mut value = match power.checked_sub(5) {
+        Some(surplus) => round(micros, 10u64.pow(surplus)),
+        None => micros * 10u64.pow(5 - power),
+    };
+    if value == 1_000_000 {
+        (value, power) = (100_000, power + 1);
     }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{}e{sign}{:02}", trim_zeros(digits), exponent.unsigned_abs())
+    let digits = value.to_string();
+    let point = |at: usize| format!("{}.{}", &digits[..at], &digits[at..]);
+    match power {
+        0 | 1 => format!("{}e-{:02}", trim_zeros(&point(1)), 6 - power),
+        2..6 => trim_zeros(&format!("0.{}{digits}", &"000"[..5 - power as usize])).to_owned(),
+        6..12 => trim_zeros(&point(power as usize - 5)).to_owned(),
+        _ => format!("{}e+{:02}", trim_zeros(&point(1)), power - 6),
+    }
+}
+
+/// How many times `unit` goes into `value`; a half goes to the even neighbour.
+fn round(value: u64, unit: u64) -> u64 {
+    let (quotient, rest) = (value / unit, value % unit);
+    let is_up = match rest.cmp(&(unit - rest)) {
+        Ordering::Less => false,
+        Ordering::Equal => quotient % 2 == 1,
+        Ordering::Greater => true,
+    };
+    quotient + u64::from(is_up)
 }
 
 fn trim_zeros(text: &str) -> &str {
@@ -123,12 +170,73 @@ mod tests {
             ("100000", "100000"),
             ("123456.7", "123457"),
             ("0", "0"),
+            ("-0.0", "0"),
+            ("+2.5", "2.5"),
+            ("1E-2", "0.01"),
+            ("25e-1", "2.5"),
+            ("0e99999999999999999999", "0"),
+            ("1e-99999999999999999999", "0"),
+            ("100000.5", "100000"),
+            ("100001.5", "100002"),
+            ("0.0123456", "0.012345"),
+            ("9223000000000", "9.223e+12"),
         ];
         for (text, shown) in good {
             assert_eq!(seconds(text).map(show_seconds).as_deref(), Some(shown), "{text:?}");
         }
-        for text in ["", "-5", "-0.5", "abc", "5s", "5 ", "inf", "nan", "1e30", "1e13", "--5"] {
+        let bad = [
+            "",
+            "-5",
+            "-0.5",
+            "abc",
+            "5s",
+            "5 ",
+            "inf",
+            "nan",
+            "1e30",
+            "1e13",
+            "--5",
+            ".",
+            "e5",
+            "1e",
+            "1e+",
+            "1e1.5",
+            "1.2.3",
+            "1 5",
+            "-1e-9",
+            "9223000000001",
+            "½",
+            "1e99999999999999999999",
+        ];
+        for text in bad {
             assert_eq!(seconds(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_what_floating_numbers_make_of_them() {
+        let mut seed = 1u64;
+        for _ in 0..100_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let micros = (seed >> 16) >> ((seed & 0xffff) % 48);
+            let value = micros as f64 / 1e6;
+            assert_eq!(seconds(&format!("{value:.6}")), Some(Duration::from_micros(micros)));
+            let scientific = format!("{value:.5e}");
+            let (digits, exponent) = scientific.split_once('e').expect("an exponent");
+            let exponent: i32 = exponent.parse().expect("a number");
+            let shown = show_seconds(Duration::from_micros(micros));
+            // A half that no floating number is goes either way.
+            let significant = micros.to_string();
+            let significant = significant.trim_end_matches('0');
+            if significant.len() == 7 && significant.ends_with('5') {
+                continue;
+            }
+            if (-4..6).contains(&exponent) {
+                let fixed = format!("{value:.*}", (5 - exponent) as usize);
+                assert_eq!(shown, trim_zeros(&fixed));
+            } else {
+                assert_eq!(shown, format!("{}e{exponent:+03}", trim_zeros(digits)));
+            }
         }
     }
 

@@ -48,21 +48,24 @@ const PEERS: &str = "\
 /// The commented sample file: every section, every key, every setting.
 pub fn sample_ini() -> String {
     let mut text = HEAD.to_owned();
-    let sections =
-        [(DATABASES, DatabaseLine::rows()), (USERS, UserLine::rows()), (PEERS, PeerLine::rows())];
-    for (head, rows) in sections {
+    let sections = [
+        (DATABASES, DatabaseLine::rows(), DatabaseLine::docs()),
+        (USERS, UserLine::rows(), UserLine::docs()),
+        (PEERS, PeerLine::rows(), PeerLine::docs()),
+    ];
+    for (head, rows, docs) in sections {
         text += &format!("\n{head};; Keys:\n");
-        for row in rows {
+        for (row, doc) in rows.iter().zip(docs) {
             text += &format!(";;   {} ({})\n", row.name, facts(row));
-            for line in paragraph(row) {
+            for line in paragraph(doc) {
                 text += &format!(";;       {line}\n");
             }
         }
     }
     text += "\n[pgbouncer]\n";
-    for row in Settings::rows() {
+    for (row, doc) in Settings::rows().iter().zip(Settings::docs()) {
         text += "\n";
-        for line in paragraph(row) {
+        for line in paragraph(doc) {
             text += &format!(";; {line}\n");
         }
         text += &format!(";; ({})\n{}\n", facts(row), setting(row));
@@ -91,18 +94,18 @@ fn default(row: &Row) -> &'static str {
 /// The entries of the manual page in roff, a section each: settings, databases, users, peers.
 pub fn manual() -> [(&'static str, String); 4] {
     [
-        ("pgbouncer", entries(Settings::rows())),
-        ("databases", entries(DatabaseLine::rows())),
-        ("users", entries(UserLine::rows())),
-        ("peers", entries(PeerLine::rows())),
+        ("pgbouncer", entries(Settings::rows(), Settings::docs())),
+        ("databases", entries(DatabaseLine::rows(), DatabaseLine::docs())),
+        ("users", entries(UserLine::rows(), UserLine::docs())),
+        ("peers", entries(PeerLine::rows(), PeerLine::docs())),
     ]
 }
 
-fn entries(rows: &[Row]) -> String {
+fn entries(rows: &[Row], docs: &[&[&str]]) -> String {
     let mut text = String::new();
-    for row in rows {
+    for (row, doc) in rows.iter().zip(docs) {
         text += &format!(".TP\n\\fB{}\\fR ({})\n", roff(row.name), roff(&facts(row)));
-        for line in row.doc {
+        for line in *doc {
             text += &format!("{}\n", bold(&roff(line.trim())));
         }
     }
@@ -134,9 +137,9 @@ fn facts(row: &Row) -> String {
     facts.join("; ")
 }
 
-/// The doc of `row` without marks.
-fn paragraph(row: &Row) -> impl Iterator<Item = String> {
-    row.doc.iter().map(|line| line.trim().replace('`', ""))
+/// The doc of a row without marks.
+fn paragraph(doc: &[&str]) -> impl Iterator<Item = String> {
+    doc.iter().map(|line| line.trim().replace('`', ""))
 }
 
 /// Text that roff prints as it stands.

@@ -283,16 +283,9 @@ impl Settings {
         table::row(Self::rows(), name)
     }
 
-    /// The setting that `key` was perhaps meant to be.
-    pub fn nearest(key: &str) -> Option<&'static str> {
-        table::nearest(key, Self::rows().iter().map(|row| row.name))
-    }
-
     /// Takes over from `new` what RELOAD changes, and leaves what is read at start only.
     pub fn reload(&mut self, new: &Settings) {
-        for row in Self::rows().iter().filter(|row| row.is_changeable()) {
-            self.adopt(row.name, new);
-        }
+        self.adopt(new, Row::is_changeable);
     }
 }
 
@@ -421,7 +414,7 @@ mod tests {
     #[test]
     fn every_row_is_explained_and_named_once() {
         for (index, row) in Settings::rows().iter().enumerate() {
-            assert!(row.doc.concat().trim().ends_with('.'), "{}", row.name);
+            assert!(Settings::docs()[index].concat().trim().ends_with('.'), "{}", row.name);
             assert_eq!(Settings::rows().iter().position(|r| r.name == row.name), Some(index));
         }
         assert_eq!(Settings::rows()[0].flags, RELOAD);

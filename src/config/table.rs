@@ -4,6 +4,7 @@
 //! page and the sample file say of it. Which rows there are stands in `settings`, `database`,
 //! `user` and `peer`.
 
+use std::any::Any;
 use std::fmt;
 
 use super::value::{Field, Kind, ValueError};
@@ -12,8 +13,6 @@ use super::value::{Field, Kind, ValueError};
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Row {
     pub name: &'static str,
-    /// Paragraphs of plain text, a line each.
-    pub doc: &'static [&'static str],
     pub kind: Kind,
     /// As SHOW CONFIG prints it; `None` is NULL.
     pub default: Option<&'static str>,
@@ -21,6 +20,10 @@ pub struct Row {
 }
 
 impl Row {
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Whether RELOAD and SET change it; else it is read at start only.
     pub fn is_changeable(&self) -> bool {
         !self.flags.has(RESTART)
@@ -89,15 +92,19 @@ pub const OURS: Flags = Flags(16);
 
 /// Declares a struct with a field per row. Row: paragraphs of doc, then
 /// `name: Type = Kind, default, flags;` where the default is a text or `null`.
+///
+/// What is done with the rows are functions below, one for all tables: only the list of fields is
+/// written out for each.
 macro_rules! table {
     (
         $(#[$meta:meta])*
         pub struct $table:ident ($($lead:ident: $lead_type:ty),*) {
-            $($(#[doc = $doc:literal])+ $name:ident: $type:ty = $kind:expr, $default:expr, $flags:expr;)+
+            $($(#[doc = $doc:literal])+
+              $name:ident: $type:ty = $kind:expr, $default:expr, $flags:expr;)+
         }
     ) => {
         $(#[$meta])*
-        #[derive(Clone, PartialEq, Debug)]
+        #[derive(PartialEq, Debug)]
         pub struct $table {
             $(pub $lead: $lead_type,)*
             $($(#[doc = $doc])+ pub $name: $type,)+
@@ -109,7 +116,6 @@ macro_rules! table {
             pub fn rows() -> &'static [$crate::config::table::Row] {
                 static ROWS: &[$crate::config::table::Row] = &[$($crate::config::table::Row {
                     name: stringify!($name),
-                    doc: &[$($doc,)+],
                     kind: $kind,
                     default: $default,
                     flags: $flags,
@@ -117,67 +123,165 @@ macro_rules! table {
                 ROWS
             }
 
+            /// What the manual says of each row: paragraphs of plain text, a line each. They stand
+            /// apart from the rows so that the program, which does not print them, is without them.
+            pub fn docs() -> &'static [&'static [&'static str]] {
+                &[$(&[$($doc,)+],)+]
+            }
+
+            fn fields(&self) -> Vec<&dyn $crate::config::table::AnyField> {
+                vec![$(&self.$name,)+]
+            }
+
+            fn fields_mut(&mut self) -> Vec<&mut dyn $crate::config::table::AnyField> {
+                vec![$(&mut self.$name,)+]
+            }
+
+            fn blank($($lead: $lead_type),*) -> Self {
+                $table { $($lead,)* $($name: $crate::config::value::Field::unset(),)+ }
+            }
+
             /// Gives the row `key` the value that `text` stands for; on an error nothing changes.
-            pub fn set(&mut self, key: &str, text: &str) -> Result<(), $crate::config::value::ValueError> {
-                match key {
-                    $(stringify!($name) => self.$name = $crate::config::value::Field::read(text, &$kind)?,)+
-                    _ => return Err($crate::config::table::unknown(key, Self::rows())),
-                }
-                Ok(())
+            pub fn set(
+                &mut self,
+                key: &str,
+                text: &str,
+            ) -> Result<(), $crate::config::value::ValueError> {
+                $crate::config::table::set(Self::rows(), self.fields_mut(), key, text)
             }
 
             /// The value of the row `key` as SHOW prints it; `None` is NULL, or no such row.
             pub fn show(&self, key: &str) -> Option<String> {
-                match key {
-                    $(stringify!($name) => $crate::config::value::Field::show(&self.$name, &$kind),)+
-                    _ => None,
-                }
+                $crate::config::table::show(Self::rows(), self.fields(), key)
             }
 
             /// The rows in which `new` has another value.
             pub fn changes(&self, new: &Self) -> Vec<$crate::config::table::Change> {
-                let differs = [$(self.$name != new.$name,)+];
-                let rows = Self::rows().iter().zip(differs).filter(|(_, differs)| *differs);
-                rows.map(|(row, _)| $crate::config::table::Change {
-                    row,
-                    old: self.show(row.name),
-                    new: new.show(row.name),
-                }).collect()
+                $crate::config::table::changes(Self::rows(), self.fields(), new.fields())
             }
 
-            /// Takes the value of the row `key` from `other`.
-            pub fn adopt(&mut self, key: &str, other: &Self) {
-                match key {
-                    $(stringify!($name) => self.$name.clone_from(&other.$name),)+
-                    _ => (),
-                }
+            /// Takes the values of the rows that `which` chooses from `other`.
+            pub fn adopt(&mut self, other: &Self, which: fn(&$crate::config::table::Row) -> bool) {
+                let (ours, theirs) = (self.fields_mut(), other.fields());
+                $crate::config::table::adopt(Self::rows(), ours, theirs, which);
+            }
+        }
+
+        impl Clone for $table {
+            fn clone(&self) -> Self {
+                let mut copy = Self::blank($(self.$lead.clone()),*);
+                copy.adopt(self, |_| true);
+                copy
             }
         }
 
         impl Default for $table {
             fn default() -> Self {
-                $table {
-                    $($lead: Default::default(),)*
-                    $($name: $crate::config::table::initial($default, &$kind),)+
-                }
+                let mut table = Self::blank($(<$lead_type>::default()),*);
+                $crate::config::table::set_defaults(Self::rows(), table.fields_mut());
+                table
             }
         }
     };
 }
 pub(super) use table;
 
-/// The value of a row's default. A test reads every default of every table.
-pub fn initial<T: Field>(default: Option<&str>, kind: &Kind) -> T {
-    default.map_or_else(T::unset, |text| T::read(text, kind).expect("defaults are of their kind"))
+/// A field of a table, whichever its type.
+pub trait AnyField: Any {
+    /// Takes the value that `text` stands for; on an error nothing changes.
+    fn put(&mut self, text: &str, kind: &Kind) -> Result<(), ValueError>;
+
+    /// The text that SHOW prints; `None` is NULL.
+    fn text(&self, kind: &Kind) -> Option<String>;
+
+    /// Whether `other` is of the same type and value.
+    fn is_like(&self, other: &dyn AnyField) -> bool;
+
+    /// Takes the value of `other`, the same field of another such table.
+    fn take(&mut self, other: &dyn AnyField);
+}
+
+impl<T: Field + Clone + PartialEq + 'static> AnyField for T {
+    fn put(&mut self, text: &str, kind: &Kind) -> Result<(), ValueError> {
+        *self = T::read(text, kind)?;
+        Ok(())
+    }
+
+    fn text(&self, kind: &Kind) -> Option<String> {
+        self.show(kind)
+    }
+
+    fn is_like(&self, other: &dyn AnyField) -> bool {
+        (other as &dyn Any).downcast_ref() == Some(self)
+    }
+
+    fn take(&mut self, other: &dyn AnyField) {
+        if let Some(other) = (other as &dyn Any).downcast_ref() {
+            T::clone_from(self, other);
+        }
+    }
+}
+
+type Fields<'a> = Vec<&'a dyn AnyField>;
+type FieldsMut<'a> = Vec<&'a mut dyn AnyField>;
+
+/// Gives the row `key` a value.
+pub fn set(
+    rows: &'static [Row],
+    fields: FieldsMut<'_>,
+    key: &str,
+    text: &str,
+) -> Result<(), ValueError> {
+    match rows.iter().zip(fields).find(|(row, _)| row.name == key) {
+        Some((row, field)) => field.put(text, &row.kind),
+        None => Err(ValueError::UnknownKey { nearest: nearest(key, rows.iter().map(Row::name)) }),
+    }
+}
+
+/// The value of the row `key` as SHOW prints it.
+pub fn show(rows: &'static [Row], fields: Fields<'_>, key: &str) -> Option<String> {
+    let (row, field) = rows.iter().zip(fields).find(|(row, _)| row.name == key)?;
+    field.text(&row.kind)
+}
+
+/// The rows in which `new` has another value than `old`.
+pub fn changes(rows: &'static [Row], old: Fields<'_>, new: Fields<'_>) -> Vec<Change> {
+    let fields = rows.iter().zip(old.into_iter().zip(new));
+    let changed = fields.filter(|(_, (old, new))| !old.is_like(*new));
+    let change = |(row, (old, new)): (&'static Row, (&dyn AnyField, &dyn AnyField))| Change {
+        row,
+        old: old.text(&row.kind),
+        new: new.text(&row.kind),
+    };
+    changed.map(change).collect()
+}
+
+/// Takes the values of the rows that `which` chooses from `other`.
+pub fn adopt(
+    rows: &'static [Row],
+    fields: FieldsMut<'_>,
+    other: Fields<'_>,
+    which: fn(&Row) -> bool,
+) {
+    for (_, (field, other)) in
+        rows.iter().zip(fields.into_iter().zip(other)).filter(|(row, _)| which(row))
+    {
+        field.take(other);
+    }
+}
+
+/// Gives every row that has a default this. A test reads every default of every table.
+pub fn set_defaults(rows: &'static [Row], fields: FieldsMut<'_>) {
+    for (row, field) in rows.iter().zip(fields) {
+        if let Some(default) = row.default {
+            field.put(default, &row.kind).expect("defaults are of their kind");
+        }
+    }
 }
 
 /// The row of this name.
 pub fn row(rows: &'static [Row], name: &str) -> Option<&'static Row> {
     rows.iter().find(|row| row.name == name)
-}
-
-pub fn unknown(key: &str, rows: &'static [Row]) -> ValueError {
-    ValueError::UnknownKey { nearest: nearest(key, rows.iter().map(|row| row.name)) }
 }
 
 /// The known name that `key` was perhaps meant to be: the one that is fewest edits away, when those

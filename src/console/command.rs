@@ -8,7 +8,7 @@ use super::refusal::{Hint, Refusal};
 use super::session::{Done, Session};
 use super::set;
 use super::show::{self, Show};
-use crate::config::table::nearest;
+use crate::config::{self, table::nearest};
 use crate::pool::wait::Shutdown;
 
 /// Who may use a command.
@@ -213,9 +213,8 @@ fn pause_arguments<'a>(arguments: &'a [Token<'_>]) -> Option<(Option<&'a str>, O
 
 /// A time limit: a number of seconds, with a fraction, of at most a day.
 fn seconds(text: &str) -> Option<Duration> {
-    const LONGEST: f64 = 86_400.0;
-    let seconds: f64 = text.parse().ok()?;
-    (0.0..=LONGEST).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+    const LONGEST: Duration = Duration::from_secs(86_400);
+    config::seconds(text).filter(|limit| *limit <= LONGEST)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ type Result<T> = std::result::Result<T, Refusal>;
 impl Session<'_> {
     /// Carries out one step; an error makes the session pass over all up to Sync.
     pub fn extended(&mut self, step: impl FnOnce(&mut Self) -> Result<()>) {
+        self.may_wait = true;
         if let Err(refusal) = step(self) {
             self.fail(&refusal);
         }

@@ -105,13 +105,19 @@ impl Session<'_> {
             }
         };
         match (refusal, script) {
-            (None, None) => build::command_complete(&mut self.out, tag),
+            (None, None) => {
+                self.may_wait = true;
+                build::command_complete(&mut self.out, tag);
+            }
             (None, Some(script)) => {
                 build::command_complete(&mut self.out, tag);
                 let rest = script.rest.clone();
                 self.run(&rest, script);
             }
-            (Some(refusal), None) => self.fail(&refusal),
+            (Some(refusal), None) => {
+                self.may_wait = true;
+                self.fail(&refusal);
+            }
             (Some(refusal), Some(_)) => {
                 self.refuse(&refusal);
                 self.ready();

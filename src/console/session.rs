@@ -16,6 +16,9 @@ use crate::wire::sqlstate;
 /// When the answers to one string are longer, in bytes, no further command of it is carried out.
 pub const LONGEST_REPLY: usize = 16 * 1024 * 1024;
 
+/// Bytes that wait for a Sync or Flush.
+const MOST_UNSENT: usize = 16 * 1024;
+
 /// How a command ended, if it is not refused.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Done {
@@ -39,19 +42,33 @@ pub struct Session<'a> {
     pub id: ClientId,
     /// The answer so far.
     pub out: Vec<u8>,
+    /// Whether the answer may wait for the next Sync or Flush, as PostgreSQL's does: some drivers
+    /// stumble over one that comes in pieces.
+    pub may_wait: bool,
     /// Whether rows are preceded by what they are: not in the extended protocol, which asks.
     pub describes: bool,
 }
 
 impl<'a> Session<'a> {
     pub fn new(core: &'a mut Core, buffers: &'a dyn Buffers, id: ClientId) -> Session<'a> {
-        Session { core, buffers, id, out: Vec::new(), describes: true }
+        Session { core, buffers, id, out: Vec::new(), may_wait: false, describes: true }
     }
 
-    /// Hands the answer over.
-    pub fn send(self) {
-        if !self.out.is_empty() {
-            self.core.send_client(self.id, self.out);
+    /// Hands the answer over, or keeps it for later.
+    pub fn send(mut self) {
+        let mut answer = std::mem::take(&mut self.out);
+        let may_wait = self.may_wait;
+        if let Some(state) = self.state()
+            && !(state.unsent.is_empty() && !may_wait)
+        {
+            state.unsent.append(&mut answer);
+            if may_wait && state.unsent.len() < MOST_UNSENT {
+                return;
+            }
+            answer = std::mem::take(&mut state.unsent);
+        }
+        if !answer.is_empty() {
+            self.core.send_client(self.id, answer);
         }
     }
 

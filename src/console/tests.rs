@@ -158,8 +158,16 @@ impl World {
         self.carry_out();
     }
 
-    /// Sends a message of the console's and gives all answers so far.
+    /// Sends a message of the console's, and a Flush where it needs one, and gives the answers.
     fn say(&mut self, id: ClientId, kind: u8, body: &[u8]) -> Vec<Message> {
+        self.tell(id, kind, body);
+        if matches!(kind, b'P' | b'B' | b'D' | b'E' | b'C') {
+            self.tell(id, b'H', b"");
+        }
+        self.heard(id)
+    }
+
+    fn tell(&mut self, id: ClientId, kind: u8, body: &[u8]) {
         let verdict = self.core.judge_client(id, head(kind, body), body);
         match verdict {
             Verdict::Console => message(&mut self.core, &NoBuffers, id, kind, body),
@@ -167,7 +175,6 @@ impl World {
             other => panic!("{other:?}"),
         }
         self.carry_out();
-        self.heard(id)
     }
 
     fn query(&mut self, id: ClientId, sql: &str) -> Vec<Message> {
@@ -570,6 +577,10 @@ fn a_step_of_the_extended_protocol_has_one_answer_and_an_error_skips_to_sync() {
         assert_eq!(error(&answer).sqlstate, sqlstate, "{}", body.escape_ascii());
         assert_eq!(kinds(&world.say(admin, b'S', b"")), "Z");
     }
+    world.tell(admin, b'B', &bind_message("", "s1", &[]));
+    world.tell(admin, b'E', &execute_message("", 0));
+    assert_eq!(world.heard(admin), [], "answers wait for Sync");
+    assert_eq!(kinds(&world.say(admin, b'S', b"")), "2DDCZ");
     // Portals end with Sync, statements do not.
     world.say(admin, b'B', &bind_message("p", "s1", &[]));
     world.say(admin, b'S', b"");
@@ -814,7 +825,7 @@ fn reload_is_answered_when_the_shell_has_done_it() {
     assert_eq!(kinds(&world.say(admin, b'E', &execute_message("", 0))), "");
     world.core.end_reload(admin, Err("x.ini:3: pool_mode: no".into()));
     world.carry_out();
-    let answer = world.heard(admin);
+    let answer = world.say(admin, b'H', b"");
     assert_eq!(kinds(&answer), "E");
     assert_eq!(error(&answer).message, "RELOAD failed, see logs for additional details");
     assert_eq!(error(&answer).sqlstate, "F0000");
@@ -907,7 +918,8 @@ fn databases_users_and_peers_are_shown_as_the_reference_shows_them() {
         [
             "app|127.0.0.1|5432|app|<null>|20|0|0|3600|<null>|<null>|0|0|0|0|0|0",
             "bob|127.0.0.1|5432|bob|bob|7|1|3|120|session|<null>|9|1|8|0|0|0",
-            "hosts|127.0.0.1,localhost|5432|hosts|<null>|20|0|0|3600|<null>|round-robin|0|0|0|0|0|0",
+            "hosts|127.0.0.1,localhost|5432|hosts|<null>|20|0|0|3600|<null>|round-robin|\
+             0|0|0|0|0|0",
             "local|<null>|5432|x|<null>|20|0|0|3600|<null>|<null>|0|0|0|0|0|0",
             "pgbouncer|<null>|6432|pgbouncer|pgbouncer|2|0|0|3600|statement|<null>|0|0|0|1|0|0",
         ]
@@ -993,7 +1005,8 @@ fn errors_are_counted_and_events_are_kept() {
     let has = |start: &str| errors.iter().any(|line| line.starts_with(start));
     assert!(has("client|invalid command|1|2026-01-31 15:05:40 UTC|pgbouncer|admin|"), "{errors:?}");
     assert!(has("client|database removed|1|2026-01-31 15:05:40 UTC|app|app|"), "{errors:?}");
-    let ready = "server|client disconnect while server was not ready|1|2026-01-31 15:05:40 UTC|app|app|127.0.0.1:5432";
+    let ready = "server|client disconnect while server was not ready|1|2026-01-31 15:05:40 UTC|\
+                 app|app|127.0.0.1:5432";
     assert!(has(ready), "{errors:?}");
     let events: Vec<String> = world
         .rows(admin, "show events")

@@ -73,7 +73,8 @@ fn the_manual_names_every_table_of_the_console_and_every_column() {
     let rows = columns.lines().filter(|line| line.starts_with("SHOW "));
     for row in rows {
         let mut fields = row.split('\t');
-        let (table, column) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        let table = fields.next().unwrap_or_default();
+        let column = fields.next().unwrap_or_default();
         assert!(manual.contains(table), "{table}");
         let names = |line: &str| line.starts_with('.') && line.split(' ').any(|w| w == column);
         assert!(manual.lines().any(names), "{table}: {column}");

@@ -217,11 +217,16 @@ impl Service {
 
     fn turn(&mut self) -> Option<Moment> {
         let mut others = Vec::new();
-        let next = self.engine.turn(&mut others);
-        for action in others {
-            self.act(action);
+        loop {
+            let next = self.engine.turn(&mut others);
+            if others.is_empty() || self.is_over {
+                return next;
+            }
+            // What these bring about is for now, not for the next event: a RELOAD is answered.
+            for action in std::mem::take(&mut others) {
+                self.act(action);
+            }
         }
-        next
     }
 
     fn act(&mut self, action: Action) {

@@ -38,6 +38,8 @@ pub struct Started {
     pub listeners: Vec<Listener>,
     pub signals: SignalFd,
     pub notifier: Notifier,
+    /// Kept to be removed at the end.
+    #[allow(dead_code, reason = "its end is what it is kept for")]
     pub pid_file: Option<PidFile>,
     background: Option<Background>,
 }

@@ -122,6 +122,8 @@ pub struct ConsoleSession {
     pub portals: Vec<ConsolePortal>,
     /// An error has come: all up to Sync is passed over.
     pub is_skipping: bool,
+    /// Answers that go out with the next Sync or Flush.
+    pub unsent: Vec<u8>,
 }
 
 /// A command that was bound. It lives until Sync.

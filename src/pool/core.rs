@@ -23,7 +23,7 @@ use crate::base::list::List;
 use crate::base::rng::Rng;
 use crate::base::time::{Moment, Now};
 use crate::config::{Config, Settings};
-use crate::log::Level;
+use crate::log::{Level, Who};
 
 /// The name of the database that is the console.
 pub const CONSOLE: &str = "pgbouncer";
@@ -244,9 +244,15 @@ impl Core {
     pub fn log_server(&mut self, level: Level, id: ServerId, text: fmt::Arguments<'_>) {
         let server = &self.servers[id];
         let pool = &self.pools[server.pool];
-        let prefix =
-            server.prefix(&self.databases[pool.database].line.name, &self.users[pool.user].name);
-        let text = format!("{prefix}{text}");
+        let database = &self.databases[pool.database];
+        let who = match database.peer {
+            Some(id) => Who::Pooler { id: id.into() },
+            None => Who::Login {
+                database: Some(&database.line.name),
+                user: Some(&self.users[pool.user].name),
+            },
+        };
+        let text = format!("{}{text}", server.prefix(who));
         self.log(level, text);
     }
 
@@ -323,6 +329,9 @@ impl Core {
             self.vars.clear(&mut server.vars);
             if let Some(statements) = server.statements.take() {
                 self.statements.forget_server(*statements);
+            }
+            for id in server.replies.unanswered_closes() {
+                self.statements.release(id);
             }
         }
     }

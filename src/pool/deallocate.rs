@@ -1,6 +1,6 @@
 //! Recognises one statement of SQL: `DEALLOCATE [PREPARE] name`, as drivers send it to drop a
-//! statement that they prepared by protocol. No parser: anything else, `DEALLOCATE ALL` included,
-//! is left to the server.
+//! statement that they prepared by protocol. No parser: anything else is left to the server.
+//! `DEALLOCATE ALL` and `DISCARD ALL` are told apart too, since what is sent behind them must wait.
 //!
 //! Source: PostgreSQL manual, "Lexical Structure" and DEALLOCATE.
 
@@ -25,6 +25,23 @@ pub fn name(sql: &[u8]) -> Option<Vec<u8>> {
     (rest.is_empty() && !name.text.is_empty()).then_some(name.text)
 }
 
+/// Whether `sql` can be a statement that is recognised here, by its first byte.
+pub fn may_concern(first: u8) -> bool {
+    matches!(first, b'd' | b'D') || is_blank(first)
+}
+
+/// Whether `sql` begins with a statement that drops all prepared statements.
+pub fn drops_all(sql: &[u8]) -> bool {
+    let mut rest = sql;
+    let Some(word) = token(&mut rest) else { return false };
+    let mut next = token(&mut rest);
+    if word.is_keyword("deallocate") && next.as_ref().is_some_and(|n| n.is_keyword("prepare")) {
+        next = token(&mut rest);
+    }
+    let is_all = next.is_some_and(|next| next.is_keyword("all"));
+    is_all && (word.is_keyword("deallocate") || word.is_keyword("discard"))
+}
+
 struct Token {
     text: Vec<u8>,
     is_quoted: bool,
@@ -37,9 +54,12 @@ impl Token {
 }
 
 fn skip_blanks(rest: &mut &[u8]) {
-    let blanks =
-        rest.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r' | 0x0c)).count();
+    let blanks = rest.iter().take_while(|byte| is_blank(**byte)).count();
     *rest = &rest[blanks..];
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c)
 }
 
 /// An identifier, and the blanks around it.
@@ -98,6 +118,17 @@ mod tests {
             ("DEALLOCATE PREPARE prepare", "prepare"),
         ] {
             assert_eq!(name(sql).as_deref(), Some(expected), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_drops_all_statements_is_recognised() {
+        for sql in ["DISCARD ALL", " discard all;", "Deallocate All", "DEALLOCATE PREPARE ALL; x"] {
+            assert!(super::drops_all(sql.as_bytes()), "{sql}");
+            assert!(super::may_concern(sql.as_bytes()[0]));
+        }
+        for sql in ["", "DISCARD", "DISCARD PLANS", "DISCARD \"all\"", "DEALLOCATE a", "SELECT 1"] {
+            assert!(!super::drops_all(sql.as_bytes()), "{sql}");
         }
     }
 

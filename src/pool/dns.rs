@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::base::order;
 use crate::base::time::Moment;
 
 /// Names kept at most; a configuration has few.
@@ -105,9 +106,8 @@ impl Dns {
 
     /// Names, in alphabetical order, for SHOW DNS_HOSTS.
     pub fn iter(&self) -> Vec<(&str, &Entry)> {
-        let mut list: Vec<_> = self.entries.iter().map(|(name, e)| (&**name, e)).collect();
-        list.sort_unstable_by_key(|(name, _)| *name);
-        list
+        let list: Vec<_> = self.entries.iter().map(|(name, e)| (&**name, e)).collect();
+        order::sorted(&list, |(a, _), (b, _)| a.cmp(b))
     }
 
     /// Names whose answer is on its way.

@@ -84,7 +84,10 @@ fn sentence(text: &str) -> String {
 pub fn seconds(time: Duration) -> String {
     match time.as_secs() {
         whole if whole >= 10 || time.subsec_millis() < 50 => format!("{whole} s"),
-        _ => format!("{:.1} s", time.as_secs_f64()),
+        _ => {
+            let tenths = (time.as_millis() + 50) / 100;
+            format!("{}.{} s", tenths / 10, tenths % 10)
+        }
     }
 }
 

@@ -173,6 +173,10 @@ impl Core {
         if server.is_private {
             return self.close_server(id, Reason::ReplicationClientClosed);
         }
+        if self.servers[id].replies.is_doubtful() {
+            self.move_server(id, server::State::Tested(Test::Doubt));
+            return self.run_own_query(id, "");
+        }
         if self.must_reset(id) {
             let sql = self.settings().server_reset_query.clone();
             self.move_server(id, server::State::Tested(Test::Reset));
@@ -222,7 +226,8 @@ impl Core {
         let state = std::mem::replace(&mut server.state, server::State::Closing);
         self.act(Action::CloseServer(id));
         match state {
-            server::State::Active { client } => {
+            // It may have been taken off the server just now.
+            server::State::Active { client } if self.clients[client].server() == Some(id) => {
                 let told = match reason.is_told() {
                     _ if self.servers[id].has_said_farewell => Reason::ServerFarewell,
                     true => reason,
@@ -231,7 +236,8 @@ impl Core {
                 self.end_client_of_lost_server(client, told);
             }
             server::State::Cancel(carrier) => self.cancel_ended(carrier),
-            server::State::Login(_)
+            server::State::Active { .. }
+            | server::State::Login(_)
             | server::State::Idle
             | server::State::Used
             | server::State::Tested(_)

@@ -13,6 +13,7 @@
 
 use super::client::Client;
 use super::core::Core;
+use super::deallocate;
 use super::ids::StatementId;
 use super::ids::{ClientId, ServerId};
 use super::prepared::Presence;
@@ -113,7 +114,7 @@ impl Core {
             return Some(Err(Verdict::Need(need)));
         }
         let sql = seen.get(..head.body)?.strip_suffix(b"\0")?;
-        let name = super::deallocate::name(sql)?;
+        let name = deallocate::name(sql)?;
         statements.names.contains_key(&*name).then_some(Ok(name))
     }
 
@@ -134,14 +135,46 @@ impl Core {
         if !concerned || !self.tracks_statements(&self.clients[id]) {
             return None;
         }
+        if self.servers[server].replies.is_skipping() && kind != Front::Query {
+            // Behind an error the server passes over it, whatever it names.
+            return Some(Verdict::Drop);
+        }
         match kind {
             Front::Parse => self.rewrite_parse(id, server, head, seen),
             Front::Bind => self.rewrite_bind(id, server, head, seen),
             Front::Describe => self.rewrite_describe(id, server, head, seen),
             Front::Close => self.rewrite_close(id, server, head, seen),
-            Front::Query => self.rewrite_deallocate(id, server, head, seen),
+            Front::Query => self
+                .rewrite_deallocate(id, server, head, seen)
+                .or_else(|| self.watch_for_drop_all(server, head, seen)),
             _ => None,
         }
+    }
+
+    /// Behind a simple query that drops all statements nothing is judged before it is done: which
+    /// names and statements are there is not known so long.
+    fn watch_for_drop_all(
+        &mut self,
+        server: ServerId,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<ClientVerdict> {
+        match seen.first() {
+            None if head.body > 0 => return Some(Verdict::Need(1)),
+            Some(&first) if deallocate::may_concern(first) => {}
+            _ => return None,
+        }
+        let need = Front::Query.must_see(head);
+        if seen.len() < need {
+            return Some(Verdict::Need(need));
+        }
+        let replies = &mut self.servers[server].replies;
+        if replies.is_skipping() || !deallocate::drops_all(seen) {
+            return None;
+        }
+        replies.push(Request::Query);
+        replies.bar();
+        Some(Verdict::Forward(server))
     }
 
     fn rewrite_parse(
@@ -200,13 +233,11 @@ impl Core {
         if let Presence::Undecided = presence {
             return Verdict::Hold;
         }
-        if !self.servers[server].replies.is_skipping() {
-            // The same text under a name that has it already changes nothing, but the journal
-            // keeps step with the replies.
-            self.statements.hold_again(statement);
-            let statements = self.clients[id].statements.get_or_insert_default();
-            statements.change(name, Some(statement), segment);
-        }
+        // The same text under a name that has it already changes nothing, but the journal keeps
+        // step with the replies.
+        self.statements.hold_again(statement);
+        let statements = self.clients[id].statements.get_or_insert_default();
+        statements.change(name, Some(statement), segment);
         self.count_client_parse(id);
         if let Presence::Held = presence {
             self.touch(server, statement);
@@ -302,9 +333,7 @@ impl Core {
         if statements.is_undecided(name, segment) {
             return Some(Verdict::Hold);
         }
-        if !replies.is_skipping() {
-            statements.change(name, None, segment);
-        }
+        statements.change(name, None, segment);
         replies.push(Request::AnswerClose);
         Some(Verdict::Drop)
     }
@@ -323,10 +352,11 @@ impl Core {
             Err(need) => return Some(need),
         };
         let replies = &self.servers[server].replies;
-        if replies.is_skipping() {
+        // Without a Sync the answers that would have to be awaited may never come.
+        if replies.is_skipping() || replies.is_unsynced() {
             return None;
         }
-        if !replies.is_answered() {
+        if !replies.is_answered() || self.servers[server].is_mid_reply {
             return Some(Verdict::Hold);
         }
         let status = match replies.status() {
@@ -358,10 +388,6 @@ impl Core {
         });
         if let Some(found) = found {
             return found;
-        }
-        // Behind an error the server passes over it, whatever it names.
-        if self.servers[server].replies.is_skipping() {
-            return Err(Verdict::Drop);
         }
         self.close_client(id, Reason::PreparedMissing);
         Err(Verdict::Closed)

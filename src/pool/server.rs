@@ -70,6 +70,8 @@ impl State {
 pub enum Test {
     /// server_check_query.
     Check,
+    /// An empty query that shows whether all replies have been seen, where that is in doubt.
+    Doubt,
     /// server_reset_query.
     Reset,
     /// What is left of a client that went away in the middle: cancelled, then rolled back.
@@ -242,12 +244,7 @@ impl Server {
     }
 
     /// The connection's name at the start of its log lines.
-    pub fn prefix<'a>(&self, database: &'a str, user: &'a str) -> Prefix<'a> {
-        Prefix {
-            side: Side::Server,
-            ptr: ptr(self.number, Side::Server),
-            who: Who::Login { database: Some(database), user: Some(user) },
-            peer: self.peer,
-        }
+    pub fn prefix<'a>(&self, who: Who<'a>) -> Prefix<'a> {
+        Prefix { side: Side::Server, ptr: ptr(self.number, Side::Server), who, peer: self.peer }
     }
 }

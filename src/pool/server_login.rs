@@ -217,7 +217,7 @@ impl Core {
             }
             ServerStep::Fail(failure) => {
                 self.log_server(Level::Error, id, format_args!("{failure}"));
-                let text = format!("server login failed: {failure}");
+                let text = failure.client_text().to_owned();
                 self.refuse_waiting(id, &text, crate::wire::sqlstate::PROTOCOL_VIOLATION);
                 self.note_failure(id, &text, true);
                 self.close_server(id, Reason::ServerAuthUnanswered);

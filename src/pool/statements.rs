@@ -1,6 +1,6 @@
 //! Prepared statements as data: texts, the names that clients have for them, and what servers hold.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use super::ids::{StatementId, StatementKind};
@@ -148,9 +148,39 @@ impl ClientStatements {
         };
         self.journal.push_back(Change { segment, name: name.into(), before });
     }
+
+    /// Drops all names but those that requests under way give: they come behind whatever dropped
+    /// the others. Returns what was held.
+    pub(super) fn forget_settled(&mut self) -> Vec<StatementId> {
+        let mut dropped = Vec::new();
+        let mut under_way = HashSet::new();
+        for change in &mut self.journal {
+            // What the first change of a name found is gone; a later one found a change's.
+            if under_way.insert(&*change.name) {
+                dropped.extend(change.before.take());
+            }
+        }
+        self.names.retain(|name, id| {
+            let stays = under_way.contains(&**name);
+            if !stays {
+                dropped.push(*id);
+            }
+            stays
+        });
+        dropped
+    }
 }
 
 impl ServerStatements {
+    /// Drops all statements but those that requests under way prepare. Returns what was held.
+    pub(super) fn forget_settled(&mut self) -> Vec<StatementId> {
+        let is_settled = |held: &Held| held.pending.is_none();
+        let settled = self.held.iter().filter(|(_, held)| is_settled(held)).map(|(&id, _)| id);
+        let dropped = settled.collect();
+        self.held.retain(|_, held| !is_settled(held));
+        dropped
+    }
+
     pub fn len(&self) -> usize {
         self.held.len()
     }

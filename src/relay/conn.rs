@@ -38,6 +38,8 @@ pub struct Conn<S, To> {
     pub is_held: bool,
     /// It stands in the run queue.
     pub is_queued: bool,
+    /// What was sent to it ends within a message: nothing but the rest of that may follow.
+    pub is_cut: bool,
     pub inbound: Inbound<To>,
     /// Read and not judged: less than a message, or what must wait.
     pub carry: Vec<u8>,
@@ -62,6 +64,7 @@ impl<S: Stream, To> Conn<S, To> {
             is_ending: false,
             is_held: false,
             is_queued: false,
+            is_cut: false,
             inbound: Inbound::Boundary,
             carry: Vec::new(),
             want: 0,

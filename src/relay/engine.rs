@@ -217,7 +217,7 @@ impl<I: Io> Engine<I> {
         while let Some(action) = self.core.poll_action() {
             match action {
                 Action::Connect { server, to } => self.connect(server, &to),
-                Action::SendClient { client, bytes } => self.send_client(client, &bytes),
+                Action::SendClient { client, bytes } => self.tell_client(client, &bytes),
                 Action::SendServer { server, bytes } => self.send_server(server, &bytes),
                 Action::CloseClient(id) => self.close_client(id),
                 Action::CloseServer(id) => self.close_server(id),
@@ -252,6 +252,13 @@ impl<I: Io> Engine<I> {
                 self.servers.insert(id, server);
             }
             Err(error) => self.core.server_connect_failed(id, &crate::log::plain(&error)),
+        }
+    }
+
+    /// Sends words of the pooler's own, unless they would be taken for the rest of a message.
+    fn tell_client(&mut self, id: ClientId, bytes: &[u8]) {
+        if self.clients.get(id).is_some_and(|conn| !conn.is_cut) {
+            self.send_client(id, bytes);
         }
     }
 
@@ -363,6 +370,7 @@ impl<I: Io> Engine<I> {
     }
 
     /// The memory that a client's bytes take: for tests.
+    #[cfg(test)]
     pub fn held_bytes(&self, id: ClientId) -> usize {
         self.clients.get(id).map_or(0, |conn| conn.carry.capacity() + conn.unsent())
     }

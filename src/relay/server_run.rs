@@ -110,6 +110,7 @@ impl<I: Io> Engine<I> {
                 self.send_client(client, bytes);
             }
             self.outgoing = outgoing;
+            self.note_cut(id, client);
         }
         if judged.is_closed {
             self.carry_out();
@@ -128,6 +129,15 @@ impl<I: Io> Engine<I> {
         self.carry_out();
         self.wake_held_client(judged.client);
         self.servers.get(id).is_some()
+    }
+
+    /// Notes whether the client has got half a message.
+    fn note_cut(&mut self, id: ServerId, client: ClientId) {
+        let Some(server) = self.servers.get(id) else { return };
+        let is_cut = matches!(server.conn.inbound, Inbound::Forward { to, .. } if to == client);
+        if let Some(conn) = self.clients.get_mut(client) {
+            conn.is_cut = is_cut;
+        }
     }
 
     /// A client that was held because too much was under way, or undecided, may go on.
@@ -228,6 +238,8 @@ impl<I: Io> Engine<I> {
         let Some(server) = self.servers.get_mut(id) else { return false };
         match verdict {
             Verdict::Forward(to) => {
+                // The reply before this one may have brought the server its client.
+                judged.client = Some(to);
                 let mut end = at + here;
                 if here < length {
                     server.conn.inbound = Inbound::Forward { to, left: length - here };

@@ -49,8 +49,8 @@ in_journal() {
 
 # Copies the package into the machine and installs it as an operator does.
 install_package() {
-    cp "$package" "$machine/root/"
-    inn apt-get install -y "/root/$(basename "$package")" </dev/null >"$run/apt" 2>&1 ||
+    cp "$package" "$machine/mnt/"
+    inn apt-get install -y "/mnt/$(basename "$package")" </dev/null >"$run/apt" 2>&1 ||
         { tail -n 20 "$run/apt" >&2; fail "the package cannot be installed"; }
     if grep -q -i 'configuration file .*modified\|What would you like to do' "$run/apt"; then
         fail "the installation asks something: $(<"$run/apt")"

@@ -12,7 +12,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -25,8 +25,8 @@ const PORTS: std::ops::Range<u16> = 10_240..32_000;
 
 struct Scratch {
     path: PathBuf,
-    /// Closes with the process, which is what wakes the reaper.
-    _lifeline: ChildStdin,
+    /// Its input closes with the process, which is what wakes it.
+    _reaper: Child,
 }
 
 /// The scratch folder of this test binary, removed when it ends.
@@ -185,7 +185,7 @@ fn make_scratch() -> Scratch {
     fs::create_dir_all(path.join("pids")).expect("a scratch folder");
     give_away(&path);
     let script: &OsStr = REAPER.as_ref();
-    let mut reaper = Command::new("sh")
+    let reaper = Command::new("sh")
         .args(["-c".as_ref(), script, "reaper".as_ref(), path.as_os_str()])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -193,8 +193,7 @@ fn make_scratch() -> Scratch {
         .process_group(0)
         .spawn()
         .expect("a shell");
-    let lifeline = reaper.stdin.take().expect("a pipe, as asked for above");
-    Scratch { path, _lifeline: lifeline }
+    Scratch { path, _reaper: reaper }
 }
 
 /// QUIT ends both PostgreSQL and the pooler at once; KILL is for what is stuck.

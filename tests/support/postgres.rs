@@ -117,6 +117,8 @@ impl Postgres {
                 .stderr(Stdio::null())
                 .status();
             assert!(status.is_ok_and(|s| s.success()), "pgbench -i");
+            let grant = "grant select on all tables in schema public to public";
+            self.session("bench").query(grant).expect("a grant of the superuser");
         });
     }
 

@@ -1,6 +1,7 @@
 //! SHOW DATABASES: the lines of the configuration, those made from `*`, and the console itself.
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
+use crate::base::order;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::database::Database;
 use crate::pool::ids::DatabaseId;
@@ -89,10 +90,9 @@ const CONSOLE_POOL_SIZE: u32 = 2;
 /// All databases by name; those made from `*` stand at the end.
 pub fn sorted(core: &Core) -> Vec<Row> {
     let mut rows: Vec<Row> = vec![None];
-    rows.extend(core.databases.ids().into_iter().filter(|&id| core.is_live(id)).map(Some));
+    rows.extend(core.databases.ids().into_iter().filter(|&id| core.is_shown(id)).map(Some));
     let is_auto = |row: &Row| row.is_some_and(|id| core.databases[id].is_auto);
-    rows.sort_by(|a, b| (is_auto(a), name(core, a)).cmp(&(is_auto(b), name(core, b))));
-    rows
+    order::sorted(&rows, |a, b| (is_auto(a), name(core, a)).cmp(&(is_auto(b), name(core, b))))
 }
 
 pub fn name<'a>(core: &'a Core, row: &Row) -> &'a str {

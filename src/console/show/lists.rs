@@ -1,10 +1,11 @@
 //! SHOW LISTS and MEM: how many of everything there are, and what memory their records take.
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
-use super::{databases, users};
+use super::{databases, peers, pools, users};
 use crate::base::arena::{Arena, Record};
 use crate::config::PeerLine;
 use crate::pool::client::Client;
+use crate::pool::core::Core;
 use crate::pool::database::Database;
 use crate::pool::pool::Pool;
 use crate::pool::replies::Request;
@@ -25,9 +26,9 @@ fn lists(scene: Scene<'_>) -> Vec<(&'static str, usize)> {
         ("databases", databases::sorted(core).len()),
         ("users", users::sorted(core).len()),
         ("peers", core.config.peers.len()),
-        // The console's pool is one of them.
-        ("pools", core.pools.len() + 1),
-        ("peer_pools", 0),
+        // The console's is one of them.
+        ("pools", pools::sorted(core).len()),
+        ("peer_pools", peers::used(core).len()),
         ("free_clients", core.clients.slots() - core.clients.len()),
         ("used_clients", core.clients.len()),
         ("login_clients", core.logins.len()),
@@ -68,25 +69,28 @@ fn caches(scene: Scene<'_>) -> Vec<Cache> {
     let core = scene.core;
     let secrets = core.users.iter().filter(|(_, user)| user.secret.is_some()).count();
     let requests = core.servers.iter().map(|(_, server)| server.replies.len()).sum();
-    let held = core.servers.iter().flat_map(|(_, server)| &server.statements);
     let (values, value_bytes) = core.vars.usage();
     vec![
         of_arena("user_cache", &core.users),
         plain::<crate::auth::secret::Secret>("credentials_cache", secrets),
         of_arena::<Database>("db_cache", &core.databases),
         plain::<PeerLine>("peer_cache", core.config.peers.len()),
-        plain::<PeerLine>("peer_pool_cache", 0),
+        plain::<Pool>("peer_pool_cache", peers::used(core).len()),
         of_arena::<Pool>("pool_cache", &core.pools),
         plain::<Request>("outstanding_request_cache", requests),
         of_arena::<Server>("server_cache", &core.servers),
         of_arena::<Client>("client_cache", &core.clients),
         buffers(scene),
         Cache { name: "var_list_cache", size: value_bytes / values.max(1), used: values, free: 0 },
-        plain::<Statement>(
-            "server_prepared_statement_cache",
-            held.map(|statements| statements.len()).sum(),
-        ),
+        texts(core),
     ]
+}
+
+/// Texts of prepared statements, each stored once whoever uses it.
+fn texts(core: &Core) -> Cache {
+    let used = core.statements.len();
+    let size = size_of::<Statement>() + core.statements.text_bytes() / used.max(1);
+    Cache { name: "server_prepared_statement_cache", size, used, free: 0 }
 }
 
 fn of_arena<T: Record>(name: &'static str, arena: &Arena<T>) -> Cache {

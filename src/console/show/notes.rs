@@ -2,6 +2,7 @@
 
 use super::super::table::{Sheet, Value, int8, text};
 use super::time;
+use crate::base::order;
 
 /// Rows are places in the list of tallies.
 pub static ERRORS: Sheet<usize> = Sheet {
@@ -16,10 +17,9 @@ pub static ERRORS: Sheet<usize> = Sheet {
     ]],
     rows: |scene| {
         let tallies = &scene.core.events.tallies;
-        let mut rows: Vec<usize> = (0..tallies.len()).collect();
+        let rows: Vec<usize> = (0..tallies.len()).collect();
         // The latest first.
-        rows.sort_by_key(|&at| std::cmp::Reverse(tallies[at].last_us));
-        rows
+        order::sorted(&rows, |&a, &b| tallies[b].last_us.cmp(&tallies[a].last_us))
     },
 };
 

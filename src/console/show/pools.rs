@@ -3,6 +3,7 @@
 use super::super::table::{Scene, Sheet, Value, int4, text};
 use super::databases;
 use crate::base::list::List;
+use crate::base::order;
 use crate::pool::client::{Client, State};
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{PoolId, ServerId};
@@ -48,10 +49,11 @@ pub static POOLS: Sheet<Row> = Sheet {
 
 /// All pools by database and user.
 pub fn sorted(core: &Core) -> Vec<Row> {
-    let mut rows: Vec<Row> = core.pools.ids().into_iter().map(Some).collect();
+    let is_of_peer = |id: &PoolId| core.databases[core.pools[*id].database].peer.is_some();
+    let ids = core.pools.ids().into_iter().filter(|id| !is_of_peer(id));
+    let mut rows: Vec<Row> = ids.map(Some).collect();
     rows.push(None);
-    rows.sort_by_key(|row| names(core, row));
-    rows
+    order::sorted(&rows, |a, b| names(core, a).cmp(&names(core, b)))
 }
 
 /// Database and user.

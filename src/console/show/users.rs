@@ -1,6 +1,7 @@
 //! SHOW USERS: users of the userlist and of `[users]`, and those that are connected.
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
+use crate::base::order;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::UserId;
 use crate::pool::user::User;
@@ -43,14 +44,14 @@ pub static USERS: Sheet<Row> = Sheet {
 pub fn sorted(core: &Core) -> Vec<Row> {
     let is_shown = |id: &UserId| {
         let user = &core.users[*id];
-        user.is_listed || user.clients > 0 || user.servers > 0
+        // Requests to peers are nobody's.
+        !user.name.is_empty() && (user.is_listed || user.clients > 0 || user.servers > 0)
     };
     let mut rows: Vec<Row> = core.users.ids().into_iter().filter(is_shown).map(Some).collect();
     if !rows.iter().any(|row| name(core, row) == CONSOLE) {
         rows.push(None);
     }
-    rows.sort_by_key(|row| name(core, row));
-    rows
+    order::sorted(&rows, |a, b| name(core, a).cmp(name(core, b)))
 }
 
 fn name<'a>(core: &'a Core, row: &Row) -> &'a str {

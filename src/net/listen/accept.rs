@@ -23,7 +23,8 @@ pub enum Listener {
         socket: UnixListener,
         /// The port in the path, by which such a socket is named.
         port: u16,
-        /// Present when there is a file and we made it.
+        /// Present when there is a file and we made it; kept to be unlinked at the end.
+        #[allow(dead_code, reason = "its end is what it is kept for")]
         file: Option<SocketFile>,
     },
 }

@@ -1,0 +1,73 @@
+"""The console through psycopg 3, over the simple and the extended protocol.
+
+CONSOLE_COLUMNS names the table of what each SHOW sends: command, column, type oid.
+"""
+import os
+from collections import defaultdict
+
+import psycopg
+
+EXPECTED = defaultdict(list)
+with open(os.environ["CONSOLE_COLUMNS"], encoding="utf-8") as table:
+    for line in table:
+        if line.startswith("SHOW "):
+            command, column, oid = line.rstrip("\n").split("\t")
+            EXPECTED[command].append((column, int(oid)))
+EXPECTED["SHOW ACTIVE_SOCKETS"] = EXPECTED["SHOW SOCKETS"]
+
+connection = psycopg.connect("", autocommit=True)
+
+
+def simple(command):
+    return connection.execute(command)
+
+
+def prepared(command):
+    return connection.execute(command, prepare=True)
+
+
+def pipelined(command):
+    with connection.pipeline():
+        return connection.execute(command)
+
+
+for run in (simple, prepared, prepared, pipelined):
+    for command, columns in EXPECTED.items():
+        cursor = run(command)
+        described = [(column.name, column.type_code) for column in cursor.description]
+        assert described == columns, (run.__name__, command, described)
+        assert cursor.statusmessage == "SHOW", cursor.statusmessage
+        for row in cursor.fetchall():
+            assert len(row) == len(columns)
+
+# What is not a table: notices, tags, errors.
+notices = []
+connection.add_notice_handler(lambda n: notices.append((n.message_primary, n.message_detail)))
+for run in (simple, prepared, pipelined):
+    assert run("SHOW HELP").statusmessage == "SHOW"
+    assert run("SET extra_float_digits = 3").statusmessage == "SET"
+    assert run("SET default_pool_size = 19").statusmessage == "SET default_pool_size=19"
+    for command in ("PAUSE", "RESUME", "RECONNECT", "WAIT_CLOSE", "RELOAD"):
+        assert run(command).statusmessage == command, command
+    try:
+        run("SHOW POOLZ")
+        raise AssertionError("SHOW POOLZ succeeds")
+    except psycopg.Error as error:
+        assert error.diag.message_primary == "invalid command 'SHOW POOLZ', use SHOW HELP;"
+        assert error.diag.message_hint == "Perhaps you meant SHOW POOLS."
+        assert error.diag.severity == "ERROR" and error.sqlstate == "08P01"
+usages = [detail for message, detail in notices if message == "Console usage"]
+assert len(usages) == 3 and "SHOW STATS|STATS_TOTALS" in usages[0], notices
+
+try:
+    connection.execute("SHOW POOLS", binary=True)
+    raise AssertionError("a binary result is sent")
+except psycopg.errors.FeatureNotSupported as error:
+    assert "text format only" in error.diag.message_primary
+try:
+    connection.execute("SHOW POOLS -- %s", ("x",))
+    raise AssertionError("a parameter is taken")
+except psycopg.errors.FeatureNotSupported as error:
+    assert "no parameters" in error.diag.message_primary
+assert connection.execute("SHOW VERSION").fetchone()[0].startswith("PgBouncer 1.26.")
+print("ok")
