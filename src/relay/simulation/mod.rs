@@ -30,7 +30,7 @@ use world::{Figures, World};
 const SEEDS: std::ops::Range<u64> = 0..300;
 
 /// Steps in which everything must come to its end.
-const LAST_STEPS: u32 = 20_000;
+const LAST_STEPS: u32 = 60_000;
 
 /// Runs one seed to its end.
 fn run(world: &mut World) -> Result<(), String> {
