@@ -83,8 +83,8 @@ pub struct Backend {
     busy_until: Moment,
     is_to_cancel: bool,
     pub key: Vec<u8>,
-    /// What was taken and said, for the trace.
-    pub notes: Vec<String>,
+    /// What was taken and said, for the trace; `None` when nobody wants to know.
+    pub notes: Option<Vec<String>>,
     rng: SeededRng,
 }
 
@@ -105,7 +105,7 @@ impl Backend {
             busy_until: Moment(0),
             is_to_cancel: false,
             key: Vec::new(),
-            notes: Vec::new(),
+            notes: None,
             rng,
         }
     }
@@ -344,7 +344,7 @@ impl Backend {
         while let Some(out) = self.playing.pop_front() {
             match out {
                 Out::Packet { packet, .. } => {
-                    self.notes.push(format!("{:?} says {packet:?}", self.server));
+                    self.note("says", &packet);
                     if packet.kind == Back::ParameterStatus as u8 {
                         self.told.push(packet.body.clone());
                     }
@@ -375,6 +375,12 @@ impl Backend {
         self.outbox.is_empty()
     }
 
+    fn note(&mut self, does: &str, packet: &Packet) {
+        if let Some(notes) = &mut self.notes {
+            notes.push(format!("{:?} {does} {packet:?}", self.server));
+        }
+    }
+
     fn flush(&mut self) {
         self.outbox.extend(self.buffer.drain(..));
     }
@@ -382,7 +388,7 @@ impl Backend {
     /// Takes the next message, if there is one.
     fn take_next(&mut self) -> bool {
         let Some(packet) = self.inbox.next() else { return false };
-        self.notes.push(format!("{:?} takes {packet:?}", self.server));
+        self.note("takes", &packet);
         let Stage::Session(session) = &mut self.stage else { return false };
         let copies = session.is_copying_in() && matches!(packet.kind, b'd' | b'c');
         let cancelled = self.is_to_cancel && copies;

@@ -83,8 +83,8 @@ pub struct SimClient {
     is_finishing: bool,
     has_said_goodbye: bool,
     pub largest_parse: usize,
-    /// What was sent and got, for the trace.
-    pub notes: Vec<String>,
+    /// What was sent and got, for the trace; `None` when nobody wants to know.
+    pub notes: Option<Vec<String>>,
     rng: SeededRng,
 }
 
@@ -118,7 +118,7 @@ impl SimClient {
             is_finishing: false,
             has_said_goodbye: false,
             largest_parse: 0,
-            notes: Vec::new(),
+            notes: None,
             character,
             rng,
         };
@@ -242,7 +242,7 @@ impl SimClient {
 
     fn take_all(&mut self, cache: &mut ScramCache) -> Result<Happened, String> {
         while let Some(packet) = self.inbox.next() {
-            self.notes.push(format!("client {} gets {packet:?}", self.index));
+            self.note("gets", &packet);
             if packet.is_fatal() {
                 let is_due = self.is_due(&packet);
                 self.stage = Stage::Told;
@@ -365,8 +365,14 @@ impl SimClient {
             self.largest_parse = self.largest_parse.max(packet.body.len());
         }
         wire::push(&mut self.outbox, &packet);
-        self.notes.push(format!("client {} sends {packet:?}", self.index));
+        self.note("sends", &packet);
         self.shadow.sent(packet);
+    }
+
+    fn note(&mut self, does: &str, packet: &Packet) {
+        if let Some(notes) = &mut self.notes {
+            notes.push(format!("client {} {does} {packet:?}", self.index));
+        }
     }
 
     /// For the report of a failure.
