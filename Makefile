@@ -25,7 +25,7 @@ demo: build
 
 test:
 	scripts/prepare all
-	$(CARGO) test --locked
+	$(CARGO) test --locked --no-fail-fast
 
 # Only the tests with real clients, all of which must be there.
 test-clients:
@@ -43,12 +43,19 @@ bench: build
 	$(TARGET)/venv/bin/python bench/bench.py $(TARGET)/release/pgbouncer \
 		--debian $(TARGET)/reference/usr/sbin/pgbouncer $(BENCH)
 
+# Optimised, but with the checks of arithmetic that a release leaves out.
 fuzz:
-	PGBOUNCER_FUZZ_SEEDS=$(SEEDS) $(CARGO) test --release --locked --lib fuzz
+	PGBOUNCER_FUZZ_SEEDS=$(SEEDS) CARGO_PROFILE_DEV_OPT_LEVEL=2 \
+		$(CARGO) test --locked --target-dir $(TARGET)/fuzz --test fuzz
 
 install: build
 	$(INSTALL) -D -m 755 $(TARGET)/release/pgbouncer $(DESTDIR)$(bindir)/pgbouncer
-	$(INSTALL) -D -m 644 LICENSE $(DESTDIR)$(sharedir)/LICENSE
+	$(INSTALL) -D -m 644 doc/pgbouncer.1 $(DESTDIR)$(mandir)/man1/pgbouncer.1
+	$(INSTALL) -D -m 644 doc/pgbouncer.ini.5 $(DESTDIR)$(mandir)/man5/pgbouncer.ini.5
+	$(INSTALL) -d $(DESTDIR)$(sharedir)
+	$(INSTALL) -m 644 LICENSE etc/pgbouncer.ini etc/pgbouncer-minimal.ini etc/userlist.txt \
+		$(DESTDIR)$(sharedir)
+	$(INSTALL) -m 755 etc/mkauth $(DESTDIR)$(sharedir)
 
 clean:
 	$(CARGO) clean

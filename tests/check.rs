@@ -91,7 +91,8 @@ fn files_that_decide_who_comes_in_are_read_too() {
 
 #[test]
 fn what_would_start_and_not_serve_is_a_warning() {
-    let ini = "[databases]\na = host=x user=forced\n[pgbouncer]\nauth_type = md5\nauth_file = users\n\
+    let ini = "[databases]\na = host=x user=forced\n[pgbouncer]\nauth_type = md5\n\
+               auth_file = users\n\
                logfile = /nonexistent/log\npidfile = /nonexistent/pid\n\
                unix_socket_dir = /nonexistent\nuser = no such user\nsuspend_timeout = 1\n\
                max_client_conn = 2000000000\n";

@@ -1,6 +1,6 @@
 //! Why a login failed: that of a client to the pooler, and that of the pooler to a server. What the
-//! peer is told and what the log says are two functions: the first must not tell an attacker whether
-//! a user exists, the second must tell the operator, and neither ever holds a secret.
+//! peer is told and what the log says are two functions: the first must not tell an attacker
+//! whether a user exists, the second must tell the operator, and neither ever holds a secret.
 
 use std::fmt;
 

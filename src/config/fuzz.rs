@@ -1,4 +1,5 @@
-//! The fuzz entry of the configuration: whatever the bytes, it must neither panic nor work for long.
+//! The fuzz entry of the configuration: whatever the bytes, it must neither panic nor work for
+//! long.
 
 use std::io;
 

@@ -65,8 +65,8 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, LineError> {
     Ok(pairs)
 }
 
-/// `key` as an error may tell it. Behind a password it may be a part of that (`password=one two=3`),
-/// so nothing of it is told.
+/// `key` as an error may tell it. Behind a password it may be a part of that (`password=one
+/// two=3`), so nothing of it is told.
 pub fn told(key: &str, before: &[(String, String)]) -> String {
     let is_behind = before.iter().any(|(key, _)| key == "password");
     if is_behind { "what follows the password".to_owned() } else { key.to_owned() }

@@ -1,8 +1,8 @@
-//! The configuration: from the text of `pgbouncer.ini` to typed values, and what differs between two
-//! of them.
+//! The configuration: from the text of `pgbouncer.ini` to typed values, and what differs between
+//! two of them.
 //!
-//! [`load`] reads everything, gathers every mistake, and gives a whole [`Config`] or none. It touches
-//! no disk: files come through [`Files`]. It does not know what the settings do.
+//! [`load`] reads everything, gathers every mistake, and gives a whole [`Config`] or none. It
+//! touches no disk: files come through [`Files`]. It does not know what the settings do.
 
 mod choice;
 pub mod database;

@@ -57,8 +57,8 @@ pub fn seconds(text: &str) -> Option<Duration> {
     (micros <= MICROS_MAX).then(|| Duration::from_micros(micros))
 }
 
-/// Whole microseconds in seconds such as `1.5e3`. Digit by digit and not as a floating number, which
-/// would cost the program the tables for the conversion.
+/// Whole microseconds in seconds such as `1.5e3`. Digit by digit and not as a floating number,
+/// which would cost the program the tables for the conversion.
 fn micros(text: &str) -> Option<u64> {
     let (negative, text) = sign(text);
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {

@@ -99,7 +99,8 @@ macro_rules! table {
     (
         $(#[$meta:meta])*
         pub struct $table:ident ($($lead:ident: $lead_type:ty),*) {
-            $($(#[doc = $doc:literal])+ $name:ident: $type:ty = $kind:expr, $default:expr, $flags:expr;)+
+            $($(#[doc = $doc:literal])+
+              $name:ident: $type:ty = $kind:expr, $default:expr, $flags:expr;)+
         }
     ) => {
         $(#[$meta])*
@@ -141,7 +142,11 @@ macro_rules! table {
             }
 
             /// Gives the row `key` the value that `text` stands for; on an error nothing changes.
-            pub fn set(&mut self, key: &str, text: &str) -> Result<(), $crate::config::value::ValueError> {
+            pub fn set(
+                &mut self,
+                key: &str,
+                text: &str,
+            ) -> Result<(), $crate::config::value::ValueError> {
                 $crate::config::table::set(Self::rows(), self.fields_mut(), key, text)
             }
 
@@ -157,7 +162,8 @@ macro_rules! table {
 
             /// Takes the values of the rows that `which` chooses from `other`.
             pub fn adopt(&mut self, other: &Self, which: fn(&$crate::config::table::Row) -> bool) {
-                $crate::config::table::adopt(Self::rows(), self.fields_mut(), other.fields(), which);
+                let (ours, theirs) = (self.fields_mut(), other.fields());
+                $crate::config::table::adopt(Self::rows(), ours, theirs, which);
             }
         }
 

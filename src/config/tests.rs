@@ -71,7 +71,8 @@ fn a_line_that_names_a_database_again_takes_the_place_of_the_earlier() {
 
 #[test]
 fn every_mistake_is_told_with_file_line_key_and_the_nearest_name() {
-    let text = "early = 1\n[pgbouncer]\ndefault_pool_size = x\nlog_conections = 1\nword\n[database]\na=\n\
+    let text = "early = 1\n[pgbouncer]\ndefault_pool_size = x\nlog_conections = 1\nword\n\
+        [database]\na=\n\
                 [databases]\npgbouncer = host=x\nb = hots=x\nc = host=\nd = pool_mode=x\n\
                 [users]\nu = password=x\n[peers]\n0 = host=x\n1 = port=3\n2 = host=a,b port=1,2,3";
     assert_eq!(
@@ -123,8 +124,9 @@ fn names_have_a_longest_length() {
 #[test]
 fn a_database_has_every_key() {
     let line = database(
-        "a = host=x,/run port=1,2 dbname=d user=u password='p w' auth_user=au auth_query='select 1' \
-         auth_dbname=ad pool_size=1 min_pool_size=1 reserve_pool_size=0 connect_query='select ''q''' \
+        "a = host=x,/run port=1,2 dbname=d user=u password='p w' auth_user=au \
+         auth_query='select 1' auth_dbname=ad pool_size=1 min_pool_size=1 reserve_pool_size=0 \
+         connect_query='select ''q''' \
          pool_mode=Statement load_balance_hosts=disable max_db_connections=4 \
          max_db_client_connections=5 server_lifetime=6 query_wait_timeout=0 client_encoding=utf8 \
          datestyle=iso timezone=utc application_name=n",
@@ -195,7 +197,8 @@ fn what_does_nothing_or_not_what_it_seems_is_warned_of() {
     assert_eq!(
         warnings(
             "[pgbouncer]\nsuspend_timeout=3\nauth_type=pam\nserver_tls_sslmode=require\n\
-             client_tls_sslmode=disable\nserver_tls_ca_file=\nmin_pool_size=30\nsyslog_facility=mail\n\
+             client_tls_sslmode=disable\nserver_tls_ca_file=\nmin_pool_size=30\n\
+             syslog_facility=mail\n\
              auth_ldap_options=ldapbindpasswd=hush\n[databases]\na=min_pool_size=5 pool_size=4"
         ),
         [

@@ -918,7 +918,8 @@ fn databases_users_and_peers_are_shown_as_the_reference_shows_them() {
         [
             "app|127.0.0.1|5432|app|<null>|20|0|0|3600|<null>|<null>|0|0|0|0|0|0",
             "bob|127.0.0.1|5432|bob|bob|7|1|3|120|session|<null>|9|1|8|0|0|0",
-            "hosts|127.0.0.1,localhost|5432|hosts|<null>|20|0|0|3600|<null>|round-robin|0|0|0|0|0|0",
+            "hosts|127.0.0.1,localhost|5432|hosts|<null>|20|0|0|3600|<null>|round-robin|\
+             0|0|0|0|0|0",
             "local|<null>|5432|x|<null>|20|0|0|3600|<null>|<null>|0|0|0|0|0|0",
             "pgbouncer|<null>|6432|pgbouncer|pgbouncer|2|0|0|3600|statement|<null>|0|0|0|1|0|0",
         ]
@@ -1004,7 +1005,8 @@ fn errors_are_counted_and_events_are_kept() {
     let has = |start: &str| errors.iter().any(|line| line.starts_with(start));
     assert!(has("client|invalid command|1|2026-01-31 15:05:40 UTC|pgbouncer|admin|"), "{errors:?}");
     assert!(has("client|database removed|1|2026-01-31 15:05:40 UTC|app|app|"), "{errors:?}");
-    let ready = "server|client disconnect while server was not ready|1|2026-01-31 15:05:40 UTC|app|app|127.0.0.1:5432";
+    let ready = "server|client disconnect while server was not ready|1|2026-01-31 15:05:40 UTC|\
+                 app|app|127.0.0.1:5432";
     assert!(has(ready), "{errors:?}");
     let events: Vec<String> = world
         .rows(admin, "show events")

@@ -66,6 +66,22 @@ fn the_manual_names_every_option_of_the_command_line() {
     }
 }
 
+#[test]
+fn the_manual_names_every_table_of_the_console_and_every_column() {
+    let manual = read("doc/pgbouncer.1");
+    let columns = read("tests/reference/console-columns.tsv");
+    let rows = columns.lines().filter(|line| line.starts_with("SHOW "));
+    for row in rows {
+        let mut fields = row.split('\t');
+        let table = fields.next().unwrap_or_default();
+        let column = fields.next().unwrap_or_default();
+        assert!(manual.contains(table), "{table}");
+        let names = |line: &str| line.starts_with('.') && line.split(' ').any(|w| w == column);
+        assert!(manual.lines().any(names), "{table}: {column}");
+    }
+    assert!(columns.lines().count() > 100, "{}", columns.lines().count());
+}
+
 /// The displayed texts of a page that have a section of the configuration in them.
 fn ini_examples(page: &str) -> Vec<String> {
     let displays = page.split("\n.nf\n").skip(1);

@@ -118,9 +118,10 @@ impl Core {
         self.act(Action::SettingsChanged);
     }
 
-    /// Whether a database is used, or is in the configuration.
-    pub fn is_live(&self, id: DatabaseId) -> bool {
-        self.databases.get(id).is_some_and(|database| !database.is_removed)
+    /// Whether a database is one that clients may ask for: not on its way out, and no peer.
+    pub fn is_shown(&self, id: DatabaseId) -> bool {
+        let database = &self.databases[id];
+        !database.is_removed && database.peer.is_none()
     }
 
     /// Whether a server was told to close as soon as it is free.

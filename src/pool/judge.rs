@@ -229,9 +229,13 @@ impl Core {
                 self.close_client(id, Reason::QueryDisallowed);
                 return Verdict::Closed;
             }
+            // Late data of a COPY, to which the server would not listen any more.
+            Front::CopyData | Front::CopyDone | Front::CopyFail if server.replies.is_answered() => {
+                return Verdict::Drop;
+            }
             _ => {}
         }
-        if server.replies.is_answered() && !matches!(kind, Front::CopyData | Front::Flush) {
+        if server.replies.is_answered() && kind != Front::Flush {
             let client = &mut self.clients[id];
             client.query_start = now;
             client.requested = now;

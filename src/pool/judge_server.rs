@@ -215,11 +215,22 @@ impl Core {
         seen: &[u8],
     ) -> ServerVerdict {
         let status = seen.first().copied().unwrap_or_default();
-        let Ok(reply) = self.servers[id].replies.received(kind, status) else {
+        let replies = &mut self.servers[id].replies;
+        // Whoever they were for is gone.
+        while replies.answer_due().is_some() {}
+        let Ok(reply) = replies.received(kind, status) else {
             self.unknown_from_server(id, kind as u8);
             return Verdict::Closed;
         };
+        let skipped = replies.take_skipped();
+        self.requests_skipped(id, &skipped);
         match (reply, kind) {
+            (Reply::Parsed(statement) | Reply::Prepared(statement), _) => {
+                self.server_prepared(id, statement);
+            }
+            (Reply::Dropped(statement), _) => self.server_dropped(statement),
+            // It waits for data that nobody will send.
+            (_, Back::CopyBoth | Back::CopyIn) => self.close_server(id, test.failure()),
             (_, Back::ParameterStatus) => self.server_reported(id, seen),
             (_, Back::CommandComplete) => self.heed_server_tag(id, seen),
             (_, Back::ErrorResponse) if !matches!(test, Test::Abandoned { .. }) => {
@@ -227,6 +238,7 @@ impl Core {
                 let text = format!("{}: {message}", test.failure().words());
                 self.log_server(Level::Warning, id, format_args!("{text}"));
             }
+            (_, Back::EmptyQuery) if test == Test::Doubt => self.servers[id].replies.settle_doubt(),
             (Reply::Ready(_), _) => self.test_ended(id, test),
             _ => {}
         }
@@ -263,7 +275,7 @@ impl Test {
     pub fn failure(self) -> Reason {
         match self {
             Test::Abandoned { .. } => Reason::ServerAbandoned,
-            Test::Check => Reason::TestFailed,
+            Test::Check | Test::Doubt => Reason::TestFailed,
             Test::Reset => Reason::ResetFailed,
         }
     }

@@ -173,6 +173,10 @@ impl Core {
         if server.is_private {
             return self.close_server(id, Reason::ReplicationClientClosed);
         }
+        if self.servers[id].replies.is_doubtful() {
+            self.move_server(id, server::State::Tested(Test::Doubt));
+            return self.run_own_query(id, "");
+        }
         if self.must_reset(id) {
             let sql = self.settings().server_reset_query.clone();
             self.move_server(id, server::State::Tested(Test::Reset));

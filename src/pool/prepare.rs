@@ -135,6 +135,10 @@ impl Core {
         if !concerned || !self.tracks_statements(&self.clients[id]) {
             return None;
         }
+        if self.servers[server].replies.is_skipping() && kind != Front::Query {
+            // Behind an error the server passes over it, whatever it names.
+            return Some(Verdict::Drop);
+        }
         match kind {
             Front::Parse => self.rewrite_parse(id, server, head, seen),
             Front::Bind => self.rewrite_bind(id, server, head, seen),
@@ -229,13 +233,11 @@ impl Core {
         if let Presence::Undecided = presence {
             return Verdict::Hold;
         }
-        if !self.servers[server].replies.is_skipping() {
-            // The same text under a name that has it already changes nothing, but the journal
-            // keeps step with the replies.
-            self.statements.hold_again(statement);
-            let statements = self.clients[id].statements.get_or_insert_default();
-            statements.change(name, Some(statement), segment);
-        }
+        // The same text under a name that has it already changes nothing, but the journal keeps
+        // step with the replies.
+        self.statements.hold_again(statement);
+        let statements = self.clients[id].statements.get_or_insert_default();
+        statements.change(name, Some(statement), segment);
         self.count_client_parse(id);
         if let Presence::Held = presence {
             self.touch(server, statement);
@@ -331,9 +333,7 @@ impl Core {
         if statements.is_undecided(name, segment) {
             return Some(Verdict::Hold);
         }
-        if !replies.is_skipping() {
-            statements.change(name, None, segment);
-        }
+        statements.change(name, None, segment);
         replies.push(Request::AnswerClose);
         Some(Verdict::Drop)
     }
@@ -388,10 +388,6 @@ impl Core {
         });
         if let Some(found) = found {
             return found;
-        }
-        // Behind an error the server passes over it, whatever it names.
-        if self.servers[server].replies.is_skipping() {
-            return Err(Verdict::Drop);
         }
         self.close_client(id, Reason::PreparedMissing);
         Err(Verdict::Closed)

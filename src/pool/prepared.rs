@@ -36,6 +36,7 @@ impl Core {
         let server = &self.servers[server];
         let held = server.statements.as_ref().and_then(|statements| statements.held.get(&id));
         match held.map(|held| held.pending) {
+            None if server.replies.is_close_undecided(id) => Presence::Undecided,
             None => Presence::Missing,
             Some(None) => Presence::Held,
             Some(Some(segment)) if segment == server.replies.segment() => Presence::Held,
@@ -56,19 +57,13 @@ impl Core {
     /// room. `is_own` tells that the client did not ask for it.
     pub(super) fn splice_parse(&mut self, server: ServerId, id: StatementId, is_own: bool) {
         let request = if is_own { Request::OwnParse(id) } else { Request::Parse(Some(id)) };
-        let skipping = self.servers[server].replies.is_skipping();
-        if !skipping {
-            self.make_room_for_statement(server);
-        }
+        self.make_room_for_statement(server);
         let name = self.statements.name(id);
         let text = &self.statements.statements[id].text;
         Message::front(&mut self.splice, Front::Parse).cstr(name).bytes(text).end();
         let pool = self.servers[server].pool;
         self.pools[pool].stats.server_parses += 1;
         self.servers[server].replies.push(request);
-        if skipping {
-            return;
-        }
         self.statements.hold_again(id);
         let record = &mut self.servers[server];
         let segment = record.replies.segment();
@@ -118,7 +113,8 @@ impl Core {
     pub(super) fn requests_skipped(&mut self, server: ServerId, skipped: &[Request]) {
         let client = self.servers[server].client();
         let mut changes = 0;
-        for request in skipped {
+        // From the last one back: a statement may have been closed and prepared again.
+        for request in skipped.iter().rev() {
             match *request {
                 Request::OwnParse(id) => self.unprepare(server, id),
                 Request::Parse(Some(id)) => {

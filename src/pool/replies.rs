@@ -101,6 +101,10 @@ pub struct Replies {
     /// answered meanwhile.
     unsynced: bool,
     copy: Copy,
+    /// Syncs that were taken for eaten by the COPY under way.
+    eaten: u32,
+    /// Such Syncs of a COPY that has failed: if it did before it came to them, they are answered.
+    in_doubt: u32,
     /// Nothing is to be sent before all that was sent is answered.
     is_barred: bool,
     /// Counts the Syncs that were sent.
@@ -146,6 +150,25 @@ impl Replies {
         self.queue.iter().chain(&self.skipped).filter_map(|request| match request {
             Request::OwnClose(id) => Some(*id),
             _ => None,
+        })
+    }
+
+    /// There may be one more ReadyForQuery on its way than is known of.
+    pub fn is_doubtful(&self) -> bool {
+        self.in_doubt > 0
+    }
+
+    /// A reply to a later request has come: there was none more.
+    pub fn settle_doubt(&mut self) {
+        self.in_doubt = 0;
+    }
+
+    /// Whether a Close of this statement is under way whose fate an earlier Sync decides.
+    pub fn is_close_undecided(&self, id: StatementId) -> bool {
+        let mut is_earlier = false;
+        self.queue.iter().rev().any(|request| {
+            is_earlier |= *request == Request::Sync;
+            is_earlier && *request == Request::OwnClose(id)
         })
     }
 
@@ -214,6 +237,7 @@ impl Replies {
             self.skipping = false;
         }
         if self.takes_copy_data() {
+            self.eaten = self.eaten.saturating_add(u32::from(request == Request::Sync));
             return;
         }
         if self.queue.is_empty() {
@@ -337,7 +361,8 @@ impl Replies {
     }
 
     fn ready(&mut self, front: Option<Request>, status: u8) -> Result<Reply, Unexpected> {
-        if !front.is_some_and(Request::ends_in_ready) {
+        let is_owed = front.is_some_and(Request::ends_in_ready);
+        if !is_owed && self.in_doubt == 0 {
             return Err(Unexpected);
         }
         self.status = match status {
@@ -347,13 +372,22 @@ impl Replies {
             _ => return Err(Unexpected),
         };
         self.copy = Copy::None;
-        self.pop();
+        if is_owed {
+            self.pop();
+        } else {
+            // A Sync that was not eaten, and has ended what the error made the server skip.
+            self.in_doubt -= 1;
+            self.skipping = false;
+        }
         Ok(Reply::Ready(self.status))
     }
 
     /// An error ends a COPY, and of an extended query everything up to its Sync. Without any
     /// request under way it is the server's farewell, and nothing follows.
     fn failed(&mut self, front: Option<Request>) {
+        if let Copy::In { .. } = self.copy {
+            self.in_doubt = self.in_doubt.saturating_add(self.eaten);
+        }
         self.copy = Copy::None;
         match front {
             None | Some(Request::Query | Request::FunctionCall | Request::Sync) => {}
@@ -372,9 +406,11 @@ impl Replies {
             return Err(Unexpected);
         }
         self.copy = copy;
+        self.eaten = 0;
         if self.takes_copy_data() {
             while self.queue.get(1) == Some(&Request::Sync) {
                 self.queue.remove(1);
+                self.eaten = self.eaten.saturating_add(1);
             }
             let is_ended = self.queue.iter().any(|request| request.ends_in_ready());
             self.unsynced |= !is_ended;
@@ -510,6 +546,29 @@ mod tests {
         let simple = [Front::Query, Front::CopyData, Front::CopyDone, Front::Query];
         let replies = after(&simple, &[&[(Back::CopyIn, 0)], &end[..], &end].concat());
         assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn a_failed_copy_leaves_doubt_whether_it_has_eaten_a_sync() {
+        let sent = [Front::Parse, Front::Bind, Front::Execute, Front::Sync, Front::CopyData];
+        let received = [(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CopyIn, 0)];
+        let mut replies = after(&sent, &received);
+        replies.received(Back::ErrorResponse, 0).unwrap();
+        assert!(replies.is_doubtful());
+        replies.sent(Front::CopyDone);
+        replies.sent(Front::Sync);
+        replies.received(Back::ReadyForQuery, b'I').unwrap();
+        assert!(replies.is_clean() && replies.is_doubtful());
+        // It may come yet.
+        let mut other = after(&sent, &received);
+        other.received(Back::ErrorResponse, 0).unwrap();
+        assert_eq!(other.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(!other.is_doubtful());
+        // The empty query of the pooler's is answered: no other ReadyForQuery was on its way.
+        replies.sent(Front::Query);
+        replies.received(Back::EmptyQuery, 0).unwrap();
+        replies.settle_doubt();
+        assert!(!replies.is_doubtful());
     }
 
     #[test]

@@ -55,8 +55,12 @@ impl Core {
         if let Test::Abandoned { rollback_sent } = test {
             return self.abandoned_settled(id, rollback_sent);
         }
-        if !self.servers[id].replies.is_clean() {
+        let replies = &self.servers[id].replies;
+        if !replies.is_clean() || replies.is_doubtful() {
             return self.close_server(id, test.failure());
+        }
+        if test == Test::Doubt {
+            return self.part(id);
         }
         if self.servers[id].cancels > 0 {
             return self.move_server(id, State::BeingCanceled);

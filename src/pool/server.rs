@@ -70,6 +70,8 @@ impl State {
 pub enum Test {
     /// server_check_query.
     Check,
+    /// An empty query that shows whether all replies have been seen, where that is in doubt.
+    Doubt,
     /// server_reset_query.
     Reset,
     /// What is left of a client that went away in the middle: cancelled, then rolled back.

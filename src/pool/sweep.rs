@@ -365,7 +365,10 @@ impl Core {
         let limit = self.settings().autodb_idle_timeout;
         for id in self.transient_databases() {
             let database = &self.databases[id];
-            let is_used = database.servers > 0 || database.clients > 0;
+            // Cancel requests on their way count for neither.
+            let is_used = database.servers > 0
+                || database.clients > 0
+                || self.pools.iter().any(|(_, p)| p.database == id && !p.is_deserted());
             if is_used {
                 let now = self.mono();
                 self.databases[id].idle_since = now;
@@ -406,7 +409,8 @@ impl Core {
         let rates = &a.per_second;
         format!(
             "stats: {} xacts/s, {} queries/s, {} client parses/s, {} server parses/s, {} binds/s, \
-             {} client logins/s, in {} B/s, out {} B/s, xact {} {unit}, query {} {unit}, wait {} {unit}",
+             {} client logins/s, in {} B/s, out {} B/s, xact {} {unit}, \
+             query {} {unit}, wait {} {unit}",
             rates.xacts,
             rates.queries,
             rates.client_parses,

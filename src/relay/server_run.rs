@@ -238,6 +238,8 @@ impl<I: Io> Engine<I> {
         let Some(server) = self.servers.get_mut(id) else { return false };
         match verdict {
             Verdict::Forward(to) => {
+                // The reply before this one may have brought the server its client.
+                judged.client = Some(to);
                 let mut end = at + here;
                 if here < length {
                     server.conn.inbound = Inbound::Forward { to, left: length - here };

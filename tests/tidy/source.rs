@@ -41,14 +41,15 @@ impl Source {
         let mut all: Vec<Source> = files(root, folder).iter().filter(is_rust).map(read).collect();
         let of_tests: Vec<Vec<String>> = all.iter().flat_map(Source::test_modules).collect();
         for source in &mut all {
-            if of_tests.contains(&source.module()) {
+            if of_tests.iter().any(|module| source.module().starts_with(module)) {
                 source.become_test();
             }
         }
         all
     }
 
-    /// The modules in files of their own that this file declares under `#[cfg(test)]`.
+    /// The modules in files of their own that this file declares under `#[cfg(test)]`; whatever
+    /// stands below them is tests too.
     fn test_modules(&self) -> Vec<Vec<String>> {
         let name = |line: &str| {
             let (_, name) = line.trim().strip_suffix(';')?.rsplit_once("mod ")?;

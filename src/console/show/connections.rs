@@ -1,7 +1,7 @@
 //! SHOW CLIENTS, SERVERS, SOCKETS and ACTIVE_SOCKETS: one row for each connection.
 
 use super::super::table::{Column, Held, Scene, Sheet, Value, int4, text};
-use super::{pools, time};
+use super::{peers, pools, time};
 use crate::base::time::Moment;
 use crate::log::{Peer, Side, ptr};
 use crate::pool::client::{self, Client, Replication};
@@ -144,10 +144,11 @@ fn carrier(core: &Core, id: ClientId) -> Option<&Server> {
     }
 }
 
-/// Servers, by pool.
+/// Servers, by pool; those that carry requests to peers stand at the end.
 fn servers(core: &Core) -> Vec<Row> {
     let pools = pools::sorted(core).into_iter().flatten();
-    pools.flat_map(|id| servers_of(core, id)).collect()
+    let peers = peers::used(core).into_iter().map(|(_, id)| id);
+    pools.chain(peers).flat_map(|id| servers_of(core, id)).collect()
 }
 
 fn servers_of(core: &Core, id: PoolId) -> impl Iterator<Item = Row> {
@@ -164,29 +165,44 @@ fn servers_of(core: &Core, id: PoolId) -> impl Iterator<Item = Row> {
     lists.into_iter().flat_map(|list| list.iter(&core.servers)).map(Row::Server)
 }
 
-/// All connections, by pool; those in login stand at the end.
+/// All connections but those on behalf of peers, by pool; those in login stand at the end.
 fn sockets(core: &Core) -> Vec<Row> {
     let mut rows = clients(core);
     rows.extend(servers(core));
+    rows.retain(|row| pool(core, row).is_none_or(|id| !is_of_peer(core, id)));
     rows.extend(core.logins.iter(&core.clients).map(Row::Client));
     rows
 }
 
 /// Database and user.
 fn names<'a>(core: &'a Core, row: &Row) -> (&'a str, &'a str) {
-    match *row {
-        Row::Server(id) => pools::names(core, &Some(core.servers[id].pool)),
-        Row::Client(id) => match carrier(core, id) {
-            Some(carrier) => (pools::names(core, &Some(carrier.pool)).0, NO_USER),
-            None => {
-                let (database, user) = core.names_of(id);
-                (database.unwrap_or("(nodb)"), user.unwrap_or(NO_USER))
-            }
-        },
+    match (*row, pool(core, row)) {
+        (_, Some(pool)) if is_of_peer(core, pool) => (NO_DATABASE, NO_USER),
+        (Row::Server(_), pool) => pools::names(core, &pool),
+        (Row::Client(id), Some(pool)) if carrier(core, id).is_some() => {
+            (pools::names(core, &Some(pool)).0, NO_USER)
+        }
+        (Row::Client(id), _) => {
+            let (database, user) = core.names_of(id);
+            (database.unwrap_or(NO_DATABASE), user.unwrap_or(NO_USER))
+        }
     }
 }
 
+const NO_DATABASE: &str = "(nodb)";
 const NO_USER: &str = "(nouser)";
+
+/// The pool of a connection, also of one that came to cancel what runs there.
+fn pool(core: &Core, row: &Row) -> Option<PoolId> {
+    match *row {
+        Row::Client(id) => core.clients[id].pool.or(carrier(core, id).map(|carrier| carrier.pool)),
+        Row::Server(id) => Some(core.servers[id].pool),
+    }
+}
+
+fn is_of_peer(core: &Core, pool: PoolId) -> bool {
+    core.databases[core.pools[pool].database].peer.is_some()
+}
 
 fn replication(core: &Core, row: &Row) -> &'static str {
     let client = match *row {
@@ -282,7 +298,7 @@ fn times(core: &Core, row: &Row) -> (Moment, Moment) {
 }
 
 fn moment(scene: Scene<'_>, moment: Moment) -> Value<'static> {
-    time(scene, scene.core.now.wall_us.saturating_sub(scene.core.mono().micros_since(moment)))
+    time(scene.core.now.wall_us.saturating_sub(scene.core.mono().micros_since(moment)))
 }
 
 /// Since when a client has asked for what is not answered yet. On the console: since its last

@@ -1,7 +1,7 @@
 //! SHOW LISTS and MEM: how many of everything there are, and what memory their records take.
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
-use super::{databases, users};
+use super::{databases, peers, pools, users};
 use crate::base::arena::{Arena, Record};
 use crate::config::PeerLine;
 use crate::pool::client::Client;
@@ -26,9 +26,9 @@ fn lists(scene: Scene<'_>) -> Vec<(&'static str, usize)> {
         ("databases", databases::sorted(core).len()),
         ("users", users::sorted(core).len()),
         ("peers", core.config.peers.len()),
-        // The console's pool is one of them.
-        ("pools", core.pools.len() + 1),
-        ("peer_pools", 0),
+        // The console's is one of them.
+        ("pools", pools::sorted(core).len()),
+        ("peer_pools", peers::used(core).len()),
         ("free_clients", core.clients.slots() - core.clients.len()),
         ("used_clients", core.clients.len()),
         ("login_clients", core.logins.len()),
@@ -75,7 +75,7 @@ fn caches(scene: Scene<'_>) -> Vec<Cache> {
         plain::<crate::auth::secret::Secret>("credentials_cache", secrets),
         of_arena::<Database>("db_cache", &core.databases),
         plain::<PeerLine>("peer_cache", core.config.peers.len()),
-        plain::<PeerLine>("peer_pool_cache", 0),
+        plain::<Pool>("peer_pool_cache", peers::used(core).len()),
         of_arena::<Pool>("pool_cache", &core.pools),
         plain::<Request>("outstanding_request_cache", requests),
         of_arena::<Server>("server_cache", &core.servers),

@@ -1,7 +1,11 @@
 //! SHOW PEERS and PEER_POOLS: other processes that cancel requests may belong to.
 
-use super::super::table::{Sheet, Value, int4, text};
+use super::super::table::{Scene, Sheet, Value, int4, text};
 use crate::base::order;
+use crate::pool::core::Core;
+use crate::pool::ids::PoolId;
+use crate::pool::pool::Pool;
+use crate::pool::server::State;
 
 /// Rows are places in the configuration's list of peers.
 pub static PEERS: Sheet<usize> = Sheet {
@@ -24,14 +28,42 @@ pub static PEERS: Sheet<usize> = Sheet {
     },
 };
 
-/// Cancel requests are not passed on to peers so far, so that there is never a row.
-pub static PEER_POOLS: Sheet<()> = Sheet {
+/// Peers that requests were passed on to, by number.
+pub static PEER_POOLS: Sheet<(u16, PoolId)> = Sheet {
     columns: &[&[
-        int4("peer_id", |_, _| Value::Null),
-        int4("cl_active_cancel_req", |_, _| Value::Null),
-        int4("cl_waiting_cancel_req", |_, _| Value::Null),
-        int4("sv_active_cancel", |_, _| Value::Null),
-        int4("sv_login", |_, _| Value::Null),
+        int4("peer_id", |_, row| Value::Number(row.0.into())),
+        int4("cl_active_cancel_req", |scene, row| count(scene, row, |c| c.has_client && c.is_sent)),
+        int4("cl_waiting_cancel_req", |scene, row| {
+            count(scene, row, |carrier| carrier.has_client && !carrier.is_sent)
+        }),
+        int4("sv_active_cancel", |scene, row| count(scene, row, |carrier| carrier.is_sent)),
+        int4("sv_login", |scene, row| count(scene, row, |c| !c.is_sent && !c.is_waiting)),
     ]],
-    rows: |_| Vec::new(),
+    rows: |scene| used(scene.core),
 };
+
+/// The pools of requests to peers.
+pub fn used(core: &Core) -> Vec<(u16, PoolId)> {
+    let peer = |pool: &Pool| core.databases[pool.database].peer;
+    let pools = core.pools.iter().filter_map(|(id, pool)| Some((peer(pool)?, id)));
+    order::sorted(&pools.collect::<Vec<_>>(), |a, b| a.0.cmp(&b.0))
+}
+
+/// A connection that carries a request to a peer.
+struct Carrier {
+    has_client: bool,
+    is_sent: bool,
+    /// For its turn, when more are wanted than the peer's pool_size.
+    is_waiting: bool,
+}
+
+fn count(scene: Scene<'_>, row: &(u16, PoolId), is_it: fn(&Carrier) -> bool) -> Value<'static> {
+    let core = scene.core;
+    let carriers = core.pools[row.1].cancels.iter(&core.servers).filter_map(|id| {
+        let server = &core.servers[id];
+        let State::Cancel(carrier) = server.state() else { return None };
+        let (has_client, is_sent) = (carrier.client.is_some(), carrier.is_sent);
+        Some(Carrier { has_client, is_sent, is_waiting: server.is_waiting })
+    });
+    Value::count(carriers.filter(is_it).count())
+}

@@ -49,7 +49,9 @@ pub static POOLS: Sheet<Row> = Sheet {
 
 /// All pools by database and user.
 pub fn sorted(core: &Core) -> Vec<Row> {
-    let mut rows: Vec<Row> = core.pools.ids().into_iter().map(Some).collect();
+    let is_of_peer = |id: &PoolId| core.databases[core.pools[*id].database].peer.is_some();
+    let ids = core.pools.ids().into_iter().filter(|id| !is_of_peer(id));
+    let mut rows: Vec<Row> = ids.map(Some).collect();
     rows.push(None);
     order::sorted(&rows, |a, b| names(core, a).cmp(&names(core, b)))
 }

@@ -44,7 +44,8 @@ pub static USERS: Sheet<Row> = Sheet {
 pub fn sorted(core: &Core) -> Vec<Row> {
     let is_shown = |id: &UserId| {
         let user = &core.users[*id];
-        user.is_listed || user.clients > 0 || user.servers > 0
+        // Requests to peers are nobody's.
+        !user.name.is_empty() && (user.is_listed || user.clients > 0 || user.servers > 0)
     };
     let mut rows: Vec<Row> = core.users.ids().into_iter().filter(is_shown).map(Some).collect();
     if !rows.iter().any(|row| name(core, row) == CONSOLE) {

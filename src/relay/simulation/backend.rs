@@ -121,10 +121,23 @@ impl Backend {
         matches!(self.stage, Stage::Over)
     }
 
-    /// Everything that was sent to it has been answered, and nothing is open.
-    pub fn is_at_rest(&self) -> bool {
+    /// Everything that was sent to it has been answered, and nothing is open. What is
+    /// `on_its_way` may be whole messages that need no answer: late data of a COPY, and Flush.
+    pub fn is_at_rest(&self, on_its_way: &[u8]) -> bool {
+        let mut rest = Inbox::default();
+        rest.push(self.inbox.rest());
+        rest.push(on_its_way);
+        while rest.next().is_some_and(|packet| matches!(packet.kind, b'd' | b'c' | b'f' | b'H')) {}
         let session_rests = self.session().is_some_and(Session::is_at_rest);
-        session_rests && self.inbox.is_empty() && self.playing.is_empty()
+        session_rests && rest.is_empty() && self.playing.is_empty()
+    }
+
+    /// For the report of a failure.
+    pub fn describe(&self) -> String {
+        let state =
+            self.session().map(|s| (s.block, s.is_started, s.is_skipping, s.is_copying_in()));
+        let (rest, playing) = (self.inbox.rest().len(), &self.playing);
+        format!("{state:?}, {rest} bytes to be taken, {playing:?} to be said")
     }
 
     /// Works for a while.
@@ -200,7 +213,12 @@ impl Backend {
     pub fn strike(&mut self) -> bool {
         let Stage::Session(session) = &mut self.stage else { return false };
         if session.is_copying_in() {
-            self.is_to_cancel = true;
+            // Where Syncs stand between the data it is not told which of them come before the end.
+            if session.copies("mixed") {
+                self.playing = session.interrupt(&self.current, &[]).into();
+            } else {
+                self.is_to_cancel = true;
+            }
             return true;
         }
         let runs = self.busy_until > Moment(0)

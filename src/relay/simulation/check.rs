@@ -30,6 +30,7 @@ impl World {
         if let Some(conn) = self.engine.clients.get(client.id) {
             let (held, carry, unsent) = (conn.is_held, conn.carry.len(), conn.unsent());
             let (readable, want, inbound) = (conn.is_readable, conn.want, conn.inbound);
+            text += &format!(", stream {}", conn.stream.describe());
             text += &format!(
                 "\n    relay: held {held}, carry {carry}, unsent {unsent}, readable {readable}, \
                  want {want}, {inbound:?}"
@@ -71,11 +72,15 @@ impl World {
             if !matches!(server.state(), State::Idle | State::Used) || backend.is_over() {
                 continue;
             }
-            let nothing_on_its_way = server_stream(&mut self.engine, backend.server, number)
-                .is_none_or(|stream| stream.has_nothing_outbound());
-            if !backend.is_at_rest() || !nothing_on_its_way {
+            let on_its_way = server_stream(&mut self.engine, backend.server, number)
+                .map_or(Vec::new(), |stream| stream.outbound());
+            if !backend.is_at_rest(&on_its_way) {
                 let server = backend.server;
-                return Err(format!("server {server:?} is free and not at rest"));
+                let what = backend.describe();
+                return Err(format!(
+                    "server {server:?} is free and not at rest: {what}, \
+                     on its way {on_its_way:?}"
+                ));
             }
         }
         Ok(())

@@ -110,7 +110,7 @@ impl SimClient {
             told: BTreeMap::new(),
             inbox: Inbox::default(),
             outbox: VecDeque::new(),
-            shadow: Shadow::new(session, character.is_session_mode),
+            shadow: Shadow::new(index, session, character.is_session_mode),
             program,
             wait: Wait::Nothing,
             key: Vec::new(),
@@ -158,6 +158,11 @@ impl SimClient {
         self.stage == Stage::Over
     }
 
+    /// Half a message has come.
+    pub fn has_half_a_message(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
     pub fn is_working(&self) -> bool {
         self.stage == Stage::Work
     }
@@ -165,6 +170,7 @@ impl SimClient {
     /// It is not to begin anything new.
     pub fn finish(&mut self) {
         self.is_finishing = true;
+        self.character.slowness = 1;
     }
 
     /// It goes away without a word.
@@ -322,10 +328,12 @@ impl SimClient {
             return;
         }
         self.wait = Wait::Nothing;
-        if self.shadow.backlog() >= self.character.depth || self.outbox.len() > 50_000 {
+        let is_full = self.shadow.backlog() >= self.character.depth;
+        if is_full && !self.shadow.is_answered() || self.outbox.len() > 50_000 {
             return;
         }
-        let is_done = self.is_finishing || self.units >= self.character.units;
+        let is_done =
+            self.is_finishing || self.shadow.is_blind() || self.units >= self.character.units;
         let unit = if is_done { self.program.finish() } else { Some(self.program.next()) };
         match unit {
             Some(unit) => {
@@ -342,7 +350,7 @@ impl SimClient {
         if !self.shadow.is_answered() {
             return;
         }
-        if !self.shadow.session().is_at_rest() {
+        if !self.shadow.is_blind() && !self.shadow.session().is_at_rest() {
             self.send(wire::sync());
             self.send(wire::query("ROLLBACK"));
             self.wait = Wait::Answers;
@@ -366,9 +374,10 @@ impl SimClient {
         let (stage, wait, id) = (&self.stage, self.wait, self.id);
         let Character { database, user, .. } = &self.character;
         format!(
-            "client {} ({id:?} {database}/{user}): {stage:?}, {wait:?}, goodbye {}, {}",
+            "client {} ({id:?} {database}/{user}): {stage:?}, {wait:?}, goodbye {}, {:?} come, {}",
             self.index,
             self.has_said_goodbye,
+            self.inbox.rest().get(..20.min(self.inbox.rest().len())),
             self.shadow.describe()
         )
     }

@@ -56,12 +56,17 @@ impl Session {
         }
     }
 
-    /// The pooler has answered a Parse that this session would have refused.
-    pub(super) fn accept_parse(&mut self, body: &[u8]) {
+    /// The pooler has decided on a Parse in a failed transaction: answered it, or left it to the
+    /// server to refuse.
+    pub(super) fn settle_parse(&mut self, body: &[u8], is_accepted: bool) {
         let mut fields = Fields::new(body);
         let name = fields.str().unwrap_or_default().to_owned();
         let key = fields.rest().to_vec();
-        self.statements.insert(name, Prepared { text: text_of(&key), key });
+        if is_accepted {
+            self.statements.insert(name, Prepared { text: text_of(&key), key });
+        } else {
+            self.is_skipping = true;
+        }
     }
 
     fn start(&mut self) {

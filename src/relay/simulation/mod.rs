@@ -38,10 +38,7 @@ fn run(world: &mut World) -> Result<(), String> {
         world.step()?;
     }
     world.note(|| "the end begins".into());
-    world.is_ending = true;
-    for client in &mut world.clients {
-        client.finish();
-    }
+    world.end();
     for _ in 0..LAST_STEPS {
         if world.clients.is_empty() {
             return world.close_down();
@@ -94,13 +91,31 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
         println!("{:?}", must_pass(seed));
         return;
     }
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let seeds = number("SIM_FROM").unwrap_or(SEEDS.start)..number("SIM_TO").unwrap_or(SEEDS.end);
     let mut sum = Figures::default();
-    let seeds = match std::env::var("SIM_SEEDS").ok().and_then(|text| text.parse().ok()) {
-        Some(count) => 0..count,
-        None => SEEDS,
-    };
     for seed in seeds {
         sum += must_pass(seed);
     }
     println!("{sum:?}");
+}
+
+/// Runs many seeds and lists those that fail, for a search by hand.
+#[test]
+#[ignore = "for searches by hand, with SIM_FROM and SIM_TO"]
+fn sim_search() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let (mut sum, mut failed) = (Figures::default(), 0);
+    let seeds = number("SIM_FROM").unwrap_or(0)..number("SIM_TO").unwrap_or(1000);
+    let all = seeds.end - seeds.start;
+    for seed in seeds {
+        match try_seed(seed, false) {
+            Ok(figures) => sum += figures,
+            Err((error, _)) => {
+                failed += 1;
+                println!("seed {seed}: {error}");
+            }
+        }
+    }
+    println!("{failed} failed of {all}: {sum:?}");
 }

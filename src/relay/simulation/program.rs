@@ -328,7 +328,7 @@ impl Program {
         let is_extended = self.rng.one_in(2);
         let mixed = self.rng.one_in(4);
         let tag = self.tag();
-        let text = format!("COPYIN {tag}{}", if mixed { " nocancel" } else { "" });
+        let text = format!("COPYIN {tag}{}", if mixed { " mixed" } else { "" });
         let mut packets = match is_extended {
             true => self.unnamed(&text),
             false => vec![wire::query(&text)],

@@ -131,6 +131,11 @@ impl Session {
         self.copy.is_some()
     }
 
+    /// Whether a COPY FROM STDIN with this word is under way.
+    pub fn copies(&self, word: &str) -> bool {
+        self.copy.as_ref().is_some_and(|copy| copy.text.contains(word))
+    }
+
     pub fn has_statement(&self, name: &str) -> bool {
         self.statements.contains_key(name)
     }

@@ -4,9 +4,9 @@
 //! What a session cannot foresee is let pass, and only that: notices that nobody asked for, and the
 //! moment at which a cancel request strikes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::session::{CANCELLED, Out, SESSION_IN_ROW, Session};
+use super::session::{Block, CANCELLED, Out, SESSION_IN_ROW, Session};
 use super::wire::Packet;
 use crate::wire::fields::Fields;
 use crate::wire::kind::Back;
@@ -35,13 +35,18 @@ pub struct Shadow {
     linked: Option<Vec<u8>>,
     /// One server for the whole of the session.
     is_session_mode: bool,
+    /// The session cannot be followed any more: only whose answers they are is looked at.
+    is_blind: bool,
+    client: usize,
     /// Times that a Parse in a failed transaction was answered by the pooler, see `tolerates`.
     pub tolerated: u32,
 }
 
 impl Shadow {
-    pub fn new(session: Session, is_session_mode: bool) -> Shadow {
+    pub fn new(client: usize, session: Session, is_session_mode: bool) -> Shadow {
         Shadow {
+            is_blind: false,
+            client,
             before: session.clone(),
             session,
             inputs: VecDeque::new(),
@@ -64,7 +69,14 @@ impl Shadow {
     /// Everything sent has been answered.
     pub fn is_answered(&mut self) -> bool {
         self.fill();
-        self.due.is_empty() && self.inputs.is_empty() && self.fatal.is_none()
+        // What an error has undone may be reported behind the flush that the error brings.
+        let only_reports =
+            self.due.iter().all(|due| due.packet.kind == Back::ParameterStatus as u8);
+        let is_skipped = only_reports
+            && self.session.is_skipping
+            && self.inputs.iter().all(|packet| packet.kind != b'S');
+        let is_answered = self.due.is_empty() && self.inputs.is_empty() && self.fatal.is_none();
+        self.is_blind || is_answered || is_skipped
     }
 
     /// Messages that are not answered, about.
@@ -89,30 +101,24 @@ impl Shadow {
             || self.is_hasty(words)
     }
 
+    /// Whether the session ends itself.
+    pub fn foresees_end(&self) -> bool {
+        let mut session = self.session.clone();
+        self.inputs.iter().for_each(|packet| drop(session.handle(packet)));
+        session.has_ended
+    }
+
+    /// What the pooler knows is true up to some Sync, and what follows it takes for done.
     fn is_hasty(&self, words: &str) -> bool {
-        let mut names = self.before.named_statements();
-        for packet in self.current.iter().chain(&self.inputs) {
-            let told = match statement_of(packet) {
-                Named::Prepared(name, key) => {
-                    let known = names.insert(name, key.clone());
-                    known
-                        .filter(|known| *known != key)
-                        .map(|_| "prepared statement name is already in use")
-                }
-                Named::Used(name) if !names.contains_key(&name) => {
-                    Some("prepared statement did not exist")
-                }
-                Named::Closed(name) => {
-                    names.remove(&name);
-                    None
-                }
-                Named::Used(_) | Named::Not => None,
-            };
-            if told == Some(words) {
-                return true;
-            }
-        }
-        false
+        let known: Vec<&Packet> = self.current.iter().chain(&self.inputs).collect();
+        let mut session = self.before.clone();
+        (0..known.len()).any(|at| {
+            let is_start = at == 0 || known[at - 1].kind == b'S';
+            let is_hasty =
+                is_start && is_hasty_from(session.named_statements(), &known[at..], words);
+            session.handle(known[at]);
+            is_hasty
+        })
     }
 
     /// The session itself says this next.
@@ -132,6 +138,9 @@ impl Shadow {
     pub fn received(&mut self, packet: &Packet) -> Result<(), String> {
         if is_unasked(packet) {
             return Ok(());
+        }
+        if self.is_blind {
+            return self.check_owner(packet);
         }
         self.fill();
         if self.due.front().is_some_and(|due| is_same(&due.packet, packet)) {
@@ -180,6 +189,7 @@ impl Shadow {
             return false;
         }
         self.cancels -= 1;
+        self.is_blind = self.session.copies("mixed") || self.before.copies("mixed");
         if !self.session.is_copying_in() {
             self.session = self.before.clone();
         }
@@ -193,19 +203,54 @@ impl Shadow {
         true
     }
 
-    /// In a failed transaction the pooler answers a Parse whose statement the server has, where
-    /// PostgreSQL would refuse it. What follows in the transaction is refused all the same.
+    /// In a failed transaction PostgreSQL refuses every Parse. The pooler answers one whose
+    /// statement the server has, and passes on one that it would answer elsewhere. What follows in
+    /// the transaction is refused all the same, if not always with the same words: before a Bind or
+    /// Describe there may be a Parse of the pooler's.
     fn tolerates(&mut self, packet: &Packet) -> bool {
-        let refused = self.due.front().is_some_and(|due| due.packet.report().sqlstate == "25P02");
         let Some(current) = self.current.clone() else { return false };
-        if !refused || packet.kind != Back::ParseComplete as u8 || current.kind != b'P' {
+        let Some(due) = self.due.front().map(|due| due.packet.clone()) else { return false };
+        if self.before.block != Block::Failed {
+            return false;
+        }
+        let aborted = packet.report().sqlstate == "25P02";
+        if matches!(current.kind, b'B' | b'D') && due.kind == packet.kind && aborted {
+            self.due.pop_front();
+            return true;
+        }
+        if current.kind != b'P' {
+            return false;
+        }
+        let complete = Back::ParseComplete as u8;
+        let (is_due, has_come) = (due.report().sqlstate == "25P02", packet.kind == complete);
+        let is_accepted = is_due && has_come;
+        let is_refused = due.kind == complete && packet.report().sqlstate == "25P02";
+        if !is_accepted && !is_refused {
             return false;
         }
         self.session = self.before.clone();
-        self.session.accept_parse(&current.body);
+        self.session.settle_parse(&current.body, is_accepted);
         self.due.clear();
         self.tolerated += 1;
         true
+    }
+
+    /// No tag of another client's is in what has come.
+    fn check_owner(&self, packet: &Packet) -> Result<(), String> {
+        let text = String::from_utf8_lossy(&packet.body);
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+        let own = format!("c{}q", self.client);
+        let foreign = words.find(|word| {
+            let digits = word.strip_prefix('c').unwrap_or_default();
+            let rest = digits.trim_start_matches(|c: char| c.is_ascii_digit());
+            rest.len() < digits.len() && rest.starts_with('q') && !word.starts_with(&own)
+        });
+        foreign.map_or(Ok(()), |word| Err(format!("{word} is not for client {}", self.client)))
+    }
+
+    /// Nothing more can be foreseen.
+    pub fn is_blind(&self) -> bool {
+        self.is_blind
     }
 
     /// A transaction stays on its server.
@@ -226,6 +271,24 @@ impl Shadow {
         }
         Ok(())
     }
+}
+
+/// Whether `words` are what one hears of one of `packets`, if all before it succeed.
+fn is_hasty_from(mut names: BTreeMap<String, Vec<u8>>, packets: &[&Packet], words: &str) -> bool {
+    packets.iter().any(|packet| match statement_of(packet) {
+        Named::Prepared(name, key) => {
+            let is_other = names.insert(name, key.clone()).is_some_and(|known| known != key);
+            is_other && words == "prepared statement name is already in use"
+        }
+        Named::Used(name) => {
+            !names.contains_key(&name) && words == "prepared statement did not exist"
+        }
+        Named::Closed(name) => {
+            names.remove(&name);
+            false
+        }
+        Named::Not => false,
+    })
 }
 
 /// What a message does with a named statement.

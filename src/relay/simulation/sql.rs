@@ -1,5 +1,5 @@
-//! The little SQL that the simulated servers speak: a word, its arguments, and a tag that comes back
-//! in the answer.
+//! The little SQL that the simulated servers speak: a word, its arguments, and a tag that comes
+//! back in the answer.
 
 /// One statement. `text` is the whole of it, so that an answer tells whose question it was.
 #[derive(Clone, PartialEq, Debug)]

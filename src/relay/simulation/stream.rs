@@ -155,6 +155,19 @@ impl SimStream {
         self.edge = Readiness { readable: true, writable: true, ending: true };
     }
 
+    /// Gives both directions more room.
+    pub fn widen(&mut self) {
+        self.room = self.room.max(1 << 16);
+    }
+
+    /// For the report of a failure.
+    pub fn describe(&self) -> String {
+        let (flight, arrived, outbound) =
+            (self.flight.len(), self.arrived.len(), self.outbound.len());
+        let (far, edge) = (self.far, self.edge);
+        format!("{flight}+{arrived} in, {outbound} out, {far:?}, {edge:?}")
+    }
+
     /// The near end is closed.
     pub fn close(&mut self) {
         self.is_closed = true;
@@ -166,9 +179,9 @@ impl SimStream {
         self.flight.is_empty() && self.arrived.is_empty() && self.outbound.is_empty()
     }
 
-    /// Nothing is on its way to the far end.
-    pub fn has_nothing_outbound(&self) -> bool {
-        self.outbound.is_empty()
+    /// What is on its way to the far end.
+    pub fn outbound(&self) -> Vec<u8> {
+        self.outbound.iter().copied().collect()
     }
 }
 

@@ -138,6 +138,20 @@ impl World {
         self.check()
     }
 
+    /// Lets everything come to its end, with nothing new and without delay.
+    pub fn end(&mut self) {
+        self.is_ending = true;
+        for client in &mut self.clients {
+            client.finish();
+            let stream = client_stream(&mut self.engine, client.id, client.number);
+            stream.into_iter().for_each(SimStream::widen);
+        }
+        for backend in self.backends.values() {
+            let stream = server_stream(&mut self.engine, backend.server, backend.number);
+            stream.into_iter().for_each(SimStream::widen);
+        }
+    }
+
     /// The pooler's turn of the loop.
     fn turn(&mut self) {
         self.engine.core.now = self.now;

@@ -1,0 +1,150 @@
+# The life of an installation: reload, restart under load, reboot, upgrade from Debian's own
+# package and back, removal, purge, installation anew.
+# shellcheck shell=bash
+
+walk_life() {
+    fresh_machine
+    boot
+    make_roles
+    install_package
+    install_guide_files
+    inn systemctl restart pgbouncer
+    life_reload
+    life_restart
+    life_reboot
+    life_upgrade
+    life_removal
+}
+
+life_reload() {
+    local pid
+    pid=$(main_pid)
+    inn sed -i 's/^default_pool_size = .*/default_pool_size = 17/; s/^stats_period = .*/stats_period = 1/' \
+        /etc/pgbouncer/pgbouncer.ini
+    inn systemctl reload pgbouncer
+    expect "default_pool_size|17|20|yes" pooled postgres pgbouncer -c "SHOW CONFIG"
+    eventually logged "default_pool_size: 20 -> 17"
+    equal "$pid" main_pid
+    pooled plannerate_prod plannerate_production -c "SELECT 1" >/dev/null
+    status_tells_figures() {
+        [[ $(inn systemctl show -P StatusText pgbouncer) = "stats: "*" xacts/s,"* ]]
+    }
+    eventually status_tells_figures
+    ok "reload: the same process, the new value, a line that names it; the status tells figures"
+
+    inn sh -c 'echo "pool_moed = session" >>/etc/pgbouncer/pgbouncer.ini'
+    refuse "" inn systemctl reload pgbouncer
+    eventually in_journal "pool_moed: unknown parameter, did you mean pool_mode?"
+    equal "$pid" main_pid
+    equal active inn systemctl is-active pgbouncer
+    expect "default_pool_size|17|20|yes" pooled postgres pgbouncer -c "SHOW CONFIG"
+    refuse "RELOAD failed" pooled postgres pgbouncer -c "RELOAD"
+    inn sed -i '$d' /etc/pgbouncer/pgbouncer.ini
+    inn systemctl reload pgbouncer
+    ok "reload of a broken file: the command fails, the journal says why, the old one stays"
+}
+
+life_restart() {
+    inn PGPASSWORD="$(password plannerate_prod)" pgbench -i -q -s 1 -h 127.0.0.1 -p 5432 \
+        -U plannerate_prod plannerate_production >/dev/null 2>&1
+    inn PGPASSWORD="$(password plannerate_prod)" timeout 60 pgbench -n -c 10 -j 2 -T 6 -h 127.0.0.1 \
+        -p 6432 -U plannerate_prod plannerate_production >"$run/bench" 2>&1 &
+    local bench=$! began
+    sleep 2
+    began=$(date +%s%N)
+    inn systemctl restart pgbouncer
+    local took=$((($(date +%s%N) - began) / 1000000))
+    [[ $took -lt 10000 ]] || fail "a restart under load took $took ms"
+    # The clients of the old process were told that it ends; none may hang.
+    wait "$bench" || true
+    grep -q -i "terminat\|shutting down\|server closed\|tps = " "$run/bench" || fail "$(<"$run/bench")"
+    expect "number of failed transactions: 0" inn PGPASSWORD="$(password plannerate_prod)" pgbench -n \
+        -c 10 -j 2 -T 2 -h 127.0.0.1 -p 6432 -U plannerate_prod plannerate_production
+    # No transaction was cut in two: pgbench's sums agree.
+    equal t sql "-d plannerate_production -c \"SELECT (SELECT sum(abalance) FROM pgbench_accounts) =
+        (SELECT sum(bbalance) FROM pgbench_branches)\""
+    ok "restart under load: $took ms, no transaction cut in two, then it serves as before"
+}
+
+life_reboot() {
+    halt
+    [[ ! -e $machine/run/postgresql/pgbouncer.pid ]] || fail "a pid file is left"
+    boot
+    equal active inn systemctl is-active pgbouncer
+    eventually pooled plannerate_prod plannerate_production -c "SELECT 1"
+    inn test -S /run/postgresql/.s.PGSQL.6432 || fail "no socket after the reboot"
+    ok "reboot: the service is back"
+}
+
+# Debian's own package, configured and edited, replaced by ours and put back.
+life_upgrade() {
+    fresh_machine
+    boot
+    make_roles
+    inn apt-get install -y --no-download pgbouncer </dev/null >"$run/apt" 2>&1 ||
+        { tail "$run/apt" >&2; fail "Debian's pgbouncer cannot be installed"; }
+    local version before
+    version=$(inn dpkg-query -W -f '${Version}' pgbouncer)
+    install_guide_files
+    inn sh -c 'echo ";; edited by hand" >>/etc/pgbouncer/pgbouncer.ini'
+    inn systemctl restart pgbouncer
+    eventually pooled plannerate_prod plannerate_production -c "SELECT 1"
+    before=$(files_of_etc)
+
+    install_package
+    equal "$before" files_of_etc
+    equal "enabled active" service_state
+    expect "pgbouncer-rs" inn pgbouncer --version
+    eventually pooled plannerate_prod plannerate_production -c "SELECT 1"
+    expect "PgBouncer 1.26" pooled postgres pgbouncer -c "SHOW VERSION"
+    inn systemctl reload pgbouncer
+    ok "upgrade from $version with edited files: nothing asked, every byte kept, ours serves"
+
+    inn apt-get install -y --no-download --allow-downgrades "pgbouncer=$version" </dev/null \
+        >"$run/apt" 2>&1 || { tail "$run/apt" >&2; fail "there is no way back"; }
+    equal "$before" files_of_etc
+    equal "enabled active" service_state
+    expect "PgBouncer ${version%%-*}" pooled postgres pgbouncer -c "SHOW VERSION"
+    ok "back to $version: every byte kept, it serves"
+
+    install_package
+    equal "$before" files_of_etc
+    inn systemctl disable --now pgbouncer 2>/dev/null
+    inn apt-get install -y --reinstall "/root/$(basename "$package")" </dev/null >"$run/apt" 2>&1
+    equal disabled inn sh -c 'systemctl is-enabled pgbouncer || true'
+    ok "and forth; who has disabled the service finds it so after an upgrade"
+    inn systemctl enable --now pgbouncer 2>/dev/null
+}
+
+life_removal() {
+    local before
+    before=$(files_of_etc)
+    inn apt-get remove -y pgbouncer </dev/null >"$run/apt" 2>&1
+    equal "$before" files_of_etc
+    [[ -z $(inn pgrep -x pgbouncer || true) ]] || fail "it runs after its removal"
+    install_package
+    equal "$before" files_of_etc
+    eventually pooled plannerate_prod plannerate_production -c "SELECT 1"
+    ok "removed and installed again: the files were kept, it serves"
+
+    inn apt-get purge -y pgbouncer </dev/null >"$run/apt" 2>&1
+    local left
+    left=$(inn sh -c 'ls -d /etc/pgbouncer /etc/init.d/pgbouncer /etc/default/pgbouncer \
+        /etc/systemd/system/*/pgbouncer* /var/lib/systemd/deb-systemd-helper-enabled/*/pgbouncer* \
+        /var/log/postgresql/pgbouncer* /usr/share/pgbouncer /etc/rc?.d/*pgbouncer 2>/dev/null' || true)
+    [[ -z $left ]] || fail "a purge leaves: $left"
+    install_package
+    equal "enabled active" service_state
+    inn cmp /etc/pgbouncer/pgbouncer.ini /usr/share/pgbouncer/pgbouncer.ini ||
+        fail "no fresh configuration"
+    ok "purged: nothing is left; installed again: as on the first day"
+}
+
+service_state() {
+    echo "$(inn systemctl is-enabled pgbouncer) $(inn systemctl is-active pgbouncer)"
+}
+
+# Names, owners, modes and content of what the operator wrote.
+files_of_etc() {
+    inn sh -c 'cd /etc/pgbouncer && stat -c "%n %U:%G %a" * && sha256sum *'
+}

@@ -1,0 +1,155 @@
+# A Debian of its own, for scripts/test-deb: a root made by debootstrap and kept between runs, a
+# layer above it for one run, systemd booted in it by systemd-nspawn without any network but its own.
+# shellcheck shell=bash
+
+# Kept between runs. 900 MB.
+root=${PGBOUNCER_DEB_ROOT:-/var/tmp/pgbouncer-rs-root}
+# What one run changes, and where the two are seen as one.
+run=${PGBOUNCER_DEB_RUN:-/var/tmp/pgbouncer-rs-run}
+machine=$run/machine
+
+# Everything that the tests need in there, besides our package. Debian's pgbouncer and what it needs
+# are fetched and not installed.
+packages=(systemd systemd-sysv dbus procps iproute2 init-system-helpers postgresql-15
+    postgresql-common php-cli php-pgsql python3-psycopg ca-certificates)
+
+leader=
+
+# Where the machine's control groups stand, so that they can be taken away with it.
+groups=(/sys/fs/cgroup/systemd/pgbouncer-test /sys/fs/cgroup/unified/pgbouncer-test
+    /sys/fs/cgroup/pgbouncer-test)
+
+skip() {
+    if [[ ${PGBOUNCER_TESTS_MAY_SKIP:-} = 1 ]]; then
+        echo "SKIPPED test-deb: $*"
+        exit 0
+    fi
+    echo "test-deb cannot run here: $*" >&2
+    echo "(PGBOUNCER_TESTS_MAY_SKIP=1 skips it)" >&2
+    exit 1
+}
+
+check_host() {
+    [[ $(id -u) = 0 ]] || skip "it must be root"
+    local tool
+    for tool in debootstrap systemd-nspawn unshare nsenter; do
+        command -v "$tool" >/dev/null || skip "$tool is missing: scripts/prepare machine"
+    done
+    unshare --mount --pid --fork --uts --ipc --net true 2>/dev/null ||
+        skip "no new namespaces are to be had"
+    [[ -d /sys/fs/cgroup ]] || skip "there are no control groups"
+    local folder
+    folder=$(mktemp -d "${run%/*}/overlay.XXXXXX")
+    mkdir "$folder"/{lower,upper,work,both}
+    unshare --mount mount -t overlay overlay \
+        -o "lowerdir=$folder/lower,upperdir=$folder/upper,workdir=$folder/work" "$folder/both" \
+        2>/dev/null || { rm -rf "$folder"; skip "no overlay can be mounted on ${run%/*}"; }
+    rm -rf "$folder"
+}
+
+# The mirror that this machine's apt uses.
+mirror() {
+    local found
+    found=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null |
+        grep -m 1 -E '/debian/?$' || true)
+    echo "${found:-http://deb.debian.org/debian}"
+}
+
+make_root() {
+    local recipe
+    recipe=$(declare -f make_root install_into mirror; echo "${packages[@]}")
+    [[ -f $root/recipe && $(<"$root/recipe") = "$recipe" ]] && return
+    echo "test-deb: making $root (once, some minutes)"
+    rm -rf "$root"
+    mkdir -p "$root"
+    debootstrap --variant=minbase bookworm "$root" "$(mirror)" >"$root.log" 2>&1 ||
+        { tail -n 5 "$root.log" >&2; skip "debootstrap failed, see $root.log"; }
+    install_into >>"$root.log" 2>&1 ||
+        { tail -n 5 "$root.log" >&2; skip "the packages could not be had, see $root.log"; }
+    echo "$recipe" >"$root/recipe"
+}
+
+install_into() (
+    set -e
+    # Nothing starts while it is installed, and nobody is asked.
+    printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+    chmod 755 "$root/usr/sbin/policy-rc.d"
+    printf 'APT::Install-Recommends "false";\nBinary::apt::APT::Keep-Downloaded-Packages "true";\n' \
+        >"$root/etc/apt/apt.conf.d/90test"
+    echo 'Acquire::Languages "none";' >>"$root/etc/apt/apt.conf.d/90test"
+    cp /etc/resolv.conf "$root/etc/resolv.conf"
+    local enter=(unshare --mount --pid --fork --kill-child chroot "$root" env
+        PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8)
+    mount_in='mount -t proc proc /proc; mount -t tmpfs tmpfs /run;'
+    "${enter[@]}" sh -ec "$mount_in apt-get update -q; apt-get install -y -q ${packages[*]}"
+    "${enter[@]}" sh -ec "$mount_in apt-get install -y -q --download-only pgbouncer"
+    rm "$root/usr/sbin/policy-rc.d"
+    echo test-deb >"$root/etc/hostname"
+)
+
+# A machine as it was when the root was made.
+fresh_machine() {
+    stop
+    rm -rf "$run"
+    mkdir -p "$run/upper" "$run/work" "$machine"
+    mount -t overlay overlay -o "lowerdir=$root,upperdir=$run/upper,workdir=$run/work" "$machine"
+}
+
+# Puts this process, and what it starts, into control groups of its own.
+enter_groups() {
+    local group
+    for group in "${groups[@]}"; do
+        [[ -e ${group%/*}/cgroup.procs ]] || continue
+        mkdir -p "$group"
+        echo $$ >"$group/cgroup.procs"
+    done
+}
+
+leave_groups() {
+    local group
+    for group in "${groups[@]}"; do
+        [[ -d $group ]] || continue
+        echo $$ >"${group%/*}/cgroup.procs"
+        find "$group" -depth -type d -exec rmdir {} +
+    done
+}
+
+boot() {
+    systemd-nspawn --quiet --directory="$machine" --boot --register=no --keep-unit \
+        --private-network --link-journal=no --resolv-conf=off --timezone=off --console=pipe \
+        --settings=no --machine=test-deb </dev/null >"$run/console" 2>&1 &
+    nspawn=$!
+    local try state
+    for try in $(seq 300); do
+        leader=$(pgrep -P "$nspawn" -x systemd || true)
+        if [[ -n $leader ]]; then
+            state=$(inn systemctl is-system-running 2>/dev/null || true)
+            [[ $state = running || $state = degraded ]] && return
+        fi
+        kill -0 "$nspawn" 2>/dev/null || break
+        sleep 0.2
+    done
+    tail -n 20 "$run/console" >&2
+    fail "the machine does not boot"
+}
+
+# Runs a command in the machine.
+inn() {
+    nsenter -t "$leader" -m -u -i -n -p -C -r -w \
+        env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
+        HOME=/root DEBIAN_FRONTEND=noninteractive "$@"
+}
+
+# Ends the machine as its power button would.
+halt() {
+    [[ -n $leader ]] || return 0
+    # SIGRTMIN+3 is halt, see systemd(1).
+    kill -s RTMIN+3 "$leader" 2>/dev/null || true
+    wait "$nspawn" 2>/dev/null || true
+    leader=
+}
+
+stop() {
+    halt
+    if mountpoint -q "$machine"; then umount "$machine"; fi
+}

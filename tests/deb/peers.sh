@@ -1,0 +1,81 @@
+# Two processes of the template unit behind one port, by the examples that the package brings.
+# shellcheck shell=bash
+
+walk_peers() {
+    fresh_machine
+    boot
+    make_roles
+    install_package
+    install_guide_files
+    inn systemctl disable --now pgbouncer 2>/dev/null
+    inn sh -c 'cp /usr/share/doc/pgbouncer/examples/peers/*.ini /etc/pgbouncer/'
+    inn sed -i 's|^\* = .*|* = host=127.0.0.1|; s|^auth_type = .*|auth_type = scram-sha-256\nadmin_users = postgres|' \
+        /etc/pgbouncer/shared.ini
+    local number
+    for number in 1 2; do
+        equal "" inn su postgres -s /bin/sh -c \
+            "pgbouncer --check /etc/pgbouncer/$number.ini 2>&1 >/dev/null |
+                grep -v 'there is no directory /run/pgbouncer-$number' || true"
+    done
+    inn systemctl enable --now pgbouncer@1 pgbouncer@2 2>/dev/null
+    equal $'active\nactive' inn systemctl is-active pgbouncer@1 pgbouncer@2
+    peers_share
+    peers_cancel
+    peers_roll
+}
+
+# Connections spread over both.
+peers_share() {
+    local try
+    for try in $(seq 24); do
+        pooled postgres pgbouncer -c "SHOW VERSION" >/dev/null
+    done
+    for number in 1 2; do
+        grep -q "login attempt: db=pgbouncer user=postgres" \
+            "$machine/var/log/postgresql/pgbouncer-$number.log" || fail "process $number has no clients"
+    done
+    ok "two processes on one port share the clients"
+}
+
+# The kernel gives a cancel request to either process; it must work each time.
+peers_cancel() {
+    cat >"$machine/srv/cancel.py" <<'PY'
+"""Starts a long query and cancels it, many times; each must end at once."""
+import threading, time
+import psycopg
+
+for _ in range(12):
+    with psycopg.connect(autocommit=True) as connection:
+        timer = threading.Timer(0.3, connection.cancel)
+        timer.start()
+        began = time.monotonic()
+        try:
+            connection.execute("SELECT pg_sleep(20)")
+            raise SystemExit("the query was not cancelled")
+        except psycopg.errors.QueryCanceled:
+            pass
+        took = time.monotonic() - began
+        assert took < 5, f"cancelled after {took} s"
+        timer.join()
+print("cancelled")
+PY
+    equal cancelled inn PGPASSWORD="$(password plannerate_prod)" PGHOST=127.0.0.1 PGPORT=6432 \
+        PGUSER=plannerate_prod PGDATABASE=plannerate_production python3 /srv/cancel.py
+    grep -h -q ' S-.*: peer-[12].*successfully sent cancel request' "$machine"/var/log/postgresql/pgbouncer-?.log ||
+        fail "no cancel request came to the wrong process"
+    ok "cancel requests find their client, also through the other process"
+}
+
+# An upgrade restarts one process after the other.
+peers_roll() {
+    local before
+    before=$(inn systemctl show -P MainPID pgbouncer@1 pgbouncer@2)
+    inn apt-get install -y --reinstall "/root/$(basename "$package")" </dev/null >"$run/apt" 2>&1
+    equal $'active\nactive' inn systemctl is-active pgbouncer@1 pgbouncer@2
+    [[ $(inn systemctl show -P MainPID pgbouncer@1 pgbouncer@2) != "$before" ]] ||
+        fail "an upgrade leaves the old processes"
+    equal plannerate_prod pooled plannerate_prod plannerate_production -c "SELECT current_user"
+    inn apt-get remove -y pgbouncer </dev/null >"$run/apt" 2>&1
+    [[ -z $(inn pgrep -x pgbouncer || true) ]] || fail "a process survives the removal"
+    ok "an upgrade restarts both, a removal ends both"
+}

@@ -1,0 +1,75 @@
+# Socket activation, over TCP and the Unix socket.
+# shellcheck shell=bash
+
+walk_sockets() {
+    fresh_machine
+    boot
+    make_roles
+    install_package
+    install_guide_files
+    inn systemctl stop pgbouncer
+    inn systemctl enable --now pgbouncer.socket 2>/dev/null
+    equal inactive inn sh -c 'systemctl is-active pgbouncer || true'
+    equal plannerate_prod pooled plannerate_prod plannerate_production -c "SELECT current_user"
+    equal active inn systemctl is-active pgbouncer
+    expect "plannerate_prod" inn PGPASSWORD="$(password plannerate_prod)" psql -X -A -t \
+        -h /run/postgresql -p 6432 -U plannerate_prod plannerate_production -c "SELECT current_user"
+    expect "::1" inn PGPASSWORD="$(password postgres)" psql -X -A -t -h ::1 -p 6432 -U postgres \
+        pgbouncer -c "SHOW CLIENTS"
+    eventually logged "passed from service manager"
+    ok "a first connection starts the service; TCP, IPv6 and the Unix socket serve"
+
+    sockets_restart
+    sockets_upgrade
+    sockets_reboot
+}
+
+# TERM lets the clients there work on, and those that come wait until a first of them starts the
+# service again: none is refused.
+sockets_restart() {
+    cat >"$machine/srv/knock" <<'SH'
+#!/bin/sh
+# Logs in again and again; prints how often, and fails on the first refusal.
+count=0
+while [ ! -e /srv/enough ]; do
+    psql -X -q -A -t -h 127.0.0.1 -p 6432 -U plannerate_prod plannerate_production \
+        -c "SELECT 1" >/dev/null || exit 1
+    count=$((count + 1))
+done
+echo "$count"
+SH
+    inn PGPASSWORD="$(password plannerate_prod)" PGCONNECT_TIMEOUT=20 sh /srv/knock \
+        >"$run/knocks" 2>&1 &
+    local knocking=$! try pid
+    for try in 1 2 3; do
+        sleep 0.7
+        pid=$(main_pid)
+        inn systemctl kill -s TERM pgbouncer
+        eventually runs_as_another_than "$pid"
+    done
+    inn touch /srv/enough
+    wait "$knocking" || fail "a client was refused: $(<"$run/knocks")"
+    [[ $(<"$run/knocks") -gt 5 ]] || fail "hardly a login: $(<"$run/knocks")"
+    ok "replaced three times under $(<"$run/knocks") logins, none of which failed"
+}
+
+runs_as_another_than() { [[ $(main_pid) != 0 && $(main_pid) != "$1" ]]; }
+
+sockets_upgrade() {
+    inn apt-get install -y --reinstall "/root/$(basename "$package")" </dev/null >"$run/apt" 2>&1
+    equal active inn systemctl is-active pgbouncer.socket
+    equal plannerate_prod pooled plannerate_prod plannerate_production -c "SELECT current_user"
+    ok "an upgrade leaves the sockets open"
+}
+
+sockets_reboot() {
+    halt
+    boot
+    equal active inn systemctl is-active pgbouncer.socket
+    eventually pooled plannerate_prod plannerate_production -c "SELECT 1"
+    logged "passed from service manager" || fail "the service listens by itself"
+    inn systemctl disable --now pgbouncer.socket 2>/dev/null
+    inn systemctl restart pgbouncer
+    equal plannerate_prod pooled plannerate_prod plannerate_production -c "SELECT current_user"
+    ok "sockets and service are back after a reboot, and go back to the service"
+}
