@@ -2,13 +2,12 @@
 //!
 //! Everything is derived from the new configuration alone; what it names no more is gone.
 
-use std::collections::HashMap;
-
 use super::core::{Action, Core};
 use super::database::Database;
 use super::ids::{ClientId, DatabaseId, PoolId};
 use super::reason::Reason;
 use crate::auth::secret::Secret;
+use crate::base::places::Places;
 use crate::config::{Config, DatabaseLine, Settings};
 use crate::log::Level;
 
@@ -47,22 +46,22 @@ impl Core {
             self.users[id].line = Some(line);
             self.users[id].is_listed = true;
         }
-        let mut secrets = HashMap::new();
-        for (name, secret) in &access.users {
-            secrets.insert(name.as_str(), secret);
-        }
-        for (name, secret) in &secrets {
+        let secrets = Places::of(&mut access.users.iter().map(|(name, _)| name.as_str()));
+        for (place, (name, secret)) in access.users.iter().enumerate() {
+            if secrets.get(name) != Some(place) {
+                continue;
+            }
             let id = self.ensure_user(name);
             let user = &mut self.users[id];
             user.is_listed = true;
             if user.secret.as_ref() != Some(secret) {
-                user.secret = Some((*secret).clone());
+                user.secret = Some(secret.clone());
                 user.keys = None;
             }
         }
         for id in self.users.ids() {
             let user = &mut self.users[id];
-            if !secrets.contains_key(&*user.name) {
+            if secrets.get(&user.name).is_none() {
                 user.secret = None;
                 user.keys = None;
             }
@@ -72,10 +71,10 @@ impl Core {
     fn adopt_databases(&mut self) {
         let lines: Vec<DatabaseLine> =
             self.config.databases.iter().filter(|line| !line.is_fallback()).cloned().collect();
-        let named: HashMap<String, ()> = lines.iter().map(|l| (l.name.clone(), ())).collect();
+        let named = Places::of(&mut lines.iter().map(|line| line.name.as_str()));
         for id in self.databases.ids() {
             let database = &self.databases[id];
-            if !named.contains_key(&database.line.name) {
+            if named.get(&database.line.name).is_none() {
                 self.drop_or_renew(id);
             }
         }
