@@ -1,7 +1,7 @@
 //! Where names stand in a list, for lists that are looked up by name now and then.
 //!
-//! One type for all of them, whatever the lists hold: a hash table is written out anew for every type
-//! that it holds.
+//! One type for all of them, whatever the lists hold: a hash table is written out anew for every
+//! type that it holds.
 
 use std::collections::HashMap;
 
