@@ -58,8 +58,8 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     }
 }
 
-/// What differs between two lists of lines, of which this knows the names only; `changes` tells what
-/// differs between one of the old list and one of the new.
+/// What differs between two lists of lines, of which this knows the names only; `changes` tells
+/// what differs between one of the old list and one of the new.
 fn lines(
     old: &[String],
     new: &[String],
