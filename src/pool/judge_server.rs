@@ -94,9 +94,9 @@ impl Core {
         }
     }
 
-    /// Something came behind the last answer, with it in one read, that nobody has asked for. Outside
-    /// of session pooling the client is done with the server, and hears nothing of what becomes of
-    /// it. Returns whether there was such a client.
+    /// Something came behind the last answer, with it in one read, that nobody has asked for.
+    /// Outside of session pooling the client is done with the server, and hears nothing of what
+    /// becomes of it. Returns whether there was such a client.
     pub(super) fn let_go_of_done_client(&mut self, id: ServerId) -> bool {
         let server = &self.servers[id];
         let State::Active { client } = server.state else { return false };
