@@ -110,7 +110,7 @@ life_upgrade() {
     install_package
     equal "$before" files_of_etc
     inn systemctl disable --now pgbouncer 2>/dev/null
-    inn apt-get install -y --reinstall "/root/$(basename "$package")" </dev/null >"$run/apt" 2>&1
+    inn apt-get install -y --reinstall "/mnt/$(basename "$package")" </dev/null >"$run/apt" 2>&1
     equal disabled inn sh -c 'systemctl is-enabled pgbouncer || true'
     ok "and forth; who has disabled the service finds it so after an upgrade"
     inn systemctl enable --now pgbouncer 2>/dev/null

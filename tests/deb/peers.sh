@@ -70,7 +70,7 @@ PY
 peers_roll() {
     local before
     before=$(inn systemctl show -P MainPID pgbouncer@1 pgbouncer@2)
-    inn apt-get install -y --reinstall "/root/$(basename "$package")" </dev/null >"$run/apt" 2>&1
+    inn apt-get install -y --reinstall "/mnt/$(basename "$package")" </dev/null >"$run/apt" 2>&1
     equal $'active\nactive' inn systemctl is-active pgbouncer@1 pgbouncer@2
     [[ $(inn systemctl show -P MainPID pgbouncer@1 pgbouncer@2) != "$before" ]] ||
         fail "an upgrade leaves the old processes"
