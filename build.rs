@@ -24,8 +24,8 @@ fn leave_out_unwinding() {
     println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr,-T,{}", script.display());
 }
 
-/// Functions that came out as the same instructions become one, where the toolchain brings the linker
-/// that can do it. Nothing here compares the addresses of functions.
+/// Functions that came out as the same instructions become one, where the toolchain brings the
+/// linker that can do it. Nothing here compares the addresses of functions.
 fn merge_equal_functions() {
     let Some(directory) = own_linker().filter(|path| path.join("ld.lld").exists()) else { return };
     println!("cargo:rustc-link-arg-bins=-B{}", directory.display());
