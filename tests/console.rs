@@ -231,6 +231,30 @@ fn a_setting_that_is_set_takes_effect_at_once() {
     assert!(errors.iter().any(|row| row[1].as_deref() == Some("query_wait_timeout")));
 }
 
+#[test]
+fn another_file_is_read_when_set_names_it() {
+    let pooler = start();
+    let mut admin = pooler.console();
+    let other = pooler.folder.join("other.ini");
+    let ini = fs::read_to_string(pooler.folder.join("pgbouncer.ini")).expect("a file");
+    host::write_file(&other, ini.replace("[pgbouncer]", "[pgbouncer]\nmax_client_conn = 77"));
+    admin.query(&format!("SET conffile = '{}'; RELOAD", other.display())).expect("a good file");
+    let shown = pooler.shown("show config", "key", "max_client_conn", "value");
+    assert_eq!(shown.as_deref(), Some("77"));
+    admin.query("SET conffile = '/nonexistent'").expect("any name");
+    let error = admin.query("RELOAD").expect_err("there is no such file");
+    assert_eq!(error.code(), "F0000");
+    let support::Failure::Error { detail, .. } = error else { panic!("no error") };
+    assert!(detail.contains("could not load file \"/nonexistent\""), "{detail}");
+}
+
+#[test]
+fn the_console_too_gives_the_notice_of_a_login() {
+    let pooler = start_with(|setup| setup.set("login_notify_message", "mind the gap"));
+    let asides = pooler.console().asides;
+    assert_eq!(asides.last().and_then(|m| m.field('M')).as_deref(), Some("mind the gap"));
+}
+
 /// What PostgreSQL has counted of a database. A backend that ends reports all that it has done, so
 /// this waits until there is none.
 fn postgres_transactions(database: &str) -> i64 {

@@ -184,15 +184,22 @@ impl<T: Record> Index<Id<T::Kind>> for Arena<T> {
     type Output = T;
     #[inline(always)]
     fn index(&self, id: Id<T::Kind>) -> &T {
-        self.get(id).expect("the id names a living record")
+        self.get(id).unwrap_or_else(|| stale())
     }
 }
 
 impl<T: Record> IndexMut<Id<T::Kind>> for Arena<T> {
     #[inline(always)]
     fn index_mut(&mut self, id: Id<T::Kind>) -> &mut T {
-        self.get_mut(id).expect("the id names a living record")
+        self.get_mut(id).unwrap_or_else(|| stale())
     }
+}
+
+/// One place to panic for all, so that what is inlined everywhere is short.
+#[cold]
+#[inline(never)]
+fn stale() -> ! {
+    panic!("the id names no living record")
 }
 
 #[cfg(test)]

@@ -4,5 +4,6 @@
 pub mod arena;
 pub mod list;
 pub mod order;
+pub mod places;
 pub mod rng;
 pub mod time;

@@ -1,14 +1,11 @@
 //! What a reload changes: settings, and lines of databases, users and peers, with a line of text
 //! for each change. Secrets are compared and never printed.
 
-use std::collections::HashMap;
 use std::fmt;
 
-use super::database::DatabaseLine;
 use super::load::Config;
-use super::peer::PeerLine;
 use super::table::Change;
-use super::user::UserLine;
+use crate::base::places::Places;
 
 /// All that differs between two configurations.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -40,37 +37,46 @@ pub enum LineChanged {
 pub fn diff(old: &Config, new: &Config) -> Diff {
     let changes = old.settings.changes(&new.settings);
     let (settings, restart) = changes.into_iter().partition(|change| change.row.is_changeable());
-    let database_name = |line: &DatabaseLine| line.name.clone();
-    let user_name = |line: &UserLine| line.name.clone();
-    let peer_id = |line: &PeerLine| line.id.to_string();
     Diff {
         settings,
         restart,
-        databases: lines(&old.databases, &new.databases, database_name, DatabaseLine::changes),
-        users: lines(&old.users, &new.users, user_name, UserLine::changes),
-        peers: lines(&old.peers, &new.peers, peer_id, PeerLine::changes),
+        databases: lines(
+            &old.databases.iter().map(|line| line.name.clone()).collect::<Vec<_>>(),
+            &new.databases.iter().map(|line| line.name.clone()).collect::<Vec<_>>(),
+            &|before, after| old.databases[before].changes(&new.databases[after]),
+        ),
+        users: lines(
+            &old.users.iter().map(|line| line.name.clone()).collect::<Vec<_>>(),
+            &new.users.iter().map(|line| line.name.clone()).collect::<Vec<_>>(),
+            &|before, after| old.users[before].changes(&new.users[after]),
+        ),
+        peers: lines(
+            &old.peers.iter().map(|line| line.id.to_string()).collect::<Vec<_>>(),
+            &new.peers.iter().map(|line| line.id.to_string()).collect::<Vec<_>>(),
+            &|before, after| old.peers[before].changes(&new.peers[after]),
+        ),
     }
 }
 
-fn lines<T>(
-    old: &[T],
-    new: &[T],
-    name: impl Fn(&T) -> String,
-    changes: impl Fn(&T, &T) -> Vec<Change>,
+/// What differs between two lists of lines, of which this knows the names only; `changes` tells
+/// what differs between one of the old list and one of the new.
+fn lines(
+    old: &[String],
+    new: &[String],
+    changes: &dyn Fn(usize, usize) -> Vec<Change>,
 ) -> Vec<LineChange> {
-    let mut gone: HashMap<String, &T> = old.iter().map(|line| (name(line), line)).collect();
+    let mut gone = Places::of(&mut old.iter().map(String::as_str));
     let mut found = Vec::new();
-    for line in new {
-        let name = name(line);
-        let what = match gone.remove(&name).map(|before| changes(before, line)) {
+    for (place, name) in new.iter().enumerate() {
+        let what = match gone.remove(name).map(|before| changes(before, place)) {
             None => LineChanged::Added,
             Some(changes) if changes.is_empty() => continue,
             Some(changes) => LineChanged::Changed(changes),
         };
-        found.push(LineChange { name, what });
+        found.push(LineChange { name: name.clone(), what });
     }
-    let gone = old.iter().map(name).filter(|name| gone.contains_key(name));
-    found.extend(gone.map(|name| LineChange { name, what: LineChanged::Removed }));
+    let gone = old.iter().filter(|name| gone.get(name).is_some());
+    found.extend(gone.map(|name| LineChange { name: name.clone(), what: LineChanged::Removed }));
     found
 }
 

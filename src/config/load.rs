@@ -4,8 +4,6 @@
 //! second `[pgbouncer]` sets every setting back first. What can be told only when all is read, such
 //! as which settings are without effect, is told at the end.
 
-use std::collections::HashMap;
-
 use super::choice::AuthType;
 use super::database::{self, DatabaseLine};
 use super::diagnostic::{Diagnostic, Place, Problem};
@@ -17,6 +15,7 @@ use super::table;
 use super::user::UserLine;
 use super::value::{Kind, ValueError};
 use crate::base::order;
+use crate::base::places::Places;
 
 /// All that the files say.
 #[derive(Clone, PartialEq, Debug)]
@@ -98,7 +97,7 @@ struct Loader {
     section: Option<Section>,
     has_settings: bool,
     /// Where each setting was set last.
-    places: HashMap<&'static str, Place>,
+    places: Vec<(&'static str, Place)>,
     warnings: Vec<Diagnostic>,
     errors: Vec<Diagnostic>,
 }
@@ -106,19 +105,19 @@ struct Loader {
 /// Lines in the order of their first mention, each key once.
 struct Keyed<T> {
     lines: Vec<T>,
-    index: HashMap<String, usize>,
+    index: Places,
 }
 
 impl<T> Keyed<T> {
     fn new() -> Keyed<T> {
-        Keyed { lines: Vec::new(), index: HashMap::new() }
+        Keyed { lines: Vec::new(), index: Places::default() }
     }
 
     fn put(&mut self, key: String, line: T) {
         match self.index.get(&key) {
-            Some(index) => self.lines[*index] = line,
+            Some(index) => self.lines[index] = line,
             None => {
-                self.index.insert(key, self.lines.len());
+                self.index.insert(&key, self.lines.len());
                 self.lines.push(line);
             }
         }
@@ -135,7 +134,7 @@ impl Loader {
             peers: Keyed::new(),
             section: None,
             has_settings: false,
-            places: HashMap::new(),
+            places: Vec::new(),
             warnings: Vec::new(),
             errors,
         }
@@ -207,7 +206,7 @@ impl Loader {
             Problem::Value { value: shown, error }
         })?;
         if let Some(row) = row {
-            self.places.insert(row.name, place.clone());
+            self.places.push((row.name, place.clone()));
         }
         Ok(())
     }
@@ -292,7 +291,8 @@ impl Loader {
 
     /// Warns of a setting, at the line that set it.
     fn warn_at(&mut self, name: &'static str, problem: Problem) {
-        let place = self.places.get(name).cloned();
+        let place = self.places.iter().rfind(|(set, _)| *set == name);
+        let place = place.map(|(_, place)| place.clone());
         self.warn(place.unwrap_or_else(|| Place::start_of(&self.file)), Some(name), problem);
     }
 }

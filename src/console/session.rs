@@ -59,7 +59,7 @@ impl<'a> Session<'a> {
         let mut answer = std::mem::take(&mut self.out);
         let may_wait = self.may_wait;
         if let Some(state) = self.state()
-            && !(state.unsent.is_empty() && !may_wait)
+            && (may_wait || !state.unsent.is_empty())
         {
             state.unsent.append(&mut answer);
             if may_wait && state.unsent.len() < MOST_UNSENT {

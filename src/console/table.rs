@@ -69,6 +69,8 @@ pub enum Value<'a> {
     Number(u64),
     Ptr(Ptr),
     Text(Cow<'a, str>),
+    /// A second since 1970, shown as date and time.
+    Time(u64),
 }
 
 impl<'a> Value<'a> {
@@ -141,10 +143,11 @@ impl<R> Table for Sheet<R> {
 
     fn push_rows(&self, out: &mut Vec<u8>, scene: Scene<'_>) {
         let columns: usize = self.columns.iter().map(|group| group.len()).sum();
+        let mut calendar = Calendar::new(scene.core.local_time);
         for row in (self.rows)(scene) {
             let start = begin_row(out, columns);
             for column in self.columns.iter().copied().flatten() {
-                push_value(out, &(column.get)(scene, &row));
+                push_value(out, &(column.get)(scene, &row), &mut calendar);
             }
             end_row(out, start);
         }
@@ -176,7 +179,35 @@ fn end_row(out: &mut [u8], start: usize) {
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
-fn push_value(out: &mut Vec<u8>, value: &Value<'_>) {
+/// Seconds that were written lately, with their texts: in a long table the same ones come again
+/// and again, and working them out takes longer than all else.
+struct Calendar {
+    local_time: fn(u64) -> String,
+    known: [(u64, String); 8],
+    next: usize,
+}
+
+impl Calendar {
+    fn new(local_time: fn(u64) -> String) -> Calendar {
+        Calendar { local_time, known: Default::default(), next: 0 }
+    }
+
+    fn text(&mut self, second: u64) -> &str {
+        let is_it = |(known, text): &(u64, String)| *known == second && !text.is_empty();
+        let at = match self.known.iter().position(is_it) {
+            Some(at) => at,
+            None => {
+                let at = self.next;
+                self.next = (at + 1) % self.known.len();
+                self.known[at] = (second, (self.local_time)(second));
+                at
+            }
+        };
+        &self.known[at].1
+    }
+}
+
+fn push_value(out: &mut Vec<u8>, value: &Value<'_>, calendar: &mut Calendar) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     let written = match value {
@@ -187,6 +218,7 @@ fn push_value(out: &mut Vec<u8>, value: &Value<'_>) {
         Value::Number(number) => write!(out, "{number}"),
         Value::Ptr(ptr) => write!(out, "{ptr}"),
         Value::Text(text) => out.write_all(text.as_bytes()),
+        Value::Time(second) => out.write_all(calendar.text(*second).as_bytes()),
     };
     debug_assert!(written.is_ok(), "writing to memory cannot fail");
     let length = (out.len() - start - 4) as u32;
@@ -201,10 +233,19 @@ mod tests {
     fn a_null_has_no_bytes_and_an_empty_text_has_none_either() {
         let mut out = Vec::new();
         let start = begin_row(&mut out, 3);
-        push_value(&mut out, &Value::Null);
-        push_value(&mut out, &Value::text(""));
-        push_value(&mut out, &Value::Number(42));
+        let mut calendar = Calendar::new(|second| format!("second {second}"));
+        for value in [Value::Null, Value::text(""), Value::Number(42)] {
+            push_value(&mut out, &value, &mut calendar);
+        }
         end_row(&mut out, start);
         assert_eq!(out, b"D\0\0\0\x14\0\x03\xff\xff\xff\xff\0\0\0\0\0\0\0\x0242");
+    }
+
+    #[test]
+    fn each_second_has_its_own_text_however_many_there_are() {
+        let mut calendar = Calendar::new(|second| format!("second {second}"));
+        for second in [0, 1, 0, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 9] {
+            assert_eq!(calendar.text(second), format!("second {second}"));
+        }
     }
 }

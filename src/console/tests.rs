@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::command::{COMMANDS, Run, Who};
 use super::show::{Answer, SHOWS};
 use super::*;
-use crate::base::rng::SeededRng;
+use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
 use crate::config::load_text;
 use crate::log::Peer;
@@ -1021,4 +1021,91 @@ fn errors_are_counted_and_events_are_kept() {
     let events = world.rows(admin, "show events");
     assert_eq!(events.len(), 200);
     assert_eq!(events[199][1].as_deref(), Some("1000"));
+}
+
+/// Whatever an admin sends, nothing panics, the core's records agree, and a session that is there
+/// answers the next command.
+#[test]
+fn any_input_leaves_the_console_able_to_answer() {
+    const WORDS: [&str; 40] = [
+        "SHOW",
+        "POOLS",
+        "stats",
+        "SET",
+        "pause",
+        "RESUME",
+        "kill",
+        "app",
+        "bob",
+        "TIMEOUT",
+        "5",
+        "RELOAD",
+        ";",
+        ";",
+        "=",
+        "'",
+        "\"",
+        "''",
+        "--",
+        "/*",
+        "*/",
+        "\n",
+        "$1",
+        "verbose",
+        "TO",
+        "kill_client",
+        "3",
+        "0x550000000040",
+        "disable",
+        "enable",
+        "wait_close",
+        "reconnect",
+        "pgbouncer",
+        "nosuch",
+        "é",
+        "\u{7f}",
+        "extra_float_digits",
+        "clients",
+        "SOCKETS",
+        "help",
+    ];
+    for seed in 0..400 {
+        let mut rng = SeededRng::new(seed);
+        let mut world = World::new();
+        let mut admin = world.console("admin");
+        world.busy_client();
+        for _ in 0..30 {
+            let kinds = b"QQQQPPBBDDEECCSSHFdXy";
+            let kind = kinds[rng.below(kinds.len() as u64) as usize];
+            let mut body = Vec::new();
+            for _ in 0..rng.below(6) {
+                body.extend_from_slice(WORDS[rng.below(40) as usize].as_bytes());
+                body.extend_from_slice([&b" "[..], b"\0", b"\0\0", b""][rng.below(4) as usize]);
+            }
+            if rng.one_in(8) {
+                let mut noise = vec![0; rng.below(20) as usize];
+                rng.fill(&mut noise);
+                body.append(&mut noise);
+            }
+            if kind == b'Q' && !rng.one_in(10) {
+                body.push(0);
+            }
+            world.tell(admin, kind, &body);
+            for client in std::mem::take(&mut world.reloads) {
+                world.core.end_reload(client, Ok(()));
+            }
+            world.pass(Duration::from_millis(rng.below(3000)));
+            if world.core.console(admin).is_none() {
+                admin = world.console("admin");
+            }
+        }
+        world.core.resume(None);
+        let app = world.core.find_database("app");
+        world.core.resume(app);
+        world.core.kill(app);
+        world.carry_out();
+        world.say(admin, b'S', b"");
+        let answer = world.query(admin, "show version");
+        assert!(kinds(&answer).ends_with("TDCZ"), "seed {seed}: {answer:?}");
+    }
 }

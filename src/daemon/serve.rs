@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -314,8 +315,11 @@ impl Service {
         self.started.notifier.reloading(self.engine.core.now.mono);
         let result = self.try_reload();
         self.started.notifier.ready();
-        if client.is_some() && result.is_err() {
-            self.report(Level::Error, "RELOAD Failed, see logs for more details");
+        if let Err(first) = &result {
+            self.engine.core.note_event(&format!("RELOAD failed: {first}"));
+            if client.is_some() {
+                self.report(Level::Error, "RELOAD Failed, see logs for more details");
+            }
         }
         if let Some(Some(client)) = client {
             self.engine.core.end_reload(client, result);
@@ -324,7 +328,10 @@ impl Service {
 
     /// What went wrong is in the log; the first of it is returned, for the console.
     fn try_reload(&mut self) -> Result<(), String> {
-        let mut new = super::load(&self.args.config).map_err(|errors| {
+        // SET may have named another file.
+        let file = self.engine.core.settings().conffile.as_deref().filter(|file| !file.is_empty());
+        let file = file.map_or_else(|| self.args.config.clone(), PathBuf::from);
+        let mut new = super::load(&file).map_err(|errors| {
             for error in &errors {
                 self.report(Level::Error, &words(error));
             }

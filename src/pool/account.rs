@@ -240,6 +240,7 @@ impl Core {
             build::parameter_status(&mut bytes, name, value);
         }
         push_key(&mut bytes, key);
+        self.push_notify_message(&mut bytes);
         build::ready_for_query(&mut bytes, b'I');
         self.act(Action::SendClient { client: id, bytes });
         Ok(())
@@ -311,20 +312,19 @@ impl Core {
             build::parameter_status(&mut bytes, name, value);
         }
         push_key(&mut bytes, key);
-        if !settings.login_notify_message.is_empty() {
-            build::report(
-                &mut bytes,
-                &Report {
-                    severity: Severity::Notice,
-                    sqlstate: sqlstate::SUCCESSFUL,
-                    message: &settings.login_notify_message,
-                    detail: None,
-                    hint: None,
-                },
-            );
-        }
+        self.push_notify_message(&mut bytes);
         build::ready_for_query(&mut bytes, b'I');
         bytes
+    }
+
+    /// login_notify_message, where there is one.
+    fn push_notify_message(&self, bytes: &mut Vec<u8>) {
+        let message = &self.settings().login_notify_message;
+        if message.is_empty() {
+            return;
+        }
+        let (severity, sqlstate) = (Severity::Notice, sqlstate::SUCCESSFUL);
+        build::report(bytes, &Report { severity, sqlstate, message, detail: None, hint: None });
     }
 
     /// A secret for CancelRequests that no other client has: 31 bits of what looks like a process

@@ -85,7 +85,7 @@ pub fn seconds(time: Duration) -> String {
     match time.as_secs() {
         whole if whole >= 10 || time.subsec_millis() < 50 => format!("{whole} s"),
         _ => {
-            let tenths = (time.as_millis() + 50) / 100;
+            let tenths = (time.as_secs() * 1000 + u64::from(time.subsec_millis()) + 50) / 100;
             format!("{}.{} s", tenths / 10, tenths % 10)
         }
     }

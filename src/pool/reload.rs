@@ -2,13 +2,12 @@
 //!
 //! Everything is derived from the new configuration alone; what it names no more is gone.
 
-use std::collections::HashMap;
-
 use super::core::{Action, Core};
 use super::database::Database;
 use super::ids::{ClientId, DatabaseId, PoolId};
 use super::reason::Reason;
 use crate::auth::secret::Secret;
+use crate::base::places::Places;
 use crate::config::{Config, DatabaseLine, Settings};
 use crate::log::Level;
 
@@ -47,22 +46,22 @@ impl Core {
             self.users[id].line = Some(line);
             self.users[id].is_listed = true;
         }
-        let mut secrets = HashMap::new();
-        for (name, secret) in &access.users {
-            secrets.insert(name.as_str(), secret);
-        }
-        for (name, secret) in &secrets {
+        let secrets = Places::of(&mut access.users.iter().map(|(name, _)| name.as_str()));
+        for (place, (name, secret)) in access.users.iter().enumerate() {
+            if secrets.get(name) != Some(place) {
+                continue;
+            }
             let id = self.ensure_user(name);
             let user = &mut self.users[id];
             user.is_listed = true;
             if user.secret.as_ref() != Some(secret) {
-                user.secret = Some((*secret).clone());
+                user.secret = Some(secret.clone());
                 user.keys = None;
             }
         }
         for id in self.users.ids() {
             let user = &mut self.users[id];
-            if !secrets.contains_key(&*user.name) {
+            if secrets.get(&user.name).is_none() {
                 user.secret = None;
                 user.keys = None;
             }
@@ -72,10 +71,10 @@ impl Core {
     fn adopt_databases(&mut self) {
         let lines: Vec<DatabaseLine> =
             self.config.databases.iter().filter(|line| !line.is_fallback()).cloned().collect();
-        let named: HashMap<String, ()> = lines.iter().map(|l| (l.name.clone(), ())).collect();
+        let named = Places::of(&mut lines.iter().map(|line| line.name.as_str()));
         for id in self.databases.ids() {
             let database = &self.databases[id];
-            if !named.contains_key(&database.line.name) {
+            if named.get(&database.line.name).is_none() {
                 self.drop_or_renew(id);
             }
         }
@@ -101,7 +100,7 @@ impl Core {
         self.databases[id].is_removed = true;
         self.transients += 1;
         let name = self.databases[id].line.name.clone();
-        self.database_names.remove(&*name);
+        self.database_names.remove(&name);
         self.note_event(&format!("database {name} removed"));
         self.retire_all(Some(id), &Reason::DatabaseRemoved);
         self.close_clients_of(id, &Reason::DatabaseRemoved);
@@ -144,7 +143,7 @@ impl Core {
         let socket_dir = self.config.settings.unix_socket_dir.clone();
         let database = Database::new(line, &socket_dir, self.now.mono);
         let id = self.databases.insert(database);
-        self.database_names.insert(name.into(), id);
+        self.database_names.insert_id(&name, id);
         self.adopt_forced_user(id);
         id
     }
@@ -226,8 +225,8 @@ impl Core {
             self.forget_pool(pool);
         }
         if let Some(database) = self.databases.remove(id) {
-            if self.database_names.get(&*database.line.name) == Some(&id) {
-                self.database_names.remove(&*database.line.name);
+            if self.database_names.id(&database.line.name) == Some(id) {
+                self.database_names.remove(&database.line.name);
             }
             self.transients -= 1;
         }

@@ -106,28 +106,36 @@ const BUFFERS: &[Column<Row>] = &[
     int4("send_avail", |scene, row| Value::count(held(scene, row).unsent)),
 ];
 
-/// Clients past their login, by pool; those of the console stand where its pool stands.
+/// Clients past their login, by pool; those of the console stand where its pool stands, and those
+/// that came to cancel what runs at a peer at the end.
 fn clients(core: &Core) -> Vec<Row> {
     let cancels = cancel_clients(core);
     let mut rows = Vec::new();
     for pool in pools::sorted(core) {
-        let Some(id) = pool else {
-            rows.extend(core.consoles.iter(&core.clients).map(Row::Client));
-            continue;
-        };
-        rows.extend(clients_of(core, id));
-        let of_pool = cancels.iter().filter(|(of, _)| *of == Some(id));
-        rows.extend(of_pool.map(|(_, client)| Row::Client(*client)));
+        push_clients(&mut rows, core, pool, &cancels);
     }
-    let of_none = cancels.iter().filter(|(of, _)| of.is_none());
-    rows.extend(of_none.map(|(_, client)| Row::Client(*client)));
+    let is_of_pool = |of: &Option<PoolId>| of.is_some_and(|id| !is_of_peer(core, id));
+    let of_peers = cancels.iter().filter(|(of, _)| !is_of_pool(of));
+    rows.extend(of_peers.map(|(_, client)| Row::Client(*client)));
     rows
 }
 
-fn clients_of(core: &Core, id: PoolId) -> impl Iterator<Item = Row> {
-    let pool = &core.pools[id];
-    let lists = [&pool.active_clients, &pool.idle_clients, &pool.waiting, &pool.welcoming];
-    lists.into_iter().flat_map(|list| list.iter(&core.clients)).map(Row::Client)
+fn push_clients(
+    rows: &mut Vec<Row>,
+    core: &Core,
+    pool: Option<PoolId>,
+    cancels: &[(Option<PoolId>, ClientId)],
+) {
+    let Some(id) = pool else {
+        return rows.extend(core.consoles.iter(&core.clients).map(Row::Client));
+    };
+    let record = &core.pools[id];
+    let lists = [&record.active_clients, &record.idle_clients, &record.waiting, &record.welcoming];
+    for list in lists {
+        rows.extend(list.iter(&core.clients).map(Row::Client));
+    }
+    let of_pool = cancels.iter().filter(|(of, _)| *of == pool);
+    rows.extend(of_pool.map(|(_, client)| Row::Client(*client)));
 }
 
 /// Clients that came to cancel, with the pool that they mean.
@@ -167,9 +175,12 @@ fn servers_of(core: &Core, id: PoolId) -> impl Iterator<Item = Row> {
 
 /// All connections but those on behalf of peers, by pool; those in login stand at the end.
 fn sockets(core: &Core) -> Vec<Row> {
-    let mut rows = clients(core);
-    rows.extend(servers(core));
-    rows.retain(|row| pool(core, row).is_none_or(|id| !is_of_peer(core, id)));
+    let cancels = cancel_clients(core);
+    let mut rows = Vec::new();
+    for pool in pools::sorted(core) {
+        push_clients(&mut rows, core, pool, &cancels);
+        rows.extend(pool.into_iter().flat_map(|id| servers_of(core, id)));
+    }
     rows.extend(core.logins.iter(&core.clients).map(Row::Client));
     rows
 }
@@ -298,7 +309,7 @@ fn times(core: &Core, row: &Row) -> (Moment, Moment) {
 }
 
 fn moment(scene: Scene<'_>, moment: Moment) -> Value<'static> {
-    time(scene, scene.core.now.wall_us.saturating_sub(scene.core.mono().micros_since(moment)))
+    time(scene.core.now.wall_us.saturating_sub(scene.core.mono().micros_since(moment)))
 }
 
 /// Since when a client has asked for what is not answered yet. On the console: since its last

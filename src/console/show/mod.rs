@@ -15,7 +15,7 @@ mod users;
 use super::parse::Token;
 use super::refusal::{Hint, Refusal};
 use super::session::{Done, Session};
-use super::table::{Scene, Table, Value};
+use super::table::{Table, Value};
 use crate::config::table::nearest;
 
 /// One word behind SHOW.
@@ -97,6 +97,6 @@ pub fn usage() -> Vec<String> {
 }
 
 /// A time for people, in microseconds since 1970.
-fn time(scene: Scene<'_>, wall_us: u64) -> Value<'static> {
-    Value::owned((scene.core.local_time)(wall_us / 1_000_000))
+fn time(wall_us: u64) -> Value<'static> {
+    Value::Time(wall_us / 1_000_000)
 }

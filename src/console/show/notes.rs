@@ -10,7 +10,7 @@ pub static ERRORS: Sheet<usize> = Sheet {
         text("side", |scene, &at| Value::text(scene.core.events.tallies[at].concern.word())),
         text("reason", |scene, &at| Value::text(&scene.core.events.tallies[at].reason)),
         int8("count", |scene, &at| Value::Number(scene.core.events.tallies[at].count)),
-        text("last_time", |scene, &at| time(scene, scene.core.events.tallies[at].last_us)),
+        text("last_time", |scene, &at| time(scene.core.events.tallies[at].last_us)),
         text("database", |scene, &at| Value::text(&scene.core.events.tallies[at].database)),
         text("user", |scene, &at| Value::text(&scene.core.events.tallies[at].user)),
         text("detail", |scene, &at| Value::text(&scene.core.events.tallies[at].detail)),
@@ -26,7 +26,7 @@ pub static ERRORS: Sheet<usize> = Sheet {
 /// Rows are places in the list of events, the oldest first.
 pub static EVENTS: Sheet<usize> = Sheet {
     columns: &[&[
-        text("time", |scene, &at| time(scene, scene.core.events.events[at].wall_us)),
+        text("time", |scene, &at| time(scene.core.events.events[at].wall_us)),
         int8("count", |scene, &at| Value::Number(scene.core.events.events[at].count)),
         text("event", |scene, &at| Value::text(&scene.core.events.events[at].text)),
     ]],

@@ -1,12 +1,9 @@
 //! SHOW STATS and its kin: totals since the start, and averages of the last period, for each
 //! database that has a pool.
 
-use std::collections::HashMap;
-
 use super::super::table::{Column, Scene, Sheet, Value, numeric, text};
 use super::databases;
 use crate::pool::core::Core;
-use crate::pool::ids::DatabaseId;
 use crate::pool::stats::{Averages, Counters, Stats, average};
 
 /// What was counted for one database, or for all of them.
@@ -147,13 +144,14 @@ fn totals(scene: Scene<'_>) -> Vec<(&'static str, u64)> {
 
 /// The databases that have a pool, and the console.
 fn by_database(core: &Core) -> Vec<Row> {
-    let mut sums: HashMap<DatabaseId, Stats> = HashMap::new();
+    let mut sums: Vec<Option<Stats>> = Vec::new();
+    sums.resize_with(core.databases.slots(), || None);
     for (_, pool) in core.pools.iter() {
-        *sums.entry(pool.database).or_default() += &pool.stats;
+        *sums[pool.database.index()].get_or_insert_default() += &pool.stats;
     }
     let rows = databases::sorted(core).into_iter().filter_map(|database| {
         let stats = match database {
-            Some(id) => sums.get(&id)?,
+            Some(id) => sums[id.index()].as_ref()?,
             None => &core.console_stats,
         };
         Some(Row::new(core, database, stats))

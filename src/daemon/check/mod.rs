@@ -8,7 +8,6 @@
 mod running;
 mod secrets;
 
-use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,6 +15,7 @@ use std::process::ExitCode;
 use super::args::{CheckArgs, RunArgs};
 use super::start::StartOptions;
 use super::{FAILED, access, load, options, words};
+use crate::base::places::Places;
 use crate::config::{Config, Settings};
 use crate::log::{self, Level};
 use crate::pool::access::Access;
@@ -96,7 +96,7 @@ fn read_access(config: &Config, findings: &mut Findings) -> Option<Access> {
 /// The users that the files name, and the console's own.
 fn known_users(config: &Config, access: &Access) -> u32 {
     let listed = access.users.iter().map(|(name, _)| name.as_str());
-    let names: HashSet<&str> = listed.chain(config.users.iter().map(|l| l.name.as_str())).collect();
+    let names = Places::of(&mut listed.chain(config.users.iter().map(|l| l.name.as_str())));
     u32::try_from(names.len()).unwrap_or(u32::MAX).saturating_add(1)
 }
 

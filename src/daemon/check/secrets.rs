@@ -2,10 +2,10 @@
 //!
 //! Every doubt here is void where a server asks for no password, so none is an error.
 
-use std::collections::BTreeMap;
-
 use crate::auth::hba::Method;
 use crate::auth::secret::{Secret, SecretKind};
+use crate::base::order;
+use crate::base::places::Places;
 use crate::config::{AuthType, Config, DatabaseLine, Host};
 use crate::pool::access::Access;
 
@@ -15,8 +15,13 @@ const NAMES_MAX: usize = 5;
 /// A sentence for each kind of doubt, with the names that it is about.
 pub fn doubts(config: &Config, access: &Access) -> Vec<String> {
     // Of two entries with one name the later counts.
-    let users: BTreeMap<&str, &Secret> =
-        access.users.iter().map(|(name, secret)| (name.as_str(), secret)).collect();
+    let last = Places::of(&mut access.users.iter().map(|(name, _)| name.as_str()));
+    let users = access.users.iter().enumerate();
+    let users: Vec<(&str, &Secret)> = users
+        .filter(|(place, (name, _))| last.get(name) == Some(*place))
+        .map(|(_, (name, secret))| (name.as_str(), secret))
+        .collect();
+    let users = order::sorted(&users, |(a, _), (b, _)| a.cmp(b));
     let mut doubts = of_users(config, access, &users);
     for line in &config.databases {
         doubts.extend(of_database(config, line, &users));
@@ -24,7 +29,7 @@ pub fn doubts(config: &Config, access: &Access) -> Vec<String> {
     doubts
 }
 
-fn of_users(config: &Config, access: &Access, users: &BTreeMap<&str, &Secret>) -> Vec<String> {
+fn of_users(config: &Config, access: &Access, users: &[(&str, &Secret)]) -> Vec<String> {
     let auth_type = config.settings.auth_type;
     let named = |is_meant: &dyn Fn(&Secret) -> bool| {
         names(users.iter().filter(|(_, secret)| is_meant(secret)).map(|(name, _)| *name))
@@ -77,18 +82,17 @@ fn clients_bring_keys(auth_type: AuthType, access: &Access) -> bool {
 }
 
 /// The user in whose name a database's servers are opened, whoever the client is.
-fn of_database(
-    config: &Config,
-    line: &DatabaseLine,
-    users: &BTreeMap<&str, &Secret>,
-) -> Option<String> {
+fn of_database(config: &Config, line: &DatabaseLine, users: &[(&str, &Secret)]) -> Option<String> {
     let database = &line.name;
     let Some(user) = &line.user else {
         let is_any = config.settings.auth_type == AuthType::Any;
         return is_any.then(|| format!("database {database}: auth_type any needs a user= here"));
     };
     let own = line.password.as_ref().map(|password| Secret::parse(password.expose().as_bytes()));
-    let secret = own.as_ref().or_else(|| users.get(user.as_str()).copied());
+    let secret = own.as_ref().or_else(|| {
+        let place = users.binary_search_by(|(name, _)| (*name).cmp(user)).ok()?;
+        Some(users[place].1)
+    });
     let why = match secret.map(Secret::kind) {
         None if asks_no_password(line) => return None,
         None => "has no password: give it in this line or in auth_file",

@@ -117,10 +117,8 @@ impl World {
         }
     }
 
-    fn note_all(&mut self, texts: impl FnOnce(&mut World) -> Vec<String>) {
-        for text in texts(self) {
-            self.note(|| text);
-        }
+    fn note_all(&mut self, texts: Vec<String>) {
+        texts.into_iter().for_each(|text| self.note(|| text));
     }
 
     pub fn step(&mut self) -> Result<(), String> {
@@ -136,6 +134,20 @@ impl World {
         self.act_backends();
         self.turn();
         self.check()
+    }
+
+    /// Lets everything come to its end, with nothing new and without delay.
+    pub fn end(&mut self) {
+        self.is_ending = true;
+        for client in &mut self.clients {
+            client.finish();
+            let stream = client_stream(&mut self.engine, client.id, client.number);
+            stream.into_iter().for_each(SimStream::widen);
+        }
+        for backend in self.backends.values() {
+            let stream = server_stream(&mut self.engine, backend.server, backend.number);
+            stream.into_iter().for_each(SimStream::widen);
+        }
     }
 
     /// The pooler's turn of the loop.
@@ -252,6 +264,7 @@ impl World {
             format!("client {index} {id:?} comes: {database}/{user} {startup:?}")
         });
         let mut client = SimClient::new(index, id, number, character, program, rng);
+        client.notes = self.trace.as_ref().map(|_| Vec::new());
         if let Some(key) = cancel {
             client = client.canceller(key);
         }
@@ -267,7 +280,8 @@ impl World {
         for begun in std::mem::take(&mut self.engine.io.begun) {
             let rng = self.fork();
             let welcome = self.welcome();
-            let backend = Backend::new(begun.number, begun.server, welcome, rng);
+            let mut backend = Backend::new(begun.number, begun.server, welcome, rng);
+            backend.notes = self.trace.as_ref().map(|_| Vec::new());
             self.backends.insert(begun.number, backend);
         }
         for (&number, backend) in &mut self.backends {
@@ -310,7 +324,10 @@ impl World {
             let happened = client
                 .act(stream, &mut self.cache)
                 .map_err(|error| format!("{}: {error}", client.describe()));
-            self.note_all(|world| std::mem::take(&mut world.clients[at].notes));
+            if let Some(notes) = &mut self.clients[at].notes {
+                let notes = std::mem::take(notes);
+                self.note_all(notes);
+            }
             self.judge(at, happened?)?;
         }
         let (engine, figures) = (&mut self.engine, &mut self.figures);
@@ -362,9 +379,9 @@ impl World {
             if let Effect::Cancel(key) = backend.act(self.now.mono, stream, &mut self.all) {
                 strikes.push(key);
             }
-            notes.append(&mut backend.notes);
+            backend.notes.iter_mut().for_each(|new| notes.append(new));
         }
-        self.note_all(|_| notes);
+        self.note_all(notes);
         for key in strikes {
             let target = self.backends.values_mut().find(|backend| backend.key == key);
             if target.is_some_and(Backend::strike) {
