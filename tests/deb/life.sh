@@ -12,8 +12,10 @@ walk_life() {
     life_reload
     life_restart
     life_reboot
+    life_init_script
     life_upgrade
     life_removal
+    life_autopkgtest
 }
 
 life_reload() {
@@ -76,6 +78,32 @@ life_reboot() {
     ok "reboot: the service is back"
 }
 
+# Where there is no systemd, as in many containers.
+life_init_script() {
+    local script=(SYSTEMCTL_SKIP_REDIRECT=1 /etc/init.d/pgbouncer) first
+    inn systemctl stop pgbouncer
+    refuse "is not running" inn "${script[@]}" status
+    inn "${script[@]}" start >/dev/null || fail "the init script does not start"
+    expect "is running" inn "${script[@]}" status
+    inn "${script[@]}" start >/dev/null || fail "starting twice is an error"
+    equal postgres inn ps -o user= -C pgbouncer
+    pooled plannerate_prod plannerate_production -c "SELECT 1" >/dev/null
+    first=$(inn cat /run/postgresql/pgbouncer.pid)
+    inn sed -i 's/^default_pool_size = .*/default_pool_size = 16/' /etc/pgbouncer/pgbouncer.ini
+    inn "${script[@]}" reload >/dev/null || fail "the init script does not reload"
+    eventually logged "default_pool_size: 17 -> 16"
+    inn sh -c 'echo broken >>/etc/pgbouncer/pgbouncer.ini'
+    refuse "" inn "${script[@]}" reload
+    inn sed -i '$d' /etc/pgbouncer/pgbouncer.ini
+    equal "$first" inn cat /run/postgresql/pgbouncer.pid
+    inn "${script[@]}" restart >/dev/null || fail "the init script does not restart"
+    [[ $(inn cat /run/postgresql/pgbouncer.pid) != "$first" ]] || fail "the old process goes on"
+    pooled plannerate_prod plannerate_production -c "SELECT 1" >/dev/null
+    inn "${script[@]}" stop >/dev/null || fail "the init script does not stop"
+    [[ -z $(inn pgrep -x pgbouncer || true) ]] || fail "it runs on"
+    ok "the init script starts, reloads, restarts and stops it"
+}
+
 # Debian's own package, configured and edited, replaced by ours and put back.
 life_upgrade() {
     fresh_machine
@@ -136,6 +164,16 @@ life_removal() {
     inn cmp /etc/pgbouncer/pgbouncer.ini /usr/share/pgbouncer/pgbouncer.ini ||
         fail "no fresh configuration"
     ok "purged: nothing is left; installed again: as on the first day"
+}
+
+# The test that the package brings for Debian's own machinery.
+life_autopkgtest() {
+    fresh_machine
+    boot
+    install_package
+    cp debian/tests/connect "$machine/mnt/connect"
+    inn sh /mnt/connect >"$run/connect" 2>&1 || fail "debian/tests/connect: $(<"$run/connect")"
+    ok "the package's own test"
 }
 
 service_state() {
