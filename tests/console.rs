@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use support::postgres::{self, APP};
 use support::tool::{self, Tool};
@@ -361,8 +361,8 @@ fn pgbadger_reads_our_log() {
     pooler.wait_log(&["queries/s, "]);
     eventually("some averages in the log", || {
         let log = pooler.log();
-        let lines = log.lines().filter(|line| line.contains("LOG stats: "));
-        lines.filter(|line| !line.contains("stats: 0 xacts/s")).last().map(|_| ())
+        let mut lines = log.lines().filter(|line| line.contains("LOG stats: "));
+        lines.rfind(|line| !line.contains("stats: 0 xacts/s")).map(|_| ())
     });
     let (log, report) = (pooler.folder.join("stderr"), pooler.folder.join("report.json"));
     let output = Command::new(pgbadger)

@@ -303,7 +303,7 @@ impl Backend {
                 self.stage = Stage::Password(next, pairs);
             }
             Step::Done { last, .. } => {
-                for request in last {
+                if let Some(request) = last {
                     let packet = wire::back(Back::Authentication, &request.payload());
                     wire::push(&mut self.outbox, &packet);
                 }
