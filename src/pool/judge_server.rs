@@ -103,6 +103,8 @@ impl Core {
                 let skipped = self.servers[id].replies.take_skipped();
                 self.requests_skipped(id, &skipped);
                 if self.is_no_concern_of_the_client(id) {
+                    // If it sends anything all the same it is told of the end then.
+                    self.servers[id].has_said_farewell = false;
                     return Verdict::Drop;
                 }
             }
