@@ -81,7 +81,7 @@ impl Core {
     }
 
     /// Servers in use close as their clients leave them, whatever these leave behind.
-    fn mark_active(&mut self, database: DatabaseId, reason: &Reason) {
+    pub(super) fn mark_active(&mut self, database: DatabaseId, reason: &Reason) {
         for id in self.servers.ids() {
             let server = &self.servers[id];
             let is_of_it = self.pools[server.pool].database == database;

@@ -126,10 +126,23 @@ impl Core {
                 self.heed_error(id, seen);
                 let skipped = self.servers[id].replies.take_skipped();
                 self.requests_skipped(id, &skipped);
+                if self.is_no_concern_of_the_client(id) {
+                    // If it sends anything all the same it is told of the end then.
+                    self.servers[id].has_said_farewell = false;
+                    return Verdict::Drop;
+                }
             }
             _ => {}
         }
         Verdict::Forward(client)
+    }
+
+    /// A server says goodbye while its client is done with it, and about to be taken off it: the
+    /// client keeps its connection, and must not take it for lost.
+    fn is_no_concern_of_the_client(&self, id: ServerId) -> bool {
+        let server = &self.servers[id];
+        let is_session = self.pool_mode(server.pool) == PoolMode::Session;
+        server.has_said_farewell && server.is_clean() && !is_session && !server.is_private
     }
 
     /// A parameter changed while the client has the server: it is the client's from now on.

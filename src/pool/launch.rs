@@ -81,7 +81,8 @@ impl Core {
 
     fn needs_server(&self, pool_id: PoolId) -> bool {
         let pool = &self.pools[pool_id];
-        if self.is_held_back(pool.database) || self.is_winding_down() {
+        let is_removed = self.databases[pool.database].is_removed;
+        if is_removed || self.is_held_back(pool.database) || self.is_winding_down() {
             return false;
         }
         let coming = pool.logging_in.len() + pool.tested.len();

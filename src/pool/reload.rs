@@ -102,8 +102,10 @@ impl Core {
         let name = self.databases[id].line.name.clone();
         self.database_names.remove(&name);
         self.note_event(&format!("database {name} removed"));
-        self.retire_all(Some(id), &Reason::DatabaseRemoved);
+        self.mark_active(id, &Reason::DatabaseRemoved);
+        // Clients first: while one waits, a closed server would be replaced.
         self.close_clients_of(id, &Reason::DatabaseRemoved);
+        self.retire_all(Some(id), &Reason::DatabaseRemoved);
     }
 
     /// Ends the clients of a database that have no server, or wait for one.

@@ -32,6 +32,9 @@ impl Core {
         if self.is_held_back(pool.database) {
             return Some(Reason::PauseMode);
         }
+        if self.databases[pool.database].is_removed {
+            return Some(Reason::DatabaseRemoved);
+        }
         if self.is_winding_down() {
             return Some(Reason::PauseMode);
         }

@@ -132,7 +132,8 @@ impl Backend {
             .is_some_and(|packet| matches!(packet.kind, b'd' | b'c' | b'f' | b'H'))
         {}
         let session_rests = self.session().is_some_and(Session::is_at_rest);
-        session_rests && rest.is_empty() && self.playing.is_empty()
+        let all_said = self.playing.iter().all(|out| *out == Out::Flush);
+        session_rests && rest.is_empty() && all_said
     }
 
     /// For the report of a failure.

@@ -1,10 +1,14 @@
-//! What goes wrong, and what follows from it: which ends of a client it explains.
+//! What goes wrong, and what an operator does meanwhile.
 
+use std::time::Duration;
+
+use super::backend::Backend;
 use super::client::Character;
 use super::program::{Profile, Program};
-use super::world::{World, client_stream};
+use super::setup::{self, DATABASES, Weather};
+use super::world::{World, client_stream, server_stream};
 use crate::base::rng::Rng;
-use crate::wire::fields::Report;
+use crate::pool::ids::DatabaseId;
 
 impl World {
     /// Lets go wrong what the weather brings.
@@ -16,12 +20,103 @@ impl World {
         if self.strikes(weather.cancels) {
             self.cancel_one();
         }
-        if self.strikes(weather.chatter) {
-            let at = self.rng.below(self.backends.len() as u64) as usize;
-            if let Some(backend) = self.backends.values_mut().nth(at) {
-                backend.chatter();
+        if self.strikes(weather.chatter)
+            && let Some(number) = self.some_backend()
+        {
+            self.backends.entry(number).and_modify(Backend::chatter);
+        }
+        if self.strikes(weather.crashes) {
+            self.crash_one();
+        }
+        if self.strikes(weather.refusals) {
+            self.is_refusing = !self.is_refusing;
+            self.engine.io.failing = if self.is_refusing { 3 } else { 0 };
+            let is_refusing = self.is_refusing;
+            self.note(|| format!("servers refuse: {is_refusing}"));
+        }
+        if self.strikes(weather.leaps) {
+            let most = if self.rng.one_in(8) { 100_000_000 } else { 2_000_000 };
+            self.now.mono = self.now.mono + Duration::from_micros(self.rng.below(most));
+            self.note(|| "the clock leaps".into());
+        }
+        self.command(&weather);
+    }
+
+    /// What an operator does.
+    fn command(&mut self, weather: &Weather) {
+        self.engine.core.now = self.now;
+        if self.strikes(weather.pauses) {
+            let database = self.some_database();
+            let is_pause = self.rng.one_in(2);
+            self.note(|| format!("PAUSE {is_pause}, {database:?}"));
+            match is_pause {
+                true => self.engine.core.pause(database),
+                false => drop(self.engine.core.resume(database)),
             }
         }
+        if self.strikes(weather.reloads) {
+            let config = self.setup.changed(&mut self.rng);
+            self.note(|| format!("RELOAD: {:?}", config.databases));
+            self.engine.core.adopt(config, setup::access());
+        }
+        if self.strikes(weather.reconnects) {
+            let database = self.some_database();
+            self.note(|| format!("RECONNECT {database:?}"));
+            self.engine.core.reconnect(database);
+        }
+        if self.strikes(weather.kills) {
+            self.kill();
+        }
+    }
+
+    fn kill(&mut self) {
+        match self.rng.below(4) {
+            0 => {
+                let database = self.some_database();
+                self.note(|| format!("KILL {database:?}"));
+                self.engine.core.kill(database);
+            }
+            _ => {
+                let Some(at) = self.some_client() else { return };
+                let id = self.clients[at].id;
+                self.note(|| format!("KILL_CLIENT {id:?}"));
+                if self.engine.core.clients.contains(id) {
+                    self.engine.core.kill_client(id);
+                }
+            }
+        }
+    }
+
+    fn some_database(&mut self) -> Option<DatabaseId> {
+        let name = DATABASES[self.rng.below(DATABASES.len() as u64) as usize].0;
+        self.engine.core.find_database(name).filter(|_| !self.rng.one_in(3))
+    }
+
+    fn some_backend(&mut self) -> Option<u64> {
+        let at = self.rng.below(self.backends.len() as u64) as usize;
+        self.backends.keys().nth(at).copied()
+    }
+
+    /// A server ends: of itself, or because the connection breaks, or with a last word.
+    fn crash_one(&mut self) {
+        let Some(number) = self.some_backend() else { return };
+        let how = self.rng.below(3);
+        let Some(backend) = self.backends.get_mut(&number) else { return };
+        let server = backend.server;
+        let Some(stream) = server_stream(&mut self.engine, server, number) else { return };
+        if backend.session().is_none() || stream.is_closed {
+            return;
+        }
+        match how {
+            0 => backend.hang_up(stream),
+            1 => {
+                backend.hang_up(stream);
+                stream.far_reset();
+            }
+            _ => backend.say_goodbye(stream),
+        }
+        self.crashes += 1;
+        self.note(|| format!("server {server:?} crashes: {how}"));
     }
 
     fn strikes(&mut self, often: u64) -> bool {
@@ -77,32 +172,5 @@ impl World {
         let index = self.made;
         self.made += 1;
         self.connect_client(index, character, program, Some(&key));
-    }
-
-    /// Why a client may be told this and closed, if so.
-    pub(super) fn judge_words(&mut self, at: usize, report: &Report) -> Option<()> {
-        let index = self.clients[at].index;
-        self.judge_reason(index, &report.message)
-    }
-
-    /// Why a client may be closed for this reason, if so.
-    fn judge_reason(&mut self, index: usize, words: &str) -> Option<()> {
-        let client = self.clients.iter_mut().find(|client| client.index == index)?;
-        // The last words of a session that has ended itself may be lost with its connection.
-        let has_ended = words == "server conn crashed?" && client.shadow.foresees_end();
-        (has_ended || client.shadow.foresees(words)).then_some(())
-    }
-
-    /// Why a client may be cut off without a word, if so: what it was to be told had no room, or
-    /// would have been taken for the rest of a message.
-    pub(super) fn judge_eof(&mut self, at: usize) -> Option<()> {
-        let client = &self.clients[at];
-        let (index, is_cut) = (client.index, client.has_half_a_message());
-        let stream = client_stream(&mut self.engine, client.id, client.number)?;
-        if !is_cut && !stream.is_cut_short {
-            return None;
-        }
-        let words = self.reasons.get(&index)?.clone();
-        self.judge_reason(index, &words)
     }
 }

@@ -1,7 +1,11 @@
 //! What must hold after every step, and at the end.
 
+use std::time::Duration;
+
 use super::client::SimClient;
 use super::world::{World, server_stream};
+use crate::pool::wait::Shutdown;
+use crate::pool::ids::PoolId;
 use crate::pool::server::State;
 
 /// The relay's read block, in bytes.
@@ -21,6 +25,9 @@ impl World {
         let mut text = client.describe();
         if let Some(record) = core.clients.get(client.id) {
             text += &format!("\n    core: {:?}", record.state());
+            if let Some(pool) = record.pool.filter(|_| record.server().is_none()) {
+                text += &self.describe_pools(pool);
+            }
             let server = record.server().and_then(|id| core.servers.get(id));
             if let Some(server) = server {
                 let (own, untouched) = (server.own, server.is_untouched);
@@ -39,12 +46,44 @@ impl World {
         text
     }
 
+    fn describe_pools(&self, id: PoolId) -> String {
+        let core = &self.engine.core;
+        let (database, user) = (core.pools[id].database, core.pools[id].user);
+        let limits = [
+            core.pool_size(id),
+            core.min_pool_size(id),
+            core.max_db_connections(database),
+            core.max_user_connections(user),
+        ];
+        let mut text = format!(", size, min, db, user {limits:?}, {}", core.why_no_server(id));
+        for (other, pool) in core.pools.iter() {
+            if pool.database == database || pool.user == user {
+                let (idle, used, tested) = (pool.idle.len(), pool.used.len(), pool.tested.len());
+                let (active, logging_in) = (pool.active.len(), pool.logging_in.len());
+                let (waiting, welcome) = (pool.waiting.len(), pool.welcome.is_some());
+                let (canceled, failing) = (pool.being_canceled.len(), &pool.failing);
+                let resting = pool.is_resting;
+                text += &format!(
+                    "\n    pool {other:?}: {idle} idle, {used} used, {tested} tested, \
+                     {active} active, {logging_in} logging in, {canceled} being cancelled, \
+                     {waiting} wait, welcome {welcome}, resting {resting}, {failing:?}"
+                );
+            }
+        }
+        text
+    }
+
     /// After the last client: nothing is left of anybody.
     pub(super) fn close_down(&mut self) -> Result<(), String> {
+        self.check_shutdown()?;
+        if self.has_ended() {
+            return Ok(());
+        }
         let config = super::setup::load("[pgbouncer]\nlisten_addr = 127.0.0.1\n");
         self.engine.core.now = self.now;
         self.engine.core.adopt(config, super::setup::access());
         for _ in 0..3000 {
+            self.now.mono = self.now.mono + Duration::from_millis(10);
             if self.engine.core.servers.is_empty() && self.engine.core.pools.is_empty() {
                 break;
             }
@@ -60,9 +99,28 @@ impl World {
             ("values", core.vars.usage().0),
         ];
         match left.iter().find(|(_, count)| *count > 0) {
-            Some((name, count)) => Err(format!("{count} {name} are left")),
+            Some((name, count)) => {
+                let servers: Vec<_> = core.servers.iter().map(|(id, s)| (id, s.state())).collect();
+                Err(format!("{count} {name} are left; servers {servers:?}"))
+            }
             None => Ok(()),
         }
+    }
+
+    /// The process ends when what it was told to wait for has come, and not before.
+    fn check_shutdown(&mut self) -> Result<(), String> {
+        let core = &self.engine.core;
+        let sessions = core.servers.iter().filter(|(_, server)| server.is_session()).count();
+        let (clients, has_ended) = (core.client_count, self.has_ended());
+        let is_over = match self.setup.weather.shutdown {
+            None => return if has_ended { Err("it ends of itself".into()) } else { Ok(()) },
+            Some(Shutdown::WaitForServers) => sessions == 0,
+            Some(_) => clients == 0,
+        };
+        if has_ended != is_over {
+            return Err(format!("{clients} clients, {sessions} sessions, over: {has_ended}"));
+        }
+        Ok(())
     }
 
     /// A server that waits for the next client owes nothing to the last one.

@@ -11,6 +11,7 @@ mod bytes;
 mod chaos;
 mod check;
 mod client;
+mod excuse;
 mod extended;
 mod parameters;
 mod program;
@@ -41,14 +42,15 @@ fn run(world: &mut World) -> Result<(), String> {
     world.note(|| "the end begins".into());
     world.end();
     for _ in 0..LAST_STEPS {
-        if world.clients.is_empty() {
+        let is_awaited = world.setup.weather.shutdown.is_some();
+        if world.has_ended() || world.clients.is_empty() && !is_awaited {
             return world.close_down();
         }
         world.step()?;
     }
     let left: Vec<String> =
         world.clients.iter().map(|client| world.describe_client(client)).collect();
-    Err(format!("clients are stuck:\n{}", left.join("\n")))
+    Err(format!("stuck:\n{}", left.join("\n")))
 }
 
 /// Runs one seed. Returns what came about, or what went wrong and the trace.

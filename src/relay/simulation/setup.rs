@@ -4,6 +4,7 @@ use crate::auth::client::Method;
 use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
 use crate::config::{self, Config};
+use crate::pool::wait::Shutdown;
 use crate::pool::access::Access;
 
 /// The password of everybody.
@@ -36,12 +37,16 @@ pub struct Weather {
     pub pauses: u64,
     /// Another configuration is put in force.
     pub reloads: u64,
-    /// Servers are closed as they get free (RECONNECT).
-    pub retirements: u64,
+    /// RECONNECT.
+    pub reconnects: u64,
+    /// KILL, of a client, a database or all.
+    pub kills: u64,
     /// The clock leaps.
     pub leaps: u64,
     /// An event that means nothing.
     pub spurious: u64,
+    /// How the process is told to end, when the others have come to their end.
+    pub shutdown: Option<Shutdown>,
 }
 
 pub struct Setup {
@@ -74,7 +79,10 @@ impl Setup {
             fixed += "max_prepared_statements = 0\n";
         }
         let weather = weather(rng);
-        let config = load(&text(&fixed, tracks, rng));
+        if weather.leaps > 0 {
+            fixed += &timeouts(rng);
+        }
+        let config = load(&text(&fixed, &weather, tracks, rng));
         Setup {
             weather,
             config,
@@ -90,7 +98,7 @@ impl Setup {
 
     /// Another configuration in which the clients that are there can go on.
     pub fn changed(&self, rng: &mut SeededRng) -> Config {
-        load(&text(&self.fixed, self.tracks, rng))
+        load(&text(&self.fixed, &self.weather, self.tracks, rng))
     }
 }
 
@@ -104,20 +112,65 @@ fn weather(rng: &mut SeededRng) -> Weather {
         1 => often,
         _ => often * 5,
     };
-    Weather {
+    let mut weather = Weather {
         vanishing: some(40),
         cancels: some(15),
         chatter: some(10),
         spurious: some(10),
         ..Weather::default()
+    };
+    if rng.one_in(2) {
+        return weather;
     }
+    let mut some = |often: u64| if rng.one_in(3) { often + rng.below(often * 4) } else { 0 };
+    weather.crashes = some(40);
+    weather.refusals = some(40);
+    weather.pauses = some(40);
+    weather.reloads = some(40);
+    weather.reconnects = some(40);
+    weather.kills = some(60);
+    weather.leaps = some(30);
+    weather.shutdown = match rng.below(6) {
+        0 => Some(Shutdown::WaitForClients),
+        1 => Some(Shutdown::WaitForServers),
+        _ => None,
+    };
+    weather
 }
 
-fn text(fixed: &str, tracks: bool, rng: &mut SeededRng) -> String {
+/// Times after which somebody is ended, for seeds whose clock leaps.
+fn timeouts(rng: &mut SeededRng) -> String {
+    let mut text = String::new();
+    for name in TIMEOUTS {
+        if rng.one_in(4) {
+            text += &format!("{name} = 1\n");
+        }
+    }
+    text
+}
+
+const TIMEOUTS: [&str; 6] = [
+    "client_idle_timeout",
+    "client_login_timeout",
+    "idle_transaction_timeout",
+    "query_timeout",
+    "query_wait_timeout",
+    "transaction_timeout",
+];
+
+fn text(fixed: &str, weather: &Weather, tracks: bool, rng: &mut SeededRng) -> String {
+    let changes = weather.reloads > 0;
     let mut text = String::from("[databases]\n");
     for (name, mode) in DATABASES {
+        if changes && rng.one_in(10) {
+            continue;
+        }
+        let host = if name == "other" { "db.sim" } else { "127.0.0.1" };
+        let elsewhere = if changes && rng.one_in(4) { " dbname=elsewhere" } else { "" };
         let size = 1 + rng.below(3);
-        text += &format!("{name} = host=127.0.0.1 port=5432 pool_mode={mode} pool_size={size}\n");
+        text += &format!(
+            "{name} = host={host} port=5432 pool_mode={mode} pool_size={size}{elsewhere}\n"
+        );
     }
     text += "[pgbouncer]\nlisten_addr = 127.0.0.1\nunix_socket_dir =\n";
     text += fixed;
@@ -137,6 +190,17 @@ fn text(fixed: &str, tracks: bool, rng: &mut SeededRng) -> String {
     line("server_login_concurrency", &["0", "1", "10"]);
     line("server_abandon", &["close", "rollback"]);
     line("query_wait_notify", &["0", "5"]);
+    line("server_login_retry", &["0.01", "0.3"]);
+    line("server_connect_timeout", &["0.2", "1"]);
+    line("dns_max_ttl", &["0.1", "15"]);
+    line("dns_nxdomain_ttl", &["0", "0.1"]);
+    line("server_fast_close", &["0", "1"]);
+    line("pool_idle_timeout", &["0", "0.5"]);
+    line("min_pool_size", &["0", "0", "2"]);
+    line("reserve_pool_size", &["0", "1"]);
+    line("reserve_pool_timeout", &["0.1", "5"]);
+    line("max_db_connections", &["0", "0", "3"]);
+    line("max_user_connections", &["0", "0", "5"]);
     text
 }
 

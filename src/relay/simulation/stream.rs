@@ -174,11 +174,6 @@ impl SimStream {
         self.is_cut_short = self.wants_room;
     }
 
-    /// Nothing is on its way in either direction.
-    pub fn is_quiet(&self) -> bool {
-        self.flight.is_empty() && self.arrived.is_empty() && self.outbound.is_empty()
-    }
-
     /// What is on its way to the far end.
     pub fn outbound(&self) -> Vec<u8> {
         self.outbound.rest().to_vec()

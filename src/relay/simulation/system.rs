@@ -24,6 +24,8 @@ pub struct System {
     pub lookups: Vec<String>,
     /// Closed by the pooler; the far end has not read everything.
     pub closed: BTreeMap<u64, SimStream>,
+    /// Connections have room enough.
+    pub is_wide: bool,
     /// Connecting fails at once, once in so many times; 0 is never.
     pub failing: u64,
     next: u64,
@@ -36,6 +38,7 @@ impl System {
             begun: Vec::new(),
             lookups: Vec::new(),
             closed: BTreeMap::new(),
+            is_wide: false,
             failing: 0,
             next: 0,
             rng: SeededRng::new(seed),
@@ -46,6 +49,7 @@ impl System {
     pub fn stream(&mut self, contact: Contact) -> SimStream {
         self.next += 1;
         let room = match self.rng.below(4) {
+            _ if self.is_wide => 100_000,
             0 => 64 + self.rng.below(1000),
             1 => 4096 + self.rng.below(8192),
             _ => 100_000 + self.rng.below(100_000),

@@ -1,7 +1,7 @@
 //! The pooler between its simulated peers, and the clock. One step moves some bytes, lets some
 //! peers act, lets something go wrong, and turns the loop once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -37,7 +37,12 @@ pub struct World {
     pub made: usize,
     /// Nothing new begins, and nothing goes wrong any more.
     pub is_ending: bool,
-    pub last_crash: Option<Moment>,
+    /// Servers that have ended of themselves so far.
+    pub crashes: u32,
+    /// New connections to servers come to nothing.
+    pub is_refusing: bool,
+    /// Clients whose server has ended of itself.
+    pub lost_servers: BTreeSet<usize>,
     /// Why clients were closed, by what the log says.
     pub reasons: BTreeMap<usize, String>,
     /// What happened, if somebody wants to know.
@@ -102,7 +107,9 @@ impl World {
             rng,
             made: 0,
             is_ending: false,
-            last_crash: None,
+            crashes: 0,
+            is_refusing: false,
+            lost_servers: BTreeSet::new(),
             reasons: BTreeMap::new(),
             trace: None,
             actions: Vec::new(),
@@ -139,6 +146,18 @@ impl World {
     /// Lets everything come to its end, with nothing new and without delay.
     pub fn end(&mut self) {
         self.is_ending = true;
+        self.is_refusing = false;
+        self.engine.io.failing = 0;
+        self.engine.io.is_wide = true;
+        self.engine.core.now = self.now;
+        let databases = self.engine.core.databases.ids().into_iter().map(Some);
+        for database in databases.chain([None]) {
+            self.engine.core.resume(database);
+        }
+        if let Some(mode) = self.setup.weather.shutdown {
+            self.note(|| format!("SHUTDOWN {mode:?}"));
+            self.engine.core.shut_down(mode);
+        }
         for client in &mut self.clients {
             client.finish();
             let stream = client_stream(&mut self.engine, client.id, client.number);
@@ -161,18 +180,51 @@ impl World {
                 Event::Server(id, readiness) => self.engine.server_event(id, readiness),
             }
         }
-        for name in std::mem::take(&mut self.engine.io.lookups) {
-            let answer = Ok(vec![IpAddr::from([127, 0, 0, 1])]);
-            self.engine.core.resolved(&name, answer);
-        }
+        self.answer_lookups();
         let mut others = Vec::new();
         self.engine.turn(&mut others);
         self.actions.append(&mut others);
-        for line in self.engine.core.take_lines() {
+        self.read_log();
+    }
+
+    /// Notes why clients were closed, and which of them have lost their servers.
+    fn read_log(&mut self) {
+        let lines = self.engine.core.take_lines();
+        let has_crashed = self.crashes > 0;
+        // The latter where a cancel request did not come to its end in time.
+        let ends_client = |text: &str| {
+            text.starts_with("S-")
+                && (has_crashed && text.contains("closing because: server conn crashed?")
+                    || text.contains("closing because: close_needed"))
+        };
+        let is_lost = lines.iter().any(|line| ends_client(&line.text));
+        for line in lines {
             if let Some((index, words)) = reason_of(&line.text) {
+                if is_lost && words == "server conn crashed?" {
+                    self.lost_servers.insert(index);
+                }
                 self.reasons.insert(index, words);
             }
             self.note(|| format!("log {:?} {}", line.level, line.text));
+        }
+    }
+
+    /// Answers of the resolver, later and in any order.
+    fn answer_lookups(&mut self) {
+        let names = std::mem::take(&mut self.engine.io.lookups);
+        for name in names {
+            if self.rng.one_in(3) {
+                self.engine.io.lookups.push(name);
+                continue;
+            }
+            let fails = self.is_refusing && self.rng.one_in(2);
+            let last = if self.rng.one_in(10) { 3 } else { 1 };
+            let answer = match fails {
+                true => Err("no such name".to_owned()),
+                false => Ok(vec![IpAddr::from([127, 0, 0, last])]),
+            };
+            self.note(|| format!("{name} is {answer:?}"));
+            self.engine.core.resolved(&name, answer);
         }
     }
 
@@ -289,13 +341,25 @@ impl World {
                 continue;
             };
             if stream.contact == Contact::Waiting && self.rng.one_in(3) {
-                stream.far_settle(Contact::Made);
+                let is_refused = self.is_refusing && self.rng.one_in(4);
+                let contact = if is_refused { Contact::Refused } else { Contact::Made };
+                stream.far_settle(contact);
             }
         }
     }
 
     fn welcome(&mut self) -> Welcome {
-        Welcome::Normal
+        if !self.is_refusing {
+            return Welcome::Normal;
+        }
+        match self.rng.below(6) {
+            0 => Welcome::Refused { sqlstate: "57P03" },
+            1 => Welcome::Refused { sqlstate: "53300" },
+            2 => Welcome::Silence,
+            3 => Welcome::Hangup,
+            4 => Welcome::Garbage,
+            _ => Welcome::Normal,
+        }
     }
 
     fn move_bytes(&mut self) {
@@ -400,14 +464,9 @@ impl World {
         });
     }
 
-    /// Whether nothing moves and nothing will, but for the clock.
-    pub fn is_quiet(&mut self) -> bool {
-        let mut all_quiet = !self.engine.has_work();
-        for client in &self.clients {
-            let stream = client_stream(&mut self.engine, client.id, client.number);
-            all_quiet &= stream.is_none_or(|stream| stream.is_quiet());
-        }
-        all_quiet
+    /// The process has been told to end.
+    pub fn has_ended(&self) -> bool {
+        self.actions.iter().any(|action| matches!(action, Action::Exit))
     }
 }
 

@@ -1,0 +1,62 @@
+//! Which ends of a client are explained by what went wrong. An end that nothing explains fails the
+//! simulation.
+
+use super::world::{World, client_stream};
+use crate::wire::fields::Report;
+
+impl World {
+    /// Why a client may be told this and closed, if so.
+    pub(super) fn judge_words(&mut self, at: usize, report: &Report) -> Option<()> {
+        let index = self.clients[at].index;
+        self.judge_reason(index, &report.message)
+    }
+
+    /// Why a client may be cut off without a word, if so: what it was to be told had no room, or
+    /// would have been taken for the rest of a message.
+    pub(super) fn judge_eof(&mut self, at: usize) -> Option<()> {
+        let client = &self.clients[at];
+        let (index, is_cut) = (client.index, client.has_half_a_message());
+        let stream = client_stream(&mut self.engine, client.id, client.number)?;
+        if !is_cut && !stream.is_cut_short {
+            return None;
+        }
+        let words = self.reasons.get(&index)?.clone();
+        self.judge_reason(index, &words)
+    }
+
+    fn judge_reason(&mut self, index: usize, words: &str) -> Option<()> {
+        let is_excused = self.weather_explains(index, words);
+        let client = self.clients.iter_mut().find(|client| client.index == index)?;
+        // The last words of a session that has ended itself may be lost with its connection.
+        let has_ended = words == "server conn crashed?" && client.shadow.foresees_end();
+        (is_excused || has_ended || client.shadow.foresees(words)).then_some(())
+    }
+
+    fn weather_explains(&self, index: usize, words: &str) -> bool {
+        let weather = &self.setup.weather;
+        let is_failing = weather.refusals > 0 || weather.crashes > 0 || weather.leaps > 0;
+        match words {
+            "server conn crashed?" => self.lost_servers.contains(&index),
+            "terminating connection due to administrator command" => self.crashes > 0,
+            "REFUSED" => weather.refusals > 0,
+            "database removed" | "admin forced disconnect" => {
+                weather.kills > 0 || weather.reloads > 0
+            }
+            "database configuration changed" => weather.reloads > 0 || weather.reconnects > 0,
+            "server shutting down" | "pooler is shutting down" => weather.shutdown.is_some(),
+            "client_idle_timeout"
+            | "client_login_timeout"
+            | "client_login_timeout (server down)"
+            | "idle transaction timeout"
+            | "query timeout"
+            | "query_timeout"
+            | "query_wait_timeout"
+            | "transaction timeout" => weather.leaps > 0,
+            _ => {
+                words.starts_with("server login has been failing") && is_failing
+                    || words.starts_with("server login failed") && weather.refusals > 0
+                    || words.starts_with("no such database") && weather.reloads > 0
+            }
+        }
+    }
+}
