@@ -8,7 +8,6 @@ mod engine;
 mod outgoing;
 mod server_run;
 #[cfg(test)]
-#[allow(dead_code, reason = "its peers can do more than its seeds ask of them yet")]
 mod simulation;
 
 pub use conn::Stream;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::client::SimClient;
 use super::world::{World, server_stream};
-use crate::pool::wait::Shutdown;
 use crate::pool::ids::PoolId;
 use crate::pool::server::State;
+use crate::pool::wait::Shutdown;
 
 /// The relay's read block, in bytes.
 const BLOCK: usize = 64 * 1024;

@@ -16,7 +16,6 @@ use crate::relay::Io;
 pub struct Begun {
     pub server: ServerId,
     pub number: u64,
-    pub to: Target,
 }
 
 pub struct System {
@@ -67,7 +66,7 @@ impl Io for System {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let stream = self.stream(Contact::Waiting);
-        self.begun.push(Begun { server, number: stream.number, to: to.clone() });
+        self.begun.push(Begun { server, number: stream.number });
         Ok(stream)
     }
 
