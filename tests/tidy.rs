@@ -54,7 +54,7 @@ const IO: &[&str] = &[
 const IO_WORDS: &[&str] = &["println", "eprintln", "print", "eprint", "dbg"];
 
 /// What shares ownership or hides state. Nothing does, tests aside: records name each other by
-/// ids, and the resolver's thread talks by a channel.
+/// ids, and the resolver's threads answer by ending.
 const SHARING: &[&str] =
     &["Arc", "Mutex", "Rc", "RefCell", "RwLock", "OnceLock", "LazyLock", "thread_local"];
 

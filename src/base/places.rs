@@ -1,17 +1,19 @@
-//! Where names stand in a list, for lists that are looked up by name now and then.
+//! Where names stand in a list or an arena, for what is looked up by name now and then.
 //!
 //! One type for all of them, whatever the lists hold: a hash table is written out anew for every
 //! type that it holds.
 
 use std::collections::HashMap;
 
+use super::arena::Id;
+
 /// Places by name.
 #[derive(Default)]
-pub struct Places(HashMap<Box<str>, usize>);
+pub struct Places(HashMap<Box<str>, u64>);
 
 impl Places {
     /// The places of names that stand in a list; of two equal ones, the later.
-    pub fn of<'a>(names: &mut dyn Iterator<Item = &'a str>) -> Places {
+    pub fn of(names: &mut dyn Iterator<Item = &str>) -> Places {
         let mut places = Places::default();
         for (place, name) in names.enumerate() {
             places.insert(name, place);
@@ -23,20 +25,37 @@ impl Places {
         self.0.len()
     }
 
-    #[inline(never)]
     pub fn get(&self, name: &str) -> Option<usize> {
-        self.0.get(name).copied()
+        self.bits(name).map(|bits| bits as usize)
     }
 
-    #[inline(never)]
     pub fn insert(&mut self, name: &str, place: usize) {
-        self.0.insert(name.into(), place);
+        self.insert_bits(name, place as u64);
+    }
+
+    /// The record of this name.
+    pub fn id<T>(&self, name: &str) -> Option<Id<T>> {
+        self.bits(name).map(Id::from_bits)
+    }
+
+    pub fn insert_id<T>(&mut self, name: &str, id: Id<T>) {
+        self.insert_bits(name, id.to_bits());
     }
 
     /// Takes a name out, and says where it stood.
     #[inline(never)]
     pub fn remove(&mut self, name: &str) -> Option<usize> {
-        self.0.remove(name)
+        self.0.remove(name).map(|bits| bits as usize)
+    }
+
+    #[inline(never)]
+    fn bits(&self, name: &str) -> Option<u64> {
+        self.0.get(name).copied()
+    }
+
+    #[inline(never)]
+    fn insert_bits(&mut self, name: &str, bits: u64) {
+        self.0.insert(name.into(), bits);
     }
 }
 

@@ -216,7 +216,7 @@ impl Loader {
             return Err(Problem::Value { value: None, error: ValueError::Reserved });
         }
         check_length(name, DATABASE_NAME_MAX)?;
-        let mut line = DatabaseLine { name: name.to_owned(), ..DatabaseLine::default() };
+        let mut line = DatabaseLine::named(name.to_owned());
         fill(value, |key, value| line.set(canonical(database::ALIASES, key), value))?;
         line.check().map_err(|error| Problem::LineValue { key: "port".to_owned(), error })?;
         if let (Some(size), Some(min)) = (line.pool_size, line.min_pool_size)
@@ -230,7 +230,7 @@ impl Loader {
 
     fn user(&mut self, name: &str, value: &str) -> Result<(), Problem> {
         check_length(name, USER_NAME_MAX)?;
-        let mut line = UserLine { name: name.to_owned(), ..UserLine::default() };
+        let mut line = UserLine::named(name.to_owned());
         fill(value, |key, value| line.set(key, value))?;
         self.users.put(name.to_owned(), line);
         Ok(())
@@ -238,8 +238,7 @@ impl Loader {
 
     fn peer(&mut self, name: &str, value: &str) -> Result<(), Problem> {
         let id = name.parse().ok().filter(|id| (1..=PEER_ID_MAX).contains(id));
-        let mut line =
-            PeerLine { id: id.ok_or(Problem::PeerId(PEER_ID_MAX))?, ..PeerLine::default() };
+        let mut line = PeerLine::named(id.ok_or(Problem::PeerId(PEER_ID_MAX))?);
         fill(value, |key, value| line.set(key, value))?;
         line.check().map_err(|(key, error)| Problem::LineValue { key: key.to_owned(), error })?;
         self.peers.put(line.id.to_string(), line);
@@ -298,7 +297,9 @@ impl Loader {
 }
 
 fn fresh(path: &str) -> Settings {
-    Settings { conffile: Some(path.to_owned()), ..Settings::default() }
+    let mut settings = Settings::default();
+    settings.conffile.replace(path.to_owned());
+    settings
 }
 
 fn is_unknown_section(error: &Diagnostic) -> bool {

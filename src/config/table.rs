@@ -137,6 +137,13 @@ macro_rules! table {
                 vec![$(&mut self.$name,)+]
             }
 
+            /// The defaults, under this name.
+            pub fn named($($lead: $lead_type),*) -> Self {
+                let mut table = Self::blank($($lead),*);
+                $crate::config::table::set_defaults(Self::rows(), table.fields_mut());
+                table
+            }
+
             fn blank($($lead: $lead_type),*) -> Self {
                 $table { $($lead,)* $($name: $crate::config::value::Field::unset(),)+ }
             }
@@ -177,9 +184,7 @@ macro_rules! table {
 
         impl Default for $table {
             fn default() -> Self {
-                let mut table = Self::blank($(<$lead_type>::default()),*);
-                $crate::config::table::set_defaults(Self::rows(), table.fields_mut());
-                table
+                Self::named($(<$lead_type>::default()),*)
             }
         }
     };

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 use crate::log::plain;
 
@@ -24,32 +24,40 @@ const WAITING_MAX: usize = 1024;
 /// Room for the C library's resolver and its modules.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// A name, and its addresses in the resolver's order, or the resolver's words for why not.
-pub type Answer = (String, Result<Vec<IpAddr>, String>);
+/// Addresses in the resolver's order, or the resolver's words for why there are none.
+type Found = Result<Vec<IpAddr>, String>;
+
+/// A name, and what was found for it.
+pub type Answer = (String, Found);
 
 /// Shared, because every thread calls it and a poll has one waker only.
 type Wake = Arc<dyn Fn() + Send + Sync>;
 
+/// A lookup under way. The thread ends with the answer, so that no channel is needed beside it.
+struct Running {
+    name: String,
+    /// Set when nothing is left for the thread to do but to end.
+    is_done: Arc<AtomicBool>,
+    thread: JoinHandle<Found>,
+}
+
 /// Looks names up without blocking.
 pub struct Resolver {
-    /// Names in the hands of a thread.
-    running: Vec<String>,
+    running: Vec<Running>,
     /// Names that no thread has taken, oldest first.
     waiting: VecDeque<String>,
-    answers: Receiver<Answer>,
-    sender: Sender<Answer>,
+    /// Answers to names for which there was no thread.
+    failed: Vec<Answer>,
     wake: Wake,
 }
 
 impl Resolver {
     /// `wake` is called on a helper thread whenever an answer is there to be fetched.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Resolver {
-        let (sender, answers) = mpsc::channel();
         Resolver {
             running: Vec::new(),
             waiting: VecDeque::new(),
-            answers,
-            sender,
+            failed: Vec::new(),
             wake: Arc::new(wake),
         }
     }
@@ -57,7 +65,9 @@ impl Resolver {
     /// Asks for a name, unless it is asked for already. The answer comes by [`Self::answers`];
     /// false when too many names wait, and then none will come.
     pub fn lookup(&mut self, name: String) -> bool {
-        if self.running.contains(&name) || self.waiting.contains(&name) {
+        let is_running = self.running.iter().any(|lookup| lookup.name == name);
+        let has_failed = self.failed.iter().any(|(failed, _)| *failed == name);
+        if is_running || has_failed || self.waiting.contains(&name) {
             return true;
         }
         if self.waiting.len() == WAITING_MAX {
@@ -71,10 +81,14 @@ impl Resolver {
     /// The answers that came since the last call.
     pub fn answers(&mut self) -> impl Iterator<Item = Answer> + '_ {
         std::iter::from_fn(|| {
-            let answer = self.answers.try_recv().ok()?;
-            self.running.retain(|name| *name != answer.0);
+            let is_done = |lookup: &Running| lookup.is_done.load(Ordering::Acquire);
+            let Some(place) = self.running.iter().position(is_done) else {
+                return self.failed.pop();
+            };
+            let Running { name, thread, .. } = self.running.swap_remove(place);
+            let found = thread.join().unwrap_or_else(|_| Err("the lookup failed".to_owned()));
             self.hand_out();
-            Some(answer)
+            Some((name, found))
         })
     }
 
@@ -82,29 +96,24 @@ impl Resolver {
     fn hand_out(&mut self) {
         while self.running.len() < RUNNING_MAX {
             let Some(name) = self.waiting.pop_front() else { return };
-            self.running.push(name.clone());
-            let (sender, wake) = (self.sender.clone(), Arc::clone(&self.wake));
-            let asked = name.clone();
+            let (asked, wake) = (name.clone(), Arc::clone(&self.wake));
+            let is_done = Arc::new(AtomicBool::new(false));
+            let done = Arc::clone(&is_done);
             let thread = thread::Builder::new().name("resolver".to_owned()).stack_size(STACK_BYTES);
             let started = thread.spawn(move || {
-                answer(&sender, &*wake, asked.clone(), addresses(&asked));
+                let found = addresses(&asked);
+                done.store(true, Ordering::Release);
+                wake();
+                found
             });
-            if let Err(error) = started {
-                answer(&self.sender, &*self.wake, name, Err(plain(&error)));
+            match started {
+                Ok(thread) => self.running.push(Running { name, is_done, thread }),
+                Err(error) => {
+                    self.failed.push((name, Err(plain(&error))));
+                    (self.wake)();
+                }
             }
         }
-    }
-}
-
-fn answer(
-    sender: &Sender<Answer>,
-    wake: &dyn Fn(),
-    name: String,
-    found: Result<Vec<IpAddr>, String>,
-) {
-    // Nobody listens any more only when the program ends.
-    if sender.send((name, found)).is_ok() {
-        wake();
     }
 }
 
@@ -118,13 +127,14 @@ pub(super) fn words(error: &io::Error) -> String {
 }
 
 /// Asks the system; blocks.
-fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
+fn addresses(name: &str) -> Found {
     let found = (name, 0).to_socket_addrs().map_err(|error: io::Error| words(&error))?;
     Ok(found.map(|address| address.ip()).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{self, Receiver};
     use std::time::{Duration, Instant};
 
     use super::*;

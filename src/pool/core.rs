@@ -20,6 +20,7 @@ use super::wait::{Outcome, Shutdown};
 use crate::auth::cache::ScramCache;
 use crate::base::arena::Arena;
 use crate::base::list::List;
+use crate::base::places::Places;
 use crate::base::rng::Rng;
 use crate::base::time::{Moment, Now};
 use crate::config::{Config, Settings};
@@ -98,8 +99,8 @@ pub struct Core {
     pub databases: Arena<Database>,
     pub users: Arena<User>,
     pub(super) pool_index: HashMap<(DatabaseId, UserId), PoolId>,
-    pub(super) database_names: HashMap<Box<str>, DatabaseId>,
-    pub(super) user_names: HashMap<Box<str>, UserId>,
+    pub(super) database_names: Places,
+    pub(super) user_names: Places,
     /// Clients by the secret of their BackendKeyData.
     pub(super) keys: HashMap<u64, ClientId>,
 
@@ -163,8 +164,8 @@ impl Core {
             databases: Arena::new(),
             users: Arena::new(),
             pool_index: HashMap::new(),
-            database_names: HashMap::new(),
-            user_names: HashMap::new(),
+            database_names: Places::default(),
+            user_names: Places::default(),
             keys: HashMap::new(),
             logins: List::default(),
             consoles: List::default(),
@@ -278,11 +279,11 @@ impl Core {
     }
 
     pub fn find_database(&self, name: &str) -> Option<DatabaseId> {
-        self.database_names.get(name).copied()
+        self.database_names.id(name)
     }
 
     pub fn find_user(&self, name: &str) -> Option<UserId> {
-        self.user_names.get(name).copied()
+        self.user_names.id(name)
     }
 
     /// The user of that name, made where there is none.
@@ -291,7 +292,7 @@ impl Core {
             return id;
         }
         let id = self.users.insert(User::new(name));
-        self.user_names.insert(name.into(), id);
+        self.user_names.insert_id(name, id);
         id
     }
 

@@ -72,6 +72,7 @@ impl Core {
 
     /// The length of a head makes no sense.
     pub fn server_sent_bad_head(&mut self, id: ServerId) {
+        self.let_go_of_done_client(id);
         self.server_failed(id, Reason::BadPacketHeader);
     }
 

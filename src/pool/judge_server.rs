@@ -60,6 +60,14 @@ impl Core {
         if let Own::Vars { .. } = server.own {
             return self.judge_vars_reply(id, client, kind, seen);
         }
+        let is_asked_or_news = !server.replies.is_clean()
+            || matches!(
+                kind,
+                Back::NoticeResponse | Back::NotificationResponse | Back::ParameterStatus
+            );
+        if !is_asked_or_news && self.let_go_of_done_client(id) {
+            return self.judge_unasked(id, kind, seen);
+        }
         self.push_due_answers(id);
         let status = seen.first().copied().unwrap_or_default();
         let server = &mut self.servers[id];
@@ -84,6 +92,22 @@ impl Core {
             }
             Reply::Ready(status) => self.query_ended(id, client, status),
         }
+    }
+
+    /// Something came behind the last answer, with it in one read, that nobody has asked for.
+    /// Outside of session pooling the client is done with the server, and hears nothing of what
+    /// becomes of it. Returns whether there was such a client.
+    pub(super) fn let_go_of_done_client(&mut self, id: ServerId) -> bool {
+        let server = &self.servers[id];
+        let State::Active { client } = server.state else { return false };
+        let is_done = server.is_clean() && !server.is_private;
+        if !is_done || self.pool_mode(server.pool) == PoolMode::Session {
+            return false;
+        }
+        self.move_client(client, ClientState::Idle);
+        self.act(Action::RunClient(client));
+        self.move_server(id, State::Idle);
+        true
     }
 
     /// Replies that belong to the client and tell the pooler something too.

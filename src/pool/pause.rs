@@ -217,7 +217,11 @@ impl Core {
         let (is_over, whose) = match self.shutdown {
             Shutdown::No | Shutdown::Immediate => return,
             Shutdown::WaitForClients => {
-                (self.client_count == 0 && self.consoles.is_empty(), "client")
+                let is_over = self.client_count == 0
+                    && self.consoles.is_empty()
+                    // Who is about to log in was accepted by us, and nobody else will serve it.
+                    && self.logins.is_empty();
+                (is_over, "client")
             }
             Shutdown::WaitForServers => {
                 (!self.servers.iter().any(|(_, server)| server.is_session()), "server")

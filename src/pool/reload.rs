@@ -100,7 +100,7 @@ impl Core {
         self.databases[id].is_removed = true;
         self.transients += 1;
         let name = self.databases[id].line.name.clone();
-        self.database_names.remove(&*name);
+        self.database_names.remove(&name);
         self.note_event(&format!("database {name} removed"));
         self.retire_all(Some(id), &Reason::DatabaseRemoved);
         self.close_clients_of(id, &Reason::DatabaseRemoved);
@@ -143,7 +143,7 @@ impl Core {
         let socket_dir = self.config.settings.unix_socket_dir.clone();
         let database = Database::new(line, &socket_dir, self.now.mono);
         let id = self.databases.insert(database);
-        self.database_names.insert(name.into(), id);
+        self.database_names.insert_id(&name, id);
         self.adopt_forced_user(id);
         id
     }
@@ -225,8 +225,8 @@ impl Core {
             self.forget_pool(pool);
         }
         if let Some(database) = self.databases.remove(id) {
-            if self.database_names.get(&*database.line.name) == Some(&id) {
-                self.database_names.remove(&*database.line.name);
+            if self.database_names.id(&database.line.name) == Some(id) {
+                self.database_names.remove(&database.line.name);
             }
             self.transients -= 1;
         }

@@ -418,6 +418,7 @@ impl Core {
     }
 
     pub(super) fn unknown_from_server(&mut self, id: ServerId, kind: u8) {
+        self.let_go_of_done_client(id);
         let kind = char::from(kind).escape_default().to_string();
         self.log_server(Level::Error, id, format_args!("unknown pkt from server: '{kind}'"));
         self.server_failed(id, Reason::UnknownServerPacket);

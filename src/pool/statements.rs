@@ -187,6 +187,6 @@ impl ServerStatements {
 
     pub(super) fn oldest(&self) -> Option<StatementId> {
         let decided = self.held.iter().filter(|(_, held)| held.pending.is_none());
-        decided.min_by_key(|(_, held)| held.used).map(|(&id, _)| id)
+        decided.min_by_key(|(id, held)| (held.used, id.to_bits())).map(|(&id, _)| id)
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! Source: PostgreSQL manual, "Asynchronous Operations" of the message flow.
 
-use std::collections::HashMap;
+use crate::base::places::Places;
 
 /// Parameters that can be tracked at most; a server that reports more is relayed, not believed.
 const MOST_NAMES: usize = 64;
@@ -61,7 +61,7 @@ pub struct VarTable {
     /// Slot 0 is never used.
     values: Vec<Value>,
     free: Vec<u32>,
-    by_text: HashMap<Box<str>, u32>,
+    by_text: Places,
 }
 
 impl VarTable {
@@ -72,7 +72,7 @@ impl VarTable {
             names: Vec::new(),
             values: vec![unused],
             free: Vec::new(),
-            by_text: HashMap::new(),
+            by_text: Places::default(),
         };
         for name in ALWAYS.into_iter().chain(extra) {
             table.track(name);
@@ -186,7 +186,7 @@ impl VarTable {
 
     /// Distinct values kept, and the bytes of their texts, for SHOW MEM.
     pub fn usage(&self) -> (usize, usize) {
-        (self.by_text.len(), self.by_text.keys().map(|text| text.len()).sum())
+        (self.by_text.len(), self.values.iter().map(|value| value.text.len()).sum())
     }
 
     fn put(&mut self, vars: &mut Vars, place: usize, id: ValueId) {
@@ -199,9 +199,9 @@ impl VarTable {
     }
 
     fn intern(&mut self, text: &str) -> ValueId {
-        if let Some(&slot) = self.by_text.get(text) {
-            self.values[slot as usize].count += 1;
-            return ValueId(slot);
+        if let Some(slot) = self.by_text.get(text) {
+            self.values[slot].count += 1;
+            return ValueId(slot as u32);
         }
         let value = Value { text: text.into(), count: 1 };
         let slot = match self.free.pop() {
@@ -214,7 +214,7 @@ impl VarTable {
                 (self.values.len() - 1) as u32
             }
         };
-        self.by_text.insert(text.into(), slot);
+        self.by_text.insert(text, slot as usize);
         ValueId(slot)
     }
 

@@ -47,15 +47,25 @@ in_journal() {
     [[ $lines = *"$*"* ]]
 }
 
+# apt_get COMMAND ARGUMENTS...: as from a script, where nobody answers questions.
+apt_get() {
+    local command=$1
+    shift
+    inn apt-get "$command" -y "$@" </dev/null >"$run/apt" 2>&1 ||
+        { tail -n 20 "$run/apt" >&2; fail "this failed: apt-get $command $*"; }
+}
+
 # Copies the package into the machine and installs it as an operator does.
 install_package() {
     cp "$package" "$machine/mnt/"
-    inn apt-get install -y "/mnt/$(basename "$package")" </dev/null >"$run/apt" 2>&1 ||
-        { tail -n 20 "$run/apt" >&2; fail "the package cannot be installed"; }
+    apt_get install "$(given)"
     if grep -q -i 'configuration file .*modified\|What would you like to do' "$run/apt"; then
         fail "the installation asks something: $(<"$run/apt")"
     fi
 }
+
+# Where the package stands in the machine.
+given() { echo "/mnt/${package##*/}"; }
 
 sql() { inn su postgres -c "psql -X -q -A -t -v ON_ERROR_STOP=1 $*"; }
 

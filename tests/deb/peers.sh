@@ -70,12 +70,12 @@ PY
 peers_roll() {
     local before
     before=$(inn systemctl show -P MainPID pgbouncer@1 pgbouncer@2)
-    inn apt-get install -y --reinstall "/mnt/$(basename "$package")" </dev/null >"$run/apt" 2>&1
+    apt_get install --reinstall "$(given)"
     equal $'active\nactive' inn systemctl is-active pgbouncer@1 pgbouncer@2
     [[ $(inn systemctl show -P MainPID pgbouncer@1 pgbouncer@2) != "$before" ]] ||
         fail "an upgrade leaves the old processes"
     equal plannerate_prod pooled plannerate_prod plannerate_production -c "SELECT current_user"
-    inn apt-get remove -y pgbouncer </dev/null >"$run/apt" 2>&1
+    apt_get remove pgbouncer
     [[ -z $(inn pgrep -x pgbouncer || true) ]] || fail "a process survives the removal"
     ok "an upgrade restarts both, a removal ends both"
 }

@@ -56,7 +56,7 @@ SH
 runs_as_another_than() { [[ $(main_pid) != 0 && $(main_pid) != "$1" ]]; }
 
 sockets_upgrade() {
-    inn apt-get install -y --reinstall "/mnt/$(basename "$package")" </dev/null >"$run/apt" 2>&1
+    apt_get install --reinstall "$(given)"
     equal active inn systemctl is-active pgbouncer.socket
     equal plannerate_prod pooled plannerate_prod plannerate_production -c "SELECT current_user"
     ok "an upgrade leaves the sockets open"

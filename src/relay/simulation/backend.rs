@@ -6,10 +6,11 @@
 
 use std::collections::VecDeque;
 
+use super::bytes::Bytes;
 use super::parameters::Parameters;
 use super::session::{Out, Rules, Session};
 use super::stream::SimStream;
-use super::wire::{self, Inbox, Packet};
+use super::wire::{self, Packet};
 use crate::auth::cache::ScramCache;
 use crate::auth::client::{self as login, Account, Candidate, ClientLogin, Method, Step};
 use crate::auth::secret::Secret;
@@ -71,11 +72,11 @@ pub struct Backend {
     pub server: ServerId,
     pub welcome: Welcome,
     stage: Stage,
-    inbox: Inbox,
+    inbox: Bytes,
     /// Replies not sent for want of a reason.
-    buffer: Vec<u8>,
+    buffer: Bytes,
     /// Replies not sent for want of room.
-    outbox: VecDeque<u8>,
+    outbox: Bytes,
     playing: VecDeque<Out>,
     current: Packet,
     before: Option<Box<Session>>,
@@ -95,9 +96,9 @@ impl Backend {
             server,
             welcome,
             stage: Stage::Startup,
-            inbox: Inbox::default(),
-            buffer: Vec::new(),
-            outbox: VecDeque::new(),
+            inbox: Bytes::default(),
+            buffer: Bytes::default(),
+            outbox: Bytes::default(),
             playing: VecDeque::new(),
             current: wire::sync(),
             before: None,
@@ -124,10 +125,12 @@ impl Backend {
     /// Everything that was sent to it has been answered, and nothing is open. What is
     /// `on_its_way` may be whole messages that need no answer: late data of a COPY, and Flush.
     pub fn is_at_rest(&self, on_its_way: &[u8]) -> bool {
-        let mut rest = Inbox::default();
+        let mut rest = Bytes::default();
         rest.push(self.inbox.rest());
         rest.push(on_its_way);
-        while rest.next().is_some_and(|packet| matches!(packet.kind, b'd' | b'c' | b'f' | b'H')) {}
+        while wire::next(&mut rest)
+            .is_some_and(|packet| matches!(packet.kind, b'd' | b'c' | b'f' | b'H'))
+        {}
         let session_rests = self.session().is_some_and(Session::is_at_rest);
         session_rests && rest.is_empty() && self.playing.is_empty()
     }
@@ -266,7 +269,7 @@ impl Backend {
             Welcome::Refused { sqlstate } => return self.refuse(sqlstate, "REFUSED", stream),
             Welcome::Garbage => {
                 let garbage: Vec<u8> = (0..20).map(|_| self.rng.next_u64() as u8).collect();
-                self.outbox.extend(garbage);
+                self.outbox.push(&garbage);
                 return;
             }
         }
@@ -284,7 +287,7 @@ impl Backend {
     }
 
     fn check_password(&mut self, all: &mut Installation) {
-        let Some(packet) = self.inbox.next() else { return };
+        let Some(packet) = wire::next(&mut self.inbox) else { return };
         assert_eq!(packet.kind, b'p', "a password message is awaited, {packet:?} came");
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let Stage::Password(login, pairs) = stage else { return };
@@ -382,12 +385,12 @@ impl Backend {
     }
 
     fn flush(&mut self) {
-        self.outbox.extend(self.buffer.drain(..));
+        self.outbox.push(&self.buffer.take(self.buffer.len()));
     }
 
     /// Takes the next message, if there is one.
     fn take_next(&mut self) -> bool {
-        let Some(packet) = self.inbox.next() else { return false };
+        let Some(packet) = wire::next(&mut self.inbox) else { return false };
         self.note("takes", &packet);
         let Stage::Session(session) = &mut self.stage else { return false };
         let copies = session.is_copying_in() && matches!(packet.kind, b'd' | b'c');

@@ -1,14 +1,15 @@
 //! A simulated client: it logs in, runs its program, looks at every message that it gets, and goes
 //! away in one of many ways.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
+use super::bytes::Bytes;
 use super::parameters::Parameters;
 use super::program::{Program, Wait};
 use super::session::{Pooled, Rules, Session};
 use super::shadow::Shadow;
 use super::stream::SimStream;
-use super::wire::{self, Inbox, Packet};
+use super::wire::{self, Packet};
 use crate::auth::cache::ScramCache;
 use crate::auth::server::{Credential, ServerLogin, ServerStep};
 use crate::base::rng::{Rng, SeededRng};
@@ -72,8 +73,8 @@ pub struct SimClient {
     stage: Stage,
     login: Option<ServerLogin>,
     told: BTreeMap<String, String>,
-    inbox: Inbox,
-    outbox: VecDeque<u8>,
+    inbox: Bytes,
+    outbox: Bytes,
     pub shadow: Shadow,
     pub program: Program,
     wait: Wait,
@@ -108,8 +109,8 @@ impl SimClient {
             stage: Stage::Login,
             login: Some(login),
             told: BTreeMap::new(),
-            inbox: Inbox::default(),
-            outbox: VecDeque::new(),
+            inbox: Bytes::default(),
+            outbox: Bytes::default(),
             shadow: Shadow::new(index, session, character.is_session_mode),
             program,
             wait: Wait::Nothing,
@@ -130,7 +131,8 @@ impl SimClient {
     pub fn canceller(mut self, key: &[u8]) -> SimClient {
         let mut bytes = Vec::new();
         startup::cancel_request(&mut bytes, key);
-        self.outbox = bytes.into();
+        self.outbox.clear();
+        self.outbox.push(&bytes);
         self.stage = Stage::Cancel;
         self
     }
@@ -140,7 +142,7 @@ impl SimClient {
             self.stage = Stage::AwaitSsl;
             let mut bytes = Vec::new();
             Message::untyped(&mut bytes).u32(80_877_103).end();
-            return self.outbox.extend(bytes);
+            return self.outbox.push(&bytes);
         }
         self.send_startup();
     }
@@ -151,7 +153,7 @@ impl SimClient {
         all.extend(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let mut bytes = Vec::new();
         startup::startup_message(&mut bytes, 0, &all);
-        self.outbox.extend(bytes);
+        self.outbox.push(&bytes);
     }
 
     pub fn is_over(&self) -> bool {
@@ -180,7 +182,7 @@ impl SimClient {
         match self.rng.below(3) {
             0 => stream.far_reset(),
             1 => {
-                let mut some: VecDeque<u8> = std::mem::take(&mut self.outbox);
+                let mut some = std::mem::take(&mut self.outbox);
                 some.truncate(self.rng.below(some.len() as u64 + 1) as usize);
                 stream.far_send(&mut some);
                 stream.far_close();
@@ -241,7 +243,7 @@ impl SimClient {
     }
 
     fn take_all(&mut self, cache: &mut ScramCache) -> Result<Happened, String> {
-        while let Some(packet) = self.inbox.next() {
+        while let Some(packet) = wire::next(&mut self.inbox) {
             self.note("gets", &packet);
             if packet.is_fatal() {
                 let is_due = self.is_due(&packet);

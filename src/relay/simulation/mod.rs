@@ -7,6 +7,7 @@
 //! happened.
 
 mod backend;
+mod bytes;
 mod chaos;
 mod check;
 mod client;
@@ -98,6 +99,22 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
         sum += must_pass(seed);
     }
     println!("{sum:?}");
+}
+
+#[test]
+fn sim_one_seed_brings_about_the_same_each_time() {
+    let trace = |seed| {
+        let mut world = World::new(seed);
+        world.trace = Some(Vec::new());
+        let result = run(&mut world);
+        (result, world.trace.unwrap_or_default())
+    };
+    for seed in 0..20 {
+        let (first, again) = (trace(seed), trace(seed));
+        let differs = first.1.iter().zip(&again.1).find(|(a, b)| a != b);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(first.0, again.0, "seed {seed}");
+    }
 }
 
 /// Runs many seeds and lists those that fail, for a search by hand.

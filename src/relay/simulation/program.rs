@@ -355,7 +355,7 @@ impl Program {
         let mut packets = Vec::new();
         for _ in 0..self.rng.below(6) {
             let size = self.size();
-            packets.push(wire::front(Front::CopyData, &vec![b'z'; size]));
+            packets.push(wire::front(Front::CopyData, "z".repeat(size).as_bytes()));
             if mixed && self.rng.one_in(3) {
                 packets.push(wire::front(Front::Flush, b""));
             }

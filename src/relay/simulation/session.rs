@@ -282,7 +282,7 @@ impl Session {
                 let row = |at: usize| {
                     let mut row = format!("{text}:{at}").into_bytes();
                     values.iter().for_each(|value| row.extend([b"=", value.as_slice()].concat()));
-                    row.resize(row.len() + size, b'.');
+                    row.extend(".".repeat(*size).as_bytes());
                     row
                 };
                 Some((0..*count).map(row).collect())
@@ -415,7 +415,7 @@ impl Session {
         self.push(Back::CopyOut, COPY_FORMAT);
         for at in 0..count {
             let mut row = format!("{text}:{at}").into_bytes();
-            row.resize(row.len() + size, b'.');
+            row.extend(".".repeat(size).as_bytes());
             self.push(Back::CopyData, &row);
             if at == count / 2 {
                 // The statement can be cancelled in the middle.

@@ -61,6 +61,9 @@ pub fn parameters(text: &str) -> usize {
 }
 
 fn split(text: &str) -> Vec<&str> {
+    if !text.contains(';') {
+        return vec![text];
+    }
     let mut parts = Vec::new();
     let (mut start, mut quoted) = (0, false);
     for (at, c) in text.char_indices() {
@@ -78,14 +81,14 @@ fn split(text: &str) -> Vec<&str> {
 }
 
 fn one(text: &str) -> Option<Statement> {
-    let words: Vec<&str> = text.split_whitespace().collect();
+    let words: Vec<&str> = text.split(' ').take(3).collect();
     let owned = || text.to_owned();
     let number = |at: usize| words.get(at).and_then(|word| word.parse::<usize>().ok());
     Some(match words[0] {
         "BEGIN" => Statement::Begin,
         "COMMIT" => Statement::Commit,
         "ROLLBACK" => Statement::Rollback,
-        "SELECT" if text.contains("set_config(") => set_config(text)?,
+        "SELECT" if text.starts_with("SELECT pg_catalog.set_config(") => set_config(text)?,
         "SELECT" => Statement::Rows { text: owned(), count: 1, size: 0, sleep_us: 0 },
         "ROWS" => {
             Statement::Rows { text: owned(), count: number(1)?, size: number(2)?, sleep_us: 0 }

@@ -4,9 +4,9 @@
 //! The stream owns both directions. The pooler has the near end by [`Stream`]; whoever plays the
 //! peer has the far end by the methods whose names begin with `far_`.
 
-use std::collections::VecDeque;
 use std::io;
 
+use super::bytes::Bytes;
 use crate::base::rng::{Rng, SeededRng};
 use crate::relay::Stream;
 use crate::relay::engine::Readiness;
@@ -37,11 +37,11 @@ pub struct SimStream {
     /// News for the near end that the poll has not told yet.
     pub edge: Readiness,
     /// Sent by the far end and not arrived.
-    flight: VecDeque<u8>,
+    flight: Bytes,
     /// To be read by the near end.
-    arrived: VecDeque<u8>,
+    arrived: Bytes,
     /// Written by the near end, to be read by the far end.
-    outbound: VecDeque<u8>,
+    outbound: Bytes,
     far: FarEnd,
     /// The far end reads no more: what is written is lost, and after that writing fails.
     is_deaf: bool,
@@ -62,9 +62,9 @@ impl SimStream {
             number,
             contact,
             edge: Readiness::default(),
-            flight: VecDeque::new(),
-            arrived: VecDeque::new(),
-            outbound: VecDeque::new(),
+            flight: Bytes::default(),
+            arrived: Bytes::default(),
+            outbound: Bytes::default(),
             far: FarEnd::Open,
             is_deaf: false,
             wants_room: false,
@@ -83,14 +83,14 @@ impl SimStream {
     }
 
     /// Sends what there is room for.
-    pub fn far_send(&mut self, bytes: &mut VecDeque<u8>) {
+    pub fn far_send(&mut self, bytes: &mut Bytes) {
         if self.far != FarEnd::Open || self.is_closed {
             bytes.clear();
             return;
         }
         let room = self.room.saturating_sub(self.flight.len() + self.arrived.len());
         let count = room.min(bytes.len());
-        self.flight.extend(bytes.drain(..count));
+        self.flight.push(&bytes.take(count));
     }
 
     /// Lets some of what is on the way arrive.
@@ -102,7 +102,7 @@ impl SimStream {
                 1 => 1 + self.rng.below(most),
                 _ => most,
             };
-            self.arrived.extend(self.flight.drain(..count as usize));
+            self.arrived.push(&self.flight.take(count as usize));
             self.edge.readable = true;
         }
         if self.flight.is_empty() && self.far == FarEnd::Finished {
@@ -115,7 +115,7 @@ impl SimStream {
     /// Reads at most `most` bytes.
     pub fn far_read(&mut self, most: usize) -> Vec<u8> {
         let count = most.min(self.outbound.len());
-        let bytes = self.outbound.drain(..count).collect();
+        let bytes = self.outbound.take(count);
         if self.wants_room && self.outbound.len() <= self.room / 2 {
             self.wants_room = false;
             self.edge.writable = true;
@@ -181,7 +181,7 @@ impl SimStream {
 
     /// What is on its way to the far end.
     pub fn outbound(&self) -> Vec<u8> {
-        self.outbound.iter().copied().collect()
+        self.outbound.rest().to_vec()
     }
 }
 
@@ -192,9 +192,7 @@ impl Stream for SimStream {
         }
         if !self.arrived.is_empty() {
             let count = into.len().min(self.arrived.len());
-            for (place, byte) in into.iter_mut().zip(self.arrived.drain(..count)) {
-                *place = byte;
-            }
+            into[..count].copy_from_slice(&self.arrived.take(count));
             return Ok(count);
         }
         match self.far {
@@ -219,7 +217,7 @@ impl Stream for SimStream {
         let room = self.room.saturating_sub(self.outbound.len());
         let count = room.min(from.len());
         self.wants_room |= count < from.len();
-        self.outbound.extend(&from[..count]);
+        self.outbound.push(&from[..count]);
         if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 }

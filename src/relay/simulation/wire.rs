@@ -1,5 +1,6 @@
 //! Messages as the simulated peers read and write them.
 
+use super::bytes::Bytes;
 use crate::wire::build::Message;
 use crate::wire::fields;
 use crate::wire::kind::{Back, Front};
@@ -34,46 +35,13 @@ impl Packet {
     }
 }
 
-/// Bytes that have come, from which messages are taken.
-#[derive(Default)]
-pub struct Inbox {
-    pub bytes: Vec<u8>,
-    at: usize,
-}
-
-impl Inbox {
-    pub fn push(&mut self, bytes: &[u8]) {
-        if self.at > 100_000 {
-            self.bytes.drain(..self.at);
-            self.at = 0;
-        }
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    pub fn rest(&self) -> &[u8] {
-        &self.bytes[self.at..]
-    }
-
-    pub fn skip(&mut self, count: usize) {
-        self.at += count;
-        if self.at == self.bytes.len() {
-            self.bytes.clear();
-            self.at = 0;
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.rest().is_empty()
-    }
-
-    /// The next whole message.
-    pub fn next(&mut self) -> Option<Packet> {
-        let rest = self.rest();
-        let length = u32::from_be_bytes(rest.get(1..5)?.try_into().ok()?) as usize;
-        let packet = Packet { kind: rest[0], body: rest.get(5..length + 1)?.to_vec() };
-        self.skip(length + 1);
-        Some(packet)
-    }
+/// The next whole message of what has come.
+pub fn next(inbox: &mut Bytes) -> Option<Packet> {
+    let rest = inbox.rest();
+    let length = u32::from_be_bytes(rest.get(1..5)?.try_into().ok()?) as usize;
+    let packet = Packet { kind: rest[0], body: rest.get(5..length + 1)?.to_vec() };
+    inbox.skip(length + 1);
+    Some(packet)
 }
 
 pub fn front(kind: Front, body: &[u8]) -> Packet {
@@ -84,11 +52,11 @@ pub fn back(kind: Back, body: &[u8]) -> Packet {
     Packet { kind: kind as u8, body: body.to_vec() }
 }
 
-pub fn push(out: &mut impl Extend<u8>, packet: &Packet) {
+pub fn push(out: &mut Bytes, packet: &Packet) {
     let length = packet.body.len() as u32 + 4;
-    out.extend([packet.kind]);
-    out.extend(length.to_be_bytes());
-    out.extend(packet.body.iter().copied());
+    out.push(&[packet.kind]);
+    out.push(&length.to_be_bytes());
+    out.push(&packet.body);
 }
 
 pub fn query(text: &str) -> Packet {
