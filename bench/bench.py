@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import workloads
-from servers import Failed, Peer, PostgreSQL, Scratch, floor, pooler
+from servers import Failed, Peer, PostgreSQL, Scratch, cpu_ns, family, floor, pooler
 
 # Columns of the tables: key, title, digits, whether a ratio is worth showing.
 COLUMNS = [
@@ -26,6 +26,10 @@ COLUMNS = [
     ("tps", "per second", 0, True),
     ("mb_s", "MB/s", 0, True),
     ("ms", "latency ms", 3, False),
+    ("answer_ms", "slowest answer ms", 1, False),
+    ("show_ms", "CPU ms/SHOW CLIENTS", 2, True),
+    ("calm_ms", "others, calm ms", 1, False),
+    ("stall_ms", "others, SHOW ms", 1, False),
     ("client_bytes", "bytes/client", 0, True),
     ("memory_kb", "memory kB", 0, False),
 ]
@@ -90,7 +94,7 @@ def peers(chosen, scratch, postgres):
 def measure(chosen, peers, scratch):
     results, failures = {}, []
     for work in chosen.work.split(","):
-        for number in range(1 if work == "idle" else chosen.rounds):
+        for number in range(1 if work in ("idle", "console") else chosen.rounds):
             for peer in peers:
                 if not makes_sense(work, peer):
                     continue
@@ -110,7 +114,8 @@ def makes_sense(work, peer):
     if work == "prepared":
         return peer.tracks_statements
     # Without a pooler, such crowds measure how PostgreSQL starts its processes.
-    return not (work in ("crowd", "logins", "idle") and peer.name in ("floor", "direct"))
+    is_pooler = peer.name not in ("floor", "direct")
+    return is_pooler or work not in ("crowd", "logins", "idle", "console")
 
 
 def one_run(chosen, peer, work, folder):
@@ -118,6 +123,8 @@ def one_run(chosen, peer, work, folder):
     try:
         if work == "idle":
             return idle(peer, chosen.clients)
+        if work == "console":
+            return workloads.console(peer, chosen.seconds)
         drive = {
             "copy": lambda seconds: workloads.copy(peer, workloads.COPY_MB if seconds > 1 else 5),
             "copyin": lambda seconds: workloads.copyin(peer, workloads.COPY_MB if seconds > 1 else 5),
@@ -149,22 +156,6 @@ def idle(peer, count):
     bytes_each = (used - base) * 1024 / count
     return {"n": count, "cpu_us": cpu / count / 1000, "client_bytes": bytes_each,
             "memory_kb": used}
-
-
-def family(pid):
-    """A process and all below it."""
-    if pid is None:
-        return
-    yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            yield from family(int(child))
-
-
-def cpu_ns(pid):
-    schedules = (task for process in family(pid)
-                 for task in Path(f"/proc/{process}/task").glob("*/schedstat"))
-    return sum(int(schedule.read_text().split()[0]) for schedule in schedules)
 
 
 def memory_kb(pid):

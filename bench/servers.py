@@ -42,6 +42,7 @@ auth_file = {folder}/userlist.txt
 pool_mode = transaction
 default_pool_size = 20
 max_client_conn = 12000
+admin_users = {database}
 log_connections = 0
 log_disconnections = 0
 log_stats = 0
@@ -233,3 +234,19 @@ def stop(process, how):
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def family(pid):
+    """A process and all below it."""
+    if pid is None:
+        return
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            yield from family(int(child))
+
+
+def cpu_ns(pid):
+    schedules = (task for process in family(pid)
+                 for task in Path(f"/proc/{process}/task").glob("*/schedstat"))
+    return sum(int(schedule.read_text().split()[0]) for schedule in schedules)

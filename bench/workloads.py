@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from servers import Failed, login, program
+from servers import Failed, cpu_ns, login, program
 
 SCRIPTS = {
     "rows": "select * from pgbench_accounts where aid <= 1000;\n",
@@ -29,12 +29,13 @@ PGBENCH = {
     "pipeline": ["-M", "extended", "-c", "4"],
 }
 
-# The rest: COPY of so many megabytes, logins without a query, clients that just stay.
-OTHERS = ["copy", "copyin", "logins", "idle"]
+# The rest: COPY of so many megabytes, logins without a query, clients that just stay, and the
+# admin console beside 500 busy and 5,000 idle clients.
+OTHERS = ["copy", "copyin", "logins", "idle", "console"]
 ALL = [*PGBENCH, *OTHERS]
 
 # What one unit of CPU time is about, where it is not a transaction.
-UNITS = {"copy": "MB", "copyin": "MB", "logins": "login", "idle": "login"}
+UNITS = {"copy": "MB", "copyin": "MB", "logins": "login", "idle": "login", "console": "command"}
 
 COPY_MB = 200
 
@@ -87,11 +88,13 @@ def copyin(peer, megabytes=COPY_MB):
     return {"n": megabytes, "mb_s": megabytes / (time.monotonic() - begin)}
 
 
-def connect(peer):
+def connect(peer, database=None):
     import psycopg
     who = {key[2:].lower(): value for key, value in login(peer.port).items()
            if key in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGSSLMODE")}
-    return psycopg.connect(dbname=login(peer.port)["PGDATABASE"], **who)
+    # On the console nothing may begin a transaction.
+    return psycopg.connect(dbname=database or login(peer.port)["PGDATABASE"],
+                           autocommit=database is not None, **who)
 
 
 def logins(peer, seconds):
@@ -100,6 +103,77 @@ def logins(peer, seconds):
         connect(peer).close()
         count += 1
     return {"n": count, "tps": count / (time.monotonic() - begin)}
+
+
+def console(peer, seconds):
+    """How long the console takes to answer while 500 clients are busy, and how long SHOW CLIENTS
+    keeps the others waiting when there are 5,000: the pooler's own time for it, and the slowest of
+    a thousand queries beside it, which on a busy machine says more of the machine."""
+    with subprocess.Popen([program("pgbench"), "-n", "-S", "-c", "500", "-j", "1", "-T",
+                           str(seconds + 15)], env=login(peer.port), stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as crowd:
+        time.sleep(10)  # so many logins take their time
+        if crowd.poll() is not None:
+            raise Failed("the crowd is gone")
+        answers = timed(peer, ["SHOW VERSION", "SHOW POOLS", "SHOW STATS", "SHOW CLIENTS"], seconds)
+        crowd.terminate()
+    with IdleClients(peer, 5000):
+        before = slow(timed(peer, ["select 1"], seconds, database=None))
+        with Loop(peer, "SHOW CLIENTS"):
+            during = slow(timed(peer, ["select 1"], seconds, database=None))
+        cpu = cpu_ns(peer.pid)
+        shows = len(timed(peer, ["SHOW CLIENTS"], 2))
+        cpu = cpu_ns(peer.pid) - cpu
+    return {"n": len(answers), "ms": sum(answers) / len(answers), "answer_ms": max(answers),
+            "show_ms": cpu / shows / 1e6, "calm_ms": before, "stall_ms": during}
+
+
+def slow(times):
+    return sorted(times)[len(times) * 999 // 1000]
+
+
+def timed(peer, commands, seconds, database="pgbouncer"):
+    """Milliseconds that each command took, over and over for some time."""
+    times, end = [], time.monotonic() + seconds
+    with connect(peer, database) as connection:
+        while time.monotonic() < end:
+            for command in commands:
+                begin = time.perf_counter()
+                connection.pgconn.exec_(command.encode())
+                times.append((time.perf_counter() - begin) * 1000)
+            time.sleep(0.001)
+    return times
+
+
+class Loop:
+    """A command on the console ten times a second, in a process of its own."""
+
+    CODE = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from servers import Peer
+from workloads import connect
+console = connect(Peer("loop", int(sys.argv[2])), "pgbouncer")
+print("ready", flush=True)
+while True:
+    console.pgconn.exec_(sys.argv[3].encode())
+    time.sleep(0.1)
+"""
+
+    def __init__(self, peer, command):
+        here = str(Path(__file__).resolve().parent)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", self.CODE, here, str(peer.port), command],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        if self.process.stdout.readline().strip() != "ready":
+            raise Failed("the console lets nobody in")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait(30)
 
 
 class IdleClients:
