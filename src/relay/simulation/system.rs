@@ -61,7 +61,7 @@ impl System {
 impl Io for System {
     type Stream = SimStream;
 
-    fn connect(&mut self, server: ServerId, to: &Target) -> io::Result<SimStream> {
+    fn connect(&mut self, server: ServerId, _: &Target) -> io::Result<SimStream> {
         if self.failing > 0 && self.rng.one_in(self.failing) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
