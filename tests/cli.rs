@@ -168,8 +168,11 @@ fn in_the_background_the_exit_code_tells_whether_it_works() {
     home.configure("listen_addr = 198.51.100.1\n");
     let output = run_as_other(&["-d", &home.ini()]);
     assert_eq!(output.status.code(), Some(1));
-    let log = fs::read_to_string(home.path("log")).expect("the log");
-    assert!(log.contains("FATAL failed to listen on any address in listen_addr list"), "{log}");
+    // The command may return a moment before the process behind it has said its last word.
+    wait_until(|| {
+        let log = fs::read_to_string(home.path("log")).expect("the log");
+        log.contains("FATAL failed to listen on any address in listen_addr list")
+    });
     for (line, words) in [
         ("pidfile =\n", "FATAL daemon needs pidfile configured"),
         ("logfile =\n", "FATAL daemon needs logfile or syslog configured"),
