@@ -82,6 +82,13 @@ choices! {
     }
 }
 
+impl TlsMode {
+    /// Whether a connection without TLS is no connection.
+    pub fn is_required(self) -> bool {
+        matches!(self, TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

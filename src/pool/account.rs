@@ -56,6 +56,11 @@ impl Core {
         if is_console && names.user == CONSOLE && self.is_own_user(id) {
             return self.enter_console(id, names.user, true);
         }
+        // Without TLS of our own, nobody who must use it can come in by TCP.
+        let is_tcp = matches!(self.clients[id].peer, Peer::Tcp { .. });
+        if is_tcp && self.settings().client_tls_sslmode.is_required() {
+            return Err(Reason::SslRequired);
+        }
         match self.proof_for(id, &names) {
             Proof::Ask(method) => self.ask(id, method, &names.user),
             Proof::Peer => self.admit(id, Identity::default()),

@@ -124,6 +124,8 @@ reasons! {
         ServerLifetime: "server lifetime over", Log, SUCCESSFUL;
         ServerShuttingDown: "server shutting down", Client, PROTOCOL_VIOLATION;
         ShuttingDown: "pooler is shutting down", Client, PROTOCOL_VIOLATION;
+        ServerRefusedSsl: "server refused SSL", Log, SUCCESSFUL;
+        SslRequired: "SSL required", Client, PROTOCOL_VIOLATION;
         StatementLimit: "too many prepared statements", Client, PROGRAM_LIMIT_EXCEEDED;
         StuffedGss: "received unencrypted data after GSSAPI encryption request",
             Client, PROTOCOL_VIOLATION;

@@ -56,6 +56,10 @@ impl Core {
     }
 
     fn connect_tcp(&mut self, id: ServerId, ip: std::net::IpAddr, port: u16) {
+        // Without TLS of our own: never in plain text where the settings forbid it.
+        if self.settings().server_tls_sslmode.is_required() {
+            return self.server_failed(id, Reason::ServerRefusedSsl);
+        }
         self.servers[id].peer = Peer::Tcp { ip, port };
         self.connect(id, Target::Tcp((ip, port).into()));
     }
