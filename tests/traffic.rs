@@ -186,6 +186,18 @@ fn a_reload_of_a_broken_file_changes_nothing_and_says_so() {
 }
 
 #[test]
+fn a_reload_without_a_readable_user_list_keeps_the_users() {
+    let pooler = small_pool(2);
+    pooler.rewrite(|setup| setup.set("default_pool_size", "3").set("auth_type", "scram-sha-256"));
+    std::fs::remove_file(pooler.folder.join("userlist.txt")).expect("a list to remove");
+    let mut console = pooler.console();
+    console.query("RELOAD").expect("the rest of the configuration is good");
+    pooler.wait_log(&["could not open auth_file"]);
+    assert_eq!(pooler.shown("show config", "key", "default_pool_size", "value").unwrap(), "3");
+    assert_eq!(pooler.client().one("select 1"), "1");
+}
+
+#[test]
 fn pause_under_load_stops_everything_and_resume_loses_nothing() {
     Postgres::shared().fill_bench();
     let pooler = small_pool(5);

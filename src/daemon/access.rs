@@ -5,6 +5,7 @@ use std::path::Path;
 use super::files;
 use crate::auth::hba::HbaRules;
 use crate::auth::ident::IdentMaps;
+use crate::auth::secret::Secret;
 use crate::auth::{hba_file, ident, userlist};
 use crate::config::{AuthType, Settings};
 use crate::log::{Level, plain};
@@ -17,27 +18,25 @@ pub type Report<'a> = &'a mut dyn FnMut(Level, String);
 #[derive(Debug)]
 pub struct Refused;
 
-/// Reads all that the settings name. A user list that cannot be read leaves no users; a broken
-/// HBA file is refused, since leaving out a line may let in those whom it was to keep out.
-pub fn read(settings: &Settings, report: Report<'_>) -> Result<Access, Refused> {
-    let users = read_users(settings, report);
+/// Reads all that the settings name. A user list that cannot be read leaves those users that were
+/// known `before`; a broken HBA file is refused, since leaving out a line may let in those whom it
+/// was to keep out.
+pub fn read(settings: &Settings, before: &Access, report: Report<'_>) -> Result<Access, Refused> {
+    let users = read_users(settings, report).unwrap_or_else(|| before.users.clone());
     let ident = read_ident(settings, report)?;
     let hba = read_hba(settings, &ident, report)?;
     Ok(Access { users, hba, ident })
 }
 
-fn read_users(
-    settings: &Settings,
-    report: Report<'_>,
-) -> Vec<(String, crate::auth::secret::Secret)> {
+fn read_users(settings: &Settings, report: Report<'_>) -> Option<Vec<(String, Secret)>> {
     let Some(path) = settings.auth_file.as_deref().filter(|path| !path.is_empty()) else {
-        return Vec::new();
+        return Some(Vec::new());
     };
     let text = match files::read(path) {
         Ok(text) => text,
         Err(error) => {
             report(Level::Error, format!("could not open auth_file {path}: {}", plain(&error)));
-            return Vec::new();
+            return None;
         }
     };
     let list = userlist::parse(&text);
@@ -48,7 +47,7 @@ fn read_users(
         report(Level::Error, format!("{path}: {problem}"));
     }
     let entries = list.entries.into_iter();
-    entries.map(|e| (String::from_utf8_lossy(&e.name).into_owned(), e.secret)).collect()
+    Some(entries.map(|e| (String::from_utf8_lossy(&e.name).into_owned(), e.secret)).collect())
 }
 
 fn read_ident(settings: &Settings, report: Report<'_>) -> Result<IdentMaps, Refused> {

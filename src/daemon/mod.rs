@@ -28,6 +28,7 @@ use start::{StartError, Started};
 
 use crate::config::{self, Config, Diagnostic, Problem};
 use crate::log::{Level, Logger};
+use crate::pool::access::Access;
 use crate::sys::clock;
 
 /// The code of every start that fails.
@@ -89,7 +90,7 @@ fn start(args: &RunArgs, config: &Config, logger: &mut Logger) -> Result<Started
 /// Turns the loop until the program is told to end. What `started` holds is removed on return.
 fn serve(args: RunArgs, config: Config, started: Started, mut logger: Logger) -> ExitCode {
     let mut report = |level, text: String| logger.write(clock::now(), level, &text);
-    let Ok(access) = access::read(&config.settings, &mut report) else {
+    let Ok(access) = access::read(&config.settings, &Access::default(), &mut report) else {
         return failed(&mut logger, &"cannot load config file");
     };
     let mut service = match Service::new(args, config, access, started, logger) {

@@ -341,7 +341,8 @@ impl Service {
         let mut first = None;
         let now = self.engine.core.now;
         let logger = &mut self.logger;
-        let access = access::read(&new.settings, &mut |level, text| {
+        let before = self.engine.core.access();
+        let access = access::read(&new.settings, before, &mut |level, text| {
             logger.write(now, level, &text);
             first.get_or_insert(text);
         });

@@ -204,6 +204,11 @@ impl Core {
         &self.config.settings
     }
 
+    /// What the files beside the configuration held when they were read last.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
     pub fn mono(&self) -> Moment {
         self.now.mono
     }

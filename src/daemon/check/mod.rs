@@ -87,7 +87,8 @@ fn check(config: &Config, findings: &mut Findings) -> Option<String> {
 /// no obstacle to a start; so it is a warning here.
 fn read_access(config: &Config, findings: &mut Findings) -> Option<Access> {
     let mut told: Vec<String> = Vec::new();
-    let access = access::read(&config.settings, &mut |_, text| told.push(text));
+    let before = Access::default();
+    let access = access::read(&config.settings, &before, &mut |_, text| told.push(text));
     let level = if access.is_ok() { Level::Warning } else { Level::Error };
     told.iter().for_each(|text| findings.add(level, text));
     access.ok()
