@@ -7,6 +7,7 @@ use std::process::Command;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=scripts/no-unwind.ld");
+    println!("cargo:rustc-check-cfg=cfg(no_unwind_tables)");
     let is = |name, value| env::var(name).is_ok_and(|found| found == value);
     let has_gnu_linker = is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu");
     if is("PROFILE", "release") && is("DEBUG", "false") && has_gnu_linker {
@@ -17,11 +18,13 @@ fn main() {
 
 /// The program ends where it panics (`panic = "abort"`), so nobody reads the tables that unwind its
 /// stack, but rustc emits them still and the standard library comes with its own: a tenth of the
-/// program. A build with debug information keeps them, for the debugger.
+/// program. What would read them for a backtrace goes with them (`sys::backtrace`). A build with
+/// debug information keeps all of it, for the debugger.
 fn leave_out_unwinding() {
     let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     let script = Path::new(&root).join("scripts/no-unwind.ld");
     println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr,-T,{}", script.display());
+    println!("cargo:rustc-cfg=no_unwind_tables");
 }
 
 /// Functions that came out as the same instructions become one, where the toolchain brings the

@@ -8,6 +8,8 @@ pub mod access;
 pub mod account;
 pub mod admin;
 pub mod cancel;
+#[cfg(any(test, debug_assertions))]
+mod check;
 pub mod client;
 pub mod core;
 pub mod database;

@@ -7,6 +7,8 @@
 
 pub mod account;
 pub mod activation;
+#[cfg(no_unwind_tables)]
+mod backtrace;
 pub mod clock;
 pub mod lock;
 pub mod process;

@@ -1,0 +1,71 @@
+//! What must hold after every move of a record, whoever made it. Debug builds and the simulation
+//! ask after every turn of the loop; the release program leaves it out.
+
+use super::client::{self, Client};
+use super::core::Core;
+use super::server::{self, Server};
+
+impl Core {
+    /// Panics where something does not hold that must hold between any two moves.
+    pub fn check(&self) {
+        self.check_links();
+        self.check_lists();
+        self.check_waiting();
+    }
+
+    /// Links agree on both sides.
+    fn check_links(&self) {
+        for (id, client) in self.clients.iter() {
+            if let client::State::Active { server } = client.state() {
+                let other = self.servers.get(*server).and_then(Server::client);
+                assert_eq!(other, Some(id), "a client's server has another client");
+            }
+        }
+        for (id, server) in self.servers.iter() {
+            if let server::State::Active { client } = server.state() {
+                let other = self.clients.get(*client).and_then(Client::server);
+                assert_eq!(other, Some(id), "a server's client has another server");
+            }
+            let is_free = matches!(server.state(), server::State::Idle | server::State::Used);
+            assert!(!is_free || server.is_clean(), "a server in the pool is not clean");
+            assert!(!is_free || server.closing.is_none(), "a server to be closed is in the pool");
+        }
+    }
+
+    /// Every record is in exactly one list, and counters equal what they count.
+    fn check_lists(&self) {
+        let mut clients = self.logins.len() + self.consoles.len() + self.cancel_clients.len();
+        let mut servers = 0;
+        for (_, pool) in self.pools.iter() {
+            clients += pool.client_count();
+            servers += pool.server_count() + pool.cancels.len();
+        }
+        let closing = self.clients.iter().filter(|(_, c)| c.is_closing()).count();
+        assert_eq!(clients + closing, self.clients.len(), "a client is in no list, or in two");
+        let closing = self.servers.iter().filter(|(_, s)| s.is_closing()).count();
+        assert_eq!(servers + closing, self.servers.len(), "a server is in no list, or in two");
+        for (id, database) in self.databases.iter() {
+            let pools = || self.pools.iter().filter(move |(_, pool)| pool.database == id);
+            let servers: usize = pools().map(|(_, pool)| pool.server_count()).sum();
+            assert_eq!(database.servers as usize, servers, "servers of {}", database.line.name);
+            let clients: usize = pools().map(|(_, pool)| pool.client_count()).sum();
+            assert_eq!(database.clients as usize, clients, "clients of {}", database.line.name);
+        }
+        for (id, user) in self.users.iter() {
+            let pools = self.pools.iter().filter(|(_, pool)| pool.user == id);
+            let servers: usize = pools.map(|(_, pool)| pool.server_count()).sum();
+            assert_eq!(user.servers as usize, servers, "servers of {}", user.name);
+        }
+    }
+
+    /// No client waits while a server that it may use is idle.
+    fn check_waiting(&self) {
+        for (_, pool) in self.pools.iter() {
+            let may_use = !self.is_held_back(pool.database);
+            assert!(
+                pool.waiting.is_empty() || pool.idle.is_empty() || !may_use,
+                "a client waits beside an idle server"
+            );
+        }
+    }
+}
