@@ -77,10 +77,12 @@ fn psql_reads_every_table() {
 
 #[test]
 fn drivers_work_over_both_protocols() {
-    let pooler = start();
-    let script = Tool::script("console_psycopg3.py", pooler.port, &pooler::ADMIN, "pgbouncer");
-    let Some(script) = script else { return };
-    assert_eq!(script.env("CONSOLE_COLUMNS", &columns_file()).run(), "ok");
+    for script in ["console_psycopg3.py", "console_asyncpg.py"] {
+        let pooler = start();
+        let tool = Tool::script(script, pooler.port, &pooler::ADMIN, "pgbouncer");
+        let Some(tool) = tool else { continue };
+        assert_eq!(tool.env("CONSOLE_COLUMNS", &columns_file()).run(), "ok", "{script}");
+    }
 }
 
 #[test]

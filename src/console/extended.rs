@@ -1,18 +1,21 @@
 //! The extended protocol on the console: Parse, Bind, Describe, Execute, Close, Sync.
 //!
 //! A statement is kept as its text. A portal lives until Sync, as PostgreSQL's outside of a
-//! transaction do. Results are text; there are no parameters.
+//! transaction do. Results are text or binary, as Bind asks for each column; there are no
+//! parameters.
 //!
 //! Source: PostgreSQL manual, "Message Flow", section "Extended Query".
 
 use super::command;
 use super::parse::{self, Token};
 use super::refusal::{Hint, Refusal};
-use super::session::{Done, LONGEST_REPLY, Session};
+use super::session::{Done, LONGEST_REPLY, Rows, Session};
 use super::show::{Answer, Show};
+use super::table::{Table, push_description};
 use crate::pool::client::{ConsolePortal, ConsoleSession};
 use crate::wire::build::{self, Message};
 use crate::wire::fields::Fields;
+use crate::wire::formats::{Bad, Formats};
 use crate::wire::head::{self, HEAD, Parsed};
 use crate::wire::kind::Back;
 
@@ -47,7 +50,7 @@ impl Session<'_> {
         if fields.u16().ok_or(Refusal::MalformedMessage)? != 0 {
             return Err(Refusal::Parameters);
         }
-        shown_by(&text)?;
+        shown_table(&text)?;
         let Some(state) = self.state() else { return Ok(()) };
         state.add_statement(name, text)?;
         build::empty_back(&mut self.out, Back::ParseComplete);
@@ -57,16 +60,15 @@ impl Session<'_> {
     pub fn bind(&mut self, body: &[u8]) -> Result<()> {
         let mut fields = Fields::new(body);
         let (portal, name) = (text_of(&mut fields)?, text_of(&mut fields)?);
-        read_formats(&mut fields)?;
+        read_formats(&mut fields, 0)?;
         if fields.u16().ok_or(Refusal::MalformedMessage)? != 0 {
             return Err(Refusal::Parameters);
         }
-        if read_formats(&mut fields)?.contains(&1) {
-            return Err(Refusal::BinaryFormat);
-        }
         let Some(state) = self.state() else { return Ok(()) };
-        let text = state.statement(&name)?.into();
-        state.add_portal(ConsolePortal { name: portal, text, left: None })?;
+        let text: Box<str> = state.statement(&name)?.into();
+        let columns = shown_table(&text)?.map_or(0, |table| table.columns().len());
+        let formats = read_formats(&mut fields, columns)?;
+        state.add_portal(ConsolePortal { name: portal, text, formats, left: None })?;
         build::empty_back(&mut self.out, Back::BindComplete);
         Ok(())
     }
@@ -74,16 +76,19 @@ impl Session<'_> {
     pub fn describe(&mut self, body: &[u8]) -> Result<()> {
         let (kind, name) = target(body)?;
         let Some(state) = self.state() else { return Ok(()) };
-        let text: Box<str> = match kind {
-            b'S' => state.statement(&name)?.into(),
-            _ => state.portal(&name)?.text.clone(),
+        let (table, formats) = match kind {
+            b'S' => (shown_table(state.statement(&name)?)?, Formats::TEXT),
+            _ => {
+                let portal = state.portal(&name)?;
+                (shown_table(&portal.text)?, portal.formats)
+            }
         };
         if kind == b'S' {
             Message::back(&mut self.out, Back::ParameterDescription).u16(0).end();
         }
-        match shown_by(&text)? {
-            Some(Show { answer: Answer::Table(table), .. }) => self.push_description(*table),
-            _ => build::empty_back(&mut self.out, Back::NoData),
+        match table {
+            Some(table) => push_description(&mut self.out, table, formats),
+            None => build::empty_back(&mut self.out, Back::NoData),
         }
         Ok(())
     }
@@ -94,14 +99,14 @@ impl Session<'_> {
         let most = fields.u32().ok_or(Refusal::MalformedMessage)? as usize;
         let Some(state) = self.state() else { return Ok(()) };
         let portal = state.portal(&name)?;
-        let text = portal.text.clone();
+        let (text, formats) = (portal.text.clone(), portal.formats);
         if let Some(left) = portal.left.take() {
             return self.give(&name, left, most);
         }
         self.core.count_command(self.id);
         // The rows and the tag stand behind what was answered before in the same message.
         let before = self.out.len();
-        match self.execute_text(&text)? {
+        match self.execute_text(&text, formats)? {
             None => build::empty_back(&mut self.out, Back::EmptyQuery),
             Some(Done::Over) => {}
             Some(Done::Waits(tag)) => self.wait(tag, None),
@@ -115,14 +120,12 @@ impl Session<'_> {
     }
 
     /// Carries out the one command of a text; `None` when it holds none.
-    fn execute_text(&mut self, text: &str) -> Result<Option<Done>> {
+    fn execute_text(&mut self, text: &str, formats: Formats) -> Result<Option<Done>> {
         let mut rest = text;
         let Some(found) = parse::next(&mut rest) else { return Ok(None) };
         let statement = found.map_err(|_| Refusal::invalid(text, Hint::Unterminated))?;
-        let described = std::mem::replace(&mut self.describes, false);
-        let done = command::run(self, &statement.tokens, text);
-        self.describes = described;
-        done.map(Some)
+        self.rows = Rows::Bound(formats);
+        command::run(self, &statement.tokens, text).map(Some)
     }
 
     /// Gives at most `most` rows of an answer (0 is all) and keeps the rest for the next Execute.
@@ -197,8 +200,8 @@ impl ConsoleSession {
     }
 }
 
-/// What the one command of a text shows, if it is known and shows anything.
-fn shown_by(text: &str) -> Result<Option<&'static Show>> {
+/// The table that the one command of a text shows, if it is known and shows any.
+fn shown_table(text: &str) -> Result<Option<&'static dyn Table>> {
     let mut rest = text;
     let Some(found) = parse::next(&mut rest) else { return Ok(None) };
     let statement = found.map_err(|_| Refusal::invalid(text, Hint::Unterminated))?;
@@ -213,7 +216,10 @@ fn shown_by(text: &str) -> Result<Option<&'static Show>> {
     if statement.tokens.iter().any(is_parameter) {
         return Err(Refusal::Parameters);
     }
-    command::look_up(&statement.tokens, text)
+    Ok(match command::look_up(&statement.tokens, text)? {
+        Some(Show { answer: Answer::Table(table), .. }) => Some(*table),
+        Some(Show { answer: Answer::Help, .. }) | None => None,
+    })
 }
 
 /// Where the first `most` rows of an answer end; all of it when there are no more, or `most` is 0.
@@ -243,7 +249,10 @@ fn text_of(fields: &mut Fields<'_>) -> Result<Box<str>> {
     Ok(String::from_utf8_lossy(bytes).into())
 }
 
-fn read_formats(fields: &mut Fields<'_>) -> Result<Vec<u16>> {
-    let count = fields.u16().ok_or(Refusal::MalformedMessage)?;
-    (0..count).map(|_| fields.u16().ok_or(Refusal::MalformedMessage)).collect()
+fn read_formats(fields: &mut Fields<'_>, columns: usize) -> Result<Formats> {
+    Formats::read(fields, columns).map_err(|bad| match bad {
+        Bad::Short => Refusal::MalformedMessage,
+        Bad::Code(code) => Refusal::FormatCode(code),
+        Bad::Count(given) => Refusal::FormatCount { given, columns },
+    })
 }

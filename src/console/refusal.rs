@@ -16,11 +16,15 @@ const MOST_TOLD: usize = 1000;
 pub enum Refusal {
     AdminNeeded,
     AlreadyPaused,
-    BinaryFormat,
     ClientNotFound,
     /// The command, in lower case.
     ConsoleDatabase(&'static str),
     DatabaseNeeded,
+    FormatCode(u16),
+    FormatCount {
+        given: u16,
+        columns: usize,
+    },
     /// The database went away while the command waited.
     Gone,
     Invalid {
@@ -83,13 +87,14 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::AdminNeeded => f.write_str("admin access needed"),
             Refusal::AlreadyPaused => f.write_str("already paused"),
-            Refusal::BinaryFormat => {
-                f.write_str("the console sends results in text format only, not in binary")
-            }
             Refusal::ClientNotFound => f.write_str("client not found"),
             Refusal::ConsoleDatabase(verb) => write!(f, "cannot {verb} admin db: pgbouncer"),
             Refusal::DatabaseNeeded => f.write_str("a database is required"),
             Refusal::DatabaseNotPaused(name) => write!(f, "database {name} is not paused"),
+            Refusal::FormatCode(code) => write!(f, "unsupported format code: {code}"),
+            Refusal::FormatCount { given, columns } => {
+                write!(f, "bind message has {given} format codes for {columns} columns")
+            }
             Refusal::Gone => f.write_str("database removed while the command waited"),
             Refusal::Invalid { text, .. } => {
                 write!(f, "invalid command '{}', use SHOW HELP;", cut(text))
@@ -138,7 +143,8 @@ impl Refusal {
 
     pub fn sqlstate(&self) -> &'static str {
         match self {
-            Refusal::BinaryFormat | Refusal::Parameters => sqlstate::FEATURE_NOT_SUPPORTED,
+            Refusal::FormatCode(_) => sqlstate::INVALID_PARAMETER_VALUE,
+            Refusal::Parameters => sqlstate::FEATURE_NOT_SUPPORTED,
             Refusal::NotOneCommand => sqlstate::SYNTAX_ERROR,
             Refusal::PortalTaken(_) => sqlstate::DUPLICATE_CURSOR,
             Refusal::ReloadFailed(_) => sqlstate::CONFIG_FILE_ERROR,
@@ -189,7 +195,7 @@ impl Refusal {
     pub fn hint(&self) -> Option<String> {
         match self {
             Refusal::AdminNeeded => Some("It is for users named in admin_users.".to_owned()),
-            Refusal::BinaryFormat => Some("Ask for text results.".to_owned()),
+            Refusal::FormatCode(_) => Some("0 is text, 1 is binary.".to_owned()),
             Refusal::Invalid { hint, .. } => hint.words(),
             Refusal::NotPaused { by_name } if !by_name.is_empty() => {
                 Some("Use RESUME with the name of the database.".to_owned())

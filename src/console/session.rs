@@ -11,6 +11,7 @@ use crate::pool::core::{CONSOLE, Core};
 use crate::pool::events::{Concern, Met};
 use crate::pool::ids::ClientId;
 use crate::wire::build::{self, Report, Severity};
+use crate::wire::formats::Formats;
 use crate::wire::sqlstate;
 
 /// When the answers to one string are longer, in bytes, no further command of it is carried out.
@@ -35,6 +36,15 @@ impl Done {
     }
 }
 
+/// How rows are given.
+#[derive(Clone, Copy)]
+pub enum Rows {
+    /// As Bind has asked for; what they are was told by Describe, if the client wanted to know.
+    Bound(Formats),
+    /// As text, behind what they are.
+    Described,
+}
+
 /// A session for as long as one message of it is dealt with.
 pub struct Session<'a> {
     pub core: &'a mut Core,
@@ -45,13 +55,12 @@ pub struct Session<'a> {
     /// Whether the answer may wait for the next Sync or Flush, as PostgreSQL's does: some drivers
     /// stumble over one that comes in pieces.
     pub may_wait: bool,
-    /// Whether rows are preceded by what they are: not in the extended protocol, which asks.
-    pub describes: bool,
+    pub rows: Rows,
 }
 
 impl<'a> Session<'a> {
     pub fn new(core: &'a mut Core, buffers: &'a dyn Buffers, id: ClientId) -> Session<'a> {
-        Session { core, buffers, id, out: Vec::new(), may_wait: false, describes: true }
+        Session { core, buffers, id, out: Vec::new(), may_wait: false, rows: Rows::Described }
     }
 
     /// Hands the answer over, or keeps it for later.
@@ -130,15 +139,17 @@ impl<'a> Session<'a> {
         build::ready_for_query(&mut self.out, b'I');
     }
 
-    /// Appends what a table says of its columns.
-    pub fn push_description(&mut self, table: &dyn Table) {
-        push_description(&mut self.out, table);
-    }
-
-    /// Appends the rows of a table.
-    pub fn push_rows(&mut self, table: &dyn Table) {
+    /// Appends a table.
+    pub fn push_table(&mut self, table: &dyn Table) {
+        let formats = match self.rows {
+            Rows::Bound(formats) => formats,
+            Rows::Described => {
+                push_description(&mut self.out, table, Formats::TEXT);
+                Formats::TEXT
+            }
+        };
         let scene = Scene { core: self.core, buffers: self.buffers };
-        table.push_rows(&mut self.out, scene);
+        table.push_rows(&mut self.out, scene, formats);
     }
 
     pub fn console(&self) -> Option<&ConsoleState> {

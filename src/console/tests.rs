@@ -15,6 +15,7 @@ use crate::pool::entry::Arrival;
 use crate::pool::ids::ServerId;
 use crate::pool::verdict::Verdict;
 use crate::wire::fields::{Fields, Report};
+use crate::wire::formats::Formats;
 use crate::wire::head::{self, HEAD, Parsed};
 use crate::wire::startup;
 
@@ -250,7 +251,8 @@ impl World {
 }
 
 impl Message {
-    fn values(&self) -> Vec<Option<String>> {
+    /// The values of a DataRow.
+    fn bytes(&self) -> Vec<Option<Vec<u8>>> {
         let mut fields = Fields::new(&self.body);
         let count = fields.u16().expect("a count");
         let values = (0..count).map(|_| match fields.u32().expect("a length") {
@@ -258,14 +260,31 @@ impl Message {
             length => {
                 let (value, rest) = fields.rest().split_at(length as usize);
                 fields = Fields::new(rest);
-                Some(String::from_utf8(value.to_vec()).expect("text"))
+                Some(value.to_vec())
             }
         });
         values.collect()
     }
 
-    /// Name and type oid of each column of a RowDescription.
+    fn values(&self) -> Vec<Option<String>> {
+        let text = |value| String::from_utf8(value).expect("text");
+        self.bytes().into_iter().map(|value| value.map(text)).collect()
+    }
+
+    /// Name and type oid of each column of a RowDescription that promises text.
     fn columns(&self) -> Vec<(String, u32)> {
+        let described = self.described();
+        assert!(described.iter().all(|(_, _, format)| *format == 0), "as text");
+        described.into_iter().map(|(name, oid, _)| (name, oid)).collect()
+    }
+
+    /// The format of each column of a RowDescription.
+    fn formats(&self) -> Vec<u8> {
+        self.described().into_iter().map(|(_, _, format)| format as u8).collect()
+    }
+
+    /// Name, type oid and format of each column of a RowDescription.
+    fn described(&self) -> Vec<(String, u32, u16)> {
         let mut fields = Fields::new(&self.body);
         let count = fields.u16().expect("a count");
         let column = |_| {
@@ -278,8 +297,8 @@ impl Message {
                 _ => u16::MAX,
             };
             assert_eq!(fields.u16(), Some(length), "{name}");
-            assert_eq!((fields.u32(), fields.u16()), (Some(u32::MAX), Some(0)), "as text");
-            (name, oid)
+            assert_eq!(fields.u32(), Some(u32::MAX), "no modifier");
+            (name, oid, fields.u16().expect("a format"))
         };
         (0..count).map(column).collect()
     }
@@ -544,6 +563,59 @@ fn the_extended_protocol_gives_what_the_simple_one_gives() {
     }
 }
 
+/// The texts of a row whose columns are in binary where `formats` says so.
+fn texts(row: &Message, columns: &[(String, u32)], formats: &[u8]) -> Vec<Option<String>> {
+    let text = |(at, value): (usize, Option<Vec<u8>>)| {
+        let oid = if formats[at] == 1 { columns[at].1 } else { 25 };
+        value.map(|value| match (oid, &value[..]) {
+            (23, value) => i32::from_be_bytes(value.try_into().expect("4 bytes")).to_string(),
+            (20, value) => i64::from_be_bytes(value.try_into().expect("8 bytes")).to_string(),
+            (1700, value) => {
+                let words = value.chunks_exact(2).map(|w| u16::from_be_bytes([w[0], w[1]]));
+                let words: Vec<u16> = words.collect();
+                let [count, weight, 0, 0, digits @ ..] = &words[..] else { panic!("{words:?}") };
+                assert_eq!(usize::from(*count), digits.len());
+                let digit = |n: u16| u128::from(digits.get(usize::from(n)).copied().unwrap_or(0));
+                (0..=*weight).fold(0, |number, n| number * 10_000 + digit(n)).to_string()
+            }
+            (_, value) => String::from_utf8(value.to_vec()).expect("text"),
+        })
+    };
+    row.bytes().into_iter().enumerate().map(text).collect()
+}
+
+#[test]
+fn a_result_may_be_binary_in_any_of_its_columns() {
+    let mut world = World::new();
+    world.busy_client();
+    let admin = world.console("admin");
+    let tables = SHOWS.iter().filter(|show| matches!(show.answer, Answer::Table(_)));
+    for (seed, show) in (0..).zip(tables) {
+        let text = format!("show {}", show.word);
+        world.say(admin, b'P', &parse_message("", &text));
+        let columns = world.say(admin, b'D', b"S\0")[1].columns();
+        assert!(columns.len() <= Formats::MOST_COLUMNS);
+        let mut rng = SeededRng::new(seed);
+        let mixed: Vec<u8> = columns.iter().map(|_| rng.below(2) as u8).collect();
+        for codes in [&[1][..], &mixed] {
+            let formats =
+                if codes.len() == 1 { vec![codes[0]; columns.len()] } else { mixed.clone() };
+            world.say(admin, b'B', &bind_message("", "", codes));
+            let described = world.say(admin, b'D', b"P\0").remove(0);
+            assert_eq!(described.formats(), formats, "{text}");
+            let executed = world.say(admin, b'E', &execute_message("", 0));
+            let rows = executed.iter().filter(|message| message.kind == 'D');
+            let shown: Vec<_> = rows.map(|row| texts(row, &columns, &formats)).collect();
+            // The answers count themselves: those to a query between would count more.
+            if !show.word.contains("STATS") && show.word != "TOTALS" {
+                assert_eq!(shown, world.rows(admin, &text), "{text} in {formats:?}");
+            }
+            assert!(!shown.is_empty() || world.rows(admin, &text).is_empty(), "{text}");
+        }
+        world.say(admin, b'S', b"");
+    }
+}
+
 #[test]
 fn a_step_of_the_extended_protocol_has_one_answer_and_an_error_skips_to_sync() {
     let mut world = World::new();
@@ -559,14 +631,15 @@ fn a_step_of_the_extended_protocol_has_one_answer_and_an_error_skips_to_sync() {
     assert_eq!(kinds(&world.say(admin, b'B', &bind_message("", "s1", &[]))), "", "it is skipped");
     assert_eq!(kinds(&world.query(admin, "show version")), "", "this too");
     assert_eq!(kinds(&world.say(admin, b'S', b"")), "Z");
-    let cases: [(u8, Vec<u8>, &str); 10] = [
+    let cases: [(u8, Vec<u8>, &str); 11] = [
         (b'P', parse_message("s1", "show version"), "42P05"),
         (b'P', parse_message("", "show version; show state"), "42601"),
         (b'P', parse_message("", "show $1"), "0A000"),
         (b'P', b"\0show version\0\0\x01\0\0\0\x17".to_vec(), "0A000"),
         (b'P', parse_message("", "nonsense"), "08P01"),
         (b'B', b"\0s1\0\0\0\0\x01\0\0\0\x011\0\0".to_vec(), "0A000"),
-        (b'B', bind_message("", "s1", &[1]), "0A000"),
+        (b'B', bind_message("", "s1", &[2]), "22023"),
+        (b'B', bind_message("", "s1", &[1, 0, 1]), "08P01"),
         (b'E', execute_message("gone", 0), "34000"),
         (b'D', b"X\0".to_vec(), "08P01"),
         (b'B', b"\0".to_vec(), "08P01"),

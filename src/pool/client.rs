@@ -8,6 +8,7 @@ use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::log::{Peer, Prefix, Side, Who, ptr};
+use crate::wire::formats::Formats;
 
 /// Where a client stands. Each state is also the list that holds the client.
 #[derive(Debug)]
@@ -131,6 +132,7 @@ pub struct ConsoleSession {
 pub struct ConsolePortal {
     pub name: Box<str>,
     pub text: Box<str>,
+    pub formats: Formats,
     /// The answer that is left when fewer rows were asked for than there are.
     pub left: Option<Vec<u8>>,
 }

@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod fields;
+pub mod formats;
 pub mod head;
 pub mod kind;
 pub mod sqlstate;

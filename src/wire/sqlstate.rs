@@ -5,6 +5,7 @@ pub const PROTOCOL_VIOLATION: &str = "08P01";
 pub const CANNOT_CONNECT_NOW: &str = "57P03";
 pub const CONFIG_FILE_ERROR: &str = "F0000";
 pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
+pub const INVALID_PARAMETER_VALUE: &str = "22023";
 pub const QUERY_CANCELED: &str = "57014";
 pub const SUCCESSFUL: &str = "00000";
 pub const SYNTAX_ERROR: &str = "42601";

@@ -1,11 +1,14 @@
 """Reads the console as exporters do: columns by name, numbers as numbers, and nothing that they
-would stumble over. By psycopg2 (simple protocol), psycopg 3 and pg8000 (extended protocol).
+would stumble over. By psycopg2 (simple protocol), psycopg 3 and pg8000 (extended protocol), and
+asyncpg (extended protocol, all columns in binary).
 """
+import asyncio
 import os
 import re
 import sys
 
 sys.path.pop(0)  # this folder, whose files bear the names of the modules that they try
+import asyncpg
 import pg8000.native
 import psycopg
 import psycopg2
@@ -43,6 +46,12 @@ def by_pg8000():
         return [dict(zip((c["name"] for c in connection.columns), row)) for row in rows]
 
     return read
+
+
+def by_asyncpg():
+    loop = asyncio.new_event_loop()
+    connection = loop.run_until_complete(asyncpg.connect())
+    return lambda command: [dict(row) for row in loop.run_until_complete(connection.fetch(command))]
 
 
 def numbers(row, names):
@@ -102,7 +111,7 @@ def export(read):
             assert isinstance(row["application_name"], str)
 
 
-for make in (by_psycopg2, by_psycopg3, by_pg8000):
+for make in (by_psycopg2, by_psycopg3, by_pg8000, by_asyncpg):
     read = make()
     for _ in range(3):
         export(read)

@@ -79,10 +79,7 @@ pub fn hint(arguments: &[Token<'_>]) -> Hint {
 
 /// Gives all of a table.
 pub fn run(session: &mut Session<'_>, table: &'static dyn Table) -> Result<Done, Refusal> {
-    if session.describes {
-        session.push_description(table);
-    }
-    session.push_rows(table);
+    session.push_table(table);
     Ok(Done::tag("SHOW"))
 }
 

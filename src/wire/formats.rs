@@ -1,0 +1,93 @@
+//! Which columns of a result are sent in binary, as Bind asks for it.
+//!
+//! Source: PostgreSQL manual, "Message Formats", Bind and RowDescription.
+
+use super::fields::Fields;
+
+/// A bit for each column.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Formats(u64);
+
+/// Why format codes cannot be followed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bad {
+    /// The message ends before they do.
+    Short,
+    /// Neither 0, text, nor 1, binary.
+    Code(u16),
+    /// Neither none, nor one for all, nor one for each column.
+    Count(u16),
+}
+
+impl Formats {
+    pub const TEXT: Formats = Formats(0);
+    const BINARY: Formats = Formats(u64::MAX);
+
+    /// Results of more columns cannot have a code for each.
+    pub const MOST_COLUMNS: usize = u64::BITS as usize;
+
+    /// Reads the codes for a result of so many columns.
+    pub fn read(fields: &mut Fields<'_>, columns: usize) -> Result<Formats, Bad> {
+        let count = fields.u16().ok_or(Bad::Short)?;
+        let mut bits = 0;
+        for at in 0..count {
+            match fields.u16().ok_or(Bad::Short)? {
+                0 => {}
+                1 => bits |= bit(at.into()),
+                code => return Err(Bad::Code(code)),
+            }
+        }
+        match count {
+            0 => Ok(Formats::TEXT),
+            1 if bits == 0 => Ok(Formats::TEXT),
+            1 => Ok(Formats::BINARY),
+            _ if usize::from(count) == columns && columns <= Formats::MOST_COLUMNS => {
+                Ok(Formats(bits))
+            }
+            _ => Err(Bad::Count(count)),
+        }
+    }
+
+    pub fn is_binary(self, column: usize) -> bool {
+        self.0 & bit(column) != 0
+    }
+}
+
+fn bit(column: usize) -> u64 {
+    if column < Formats::MOST_COLUMNS { 1 << column } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(codes: &[u16], columns: usize) -> Result<Formats, Bad> {
+        let words = std::iter::once(codes.len() as u16).chain(codes.iter().copied());
+        let bytes: Vec<u8> = words.flat_map(u16::to_be_bytes).collect();
+        Formats::read(&mut Fields::new(&bytes), columns)
+    }
+
+    #[test]
+    fn there_is_no_code_or_one_for_all_or_one_for_each() {
+        assert_eq!(read(&[], 3), Ok(Formats::TEXT));
+        assert_eq!(read(&[0], 3), Ok(Formats::TEXT));
+        assert_eq!(read(&[1], 0), Ok(Formats::BINARY));
+        let mixed = read(&[0, 1, 0, 1], 4).expect("one for each");
+        let is_binary: Vec<bool> = (0..4).map(|column| mixed.is_binary(column)).collect();
+        assert_eq!(is_binary, [false, true, false, true]);
+        assert_eq!(read(&[1, 1], 3), Err(Bad::Count(2)));
+        assert_eq!(read(&[0; 4], 3), Err(Bad::Count(4)));
+        assert_eq!(read(&[0, 0], 0), Err(Bad::Count(2)));
+    }
+
+    #[test]
+    fn other_codes_and_what_is_cut_off_are_refused() {
+        assert_eq!(read(&[2], 1), Err(Bad::Code(2)));
+        assert_eq!(read(&[1, 0, u16::MAX], 3), Err(Bad::Code(u16::MAX)));
+        for cut in [&b""[..], b"\0", b"\0\x01", b"\0\x02\0\x01\0"] {
+            assert_eq!(Formats::read(&mut Fields::new(cut), 2), Err(Bad::Short), "{cut:?}");
+        }
+        assert_eq!(read(&[1; 65], 65), Err(Bad::Count(65)));
+        assert_eq!(read(&[1; 65_535], 3), Err(Bad::Count(65_535)));
+    }
+}
