@@ -68,7 +68,10 @@ enum Copy {
         ended: bool,
     },
     Out,
-    Both,
+    /// Both ends send; it takes data until the client has `ended` its half.
+    Both {
+        ended: bool,
+    },
 }
 
 /// What a reply means for the relay.
@@ -206,7 +209,7 @@ impl Replies {
 
     /// The server takes COPY data and will skip a Sync.
     fn takes_copy_data(&self) -> bool {
-        matches!(self.copy, Copy::In { ended: false } | Copy::Both)
+        matches!(self.copy, Copy::In { ended: false } | Copy::Both { ended: false })
     }
 
     /// Notes a message of the client's that goes to the server.
@@ -264,7 +267,7 @@ impl Replies {
 
     fn end_copy_in(&mut self) {
         match &mut self.copy {
-            Copy::In { ended } if !*ended => *ended = true,
+            Copy::In { ended } | Copy::Both { ended } if !*ended => *ended = true,
             // The server has nothing to do any more and passes over it.
             _ if self.queue.is_empty() => {}
             _ => self.push(Request::CopyEnd),
@@ -329,7 +332,7 @@ impl Replies {
             Back::DataRow if matches!(front, Some(Request::Query | Request::Execute)) => {}
             Back::CopyIn => self.begin_copy(front, Copy::In { ended: false })?,
             Back::CopyOut => self.begin_copy(front, Copy::Out)?,
-            Back::CopyBoth => self.begin_copy(front, Copy::Both)?,
+            Back::CopyBoth => self.begin_copy(front, Copy::Both { ended: false })?,
             Back::CopyData | Back::CopyDone if self.copy != Copy::None => {}
             Back::FunctionCallResponse if front == Some(Request::FunctionCall) => {}
             Back::NoticeResponse | Back::NotificationResponse | Back::ParameterStatus => {}
@@ -569,6 +572,23 @@ mod tests {
         replies.received(Back::EmptyQuery, 0).unwrap();
         replies.settle_doubt();
         assert!(!replies.is_doubtful());
+    }
+
+    #[test]
+    fn what_is_sent_behind_the_end_of_a_stream_of_both_is_owed() {
+        let mut replies = after(&[Front::Query], &[(Back::CopyBoth, 0), (Back::CopyData, 0)]);
+        replies.sent(Front::CopyData);
+        replies.sent(Front::CopyDone);
+        replies.sent(Front::Query);
+        for kind in [Back::CopyData, Back::CopyDone, Back::CommandComplete] {
+            replies.received(kind, 0).unwrap();
+        }
+        replies.received(Back::ReadyForQuery, b'I').unwrap();
+        assert!(!replies.is_answered());
+        replies.received(Back::RowDescription, 0).unwrap();
+        replies.received(Back::CommandComplete, 0).unwrap();
+        replies.received(Back::ReadyForQuery, b'I').unwrap();
+        assert!(replies.is_clean());
     }
 
     #[test]

@@ -337,12 +337,19 @@ impl Core {
         self.pools[pool_id].failing = None;
         let sql = database.line.connect_query.clone();
         match sql {
-            Some(sql) if !sql.is_empty() => {
+            Some(sql) if !sql.is_empty() && !self.is_physical(id) => {
                 self.set_stage(id, Stage::ConnectQuery { failed: false });
                 self.run_own_query(id, &sql);
             }
             _ => self.server_ready(id),
         }
+    }
+
+    /// Whether a server in login is a walsender of physical replication, which knows no SQL.
+    fn is_physical(&self, id: ServerId) -> bool {
+        let State::Login(login) = &self.servers[id].state else { return false };
+        let client = login.for_client.and_then(|client| self.clients.get(client));
+        client.is_some_and(|client| client.replication == Replication::Physical)
     }
 
     fn connect_query_message(&mut self, id: ServerId, kind: Back, body: &[u8]) {

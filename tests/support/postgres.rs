@@ -63,7 +63,8 @@ synchronous_commit = off
 full_page_writes = off
 autovacuum = off
 wal_level = logical
-max_wal_senders = 10
+max_wal_senders = 30
+max_replication_slots = 30
 timezone = 'UTC'
 log_timezone = 'UTC'
 ";
@@ -79,10 +80,15 @@ impl Postgres {
     pub fn start() -> Postgres {
         let folder = host::new_folder("postgres");
         initialise(&folder);
-        let (port, pid) = (0..20).find_map(|_| launch(&folder)).expect("PostgreSQL starts");
-        let postgres = Postgres { port, socket: folder, pid };
+        let postgres = Postgres::on(&folder);
         postgres.fill();
         postgres
+    }
+
+    /// Starts a server on the data folder `data` in `folder`.
+    pub fn on(folder: &Path) -> Postgres {
+        let (port, pid) = (0..20).find_map(|_| launch(folder)).expect("PostgreSQL starts");
+        Postgres { port, socket: folder.into(), pid }
     }
 
     /// A session of the superuser, past the pooler.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use super::host::{find_program, source};
+use super::host::{drop_privileges, find_program, source};
 use super::postgres::{self, Role};
 
 /// How long a client may take for its whole script.
@@ -70,6 +70,12 @@ impl Tool {
 
     pub fn env(mut self, name: &str, value: &str) -> Tool {
         self.command.env(name, value);
+        self
+    }
+
+    /// Has it run as the user that servers run as, who owns what it writes.
+    pub fn unprivileged(mut self) -> Tool {
+        drop_privileges(&mut self.command);
         self
     }
 
