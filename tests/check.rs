@@ -122,6 +122,30 @@ fn what_would_start_and_not_serve_is_a_warning() {
 }
 
 #[test]
+fn what_no_start_gets_past_on_this_machine_is_a_warning() {
+    let folder = folder("", &[]);
+    let cases = [
+        ("logfile = /tmp", "logfile: /tmp is a directory"),
+        ("pidfile = /", "pidfile: / is a directory"),
+        ("listen_addr = 127.0.0.1, 127.0.0.300", "cannot resolve '127.0.0.300' of listen_addr"),
+        ("unix_socket_group = no such group", "could not find group 'no such group'"),
+        ("user = root", "should not run as root"),
+    ];
+    for (line, expected) in cases {
+        let ini = format!("[pgbouncer]\nauth_type = any\nunix_socket_dir = /tmp\n{line}\n");
+        host::write_file(&folder.join("pgbouncer.ini"), ini);
+        let said = check(&folder, &[]);
+        assert_eq!((said.code, said.problems.len()), (Some(0), 1), "{line}: {:?}", said.problems);
+        assert!(said.problems[0].contains(expected), "{line}: {:?}", said.problems);
+    }
+    let long = format!("[pgbouncer]\nauth_type = any\nunix_socket_dir = @{}\n", "x".repeat(200));
+    host::write_file(&folder.join("pgbouncer.ini"), long);
+    let said = check(&folder, &[]);
+    assert_eq!(said.problems.len(), 1, "{:?}", said.problems);
+    assert!(said.problems[0].contains("failed to create unix socket: "), "{:?}", said.problems);
+}
+
+#[test]
 fn the_process_that_runs_tells_what_needs_a_restart() {
     let pooler = Setup::empty().set("pidfile", "{dir}/pid").start();
     let said = check(&pooler.folder, &[]);

@@ -13,11 +13,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::args::{CheckArgs, RunArgs};
-use super::start::StartOptions;
+use super::start::{StartError, StartOptions};
 use super::{FAILED, access, load, options, words};
 use crate::base::places::Places;
 use crate::config::{Config, Settings};
 use crate::log::{self, Level};
+use crate::net::listen;
 use crate::pool::access::Access;
 use crate::sys::{account, process};
 
@@ -101,28 +102,39 @@ fn known_users(config: &Config, access: &Access) -> u32 {
     u32::try_from(names.len()).unwrap_or(u32::MAX).saturating_add(1)
 }
 
-/// Directories and users of the system that a start needs. Not whether they can be used: the check
-/// may run as another user than the pooler.
+/// Places and names of the system that a start needs. Not whether they can be used: the check may
+/// run as another user than the pooler.
 fn check_surroundings(options: &StartOptions, findings: &mut Findings) {
-    let socket = options.listen.unix.as_ref().map(|unix| Path::new(&unix.directory));
-    let socket = socket.filter(|directory| !directory.starts_with("@"));
-    let directories = [
-        ("logfile", options.log.file.as_deref().and_then(Path::parent)),
-        ("pidfile", options.pid_file.as_deref().and_then(Path::parent)),
-        ("unix_socket_dir", socket),
-    ];
-    for (setting, directory) in directories {
-        let Some(directory) = directory.filter(|path| !path.as_os_str().is_empty()) else {
-            continue;
-        };
-        if !directory.is_dir() {
-            findings.warn(&format!("{setting}: there is no directory {}", directory.display()));
-        }
+    check_place("logfile", options.log.file.as_deref(), findings);
+    check_place("pidfile", options.pid_file.as_deref(), findings);
+    let unix = options.listen.unix.as_ref().map(|unix| unix.directory.as_str());
+    if let Some(directory) = unix.filter(|directory| !directory.starts_with('@')) {
+        check_directory("unix_socket_dir", Path::new(directory), findings);
     }
-    if let Some(name) = options.user.as_deref().filter(|name| !name.is_empty())
-        && !matches!(account::user_by_name(name), Ok(Some(_)))
-    {
-        findings.warn(&format!("user: the system knows no user {name}"));
+    if let Err(error) = listen::check_names(&options.listen) {
+        findings.warn(&error.to_string());
+    }
+    let Some(name) = options.user.as_deref().filter(|name| !name.is_empty()) else { return };
+    match account::user_by_name(name) {
+        Ok(Some(found)) if found.uid == 0 => findings.warn(&StartError::Root.to_string()),
+        Ok(Some(_)) => {}
+        _ => findings.warn(&format!("user: the system knows no user {name}")),
+    }
+}
+
+/// A file that the start makes, or opens.
+fn check_place(setting: &str, file: Option<&Path>, findings: &mut Findings) {
+    let Some(file) = file else { return };
+    if file.is_dir() {
+        findings.warn(&format!("{setting}: {} is a directory", file.display()));
+    } else if let Some(parent) = file.parent().filter(|path| !path.as_os_str().is_empty()) {
+        check_directory(setting, parent, findings);
+    }
+}
+
+fn check_directory(setting: &str, directory: &Path, findings: &mut Findings) {
+    if !directory.is_dir() {
+        findings.warn(&format!("{setting}: there is no directory {}", directory.display()));
     }
 }
 

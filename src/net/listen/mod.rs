@@ -65,6 +65,15 @@ pub fn open(
     if listeners.is_empty() { Err(ListenError::Nowhere) } else { Ok(listeners) }
 }
 
+/// What no start gets past, whoever else listens at the time: names that the system does not know,
+/// or that no socket can have.
+pub fn check_names(options: &ListenOptions) -> Result<(), ListenError> {
+    for name in &options.addresses {
+        resolve(name, options.port)?;
+    }
+    options.unix.as_ref().map_or(Ok(()), |unix| unix::check_names(unix, options.port))
+}
+
 /// Opens what it can: one address that is refused is only reported, as long as another works.
 fn open_tcp(
     options: &ListenOptions,

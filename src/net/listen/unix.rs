@@ -33,6 +33,13 @@ pub fn check_free(options: &ListenOptions) -> Result<(), ListenError> {
     }
 }
 
+/// Refuses a directory whose name is too long for a socket in it, and an unknown group.
+pub(super) fn check_names(unix: &UnixOptions, port: u16) -> Result<(), ListenError> {
+    let path = path(unix, port);
+    address(&path).map_err(|error| ListenError::UnixCreate { error })?;
+    unix.group.as_ref().map_or(Ok(()), |name| group(name, Path::new(&path)).map(|_| ()))
+}
+
 /// Opens the socket and gives its file mode and group.
 pub(super) fn open(
     unix: &UnixOptions,
@@ -100,13 +107,17 @@ fn adorn(path: &Path, unix: &UnixOptions) -> Result<SocketFile, ListenError> {
     let failed = |error| ListenError::FileAttributes { path: path.to_owned(), error };
     let file = SocketFile::new(path).map_err(failed)?;
     if let Some(name) = &unix.group {
-        let group = account::group_by_name(name)
-            .map_err(failed)?
-            .ok_or_else(|| ListenError::GroupUnknown { name: name.clone() })?;
-        chown(path, None, Some(group)).map_err(failed)?;
+        chown(path, None, Some(group(name, path)?)).map_err(failed)?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(unix.mode)).map_err(failed)?;
     Ok(file)
+}
+
+/// The group of that name, for the socket at the path.
+fn group(name: &str, path: &Path) -> Result<u32, ListenError> {
+    account::group_by_name(name)
+        .map_err(|error| ListenError::FileAttributes { path: path.to_owned(), error })?
+        .ok_or_else(|| ListenError::GroupUnknown { name: name.to_owned() })
 }
 
 /// The path as clients compute it from directory and port.
