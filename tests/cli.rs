@@ -153,6 +153,39 @@ fn what_a_killed_instance_left_behind_is_no_obstacle() {
 }
 
 #[test]
+fn in_a_container_where_it_is_always_process_1_the_lock_decides() {
+    let home = Home::new("number-1");
+    home.configure("unix_socket_dir =\n");
+    if !run_all(unshare().arg("true")).status.success() {
+        return eprintln!("SKIPPED: processes cannot be given numbers of their own here");
+    }
+    let instance = || {
+        let mut command = unshare();
+        command.arg(PROGRAM).args(as_other()).arg(home.ini());
+        command
+    };
+    // What dies with `unshare` otherwise is freed from that by becoming another user.
+    let end = |instance: &mut Instance| {
+        let unshare = instance.child.id();
+        let inside = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children"));
+        signal(inside.expect("children").trim().parse().expect("one child"), "KILL");
+        instance.exit_code();
+    };
+    let mut first = Instance::spawn(&mut instance());
+    assert_eq!(home.pid(), Some(1));
+    let second = run_all(&mut instance());
+    assert_eq!(second.status.code(), Some(1));
+    let words = "another instance running? (process 1)";
+    assert!(text(&second.stderr).contains(words), "{}", text(&second.stderr));
+    end(&mut first);
+    assert_eq!(home.pid(), Some(1), "its file is left behind");
+    let mut third = Instance::spawn(&mut instance());
+    assert!(third.seen.contains("LOG stale pidfile, taking it over"), "{}", third.seen);
+    assert_eq!(home.pid(), Some(1));
+    end(&mut third);
+}
+
+#[test]
 fn in_the_background_the_exit_code_tells_whether_it_works() {
     let home = Home::new("daemon");
     home.configure("");
@@ -372,12 +405,26 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
+/// What runs a program as process 1 of a container; who is not root needs a user of his own for it.
+fn unshare() -> Command {
+    let mut command = Command::new("unshare");
+    if !is_root() {
+        command.args(["--user", "--map-current-user"]);
+    }
+    command.args(["--pid", "--fork", "--kill-child"]);
+    command
+}
+
 fn run_as_other(arguments: &[&str]) -> Output {
-    command(arguments).output().expect("run")
+    run_all(&mut command(arguments))
 }
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(PROGRAM).args(arguments).output().expect("run")
+    run_all(Command::new(PROGRAM).args(arguments))
+}
+
+fn run_all(command: &mut Command) -> Output {
+    command.output().expect("run")
 }
 
 fn signal(pid: u32, name: &str) {
