@@ -4,12 +4,15 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use support::postgres::APP;
 use support::tool::{self, Tool};
+use support::wire::SSL_REQUEST;
 use support::{Client, Pooler, Postgres, Setup, eventually, wire, within};
 
 fn small_pool(size: usize) -> Pooler {
@@ -262,6 +265,35 @@ fn term_waits_for_the_clients() {
     }
     assert!(pooler.is_alive(), "it waits for the client");
     client.terminate();
+    pooler.expect_exit();
+}
+
+#[test]
+fn term_lets_in_whom_it_has_accepted_and_nobody_else() {
+    let pooler = small_pool(3);
+    let (mut early, mut watcher) = (pooler.connect(), pooler.console());
+    // That the question is answered shows that the connection was accepted.
+    early.send(&wire::packet(SSL_REQUEST, b""));
+    assert_eq!(early.hear_bytes(1).expect("an answer"), b"N");
+    pooler.signal("TERM");
+    pooler.wait_log(&["got SIGTERM"]);
+    let startup = wire::startup(&[("user", APP.name), ("database", "app")]);
+    // By then every turn in which the signal could be handled is over.
+    assert_eq!(
+        watcher.query("show state").expect("the console").rows[0][1].as_deref(),
+        Some("yes")
+    );
+    let socket = pooler.folder.join(format!(".s.PGSQL.{}", pooler.port));
+    let mut late = UnixStream::connect(socket).expect("the Unix socket stays for the console");
+    late.write_all(&startup).expect("a startup packet");
+    let mut told = Vec::new();
+    late.read_to_end(&mut told).expect("an answer");
+    assert!(String::from_utf8_lossy(&told).contains("pooler is shutting down"), "{told:?}");
+    early.send(&startup);
+    assert_eq!(early.hear().expect("an answer").kind, b'R', "it is asked for its password");
+    watcher.terminate();
+    assert!(pooler.is_alive(), "it waits for who is about to log in");
+    drop(early);
     pooler.expect_exit();
 }
 

@@ -70,7 +70,7 @@ impl Core {
 
     /// Counts the client against max_client_conn. The console is reached in any case.
     fn admit_one_more(&mut self, id: ClientId) -> Result<(), Reason> {
-        if self.shutdown != Shutdown::No {
+        if self.is_too_late(id) {
             return Err(Reason::ShuttingDown);
         }
         if self.client_count >= self.settings().max_client_conn {
@@ -80,6 +80,16 @@ impl Core {
         self.client_count += 1;
         self.clients[id].is_counted = true;
         Ok(())
+    }
+
+    /// Where the process waits for its clients, those whom it accepted before are among them, also
+    /// when they have yet to log in: nobody else will serve them.
+    fn is_too_late(&self, id: ClientId) -> bool {
+        match self.shutdown {
+            Shutdown::No => false,
+            Shutdown::WaitForClients => self.clients[id].connected > self.shutdown_since,
+            Shutdown::WaitForServers | Shutdown::Immediate => true,
+        }
     }
 
     fn login_names(&self, id: ClientId) -> Names {

@@ -119,6 +119,8 @@ pub struct Core {
 
     pub is_paused: bool,
     pub shutdown: Shutdown,
+    /// When the end of the process began.
+    pub shutdown_since: Moment,
     /// Clients past their startup packet; the console's are not among them.
     pub client_count: u32,
     /// Counters of clients and servers of one sequence.
@@ -178,6 +180,7 @@ impl Core {
             rng,
             is_paused: false,
             shutdown: Shutdown::No,
+            shutdown_since: Moment(0),
             client_count: 0,
             last_number: 0,
             stats: super::stats::Totals::new(now.mono),

@@ -174,6 +174,9 @@ impl Core {
 
     /// Begins to end the process, or goes over to another way to end it.
     pub fn change_shutdown(&mut self, mode: Shutdown) {
+        if self.shutdown == Shutdown::No {
+            self.shutdown_since = self.now.mono;
+        }
         self.shutdown = mode;
         self.note_event(&format!("SHUTDOWN{}", mode.words()));
         match mode {
