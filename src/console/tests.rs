@@ -215,6 +215,7 @@ impl World {
                 Action::Reload { client } => self.reloads.extend(client),
                 Action::Exit => self.is_over = true,
                 Action::SendServer { .. }
+                | Action::Repeat { .. }
                 | Action::RunClient(_)
                 | Action::Resolve(_)
                 | Action::SettingsChanged

@@ -58,6 +58,11 @@ pub enum Action {
     CloseServer(ServerId),
     /// The client may be read again, beginning with what is held of it.
     RunClient(ClientId),
+    /// The same, as if these bytes of it had not been judged yet.
+    Repeat {
+        client: ClientId,
+        bytes: Vec<u8>,
+    },
     /// The server may be fit for the next client, if both its directions are drained.
     SettleServer(ServerId),
     Resolve(String),
@@ -113,6 +118,9 @@ pub struct Core {
 
     pub vars: VarTable,
     pub statements: StatementTable,
+    /// Among the messages that were judged last is one that uses a tracked statement, and before
+    /// it nothing was under way (see [`super::repeat`]).
+    pub may_repeat: bool,
     pub scram: ScramCache,
     pub dns: Dns,
     pub rng: Box<dyn Rng>,
@@ -175,6 +183,7 @@ impl Core {
             live_pools: List::default(),
             vars: VarTable::new(extra.iter().map(String::as_str)),
             statements: StatementTable::default(),
+            may_repeat: false,
             scram: ScramCache::new(&mut *rng),
             dns: Dns::default(),
             rng,

@@ -7,7 +7,9 @@ use super::client::State as ClientState;
 use super::core::{Action, Core};
 use super::ids::{ClientId, ServerId};
 use super::reason::Reason;
+use super::repeat;
 use super::replies::{Reply, Status};
+use super::request::Request;
 use super::server::{Own, State, Test};
 use super::verdict::{ServerVerdict, Verdict};
 use crate::config::PoolMode;
@@ -90,6 +92,9 @@ impl Core {
                 self.server_dropped(statement);
                 Verdict::Drop
             }
+            Reply::Ready(status) if self.servers[id].own == Own::Repeat => {
+                self.repeat(id, client, status)
+            }
             Reply::Ready(status) => self.query_ended(id, client, status),
         }
     }
@@ -131,7 +136,18 @@ impl Core {
                     self.servers[id].has_said_farewell = false;
                     return Verdict::Drop;
                 }
+                if let Some(statement) = skipped.first().and_then(Request::used)
+                    && repeat::is_outlived(seen)
+                    && self.outlived(id, client, statement, skipped.len())
+                {
+                    return Verdict::Drop;
+                }
+                self.tell_parameters(id);
             }
+            Back::ParameterDescription if self.hold_parameters_back(id, seen) => {
+                return Verdict::Drop;
+            }
+            Back::NoData | Back::RowDescription => self.tell_parameters(id),
             _ => {}
         }
         Verdict::Forward(client)

@@ -121,6 +121,7 @@ impl Core {
     pub(super) fn link(&mut self, client_id: ClientId, server_id: ServerId) -> bool {
         debug_assert!(self.servers[server_id].is_clean(), "a server is handed on unclean");
         debug_assert!(self.servers[server_id].closing.is_none());
+        debug_assert!(self.servers[server_id].kept.is_told(), "an answer is left of another");
         let now = self.mono();
         self.move_client(client_id, client::State::Active { server: server_id });
         self.move_server(server_id, server::State::Active { client: client_id });
@@ -143,7 +144,7 @@ impl Core {
 
     /// Sends a query of the pooler's own to a server.
     pub(super) fn run_own_query(&mut self, id: ServerId, sql: &str) {
-        self.servers[id].replies.push(super::replies::Request::Query);
+        self.servers[id].replies.push(super::request::Request::Query);
         let mut bytes = Vec::new();
         build::query(&mut bytes, sql);
         self.act(Action::SendServer { server: id, bytes });

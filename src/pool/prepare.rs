@@ -13,18 +13,17 @@
 
 use super::client::Client;
 use super::core::Core;
-use super::deallocate;
-use super::ids::StatementId;
-use super::ids::{ClientId, ServerId};
+use super::ids::{ClientId, ServerId, StatementId};
 use super::prepared::Presence;
 use super::reason::Reason;
-use super::replies::{Request, Status};
+use super::request::Request;
 use super::verdict::{ClientVerdict, Verdict};
 use crate::config::PoolMode;
-use crate::wire::build::{self, Message};
+use crate::log::Level;
+use crate::wire::build::Message;
 use crate::wire::fields::Fields;
 use crate::wire::head::{HEAD, Head};
-use crate::wire::kind::{Back, Front};
+use crate::wire::kind::Front;
 
 /// A named Parse, taken apart.
 struct ParseMessage<'a> {
@@ -38,84 +37,6 @@ impl Core {
     pub(super) fn tracks_statements(&self, client: &Client) -> bool {
         self.config.settings.max_prepared_statements > 0
             && client.pool.is_some_and(|pool| self.pool_mode(pool) != PoolMode::Session)
-    }
-
-    /// Answers without a server what needs none: a Sync behind nothing, and the Close or
-    /// DEALLOCATE of a tracked statement.
-    pub(super) fn answer_here(
-        &mut self,
-        id: ClientId,
-        kind: Front,
-        head: Head,
-        seen: &[u8],
-    ) -> Option<ClientVerdict> {
-        match kind {
-            Front::Sync => {
-                self.count_local_query(id);
-                build::ready_for_query(&mut self.back, b'I');
-                Some(Verdict::Drop)
-            }
-            Front::Close if self.tracks_statements(&self.clients[id]) => {
-                if seen.len() < head.body {
-                    return Some(Verdict::Need(head.body));
-                }
-                let name = tracked_name(seen)?;
-                self.drop_name(id, name);
-                build::empty_back(&mut self.back, Back::CloseComplete);
-                Some(Verdict::Drop)
-            }
-            Front::Query => {
-                let verdict = self.find_deallocate(id, kind, head, seen)?;
-                let name = match verdict {
-                    Ok(name) => name,
-                    Err(need) => return Some(need),
-                };
-                self.drop_name(id, &name);
-                self.count_local_query(id);
-                build::command_complete(&mut self.back, "DEALLOCATE");
-                build::ready_for_query(&mut self.back, b'I');
-                Some(Verdict::Drop)
-            }
-            _ => None,
-        }
-    }
-
-    /// A query that was answered here is a query and a transaction all the same.
-    fn count_local_query(&mut self, id: ClientId) {
-        if let Some(pool) = self.clients[id].pool {
-            let stats = &mut self.pools[pool].stats;
-            stats.queries += 1;
-            stats.xacts += 1;
-        }
-    }
-
-    /// Takes a name from a client for which nothing is under way.
-    fn drop_name(&mut self, id: ClientId, name: &[u8]) {
-        let Some(statements) = &mut self.clients[id].statements else { return };
-        if let Some(statement) = statements.names.remove(name) {
-            self.statements.release(statement);
-        }
-    }
-
-    /// The name in a simple query that is one DEALLOCATE of a statement of this client's.
-    fn find_deallocate(
-        &self,
-        id: ClientId,
-        kind: Front,
-        head: Head,
-        seen: &[u8],
-    ) -> Option<Result<Vec<u8>, ClientVerdict>> {
-        let statements = self.clients[id].statements.as_ref()?;
-        if statements.names.is_empty() || !self.tracks_statements(&self.clients[id]) {
-            return None;
-        }
-        let need = kind.must_see(head);
-        if seen.len() < need {
-            return Some(Err(Verdict::Need(need)));
-        }
-        let sql = seen.get(..head.body)?.strip_suffix(b"\0")?;
-        let name = deallocate::name(sql)?;
-        statements.names.contains_key(&*name).then_some(Ok(name))
     }
 
     /// Changes the messages that name a statement. `None` leaves a message as it is.
@@ -151,32 +72,6 @@ impl Core {
         }
     }
 
-    /// Behind a simple query that drops all statements nothing is judged before it is done: which
-    /// names and statements are there is not known so long.
-    fn watch_for_drop_all(
-        &mut self,
-        server: ServerId,
-        head: Head,
-        seen: &[u8],
-    ) -> Option<ClientVerdict> {
-        match seen.first() {
-            None if head.body > 0 => return Some(Verdict::Need(1)),
-            Some(&first) if deallocate::may_concern(first) => {}
-            _ => return None,
-        }
-        let need = Front::Query.must_see(head);
-        if seen.len() < need {
-            return Some(Verdict::Need(need));
-        }
-        let replies = &mut self.servers[server].replies;
-        if replies.is_skipping() || !deallocate::drops_all(seen) {
-            return None;
-        }
-        replies.push(Request::Query);
-        replies.bar();
-        Some(Verdict::Forward(server))
-    }
-
     fn rewrite_parse(
         &mut self,
         id: ClientId,
@@ -185,7 +80,7 @@ impl Core {
         seen: &[u8],
     ) -> Option<ClientVerdict> {
         match seen.first() {
-            None if head.body == 0 => return Some(self.bad_packet(id)),
+            None if head.body == 0 => return Some(self.malformed(id, Front::Parse)),
             None => return Some(Verdict::Need(1)),
             // Only statements with a name are tracked, and counted.
             Some(0) => return None,
@@ -194,7 +89,13 @@ impl Core {
         if seen.len() < head.body {
             return Some(Verdict::Need(head.body));
         }
-        let Some(parse) = read_parse(seen) else { return Some(self.bad_packet(id)) };
+        if !seen.contains(&0) {
+            return Some(self.malformed(id, Front::Parse));
+        }
+        let Some(parse) = read_parse(seen) else {
+            self.close_client(id, Reason::BrokenParse);
+            return Some(Verdict::Closed);
+        };
         let segment = self.servers[server].replies.segment();
         let held = self.statements.hold(parse.text);
         let verdict = self.parse_named(id, server, parse.name, held, segment);
@@ -217,9 +118,8 @@ impl Core {
             return Verdict::Hold;
         }
         match statements.names.get(name) {
-            Some(&present) if present != statement => {
-                self.close_client(id, Reason::PreparedTaken);
-                return Verdict::Closed;
+            Some(present) if !self.statements.is_same_text(present, statement) => {
+                return self.bad_name(id, name, "was already prepared", Reason::PreparedTaken);
             }
             Some(_) => {}
             None if limit > 0 && statements.names.len() >= limit => {
@@ -240,7 +140,6 @@ impl Core {
         statements.change(name, Some(statement), segment);
         self.count_client_parse(id);
         if let Presence::Held = presence {
-            self.touch(server, statement);
             self.servers[server].replies.push(Request::AnswerParse);
             return Verdict::Drop;
         }
@@ -267,27 +166,28 @@ impl Core {
             Ok(statement) => statement,
             Err(verdict) => return Some(verdict),
         };
+        self.begin_use(server);
         if let Err(verdict) = self.prepare_on(server, statement) {
             return Some(verdict);
         }
         self.count_bind(id);
-        let new_name = self.statements.name(statement);
+        let new_name = self.statements.statements[statement].name();
         let body = head.body - name.len() + new_name.len();
         self.splice.push(Front::Bind as u8);
         self.splice.extend_from_slice(&(body as u32 + 4).to_be_bytes());
-        for text in [portal, new_name.as_bytes()] {
+        for text in [portal, new_name] {
             self.splice.extend_from_slice(text);
             self.splice.push(0);
         }
         let taken = HEAD + portal.len() + name.len() + 2;
-        self.servers[server].replies.push(Request::Bind);
+        self.servers[server].replies.push(Request::Bind(Some(statement)));
         Some(Verdict::Replace { to: server, taken })
     }
 
     /// The names of a Bind have not come whole: asks for more, in growing steps.
     fn need_names(&mut self, id: ClientId, head: Head, seen: &[u8]) -> ClientVerdict {
         if seen.len() >= head.body.min(LONGEST_NAMES) {
-            return self.bad_packet(id);
+            return self.malformed(id, Front::Bind);
         }
         Verdict::Need((seen.len() * 2).max(256).min(head.body).min(LONGEST_NAMES))
     }
@@ -302,17 +202,22 @@ impl Core {
         if seen.len() < head.body {
             return Some(Verdict::Need(head.body));
         }
-        let name = tracked_name(seen)?;
+        let name = match named_by(seen) {
+            Named::Statement(name) => name,
+            Named::Other => return None,
+            Named::Malformed => return Some(self.malformed(id, Front::Describe)),
+        };
         let statement = match self.statement_of(id, server, name) {
             Ok(statement) => statement,
             Err(verdict) => return Some(verdict),
         };
+        self.begin_use(server);
         if let Err(verdict) = self.prepare_on(server, statement) {
             return Some(verdict);
         }
-        let new_name = self.statements.name(statement);
+        let new_name = self.statements.statements[statement].name();
         Message::front(&mut self.splice, Front::Describe).u8(b'S').cstr(new_name).end();
-        self.servers[server].replies.push(Request::Describe);
+        self.servers[server].replies.push(Request::Describe(Some(statement)));
         Some(Verdict::Replace { to: server, taken: usize::MAX })
     }
 
@@ -326,7 +231,11 @@ impl Core {
         if seen.len() < head.body {
             return Some(Verdict::Need(head.body));
         }
-        let name = tracked_name(seen)?;
+        let name = match named_by(seen) {
+            Named::Statement(name) => name,
+            Named::Other => return None,
+            Named::Malformed => return Some(self.malformed(id, Front::Close)),
+        };
         let replies = &mut self.servers[server].replies;
         let segment = replies.segment();
         let statements = self.clients[id].statements.get_or_insert_default();
@@ -335,40 +244,6 @@ impl Core {
         }
         statements.change(name, None, segment);
         replies.push(Request::AnswerClose);
-        Some(Verdict::Drop)
-    }
-
-    /// DEALLOCATE of a tracked statement, as a simple query, while the client has a server: it is
-    /// answered here when nothing is under way and no transaction would have to undo it.
-    fn rewrite_deallocate(
-        &mut self,
-        id: ClientId,
-        server: ServerId,
-        head: Head,
-        seen: &[u8],
-    ) -> Option<ClientVerdict> {
-        let name = match self.find_deallocate(id, Front::Query, head, seen)? {
-            Ok(name) => name,
-            Err(need) => return Some(need),
-        };
-        let replies = &self.servers[server].replies;
-        // Without a Sync the answers that would have to be awaited may never come.
-        if replies.is_skipping() || replies.is_unsynced() {
-            return None;
-        }
-        if !replies.is_answered() || self.servers[server].is_mid_reply {
-            return Some(Verdict::Hold);
-        }
-        let status = match replies.status() {
-            // The server would refuse it, and so it shall.
-            Status::Failed => return None,
-            Status::Idle => b'I',
-            Status::InTransaction => b'T',
-        };
-        self.drop_name(id, &name);
-        self.count_local_query(id);
-        build::command_complete(&mut self.back, "DEALLOCATE");
-        build::ready_for_query(&mut self.back, status);
         Some(Verdict::Drop)
     }
 
@@ -384,17 +259,30 @@ impl Core {
             if statements.is_undecided(name, segment) {
                 return Some(Err(Verdict::Hold));
             }
-            statements.names.get(name).map(|&id| Ok(id))
+            statements.names.get(name).map(Ok)
         });
         if let Some(found) = found {
             return found;
         }
-        self.close_client(id, Reason::PreparedMissing);
-        Err(Verdict::Closed)
+        Err(self.bad_name(id, name, "not found", Reason::PreparedMissing))
     }
 
-    fn bad_packet(&mut self, id: ClientId) -> ClientVerdict {
-        self.close_client(id, Reason::BadPacket);
+    /// Ends a client that uses a name as it must not.
+    fn bad_name(&mut self, id: ClientId, name: &[u8], what: &str, why: Reason) -> ClientVerdict {
+        let name = String::from_utf8_lossy(&name[..name.len().min(LOGGED)]);
+        self.log_client(Level::Error, id, format_args!("prepared statement '{name}' {what}"));
+        self.close_client(id, why);
+        Verdict::Closed
+    }
+
+    fn malformed(&mut self, id: ClientId, kind: Front) -> ClientVerdict {
+        let kind = char::from(kind as u8);
+        self.log_client(
+            Level::Error,
+            id,
+            format_args!("failed to parse prepared statement packet type '{kind}'"),
+        );
+        self.close_client(id, Reason::BadStatementPacket);
         Verdict::Closed
     }
 
@@ -414,14 +302,24 @@ impl Core {
 /// The longest portal and statement names together that a Bind may have, in bytes.
 const LONGEST_NAMES: usize = 256 * 1024;
 
-/// The name in a Describe or Close of a named statement; portals and the unnamed statement are not
-/// tracked.
-fn tracked_name(body: &[u8]) -> Option<&[u8]> {
+/// So much of a name goes into the log, in bytes.
+const LOGGED: usize = 128;
+
+/// What a Describe or Close names.
+pub(super) enum Named<'a> {
+    Statement(&'a [u8]),
+    /// A portal or the unnamed statement, which are not tracked.
+    Other,
+    Malformed,
+}
+
+pub(super) fn named_by(body: &[u8]) -> Named<'_> {
     let mut fields = Fields::new(body);
-    if fields.u8() != Some(b'S') {
-        return None;
+    match (fields.u8(), fields.cstr()) {
+        (None, _) | (_, None) => Named::Malformed,
+        (Some(b'S'), Some(name)) if !name.is_empty() => Named::Statement(name),
+        _ => Named::Other,
     }
-    fields.cstr().filter(|name| !name.is_empty())
 }
 
 /// Takes a whole Parse apart; `None` when it is not well formed.

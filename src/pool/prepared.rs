@@ -3,7 +3,8 @@
 
 use super::core::Core;
 use super::ids::{ClientId, ServerId, StatementId};
-use super::replies::Request;
+use super::request::Request;
+use super::server::Server;
 use super::statements::{Change, Held};
 use super::verdict::{ClientVerdict, Verdict};
 use crate::wire::build::{self, Message};
@@ -25,31 +26,24 @@ impl Core {
         id: StatementId,
     ) -> Result<(), ClientVerdict> {
         match self.presence(server, id) {
-            Presence::Held => self.touch(server, id),
+            Presence::Held => {}
             Presence::Undecided => return Err(Verdict::Hold),
             Presence::Missing => self.splice_parse(server, id, true),
         }
         Ok(())
     }
 
-    pub(super) fn presence(&self, server: ServerId, id: StatementId) -> Presence {
-        let server = &self.servers[server];
-        let held = server.statements.as_ref().and_then(|statements| statements.held.get(&id));
+    /// What the server has of a statement that is about to be used.
+    #[inline]
+    pub(super) fn presence(&mut self, server: ServerId, id: StatementId) -> Presence {
+        let Server { replies, statements, .. } = &mut self.servers[server];
+        let held = statements.as_mut().and_then(|statements| statements.use_held(id));
         match held.map(|held| held.pending) {
-            None if server.replies.is_close_undecided(id) => Presence::Undecided,
+            None if replies.is_close_undecided(id) => Presence::Undecided,
             None => Presence::Missing,
             Some(None) => Presence::Held,
-            Some(Some(segment)) if segment == server.replies.segment() => Presence::Held,
+            Some(Some(segment)) if segment == replies.segment() => Presence::Held,
             Some(Some(_)) => Presence::Undecided,
-        }
-    }
-
-    pub(super) fn touch(&mut self, server: ServerId, id: StatementId) {
-        let statements = self.servers[server].statements.get_or_insert_default();
-        statements.clock += 1;
-        let clock = statements.clock;
-        if let Some(held) = statements.held.get_mut(&id) {
-            held.used = clock;
         }
     }
 
@@ -58,9 +52,8 @@ impl Core {
     pub(super) fn splice_parse(&mut self, server: ServerId, id: StatementId, is_own: bool) {
         let request = if is_own { Request::OwnParse(id) } else { Request::Parse(Some(id)) };
         self.make_room_for_statement(server);
-        let name = self.statements.name(id);
-        let text = &self.statements.statements[id].text;
-        Message::front(&mut self.splice, Front::Parse).cstr(name).bytes(text).end();
+        let body = self.statements.statements[id].body();
+        Message::front(&mut self.splice, Front::Parse).bytes(body).end();
         let pool = self.servers[server].pool;
         self.pools[pool].stats.server_parses += 1;
         self.servers[server].replies.push(request);
@@ -68,9 +61,7 @@ impl Core {
         let record = &mut self.servers[server];
         let segment = record.replies.segment();
         let statements = record.statements.get_or_insert_default();
-        statements.clock += 1;
-        let held = Held { used: statements.clock, pending: Some(segment) };
-        statements.held.insert(id, held);
+        statements.hold(id, segment);
     }
 
     fn make_room_for_statement(&mut self, server: ServerId) {
@@ -80,7 +71,7 @@ impl Core {
         while statements.held.len() >= most {
             let Some(oldest) = statements.oldest() else { return };
             statements.held.remove(&oldest);
-            let name = self.statements.name(oldest);
+            let name = self.statements.statements[oldest].name();
             Message::front(&mut self.splice, Front::Close).u8(b'S').cstr(name).end();
             // The hold goes over to the request: an error may give the statement back.
             record.replies.push(Request::OwnClose(oldest));
@@ -104,7 +95,7 @@ impl Core {
     /// A Parse or Close of the client's has been answered: its change stands.
     pub(super) fn name_settled(&mut self, client: ClientId) {
         let Some(statements) = &mut self.clients[client].statements else { return };
-        if let Some(before) = statements.journal.pop_front().and_then(|change| change.before) {
+        if let Some(before) = statements.settle_oldest() {
             self.statements.release(before);
         }
     }
@@ -150,7 +141,7 @@ impl Core {
         let undone: Vec<Change> = statements.journal.drain(..count).collect();
         for change in undone.into_iter().rev() {
             let after = match change.before {
-                Some(before) => statements.names.insert(change.name, before),
+                Some(before) => statements.names.insert(&change.name, before),
                 None => statements.names.remove(&change.name),
             };
             if let Some(after) = after {

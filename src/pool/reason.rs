@@ -63,6 +63,7 @@ reasons! {
         BadPacket: "bad packet", Client, PROTOCOL_VIOLATION;
         BadStartupLayout: "invalid startup packet layout: expected terminator as last byte",
             Client, PROTOCOL_VIOLATION;
+        BadStatementPacket: "failed to parse packet", Client, PROTOCOL_VIOLATION;
         BadPacketHeader: "bad pkt header", Log, PROTOCOL_VIOLATION;
         CancelDone: "successfully sent cancel request", Log, SUCCESSFUL;
         BadCancel: "bad cancel request", Log, SUCCESSFUL;
@@ -104,14 +105,14 @@ reasons! {
         PauseMode: "pause mode", Log, SUCCESSFUL;
         PoolerEnds: "pooler is shutting down", Client, ADMIN_SHUTDOWN;
         PreparedMissing: "prepared statement did not exist", Client, PROTOCOL_VIOLATION;
-        PreparedTaken: "prepared statement name is already in use",
-            Client, DUPLICATE_PREPARED_STATEMENT;
+        PreparedTaken: "prepared statement name is already in use", Client, PROTOCOL_VIOLATION;
         QueryDisallowed: "PQexec disallowed", Client, PROTOCOL_VIOLATION;
         QueryTimeout: "query timeout", Client, PROTOCOL_VIOLATION;
         QueryTimeoutWaiting: "query_timeout", Client, PROTOCOL_VIOLATION;
         QueryWaitTimeout: "query_wait_timeout", Client, PROTOCOL_VIOLATION;
         ReplicationClientClosed: "replication client was closed", Log, SUCCESSFUL;
         ResetFailed: "reset query failed", Log, SUCCESSFUL;
+        BrokenParse: "broken Parse packet", Client, PROTOCOL_VIOLATION;
         BrokenParameterStatus: "broken ParameterStatus packet", Log, PROTOCOL_VIOLATION;
         ServerAuthUnanswered: "failed to answer authreq", Log, PROTOCOL_VIOLATION;
         ServerAbandoned: "abandoned work could not be undone", Log, SUCCESSFUL;

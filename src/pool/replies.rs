@@ -11,43 +11,13 @@
 use std::collections::VecDeque;
 
 use super::ids::StatementId;
+use super::request::Request;
 use crate::wire::kind::{Back, Front};
 
 /// Requests that may be under way at one server before its client is not read any more. More than
 /// twice what fits in a PostgreSQL's output buffer (8 kB of 5-byte replies), so that the server
 /// always has something to send that shortens the queue.
 pub const MOST_UNDER_WAY: usize = 4096;
-
-/// One request under way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Request {
-    Bind,
-    Close,
-    Describe,
-    Execute,
-    FunctionCall,
-    /// Of a statement that the pooler tracks, or of another.
-    Parse(Option<StatementId>),
-    Query,
-    Sync,
-    /// CopyDone or CopyFail, sent before it was known whether the server would ask for data. No
-    /// reply is owed: it tells which Syncs a COPY eats.
-    CopyEnd,
-    /// A Parse of the pooler's: the reply is swallowed, the server has the statement from then on.
-    OwnParse(StatementId),
-    /// A Close of the pooler's, of a statement that makes room for another.
-    OwnClose(StatementId),
-    /// A Parse of the client's that the pooler answers, when its turn comes.
-    AnswerParse,
-    /// A Close of the client's that the pooler answers, when its turn comes.
-    AnswerClose,
-}
-
-impl Request {
-    fn ends_in_ready(self) -> bool {
-        matches!(self, Request::FunctionCall | Request::Query | Request::Sync)
-    }
-}
 
 /// The transaction status of ReadyForQuery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -120,11 +90,19 @@ impl Replies {
     /// Nothing is owed and no transaction is open: the server is fit for another client.
     #[inline(always)]
     pub fn is_clean(&self) -> bool {
-        self.queue.is_empty()
-            && self.status == Status::Idle
-            && !self.skipping
-            && !self.unsynced
-            && self.copy == Copy::None
+        self.queue.is_empty() && self.is_outside_transaction()
+    }
+
+    /// The server has nothing to do: what is under way is answered by the pooler.
+    #[inline]
+    pub fn is_at_rest(&self) -> bool {
+        let is_own = |r: &Request| matches!(r, Request::AnswerClose | Request::AnswerParse);
+        self.queue.iter().all(is_own) && self.is_outside_transaction()
+    }
+
+    #[inline(always)]
+    fn is_outside_transaction(&self) -> bool {
+        self.status == Status::Idle && !self.skipping && !self.unsynced && self.copy == Copy::None
     }
 
     /// Nothing is owed; a transaction may be open.
@@ -197,6 +175,32 @@ impl Replies {
         self.skipping
     }
 
+    /// Whether one extended query is under way, and nothing else, that uses statements which were
+    /// prepared before, and asks for the columns of a result.
+    #[inline]
+    pub fn is_lone_use(&self) -> bool {
+        let mut uses_tracked = false;
+        let mut asks_columns = false;
+        for (at, request) in self.queue.iter().enumerate() {
+            match request {
+                Request::Bind(Some(_)) => uses_tracked = true,
+                Request::Describe(statement) => {
+                    asks_columns = true;
+                    uses_tracked |= statement.is_some();
+                }
+                Request::Execute => {}
+                Request::Sync => return at + 1 == self.queue.len() && uses_tracked && asks_columns,
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// Whether one Sync is all that is to be answered.
+    pub fn is_last_sync(&self) -> bool {
+        self.queue.len() == 1 && self.queue[0] == Request::Sync
+    }
+
     /// The number of Syncs sent so far: requests of one number are skipped together.
     pub fn segment(&self) -> u32 {
         self.segment
@@ -215,19 +219,14 @@ impl Replies {
     /// Notes a message of the client's that goes to the server.
     #[inline]
     pub fn sent(&mut self, kind: Front) {
-        let request = match kind {
-            Front::Bind => Request::Bind,
-            Front::Close => Request::Close,
-            Front::CopyDone | Front::CopyFail => return self.end_copy_in(),
-            Front::CopyData | Front::Flush | Front::Password | Front::Terminate => return,
-            Front::Describe => Request::Describe,
-            Front::Execute => Request::Execute,
-            Front::FunctionCall => Request::FunctionCall,
-            Front::Parse => Request::Parse(None),
-            Front::Query => Request::Query,
-            Front::Sync => Request::Sync,
-        };
-        self.push(request);
+        match kind {
+            Front::CopyDone | Front::CopyFail => self.end_copy_in(),
+            _ => {
+                if let Some(request) = Request::of(kind) {
+                    self.push(request);
+                }
+            }
+        }
     }
 
     /// Notes a request, unless the server will skip it unanswered.
@@ -254,9 +253,9 @@ impl Replies {
             Request::FunctionCall | Request::Query | Request::Sync => self.unsynced = false,
             // The server does not hear of them, or does not mind.
             Request::AnswerClose | Request::AnswerParse | Request::CopyEnd => {}
-            Request::Bind
+            Request::Bind(_)
             | Request::Close
-            | Request::Describe
+            | Request::Describe(_)
             | Request::Execute
             | Request::OwnClose(_)
             | Request::OwnParse(_)
@@ -312,15 +311,24 @@ impl Replies {
                 }
                 _ => return Err(Unexpected),
             },
-            Back::BindComplete => self.pop_if(front, Request::Bind)?,
-            Back::NoData => self.pop_if(front, Request::Describe)?,
-            Back::PortalSuspended => self.pop_if(front, Request::Execute)?,
+            Back::BindComplete => match front {
+                Some(Request::Bind(_)) => self.pop(),
+                _ => return Err(Unexpected),
+            },
+            Back::NoData => match front {
+                Some(Request::Describe(_)) => self.pop(),
+                _ => return Err(Unexpected),
+            },
+            Back::PortalSuspended => match front {
+                Some(Request::Execute) => self.pop(),
+                _ => return Err(Unexpected),
+            },
             Back::RowDescription => match front {
-                Some(Request::Describe) => self.pop(),
+                Some(Request::Describe(_)) => self.pop(),
                 Some(Request::Query) => {}
                 _ => return Err(Unexpected),
             },
-            Back::ParameterDescription if front == Some(Request::Describe) => {}
+            Back::ParameterDescription if matches!(front, Some(Request::Describe(_))) => {}
             Back::CommandComplete | Back::EmptyQuery => match front {
                 Some(Request::Execute) => {
                     self.copy = Copy::None;
@@ -353,14 +361,6 @@ impl Replies {
         while self.queue.front() == Some(&Request::CopyEnd) {
             self.queue.pop_front();
         }
-    }
-
-    fn pop_if(&mut self, front: Option<Request>, expected: Request) -> Result<(), Unexpected> {
-        if front != Some(expected) {
-            return Err(Unexpected);
-        }
-        self.pop();
-        Ok(())
     }
 
     fn ready(&mut self, front: Option<Request>, status: u8) -> Result<Reply, Unexpected> {

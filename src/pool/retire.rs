@@ -103,6 +103,7 @@ impl Core {
 
     /// Takes a server whose client is gone out of the list of active ones.
     fn orphan(&mut self, id: ServerId) {
+        self.servers[id].kept.forget();
         self.move_server(id, State::Tested(Test::Abandoned { rollback_sent: false }));
     }
 

@@ -2,6 +2,7 @@
 
 use super::handshake::Login;
 use super::ids::{ClientId, PoolId, ServerId, ServerKind};
+use super::kept::Kept;
 use super::reason::Reason;
 use super::replies::Replies;
 use super::statements::ServerStatements;
@@ -107,13 +108,16 @@ impl CancelCarrier {
     }
 }
 
-/// What the pooler itself runs on a server that a client has already got.
+/// What the pooler itself is about on a server that a client has already got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Own {
     #[default]
     Nothing,
     /// The client's parameters are being set; its messages wait.
     Vars { failed: bool },
+    /// A query of the client's has failed and is sent once more, when the server is done with the
+    /// first time; the client's messages wait, and it does not hear of the failure.
+    Repeat,
 }
 
 pub struct Server {
@@ -148,6 +152,7 @@ pub struct Server {
     /// Cancel requests on their way to it.
     pub cancels: u32,
     pub statements: Option<Box<ServerStatements>>,
+    pub(super) kept: Kept,
     /// Its lifetime is this much shorter than the setting, so that servers do not go together.
     pub lifetime_cut_us: u64,
     /// A client has got it and has not sent anything yet: it has the next word, whatever else the
@@ -200,6 +205,7 @@ impl Server {
             closing: None,
             cancels: 0,
             statements: None,
+            kept: Kept::default(),
             lifetime_cut_us: 0,
             is_untouched: false,
             is_mid_message: false,

@@ -4,33 +4,42 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use super::ids::{StatementId, StatementKind};
+use super::names::Names;
 use crate::base::arena::{Arena, Record};
 
 /// One text with its parameter types.
 pub struct Statement {
-    /// The body of a Parse behind the name: query, NUL, count and types of parameters.
-    pub(super) text: Box<[u8]>,
-    pub(super) hash: u64,
-    /// The number in its name on servers; never used again.
-    pub(super) number: u64,
+    /// The body of its Parse: name on servers, NUL, and the text (query, NUL, count and types of
+    /// parameters).
+    body: Box<[u8]>,
+    hash: u64,
+    /// Where the NUL stands that ends the name.
+    name_end: u8,
     /// Clients' names and servers that hold it.
     pub(super) holders: u32,
 }
 
-/// All statements that somebody holds. A text is stored once.
+/// All statements that somebody holds. A text is stored once, however many use it: those who still
+/// use one that [`StatementTable::renew`] has put aside excepted.
 #[derive(Default)]
 pub struct StatementTable {
     pub(super) statements: Arena<Statement>,
-    by_hash: HashMap<u64, Vec<StatementId>>,
+    /// By the hash of the text, which must be compared. Of two texts with one hash the younger is
+    /// here; the other is not shared any more.
+    shared: HashMap<u64, StatementId>,
     hasher: RandomState,
+    /// The number in a name on servers is never used again.
     last_number: u64,
     text_bytes: usize,
 }
 
+/// Changes for which room is kept when none is under way.
+const KEPT_CHANGES: usize = 16;
+
 /// The statements of one client, and the changes whose reply has not come.
 #[derive(Debug, Default)]
 pub struct ClientStatements {
-    pub(super) names: HashMap<Box<[u8]>, StatementId>,
+    pub(super) names: Names,
     pub(super) journal: VecDeque<Change>,
 }
 
@@ -48,7 +57,7 @@ pub(super) struct Change {
 pub struct ServerStatements {
     pub(super) held: HashMap<StatementId, Held>,
     /// Counts uses, to find the one that was not used for longest.
-    pub(super) clock: u64,
+    clock: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +69,21 @@ pub(super) struct Held {
 
 impl Record for Statement {
     type Kind = StatementKind;
+}
+
+impl Statement {
+    /// The name on servers.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.body[..usize::from(self.name_end)]
+    }
+
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.body[usize::from(self.name_end) + 1..]
+    }
 }
 
 impl StatementTable {
@@ -75,17 +99,41 @@ impl StatementTable {
     /// The id of a text, with one more holder.
     pub(super) fn hold(&mut self, text: &[u8]) -> StatementId {
         let hash = self.hasher.hash_one(text);
-        let same = self.by_hash.entry(hash).or_default();
-        if let Some(&id) = same.iter().find(|&&id| *self.statements[id].text == *text) {
+        if let Some(&id) = self.shared.get(&hash)
+            && self.statements[id].text() == text
+        {
             self.statements[id].holders += 1;
             return id;
         }
         self.last_number += 1;
-        let number = self.last_number;
-        self.text_bytes += text.len();
-        let id = self.statements.insert(Statement { text: text.into(), hash, number, holders: 1 });
-        same.push(id);
+        let name = format!("PGBOUNCER_{}\0", self.last_number);
+        let body = [name.as_bytes(), text].concat().into_boxed_slice();
+        let name_end = name.len() as u8 - 1;
+        self.text_bytes += body.len();
+        let id = self.statements.insert(Statement { body, hash, name_end, holders: 1 });
+        self.shared.insert(hash, id);
         id
+    }
+
+    /// Another statement with the text of this one, with one more holder: servers have this one
+    /// prepared for tables that have changed since. Whoever asks for the text from now on gets
+    /// the new one.
+    pub(super) fn renew(&mut self, id: StatementId) -> Option<StatementId> {
+        let text = self.statements.get(id)?.text().to_vec();
+        self.put_aside(id);
+        Some(self.hold(&text))
+    }
+
+    /// Lets nobody share a statement any more.
+    fn put_aside(&mut self, id: StatementId) {
+        let hash = self.statements[id].hash;
+        if self.shared.get(&hash) == Some(&id) {
+            self.shared.remove(&hash);
+        }
+    }
+
+    pub(super) fn is_same_text(&self, one: StatementId, other: StatementId) -> bool {
+        one == other || self.statements[one].text() == self.statements[other].text()
     }
 
     pub(super) fn hold_again(&mut self, id: StatementId) {
@@ -98,24 +146,13 @@ impl StatementTable {
         if statement.holders > 0 {
             return;
         }
-        self.text_bytes -= statement.text.len();
-        let hash = statement.hash;
+        self.text_bytes -= statement.body.len();
+        self.put_aside(id);
         self.statements.remove(id);
-        if let Some(same) = self.by_hash.get_mut(&hash) {
-            same.retain(|&other| other != id);
-            if same.is_empty() {
-                self.by_hash.remove(&hash);
-            }
-        }
-    }
-
-    /// The name on servers.
-    pub(super) fn name(&self, id: StatementId) -> String {
-        format!("PGBOUNCER_{}", self.statements[id].number)
     }
 
     pub(super) fn forget_client(&mut self, statements: ClientStatements) {
-        for id in statements.names.into_values() {
+        for id in statements.names.into_ids() {
             self.release(id);
         }
         for id in statements.journal.into_iter().filter_map(|change| change.before) {
@@ -135,6 +172,20 @@ impl ClientStatements {
         self.names.len()
     }
 
+    /// Bytes that the names take.
+    pub fn bytes(&self) -> usize {
+        self.names.bytes()
+    }
+
+    /// The oldest change stands. Returns what it had taken the place of.
+    pub(super) fn settle_oldest(&mut self) -> Option<StatementId> {
+        let before = self.journal.pop_front().and_then(|change| change.before);
+        if self.journal.is_empty() && self.journal.capacity() > KEPT_CHANGES {
+            self.journal = VecDeque::new();
+        }
+        before
+    }
+
     /// Whether what has become of a name is decided by a Sync before `segment`.
     pub(super) fn is_undecided(&self, name: &[u8], segment: u32) -> bool {
         self.journal.iter().any(|change| change.segment != segment && *change.name == *name)
@@ -143,7 +194,7 @@ impl ClientStatements {
     /// Binds a name anew, or takes it away. The journal keeps what was before, with its hold.
     pub(super) fn change(&mut self, name: &[u8], after: Option<StatementId>, segment: u32) {
         let before = match after {
-            Some(id) => self.names.insert(name.into(), id),
+            Some(id) => self.names.insert(name, id),
             None => self.names.remove(name),
         };
         self.journal.push_back(Change { segment, name: name.into(), before });
@@ -160,18 +211,26 @@ impl ClientStatements {
                 dropped.extend(change.before.take());
             }
         }
-        self.names.retain(|name, id| {
-            let stays = under_way.contains(&**name);
-            if !stays {
-                dropped.push(*id);
-            }
-            stays
-        });
+        self.names.retain(|name| under_way.contains(name), |id| dropped.push(id));
         dropped
     }
 }
 
 impl ServerStatements {
+    /// Notes that a statement is used, if it is there.
+    pub(super) fn use_held(&mut self, id: StatementId) -> Option<Held> {
+        let held = self.held.get_mut(&id)?;
+        self.clock += 1;
+        held.used = self.clock;
+        Some(*held)
+    }
+
+    /// A statement that the server is being given; its Sync is that of `segment`.
+    pub(super) fn hold(&mut self, id: StatementId, segment: u32) {
+        self.clock += 1;
+        self.held.insert(id, Held { used: self.clock, pending: Some(segment) });
+    }
+
     /// Drops all statements but those that requests under way prepare. Returns what was held.
     pub(super) fn forget_settled(&mut self) -> Vec<StatementId> {
         let is_settled = |held: &Held| held.pending.is_none();

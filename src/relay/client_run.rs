@@ -137,6 +137,7 @@ impl<I: Io> Engine<I> {
         self.outgoing.clear();
         self.back.clear();
         let judged = self.judge_client_bytes(id, data);
+        let may_repeat = std::mem::take(&mut self.core.may_repeat);
         if judged.is_closed {
             self.send_back(id);
             self.carry_out();
@@ -150,6 +151,9 @@ impl<I: Io> Engine<I> {
         }
         if let Some(server) = judged.server {
             self.pass_to_server(id, server, data);
+            if may_repeat && judged.taken == data.len() && self.is_at_boundary(id) {
+                self.core.keep_for_repeat(server, data);
+            }
         }
         // Logins, and what is answered here, are no traffic of the pool's.
         if judged.server.is_some() {
@@ -182,6 +186,11 @@ impl<I: Io> Engine<I> {
             self.core.push_due_answers(server);
             self.back.append(&mut self.core.back);
         }
+    }
+
+    /// No message of the client's is half judged.
+    fn is_at_boundary(&self, id: ClientId) -> bool {
+        self.clients.get(id).is_some_and(|conn| conn.inbound == Inbound::Boundary)
     }
 
     fn send_back(&mut self, id: ClientId) {

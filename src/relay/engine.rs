@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::conn::{Conn, Stream, Table};
+use super::conn::{Conn, Inbound, Stream, Table};
 use super::outgoing::Outgoing;
 use crate::base::time::Moment;
 use crate::console::{self, Buffers, Held};
@@ -227,6 +227,7 @@ impl<I: Io> Engine<I> {
                     }
                     self.queue_client(id);
                 }
+                Action::Repeat { client, bytes } => self.repeat(client, bytes),
                 Action::SettleServer(id) => self.settle(id),
                 Action::Resolve(name) => self.io.resolve(name),
                 Action::ConsoleDone { client, outcome } => {
@@ -240,6 +241,17 @@ impl<I: Io> Engine<I> {
                 | Action::StopListening => others.push(action),
             }
         }
+    }
+
+    /// Puts bytes of a client's, all of which had been judged, before those that are to be judged.
+    fn repeat(&mut self, id: ClientId, mut bytes: Vec<u8>) {
+        let Some(conn) = self.clients.get_mut(id) else { return };
+        debug_assert!(conn.inbound == Inbound::Boundary, "they would come within a message");
+        bytes.append(&mut conn.carry);
+        conn.carry = bytes;
+        conn.want = 0;
+        conn.is_held = false;
+        self.queue_client(id);
     }
 
     fn connect(&mut self, id: ServerId, to: &Target) {
@@ -324,7 +336,6 @@ impl<I: Io> Engine<I> {
 
     /// Asks the core whether the server's client is done with it, if both directions are drained.
     pub(super) fn settle(&mut self, id: ServerId) {
-        use super::conn::Inbound;
         if !self.core.may_settle(id) {
             return;
         }

@@ -104,7 +104,7 @@ kinds! {
     NoData = b'n', 0, See::Head;
     NoticeResponse = b'N', MAX_BODY, See::First(8192);
     NotificationResponse = b'A', MAX_BODY, See::Head;
-    ParameterDescription = b't', 300_000, See::Head;
+    ParameterDescription = b't', 300_000, See::WholeIfSmall;
     ParameterStatus = b'S', 65_540, See::Whole;
     ParseComplete = b'1', 0, See::Head;
     PortalSuspended = b's', 0, See::Head;

@@ -8,7 +8,7 @@ use crate::pool::client::Client;
 use crate::pool::core::Core;
 use crate::pool::database::Database;
 use crate::pool::pool::Pool;
-use crate::pool::replies::Request;
+use crate::pool::request::Request;
 use crate::pool::server::Server;
 use crate::pool::statements::Statement;
 
@@ -83,6 +83,7 @@ fn caches(scene: Scene<'_>) -> Vec<Cache> {
         buffers(scene),
         Cache { name: "var_list_cache", size: value_bytes / values.max(1), used: values, free: 0 },
         texts(core),
+        names(core),
     ]
 }
 
@@ -91,6 +92,13 @@ fn texts(core: &Core) -> Cache {
     let used = core.statements.len();
     let size = size_of::<Statement>() + core.statements.text_bytes() / used.max(1);
     Cache { name: "server_prepared_statement_cache", size, used, free: 0 }
+}
+
+/// The names that clients have for prepared statements.
+fn names(core: &Core) -> Cache {
+    let clients = core.clients.iter().filter_map(|(_, client)| client.statements.as_ref());
+    let (used, bytes) = clients.fold((0, 0), |(n, all), c| (n + c.len(), all + c.bytes()));
+    Cache { name: "client_prepared_statement_cache", size: bytes / used.max(1), used, free: 0 }
 }
 
 fn of_arena<T: Record>(name: &'static str, arena: &Arena<T>) -> Cache {

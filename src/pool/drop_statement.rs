@@ -1,0 +1,153 @@
+//! What is said of prepared statements without need of a server: Close, and the simple queries
+//! DEALLOCATE and DISCARD ALL, by which drivers drop what they have prepared by protocol.
+
+use super::core::Core;
+use super::deallocate;
+use super::ids::{ClientId, ServerId};
+use super::prepare::{Named, named_by};
+use super::replies::Status;
+use super::request::Request;
+use super::verdict::{ClientVerdict, Verdict};
+use crate::wire::build;
+use crate::wire::head::Head;
+use crate::wire::kind::{Back, Front};
+
+impl Core {
+    /// Answers without a server what needs none: a Sync behind nothing, and the Close or
+    /// DEALLOCATE of a tracked statement.
+    pub(super) fn answer_here(
+        &mut self,
+        id: ClientId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<ClientVerdict> {
+        match kind {
+            Front::Sync => {
+                self.count_local_query(id);
+                build::ready_for_query(&mut self.back, b'I');
+                Some(Verdict::Drop)
+            }
+            Front::Close if self.tracks_statements(&self.clients[id]) => {
+                if seen.len() < head.body {
+                    return Some(Verdict::Need(head.body));
+                }
+                let Named::Statement(name) = named_by(seen) else { return None };
+                self.drop_name(id, name);
+                build::empty_back(&mut self.back, Back::CloseComplete);
+                Some(Verdict::Drop)
+            }
+            Front::Query => {
+                let verdict = self.find_deallocate(id, kind, head, seen)?;
+                let name = match verdict {
+                    Ok(name) => name,
+                    Err(need) => return Some(need),
+                };
+                self.drop_name(id, &name);
+                self.count_local_query(id);
+                build::command_complete(&mut self.back, "DEALLOCATE");
+                build::ready_for_query(&mut self.back, b'I');
+                Some(Verdict::Drop)
+            }
+            _ => None,
+        }
+    }
+
+    /// A query that was answered here is a query and a transaction all the same.
+    fn count_local_query(&mut self, id: ClientId) {
+        if let Some(pool) = self.clients[id].pool {
+            let stats = &mut self.pools[pool].stats;
+            stats.queries += 1;
+            stats.xacts += 1;
+        }
+    }
+
+    /// Takes a name from a client for which nothing is under way.
+    fn drop_name(&mut self, id: ClientId, name: &[u8]) {
+        let Some(statements) = &mut self.clients[id].statements else { return };
+        if let Some(statement) = statements.names.remove(name) {
+            self.statements.release(statement);
+        }
+    }
+
+    /// The name in a simple query that is one DEALLOCATE of a statement of this client's.
+    fn find_deallocate(
+        &self,
+        id: ClientId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<Result<Vec<u8>, ClientVerdict>> {
+        let statements = self.clients[id].statements.as_ref()?;
+        if statements.names.is_empty() || !self.tracks_statements(&self.clients[id]) {
+            return None;
+        }
+        let need = kind.must_see(head);
+        if seen.len() < need {
+            return Some(Err(Verdict::Need(need)));
+        }
+        let sql = seen.get(..head.body)?.strip_suffix(b"\0")?;
+        let name = deallocate::name(sql)?;
+        statements.names.get(&name).is_some().then_some(Ok(name))
+    }
+
+    /// DEALLOCATE of a tracked statement, as a simple query, while the client has a server: it is
+    /// answered here when nothing is under way and no transaction would have to undo it.
+    pub(super) fn rewrite_deallocate(
+        &mut self,
+        id: ClientId,
+        server: ServerId,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<ClientVerdict> {
+        let name = match self.find_deallocate(id, Front::Query, head, seen)? {
+            Ok(name) => name,
+            Err(need) => return Some(need),
+        };
+        let replies = &self.servers[server].replies;
+        // Without a Sync the answers that would have to be awaited may never come.
+        if replies.is_skipping() || replies.is_unsynced() {
+            return None;
+        }
+        if !replies.is_answered() || self.servers[server].is_mid_reply {
+            return Some(Verdict::Hold);
+        }
+        let status = match replies.status() {
+            // The server would refuse it, and so it shall.
+            Status::Failed => return None,
+            Status::Idle => b'I',
+            Status::InTransaction => b'T',
+        };
+        self.drop_name(id, &name);
+        self.count_local_query(id);
+        build::command_complete(&mut self.back, "DEALLOCATE");
+        build::ready_for_query(&mut self.back, status);
+        Some(Verdict::Drop)
+    }
+
+    /// Behind a simple query that drops all statements nothing is judged before it is done: which
+    /// names and statements are there is not known so long.
+    pub(super) fn watch_for_drop_all(
+        &mut self,
+        server: ServerId,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<ClientVerdict> {
+        match seen.first() {
+            None if head.body > 0 => return Some(Verdict::Need(1)),
+            Some(&first) if deallocate::may_concern(first) => {}
+            _ => return None,
+        }
+        let need = Front::Query.must_see(head);
+        if seen.len() < need {
+            return Some(Verdict::Need(need));
+        }
+        let replies = &mut self.servers[server].replies;
+        if replies.is_skipping() || !deallocate::drops_all(seen) {
+            return None;
+        }
+        replies.push(Request::Query);
+        replies.bar();
+        Some(Verdict::Forward(server))
+    }
+}
