@@ -99,6 +99,36 @@ const KINDS: &[Kind] = &[
         ],
         words: &[b"\xff", b"i=", b"99999999999", b"-1", b"s=", b",", b"=", b"\0", b"v=", b"m="],
     },
+    Kind { name: "relay", entry: fuzz::relay, samples: fuzz::RELAY_SAMPLES, words: RELAY_WORDS },
+];
+
+/// Steps of the relay's scripts, and messages of both sides.
+const RELAY_WORDS: &[&[u8]] = &[
+    b"\xffc0",
+    b"\xffc1",
+    b"\xffs0",
+    b"\xffs1",
+    b"\xffe0",
+    b"\xffx0",
+    b"\xffE0",
+    b"\xffX0",
+    b"\xfft9",
+    b"\xffw0\x01",
+    b"\xffW0\x01",
+    b"\xffp1",
+    b"\xffc0Q\0\0\0\x0dselect 1\0",
+    b"\xffs0C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I",
+    b"\xffs0R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I",
+    b"\xffs0E\0\0\0\x08Mno\0\0Z\0\0\0\x05E",
+    b"\xffc0S\0\0\0\x04",
+    b"\xffc0H\0\0\0\x04",
+    b"\xffc0X\0\0\0\x04",
+    b"Z\0\0\0\x05T",
+    b"D\0\0\0\x0b\0\x01\0\0\0\x011",
+    b"\x7f\xfe\xfe\xfe",
+    b"\xfe\xfe\xfe\xfe",
+    b"\0\0\0\0",
+    b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x01\0\0\0\x02",
 ];
 
 #[test]

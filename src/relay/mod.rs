@@ -5,6 +5,7 @@
 mod client_run;
 pub mod conn;
 mod engine;
+pub mod fuzz;
 mod outgoing;
 mod server_run;
 #[cfg(test)]
