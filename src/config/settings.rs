@@ -258,8 +258,9 @@ table! {
         user: Option<String> = Kind::Text, None, RESTART;
         /// How much more is logged: 0 to 3, as with as many `-v` on the command line.
         verbose: u32 = COUNT, None, RELOAD;
-        /// Connections that may be logging in to one server at a time in one pool; 0 is one, and
-        /// only after an earlier one succeeded, as PgBouncer does it.
+        /// Connections that may be logging in to one host and port at a time, of all pools; a pool
+        /// without a server at work has one at a time, and so has a host that failed last. 0 is one
+        /// for each pool, as PgBouncer does it.
         server_login_concurrency: u32 = COUNT, Some("10"), OURS;
         /// What becomes of a server whose client leaves it inside a transaction: `close` the
         /// connection, or `rollback` and keep it.

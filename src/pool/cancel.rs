@@ -73,7 +73,7 @@ impl Core {
     ) -> Option<ServerId> {
         let to = match self.servers[target].peer {
             Peer::Tcp { ip, port } => Target::Tcp((ip, port).into()),
-            Peer::Unix { port, .. } => match self.site_of(target)?.host {
+            Peer::Unix { port, .. } => match &self.sites[self.servers[target].site].host {
                 Host::Unix(dir) => Target::Unix(format!("{dir}/.s.PGSQL.{port}")),
                 Host::Tcp(_) => return None,
             },
@@ -82,9 +82,9 @@ impl Core {
         let number = self.next_number();
         let errand = Errand::Target(target);
         let state = State::Cancel(CancelCarrier { errand, client, is_sent: false });
-        let mut carrier = Server::new(number, self.mono(), pool, state);
+        let site = self.servers[target].site;
+        let mut carrier = Server::new(number, self.mono(), pool, site, state);
         carrier.peer = self.servers[target].peer;
-        carrier.host = self.servers[target].host;
         let carrier = self.add_server(carrier);
         self.servers[target].cancels += 1;
         self.act(Action::Connect { server: carrier, to });

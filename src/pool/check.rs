@@ -3,6 +3,7 @@
 
 use super::client::{self, Client};
 use super::core::Core;
+use super::launch::Plan;
 use super::server::{self, Server};
 
 impl Core {
@@ -11,6 +12,7 @@ impl Core {
         self.check_links();
         self.check_lists();
         self.check_waiting();
+        self.check_plans();
     }
 
     /// Links agree on both sides.
@@ -66,6 +68,25 @@ impl Core {
                 pool.waiting.is_empty() || pool.idle.is_empty() || !may_use,
                 "a client waits beside an idle server"
             );
+        }
+    }
+
+    /// No pool needs a server that it could have, after a sweep that has looked at all of them.
+    fn check_plans(&self) {
+        if self.has_place || !self.was_swept_now() {
+            return;
+        }
+        for (id, pool) in self.pools.iter() {
+            match self.plan(id) {
+                Plan::Await(shortage) => {
+                    let name = self.pool_name(id);
+                    assert!(pool.is_hungry, "{name} is not fed: {shortage:?}");
+                }
+                Plan::Rest => {}
+                plan @ (Plan::Evict(..) | Plan::GiveUp(_) | Plan::Open { .. }) => {
+                    panic!("{} is left with {plan:?}", self.pool_name(id))
+                }
+            }
         }
     }
 }

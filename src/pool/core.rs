@@ -13,6 +13,7 @@ use super::events::Events;
 use super::ids::{ClientId, DatabaseId, PoolId, ServerId, UserId};
 use super::pool::Pool;
 use super::server::Server;
+use super::site::Sites;
 use super::statements::StatementTable;
 use super::user::User;
 use super::varcache::VarTable;
@@ -103,6 +104,7 @@ pub struct Core {
     pub pools: Arena<Pool>,
     pub databases: Arena<Database>,
     pub users: Arena<User>,
+    pub sites: Sites,
     pub(super) pool_index: HashMap<(DatabaseId, UserId), PoolId>,
     pub(super) database_names: Places,
     pub(super) user_names: Places,
@@ -115,6 +117,11 @@ pub struct Core {
     pub cancel_clients: List<Client>,
     /// Pools that have somebody in them: those that the sweep visits.
     pub live_pools: List<Pool>,
+
+    /// Pools that need a server and wait for a place that others hold.
+    pub(super) hungry: Vec<PoolId>,
+    /// A place may have got free for one of them.
+    pub(super) has_place: bool,
 
     pub vars: VarTable,
     pub statements: StatementTable,
@@ -173,6 +180,7 @@ impl Core {
             pools: Arena::new(),
             databases: Arena::new(),
             users: Arena::new(),
+            sites: Sites::default(),
             pool_index: HashMap::new(),
             database_names: Places::default(),
             user_names: Places::default(),
@@ -181,6 +189,8 @@ impl Core {
             consoles: List::default(),
             cancel_clients: List::default(),
             live_pools: List::default(),
+            hungry: Vec::new(),
+            has_place: false,
             vars: VarTable::new(extra.iter().map(String::as_str)),
             statements: StatementTable::default(),
             may_repeat: false,
@@ -321,6 +331,8 @@ impl Core {
         }
         let id = self.pools.insert(Pool::new(database, user, self.now.mono));
         self.pool_index.insert((database, user), id);
+        self.databases[database].pools.push(id);
+        self.users[user].pools.push(id);
         self.live_pools.push_back(&mut self.pools, id);
         id
     }

@@ -1,10 +1,11 @@
 //! A database of the configuration, or one that the `*` line has made for a name that came.
 
-use super::ids::{DatabaseKind, UserId};
+use super::ids::{DatabaseKind, PoolId, UserId};
+use super::site::{SiteId, Sites};
 use crate::auth::secret::Secret;
 use crate::base::arena::Record;
 use crate::base::time::Moment;
-use crate::config::{DatabaseLine, Host};
+use crate::config::{DatabaseLine, LoadBalanceHosts};
 
 pub struct Database {
     pub line: DatabaseLine,
@@ -23,40 +24,25 @@ pub struct Database {
     /// The password of its line.
     pub forced_secret: Option<Secret>,
     /// Where its servers are: the hosts of its line, or the socket directory.
-    pub sites: Vec<Site>,
+    pub sites: Vec<SiteId>,
+    /// In no order.
+    pub pools: Vec<PoolId>,
     /// Sessions at servers, of all its pools.
     pub servers: u32,
     /// Logged-in clients, of all its pools.
     pub clients: u32,
-    /// One for each of `sites`.
-    pub hosts: Vec<HostState>,
-    /// Where round-robin over the hosts stands.
-    pub next_host: usize,
+    /// Where using `sites` in turn stands.
+    pub next_site: usize,
+    /// When the number of its clients or servers changed last.
     pub idle_since: Moment,
     /// When one of its limits was met and noted last.
     pub limit_noted: Option<Moment>,
 }
 
-/// Where a server listens.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Site {
-    pub host: Host,
-    pub port: u16,
-}
-
-/// The places that a line names.
-pub fn sites(line: &DatabaseLine, socket_dir: &str) -> Vec<Site> {
-    let hosts = line.host.or_socket_in(socket_dir).into_iter().enumerate();
-    hosts.map(|(at, host)| Site { host, port: line.port.of(at) }).collect()
-}
-
-/// What is known of the reachability of one host.
-#[derive(Debug, Default, Clone)]
-pub struct HostState {
-    /// Failures in a row.
-    pub failures: u32,
-    /// Not before then is it tried again.
-    pub retry_at: Moment,
+/// The places that a line names; `socket_dir` is where servers are looked for when it names none.
+pub fn sites_of(line: &DatabaseLine, socket_dir: &str, sites: &mut Sites) -> Vec<SiteId> {
+    let targets = line.targets(socket_dir);
+    targets.iter().map(|(host, port)| sites.ensure(host, *port)).collect()
 }
 
 impl Record for Database {
@@ -64,10 +50,7 @@ impl Record for Database {
 }
 
 impl Database {
-    /// `socket_dir` is where servers are looked for when the line names no host.
-    pub fn new(line: DatabaseLine, socket_dir: &str, now: Moment) -> Database {
-        let sites = sites(&line, socket_dir);
-        let hosts = vec![HostState::default(); sites.len()];
+    pub fn new(line: DatabaseLine, sites: Vec<SiteId>, now: Moment) -> Database {
         Database {
             line,
             is_auto: false,
@@ -78,13 +61,22 @@ impl Database {
             forced_user: None,
             forced_secret: None,
             sites,
+            pools: Vec::new(),
             servers: 0,
             clients: 0,
-            hosts,
-            next_host: 0,
+            next_site: 0,
             idle_since: now,
             limit_noted: None,
         }
+    }
+
+    /// Takes the site at `place` for the next connection, and moves on by load_balance_hosts.
+    pub fn take_site(&mut self, place: usize) -> SiteId {
+        self.next_site = match self.line.load_balance_hosts {
+            Some(LoadBalanceHosts::Disable) => place,
+            Some(LoadBalanceHosts::RoundRobin) | None => place + 1,
+        };
+        self.sites[place]
     }
 
     /// The name on the server.

@@ -25,8 +25,8 @@ impl Core {
                 Some(sentence(&self.limit_words(Limit::UserClients(client.user?))))
             }
             Reason::CachedLoginError(_) => {
-                let failing = self.pools[client.pool?].failing.as_ref()?;
-                let wait = failing.retry_at.since(self.mono());
+                let (_, retry_at) = self.failure(client.pool?)?;
+                let wait = retry_at.since(self.mono());
                 Some(format!("The next attempt to log in follows in {}.", seconds(wait)))
             }
             Reason::ClientLoginTimeoutDown => client.pool.map(|pool| self.why_no_server(pool)),

@@ -302,13 +302,13 @@ impl Core {
     }
 
     /// Why clients need not wait: no server of the pool works, and none is tried at present.
-    fn failure_to_tell(&self, pool: super::ids::PoolId) -> Option<Box<str>> {
-        let pool = &self.pools[pool];
-        let failing = pool.failing.as_ref()?;
-        let hopeless = pool.working_count() == 0
-            && pool.logging_in.is_empty()
-            && self.mono() < failing.retry_at;
-        hopeless.then(|| failing.message.clone())
+    fn failure_to_tell(&self, id: super::ids::PoolId) -> Option<Box<str>> {
+        let pool = &self.pools[id];
+        if pool.working_count() > 0 || !pool.logging_in.is_empty() {
+            return None;
+        }
+        let (message, retry_at) = self.failure(id)?;
+        (self.mono() < retry_at).then(|| message.into())
     }
 
     /// Bytes have passed from a client or to one; counted per run, not per message.

@@ -1,32 +1,62 @@
 //! How many servers to open, when, and towards which host.
 //!
-//! A pool opens servers for the clients that wait, one login at a time until one has worked, then
-//! several. Every limit is checked here; where one is reached, an idle server of another pool may
-//! make room.
+//! [`Core::plan`] looks at a pool and decides, [`Core::launch`] does it. A pool opens servers for
+//! the clients that wait, one login at a time until one has worked, then several. Every limit is
+//! asked here; where one is reached, an idle server of another pool makes room. A pool that must
+//! wait for something outside itself is hungry: [`Core::feed`] looks at it again in the turn in
+//! which a place gets free, and serves first whose client has waited longest.
 
 use std::time::Duration;
 
 use super::core::Core;
-use super::database::{Database, Site};
+use super::database::Database;
 use super::events::Limit;
 use super::handshake::Login;
 use super::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use super::reason::Reason;
 use super::server::{Server, State, Test};
+use super::site::{Health, Site};
+use crate::base::order;
 use crate::base::time::Moment;
-use crate::config::LoadBalanceHosts;
 use crate::log::Level;
 
 /// The first pause after a failed connection; doubled with each further failure.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 
-/// What a limit says to one more server.
+/// What launching comes to at the moment.
 #[derive(PartialEq, Eq, Debug)]
-enum Room {
-    Yes,
-    /// By using the reserve.
-    Reserve,
-    No,
+pub(super) enum Plan {
+    /// Something outside the pool must get free first.
+    Await(Shortage),
+    /// This server makes room.
+    Evict(ServerId, Reason),
+    /// This login takes the place of one that is more likely to succeed.
+    GiveUp(ServerId),
+    Open {
+        /// Which of the database's sites.
+        place: usize,
+        /// Beyond the pool's size.
+        from_reserve: bool,
+    },
+    /// No server is needed, or what is missing comes with the pool's own events or with time.
+    Rest,
+}
+
+/// What a hungry pool waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shortage {
+    Limit(Limit),
+    /// As many logins are under way at each host as may be.
+    Logins,
+}
+
+/// For whom a server is to be opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Need {
+    /// Clients wait, or will wait soon: idle servers of other pools give way.
+    Clients,
+    /// min_pool_size: within the limits, at nobody's cost.
+    Minimum,
 }
 
 impl Core {
@@ -34,25 +64,54 @@ impl Core {
     /// tested to the test.
     pub(super) fn launch(&mut self, pool: PoolId) {
         self.test_used(pool);
-        while self.needs_server(pool) && self.may_log_in_one_more(pool) {
-            match self.room_for_one_more(pool) {
-                Room::Yes => {}
-                Room::Reserve => {
-                    let client = self.pools[pool].waiting.first();
-                    if let Some(client) = client {
-                        let text = "taking connection from reserve_pool";
-                        self.log_client(Level::Warning, client, format_args!("{text}"));
-                        let name = self.pool_name(pool);
-                        self.note_repeating(&format!(
-                            "taking connection from reserve_pool, {name}"
-                        ));
+        loop {
+            match self.plan(pool) {
+                Plan::Await(shortage) => return self.await_place(pool, shortage),
+                Plan::Evict(server, reason) => self.evict(server, reason),
+                Plan::GiveUp(server) => return self.server_failed(server, Reason::ConnectTimeout),
+                Plan::Open { place, from_reserve } => {
+                    if from_reserve {
+                        self.note_reserve(pool);
                     }
+                    self.open(pool, place, None);
                 }
-                Room::No => return,
+                Plan::Rest => return,
             }
-            if !self.make_room(pool) || !self.open_server(pool, None) {
-                return;
+        }
+    }
+
+    /// Looks again at the pools that wait for a place, where one may have got free.
+    pub(super) fn feed(&mut self) {
+        while std::mem::take(&mut self.has_place) {
+            let hungry = std::mem::take(&mut self.hungry);
+            let longest_first = |a: &PoolId, b: &PoolId| self.hunger(*a).cmp(&self.hunger(*b));
+            for pool in order::sorted(&hungry, longest_first) {
+                if let Some(record) = self.pools.get_mut(pool) {
+                    record.is_hungry = false;
+                    self.launch(pool);
+                }
             }
+        }
+    }
+
+    /// Since when a pool's first client waits; later than ever when none does.
+    fn hunger(&self, pool: PoolId) -> Moment {
+        let Some(pool) = self.pools.get(pool) else { return Moment(u64::MAX) };
+        let first = pool.waiting.first().or(pool.welcoming.first());
+        first.map_or(Moment(u64::MAX), |client| self.clients[client].requested)
+    }
+
+    fn await_place(&mut self, pool: PoolId, shortage: Shortage) {
+        if let Shortage::Limit(limit) = shortage {
+            self.note_limit(limit);
+        }
+        self.look_later(pool);
+    }
+
+    /// Has the pool looked at when a place has got free.
+    pub(super) fn look_later(&mut self, pool: PoolId) {
+        if !std::mem::replace(&mut self.pools[pool].is_hungry, true) {
+            self.hungry.push(pool);
         }
     }
 
@@ -79,21 +138,44 @@ impl Core {
         self.run_own_query(server, &sql);
     }
 
-    fn needs_server(&self, pool_id: PoolId) -> bool {
-        let pool = &self.pools[pool_id];
-        let is_removed = self.databases[pool.database].is_removed;
-        if is_removed || self.is_held_back(pool.database) || self.is_winding_down() {
-            return false;
+    /// What is to be done for a pool now.
+    pub(super) fn plan(&self, id: PoolId) -> Plan {
+        let pool = &self.pools[id];
+        let database = &self.databases[pool.database];
+        if database.is_removed || self.is_held_back(pool.database) || self.is_winding_down() {
+            return Plan::Rest;
         }
-        let coming = pool.logging_in.len() + pool.tested.len();
-        let wanted = pool.waiting.len() + usize::from(self.lacks_welcome(pool_id));
-        wanted > coming || self.is_below_minimum(pool_id)
+        // Where it would go decides which of the logins under way count.
+        let place = self.choose_site(database);
+        let coming = self.logins_that_count(id, place);
+        let Some(need) = self.need(id, coming) else { return Plan::Rest };
+        if !self.may_log_in_one_more(id, coming) {
+            return Plan::Rest;
+        }
+        let Some(from_reserve) = self.room(id) else { return self.give_up(id, place) };
+        let Some(place) = place else { return self.shortage_of_sites(database) };
+        match self.eviction(id, need) {
+            Ok(None) => Plan::Open { place, from_reserve },
+            Ok(Some((server, reason))) => Plan::Evict(server, reason),
+            Err(limit) => Plan::Await(Shortage::Limit(limit)),
+        }
+    }
+
+    /// Whether a server is needed beside so many that are logging in.
+    fn need(&self, id: PoolId, coming: usize) -> Option<Need> {
+        let pool = &self.pools[id];
+        let wanted = pool.waiting.len() + usize::from(self.lacks_welcome(id));
+        if wanted > coming + pool.tested.len() {
+            return Some(Need::Clients);
+        }
+        self.is_below_minimum(id).then_some(Need::Minimum)
     }
 
     /// Clients wait for what the first server of the pool will report.
     fn lacks_welcome(&self, pool: PoolId) -> bool {
         let pool = &self.pools[pool];
-        pool.welcome.is_none() && !pool.welcoming.is_empty()
+        let is_pooled = |id| self.clients[id].replication == super::client::Replication::No;
+        pool.welcome.is_none() && pool.welcoming.iter(&self.clients).any(is_pooled)
     }
 
     /// min_pool_size holds for pools that somebody uses, or that have a user of their own.
@@ -102,32 +184,46 @@ impl Core {
         let minimum = self.min_pool_size(pool_id) as usize;
         let size = self.pool_size(pool_id) as usize;
         let minimum = if size == 0 { minimum } else { minimum.min(size) };
-        let is_used =
-            self.databases[pool.database].forced_user.is_some() || pool.client_count() > 0;
-        let is_wanted = is_used && !self.databases[pool.database].is_removed;
-        is_wanted && pool.server_count() < minimum && !self.is_held_back(pool.database)
+        let database = &self.databases[pool.database];
+        let is_used = database.forced_user == Some(pool.user) || pool.client_count() > 0;
+        is_used && pool.server_count() < minimum
     }
 
-    /// How many logins may be under way: one until one has worked.
-    fn may_log_in_one_more(&self, pool_id: PoolId) -> bool {
+    /// The logins under way that clients may count on, if the next were made at `place`. Where that
+    /// is a host that is well, those at hosts that are slow or have failed do not count: an
+    /// unreachable host must not hold up the others.
+    fn logins_that_count(&self, id: PoolId, place: Option<usize>) -> usize {
+        let pool = &self.pools[id];
+        let is_choosy = self.is_well(pool.database, place);
+        let logins = pool.logging_in.iter(&self.servers).map(|id| &self.servers[id]);
+        let counts = |server: &&Server| {
+            !(server.is_private || is_choosy && self.sites[server.site].is_doubtful())
+        };
+        logins.filter(counts).count()
+    }
+
+    fn is_well(&self, database: DatabaseId, place: Option<usize>) -> bool {
+        let sites = &self.databases[database].sites;
+        place.is_some_and(|place| !self.sites[sites[place]].is_doubtful())
+    }
+
+    /// One login at a time until one has worked; the cap for each host is the site's.
+    fn may_log_in_one_more(&self, pool_id: PoolId, coming: usize) -> bool {
         let pool = &self.pools[pool_id];
-        if let Some(failing) = &pool.failing
-            && (self.mono() < failing.retry_at || !pool.logging_in.is_empty())
-        {
-            return false;
+        if let Some(refusal) = &pool.refusal {
+            return self.mono() >= refusal.retry_at && pool.logging_in.is_empty();
         }
-        if pool.working_count() == 0 || self.settings().server_login_concurrency == 0 {
-            return pool.logging_in.is_empty();
-        }
-        pool.logging_in.len() < self.settings().server_login_concurrency as usize
+        let several = pool.working_count() > 0 && self.settings().server_login_concurrency > 0;
+        several || coming == 0
     }
 
-    fn room_for_one_more(&self, pool_id: PoolId) -> Room {
+    /// Whether the pool's size leaves room, and whether that is the reserve's.
+    fn room(&self, pool_id: PoolId) -> Option<bool> {
         let pool = &self.pools[pool_id];
         let size = self.pool_size(pool_id) as usize;
         let count = pool.server_count();
         if size == 0 || count < size {
-            return Room::Yes;
+            return Some(false);
         }
         let patience = self.settings().reserve_pool_timeout;
         let has_waited = pool
@@ -136,83 +232,154 @@ impl Core {
             .is_some_and(|client| self.mono().since(self.clients[client].requested) >= patience);
         let reserve = self.reserve_pool_size(pool_id) as usize;
         let may_use = count < size + reserve && has_waited && !patience.is_zero();
-        if may_use { Room::Reserve } else { Room::No }
+        may_use.then_some(true)
     }
 
-    /// Checks the limits of database and user; at a limit an idle server of another pool goes.
-    fn make_room(&mut self, pool_id: PoolId) -> bool {
-        let (database, user) = (self.pools[pool_id].database, self.pools[pool_id].user);
-        let limit = self.max_db_connections(database);
-        if limit > 0 && self.databases[database].servers >= limit {
-            let evicted = self.evict(Reason::EvictedForDatabase, |core, other| {
-                other != pool_id && core.pools[other].database == database
-            });
-            if !evicted {
-                self.note_limit(Limit::DatabaseServers(database));
-                return false;
-            }
+    /// A full pool whose places are taken by logins at a host that does not answer gives one up,
+    /// where another host would answer.
+    fn give_up(&self, pool: PoolId, place: Option<usize>) -> Plan {
+        let pool = &self.pools[pool];
+        let is_well = self.is_well(pool.database, place);
+        let mut logins = pool.logging_in.iter(&self.servers);
+        let hung =
+            logins.find(|id| matches!(self.sites[self.servers[*id].site].health, Health::Slow));
+        match hung {
+            Some(server) if is_well => Plan::GiveUp(server),
+            _ => Plan::Rest,
         }
-        let limit = self.max_user_connections(user);
-        if limit > 0 && self.users[user].servers >= limit {
-            let evicted = self.evict(Reason::EvictedForUser, |core, other| {
-                other != pool_id && core.pools[other].user == user
-            });
-            if !evicted {
-                self.note_limit(Limit::UserServers(user));
-            }
-            return evicted;
-        }
-        true
     }
 
-    /// Closes the server that has been idle longest among the pools that `which` names.
-    fn evict(&mut self, reason: Reason, which: impl Fn(&Core, PoolId) -> bool) -> bool {
-        let pools = self.live_pools.ids(&self.pools);
-        let candidates = pools.into_iter().filter(|&pool| which(self, pool));
-        let oldest = candidates
-            .filter_map(|pool| {
-                let pool = &self.pools[pool];
-                pool.idle.last().or(pool.used.last())
-            })
-            .min_by_key(|&id| self.servers[id].requested);
-        let Some(server) = oldest else { return false };
+    /// Which server must go so that database and user may have one more, if any; fails with the
+    /// limit that is reached when none can go. More than one may have to go, one after the other.
+    fn eviction(&self, id: PoolId, need: Need) -> Result<Option<(ServerId, Reason)>, Limit> {
+        let (database, user) = (self.pools[id].database, self.pools[id].user);
+        let find = |pools: &[PoolId], reason: Reason, limit: Limit| {
+            let others = pools.iter().copied().filter(|&other| other != id);
+            let server = self.longest_idle(others).filter(|_| need == Need::Clients);
+            server.map(|server| Some((server, reason))).ok_or(limit)
+        };
+        let (mut first, mut second) = (None, None);
+        let (limit, record) = (self.max_db_connections(database), &self.databases[database]);
+        if limit > 0 && record.servers >= limit {
+            let limit = Limit::DatabaseServers(database);
+            first = find(&record.pools, Reason::EvictedForDatabase, limit)?;
+        }
+        let (limit, record) = (self.max_user_connections(user), &self.users[user]);
+        if limit > 0 && record.servers >= limit {
+            second = find(&record.pools, Reason::EvictedForUser, Limit::UserServers(user))?;
+        }
+        Ok(first.or(second))
+    }
+
+    /// The server that has been idle longest in these pools.
+    fn longest_idle(&self, pools: impl Iterator<Item = PoolId>) -> Option<ServerId> {
+        let last = pools.filter_map(|pool| {
+            let pool = &self.pools[pool];
+            let (idle, used) = (pool.idle.last(), pool.used.first());
+            idle.into_iter().chain(used).min_by_key(|&id| self.servers[id].requested)
+        });
+        last.min_by_key(|&id| self.servers[id].requested)
+    }
+
+    /// The site for the next connection, by load_balance_hosts: one that may be tried and has no
+    /// login that hangs, or else one that may be tried.
+    fn choose_site(&self, database: &Database) -> Option<usize> {
+        let count = database.sites.len();
+        let mut in_turn = (0..count).map(|step| (database.next_site + step) % count);
+        let site = |place: &usize| &self.sites[database.sites[*place]];
+        let may_try = |place: &usize| self.may_try(site(place));
+        let is_free = |place: &usize| !matches!(site(place).health, Health::Slow);
+        in_turn.clone().find(|place| may_try(place) && is_free(place)).or(in_turn.find(may_try))
+    }
+
+    /// Whether one more login may be made at a site: after a failure one at a time, and never more
+    /// than the cap.
+    fn may_try(&self, site: &Site) -> bool {
+        let most = match (self.settings().server_login_concurrency, &site.health) {
+            (0, _) => u32::MAX,
+            (_, Health::Failing { .. }) => 1,
+            (most, Health::Well | Health::Slow) => most,
+        };
+        self.mono() >= site.retry_at() && site.logins < most
+    }
+
+    /// No site can be tried: all are to be left alone for a while, or are busy with logins.
+    fn shortage_of_sites(&self, database: &Database) -> Plan {
+        let is_busy = |id: &_| self.mono() >= self.sites[*id].retry_at();
+        match database.sites.iter().any(is_busy) {
+            true => Plan::Await(Shortage::Logins),
+            false => Plan::Rest,
+        }
+    }
+
+    /// Starts one connection.
+    fn open(&mut self, pool_id: PoolId, place: usize, for_client: Option<ClientId>) {
+        let database = &mut self.databases[self.pools[pool_id].database];
+        let site = database.take_site(place);
+        let login = State::Login(Box::new(Login::new(for_client)));
+        let number = self.next_number();
+        let mut server = Server::new(number, self.mono(), pool_id, site, login);
+        server.is_private = for_client.is_some();
+        let id = self.add_server(server);
+        debug_assert!(self.is_within_limits(pool_id), "{}", self.pool_name(pool_id));
+        self.approach(id);
+    }
+
+    /// Whether pool, database and user have no more servers than they may. A limit that was lowered
+    /// may be exceeded for a while, but no server is opened then.
+    fn is_within_limits(&self, id: PoolId) -> bool {
+        let pool = &self.pools[id];
+        let within = |count: usize, limit: u32| limit == 0 || count <= limit as usize;
+        let size = self.pool_size(id);
+        let whole_size = if size == 0 { 0 } else { size + self.reserve_pool_size(id) };
+        within(pool.server_count(), whole_size)
+            && within(
+                self.databases[pool.database].servers as usize,
+                self.max_db_connections(pool.database),
+            )
+            && within(self.users[pool.user].servers as usize, self.max_user_connections(pool.user))
+    }
+
+    fn evict(&mut self, server: ServerId, reason: Reason) {
         let words = reason.words();
         let text = format!("server of {} {words}", self.pool_name(self.servers[server].pool));
         self.note_repeating(&text);
         self.close_server(server, reason);
-        true
     }
 
-    /// Starts one connection. Returns false when no host can be tried at present.
-    fn open_server(&mut self, pool_id: PoolId, for_client: Option<ClientId>) -> bool {
-        let now = self.mono();
-        let database = self.pools[pool_id].database;
-        let Some(host) = self.databases[database].choose_host(now) else { return false };
-        let number = self.next_number();
-        let login = State::Login(Box::new(Login::new(for_client)));
-        let mut server = Server::new(number, now, pool_id, login);
-        server.host = host;
-        server.is_private = for_client.is_some();
-        let id = self.add_server(server);
-        self.approach(id);
-        true
+    fn note_reserve(&mut self, pool: PoolId) {
+        let Some(client) = self.pools[pool].waiting.first() else { return };
+        let text = "taking connection from reserve_pool";
+        self.log_client(Level::Warning, client, format_args!("{text}"));
+        let name = self.pool_name(pool);
+        self.note_repeating(&format!("{text}, {name}"));
     }
 
     /// Opens one server more than is needed now, where the limits allow it.
-    pub(super) fn launch_successor(&mut self, pool: PoolId) {
-        let may = self.may_log_in_one_more(pool) && !self.is_winding_down();
-        if may && self.room_for_one_more(pool) == Room::Yes && self.make_room(pool) {
-            self.open_server(pool, None);
+    pub(super) fn launch_successor(&mut self, id: PoolId) {
+        let database = &self.databases[self.pools[id].database];
+        let Some(place) = self.choose_site(database) else { return };
+        let may = !self.is_winding_down() && self.may_log_in_one_more(id, 0);
+        if may && self.room(id) == Some(false) && self.eviction(id, Need::Minimum) == Ok(None) {
+            self.open(id, place, None);
         }
     }
 
     /// Opens a server for one replication client alone.
     pub(super) fn launch_private(&mut self, client: ClientId) {
-        let pool = self.clients[client].pool.expect("a client past its login has a pool");
-        let room = self.room_for_one_more(pool) == Room::Yes
-            || self.evict(Reason::EvictedForPool, |_, other| other == pool);
-        if room && self.make_room(pool) {
-            self.open_server(pool, Some(client));
+        let id = self.clients[client].pool.expect("a client past its login has a pool");
+        let database = &self.databases[self.pools[id].database];
+        let Some(place) = self.choose_site(database) else { return };
+        while self.room(id) != Some(false) {
+            let Some(server) = self.longest_idle([id].into_iter()) else { return };
+            self.evict(server, Reason::EvictedForPool);
+        }
+        loop {
+            match self.eviction(id, Need::Clients) {
+                Ok(None) => return self.open(id, place, Some(client)),
+                Ok(Some((server, reason))) => self.evict(server, reason),
+                Err(_) => return,
+            }
         }
     }
 
@@ -222,15 +389,6 @@ impl Core {
             State::Login(login) => login.for_client == Some(client),
             _ => false,
         })
-    }
-
-    /// The place that a server belongs to; `None` when the configuration names it no more.
-    pub(super) fn site_of(&self, id: ServerId) -> Option<Site> {
-        self.database_of(id).sites.get(self.servers[id].host).cloned()
-    }
-
-    pub(super) fn database_of(&self, id: ServerId) -> &Database {
-        &self.databases[self.pools[self.servers[id].pool].database]
     }
 
     /// When a host that has failed so often is tried again: from 100 ms, doubled each time, up to
@@ -243,29 +401,9 @@ impl Core {
         self.mono() + Duration::from_micros(span - span / 10 + jitter)
     }
 
-    pub(super) fn earliest_retry(&self, database: DatabaseId) -> Moment {
-        let hosts = self.databases[database].hosts.iter();
-        hosts.map(|host| host.retry_at).min().unwrap_or_default()
-    }
-
     /// Spreads the ends of servers that were opened together over the last tenth of their lives.
     pub(super) fn set_lifetime_cut(&mut self, id: ServerId) {
         let lifetime = self.server_lifetime(self.servers[id].pool).as_micros() as u64;
         self.servers[id].lifetime_cut_us = self.rng.below(lifetime / 10 + 1);
-    }
-}
-
-impl Database {
-    /// The next host that may be tried, by load_balance_hosts.
-    fn choose_host(&mut self, now: Moment) -> Option<usize> {
-        let count = self.sites.len();
-        let may_try = |host: &usize| self.hosts[*host].retry_at <= now;
-        let in_turn = (0..count).map(|step| (self.next_host + step) % count);
-        let chosen = in_turn.clone().find(may_try)?;
-        self.next_host = match self.line.load_balance_hosts {
-            Some(LoadBalanceHosts::Disable) => chosen,
-            Some(LoadBalanceHosts::RoundRobin) | None => (chosen + 1) % count,
-        };
-        Some(chosen)
     }
 }

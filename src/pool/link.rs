@@ -56,7 +56,9 @@ impl Core {
         let login_user = client.user;
         let pool = &mut self.pools[pool];
         pool.used_at = self.now.mono;
-        count(&mut self.databases[pool.database].clients, add);
+        let database = &mut self.databases[pool.database];
+        database.idle_since = self.now.mono;
+        count(&mut database.clients, add);
         if let Some(user) = login_user {
             count(&mut self.users[user].clients, add);
         }
@@ -84,6 +86,10 @@ impl Core {
         let pool = &mut self.pools[pool];
         pool.used_at = self.now.mono;
         let list = pool.server_list(place);
+        if place == server::Place::Login {
+            self.sites[server.site].count_login(into);
+            self.has_place |= !into;
+        }
         match (into, place) {
             (false, _) => list.remove(&mut self.servers, id),
             // The one that was used last is taken first: the others get old enough to be closed.
@@ -94,9 +100,13 @@ impl Core {
 
     /// Adds a session to, or takes it from, the counts of its database and user.
     fn count_server(&mut self, id: ServerId, add: bool) {
-        let pool = &self.pools[self.servers[id].pool];
-        count(&mut self.databases[pool.database].servers, add);
+        let server = &self.servers[id];
+        let pool = &self.pools[server.pool];
+        let database = &mut self.databases[pool.database];
+        database.idle_since = self.now.mono;
+        count(&mut database.servers, add);
         count(&mut self.users[pool.user].servers, add);
+        count(&mut self.sites[server.site].servers, add);
     }
 
     /// A client record for a new connection, in the list of logins.
@@ -209,6 +219,8 @@ impl Core {
             && !self.settings().server_check_query.is_empty();
         let state = if untested { server::State::Used } else { server::State::Idle };
         self.move_server(id, state);
+        // Another pool may take its place (max_db_connections, max_user_connections).
+        self.has_place |= !self.hungry.is_empty();
     }
 
     /// Ends a server. A client that has it is told; a cancel carrier's target is freed.

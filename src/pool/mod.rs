@@ -44,6 +44,7 @@ pub mod request;
 pub mod retire;
 pub mod server;
 pub mod server_login;
+pub mod site;
 pub mod statements;
 pub mod stats;
 pub mod sweep;

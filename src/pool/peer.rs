@@ -7,7 +7,7 @@
 
 use super::client::State as ClientState;
 use super::core::Core;
-use super::database::Database;
+use super::database::{Database, sites_of};
 use super::ids::{ClientId, PoolId};
 use super::reason::Reason;
 use super::server::{CancelCarrier, Errand, Server, State};
@@ -54,7 +54,8 @@ impl Core {
         let bytes = (key - 1).to_be_bytes();
         let errand = Errand::Peer { key: bytes };
         let state = State::Cancel(CancelCarrier { errand, client: Some(id), is_sent: false });
-        let mut carrier = Server::new(self.next_number(), self.mono(), pool, state);
+        let site = self.databases[self.pools[pool].database].sites[0];
+        let mut carrier = Server::new(self.next_number(), self.mono(), pool, site, state);
         carrier.is_waiting = self.is_peer_busy(pool);
         let must_wait = carrier.is_waiting;
         let carrier = self.add_server(carrier);
@@ -92,9 +93,7 @@ impl Core {
     /// Whether a carrier waits for the address of this name.
     pub(super) fn awaits_peer_address(&self, server: &Server, name: &str) -> bool {
         let State::Cancel(carrier) = &server.state else { return false };
-        let database = &self.databases[self.pools[server.pool].database];
-        let is_named = matches!(database.sites.get(server.host),
-            Some(site) if matches!(&site.host, Host::Tcp(host) if host == name));
+        let is_named = matches!(&self.sites[server.site].host, Host::Tcp(host) if host == name);
         let has_address = matches!(server.peer, Peer::Tcp { .. });
         is_named && !has_address && !carrier.is_sent && !server.is_waiting
     }
@@ -108,7 +107,7 @@ impl Core {
             None => {
                 let name = format!("peer-{}", line.id);
                 let blank = DatabaseLine { name, ..DatabaseLine::default() };
-                let record = Database::new(blank, "", self.now.mono);
+                let record = Database::new(blank, Vec::new(), self.now.mono);
                 self.databases.insert(record)
             }
         };
@@ -117,7 +116,7 @@ impl Core {
         record.line.pool_size = line.pool_size;
         record.line.port = line.port.clone();
         record.line.host = line.host.clone();
-        record.sites = super::database::sites(&record.line, "");
+        record.sites = sites_of(&record.line, "", &mut self.sites);
         let user = self.ensure_user("");
         self.ensure_pool(database, user)
     }

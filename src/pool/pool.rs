@@ -33,13 +33,15 @@ pub struct Pool {
 
     /// What a server reports at login, for the welcome of clients; `None` before the first.
     pub welcome: Option<Welcome>,
-    /// Why no server can be had at the moment: the last login failed and none has worked since.
-    pub failing: Option<Failing>,
+    /// The server refused the last login, and none has worked since.
+    pub refusal: Option<Refusal>,
     /// Last time it had a client or a server.
     pub used_at: Moment,
     pub stats: Stats,
     /// Nobody is in it, and the sweep passes it by.
     pub is_resting: bool,
+    /// It is among the pools that are looked at when a place gets free.
+    pub is_hungry: bool,
 }
 
 /// What clients are told at login on behalf of the server.
@@ -51,10 +53,10 @@ pub struct Welcome {
     pub vars: Vars,
 }
 
-/// The state of a pool whose servers cannot be reached or refuse the login.
+/// The state of a pool whose servers can be reached and refuse the login.
 #[derive(Debug)]
-pub struct Failing {
-    /// What the server or the system said.
+pub struct Refusal {
+    /// What the server said.
     pub message: Box<str>,
     /// Not before then is another login tried.
     pub retry_at: Moment,
@@ -93,10 +95,11 @@ impl Pool {
             being_canceled: List::default(),
             cancels: List::default(),
             welcome: None,
-            failing: None,
+            refusal: None,
             used_at: now,
             stats: Stats::default(),
             is_resting: false,
+            is_hungry: false,
         }
     }
 

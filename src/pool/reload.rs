@@ -3,9 +3,10 @@
 //! Everything is derived from the new configuration alone; what it names no more is gone.
 
 use super::core::{Action, Core};
-use super::database::Database;
+use super::database::{Database, sites_of};
 use super::ids::{ClientId, DatabaseId, PoolId};
 use super::reason::Reason;
+use super::site::Health;
 use crate::auth::secret::Secret;
 use crate::base::places::Places;
 use crate::config::{Config, DatabaseLine, Settings};
@@ -123,7 +124,7 @@ impl Core {
     }
 
     pub(super) fn pools_of(&self, id: DatabaseId) -> Vec<PoolId> {
-        self.pools.iter().filter(|(_, pool)| pool.database == id).map(|(id, _)| id).collect()
+        self.databases[id].pools.clone()
     }
 
     fn adopt_database(&mut self, line: DatabaseLine) {
@@ -142,8 +143,8 @@ impl Core {
 
     fn insert_database(&mut self, line: DatabaseLine) -> DatabaseId {
         let name = line.name.clone();
-        let socket_dir = self.config.settings.unix_socket_dir.clone();
-        let database = Database::new(line, &socket_dir, self.now.mono);
+        let sites = sites_of(&line, &self.config.settings.unix_socket_dir, &mut self.sites);
+        let database = Database::new(line, sites, self.now.mono);
         let id = self.databases.insert(database);
         self.database_names.insert_id(&name, id);
         self.adopt_forced_user(id);
@@ -174,15 +175,17 @@ impl Core {
         if !is_rerouted {
             return;
         }
-        let socket_dir = self.config.settings.unix_socket_dir.clone();
         let database = &mut self.databases[id];
-        database.sites = super::database::sites(&database.line, &socket_dir);
-        database.hosts = vec![Default::default(); database.sites.len()];
-        database.next_host = 0;
+        let socket_dir = &self.config.settings.unix_socket_dir;
+        database.sites = sites_of(&database.line, socket_dir, &mut self.sites);
+        database.next_site = 0;
+        for site in &database.sites {
+            self.sites[*site].health = Health::Well;
+        }
         let name = database.line.name.clone();
         self.note_event(&format!("database {name} changed"));
         for pool in self.pools_of(id) {
-            self.pools[pool].failing = None;
+            self.pools[pool].refusal = None;
             self.forget_welcome(pool);
         }
         self.retire_all(Some(id), &Reason::DatabaseChanged);
@@ -245,6 +248,8 @@ impl Core {
         }
         if let Some(pool) = self.pools.remove(id) {
             self.pool_index.remove(&(pool.database, pool.user));
+            self.databases[pool.database].pools.retain(|other| *other != id);
+            self.users[pool.user].pools.retain(|other| *other != id);
         }
     }
 

@@ -5,7 +5,6 @@ use super::core::Core;
 use super::ids::{ClientId, PoolId, ServerId};
 use super::reason::Reason;
 use super::server::{State, Test};
-use crate::base::time::Moment;
 use crate::config::ServerAbandon;
 use crate::log::Level;
 
@@ -147,14 +146,8 @@ impl Core {
 
     /// A server of this pool has ended: its place may be filled.
     pub(super) fn server_left(&mut self, pool: PoolId) {
-        self.launch(pool);
-        let record = &self.pools[pool];
-        let database_full = self.max_db_connections(record.database) > 0;
-        let user_full = self.max_user_connections(record.user) > 0;
-        if database_full || user_full {
-            // Pools beside this one may have waited for the place: the sweep looks at all.
-            self.sweep_at = Moment(0);
-        }
+        self.look_later(pool);
+        self.has_place = true;
         self.check_waits();
         self.check_shutdown_soon();
     }

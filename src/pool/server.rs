@@ -5,6 +5,7 @@ use super::ids::{ClientId, PoolId, ServerId, ServerKind};
 use super::kept::Kept;
 use super::reason::Reason;
 use super::replies::Replies;
+use super::site::SiteId;
 use super::statements::ServerStatements;
 use super::varcache::Vars;
 use crate::base::arena::Record;
@@ -129,8 +130,8 @@ pub struct Server {
     pub pool: PoolId,
     pub peer: Peer,
     pub local: Peer,
-    /// The host of the database's list that it connects to.
-    pub host: usize,
+    /// Where it connects to.
+    pub site: SiteId,
     pub connected: Moment,
     /// When it was last handed to a client or last came back.
     pub requested: Moment,
@@ -182,7 +183,7 @@ impl Linked for Server {
 }
 
 impl Server {
-    pub fn new(number: u64, now: Moment, pool: PoolId, state: State) -> Server {
+    pub fn new(number: u64, now: Moment, pool: PoolId, site: SiteId, state: State) -> Server {
         let nowhere = Peer::Unix { pid: None, port: 0 };
         Server {
             links: Links::default(),
@@ -191,7 +192,7 @@ impl Server {
             pool,
             peer: nowhere,
             local: nowhere,
-            host: 0,
+            site,
             connected: now,
             requested: now,
             since: now,

@@ -5,13 +5,15 @@
 
 use super::client::{Replication, State as ClientState};
 use super::core::{Action, Core, Target};
-use super::database::Site;
 use super::ids::{ClientId, PoolId, ServerId};
-use super::pool::{Failing, Welcome};
+use super::pool::{Refusal, Welcome};
 use super::reason::Reason;
 use super::server::{self, Server, State};
+use super::site::{Health, Site};
 use super::varcache::Vars;
 use crate::auth::server::{Credential, ServerLogin, ServerStep};
+use crate::base::time::Moment;
+use crate::config::Host;
 use crate::log::{Level, Peer};
 use crate::wire::build::{self, Message};
 use crate::wire::fields::{Fields, Report};
@@ -26,16 +28,15 @@ use super::handshake::Stage;
 impl Core {
     /// Starts a server connection towards its host: at once, or when its name is resolved.
     pub(super) fn approach(&mut self, id: ServerId) {
-        let Some(Site { host, port }) = self.site_of(id) else {
-            return self.server_failed(id, Reason::ServerConnectFailed);
-        };
-        match host {
-            crate::config::Host::Unix(dir) => {
+        let Site { host, port, .. } = &self.sites[self.servers[id].site];
+        let port = *port;
+        match host.clone() {
+            Host::Unix(dir) => {
                 let path = format!("{dir}/.s.PGSQL.{port}");
                 self.servers[id].peer = Peer::Unix { pid: None, port };
                 self.connect(id, Target::Unix(path));
             }
-            crate::config::Host::Tcp(name) => match name.parse() {
+            Host::Tcp(name) => match name.parse() {
                 Ok(ip) => self.connect_tcp(id, ip, port),
                 Err(_) => self.approach_by_name(id, &name, port),
             },
@@ -102,8 +103,8 @@ impl Core {
     fn retire_gone_addresses(&mut self, name: &str) {
         for id in self.servers.ids() {
             let Peer::Tcp { ip, .. } = self.servers[id].peer else { continue };
-            let is_of_name = matches!(self.site_of(id),
-                Some(Site { host: crate::config::Host::Tcp(host), .. }) if host == name);
+            let is_of_name = matches!(&self.sites[self.servers[id].site].host,
+                Host::Tcp(host) if host == name);
             if is_of_name && !self.dns.has(name, ip) && self.servers[id].is_session() {
                 self.retire(id, Reason::ObsoleteConnection);
             }
@@ -223,7 +224,7 @@ impl Core {
                 self.log_server(Level::Error, id, format_args!("{failure}"));
                 let text = failure.client_text().to_owned();
                 self.refuse_waiting(id, &text, crate::wire::sqlstate::PROTOCOL_VIOLATION);
-                self.note_failure(id, &text, true);
+                self.note_refusal(id, &text);
                 self.close_server(id, Reason::ServerAuthUnanswered);
             }
         }
@@ -266,7 +267,7 @@ impl Core {
             };
             self.refuse_waiting(id, &text, state);
         }
-        self.note_failure(id, &text, true);
+        self.note_refusal(id, &text);
         self.close_server(id, Reason::ServerLoginFailed(text.into()));
     }
 
@@ -294,33 +295,64 @@ impl Core {
         }
     }
 
-    /// Remembers that a login failed, and when the next may be tried.
-    pub(super) fn note_failure(&mut self, id: ServerId, text: &str, refused_login: bool) {
-        let host = self.servers[id].host;
-        let pool_id = self.servers[id].pool;
-        let database = self.pools[pool_id].database;
-        let failures = match refused_login {
-            // The host is well; it is this user that it does not let in.
-            true => self.pools[pool_id].failing.as_ref().map_or(1, |f| f.failures + 1),
-            false => {
-                let state = &mut self.databases[database].hosts[host];
-                state.failures = state.failures.saturating_add(1);
-                state.failures
-            }
-        };
-        let retry_at = self.retry_at(failures);
-        if !refused_login {
-            self.databases[database].hosts[host].retry_at = retry_at;
+    /// Remembers that the host is well but does not let this user in, or not as the line wants.
+    fn note_refusal(&mut self, id: ServerId, text: &str) {
+        let (site, pool) = (self.servers[id].site, self.servers[id].pool);
+        self.sites[site].health = Health::Well;
+        // A replication client has been told, and says nothing of the others.
+        if self.servers[id].is_private {
+            return;
         }
-        let retry_at = if refused_login { retry_at } else { self.earliest_retry(database) };
-        self.pools[pool_id].failing = Some(Failing { message: text.into(), retry_at, failures });
+        let failures = self.pools[pool].refusal.as_ref().map_or(1, |before| before.failures + 1);
+        let retry_at = self.retry_at(failures);
+        self.pools[pool].refusal = Some(Refusal { message: text.into(), retry_at, failures });
+    }
+
+    /// Remembers that a host cannot be reached, and when it is tried again.
+    fn note_unreachable(&mut self, id: ServerId, text: &str) {
+        let site = self.servers[id].site;
+        // Logins that were under way together fail together, which is one failure.
+        if self.mono() < self.sites[site].retry_at() {
+            return;
+        }
+        let failures = self.sites[site].failures().saturating_add(1);
+        let retry_at = self.retry_at(failures);
+        self.sites[site].health = Health::Failing { failures, retry_at, error: text.into() };
+    }
+
+    /// Why a pool can have no server, and when the next login is tried: the server refuses its
+    /// user, or no host can be reached.
+    pub fn failure(&self, id: PoolId) -> Option<(&str, Moment)> {
+        let pool = &self.pools[id];
+        if let Some(refusal) = &pool.refusal {
+            return Some((&refusal.message, refusal.retry_at));
+        }
+        let mut first: Option<(&str, Moment)> = None;
+        for site in &self.databases[pool.database].sites {
+            match &self.sites[*site].health {
+                Health::Failing { retry_at, error, .. } => {
+                    if first.is_none_or(|(_, earliest)| *retry_at < earliest) {
+                        first = Some((error, *retry_at));
+                    }
+                }
+                Health::Slow | Health::Well => return None,
+            }
+        }
+        first
     }
 
     /// Ends a server in login for what is no answer of PostgreSQL's.
     pub(super) fn server_failed(&mut self, id: ServerId, reason: Reason) {
-        if let State::Login(_) = self.servers[id].state {
+        if let State::Login(login) = &self.servers[id].state {
             let words = reason.words();
-            self.note_failure(id, &words, false);
+            match login.stage {
+                // What the operator wants run has failed, not the host.
+                Stage::ConnectQuery { .. } => self.note_refusal(id, &words),
+                Stage::Authenticating(_)
+                | Stage::Connecting
+                | Stage::Reporting
+                | Stage::Resolving(_) => self.note_unreachable(id, &words),
+            }
             let name = self.pool_name(self.servers[id].pool);
             self.note_repeating(&format!("server login of {name} failed: {words}"));
         }
@@ -329,12 +361,9 @@ impl Core {
 
     fn server_logged_in(&mut self, id: ServerId) {
         let pool_id = self.servers[id].pool;
-        let host = self.servers[id].host;
-        let database = &mut self.databases[self.pools[pool_id].database];
-        if let Some(state) = database.hosts.get_mut(host) {
-            *state = Default::default();
-        }
-        self.pools[pool_id].failing = None;
+        let site = self.servers[id].site;
+        self.sites[site].health = Health::Well;
+        let database = &self.databases[self.pools[pool_id].database];
         let sql = database.line.connect_query.clone();
         match sql {
             Some(sql) if !sql.is_empty() && !self.is_physical(id) => {
@@ -395,6 +424,7 @@ impl Core {
         }
         self.set_lifetime_cut(id);
         let pool = &mut self.pools[pool_id];
+        pool.refusal = None;
         match &mut pool.welcome {
             Some(_) => {
                 let mut vars = welcome.vars;

@@ -4,6 +4,7 @@
 //! settings, so that RELOAD and SET act on open connections by themselves. The sweep visits pools
 //! that have somebody in them, and connections on their way in; an idle pooler sleeps.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::client::State as ClientState;
@@ -11,24 +12,28 @@ use super::core::{Action, Core};
 use super::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use super::reason::Reason;
 use super::replies::Status;
-use super::server::{State, Test};
+use super::server::{Server, State, Test};
 use super::wait::Shutdown;
 use crate::base::time::Moment;
-use crate::config::Host;
 use crate::log::Level;
 use crate::wire::build::{self, Report, Severity};
 use crate::wire::sqlstate;
+
+/// A login that takes longer is not waited for where another host may be tried.
+const SLOW_LOGIN: Duration = Duration::from_secs(1);
 
 /// The time between two sweeps while anything is there to be swept.
 const STEP: Duration = Duration::from_millis(333);
 
 impl Core {
-    /// Does what is due. Returns when it must run next; `None` is when something has happened.
-    pub fn sweep(&mut self) -> Option<Moment> {
+    /// Does what is due.
+    pub fn sweep(&mut self) {
+        self.feed();
         let now = self.mono();
         if now >= self.sweep_at {
             self.sweep_at = now + STEP;
             self.sweep_logins();
+            self.refresh_names();
             for pool in self.live_pools.ids(&self.pools) {
                 self.sweep_pool(pool);
             }
@@ -36,11 +41,21 @@ impl Core {
             self.check_waits();
             self.check_shutdown();
             self.sweep_stats();
+            self.feed();
         }
-        self.next_sweep()
     }
 
-    fn next_sweep(&self) -> Option<Moment> {
+    /// Whether the last sweep has looked at everything that is due at this moment.
+    #[cfg(any(test, debug_assertions))]
+    pub(super) fn was_swept_now(&self) -> bool {
+        self.sweep_at == self.mono() + STEP
+    }
+
+    /// When the sweep must run next.
+    pub fn next_sweep(&self) -> Option<Moment> {
+        if self.has_place {
+            return Some(self.mono());
+        }
         let is_busy = !self.logins.is_empty()
             || !self.live_pools.is_empty()
             || !self.cancel_clients.is_empty()
@@ -86,7 +101,6 @@ impl Core {
         self.sweep_tests(id);
         self.sweep_idle_servers(id);
         self.sweep_size(id);
-        self.refresh_names(id);
         self.launch(id);
         self.replace_before_end(id);
         self.sweep_deserted(id);
@@ -140,8 +154,8 @@ impl Core {
         if self.is_held_back(pool.database) {
             return format!("Pool {name} is paused.");
         }
-        if let Some(failing) = &pool.failing {
-            return format!("Pool {name} has no server: last login error: {}", failing.message);
+        if let Some((message, _)) = self.failure(id).filter(|_| pool.working_count() == 0) {
+            return format!("Pool {name} has no server: last login error: {message}");
         }
         let size = match self.pool_size(id) {
             0 => "unlimited".to_owned(),
@@ -231,8 +245,11 @@ impl Core {
     fn sweep_server_logins(&mut self, pool: PoolId) {
         let limit = self.settings().server_connect_timeout;
         for id in self.pools[pool].logging_in.ids(&self.servers) {
-            if self.is_over(self.servers[id].connected, limit) {
+            let Server { connected, site, .. } = self.servers[id];
+            if self.is_over(connected, limit) {
                 self.server_failed(id, Reason::ConnectTimeout);
+            } else if self.mono().since(connected) >= SLOW_LOGIN {
+                self.sites[site].found_slow();
             }
         }
     }
@@ -329,17 +346,11 @@ impl Core {
 
     /// Asks anew for names whose answer has run out, so that a changed address is noticed while
     /// connections last.
-    fn refresh_names(&mut self, pool: PoolId) {
-        if self.pools[pool].working_count() == 0 {
-            return;
-        }
-        let database = self.pools[pool].database;
-        for at in 0..self.databases[database].sites.len() {
-            let Host::Tcp(name) = &self.databases[database].sites[at].host else { continue };
-            if name.parse::<std::net::IpAddr>().is_err() && self.dns.refresh(name, self.now.mono) {
-                let name = name.clone();
-                self.act(Action::Resolve(name));
-            }
+    fn refresh_names(&mut self) {
+        let names = self.sites.hosts_at_work().filter(|name| name.parse::<IpAddr>().is_err());
+        let stale = names.filter(|name| self.dns.refresh(name, self.now.mono)).map(str::to_owned);
+        for name in stale.collect::<Vec<_>>() {
+            self.act(Action::Resolve(name));
         }
     }
 
@@ -368,11 +379,11 @@ impl Core {
             // Cancel requests on their way count for neither.
             let is_used = database.servers > 0
                 || database.clients > 0
-                || self.pools.iter().any(|(_, p)| p.database == id && !p.is_deserted());
+                || database.pools.iter().any(|pool| !self.pools[*pool].is_deserted());
             if is_used {
-                let now = self.mono();
-                self.databases[id].idle_since = now;
-            } else if database.is_removed || self.is_over(database.idle_since, limit) {
+                continue;
+            }
+            if database.is_removed || self.is_over(database.idle_since, limit) {
                 self.forget_database(id);
             }
         }

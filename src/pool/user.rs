@@ -1,7 +1,7 @@
 //! A user: of the userlist, of a [users] line, of a database line, or one that came in without
 //! having to be known (auth_type any).
 
-use super::ids::UserKind;
+use super::ids::{PoolId, UserKind};
 use crate::auth::secret::Secret;
 use crate::base::arena::Record;
 use crate::base::time::Moment;
@@ -18,6 +18,8 @@ pub struct User {
     pub line: Option<UserLine>,
     /// The userlist names it.
     pub is_listed: bool,
+    /// Pools whose servers log in as this user, in no order.
+    pub pools: Vec<PoolId>,
     /// Sessions at servers, of all its pools.
     pub servers: u32,
     /// Logged-in clients.
@@ -38,6 +40,7 @@ impl User {
             keys: None,
             line: None,
             is_listed: false,
+            pools: Vec::new(),
             servers: 0,
             clients: 0,
             limit_noted: None,

@@ -160,8 +160,9 @@ impl<I: Io> Engine<I> {
             self.run(run);
             self.carry_out_into(others);
         }
-        let next = self.core.sweep();
+        self.core.sweep();
         self.carry_out_into(others);
+        let next = self.core.next_sweep();
         #[cfg(debug_assertions)]
         self.core.check();
         next

@@ -61,7 +61,7 @@ impl World {
                 let (idle, used, tested) = (pool.idle.len(), pool.used.len(), pool.tested.len());
                 let (active, logging_in) = (pool.active.len(), pool.logging_in.len());
                 let (waiting, welcome) = (pool.waiting.len(), pool.welcome.is_some());
-                let (canceled, failing) = (pool.being_canceled.len(), &pool.failing);
+                let (canceled, failing) = (pool.being_canceled.len(), core.failure(other));
                 let resting = pool.is_resting;
                 text += &format!(
                     "\n    pool {other:?}: {idle} idle, {used} used, {tested} tested, \

@@ -1,0 +1,152 @@
+//! A site: one place where servers listen. All databases whose lines name the same host and port
+//! share it, so that a host that is down is found out once, and one that comes back is not run over
+//! by every pool at a time.
+
+use std::ops::{Index, IndexMut};
+
+use crate::base::time::Moment;
+use crate::config::Host;
+
+/// Names a site for as long as the process lives: there are no more than the configuration has
+/// ever named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SiteId(u32);
+
+#[derive(Debug)]
+pub struct Site {
+    pub host: Host,
+    pub port: u16,
+    pub health: Health,
+    /// Logins under way, of all pools.
+    pub logins: u32,
+    /// Sessions, those that are logging in included, of all pools.
+    pub servers: u32,
+}
+
+/// What the last logins have shown of a site.
+#[derive(Debug, Default)]
+pub enum Health {
+    #[default]
+    Well,
+    /// A login is under way that has not got its answers for a while.
+    Slow,
+    /// It could not be reached, or did not speak PostgreSQL's protocol.
+    Failing {
+        /// In a row.
+        failures: u32,
+        /// Not before then is it tried again.
+        retry_at: Moment,
+        /// What the last one met with.
+        error: Box<str>,
+    },
+}
+
+impl Site {
+    /// Whether a login that is under way there may well come to nothing.
+    pub fn is_doubtful(&self) -> bool {
+        match self.health {
+            Health::Well => false,
+            Health::Slow | Health::Failing { .. } => true,
+        }
+    }
+
+    /// Not before then is it tried.
+    pub fn retry_at(&self) -> Moment {
+        match self.health {
+            Health::Well | Health::Slow => Moment::default(),
+            Health::Failing { retry_at, .. } => retry_at,
+        }
+    }
+
+    /// Counts a login that begins or ends. With the last one, nothing is known to be slow.
+    pub fn count_login(&mut self, begins: bool) {
+        match begins {
+            true => self.logins += 1,
+            false => self.logins -= 1,
+        }
+        if self.logins == 0 && matches!(self.health, Health::Slow) {
+            self.health = Health::Well;
+        }
+    }
+
+    /// A login there has taken long.
+    pub fn found_slow(&mut self) {
+        if matches!(self.health, Health::Well) {
+            self.health = Health::Slow;
+        }
+    }
+
+    pub fn failures(&self) -> u32 {
+        match self.health {
+            Health::Well | Health::Slow => 0,
+            Health::Failing { failures, .. } => failures,
+        }
+    }
+}
+
+/// All sites, in the order in which they were first named.
+#[derive(Debug, Default)]
+pub struct Sites(Vec<Site>);
+
+impl Sites {
+    /// The site of that host and port, made where there is none.
+    pub fn ensure(&mut self, host: &Host, port: u16) -> SiteId {
+        let found = self.0.iter().position(|site| site.host == *host && site.port == port);
+        let place = found.unwrap_or_else(|| {
+            let (host, health) = (host.clone(), Health::Well);
+            self.0.push(Site { host, port, health, logins: 0, servers: 0 });
+            self.0.len() - 1
+        });
+        SiteId(place as u32)
+    }
+
+    /// Names and addresses that have servers at present.
+    pub fn hosts_at_work(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|site| site.servers > 0).filter_map(|site| match &site.host {
+            Host::Tcp(name) => Some(name.as_str()),
+            Host::Unix(_) => None,
+        })
+    }
+}
+
+impl Index<SiteId> for Sites {
+    type Output = Site;
+    fn index(&self, id: SiteId) -> &Site {
+        &self.0[id.0 as usize]
+    }
+}
+
+impl IndexMut<SiteId> for Sites {
+    fn index_mut(&mut self, id: SiteId) -> &mut Site {
+        &mut self.0[id.0 as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_name_one_place_share_its_site() {
+        let mut sites = Sites::default();
+        let tcp = |name: &str| Host::Tcp(name.to_owned());
+        let first = sites.ensure(&tcp("a"), 5432);
+        assert_ne!(sites.ensure(&tcp("a"), 5433), first);
+        assert_ne!(sites.ensure(&tcp("b"), 5432), first);
+        assert_ne!(sites.ensure(&Host::Unix("a".to_owned()), 5432), first);
+        assert_eq!(sites.ensure(&tcp("a"), 5432), first);
+        sites[first].servers = 1;
+        assert_eq!(sites.hosts_at_work().collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn a_failing_site_tells_when_it_is_tried_again() {
+        let mut sites = Sites::default();
+        let id = sites.ensure(&Host::Tcp("a".to_owned()), 5432);
+        assert_eq!((sites[id].is_doubtful(), sites[id].retry_at()), (false, Moment(0)));
+        let (retry_at, error) = (Moment(7), "down".into());
+        sites[id].health = Health::Failing { failures: 3, retry_at, error };
+        assert_eq!((sites[id].is_doubtful(), sites[id].retry_at()), (true, Moment(7)));
+        assert_eq!(sites[id].failures(), 3);
+    }
+}
