@@ -34,7 +34,7 @@ table! {
         application_name_add_host: bool = Kind::Flag, Some("0"), RELOAD;
         /// The database of the `[databases]` section in which `auth_query` runs. When not set it
         /// runs in the database that the client asked for.
-        auth_dbname: Option<String> = Kind::Text, None, PER_DATABASE.and(UNBUILT);
+        auth_dbname: Option<String> = Kind::Text, None, PER_DATABASE;
         /// The file of user names and secrets. When not set no users are known but those that
         /// `auth_query` finds.
         auth_file: Option<String> = Kind::Text, None, RELOAD;
@@ -48,11 +48,11 @@ table! {
         auth_ldap_options: Option<Secret> = Kind::Secret, None, UNBUILT;
         /// The query that finds the secret of a user whom `auth_file` does not list. `$1` is the
         /// user's name; the answer is one row of name and secret.
-        auth_query: String = Kind::Text, Some(AUTH_QUERY), PER_DATABASE.and(UNBUILT);
+        auth_query: String = Kind::Text, Some(AUTH_QUERY), PER_DATABASE;
         /// How clients prove who they are.
         auth_type: AuthType = AUTH_TYPES, Some("md5"), RELOAD;
         /// The user who runs `auth_query`. When not set, no such query is run.
-        auth_user: Option<String> = Kind::Text, None, PER_DATABASE.and(UNBUILT);
+        auth_user: Option<String> = Kind::Text, None, PER_DATABASE;
         /// A database that came about through the `*` entry is forgotten, its statistics too, when
         /// nobody has used it for this time.
         autodb_idle_timeout: Duration = Kind::Seconds, Some("3600"), RELOAD;

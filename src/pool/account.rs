@@ -1,15 +1,16 @@
 //! A client's login, from its names to its welcome: who it is, what it may use, and what it is
 //! told on behalf of the server.
 
-use super::client::{ConsoleSession, ConsoleState, Names, Replication, State};
+use super::client::{ConsoleSession, ConsoleState, Names, Progress, Replication, State};
 use super::core::{Action, CONSOLE, Core};
 use super::events::Limit;
 use super::ids::{ClientId, DatabaseId, PoolId, UserId};
-use super::pool::Welcome;
+use super::pool::{Found, Purpose, Welcome};
 use super::reason::Reason;
 use super::wait::Shutdown;
 use crate::auth::client::{Account, Candidate, ClientLogin, Identity, Method, Step};
 use crate::auth::hba;
+use crate::auth::secret::Secret;
 use crate::config::AuthType;
 use crate::log::{Level, Peer};
 use crate::wire::build::{self, Message, Report, Severity};
@@ -61,8 +62,26 @@ impl Core {
         if is_tcp && self.settings().client_tls_sslmode.is_required() {
             return Err(Reason::SslRequired);
         }
+        let errand = match self.proof_for(id, &names) {
+            // Nothing depends on who it is, or has to be looked up to say no.
+            Proof::Ask(Method::Any) | Proof::Refuse(_) => None,
+            Proof::Ask(_) | Proof::Peer => self.errand(id, &names)?,
+        };
+        match errand {
+            Some(errand) => self.look_up(id, &names.user, errand),
+            None => self.challenge(id, None),
+        }
+    }
+
+    /// Asks a client to prove who it is. `found` is what auth_query knows of its user.
+    pub(super) fn challenge(
+        &mut self,
+        id: ClientId,
+        found: Option<Account<'_>>,
+    ) -> Result<(), Reason> {
+        let names = self.login_names(id);
         match self.proof_for(id, &names) {
-            Proof::Ask(method) => self.ask(id, method, &names.user),
+            Proof::Ask(method) => self.ask(id, method, &names.user, found),
             Proof::Peer => self.admit(id, Identity::default()),
             Proof::Refuse(reason) => Err(reason),
         }
@@ -153,11 +172,18 @@ impl Core {
         if matches { Proof::Peer } else { Proof::Refuse(Reason::UnixLoginRejected) }
     }
 
-    fn ask(&mut self, id: ClientId, method: Method, user: &str) -> Result<(), Reason> {
+    fn ask(
+        &mut self,
+        id: ClientId,
+        method: Method,
+        user: &str,
+        found: Option<Account<'_>>,
+    ) -> Result<(), Reason> {
         let record = self.find_user(user).map(|id| &self.users[id]).filter(|user| user.is_listed);
-        let account = match record {
-            None => Account::Missing,
-            Some(user) => user.secret.as_ref().map_or(Account::NoPassword, Account::Known),
+        let account = match (record, found) {
+            (_, Some(account)) => account,
+            (None, None) => Account::Missing,
+            (Some(user), None) => user.secret.as_ref().map_or(Account::NoPassword, Account::Known),
         };
         let candidate = Candidate { user: user.as_bytes(), account };
         let iterations = self.config.settings.scram_iterations;
@@ -168,7 +194,7 @@ impl Core {
     /// The body of a PasswordMessage or SASL response.
     pub(super) fn client_answered(&mut self, id: ClientId, payload: &[u8]) {
         let State::Login(login) = &mut self.clients[id].state else { return };
-        let Some(step) = login.step.take() else {
+        let Progress::Asked(step) = std::mem::take(&mut login.progress) else {
             return self.close_client(id, Reason::UnknownClientPacket);
         };
         let step = ClientLogin::handle(step, payload, &mut self.scram, &mut *self.rng);
@@ -181,8 +207,7 @@ impl Core {
         match step {
             Step::Ask { request, next } => {
                 self.send_auth(id, &request.payload());
-                let State::Login(login) = &mut self.clients[id].state else { return Ok(()) };
-                login.step = Some(next);
+                self.set_progress(id, Progress::Asked(next));
                 Ok(())
             }
             Step::Done { last, identity } => {
@@ -211,15 +236,20 @@ impl Core {
             return self.admit_to_console(id, user);
         }
         let user_id = self.ensure_user(&user);
-        if identity.scram_keys.is_some() {
-            self.users[user_id].keys = identity.scram_keys;
+        let found = self.take_found(id);
+        let keys = identity.scram_keys;
+        if found.is_none() && keys.is_some() {
+            self.users[user_id].keys = keys.clone();
         }
         let database_id = self.database_for(id, &database)?;
         self.clients[id].database = Some(database_id);
         self.clients[id].user = Some(user_id);
         self.check_client_limits(database_id, user_id)?;
         let pool_user = self.databases[database_id].forced_user.unwrap_or(user_id);
-        let pool = self.ensure_pool(database_id, pool_user);
+        let pool = self.ensure_pool(database_id, pool_user, Purpose::Clients);
+        if let Some(secret) = found.filter(|_| pool_user == user_id) {
+            self.pools[pool].found = Some(Found { secret, keys });
+        }
         self.clients[id].pool = Some(pool);
         self.move_client(id, State::AwaitWelcome);
         if self.clients[id].replication != Replication::No {
@@ -230,6 +260,14 @@ impl Core {
             self.launch(pool);
         }
         Ok(())
+    }
+
+    /// What auth_query has found for the user of a client that has proved it.
+    fn take_found(&mut self, id: ClientId) -> Option<Secret> {
+        match &mut self.clients[id].state {
+            State::Login(login) => login.found.take(),
+            _ => None,
+        }
     }
 
     fn admit_to_console(&mut self, id: ClientId, user: String) -> Result<(), Reason> {

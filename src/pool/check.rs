@@ -1,9 +1,12 @@
 //! What must hold after every move of a record, whoever made it. Debug builds and the simulation
 //! ask after every turn of the loop; the release program leaves it out.
 
-use super::client::{self, Client};
+use super::client::{self, Client, Progress};
 use super::core::Core;
+use super::ids::{ClientId, PoolId};
 use super::launch::Plan;
+use super::lookup::Lookup;
+use super::pool::Purpose;
 use super::server::{self, Server};
 
 impl Core {
@@ -13,6 +16,7 @@ impl Core {
         self.check_lists();
         self.check_waiting();
         self.check_plans();
+        self.check_lookups();
     }
 
     /// Links agree on both sides.
@@ -65,7 +69,7 @@ impl Core {
         for (_, pool) in self.pools.iter() {
             let may_use = !self.is_held_back(pool.database);
             assert!(
-                pool.waiting.is_empty() || pool.idle.is_empty() || !may_use,
+                pool.demand() == 0 || pool.idle.is_empty() || !may_use,
                 "a client waits beside an idle server"
             );
         }
@@ -87,6 +91,37 @@ impl Core {
                     panic!("{} is left with {plan:?}", self.pool_name(id))
                 }
             }
+        }
+    }
+
+    /// Who waits for a lookup is in one of its pool's, once; no pool is for clients and lookups.
+    fn check_lookups(&self) {
+        let mut listed = 0;
+        for (id, pool) in self.pools.iter() {
+            let clients = self.lookup_clients(id);
+            listed += clients.len();
+            for client in clients {
+                let awaited = self.lookup_awaited(client);
+                assert_eq!(awaited, Some(id), "a client waits for a lookup of another pool");
+            }
+            match pool.purpose {
+                Purpose::Clients => assert!(pool.lookups.is_empty(), "a lookup among clients"),
+                Purpose::Lookups => assert_eq!(pool.client_count(), 0, "a client among lookups"),
+            }
+            let is_wanted = |lookup: &Lookup| !lookup.clients.is_empty();
+            assert!(pool.lookups.iter().all(is_wanted), "a lookup for nobody waits");
+        }
+        let logins = self.logins.iter(&self.clients);
+        let waiting = logins.filter(|&client| self.lookup_awaited(client).is_some()).count();
+        assert_eq!(waiting, listed, "a client waits for no lookup, or for two");
+    }
+
+    /// The pool of the lookup that a client waits for.
+    fn lookup_awaited(&self, client: ClientId) -> Option<PoolId> {
+        let client::State::Login(login) = self.clients[client].state() else { return None };
+        match login.progress {
+            Progress::LookUp { pool, .. } => Some(pool),
+            Progress::Asked(_) | Progress::Begun => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use super::ids::{ClientKind, DatabaseId, PoolId, ServerId, UserId};
 use super::statements::ClientStatements;
 use super::varcache::Vars;
 use crate::auth::client::ClientLogin;
+use crate::auth::secret::Secret;
 use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
@@ -71,8 +72,28 @@ impl State {
 pub struct Login {
     /// As the startup packet named it; `None` before that.
     pub names: Option<Names>,
-    /// The answer that is awaited.
-    pub step: Option<ClientLogin>,
+    pub progress: Progress,
+    /// What auth_query has found for its user.
+    pub found: Option<Secret>,
+}
+
+impl Login {
+    /// Whether it waits for a server to look up its user.
+    pub fn is_queued(&self) -> bool {
+        matches!(self.progress, Progress::LookUp { is_sent: false, .. })
+    }
+}
+
+/// What a login waits for.
+#[derive(Debug, Default)]
+pub enum Progress {
+    /// The startup packet, or nothing that lasts longer than a turn.
+    #[default]
+    Begun,
+    /// The client's answer.
+    Asked(ClientLogin),
+    /// Its user's secret: a lookup of this pool, whose query has been sent or not.
+    LookUp { pool: PoolId, is_sent: bool },
 }
 
 /// Names of a startup packet.

@@ -11,7 +11,7 @@ use super::database::Database;
 use super::dns::Dns;
 use super::events::Events;
 use super::ids::{ClientId, DatabaseId, PoolId, ServerId, UserId};
-use super::pool::Pool;
+use super::pool::{Pool, Purpose};
 use super::server::Server;
 use super::site::Sites;
 use super::statements::StatementTable;
@@ -105,7 +105,7 @@ pub struct Core {
     pub databases: Arena<Database>,
     pub users: Arena<User>,
     pub sites: Sites,
-    pub(super) pool_index: HashMap<(DatabaseId, UserId), PoolId>,
+    pub(super) pool_index: HashMap<(DatabaseId, UserId, Purpose), PoolId>,
     pub(super) database_names: Places,
     pub(super) user_names: Places,
     /// Clients by the secret of their BackendKeyData.
@@ -324,17 +324,33 @@ impl Core {
     }
 
     /// The pool of a database and a user, made where there is none.
-    pub(super) fn ensure_pool(&mut self, database: DatabaseId, user: UserId) -> PoolId {
-        if let Some(&id) = self.pool_index.get(&(database, user)) {
+    pub(super) fn ensure_pool(
+        &mut self,
+        database: DatabaseId,
+        user: UserId,
+        purpose: Purpose,
+    ) -> PoolId {
+        let key = (database, user, purpose);
+        if let Some(&id) = self.pool_index.get(&key) {
             self.wake_pool(id);
             return id;
         }
-        let id = self.pools.insert(Pool::new(database, user, self.now.mono));
-        self.pool_index.insert((database, user), id);
+        let id = self.pools.insert(Pool::new(database, user, purpose, self.now.mono));
+        self.pool_index.insert(key, id);
         self.databases[database].pools.push(id);
         self.users[user].pools.push(id);
         self.live_pools.push_back(&mut self.pools, id);
         id
+    }
+
+    /// The pool of the same database and user that serves the other purpose.
+    pub fn twin(&self, id: PoolId) -> Option<PoolId> {
+        let pool = &self.pools[id];
+        let other = match pool.purpose {
+            Purpose::Clients => Purpose::Lookups,
+            Purpose::Lookups => Purpose::Clients,
+        };
+        self.pool_index.get(&(pool.database, pool.user, other)).copied()
     }
 
     /// `database/user` of a pool, for people.

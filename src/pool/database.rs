@@ -11,6 +11,9 @@ pub struct Database {
     pub line: DatabaseLine,
     /// Made from the `*` line; forgotten after autodb_idle_timeout.
     pub is_auto: bool,
+    /// One of its servers has let somebody in. Until then a name that anybody may have made up is
+    /// not worth to be kept.
+    pub is_reached: bool,
     /// It stands for another process, to which cancel requests are passed on.
     pub peer: Option<u16>,
     /// By PAUSE; clients wait.
@@ -54,6 +57,7 @@ impl Database {
         Database {
             line,
             is_auto: false,
+            is_reached: false,
             peer: None,
             is_paused: false,
             is_disabled: false,

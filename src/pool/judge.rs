@@ -4,7 +4,7 @@
 //! This is the path of every transaction: no memory is reserved here, no clock read, no line
 //! formatted, unless something is wrong.
 
-use super::client::{Refusal, State as ClientState};
+use super::client::{Progress, Refusal, State as ClientState};
 use super::core::Core;
 use super::ids::{ClientId, ServerId};
 use super::reason::Reason;
@@ -39,7 +39,10 @@ impl Core {
             ClientState::Active { server } => self.judge_linked(id, server, kind, head, seen),
             ClientState::Idle => self.judge_unlinked(id, kind, head, seen),
             ClientState::Waiting | ClientState::AwaitWelcome => Verdict::Hold,
-            ClientState::Login(_) => self.judge_answer(id, kind, head, seen),
+            ClientState::Login(ref login) => {
+                let is_looked_up = matches!(login.progress, Progress::LookUp { .. });
+                self.judge_answer(id, kind, head, seen, is_looked_up)
+            }
             ClientState::Cancel { .. } => Verdict::Drop,
             // The console was judged before.
             ClientState::Console(_) => Verdict::Hold,
@@ -83,7 +86,12 @@ impl Core {
         kind: Front,
         head: Head,
         seen: &[u8],
+        is_looked_up: bool,
     ) -> ClientVerdict {
+        if is_looked_up && kind != Front::Terminate {
+            // Nothing has been asked yet.
+            return Verdict::Hold;
+        }
         if kind != Front::Password {
             return self.unknown_from_client(id, head.kind);
         }
@@ -281,7 +289,7 @@ impl Core {
     }
 
     /// An idle server that need not be tested first.
-    fn take_idle(&mut self, pool_id: super::ids::PoolId) -> Option<ServerId> {
+    pub(super) fn take_idle(&mut self, pool_id: super::ids::PoolId) -> Option<ServerId> {
         let settings = &self.config.settings;
         let (in_turn, delay) = (settings.server_round_robin, settings.server_check_delay);
         let is_tested = !settings.server_check_query.is_empty();
@@ -302,7 +310,7 @@ impl Core {
     }
 
     /// Why clients need not wait: no server of the pool works, and none is tried at present.
-    fn failure_to_tell(&self, id: super::ids::PoolId) -> Option<Box<str>> {
+    pub(super) fn failure_to_tell(&self, id: super::ids::PoolId) -> Option<Box<str>> {
         let pool = &self.pools[id];
         if pool.working_count() > 0 || !pool.logging_in.is_empty() {
             return None;

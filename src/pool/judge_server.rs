@@ -36,6 +36,7 @@ impl Core {
         match self.servers[id].state {
             State::Active { client } => self.judge_reply(id, client, kind, seen),
             State::Tested(test) => self.judge_own_reply(id, test, kind, seen),
+            State::Lookup(_) => self.judge_lookup_reply(id, kind, head, seen),
             State::Login(_) => {
                 self.server_login_message(id, kind, seen);
                 self.server_dropped_or_closed(id)
@@ -46,7 +47,7 @@ impl Core {
         }
     }
 
-    fn server_dropped_or_closed<To>(&self, id: ServerId) -> Verdict<To> {
+    pub(super) fn server_dropped_or_closed<To>(&self, id: ServerId) -> Verdict<To> {
         if self.servers[id].is_closing() { Verdict::Closed } else { Verdict::Drop }
     }
 

@@ -13,6 +13,7 @@ use super::database::Database;
 use super::events::Limit;
 use super::handshake::Login;
 use super::ids::{ClientId, DatabaseId, PoolId, ServerId};
+use super::pool::Purpose;
 use super::reason::Reason;
 use super::server::{Server, State, Test};
 use super::site::{Health, Site};
@@ -96,9 +97,9 @@ impl Core {
 
     /// Since when a pool's first client waits; later than ever when none does.
     fn hunger(&self, pool: PoolId) -> Moment {
-        let Some(pool) = self.pools.get(pool) else { return Moment(u64::MAX) };
-        let first = pool.waiting.first().or(pool.welcoming.first());
-        first.map_or(Moment(u64::MAX), |client| self.clients[client].requested)
+        let Some(record) = self.pools.get(pool) else { return Moment(u64::MAX) };
+        let welcoming = record.welcoming.first().map(|client| self.clients[client].requested);
+        self.waiting_since(pool).or(welcoming).unwrap_or(Moment(u64::MAX))
     }
 
     fn await_place(&mut self, pool: PoolId, shortage: Shortage) {
@@ -119,7 +120,7 @@ impl Core {
     fn test_used(&mut self, pool_id: PoolId) {
         loop {
             let pool = &self.pools[pool_id];
-            let wanted = pool.waiting.len() > pool.tested.len();
+            let wanted = pool.demand() > pool.tested.len();
             let Some(server) = pool.used.first().filter(|_| wanted) else { return };
             if self.is_held_back(self.pools[pool_id].database) {
                 return;
@@ -164,7 +165,7 @@ impl Core {
     /// Whether a server is needed beside so many that are logging in.
     fn need(&self, id: PoolId, coming: usize) -> Option<Need> {
         let pool = &self.pools[id];
-        let wanted = pool.waiting.len() + usize::from(self.lacks_welcome(id));
+        let wanted = pool.demand() + usize::from(self.lacks_welcome(id));
         if wanted > coming + pool.tested.len() {
             return Some(Need::Clients);
         }
@@ -186,7 +187,7 @@ impl Core {
         let minimum = if size == 0 { minimum } else { minimum.min(size) };
         let database = &self.databases[pool.database];
         let is_used = database.forced_user == Some(pool.user) || pool.client_count() > 0;
-        is_used && pool.server_count() < minimum
+        is_used && pool.purpose == Purpose::Clients && pool.server_count() < minimum
     }
 
     /// The logins under way that clients may count on, if the next were made at `place`. Where that
@@ -226,13 +227,18 @@ impl Core {
             return Some(false);
         }
         let patience = self.settings().reserve_pool_timeout;
-        let has_waited = pool
-            .waiting
-            .first()
-            .is_some_and(|client| self.mono().since(self.clients[client].requested) >= patience);
+        let since = self.waiting_since(pool_id);
+        let has_waited = since.is_some_and(|since| self.mono().since(since) >= patience);
         let reserve = self.reserve_pool_size(pool_id) as usize;
         let may_use = count < size + reserve && has_waited && !patience.is_zero();
         may_use.then_some(true)
+    }
+
+    /// Since when the one that has waited longest for a server does so.
+    pub fn waiting_since(&self, pool: PoolId) -> Option<Moment> {
+        let pool = &self.pools[pool];
+        let client = pool.waiting.first().map(|client| self.clients[client].requested);
+        client.or(pool.lookups.front().map(|lookup| lookup.since))
     }
 
     /// A full pool whose places are taken by logins at a host that does not answer gives one up,

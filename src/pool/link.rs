@@ -211,6 +211,9 @@ impl Core {
         }
         let pool_id = self.servers[id].pool;
         let held_back = self.is_held_back(self.pools[pool_id].database);
+        if !held_back && !self.pools[pool_id].lookups.is_empty() {
+            return self.run_lookup(id);
+        }
         if !held_back && let Some(client) = self.pools[pool_id].waiting.first() {
             self.link(client, id);
             return self.act(Action::RunClient(client));
@@ -249,6 +252,7 @@ impl Core {
                 self.end_client_of_lost_server(client, told);
             }
             server::State::Cancel(carrier) => self.cancel_ended(carrier),
+            server::State::Lookup(lookup) => self.lookup_lost(id, *lookup, &reason),
             server::State::Active { .. }
             | server::State::Login(_)
             | server::State::Idle
@@ -325,6 +329,7 @@ impl Core {
 
     /// Takes a client out of everything that knows it.
     fn leave(&mut self, id: ClientId) {
+        self.leave_lookup(id);
         let server = self.clients[id].server();
         let carrier = match self.clients[id].state {
             client::State::Cancel { server } => Some(server),

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod account;
 pub mod admin;
+pub mod auth_query;
 pub mod cancel;
 #[cfg(any(test, debug_assertions))]
 mod check;
@@ -27,6 +28,7 @@ pub mod kept;
 pub mod launch;
 pub mod limits;
 pub mod link;
+pub mod lookup;
 pub mod names;
 pub mod note;
 pub mod pause;

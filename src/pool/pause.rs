@@ -209,6 +209,7 @@ impl Core {
         for pool in self.live_pools.ids(&self.pools) {
             let mut told = self.pools[pool].waiting.ids(&self.clients);
             told.extend(self.pools[pool].welcoming.ids(&self.clients));
+            told.extend(self.queued_clients(pool));
             for client in told {
                 self.close_client(client, Reason::ServerShuttingDown);
             }

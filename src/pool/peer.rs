@@ -118,7 +118,7 @@ impl Core {
         record.line.host = line.host.clone();
         record.sites = sites_of(&record.line, "", &mut self.sites);
         let user = self.ensure_user("");
-        self.ensure_pool(database, user)
+        self.ensure_pool(database, user, super::pool::Purpose::Clients)
     }
 }
 

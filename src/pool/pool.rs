@@ -1,19 +1,25 @@
 //! A pool: the clients and servers of one database and one user.
 
+use std::collections::VecDeque;
+
 use super::client::{self, Client};
 use super::ids::{DatabaseId, PoolKind, UserId};
+use super::lookup::Lookup;
 use super::server::{self, Server};
 use super::stats::Stats;
 use super::varcache::Vars;
+use crate::auth::secret::Secret;
 use crate::base::arena::Record;
 use crate::base::list::{Linked, Links, List};
 use crate::base::time::Moment;
+use crate::crypto::scram::ScramKeys;
 
 pub struct Pool {
     links: Links<PoolKind>,
     pub database: DatabaseId,
     /// Whose name and secret its servers log in with.
     pub user: UserId,
+    pub purpose: Purpose,
 
     pub welcoming: List<Client>,
     pub idle_clients: List<Client>,
@@ -30,9 +36,14 @@ pub struct Pool {
     pub being_canceled: List<Server>,
     /// Cancel carriers; no sessions, and not counted against the limits.
     pub cancels: List<Server>,
+    /// Lookups that no server has got yet, in order of arrival.
+    pub lookups: VecDeque<Lookup>,
 
     /// What a server reports at login, for the welcome of clients; `None` before the first.
     pub welcome: Option<Welcome>,
+    /// What auth_query has found for the user, who has proved it: opens servers where the user list
+    /// does not say how.
+    pub found: Option<Found>,
     /// The server refused the last login, and none has worked since.
     pub refusal: Option<Refusal>,
     /// Last time it had a client or a server.
@@ -42,6 +53,22 @@ pub struct Pool {
     pub is_resting: bool,
     /// It is among the pools that are looked at when a place gets free.
     pub is_hungry: bool,
+}
+
+/// What the servers of a pool are for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Purpose {
+    Clients,
+    /// To run auth_query. No client ever gets one of them.
+    Lookups,
+}
+
+/// A user's secret from a database.
+#[derive(Debug)]
+pub struct Found {
+    pub secret: Secret,
+    /// From a client that proved the stored SCRAM secret.
+    pub keys: Option<ScramKeys>,
 }
 
 /// What clients are told at login on behalf of the server.
@@ -78,11 +105,12 @@ impl Linked for Pool {
 }
 
 impl Pool {
-    pub fn new(database: DatabaseId, user: UserId, now: Moment) -> Pool {
+    pub fn new(database: DatabaseId, user: UserId, purpose: Purpose, now: Moment) -> Pool {
         Pool {
             links: Links::default(),
             database,
             user,
+            purpose,
             welcoming: List::default(),
             idle_clients: List::default(),
             waiting: List::default(),
@@ -94,7 +122,9 @@ impl Pool {
             active: List::default(),
             being_canceled: List::default(),
             cancels: List::default(),
+            lookups: VecDeque::new(),
             welcome: None,
+            found: None,
             refusal: None,
             used_at: now,
             stats: Stats::default(),
@@ -125,9 +155,22 @@ impl Pool {
             + self.active_clients.len()
     }
 
+    /// Clients and lookups that wait for a server.
+    pub fn demand(&self) -> usize {
+        self.waiting.len() + self.lookups.len()
+    }
+
+    /// Clients whose lookup waits for a server.
+    pub fn queued_clients(&self) -> usize {
+        self.lookups.iter().map(|lookup| lookup.clients.len()).sum()
+    }
+
     /// Nobody is there: it costs nothing until somebody comes.
     pub fn is_deserted(&self) -> bool {
-        self.client_count() == 0 && self.server_count() == 0 && self.cancels.is_empty()
+        self.client_count() == 0
+            && self.server_count() == 0
+            && self.cancels.is_empty()
+            && self.lookups.is_empty()
     }
 
     pub(super) fn client_list(&mut self, place: client::PoolPlace) -> &mut List<Client> {

@@ -59,6 +59,7 @@ macro_rules! reasons {
 
 reasons! {
     plain {
+        AuthQueryFailed: "auth_query failed", Log, SUCCESSFUL;
         AdminForcedDisconnect: "admin forced disconnect", Client, PROTOCOL_VIOLATION;
         BadPacket: "bad packet", Client, PROTOCOL_VIOLATION;
         BadStartupLayout: "invalid startup packet layout: expected terminator as last byte",
@@ -80,6 +81,7 @@ reasons! {
         ClientLoginTimeoutDown:
             "client_login_timeout (server down)", Client, PROTOCOL_VIOLATION;
         CloseNeeded: "close_needed", Log, SUCCESSFUL;
+        ConfigError: "bouncer config error", Client, PROTOCOL_VIOLATION;
         ConnectQueryFailed: "connect_query failed", Log, SUCCESSFUL;
         ConnectTimeout: "connect timeout", Log, SUCCESSFUL;
         DatabaseChanged: "database configuration changed", Client, PROTOCOL_VIOLATION;
@@ -145,6 +147,8 @@ reasons! {
         UserNameTooLong: "username too long", Client, PROTOCOL_VIOLATION;
     }
     filled {
+        AuthDatabaseDisabled: "authentication database \"", "\" is disabled",
+            Client, PROTOCOL_VIOLATION;
         AuthRefused: "", "", Client, PROTOCOL_VIOLATION;
         BadHeader: "bad packet header: '", "'", Client, PROTOCOL_VIOLATION;
         CachedLoginError: "server login has been failing, cached error: ",
@@ -175,6 +179,7 @@ impl Reason {
     /// What is counted as one for SHOW ERRORS, where the words differ from time to time.
     pub fn kind(&self) -> Option<&'static str> {
         Some(match self {
+            Reason::AuthDatabaseDisabled(_) => "authentication database is disabled",
             Reason::BadHeader(_) => "bad packet header",
             Reason::CachedLoginError(_) => "server login has been failing, cached error",
             Reason::ClientLost(_) => "client connection lost",

@@ -5,6 +5,7 @@
 use super::core::{Action, Core};
 use super::database::{Database, sites_of};
 use super::ids::{ClientId, DatabaseId, PoolId};
+use super::pool::Purpose;
 use super::reason::Reason;
 use super::site::Health;
 use crate::auth::secret::Secret;
@@ -117,6 +118,7 @@ impl Core {
             told.extend(record.waiting.ids(&self.clients));
             told.extend(record.welcoming.ids(&self.clients));
             told.extend(record.active_clients.ids(&self.clients));
+            told.extend(self.lookup_clients(pool));
             for client in told {
                 self.close_client(client, reason.clone());
             }
@@ -163,7 +165,7 @@ impl Core {
         if let Some(user) = user
             && self.databases[id].line.min_pool_size.unwrap_or(self.settings().min_pool_size) > 0
         {
-            self.ensure_pool(id, user);
+            self.ensure_pool(id, user, Purpose::Clients);
         }
     }
 
@@ -220,7 +222,7 @@ impl Core {
         Some(id)
     }
 
-    fn fallback_line(&self, name: &str) -> Option<DatabaseLine> {
+    pub(super) fn fallback_line(&self, name: &str) -> Option<DatabaseLine> {
         let line = self.config.databases.iter().find(|line| line.is_fallback())?;
         Some(DatabaseLine { name: name.to_owned(), ..line.clone() })
     }
@@ -247,7 +249,7 @@ impl Core {
             self.live_pools.remove(&mut self.pools, id);
         }
         if let Some(pool) = self.pools.remove(id) {
-            self.pool_index.remove(&(pool.database, pool.user));
+            self.pool_index.remove(&(pool.database, pool.user, pool.purpose));
             self.databases[pool.database].pools.retain(|other| *other != id);
             self.users[pool.user].pools.retain(|other| *other != id);
         }

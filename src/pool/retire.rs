@@ -13,7 +13,7 @@ impl Core {
     pub(super) fn retire(&mut self, id: ServerId, reason: Reason) {
         match self.servers[id].state {
             State::Idle | State::Used | State::Login(_) => self.close_server(id, reason),
-            State::Active { .. } | State::Tested(_) | State::BeingCanceled => {
+            State::Active { .. } | State::Lookup(_) | State::Tested(_) | State::BeingCanceled => {
                 self.servers[id].closing = Some(reason);
                 self.act(super::core::Action::SettleServer(id));
             }

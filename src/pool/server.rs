@@ -3,6 +3,7 @@
 use super::handshake::Login;
 use super::ids::{ClientId, PoolId, ServerId, ServerKind};
 use super::kept::Kept;
+use super::lookup::Lookup;
 use super::reason::Reason;
 use super::replies::Replies;
 use super::site::SiteId;
@@ -26,6 +27,8 @@ pub enum State {
     Tested(Test),
     /// A client has it.
     Active { client: ClientId },
+    /// It runs auth_query.
+    Lookup(Box<Lookup>),
     /// Its client is done with it, but a cancel request for it is on its way.
     BeingCanceled,
     /// It is no session: it carries a cancel request.
@@ -55,7 +58,7 @@ impl State {
     #[inline(always)]
     pub fn place(&self) -> Option<Place> {
         Some(match self {
-            State::Active { .. } => Place::Active,
+            State::Active { .. } | State::Lookup(_) => Place::Active,
             State::BeingCanceled => Place::BeingCanceled,
             State::Cancel(_) => Place::Cancel,
             State::Closing => return None,
@@ -225,6 +228,21 @@ impl Server {
     pub fn client(&self) -> Option<ClientId> {
         match self.state {
             State::Active { client } => Some(client),
+            _ => None,
+        }
+    }
+
+    /// The lookup that it runs.
+    pub fn lookup(&self) -> Option<&Lookup> {
+        match &self.state {
+            State::Lookup(lookup) => Some(lookup),
+            _ => None,
+        }
+    }
+
+    pub(super) fn lookup_mut(&mut self) -> Option<&mut Lookup> {
+        match &mut self.state {
+            State::Lookup(lookup) => Some(lookup),
             _ => None,
         }
     }

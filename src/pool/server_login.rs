@@ -139,8 +139,11 @@ impl Core {
         let database = &self.databases[pool.database];
         let user = &self.users[pool.user];
         let is_forced = database.forced_user == Some(pool.user);
-        match &database.forced_secret {
-            Some(secret) if is_forced => Credential::of(Some(secret), user.keys.as_ref()),
+        match (&database.forced_secret, &pool.found) {
+            (Some(secret), _) if is_forced => Credential::of(Some(secret), user.keys.as_ref()),
+            (_, Some(found)) if user.secret.is_none() => {
+                Credential::of(Some(&found.secret), found.keys.as_ref())
+            }
             _ => Credential::of(user.secret.as_ref(), user.keys.as_ref()),
         }
     }
@@ -290,6 +293,7 @@ impl Core {
         }
         let mut told = pool.waiting.ids(&self.clients);
         told.extend(pool.welcoming.ids(&self.clients));
+        told.extend(self.queued_clients(self.servers[id].pool));
         for client in told {
             self.close_client_as(client, text, sqlstate);
         }
@@ -363,7 +367,8 @@ impl Core {
         let pool_id = self.servers[id].pool;
         let site = self.servers[id].site;
         self.sites[site].health = Health::Well;
-        let database = &self.databases[self.pools[pool_id].database];
+        let database = &mut self.databases[self.pools[pool_id].database];
+        database.is_reached = true;
         let sql = database.line.connect_query.clone();
         match sql {
             Some(sql) if !sql.is_empty() && !self.is_physical(id) => {

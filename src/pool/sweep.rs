@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::client::State as ClientState;
 use super::core::{Action, Core};
 use super::ids::{ClientId, DatabaseId, PoolId, ServerId};
+use super::pool::Purpose;
 use super::reason::Reason;
 use super::replies::Status;
 use super::server::{Server, State, Test};
@@ -70,7 +71,7 @@ impl Core {
         self.settings().stats_period.max(Duration::from_secs(1))
     }
 
-    fn is_over(&self, since: Moment, limit: Duration) -> bool {
+    pub(super) fn is_over(&self, since: Moment, limit: Duration) -> bool {
         !limit.is_zero() && self.mono().since(since) >= limit
     }
 
@@ -81,6 +82,7 @@ impl Core {
             if !self.is_over(self.clients[id].connected, limit) {
                 break;
             }
+            self.log_late_lookup(id);
             self.close_client(id, Reason::ClientLoginTimeout);
         }
         let limit = self.settings().cancel_wait_timeout;
@@ -94,6 +96,9 @@ impl Core {
     fn sweep_pool(&mut self, id: PoolId) {
         self.sweep_welcoming(id);
         self.sweep_waiting(id);
+        if self.pools[id].purpose == Purpose::Lookups {
+            self.sweep_lookups(id);
+        }
         self.sweep_active(id);
         self.sweep_idle_clients(id);
         self.sweep_server_logins(id);
@@ -316,7 +321,7 @@ impl Core {
     /// when nobody waits.
     fn sweep_size(&mut self, pool: PoolId) {
         let size = self.pool_size(pool) as usize;
-        if size == 0 || !self.pools[pool].waiting.is_empty() {
+        if size == 0 || self.pools[pool].demand() > 0 {
             return;
         }
         while self.pools[pool].server_count() > size {
@@ -383,7 +388,8 @@ impl Core {
             if is_used {
                 continue;
             }
-            if database.is_removed || self.is_over(database.idle_since, limit) {
+            let is_over = self.is_over(database.idle_since, limit);
+            if database.is_removed || !database.is_reached || is_over {
                 self.forget_database(id);
             }
         }

@@ -29,6 +29,13 @@ impl<'a> Fields<'a> {
         Some(u32::from_be_bytes(*word))
     }
 
+    /// So many bytes.
+    pub fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(bytes)
+    }
+
     /// Bytes up to a NUL, which is read and not returned.
     pub fn cstr(&mut self) -> Option<&'a [u8]> {
         let end = self.rest.iter().position(|&b| b == 0)?;

@@ -134,6 +134,7 @@ fn push_clients(
     for list in lists {
         rows.extend(list.iter(&core.clients).map(Row::Client));
     }
+    rows.extend(core.queued_clients(id).map(Row::Client));
     let of_pool = cancels.iter().filter(|(of, _)| *of == pool);
     rows.extend(of_pool.map(|(_, client)| Row::Client(*client)));
 }
@@ -242,13 +243,14 @@ fn client_state(core: &Core, client: &Client) -> &'static str {
         client::State::Cancel { .. } => "waiting_cancel_req",
         client::State::Closing => "justfree",
         client::State::Console(_) | client::State::Idle => "idle",
+        client::State::Login(login) if login.is_queued() => "waiting",
         client::State::Login(_) => "login",
     }
 }
 
 fn server_state(server: &Server) -> &'static str {
     match server.state() {
-        server::State::Active { .. } => "active",
+        server::State::Active { .. } | server::State::Lookup(_) => "active",
         server::State::BeingCanceled => "being_canceled",
         server::State::Cancel(_) => "active_cancel",
         server::State::Closing => "justfree",
@@ -339,6 +341,7 @@ fn link(core: &Core, row: &Row) -> Option<Row> {
         },
         Row::Server(id) => match core.servers[id].state() {
             server::State::Active { client } => Some(Row::Client(*client)),
+            server::State::Lookup(lookup) => lookup.clients.first().map(|id| Row::Client(*id)),
             server::State::Cancel(carrier) => {
                 carrier.client.filter(|&client| core.clients.contains(client)).map(Row::Client)
             }

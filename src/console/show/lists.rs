@@ -22,16 +22,18 @@ pub static LISTS: Sheet<(&str, usize)> = Sheet {
 
 fn lists(scene: Scene<'_>) -> Vec<(&'static str, usize)> {
     let core = scene.core;
+    // They wait in a pool, and are counted there.
+    let queued: usize = core.pools.iter().map(|(_, pool)| pool.queued_clients()).sum();
     vec![
         ("databases", databases::sorted(core).len()),
         ("users", users::sorted(core).len()),
         ("peers", core.config.peers.len()),
         // The console's is one of them.
-        ("pools", pools::sorted(core).len()),
+        ("pools", pools::shown(core).len()),
         ("peer_pools", peers::used(core).len()),
         ("free_clients", core.clients.slots() - core.clients.len()),
         ("used_clients", core.clients.len()),
-        ("login_clients", core.logins.len()),
+        ("login_clients", core.logins.len() - queued),
         ("free_servers", core.servers.slots() - core.servers.len()),
         ("used_servers", core.servers.len()),
         ("dns_names", core.dns.iter().len()),

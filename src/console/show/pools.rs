@@ -2,12 +2,11 @@
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
 use super::databases;
-use crate::base::list::List;
 use crate::base::order;
 use crate::pool::client::{Client, State};
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{PoolId, ServerId};
-use crate::pool::pool::Pool;
+use crate::pool::pool::{Pool, Purpose};
 use crate::pool::server;
 
 /// One pool; `None` is the console's.
@@ -17,12 +16,14 @@ pub static POOLS: Sheet<Row> = Sheet {
     columns: &[&[
         text("database", |scene, row| Value::text(names(scene.core, row).0)),
         text("user", |scene, row| Value::text(names(scene.core, row).1)),
-        int4("cl_active", |scene, row| match record(scene, row) {
-            Some(pool) => Value::count(pool.active_clients.len() + pool.idle_clients.len()),
+        int4("cl_active", |scene, row| match row {
+            Some(_) => {
+                count(scene, row, |pool| pool.active_clients.len() + pool.idle_clients.len())
+            }
             None => Value::count(scene.core.consoles.len()),
         }),
         int4("cl_waiting", |scene, row| {
-            count(scene, row, |pool| pool.waiting.len() + pool.welcoming.len())
+            count(scene, row, |p| p.waiting.len() + p.welcoming.len() + p.queued_clients())
         }),
         int4("cl_active_cancel_req", |scene, row| cancels(scene, row, true)),
         int4("cl_waiting_cancel_req", |scene, row| cancels(scene, row, false)),
@@ -40,12 +41,19 @@ pub static POOLS: Sheet<Row> = Sheet {
             None => Value::text("statement"),
         }),
         text("load_balance_hosts", |scene, row| {
-            let database = record(scene, row).map(|pool| pool.database);
+            let database = row.map(|id| scene.core.pools[id].database);
             Value::text_or_null(database.and_then(|id| databases::load_balance(scene.core, id)))
         }),
     ]],
-    rows: |scene| sorted(scene.core),
+    rows: |scene| shown(scene.core),
 };
+
+/// The pools that have a row: those for lookups are part of their clients' pool, if there is one.
+pub fn shown(core: &Core) -> Vec<Row> {
+    let is_part =
+        |id: PoolId| core.pools[id].purpose == Purpose::Lookups && core.twin(id).is_some();
+    sorted(core).into_iter().filter(|row| !row.is_some_and(is_part)).collect()
+}
 
 /// All pools by database and user.
 pub fn sorted(core: &Core) -> Vec<Row> {
@@ -63,20 +71,20 @@ pub fn names<'a>(core: &'a Core, row: &Row) -> (&'a str, &'a str) {
     (&core.databases[pool.database].line.name, &core.users[pool.user].name)
 }
 
-fn record<'a>(scene: Scene<'a>, row: &Row) -> Option<&'a Pool> {
-    row.map(|id| &scene.core.pools[id])
+/// The pools that a row is about.
+fn ids(core: &Core, row: &Row) -> impl Iterator<Item = PoolId> + use<> {
+    [*row, row.and_then(|id| core.twin(id))].into_iter().flatten()
 }
 
-fn count(scene: Scene<'_>, row: &Row, of: impl Fn(&Pool) -> usize) -> Value<'static> {
-    Value::count(record(scene, row).map_or(0, of))
+fn count(scene: Scene<'_>, row: &Row, of: fn(&Pool) -> usize) -> Value<'static> {
+    Value::count(ids(scene.core, row).map(|id| of(&scene.core.pools[id])).sum())
 }
 
 /// Clients that came to cancel: those whose request is on its way, or those that wait for that.
 fn cancels(scene: Scene<'_>, row: &Row, is_sent: bool) -> Value<'static> {
-    count(scene, row, |pool| {
-        let carriers = pool.cancels.iter(&scene.core.servers);
-        carriers.filter(|&id| carries_for_client(scene.core, id, is_sent)).count()
-    })
+    let pools = ids(scene.core, row).map(|id| &scene.core.pools[id]);
+    let carriers = pools.flat_map(|pool| pool.cancels.iter(&scene.core.servers));
+    Value::count(carriers.filter(|&id| carries_for_client(scene.core, id, is_sent)).count())
 }
 
 fn carries_for_client(core: &Core, id: ServerId, is_sent: bool) -> bool {
@@ -86,15 +94,10 @@ fn carries_for_client(core: &Core, id: ServerId, is_sent: bool) -> bool {
     }
 }
 
-/// How long the client that has waited longest for a server has done so.
+/// How long who has waited longest for a server has done so.
 fn longest_wait_us(scene: Scene<'_>, row: &Row) -> u64 {
-    let Some(pool) = record(scene, row) else { return 0 };
-    first(&pool.waiting)
-        .map_or(0, |id| scene.core.mono().micros_since(scene.core.clients[id].requested))
-}
-
-fn first(list: &List<Client>) -> Option<crate::pool::ids::ClientId> {
-    list.first()
+    let since = ids(scene.core, row).filter_map(|id| scene.core.waiting_since(id)).min();
+    since.map_or(0, |since| scene.core.mono().micros_since(since))
 }
 
 /// Whether a client that came to cancel has sent its request.
