@@ -82,12 +82,11 @@ deb:
 
 # Two builds give the same bytes, and lintian is content.
 check-deb:
-	scripts/prepare package
+	scripts/prepare package lintian
 	scripts/check-deb
 
 # The package in a Debian of its own, with its systemd: the guide, upgrades, removal. As root.
 test-deb:
-	scripts/prepare package machine
 	scripts/test-deb
 
 clean:

@@ -29,12 +29,10 @@ skip() {
     exit 1
 }
 
+# What no package could bring: asked before any is installed.
 check_host() {
     [[ $(id -u) = 0 ]] || skip "it must be root"
-    local tool
-    for tool in debootstrap systemd-nspawn unshare nsenter; do
-        command -v "$tool" >/dev/null || skip "$tool is missing: scripts/prepare machine"
-    done
+    command -v apt-get >/dev/null || skip "this is no Debian"
     unshare --mount --pid --fork --uts --ipc --net true 2>/dev/null ||
         skip "no new namespaces are to be had"
     [[ -d /sys/fs/cgroup ]] || skip "there are no control groups"
@@ -47,6 +45,20 @@ check_host() {
     rm -rf "$folder"
 }
 
+# One run at a time: they share the root, and the place of the machine.
+take_turn() {
+    exec 8>"$run.lock"
+    flock -n 8 && return
+    echo "test-deb: waiting for another run to end"
+    in_time flock 8 || skip "another run does not end"
+}
+
+# Before anything of ours is in the machine: whether one boots here at all.
+check_boot() {
+    fresh_machine
+    try_boot || { tail -n 5 "$run/console" >&2; skip "a machine in a container does not boot here"; }
+}
+
 # The mirror that this machine's apt uses.
 mirror() {
     local found
@@ -57,20 +69,26 @@ mirror() {
 
 make_root() {
     local recipe
-    recipe=$(declare -f make_root install_into mirror; echo "${packages[@]}")
+    recipe=$(declare -f install_into; echo "${packages[@]}")
     [[ -f $root/recipe && $(<"$root/recipe") = "$recipe" ]] && return
     echo "test-deb: making $root (once, some minutes)"
     rm -rf "$root"
     mkdir -p "$root"
-    debootstrap --variant=minbase bookworm "$root" "$(mirror)" >"$root.log" 2>&1 ||
+    in_time debootstrap --variant=minbase bookworm "$root" "$(mirror)" >"$root.log" 2>&1 ||
         { tail -n 5 "$root.log" >&2; skip "debootstrap failed, see $root.log"; }
     install_into >>"$root.log" 2>&1 ||
         { tail -n 5 "$root.log" >&2; skip "the packages could not be had, see $root.log"; }
     echo "$recipe" >"$root/recipe"
 }
 
-install_into() (
-    set -e
+# Runs a command that loads much, for as long as there is time at all.
+in_time() {
+    local left=$((${TEST_DEB_SECONDS:-3600} - SECONDS))
+    timeout --kill-after=5 "$((left > 1 ? left : 1))" "$@"
+}
+
+# Called where a failure is looked at, so that `set -e` has no say in here.
+install_into() {
     # Nothing starts while it is installed, and nobody is asked.
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
     chmod 755 "$root/usr/sbin/policy-rc.d"
@@ -78,14 +96,16 @@ install_into() (
         >"$root/etc/apt/apt.conf.d/90test"
     echo 'Acquire::Languages "none";' >>"$root/etc/apt/apt.conf.d/90test"
     cp /etc/resolv.conf "$root/etc/resolv.conf"
-    local enter=(unshare --mount --pid --fork --kill-child chroot "$root" env
-        PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8)
-    mount_in='mount -t proc proc /proc; mount -t tmpfs tmpfs /run;'
-    "${enter[@]}" sh -ec "$mount_in apt-get update -q; apt-get install -y -q ${packages[*]}"
-    "${enter[@]}" sh -ec "$mount_in apt-get install -y -q --download-only pgbouncer"
-    rm "$root/usr/sbin/policy-rc.d"
     echo test-deb >"$root/etc/hostname"
-)
+    in_time unshare --mount --pid --fork --kill-child chroot "$root" env \
+        PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 sh -ec "
+            mount -t proc proc /proc
+            mount -t tmpfs tmpfs /run
+            apt-get update -q
+            apt-get install -y -q ${packages[*]}
+            apt-get install -y -q --download-only pgbouncer
+            rm /usr/sbin/policy-rc.d"
+}
 
 # A machine as it was when the root was made.
 fresh_machine() {
@@ -115,22 +135,24 @@ leave_groups() {
 }
 
 boot() {
+    try_boot || { tail -n 20 "$run/console" >&2; fail "the machine does not boot"; }
+}
+
+try_boot() {
     systemd-nspawn --quiet --directory="$machine" --boot --register=no --keep-unit \
         --private-network --link-journal=no --resolv-conf=off --timezone=off --console=pipe \
-        --settings=no --machine=test-deb </dev/null >"$run/console" 2>&1 &
+        --settings=no --machine=test-deb </dev/null >"$run/console" 2>&1 8>&- &
     nspawn=$!
-    local try state
-    for try in $(seq 300); do
+    local end=$((SECONDS + 120)) state
+    while ((SECONDS < end)) && kill -0 "$nspawn" 2>/dev/null; do
         leader=$(pgrep -P "$nspawn" -x systemd || true)
         if [[ -n $leader ]]; then
             state=$(inn systemctl is-system-running 2>/dev/null || true)
             [[ $state = running || $state = degraded ]] && return
         fi
-        kill -0 "$nspawn" 2>/dev/null || break
         sleep 0.2
     done
-    tail -n 20 "$run/console" >&2
-    fail "the machine does not boot"
+    return 1
 }
 
 # Runs a command in the machine.
