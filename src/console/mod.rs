@@ -35,3 +35,10 @@ pub fn finish(core: &mut Core, buffers: &dyn Buffers, id: ClientId, outcome: Out
     session.finish(outcome);
     session.send();
 }
+
+/// What the manual must name: the commands, each table with SHOW in front.
+#[cfg(test)]
+pub fn commands() -> Vec<String> {
+    let commands = command::COMMANDS.iter().map(|command| command.word.to_owned());
+    commands.chain(show::SHOWS.iter().map(|show| format!("SHOW {}", show.word))).collect()
+}

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::args;
 use crate::config;
+use crate::console;
 
 /// Set by `make documents`: write what differs in place of complaining.
 const WRITE: &str = "PGBOUNCER_WRITE_DOCUMENTS";
@@ -63,6 +64,21 @@ fn the_manual_names_every_option_of_the_command_line() {
             let name = option.split('=').next().unwrap_or(option).trim_end_matches(',');
             assert!(manual.contains(name), "{name}");
         }
+    }
+}
+
+#[test]
+fn the_manual_names_every_command_of_the_console() {
+    let manual = read("doc/pgbouncer.1");
+    // An entry names one command, or several with commas between them.
+    let entries = manual.lines().filter_map(|line| line.strip_prefix(".B")?.split_once(' '));
+    let entries = entries.map(|(_, words)| words.replace('"', ""));
+    let named: Vec<String> = entries
+        .flat_map(|words| words.split(',').map(|w| format!("{} ", w.trim())).collect::<Vec<_>>())
+        .collect();
+    for command in console::commands() {
+        let command = format!("{command} ");
+        assert!(named.iter().any(|words| words.starts_with(&command)), "{command}");
     }
 }
 
