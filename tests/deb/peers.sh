@@ -44,15 +44,24 @@ peers_cancel() {
 import threading
 import psycopg
 
-for _ in range(12):
+def cancel(connection, is_over):
+    # Again, should the first come before the query.
+    while not is_over.wait(0.1):
+        connection.cancel()
+
+for _ in range(24):
     with psycopg.connect(autocommit=True) as connection:
-        timer = threading.Timer(0.3, connection.cancel)
-        timer.start()
+        is_over = threading.Event()
+        canceller = threading.Thread(target=cancel, args=(connection, is_over))
+        canceller.start()
         try:
             connection.execute("SELECT pg_sleep(60)")
             raise SystemExit("the query was not cancelled")
         except psycopg.errors.QueryCanceled:
-            timer.join()
+            pass
+        finally:
+            is_over.set()
+            canceller.join()
 print("cancelled")
 PY
     equal cancelled inn PGPASSWORD="$(password plannerate_prod)" PGHOST=127.0.0.1 PGPORT=6432 \
