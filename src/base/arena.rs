@@ -7,6 +7,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
+use std::num::NonZeroU32;
 use std::ops::{Index, IndexMut};
 
 /// What an arena holds. The kind is an empty type that stands for it in ids, so that records can
@@ -18,7 +19,8 @@ pub trait Record {
 /// Names one record of an [`Arena`], for as long as that record lives.
 pub struct Id<T> {
     index: u32,
-    generation: u32,
+    /// Never 0, so that an id that may be absent takes no more room than one that is there.
+    generation: NonZeroU32,
     kind: PhantomData<fn() -> T>,
 }
 
@@ -31,12 +33,13 @@ impl<T> Id<T> {
 
     /// Index in the upper, generation in the lower half: for tokens that travel through the kernel.
     pub fn to_bits(self) -> u64 {
-        u64::from(self.index) << 32 | u64::from(self.generation)
+        u64::from(self.index) << 32 | u64::from(self.generation.get())
     }
 
     /// The inverse of [`Id::to_bits`]; bits from elsewhere give an id that answers `None`.
     pub fn from_bits(bits: u64) -> Id<T> {
-        Id { index: (bits >> 32) as u32, generation: bits as u32, kind: PhantomData }
+        let generation = NonZeroU32::new(bits as u32).unwrap_or(NonZeroU32::MAX);
+        Id { index: (bits >> 32) as u32, generation, kind: PhantomData }
     }
 }
 
@@ -63,6 +66,10 @@ impl<T> fmt::Debug for Id<T> {
     }
 }
 
+/// The most records for which room is made in advance, in an arena or beside it. Stretches above
+/// 2 MB may be given as huge pages, the whole of which counts with the first record.
+pub const MOST_ROOM: usize = 1 << 13;
+
 enum Slot<T> {
     Free { next: Option<u32> },
     Full(T),
@@ -70,7 +77,7 @@ enum Slot<T> {
 
 struct Entry<T> {
     /// Raised when the slot is freed, so that ids of the old tenant answer `None`.
-    generation: u32,
+    generation: NonZeroU32,
     slot: Slot<T>,
 }
 
@@ -92,6 +99,12 @@ impl<T: Record> Arena<T> {
         Self::default()
     }
 
+    /// With room for so many records, within reason, so that they need not move when their number
+    /// grows. The system gives the memory page by page, when it is used.
+    pub fn with_room(count: usize) -> Self {
+        Arena { entries: Vec::with_capacity(count.min(MOST_ROOM)), ..Self::default() }
+    }
+
     /// How many records live.
     pub fn len(&self) -> usize {
         self.len
@@ -111,8 +124,9 @@ impl<T: Record> Arena<T> {
         self.len += 1;
         let Some(index) = self.free else {
             let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 records");
-            self.entries.push(Entry { generation: 0, slot: Slot::Full(value) });
-            return Id { index, generation: 0, kind: PhantomData };
+            let generation = NonZeroU32::MIN;
+            self.entries.push(Entry { generation, slot: Slot::Full(value) });
+            return Id { index, generation, kind: PhantomData };
         };
         let entry = &mut self.entries[index as usize];
         let Slot::Free { next } = entry.slot else {
@@ -128,7 +142,7 @@ impl<T: Record> Arena<T> {
         if entry.generation != id.generation || matches!(entry.slot, Slot::Free { .. }) {
             return None;
         }
-        entry.generation = entry.generation.wrapping_add(1);
+        entry.generation = entry.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         let old = std::mem::replace(&mut entry.slot, Slot::Free { next: self.free });
         self.free = Some(id.index);
         self.len -= 1;
@@ -160,6 +174,16 @@ impl<T: Record> Arena<T> {
 
     pub fn contains(&self, id: Id<T::Kind>) -> bool {
         self.get(id).is_some()
+    }
+
+    /// The record that stands in a slot now.
+    pub fn id_at(&self, index: usize) -> Option<Id<T::Kind>> {
+        let entry = self.entries.get(index)?;
+        matches!(entry.slot, Slot::Full(_)).then(|| Id {
+            index: index as u32,
+            generation: entry.generation,
+            kind: PhantomData,
+        })
     }
 
     /// All records, in the order of their slots.
@@ -224,6 +248,9 @@ mod tests {
         assert_eq!(arena.remove(first), None);
         assert_eq!(arena[second], "second");
         assert_eq!(arena.len(), 1);
+        assert_eq!((arena.id_at(0), arena.id_at(1)), (Some(second), None));
+        arena.remove(second);
+        assert_eq!(arena.id_at(0), None);
     }
 
     #[test]
@@ -233,10 +260,12 @@ mod tests {
         let id = arena.insert(7);
         assert_eq!(arena.get(Id::from_bits(id.to_bits())), Some(&7));
         assert_eq!(arena.get(Id::from_bits(u64::MAX)), None);
+        assert_eq!(arena.get(Id::from_bits(0)), None);
     }
 
     #[test]
-    fn an_id_takes_eight_bytes() {
+    fn an_id_takes_eight_bytes_whether_it_is_there_or_not() {
         assert_eq!(size_of::<Id<String>>(), 8);
+        assert_eq!(size_of::<Option<Id<String>>>(), 8);
     }
 }

@@ -2,6 +2,7 @@
 //! numbers. Nothing here knows of PostgreSQL.
 
 pub mod arena;
+pub mod interned;
 pub mod list;
 pub mod order;
 pub mod places;

@@ -118,9 +118,17 @@ impl Core {
         }
     }
 
+    /// The user behind the Unix socket of a client that logs in.
+    fn peer_uid(&self, id: ClientId) -> Option<u32> {
+        match &self.clients[id].state {
+            State::Login(login) => login.uid,
+            _ => None,
+        }
+    }
+
     /// Whether the process behind a client's Unix socket runs as the pooler's own user.
     fn is_own_user(&self, id: ClientId) -> bool {
-        self.clients[id].peer_uid.is_some_and(|uid| uid == self.host.uid)
+        self.peer_uid(id) == Some(self.host.uid)
     }
 
     fn proof_for(&self, id: ClientId, names: &Names) -> Proof {
@@ -164,7 +172,7 @@ impl Core {
 
     /// The system's name of the user behind a Unix socket must be the client's, or be mapped to it.
     fn proof_by_peer(&self, id: ClientId, names: &Names, map: Option<&[u8]>) -> Proof {
-        let name = self.clients[id].peer_uid.and_then(self.host.uid_name);
+        let name = self.peer_uid(id).and_then(self.host.uid_name);
         let matches = name.is_some_and(|name| match map {
             None => name == names.user,
             Some(map) => self.access.ident.allows(map, name.as_bytes(), names.user.as_bytes()),
@@ -285,7 +293,7 @@ impl Core {
         let console = ConsoleState { user, is_admin, wait: None, pending: None, session };
         self.move_client(id, State::Console(Box::new(console)));
         self.console_stats.logins += 1;
-        let key = self.make_key(id);
+        let key = self.give_key(id);
         let mut bytes = Vec::new();
         build::authentication(&mut bytes, 0, b"");
         build::parameter_status(&mut bytes, "pgbouncer.version", VERSION);
@@ -348,7 +356,7 @@ impl Core {
         pool: PoolId,
         welcome: &Welcome,
     ) -> Vec<u8> {
-        let key = self.make_key(id);
+        let key = self.give_key(id);
         let mode = self.pool_mode(pool).word();
         self.vars.fill_unset(&mut self.clients[id].vars, &welcome.vars);
         let settings = self.settings();
@@ -378,20 +386,6 @@ impl Core {
         }
         let (severity, sqlstate) = (Severity::Notice, sqlstate::SUCCESSFUL);
         build::report(bytes, &Report { severity, sqlstate, message, detail: None, hint: None });
-    }
-
-    /// A secret for CancelRequests that no other client has: 31 bits of what looks like a process
-    /// id, and 32 more. With peers, some of those tell whose it is.
-    fn make_key(&mut self, id: ClientId) -> u64 {
-        loop {
-            let random = self.rng.next_u64();
-            let key = super::peer::mark_key(random, self.settings().peer_id);
-            if key != 0 && !self.keys.contains_key(&key) {
-                self.keys.insert(key, id);
-                self.clients[id].key = key;
-                return key;
-            }
-        }
     }
 }
 

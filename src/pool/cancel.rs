@@ -11,6 +11,7 @@
 use super::client::{Refusal, State as ClientState};
 use super::core::{Action, Core, Target};
 use super::ids::{ClientId, ServerId};
+use super::peer;
 use super::reason::Reason;
 use super::server::{CancelCarrier, Errand, Server, State};
 use crate::config::Host;
@@ -21,6 +22,33 @@ use crate::wire::startup;
 const KEY: usize = 8;
 
 impl Core {
+    /// Gives a client a secret for CancelRequests that no other one has: 31 bits of what looks like
+    /// a process id, and 32 more. With peers, some of those tell whose it is.
+    pub(super) fn give_key(&mut self, id: ClientId) -> u64 {
+        loop {
+            let random = self.rng.next_u64();
+            let key = peer::mark_key(random, self.settings().peer_id);
+            if self.keys.enter(key, id.index()) {
+                self.clients[id].key = key;
+                return key;
+            }
+        }
+    }
+
+    /// The client that has exactly this key.
+    pub(super) fn with_key(&self, key: u64) -> Option<ClientId> {
+        let id = self.clients.id_at(self.keys.slot(key)?)?;
+        (self.clients[id].key == key).then_some(id)
+    }
+
+    /// The client, if it has a key, has none any more.
+    pub(super) fn take_key(&mut self, id: ClientId) {
+        match std::mem::take(&mut self.clients[id].key) {
+            0 => {}
+            key => self.keys.remove(key),
+        }
+    }
+
     /// A CancelRequest has come on a connection of its own.
     pub(super) fn cancel_requested(&mut self, id: ClientId, key: &[u8]) {
         let owner = <[u8; KEY]>::try_from(key).map(u64::from_be_bytes).ok();

@@ -70,6 +70,8 @@ impl State {
 /// What is known of a client that is not logged in.
 #[derive(Debug, Default)]
 pub struct Login {
+    /// The user behind a Unix socket.
+    pub uid: Option<u32>,
     /// As the startup packet named it; `None` before that.
     pub names: Option<Names>,
     pub progress: Progress,
@@ -197,8 +199,6 @@ pub struct Client {
     pub number: u64,
     pub peer: Peer,
     pub local: Peer,
-    /// The user behind a Unix socket.
-    pub peer_uid: Option<u32>,
     pub connected: Moment,
     /// The last request.
     pub requested: Moment,
@@ -242,11 +242,10 @@ impl Client {
     pub fn new(number: u64, now: Moment, peer: Peer, local: Peer, uid: Option<u32>) -> Client {
         Client {
             links: Links::default(),
-            state: State::Login(Box::default()),
+            state: State::Login(Box::new(Login { uid, ..Login::default() })),
             number,
             peer,
             local,
-            peer_uid: uid,
             connected: now,
             requested: now,
             since: now,
@@ -302,5 +301,15 @@ impl Client {
             who: Who::Login { database, user },
             peer: self.peer,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_is_idle_takes_little_room() {
+        assert!(size_of::<Client>() <= 192, "{} bytes", size_of::<Client>());
     }
 }

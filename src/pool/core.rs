@@ -11,6 +11,7 @@ use super::database::Database;
 use super::dns::Dns;
 use super::events::Events;
 use super::ids::{ClientId, DatabaseId, PoolId, ServerId, UserId};
+use super::keys::Keys;
 use super::pool::{Pool, Purpose};
 use super::server::Server;
 use super::site::Sites;
@@ -109,7 +110,7 @@ pub struct Core {
     pub(super) database_names: Places,
     pub(super) user_names: Places,
     /// Clients by the secret of their BackendKeyData.
-    pub(super) keys: HashMap<u64, ClientId>,
+    pub(super) keys: Keys,
 
     /// Clients on their way in, oldest first.
     pub logins: List<Client>,
@@ -173,9 +174,10 @@ impl Core {
         now: Now,
     ) -> Core {
         let extra = config.settings.track_extra_parameters.to_vec();
+        let room = config.settings.max_client_conn as usize;
         let mut core = Core {
             now,
-            clients: Arena::new(),
+            clients: Arena::with_room(room),
             servers: Arena::new(),
             pools: Arena::new(),
             databases: Arena::new(),
@@ -184,7 +186,7 @@ impl Core {
             pool_index: HashMap::new(),
             database_names: Places::default(),
             user_names: Places::default(),
-            keys: HashMap::new(),
+            keys: Keys::default(),
             logins: List::default(),
             consoles: List::default(),
             cancel_clients: List::default(),

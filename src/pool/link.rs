@@ -339,7 +339,7 @@ impl Core {
             self.clients[id].is_counted = false;
             self.client_count -= 1;
         }
-        self.keys.remove(&self.clients[id].key);
+        self.take_key(id);
         self.move_client(id, client::State::Closing);
         if let Some(server) = carrier.and_then(|id| self.servers.get_mut(id)) {
             server.forget_cancel_client();

@@ -25,6 +25,7 @@ pub mod ids;
 pub mod judge;
 pub mod judge_server;
 pub mod kept;
+mod keys;
 pub mod launch;
 pub mod limits;
 pub mod link;

@@ -35,7 +35,7 @@ impl Core {
     /// The client that a key belongs to, however often the request was passed on.
     pub(super) fn owner_of(&self, key: u64) -> Option<ClientId> {
         let key = if self.settings().peer_id == 0 { key } else { key | HOPS };
-        self.keys.get(&key).copied()
+        self.with_key(key)
     }
 
     /// Passes a request on to the peer that its key names. Returns the reason when it cannot be.

@@ -2,13 +2,14 @@
 //! whatever server it gets.
 //!
 //! A server reports some parameters by ParameterStatus; all of those that SET can change are
-//! tracked. Values are interned: a connection keeps four bytes for each, and two connections
-//! agree when their ids do. A value is kept in the spelling that the server reported, so that a
-//! SET is not repeated because of 'utc' and 'UTC'.
+//! tracked. Most connections have the same values for all of them, so whole sets of values are
+//! interned: a connection keeps the four bytes of a key, and two of them agree when their keys do.
+//! A value is kept in the spelling that the server reported, so that a SET is not repeated because
+//! of 'utc' and 'UTC'.
 //!
 //! Source: PostgreSQL manual, "Asynchronous Operations" of the message flow.
 
-use crate::base::places::Places;
+use crate::base::interned::{Interned, Key};
 
 /// Parameters that can be tracked at most; a server that reports more is relayed, not believed.
 const MOST_NAMES: usize = 64;
@@ -38,42 +39,37 @@ const FIXED: [&str; 7] = [
     "ssl_renegotiation_limit",
 ];
 
-/// An interned value; 0 stands for "not set".
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct ValueId(u32);
-
-/// The parameters of one connection, in the order of the table's names. Must be given back with
-/// [`VarTable::clear`], since values are counted.
+/// The parameters of one connection: the key of a set in the table. Must be given back with
+/// [`VarTable::clear`], since sets are counted.
 #[derive(PartialEq, Eq, Debug, Default)]
-pub struct Vars {
-    values: Vec<ValueId>,
-}
+pub struct Vars(Option<Key>);
 
-struct Value {
-    text: Box<str>,
-    /// How many connections have it.
-    count: u32,
-}
+/// Texts in the order of the table's names, as keys of their own; `None` is not set. The last one
+/// is set, so that sets which mean the same are the same.
+type Values = [Option<Key>];
 
-/// Names and values of all tracked parameters.
+/// Names, values and sets of values of all tracked parameters.
+#[derive(Default)]
 pub struct VarTable {
     names: Vec<Box<str>>,
-    /// Slot 0 is never used.
-    values: Vec<Value>,
-    free: Vec<u32>,
-    by_text: Places,
+    texts: Interned<str>,
+    /// Each set holds its texts once, however many connections have it.
+    sets: Interned<Values>,
+}
+
+/// What is kept, for SHOW MEM.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Usage {
+    pub sets: usize,
+    pub texts: usize,
+    /// Of both.
+    pub bytes: usize,
 }
 
 impl VarTable {
     /// A table that tracks [`ALWAYS`] and `extra`, the setting track_extra_parameters.
     pub fn new<'a>(extra: impl IntoIterator<Item = &'a str>) -> VarTable {
-        let unused = Value { text: "".into(), count: 0 };
-        let mut table = VarTable {
-            names: Vec::new(),
-            values: vec![unused],
-            free: Vec::new(),
-            by_text: Places::default(),
-        };
+        let mut table = VarTable::default();
         for name in ALWAYS.into_iter().chain(extra) {
             table.track(name);
         }
@@ -100,13 +96,18 @@ impl VarTable {
     }
 
     pub fn set(&mut self, vars: &mut Vars, place: usize, text: &str) {
-        let id = self.intern(text);
-        self.put(vars, place, id);
+        let text = self.texts.hold(text);
+        let mut values = self.values(vars).to_vec();
+        if values.len() <= place {
+            values.resize(place + 1, None);
+        }
+        values[place] = Some(text);
+        self.put(vars, &values);
+        self.texts.release(text);
     }
 
     pub fn value(&self, vars: &Vars, place: usize) -> Option<&str> {
-        let id = vars.values.get(place).copied().unwrap_or_default();
-        (id != ValueId::default()).then(|| &*self.values[id.0 as usize].text)
+        Some(self.texts.get(self.key(vars, place)?))
     }
 
     /// The value of a parameter by name, for SHOW tables.
@@ -124,26 +125,14 @@ impl VarTable {
 
     /// Gives `vars` what it lacks and `from` has.
     pub fn fill_unset(&mut self, vars: &mut Vars, from: &Vars) {
-        for place in 0..from.values.len() {
-            if vars.values.get(place).copied().unwrap_or_default() == ValueId::default() {
-                self.copy(vars, place, from);
-            }
-        }
-    }
-
-    /// Makes one parameter of `vars` what `from` has.
-    fn copy(&mut self, vars: &mut Vars, place: usize, from: &Vars) {
-        let id = from.values.get(place).copied().unwrap_or_default();
-        if id != ValueId::default() {
-            self.values[id.0 as usize].count += 1;
-        }
-        self.put(vars, place, id);
+        let values = self.merged(|place| self.key(vars, place).or(self.key(from, place)));
+        self.put(vars, &values);
     }
 
     /// The statements that make the server's parameters the client's; `None` when they agree. What
     /// the client has not set is reset on a server where another client has set it.
     pub fn difference(&self, client: &Vars, server: &Vars) -> Option<String> {
-        if client.values == server.values {
+        if client == server {
             return None;
         }
         let mut sql = String::new();
@@ -163,71 +152,56 @@ impl VarTable {
     /// parameter its spelling stands, and the client takes it over; where it reports nothing of
     /// the parameter, it has what the client has. `reported` tells which are reported.
     pub fn settle(&mut self, client: &mut Vars, server: &mut Vars, reported: &Vars) {
-        for place in 0..self.names.len() {
-            let theirs = server.values.get(place).copied().unwrap_or_default();
-            let ours = client.values.get(place).copied().unwrap_or_default();
-            if ours == theirs {
-                continue;
-            }
-            let is_reported = self.value(reported, place).is_some();
-            if is_reported {
-                self.copy(client, place, server);
-            } else {
-                self.copy(server, place, client);
-            }
-        }
+        let agreed = self.merged(|place| match self.key(reported, place) {
+            Some(_) => self.key(server, place),
+            None => self.key(client, place),
+        });
+        self.put(client, &agreed);
+        self.put(server, &agreed);
     }
 
     pub fn clear(&mut self, vars: &mut Vars) {
-        for id in std::mem::take(&mut vars.values) {
-            self.release(id);
-        }
+        self.put(vars, &[]);
     }
 
-    /// Distinct values kept, and the bytes of their texts, for SHOW MEM.
-    pub fn usage(&self) -> (usize, usize) {
-        (self.by_text.len(), self.values.iter().map(|value| value.text.len()).sum())
+    pub fn usage(&self) -> Usage {
+        let mut usage = Usage { sets: 0, texts: 0, bytes: 0 };
+        for set in self.sets.iter() {
+            usage.sets += 1;
+            usage.bytes += size_of_val(set);
+        }
+        for text in self.texts.iter() {
+            usage.texts += 1;
+            usage.bytes += text.len();
+        }
+        usage
     }
 
-    fn put(&mut self, vars: &mut Vars, place: usize, id: ValueId) {
-        if vars.values.len() <= place {
-            vars.values.reserve_exact(self.names.len() - vars.values.len());
-            vars.values.resize(place + 1, ValueId::default());
-        }
-        let old = std::mem::replace(&mut vars.values[place], id);
-        self.release(old);
+    fn values(&self, vars: &Vars) -> &Values {
+        vars.0.map_or(&[], |set| self.sets.get(set))
     }
 
-    fn intern(&mut self, text: &str) -> ValueId {
-        if let Some(slot) = self.by_text.get(text) {
-            self.values[slot].count += 1;
-            return ValueId(slot as u32);
-        }
-        let value = Value { text: text.into(), count: 1 };
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.values[slot as usize] = value;
-                slot
-            }
-            None => {
-                self.values.push(value);
-                (self.values.len() - 1) as u32
-            }
-        };
-        self.by_text.insert(text, slot as usize);
-        ValueId(slot)
+    fn key(&self, vars: &Vars, place: usize) -> Option<Key> {
+        self.values(vars).get(place).copied().flatten()
     }
 
-    fn release(&mut self, id: ValueId) {
-        if id == ValueId::default() {
-            return;
+    /// What `choose` says of each name.
+    fn merged(&self, choose: impl Fn(usize) -> Option<Key>) -> Vec<Option<Key>> {
+        (0..self.names.len()).map(choose).collect()
+    }
+
+    /// Makes `vars` these values. Somebody must hold their texts meanwhile.
+    fn put(&mut self, vars: &mut Vars, values: &Values) {
+        let length = values.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        let set = (length > 0).then(|| self.sets.hold(&values[..length]));
+        if let Some(set) = set
+            && self.sets.holders(set) == 1
+        {
+            values.iter().flatten().for_each(|&text| self.texts.hold_again(text));
         }
-        let value = &mut self.values[id.0 as usize];
-        value.count -= 1;
-        if value.count == 0 {
-            self.by_text.remove(&value.text);
-            value.text = "".into();
-            self.free.push(id.0);
+        let old = std::mem::replace(&mut vars.0, set);
+        for text in old.and_then(|old| self.sets.release(old)).iter().flatten().flatten() {
+            self.texts.release(*text);
         }
     }
 }
@@ -306,11 +280,11 @@ mod tests {
         let mut one = vars(&mut table, &[("TimeZone", "UTC")]);
         let mut other = Vars::default();
         table.fill_unset(&mut other, &one);
-        assert_eq!(table.usage(), (1, 3));
+        assert_eq!(table.usage(), Usage { sets: 1, texts: 1, bytes: 3 * 4 + 3 });
         table.clear(&mut one);
         assert_eq!(table.named(&other, "TimeZone"), Some("UTC"));
         table.clear(&mut other);
-        assert_eq!(table.usage(), (0, 0));
+        assert_eq!(table.usage(), Usage { sets: 0, texts: 0, bytes: 0 });
         let again = vars(&mut table, &[("TimeZone", "CET")]);
         assert_eq!(table.named(&again, "TimeZone"), Some("CET"));
     }

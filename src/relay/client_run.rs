@@ -23,8 +23,8 @@ impl<I: Io> Engine<I> {
     /// Judges what is held of a client, then reads on.
     pub(super) fn run_client(&mut self, id: ClientId) {
         let Some(conn) = self.clients.get_mut(id) else { return };
-        if !conn.carry.is_empty() && !conn.is_held && self.may_take(id) {
-            let held = self.clients.get_mut(id).map(|c| std::mem::take(&mut c.carry));
+        if !conn.carry().is_empty() && !conn.is_held && self.may_take(id) {
+            let held = self.clients.get_mut(id).map(|conn| conn.take_carry());
             if !self.client_bytes(id, &held.unwrap_or_default()) {
                 return;
             }
@@ -73,14 +73,14 @@ impl<I: Io> Engine<I> {
 
     fn read_client_into(&mut self, id: ClientId, block: &mut [u8], most: usize) -> bool {
         let Some(conn) = self.clients.get_mut(id) else { return false };
-        let held = conn.carry.len();
+        let held = conn.carry().len();
         if held + most > block.len() || held > most {
             return self.read_client_behind(id, most);
         }
-        block[..held].copy_from_slice(&conn.carry);
+        block[..held].copy_from_slice(conn.carry());
         match conn.read(&mut block[held..held + most]) {
             Got::Bytes(count) => {
-                conn.carry = Vec::new();
+                conn.take_carry();
                 self.client_bytes(id, &block[..held + count])
             }
             Got::Nothing => true,
@@ -92,7 +92,7 @@ impl<I: Io> Engine<I> {
     /// Reads on behind a long message that must be whole before it is judged.
     fn read_client_behind(&mut self, id: ClientId, most: usize) -> bool {
         let Some(conn) = self.clients.get_mut(id) else { return false };
-        let mut held = std::mem::take(&mut conn.carry);
+        let mut held = conn.take_carry();
         let before = held.len();
         held.resize(before + most, 0);
         match conn.read(&mut held[before..]) {
@@ -102,7 +102,7 @@ impl<I: Io> Engine<I> {
             }
             Got::Nothing => {
                 held.truncate(before);
-                conn.carry = held;
+                conn.put_carry(held);
                 true
             }
             Got::End => self.client_ended(id, None),
@@ -120,11 +120,11 @@ impl<I: Io> Engine<I> {
         let needs_more = self
             .clients
             .get(id)
-            .is_some_and(|conn| conn.inbound == Inbound::Boundary && data.len() < HEAD + conn.want);
+            .is_some_and(|conn| conn.inbound == Inbound::Boundary && conn.wants_more(data.len()));
         if needs_more {
             // Nothing new to judge: keep the growing message where it is.
             if let Some(conn) = self.clients.get_mut(id) {
-                conn.carry = data;
+                conn.put_carry(data);
             }
             return true;
         }
@@ -146,7 +146,7 @@ impl<I: Io> Engine<I> {
         if let Some(conn) = self.clients.get_mut(id) {
             let rest = &data[judged.taken..];
             if !rest.is_empty() {
-                conn.carry = rest.to_vec();
+                conn.put_carry(rest.to_vec());
             }
         }
         if let Some(server) = judged.server {
@@ -215,23 +215,11 @@ impl<I: Io> Engine<I> {
                         break;
                     }
                 }
-                Inbound::Forward { to, left } => {
-                    let count = left.min(data.len() - at);
-                    conn.inbound = match left - count {
-                        0 => Inbound::Boundary,
-                        left => Inbound::Forward { to, left },
-                    };
-                    self.outgoing.forward(data, at..at + count);
-                    judged.taken += count;
+                Inbound::Forward { .. } => {
+                    judged.taken += conn.inbound.go_on(data.len() - at);
+                    self.outgoing.forward(data, at..judged.taken);
                 }
-                Inbound::Drop { left } => {
-                    let count = left.min(data.len() - at);
-                    conn.inbound = match left - count {
-                        0 => Inbound::Boundary,
-                        left => Inbound::Drop { left },
-                    };
-                    judged.taken += count;
-                }
+                Inbound::Drop { .. } => judged.taken += conn.inbound.go_on(data.len() - at),
             }
         }
         judged
@@ -254,7 +242,7 @@ impl<I: Io> Engine<I> {
         };
         let seen = &rest[HEAD..rest.len().min(HEAD + head.body)];
         let Some(conn) = self.clients.get_mut(id) else { return false };
-        if seen.len() < conn.want {
+        if conn.wants_more(HEAD + seen.len()) {
             return false;
         }
         conn.want = 0;
@@ -299,7 +287,7 @@ impl<I: Io> Engine<I> {
                 judged.taken += here;
                 self.outgoing.forward(data, at..at + here);
                 if here < length {
-                    conn.inbound = Inbound::Forward { to, left: length - here };
+                    conn.inbound = Inbound::forward(to, length - here);
                 }
             }
             Verdict::Replace { to, taken } => {
@@ -312,7 +300,7 @@ impl<I: Io> Engine<I> {
                     self.outgoing.forward(data, at + replaced..at + here);
                 }
                 if here < length {
-                    conn.inbound = Inbound::Forward { to, left: length - here };
+                    conn.inbound = Inbound::forward(to, length - here);
                 }
             }
             Verdict::Drop => {
@@ -320,11 +308,11 @@ impl<I: Io> Engine<I> {
                 judged.server =
                     judged.server.or(self.core.clients.get(id).and_then(Client::server));
                 if here < length {
-                    conn.inbound = Inbound::Drop { left: length - here };
+                    conn.inbound = Inbound::drop(length - here);
                 }
             }
             Verdict::Need(bytes) => {
-                conn.want = bytes;
+                conn.want = bytes as u32;
                 return false;
             }
             Verdict::Hold => {

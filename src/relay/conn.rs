@@ -3,7 +3,8 @@
 
 use std::io;
 
-use crate::base::arena::Id;
+use crate::base::arena::{Id, MOST_ROOM};
+use crate::wire::head::HEAD;
 
 /// The two calls that a byte stream must have. Both are non-blocking.
 pub trait Stream {
@@ -11,18 +12,40 @@ pub trait Stream {
     fn write(&mut self, from: &[u8]) -> io::Result<usize>;
 }
 
-/// What is left of a message that has been judged already.
+/// What is left of a message that has been judged already. No message is longer than 2^31 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Inbound<To> {
     /// The next byte begins a message.
     Boundary,
     Forward {
         to: To,
-        left: usize,
+        left: u32,
     },
     Drop {
-        left: usize,
+        left: u32,
     },
+}
+
+impl<To> Inbound<To> {
+    pub fn forward(to: To, left: usize) -> Inbound<To> {
+        Inbound::Forward { to, left: left as u32 }
+    }
+
+    pub fn drop(left: usize) -> Inbound<To> {
+        Inbound::Drop { left: left as u32 }
+    }
+
+    /// Goes on through the message by what is here of it. Returns how many bytes that is.
+    #[inline]
+    pub fn go_on(&mut self, here: usize) -> usize {
+        let (Inbound::Forward { left, .. } | Inbound::Drop { left }) = self else { return 0 };
+        let count = here.min(*left as usize);
+        *left -= count as u32;
+        if *left == 0 {
+            *self = Inbound::Boundary;
+        }
+        count
+    }
 }
 
 /// A connection, and its bytes on the way.
@@ -40,18 +63,20 @@ pub struct Conn<S, To> {
     pub is_queued: bool,
     /// What was sent to it ends within a message: nothing but the rest of that may follow.
     pub is_cut: bool,
-    pub inbound: Inbound<To>,
-    /// Read and not judged: less than a message, or what must wait.
-    pub carry: Vec<u8>,
     /// Bytes of body that the judge asked for; with fewer it need not be asked again.
-    pub want: usize,
-    outbox: Outbox,
+    pub want: u32,
+    pub inbound: Inbound<To>,
+    kept: Option<Box<Kept>>,
 }
 
-/// Bytes that the kernel would not take, in order.
+/// Bytes that could not go on their way at once. Most connections have none at most times.
 #[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
+struct Kept {
+    /// Read and not judged: less than a message, or what must wait.
+    carry: Vec<u8>,
+    /// What the kernel would not take, in order.
+    outbox: Vec<u8>,
+    /// So much of `outbox` it has taken since.
     sent: usize,
 }
 
@@ -65,22 +90,59 @@ impl<S: Stream, To> Conn<S, To> {
             is_held: false,
             is_queued: false,
             is_cut: false,
-            inbound: Inbound::Boundary,
-            carry: Vec::new(),
             want: 0,
-            outbox: Outbox::default(),
+            inbound: Inbound::Boundary,
+            kept: None,
+        }
+    }
+
+    /// Whether so many bytes, the head included, are fewer than the judge asked for.
+    pub fn wants_more(&self, here: usize) -> bool {
+        here < HEAD + self.want as usize
+    }
+
+    /// What was read and not judged.
+    #[inline(always)]
+    pub fn carry(&self) -> &[u8] {
+        self.kept.as_ref().map_or(&[], |kept| &kept.carry)
+    }
+
+    /// Takes what was read and not judged.
+    #[inline(always)]
+    pub fn take_carry(&mut self) -> Vec<u8> {
+        let Some(kept) = &mut self.kept else { return Vec::new() };
+        let carry = std::mem::take(&mut kept.carry);
+        self.keep_no_more_than_needed();
+        carry
+    }
+
+    /// Keeps what cannot be judged yet, in place of what was kept before.
+    pub fn put_carry(&mut self, bytes: Vec<u8>) {
+        self.kept.get_or_insert_default().carry = bytes;
+        self.keep_no_more_than_needed();
+    }
+
+    fn keep_no_more_than_needed(&mut self) {
+        if self.kept.as_ref().is_some_and(|kept| kept.carry.is_empty() && kept.outbox.is_empty()) {
+            self.kept = None;
         }
     }
 
     /// Everything for this peer has been taken by the kernel.
     #[inline(always)]
     pub fn is_flushed(&self) -> bool {
-        self.outbox.bytes.is_empty()
+        self.kept.as_ref().is_none_or(|kept| kept.outbox.is_empty())
     }
 
     /// Bytes for this peer that the kernel has not taken.
     pub fn unsent(&self) -> usize {
-        self.outbox.bytes.len() - self.outbox.sent
+        self.kept.as_ref().map_or(0, |kept| kept.outbox.len() - kept.sent)
+    }
+
+    /// Memory for bytes that could not go on: for tests.
+    #[cfg(test)]
+    pub fn reserved(&self) -> usize {
+        self.kept.as_ref().map_or(0, |kept| kept.carry.capacity() + kept.outbox.capacity())
     }
 
     /// Sends `bytes` behind what is waiting to be sent; what the kernel does not take is kept.
@@ -92,22 +154,25 @@ impl<S: Stream, To> Conn<S, To> {
                 rest = &rest[taken..];
             }
         }
-        self.outbox.bytes.extend_from_slice(rest);
+        if !rest.is_empty() {
+            self.kept.get_or_insert_default().outbox.extend_from_slice(rest);
+        }
         Ok(())
     }
 
     /// Sends what is waiting, as far as the kernel takes it. Memory is given back when it is gone.
     pub fn flush(&mut self) -> io::Result<()> {
-        while self.unsent() > 0 && self.is_writable {
-            let bytes = std::mem::take(&mut self.outbox.bytes);
-            let taken = self.write_once(&bytes[self.outbox.sent..]);
-            self.outbox.bytes = bytes;
-            self.outbox.sent += taken?;
+        let Some(mut kept) = self.kept.take() else { return Ok(()) };
+        let mut outcome = Ok(());
+        while outcome.is_ok() && kept.sent < kept.outbox.len() && self.is_writable {
+            outcome = self.write_once(&kept.outbox[kept.sent..]).map(|taken| kept.sent += taken);
         }
-        if self.unsent() == 0 {
-            self.outbox = Outbox::default();
+        if kept.sent == kept.outbox.len() {
+            (kept.outbox, kept.sent) = (Vec::new(), 0);
         }
-        Ok(())
+        self.kept = Some(kept);
+        self.keep_no_more_than_needed();
+        outcome
     }
 
     fn write_once(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -171,6 +236,11 @@ impl<K, C> Default for Table<K, C> {
 }
 
 impl<K, C> Table<K, C> {
+    /// With room for so many connections, as their arena has it for records.
+    pub fn with_room(count: usize) -> Self {
+        Table { rows: Vec::with_capacity(count.min(MOST_ROOM)) }
+    }
+
     pub fn insert(&mut self, id: Id<K>, conn: C) {
         if self.rows.len() <= id.index() {
             self.rows.resize_with(id.index() + 1, || None);
@@ -198,5 +268,63 @@ impl<K, C> Table<K, C> {
     pub fn get_mut(&mut self, id: Id<K>) -> Option<&mut C> {
         let row = self.rows.get_mut(id.index())?;
         row.as_mut().filter(|(owner, _)| *owner == id).map(|(_, conn)| conn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::ids::{ClientId, ServerId};
+
+    /// Takes so many bytes, then none.
+    struct Narrow(usize);
+
+    impl Stream for Narrow {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+            let count = from.len().min(self.0);
+            self.0 -= count;
+            if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+        }
+    }
+
+    fn conn(room: usize) -> Conn<Narrow, ServerId> {
+        let mut conn = Conn::new(Narrow(room));
+        conn.is_writable = true;
+        conn
+    }
+
+    #[test]
+    fn what_could_not_go_on_is_kept_in_order_and_its_memory_given_back() {
+        let mut conn = conn(3);
+        conn.send(b"abcd").expect("a stream that is full is no error");
+        conn.send(b"ef").expect("nothing is written behind what waits");
+        conn.put_carry(b"held".to_vec());
+        assert_eq!((conn.unsent(), conn.carry(), conn.is_writable), (3, &b"held"[..], false));
+        (conn.stream, conn.is_writable) = (Narrow(2), true);
+        conn.flush().expect("a stream that is full is no error");
+        assert_eq!((conn.unsent(), conn.is_flushed()), (1, false));
+        (conn.stream, conn.is_writable) = (Narrow(9), true);
+        conn.flush().expect("there is room");
+        assert!(conn.is_flushed() && conn.is_writable);
+        assert_eq!(conn.take_carry(), b"held");
+        assert_eq!((conn.reserved(), conn.carry().len()), (0, 0));
+    }
+
+    #[test]
+    fn a_message_is_over_when_all_of_it_has_come() {
+        let to = ServerId::from_bits(1);
+        let mut inbound = Inbound::forward(to, 5);
+        assert_eq!(inbound.go_on(3), 3);
+        assert_eq!(inbound, Inbound::forward(to, 2));
+        assert_eq!((inbound.go_on(9), inbound.go_on(9)), (2, 0));
+        assert_eq!(inbound, Inbound::Boundary);
+    }
+
+    #[test]
+    fn a_connection_that_is_idle_takes_little_room() {
+        assert!(size_of::<Option<(ClientId, Conn<u64, ServerId>)>>() <= 64);
     }
 }

@@ -79,10 +79,11 @@ pub(super) struct ServerConn<S> {
 
 impl<I: Io> Engine<I> {
     pub fn new(core: Core, io: I) -> Engine<I> {
+        let clients = Table::with_room(core.settings().max_client_conn as usize);
         Engine {
             core,
             io,
-            clients: Table::default(),
+            clients,
             servers: Table::default(),
             block: vec![0; BLOCK].into_boxed_slice(),
             outgoing: Outgoing::default(),
@@ -248,8 +249,8 @@ impl<I: Io> Engine<I> {
     fn repeat(&mut self, id: ClientId, mut bytes: Vec<u8>) {
         let Some(conn) = self.clients.get_mut(id) else { return };
         debug_assert!(conn.inbound == Inbound::Boundary, "they would come within a message");
-        bytes.append(&mut conn.carry);
-        conn.carry = bytes;
+        bytes.append(&mut conn.take_carry());
+        conn.put_carry(bytes);
         conn.want = 0;
         conn.is_held = false;
         self.queue_client(id);
@@ -343,7 +344,7 @@ impl<I: Io> Engine<I> {
         let Some(server) = self.servers.get(id) else { return };
         let server_drained = server.conn.is_flushed()
             && server.conn.inbound == Inbound::Boundary
-            && server.conn.carry.is_empty();
+            && server.conn.carry().is_empty();
         let client = self.core.servers[id].client().and_then(|client| self.clients.get(client));
         let client_drained = client.is_none_or(|conn| {
             conn.is_flushed() && !matches!(conn.inbound, Inbound::Forward { .. })
@@ -384,7 +385,7 @@ impl<I: Io> Engine<I> {
     /// The memory that a client's bytes take: for tests.
     #[cfg(test)]
     pub fn held_bytes(&self, id: ClientId) -> usize {
-        self.clients.get(id).map_or(0, |conn| conn.carry.capacity() + conn.unsent())
+        self.clients.get(id).map_or(0, |conn| conn.reserved())
     }
 }
 
@@ -405,7 +406,7 @@ impl<S: Stream> Buffers for HeldBytes<'_, S> {
 }
 
 fn held<S: Stream, To>(conn: &Conn<S, To>) -> Held {
-    Held { received: conn.carry.len(), unsent: conn.unsent() }
+    Held { received: conn.carry().len(), unsent: conn.unsent() }
 }
 
 /// Reads and throws away what a peer has sent, so that closing does not turn into a reset.

@@ -3,7 +3,7 @@
 //! that the simulation runs the very code that the program runs.
 
 mod client_run;
-pub mod conn;
+mod conn;
 mod engine;
 pub mod fuzz;
 mod outgoing;

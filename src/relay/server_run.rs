@@ -53,15 +53,15 @@ impl<I: Io> Engine<I> {
     fn read_server_into(&mut self, id: ServerId, block: &mut [u8]) -> bool {
         let Some(server) = self.servers.get_mut(id) else { return false };
         let conn = &mut server.conn;
-        let held = conn.carry.len();
+        let held = conn.carry().len();
         // What must be seen whole of a server is never more than its kind's largest size.
         if held >= block.len() / 2 {
             return self.read_server_behind(id);
         }
-        block[..held].copy_from_slice(&conn.carry);
+        block[..held].copy_from_slice(conn.carry());
         match conn.read(&mut block[held..]) {
             Got::Bytes(count) => {
-                conn.carry = Vec::new();
+                conn.take_carry();
                 self.server_bytes(id, &block[..held + count])
             }
             Got::Nothing => true,
@@ -73,7 +73,7 @@ impl<I: Io> Engine<I> {
     fn read_server_behind(&mut self, id: ServerId) -> bool {
         let Some(server) = self.servers.get_mut(id) else { return false };
         let conn = &mut server.conn;
-        let mut held = std::mem::take(&mut conn.carry);
+        let mut held = conn.take_carry();
         let before = held.len();
         held.resize(before * 2, 0);
         match conn.read(&mut held[before..]) {
@@ -83,7 +83,7 @@ impl<I: Io> Engine<I> {
             }
             Got::Nothing => {
                 held.truncate(before);
-                conn.carry = held;
+                conn.put_carry(held);
                 true
             }
             Got::End => self.server_ended(id, None),
@@ -119,10 +119,10 @@ impl<I: Io> Engine<I> {
         let Some(server) = self.servers.get_mut(id) else { return false };
         let rest = &data[judged.taken..];
         if !rest.is_empty() {
-            server.conn.carry = rest.to_vec();
+            server.conn.put_carry(rest.to_vec());
         }
         let is_mid_message =
-            server.conn.inbound != Inbound::Boundary || !server.conn.carry.is_empty();
+            server.conn.inbound != Inbound::Boundary || !server.conn.carry().is_empty();
         self.core.set_server_mid_message(id, is_mid_message);
         self.carry_out();
         self.settle(id);
@@ -164,26 +164,14 @@ impl<I: Io> Engine<I> {
                         break;
                     }
                 }
-                Inbound::Forward { to, left } => {
-                    let count = left.min(data.len() - at);
-                    server.conn.inbound = match left - count {
-                        0 => Inbound::Boundary,
-                        left => Inbound::Forward { to, left },
-                    };
+                Inbound::Forward { to, .. } => {
+                    judged.taken += server.conn.inbound.go_on(data.len() - at);
                     // The client may be gone: no other one may see the rest of its message.
                     if self.core.servers.get(id).and_then(Server::client) == Some(to) {
-                        self.outgoing.forward(data, at..at + count);
+                        self.outgoing.forward(data, at..judged.taken);
                     }
-                    judged.taken += count;
                 }
-                Inbound::Drop { left } => {
-                    let count = left.min(data.len() - at);
-                    server.conn.inbound = match left - count {
-                        0 => Inbound::Boundary,
-                        left => Inbound::Drop { left },
-                    };
-                    judged.taken += count;
-                }
+                Inbound::Drop { .. } => judged.taken += server.conn.inbound.go_on(data.len() - at),
             }
         }
         self.push_last_answers(id, data, &judged);
@@ -242,7 +230,7 @@ impl<I: Io> Engine<I> {
                 judged.client = Some(to);
                 let mut end = at + here;
                 if here < length {
-                    server.conn.inbound = Inbound::Forward { to, left: length - here };
+                    server.conn.inbound = Inbound::forward(to, length - here);
                 } else if head.kind == Back::DataRow as u8 {
                     end = end_of_rows(data, end);
                 }
@@ -252,7 +240,7 @@ impl<I: Io> Engine<I> {
             Verdict::Drop => {
                 judged.taken += here;
                 if here < length {
-                    server.conn.inbound = Inbound::Drop { left: length - here };
+                    server.conn.inbound = Inbound::drop(length - here);
                 }
             }
             // The judge of servers asks for no more than a kind's largest size, and holds nothing.

@@ -71,7 +71,6 @@ fn caches(scene: Scene<'_>) -> Vec<Cache> {
     let core = scene.core;
     let secrets = core.users.iter().filter(|(_, user)| user.secret.is_some()).count();
     let requests = core.servers.iter().map(|(_, server)| server.replies.len()).sum();
-    let (values, value_bytes) = core.vars.usage();
     vec![
         of_arena("user_cache", &core.users),
         plain::<crate::auth::secret::Secret>("credentials_cache", secrets),
@@ -83,10 +82,21 @@ fn caches(scene: Scene<'_>) -> Vec<Cache> {
         of_arena::<Server>("server_cache", &core.servers),
         of_arena::<Client>("client_cache", &core.clients),
         buffers(scene),
-        Cache { name: "var_list_cache", size: value_bytes / values.max(1), used: values, free: 0 },
+        parameters(core),
         texts(core),
         names(core),
     ]
+}
+
+/// Sets of tracked parameters, each stored once however many connections have it.
+fn parameters(core: &Core) -> Cache {
+    let usage = core.vars.usage();
+    Cache {
+        name: "var_list_cache",
+        size: usage.bytes / usage.sets.max(1),
+        used: usage.sets,
+        free: 0,
+    }
 }
 
 /// Texts of prepared statements, each stored once whoever uses it.

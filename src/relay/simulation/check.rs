@@ -35,7 +35,7 @@ impl World {
             }
         }
         if let Some(conn) = self.engine.clients.get(client.id) {
-            let (held, carry, unsent) = (conn.is_held, conn.carry.len(), conn.unsent());
+            let (held, carry, unsent) = (conn.is_held, conn.carry().len(), conn.unsent());
             let (readable, want, inbound) = (conn.is_readable, conn.want, conn.inbound);
             text += &format!(", stream {}", conn.stream.describe());
             text += &format!(
@@ -96,7 +96,8 @@ impl World {
             ("pools", core.pools.len()),
             ("databases", core.databases.len()),
             ("statements", core.statements.len()),
-            ("values", core.vars.usage().0),
+            ("values", core.vars.usage().texts),
+            ("sets of values", core.vars.usage().sets),
         ];
         match left.iter().find(|(_, count)| *count > 0) {
             Some((name, count)) => {
