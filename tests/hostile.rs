@@ -15,7 +15,9 @@ use support::client::{Answer, Failure, Login};
 use support::postgres::APP;
 use support::scram::{MECHANISM, ScramClient};
 use support::wire::{self, Gone, PROTOCOL_3_0, SSL_REQUEST, Wire};
-use support::{Client, FakeServer, PATIENCE, Pooler, Setup, Witness, eventually, fake, within};
+use support::{
+    Client, FakeServer, PATIENCE, Pooler, Setup, Witness, eventually, fake, host, within,
+};
 
 const GSSENC_REQUEST: u32 = 80_877_104;
 
@@ -157,6 +159,81 @@ mod clients {
     }
 
     #[test]
+    fn a_login_that_trickles_in_meets_the_timeout_though_it_never_rests() {
+        let setup = Setup::new().set("auth_type", "plain").set("client_login_timeout", "1");
+        let scene = Scene::new(setup.set("tcp_defer_accept", "0"));
+        let startup = wire::startup(&[("user", APP.name), ("application_name", &"x".repeat(900))]);
+        let password = wire::message(b'p', &[b'x'; 1000]);
+        for (mut wire, bytes) in
+            [(scene.pooler.connect(), startup), (started(&scene.pooler), password)]
+        {
+            let begin = std::time::Instant::now();
+            for byte in &bytes {
+                if !wire.send(&[*byte]) || begin.elapsed() > PATIENCE {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+            let sent_all_in = Duration::from_millis(50) * bytes.len() as u32;
+            assert!(begin.elapsed() < sent_all_in.min(PATIENCE), "it is waited for to the end");
+        }
+        scene.end(&["client_login_timeout"]);
+    }
+
+    #[test]
+    fn without_descriptors_it_waits_does_not_spin_and_comes_back() {
+        let scene = Scene::with_auth("trust");
+        let pooler = &scene.pooler;
+        let mut at_work = pooler.client();
+        at_work.query("begin").expect("a transaction");
+        // These have no server, and there is none in their pools.
+        let mut others = ["bench", "postgres"].map(|database| pooler.login(&APP, database));
+        pooler.console().query("RECONNECT bench; RECONNECT postgres").expect("known databases");
+        eventually("their servers to be closed", || {
+            let has = |name| pooler.shown("show servers", "database", name, "state").is_some();
+            (!has("bench") && !has("postgres")).then_some(())
+        });
+        let descriptors = format!("/proc/{}/fd", pooler.pid);
+        let before = std::fs::read_dir(descriptors).map_or(0, Iterator::count);
+        limit_descriptors(pooler.pid, before);
+        let mut crowd: Vec<Wire> = (0..50).map(|_| pooler.connect()).collect();
+        for wire in &mut crowd {
+            wire.send(&wire::startup(&[("user", APP.name), ("database", "app")]));
+        }
+        pooler.wait_log(&["accept() failed: Too many open files"]);
+        others[0].wire.send(&wire::query("select 'served'"));
+        pooler.wait_log(&["connect failed: Too many open files"]);
+        // It is no fault of PostgreSQL's that clients would have to be told of.
+        others[1].wire.send(&wire::query("select 'served'"));
+        let (begin, ticks) = (std::time::Instant::now(), host::cpu_ticks(pooler.pid));
+        while begin.elapsed() < Duration::from_secs(2) {
+            assert_eq!(at_work.one("select 'undisturbed'"), "undisturbed");
+            thread::sleep(Duration::from_millis(20));
+        }
+        let ticks = host::cpu_ticks(pooler.pid) - ticks;
+        assert!(ticks < 100, "it used {ticks} hundredths of two seconds");
+        let failures = pooler.log().matches("Too many open files").count();
+        assert!(failures < 20, "it tries again and again: {failures} lines");
+        limit_descriptors(pooler.pid, before + 1000);
+        for client in &mut others {
+            let answer = client.answer().expect("a server, now that there may be one");
+            assert_eq!(answer.rows[0][0].as_deref(), Some("served"));
+        }
+        for wire in &mut crowd {
+            wire.hear_until_ready().expect("a welcome, late as it is");
+        }
+        drop((at_work, others, crowd));
+        scene.end(&[]);
+    }
+
+    fn limit_descriptors(pid: u32, limit: usize) {
+        let mut command = std::process::Command::new("prlimit");
+        command.args([&format!("--pid={pid}"), &format!("--nofile={limit}:")]);
+        host::drop_privileges(&mut command);
+        assert!(command.status().is_ok_and(|status| status.success()), "prlimit of util-linux");
+    }
+
+    #[test]
     fn bytes_stuffed_behind_an_encryption_request_are_refused() {
         let scene = Scene::with_auth("trust");
         for code in [SSL_REQUEST, GSSENC_REQUEST] {
@@ -221,6 +298,18 @@ mod clients {
         wire
     }
 
+    fn on_the_console(pooler: &Pooler) -> Wire {
+        pooler.console().wire
+    }
+
+    /// A session of the console in the middle of an extended query.
+    fn on_the_console_in_a_pipeline(pooler: &Pooler) -> Wire {
+        let mut wire = on_the_console(pooler);
+        wire.send(&[wire::parse("", "show version"), wire::flush()].concat());
+        wire.hear().expect("ParseComplete");
+        wire
+    }
+
     fn in_pipeline(pooler: &Pooler) -> Wire {
         let mut wire = idle(pooler);
         wire.send(&[wire::parse("", "select 1"), wire::flush()].concat());
@@ -237,6 +326,8 @@ mod clients {
         ("in a transaction", "trust", in_transaction),
         ("in COPY", "trust", in_copy),
         ("in a pipeline", "trust", in_pipeline),
+        ("on the console", "trust", on_the_console),
+        ("on the console, in a pipeline", "trust", on_the_console_in_a_pipeline),
     ];
 
     #[test]
@@ -256,6 +347,29 @@ mod clients {
             }
             scene.end(&["closing because"]);
         }
+    }
+
+    #[test]
+    fn what_a_client_that_waits_has_sent_is_judged_when_its_turn_comes() {
+        // One holds the only server; the others have asked for it, and sent nonsense behind that.
+        let scene = Scene::new(Setup::new().set("default_pool_size", "1"));
+        let mut holder = scene.pooler.client();
+        let mut waiting: Vec<Wire> = IMPOSSIBLE.iter().map(|_| idle(&scene.pooler)).collect();
+        holder.query("begin").expect("a transaction");
+        for (wire, length) in waiting.iter_mut().zip(IMPOSSIBLE) {
+            wire.send(&[wire::query("select 1"), head(b'Q', length), vec![0; 64]].concat());
+        }
+        eventually("all of them to wait", || {
+            let waiting = scene.pooler.shown("show pools", "database", "app", "cl_waiting")?;
+            // The witness may be one of them.
+            (waiting.parse::<usize>().ok()? >= IMPOSSIBLE.len()).then_some(())
+        });
+        holder.query("commit").expect("COMMIT");
+        for wire in &mut waiting {
+            let messages = wire.hear_to_the_end();
+            assert_eq!(messages.last().map(|m| m.kind), Some(b'E'), "{messages:?}");
+        }
+        scene.end(&["bad packet header"]);
     }
 
     #[test]
@@ -715,6 +829,34 @@ mod servers {
                 ANY,
             ),
         ]);
+    }
+
+    #[test]
+    fn a_login_that_breaks_off_at_any_byte_fails_at_once() {
+        let auth =
+            |number: u32, rest: &[u8]| wire::message(b'R', &[&number.to_be_bytes(), rest].concat());
+        let asks = auth(10, b"SCRAM-SHA-256\0\0");
+        let welcome = fake::welcome();
+        let cut = |bytes: &[u8], at: usize| -> Script {
+            let bytes = bytes[..at].to_vec();
+            Box::new(move |wire| {
+                if matches!(fake::hear_startup(wire), Ok(Some(_))) {
+                    wire.send(&bytes);
+                }
+            })
+        };
+        let asked = (0..=asks.len()).map(|at| ("the request", cut(&asks, at), ANY));
+        let welcomed =
+            (0..welcome.len()).step_by(7).map(|at| ("the welcome", cut(&welcome, at), ANY));
+        all_fail(asked.chain(welcomed).collect());
+    }
+
+    #[test]
+    fn scram_messages_of_a_server_cut_at_every_byte_are_refused() {
+        const FIRST: &str = "r={r}xyz,s=AAAAAAAAAAAAAAAAAAAAAA==,i=4096";
+        let cut = |at: usize| -> Script { Box::new(move |w| scram_server(w, &FIRST[..at])) };
+        let cases = (0..=FIRST.len()).map(|at| ("the first message cut", cut(at), ANY));
+        all_fail(cases.collect());
     }
 
     #[test]

@@ -195,7 +195,7 @@ impl Service {
                     Level::Error,
                     &format!("accept() failed: {}", crate::log::plain(&error)),
                 );
-                self.engine.core.note_event("limit reached: file descriptors");
+                self.engine.core.note_repeating("limit reached: file descriptors");
                 self.accept_at = self.engine.core.now.mono + ACCEPT_PAUSE;
                 false
             }

@@ -13,7 +13,7 @@ use crate::log::{Peer, plain};
 use crate::pool::core::Target;
 use crate::pool::entry::Arrival;
 use crate::pool::ids::{ClientId, ServerId};
-use crate::relay::{Io, Stream};
+use crate::relay::{Io, NotBegun, Stream};
 use crate::sys::socket::{self, TcpOptions};
 
 /// Connections, the registry that knows them, and the resolver.
@@ -47,6 +47,18 @@ impl Network {
     pub fn register_client(&self, id: ClientId, socket: &mut Socket) -> io::Result<()> {
         register(&self.registry, Source::Client(id), socket)
     }
+
+    fn begin(&self, server: ServerId, to: &Target) -> io::Result<Socket> {
+        let mut socket = match to {
+            Target::Tcp(address) => {
+                let stream = socket::connect_tcp(*address, &self.tcp)?;
+                Socket::Tcp(TcpStream::from_std(stream))
+            }
+            Target::Unix(path) => Socket::Unix(connect_unix(path)?),
+        };
+        register(&self.registry, Source::Server(server), &mut socket)?;
+        Ok(socket)
+    }
 }
 
 fn register(registry: &Registry, source: Source, socket: &mut Socket) -> io::Result<()> {
@@ -59,16 +71,11 @@ fn register(registry: &Registry, source: Source, socket: &mut Socket) -> io::Res
 impl Io for Network {
     type Stream = Socket;
 
-    fn connect(&mut self, server: ServerId, to: &Target) -> io::Result<Socket> {
-        let mut socket = match to {
-            Target::Tcp(address) => {
-                let stream = socket::connect_tcp(*address, &self.tcp)?;
-                Socket::Tcp(TcpStream::from_std(stream))
-            }
-            Target::Unix(path) => Socket::Unix(connect_unix(path)?),
-        };
-        register(&self.registry, Source::Server(server), &mut socket)?;
-        Ok(socket)
+    fn connect(&mut self, server: ServerId, to: &Target) -> Result<Socket, NotBegun> {
+        self.begin(server, to).map_err(|error| match socket::is_exhaustion(&error) {
+            true => NotBegun::Exhausted(error),
+            false => NotBegun::Failed(error),
+        })
     }
 
     fn connected(&mut self, socket: &Socket) -> Result<Option<(Peer, Peer)>, String> {

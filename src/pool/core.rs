@@ -112,6 +112,9 @@ pub struct Core {
     /// Clients by the secret of their BackendKeyData.
     pub(super) keys: Keys,
 
+    /// No connection to a server is begun before then, for want of descriptors.
+    pub(super) connects_after: Moment,
+
     /// Clients on their way in, oldest first.
     pub logins: List<Client>,
     pub consoles: List<Client>,
@@ -205,6 +208,7 @@ impl Core {
             client_count: 0,
             last_number: 0,
             stats: super::stats::Totals::new(now.mono),
+            connects_after: Moment(0),
             sweep_at: Moment(0),
             transients: 0,
             access: Access::default(),

@@ -306,12 +306,16 @@ impl Core {
             (_, Health::Failing { .. }) => 1,
             (most, Health::Well | Health::Slow) => most,
         };
-        self.mono() >= site.retry_at() && site.logins < most
+        self.is_time_for(site) && site.logins < most
+    }
+
+    fn is_time_for(&self, site: &Site) -> bool {
+        self.mono() >= site.retry_at().max(self.connects_after)
     }
 
     /// No site can be tried: all are to be left alone for a while, or are busy with logins.
     fn shortage_of_sites(&self, database: &Database) -> Plan {
-        let is_busy = |id: &_| self.mono() >= self.sites[*id].retry_at();
+        let is_busy = |id: &_| self.is_time_for(&self.sites[*id]);
         match database.sites.iter().any(is_busy) {
             true => Plan::Await(Shortage::Logins),
             false => Plan::Rest,

@@ -1,5 +1,7 @@
 //! Servers that have had their time, or lose their client: what becomes of them.
 
+use std::time::Duration;
+
 use super::client::State as ClientState;
 use super::core::Core;
 use super::ids::{ClientId, PoolId, ServerId};
@@ -7,6 +9,9 @@ use super::reason::Reason;
 use super::server::{State, Test};
 use crate::config::ServerAbandon;
 use crate::log::Level;
+
+/// How long no connection is begun after one for which there was no descriptor.
+const EXHAUSTION_PAUSE: Duration = Duration::from_secs(1);
 
 impl Core {
     /// Closes a server now if it is free, or as soon as it is.
@@ -192,6 +197,18 @@ impl Core {
         }
         self.log_server(Level::Warning, id, format_args!("connect failed: {error}"));
         self.server_failed(id, Reason::ServerConnectFailed);
+    }
+
+    /// A connection to a server could not be begun for want of descriptors or memory of ours: the
+    /// host is as well as before, and no other connection is tried for a while.
+    pub fn server_not_begun(&mut self, id: ServerId, error: &str) {
+        if !self.servers.contains(id) || self.servers[id].is_closing() {
+            return;
+        }
+        self.log_server(Level::Warning, id, format_args!("connect failed: {error}"));
+        self.note_repeating("limit reached: file descriptors");
+        self.connects_after = self.mono() + EXHAUSTION_PAUSE;
+        self.close_server(id, Reason::ServerConnectFailed);
     }
 
     /// Tells the core whether a message of the server's is half read.

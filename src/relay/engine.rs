@@ -31,7 +31,7 @@ pub trait Io {
     type Stream: Stream;
 
     /// Begins to connect. The outcome is told by an event for this server.
-    fn connect(&mut self, server: ServerId, to: &Target) -> io::Result<Self::Stream>;
+    fn connect(&mut self, server: ServerId, to: &Target) -> Result<Self::Stream, NotBegun>;
 
     /// How the connection came out, and both its ends.
     fn connected(&mut self, stream: &Self::Stream) -> Result<Option<(Peer, Peer)>, String>;
@@ -40,6 +40,14 @@ pub trait Io {
     fn close(&mut self, stream: Self::Stream);
 
     fn resolve(&mut self, name: String);
+}
+
+/// Why a connection to a server could not be begun.
+#[derive(Debug)]
+pub enum NotBegun {
+    /// This process or this machine has no more to give, which says nothing of the server.
+    Exhausted(io::Error),
+    Failed(io::Error),
 }
 
 /// What the kernel says of a connection.
@@ -265,7 +273,12 @@ impl<I: Io> Engine<I> {
                 let server = ServerConn { conn: Conn::new(stream), is_connecting: true };
                 self.servers.insert(id, server);
             }
-            Err(error) => self.core.server_connect_failed(id, &crate::log::plain(&error)),
+            Err(NotBegun::Exhausted(error)) => {
+                self.core.server_not_begun(id, &crate::log::plain(&error));
+            }
+            Err(NotBegun::Failed(error)) => {
+                self.core.server_connect_failed(id, &crate::log::plain(&error));
+            }
         }
     }
 

@@ -12,4 +12,4 @@ mod server_run;
 mod simulation;
 
 pub use conn::Stream;
-pub use engine::{Engine, Io, Readiness};
+pub use engine::{Engine, Io, NotBegun, Readiness};

@@ -85,6 +85,13 @@ pub fn listen_unix(address: &UnixAddr, backlog: u32) -> io::Result<UnixListener>
     Ok(listener)
 }
 
+/// Whether a call failed because the process has no descriptor left, or the machine no memory: what
+/// was asked for may well be there a moment later.
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    let codes = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
+
 /// Begins a connection without waiting for it. Writable means done or failed; `take_error` tells.
 pub fn connect_tcp(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpStream> {
     let fd = stream_socket(address)?;

@@ -151,11 +151,11 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 /// Sorts the errors of accept(2): those of one connection that died early, those of ours that
 /// pass, and those that do not.
 pub(super) fn refused(error: io::Error) -> Accept {
+    if socket::is_exhaustion(&error) {
+        return Accept::Exhausted(error);
+    }
     match error.raw_os_error() {
         Some(libc::EAGAIN) => Accept::Drained,
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-            Accept::Exhausted(error)
-        }
         Some(
             libc::ECONNABORTED
             | libc::EINTR

@@ -7,7 +7,7 @@ use super::watch::{Side, Watch};
 use crate::log::Peer;
 use crate::pool::core::Target;
 use crate::pool::ids::ServerId;
-use crate::relay::{Io, Stream};
+use crate::relay::{Io, NotBegun, Stream};
 
 /// How the far end has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,7 +79,7 @@ pub struct Network {
 impl Io for Network {
     type Stream = Pipe;
 
-    fn connect(&mut self, server: ServerId, _: &Target) -> io::Result<Pipe> {
+    fn connect(&mut self, server: ServerId, _: &Target) -> Result<Pipe, NotBegun> {
         self.begun.push(server);
         Ok(Pipe::new(Side::Server))
     }

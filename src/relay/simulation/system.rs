@@ -10,7 +10,7 @@ use crate::base::rng::{Rng, SeededRng};
 use crate::log::Peer;
 use crate::pool::core::Target;
 use crate::pool::ids::ServerId;
-use crate::relay::Io;
+use crate::relay::{Io, NotBegun};
 
 /// A connection that the pooler has begun.
 pub struct Begun {
@@ -61,9 +61,11 @@ impl System {
 impl Io for System {
     type Stream = SimStream;
 
-    fn connect(&mut self, server: ServerId, _: &Target) -> io::Result<SimStream> {
+    fn connect(&mut self, server: ServerId, _: &Target) -> Result<SimStream, NotBegun> {
         if self.failing > 0 && self.rng.one_in(self.failing) {
-            return Err(io::ErrorKind::ConnectionRefused.into());
+            let error = io::ErrorKind::ConnectionRefused.into();
+            let is_ours = self.rng.one_in(4);
+            return Err(if is_ours { NotBegun::Exhausted(error) } else { NotBegun::Failed(error) });
         }
         let stream = self.stream(Contact::Waiting);
         self.begun.push(Begun { server, number: stream.number });
