@@ -262,10 +262,12 @@ table! {
         /// without a server at work has one at a time, and so has a host that failed last. 0 is one
         /// for each pool, as PgBouncer does it.
         server_login_concurrency: u32 = COUNT, Some("10"), OURS;
-        /// What becomes of a server whose client leaves it inside a transaction: `close` the
-        /// connection, or `rollback` and keep it.
+        /// What becomes of a server whose client leaves it in the middle of a query or a
+        /// transaction: `close` the connection, or `rollback`: cancel what runs, roll the
+        /// transaction back, and keep the connection.
         server_abandon: ServerAbandon = Kind::Choice(ServerAbandon::WORDS), Some("close"), OURS;
-        /// How long a server may take for the rollback of `server_abandon` before it is closed.
+        /// How long a server may take for the rollback of `server_abandon`, and for the reset
+        /// behind it in session pooling, before it is closed.
         server_abandon_timeout: Duration = Kind::Seconds, Some("1"), OURS;
         /// Prepared statements that one client may have.
         max_client_prepared_statements: u32 = COUNT, Some("10000"), OURS;

@@ -217,6 +217,7 @@ impl World {
                 Action::SendServer { .. }
                 | Action::Repeat { .. }
                 | Action::RunClient(_)
+                | Action::RunServer(_)
                 | Action::Resolve(_)
                 | Action::SettingsChanged
                 | Action::Status(_)

@@ -156,6 +156,7 @@ impl Core {
         match server.state {
             State::BeingCanceled => self.part(target),
             State::Active { .. } | State::Tested(_) => {
+                self.cancel_abandoned(target);
                 self.act(Action::SettleServer(target));
             }
             _ => {}

@@ -65,6 +65,8 @@ pub enum Action {
         client: ClientId,
         bytes: Vec<u8>,
     },
+    /// The server may be read again.
+    RunServer(ServerId),
     /// The server may be fit for the next client, if both its directions are drained.
     SettleServer(ServerId),
     Resolve(String),

@@ -231,6 +231,7 @@ impl Core {
             return Verdict::Hold;
         }
         server.is_untouched = false;
+        server.last_sent = kind;
         match kind {
             Front::Terminate => return self.goodbye(id),
             Front::Password => return self.unknown_from_client(id, head.kind),
@@ -331,7 +332,7 @@ impl Core {
     /// drained: nothing of either side is held, and no message is half relayed.
     pub fn settle(&mut self, id: ServerId) {
         let Some(server) = self.servers.get(id) else { return };
-        if let State::Tested(test @ Test::Abandoned { .. }) = server.state {
+        if let State::Tested(test @ Test::Abandoned(_)) = server.state {
             return self.test_ended(id, test);
         }
         let State::Active { client } = server.state else { return };
@@ -357,6 +358,8 @@ impl Core {
     /// Cheap to ask after each run: whether [`Core::settle`] could do something.
     #[inline]
     pub fn may_settle(&self, id: ServerId) -> bool {
-        self.servers.get(id).is_some_and(|server| server.replies.is_clean())
+        self.servers.get(id).is_some_and(|server| {
+            server.replies.is_clean() || matches!(server.state, State::Tested(Test::Abandoned(_)))
+        })
     }
 }

@@ -284,10 +284,11 @@ impl Core {
             }
             (Reply::Dropped(statement), _) => self.server_dropped(statement),
             // It waits for data that nobody will send.
+            (_, Back::CopyIn) if matches!(test, Test::Abandoned(_)) => self.end_requests(id),
             (_, Back::CopyBoth | Back::CopyIn) => self.close_server(id, test.failure()),
             (_, Back::ParameterStatus) => self.server_reported(id, seen),
             (_, Back::CommandComplete) => self.heed_server_tag(id, seen),
-            (_, Back::ErrorResponse) if !matches!(test, Test::Abandoned { .. }) => {
+            (_, Back::ErrorResponse) if !matches!(test, Test::Abandoned(_)) => {
                 let message = fields::Report::parse(seen).message;
                 let text = format!("{}: {message}", test.failure().words());
                 self.log_server(Level::Warning, id, format_args!("{text}"));
@@ -328,7 +329,7 @@ impl Test {
     /// The reason to close a server that does not come clean out of the test.
     pub fn failure(self) -> Reason {
         match self {
-            Test::Abandoned { .. } => Reason::ServerAbandoned,
+            Test::Abandoned(_) => Reason::ServerAbandoned,
             Test::Check | Test::Doubt => Reason::TestFailed,
             Test::Reset => Reason::ResetFailed,
         }

@@ -196,7 +196,7 @@ impl Core {
         self.make_available(id);
     }
 
-    fn must_reset(&self, id: ServerId) -> bool {
+    pub(super) fn must_reset(&self, id: ServerId) -> bool {
         let settings = self.settings();
         let is_session = self.pool_mode(self.servers[id].pool) == crate::config::PoolMode::Session;
         !settings.server_reset_query.is_empty()

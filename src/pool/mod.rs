@@ -4,6 +4,7 @@
 //! between states are made in [`link`] alone, and what the shell must do besides relaying bytes is
 //! a queue of [`core::Action`]s.
 
+pub mod abandon;
 pub mod access;
 pub mod account;
 pub mod admin;

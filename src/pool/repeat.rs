@@ -94,7 +94,7 @@ impl Core {
         let server = &mut self.servers[id];
         let is_alone = server.kept.requests == skipped + 1
             && server.replies.is_last_sync()
-            && !server.is_mid_message;
+            && server.half_sent == 0;
         if server.kept.bytes.is_empty() || !is_alone || server.has_said_farewell {
             return false;
         }

@@ -220,7 +220,7 @@ impl Replies {
     #[inline]
     pub fn sent(&mut self, kind: Front) {
         match kind {
-            Front::CopyDone | Front::CopyFail => self.end_copy_in(),
+            Front::CopyDone | Front::CopyFail => self.copy_ended(),
             _ => {
                 if let Some(request) = Request::of(kind) {
                     self.push(request);
@@ -264,7 +264,7 @@ impl Replies {
         self.queue.push_back(request);
     }
 
-    fn end_copy_in(&mut self) {
+    fn copy_ended(&mut self) {
         match &mut self.copy {
             Copy::In { ended } | Copy::Both { ended } if !*ended => *ended = true,
             // The server has nothing to do any more and passes over it.
@@ -419,23 +419,22 @@ impl Replies {
             self.unsynced |= !is_ended;
             if self.queue.get(1) == Some(&Request::CopyEnd) {
                 self.queue.remove(1);
-                self.end_copy_in();
+                self.copy_ended();
             }
         }
         Ok(())
     }
 
-    /// Whether a Sync and a ROLLBACK are enough to make the server clean: not in the middle of a
-    /// COPY, whose data nobody will send any more.
+    /// Whether CopyFail, Sync and ROLLBACK are enough to make the server clean.
     pub fn can_be_brought_to_an_end(&self) -> bool {
-        self.copy == Copy::None || self.copy == Copy::Out
+        !matches!(self.copy, Copy::Both { .. })
     }
 
-    /// Ends an extended query that nobody will end any more. Returns whether a Sync must be sent.
-    pub fn end_extended(&mut self) -> bool {
-        let must_send = self.skipping || self.unsynced;
+    /// Ends a COPY whose data nobody will send any more. Returns whether a CopyFail must be sent.
+    pub fn end_copy_in(&mut self) -> bool {
+        let must_send = self.copy == Copy::In { ended: false };
         if must_send {
-            self.push(Request::Sync);
+            self.copy_ended();
         }
         must_send
     }
@@ -598,8 +597,8 @@ mod tests {
             &[(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CommandComplete, 0)],
         );
         assert!(replies.is_answered());
-        assert!(!replies.is_clean());
-        assert!(replies.end_extended());
+        assert!(!replies.is_clean() && replies.is_unsynced());
+        replies.sent(Front::Sync);
         assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
         assert!(replies.is_clean());
     }

@@ -7,7 +7,6 @@ use super::core::Core;
 use super::ids::{ClientId, PoolId, ServerId};
 use super::reason::Reason;
 use super::server::{State, Test};
-use crate::config::ServerAbandon;
 use crate::log::Level;
 
 /// How long no connection is begun after one for which there was no descriptor.
@@ -59,8 +58,8 @@ impl Core {
 
     /// A reset or check query has been answered, or what was abandoned has come to an end.
     pub(super) fn test_ended(&mut self, id: ServerId, test: Test) {
-        if let Test::Abandoned { rollback_sent } = test {
-            return self.abandoned_settled(id, rollback_sent);
+        if let Test::Abandoned(rescue) = test {
+            return self.abandoned_settled(id, rescue);
         }
         let replies = &self.servers[id].replies;
         if !replies.is_clean() || replies.is_doubtful() {
@@ -82,71 +81,24 @@ impl Core {
         if server.is_closing() {
             return;
         }
-        let drained = !server.is_mid_message && !server.is_mid_reply;
+        let drained = server.half_sent == 0 && !server.is_mid_reply;
         if drained && server.replies.is_clean() && server.own == super::server::Own::Nothing {
             if server.cancels > 0 {
                 self.recall_unsent_cancels(id);
             }
             return self.part(id);
         }
-        let may_rescue = self.settings().server_abandon == ServerAbandon::Rollback
-            && drained
-            && !server.is_private
-            && server.closing.is_none()
-            && server.replies.can_be_brought_to_an_end();
-        if may_rescue {
-            return self.abandon(id);
+        self.servers[id].kept.forget();
+        if self.may_rescue(id) {
+            return self.rescue(id);
         }
-        let reason = match server.is_private {
+        let reason = match self.servers[id].is_private {
             true => Reason::ReplicationClientClosed,
             false => Reason::ClientLeftUnanswered,
         };
-        self.orphan(id);
+        // Off its client first, which has gone of itself.
+        self.move_server(id, State::Tested(Test::Check));
         self.close_server(id, reason);
-    }
-
-    /// Takes a server whose client is gone out of the list of active ones.
-    fn orphan(&mut self, id: ServerId) {
-        self.servers[id].kept.forget();
-        self.move_server(id, State::Tested(Test::Abandoned { rollback_sent: false }));
-    }
-
-    /// Brings what a client has left behind to an end: a running query is cancelled, an open
-    /// extended query ended by Sync, a transaction rolled back.
-    fn abandon(&mut self, id: ServerId) {
-        self.orphan(id);
-        self.servers[id].own = super::server::Own::Nothing;
-        if self.servers[id].replies.end_extended() {
-            let mut bytes = Vec::new();
-            crate::wire::build::empty_front(&mut bytes, crate::wire::kind::Front::Sync);
-            self.act(super::core::Action::SendServer { server: id, bytes });
-        }
-        if self.servers[id].replies.is_answered() {
-            return self.abandoned_settled(id, false);
-        }
-        if !self.servers[id].key.is_empty() && self.servers[id].cancels == 0 {
-            self.open_carrier(id, None);
-        }
-    }
-
-    /// Everything that was under way on an abandoned server has been answered, perhaps.
-    fn abandoned_settled(&mut self, id: ServerId, rollback_sent: bool) {
-        let server = &self.servers[id];
-        if !server.replies.is_answered() {
-            return;
-        }
-        if server.cancels > 0 {
-            // A cancel that is on its way must not strike the ROLLBACK, nor the next client.
-            return self.recall_unsent_cancels(id);
-        }
-        if server.replies.is_clean() {
-            return self.part(id);
-        }
-        if rollback_sent {
-            return self.close_server(id, Reason::ServerAbandoned);
-        }
-        self.servers[id].state = State::Tested(Test::Abandoned { rollback_sent: true });
-        self.run_own_query(id, "ROLLBACK");
     }
 
     /// A server of this pool has ended: its place may be filled.
@@ -218,10 +170,10 @@ impl Core {
         }
     }
 
-    /// Tells the core whether the client's message to this server is half sent.
-    pub fn set_mid_message(&mut self, id: ServerId, is_mid_message: bool) {
+    /// Tells the core how much of the client's message to this server is still to come.
+    pub fn set_half_sent(&mut self, id: ServerId, bytes: u32) {
         if let Some(server) = self.servers.get_mut(id) {
-            server.is_mid_message = is_mid_message;
+            server.half_sent = bytes;
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::log::{Peer, Prefix, Side, Who, ptr};
+use crate::wire::kind::Front;
 
 /// Where a server stands. Each state is also the list of its pool that holds the server.
 #[derive(Debug)]
@@ -79,8 +80,19 @@ pub enum Test {
     Doubt,
     /// server_reset_query.
     Reset,
-    /// What is left of a client that went away in the middle: cancelled, then rolled back.
-    Abandoned { rollback_sent: bool },
+    /// What is left of a client that went away in the middle is brought to an end.
+    Abandoned(Rescue),
+}
+
+/// How far the rescue of an abandoned server has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rescue {
+    /// What was under way is being cancelled; `owed` answers were when the last request went out.
+    Ending {
+        owed: usize,
+    },
+    RollingBack,
+    Resetting,
 }
 
 /// A connection that carries one CancelRequest.
@@ -162,8 +174,10 @@ pub struct Server {
     /// A client has got it and has not sent anything yet: it has the next word, whatever else the
     /// server's state would allow.
     pub is_untouched: bool,
-    /// A message of its client's is half sent to it.
-    pub is_mid_message: bool,
+    /// Bytes of a message of its client's that is half sent to it.
+    pub half_sent: u32,
+    /// The kind of its client's last message.
+    pub last_sent: Front,
     /// A message of its own is half read.
     pub is_mid_reply: bool,
     /// A carrier to a peer whose turn has not come.
@@ -212,7 +226,8 @@ impl Server {
             kept: Kept::default(),
             lifetime_cut_us: 0,
             is_untouched: false,
-            is_mid_message: false,
+            half_sent: 0,
+            last_sent: Front::Sync,
             is_mid_reply: false,
             is_waiting: false,
             is_private: false,
@@ -254,7 +269,7 @@ impl Server {
 
     /// Whether a Terminate would be understood: past the login, and no message half sent.
     pub fn may_say_goodbye(&self) -> bool {
-        !self.is_mid_message && !self.has_said_farewell && !self.key.is_empty()
+        self.half_sent == 0 && !self.has_said_farewell && !self.key.is_empty()
     }
 
     #[inline(always)]

@@ -282,9 +282,11 @@ impl Core {
         let limit = self.settings().server_abandon_timeout;
         for id in self.pools[pool].tested.ids(&self.servers) {
             let server = &self.servers[id];
-            let is_abandoned = matches!(server.state, State::Tested(Test::Abandoned { .. }));
+            let is_abandoned = matches!(server.state, State::Tested(Test::Abandoned(_)));
             if is_abandoned && self.is_over(server.since, limit) {
                 self.close_server(id, Reason::ServerAbandoned);
+            } else {
+                self.cancel_abandoned_again(id);
             }
         }
     }

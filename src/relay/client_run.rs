@@ -175,11 +175,11 @@ impl<I: Io> Engine<I> {
             self.send_server(server, bytes);
         }
         self.outgoing = outgoing;
-        let is_mid_message = self
-            .clients
-            .get(id)
-            .is_some_and(|conn| matches!(conn.inbound, Inbound::Forward { .. }));
-        self.core.set_mid_message(server, is_mid_message);
+        let half_sent = match self.clients.get(id).map(|conn| conn.inbound) {
+            Some(Inbound::Forward { left, .. }) => left,
+            _ => 0,
+        };
+        self.core.set_half_sent(server, half_sent);
         let at_boundary =
             self.servers.get(server).is_some_and(|s| s.conn.inbound == Inbound::Boundary);
         if at_boundary && self.core.servers.contains(server) {

@@ -238,6 +238,7 @@ impl<I: Io> Engine<I> {
                     self.queue_client(id);
                 }
                 Action::Repeat { client, bytes } => self.repeat(client, bytes),
+                Action::RunServer(id) => self.queue_server(id),
                 Action::SettleServer(id) => self.settle(id),
                 Action::Resolve(name) => self.io.resolve(name),
                 Action::ConsoleDone { client, outcome } => {

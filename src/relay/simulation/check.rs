@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::client::SimClient;
 use super::world::{World, server_stream};
-use crate::pool::ids::PoolId;
-use crate::pool::server::State;
+use crate::pool::ids::{PoolId, ServerId};
+use crate::pool::server::{State, Test};
 use crate::pool::wait::Shutdown;
 
 /// The relay's read block, in bytes.
@@ -14,6 +14,7 @@ const BLOCK: usize = 64 * 1024;
 impl World {
     pub(super) fn check(&mut self) -> Result<(), String> {
         self.engine.core.check();
+        self.count_rescues();
         self.check_free_servers()?;
         self.check_memory()?;
         self.check_tables()
@@ -122,6 +123,21 @@ impl World {
             return Err(format!("{clients} clients, {sessions} sessions, over: {has_ended}"));
         }
         Ok(())
+    }
+
+    /// Counts servers that come out of their rescue alive. What they must be then, at rest, is
+    /// checked of every free server.
+    fn count_rescues(&mut self) {
+        let servers = &self.engine.core.servers;
+        let is_abandoned = |id: ServerId| match servers.get(id).map(|server| server.state()) {
+            Some(State::Tested(Test::Abandoned(_))) => Some(true),
+            Some(State::Closing) | None => None,
+            Some(_) => Some(false),
+        };
+        let over = self.abandoned.iter().filter(|id| is_abandoned(**id) == Some(false));
+        self.figures.rescued += over.count();
+        let ids = servers.ids().into_iter();
+        self.abandoned = ids.filter(|id| is_abandoned(*id) == Some(true)).collect();
     }
 
     /// A server that waits for the next client owes nothing to the last one.

@@ -101,6 +101,7 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
         sum += must_pass(seed);
     }
     println!("{sum:?}");
+    assert!(sum.rescued > 50, "hardly any abandoned server was rescued: {sum:?}");
 }
 
 #[test]

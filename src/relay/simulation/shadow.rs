@@ -108,12 +108,12 @@ impl Shadow {
         session.has_ended
     }
 
-    /// What the pooler knows is true up to some Sync, and what follows it takes for done.
+    /// What the pooler knows is true up to some Sync or query, and what follows it takes for done.
     fn is_hasty(&self, words: &str) -> bool {
         let known: Vec<&Packet> = self.current.iter().chain(&self.inputs).collect();
         let mut session = self.before.clone();
         (0..known.len()).any(|at| {
-            let is_start = at == 0 || known[at - 1].kind == b'S';
+            let is_start = at == 0 || matches!(known[at - 1].kind, b'Q' | b'S');
             let is_hasty =
                 is_start && is_hasty_from(session.named_statements(), &known[at..], words);
             session.handle(known[at]);

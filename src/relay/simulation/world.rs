@@ -48,6 +48,8 @@ pub struct World {
     /// What happened, if somebody wants to know.
     pub trace: Option<Vec<String>>,
     pub actions: Vec<Action>,
+    /// Servers that clients have left in the middle, and that are being rescued.
+    pub abandoned: Vec<ServerId>,
     /// Answers that clients got.
     pub figures: Figures,
 }
@@ -60,6 +62,8 @@ pub struct Figures {
     pub vanished: usize,
     pub cancels: usize,
     pub struck: usize,
+    /// Servers that were rescued after their client went in the middle.
+    pub rescued: usize,
     pub tolerated: u32,
 }
 
@@ -70,6 +74,7 @@ impl std::ops::AddAssign for Figures {
         self.vanished += other.vanished;
         self.cancels += other.cancels;
         self.struck += other.struck;
+        self.rescued += other.rescued;
         self.tolerated += other.tolerated;
     }
 }
@@ -113,6 +118,7 @@ impl World {
             reasons: BTreeMap::new(),
             trace: None,
             actions: Vec::new(),
+            abandoned: Vec::new(),
             figures: Figures::default(),
         }
     }
