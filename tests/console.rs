@@ -474,6 +474,66 @@ fn a_session_that_does_not_read_costs_no_more_than_one_answer() {
 }
 
 #[test]
+fn what_was_notable_and_what_went_wrong_is_kept() {
+    let down = format!("host=127.0.0.1 port={}", host::free_port());
+    let pooler = start_with(|setup| {
+        let narrow = format!("host=127.0.0.1 port={} dbname=app", Postgres::shared().port);
+        let setup = setup.database("narrow", &format!("{narrow} max_db_connections=1"));
+        let setup = setup.database("down", &down).database("held", &narrow);
+        setup.set("query_wait_timeout", "1").set("client_login_timeout", "1")
+    });
+    let mut admin = pooler.console();
+    admin.query("PAUSE held; RESUME held; RECONNECT").expect("three commands");
+    // A host where nobody listens: its client is told what the server's side said.
+    let login = |role: &postgres::Role, database| {
+        let (user, password) = (role.name, role.password);
+        Client::attempt(
+            pooler.port,
+            &support::client::Login { user, password, database, parameters: &[] },
+        )
+    };
+    let error = login(&APP, "down").err().expect("nobody listens there");
+    let support::Failure::Error { message, detail, .. } = error else { panic!("no error") };
+    let known = ["client_login_timeout (server down)", "query_wait_timeout"];
+    assert!(known.contains(&message.as_str()) || message.contains("connect failed"), "{message}");
+    let why = "Pool down/app has no server: last login error: connect failed";
+    assert!(detail == why || detail.contains("The next attempt"), "{message}: {detail}");
+    // One server for two users: the idle one makes room, the busy one does not.
+    let mut first = login(&APP, "narrow").expect("a login");
+    assert_eq!(first.one("select 1"), "1");
+    let mut second = login(&postgres::TRUSTED, "narrow").expect("a login");
+    assert_eq!(second.one("select 1"), "1");
+    second.query("begin").expect("a transaction");
+    let error = first.query("select 1").expect_err("there is no server for it");
+    assert_eq!(error.message(), "query_wait_timeout");
+    let support::Failure::Error { detail, .. } = error else { panic!("no error") };
+    assert!(detail.contains("max_db_connections of database narrow is 1"), "{detail}");
+
+    let mut stats = pooler.login(&STATS, "pgbouncer");
+    let mut column = |sql, at: usize| -> Vec<String> {
+        let rows = stats.query(sql).expect("a table").rows;
+        rows.into_iter().filter_map(|mut row| row[at].take()).collect()
+    };
+    let events = column("SHOW EVENTS", 2);
+    for start in [
+        "start",
+        "PAUSE held",
+        "RESUME held",
+        "RECONNECT",
+        "server login of down/app failed: connect failed",
+        "server of narrow/app evicted for max_db_connections",
+        "limit reached: max_db_connections of database narrow is 1",
+    ] {
+        let is_there = events.iter().any(|event| event.starts_with(start));
+        assert!(is_there, "{start} is not in {events:?}");
+    }
+    let errors = column("SHOW ERRORS", 1);
+    for reason in ["query_wait_timeout", "connect failed", "evicted for max_db_connections"] {
+        assert!(errors.iter().any(|error| error == reason), "{reason} is not in {errors:?}");
+    }
+}
+
+#[test]
 fn the_console_is_reached_when_no_client_gets_in() {
     let pooler = start_with(|setup| setup.set("max_client_conn", "2"));
     let _clients = [pooler.client(), pooler.client()];

@@ -186,7 +186,7 @@ impl Refusal {
             Refusal::ReplyTooLong | Refusal::TooManyCommands => {
                 Some("The commands before it have been carried out.".to_owned())
             }
-            Refusal::SetFailed { key, why } => Some(format!("{key}: {why}.")),
+            Refusal::SetFailed { key, why } => Some(format!("{key}: {why}.").replace("?.", "?")),
             Refusal::TimedOut { holders, is_resumed, .. } => Some(held_by(holders, *is_resumed)),
             _ => None,
         }

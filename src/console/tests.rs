@@ -921,7 +921,7 @@ fn set_is_checked_as_the_file_is() {
     let refused = [
         ("set pool_mode = x", "pool_mode: expected one of session, transaction, statement."),
         ("set listen_port = 5", "listen_port: the setting is read at start only."),
-        ("set pol_mode = session", "pol_mode: unknown parameter, did you mean pool_mode?."),
+        ("set pol_mode = session", "pol_mode: unknown parameter, did you mean pool_mode?"),
         ("set suspend_timeout = 1", "suspend_timeout: the setting has no effect any more."),
     ];
     for (text, detail) in refused {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::client::State as ClientState;
 use super::core::{Action, Core};
 use super::ids::{ClientId, DatabaseId, PoolId, ServerId};
+use super::launch::{Plan, Shortage};
 use super::pool::Purpose;
 use super::reason::Reason;
 use super::replies::Status;
@@ -171,7 +172,11 @@ impl Core {
         let oldest = oldest.map_or(String::new(), |start| {
             format!(", oldest transaction {}s", self.mono().since(start).as_secs())
         });
-        format!("Pool {name} (pool_size {size}): {busy} servers busy{oldest}.")
+        let limit = match self.plan(id) {
+            Plan::Await(Shortage::Limit(limit)) => format!("; {}", self.limit_words(limit)),
+            _ => String::new(),
+        };
+        format!("Pool {name} (pool_size {size}): {busy} servers busy{oldest}{limit}.")
     }
 
     fn notify_waiting(&mut self, id: ClientId) {
