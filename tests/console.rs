@@ -163,6 +163,64 @@ fn kill_client_ends_a_client_by_its_id() {
 }
 
 #[test]
+fn kill_ends_who_uses_the_database_and_nobody_else() {
+    let line = format!("host=127.0.0.1 port={} dbname=app", Postgres::shared().port);
+    let pooler = start_with(|setup| setup.database("other", &line));
+    let mut users: Vec<Client> = (0..3).map(|_| pooler.client()).collect();
+    let mut other = pooler.login(&APP, "other");
+    users[0].query("begin").expect("a transaction");
+    users[1].wire.send(&wire::query("select pg_sleep(600)"));
+    other.query("begin").expect("a transaction");
+    let mut admin = pooler.console();
+    eventually("two servers at work", || {
+        let busy = pooler.shown("show pools", "database", "app", "sv_active")?;
+        (busy == "2").then_some(())
+    });
+    assert_eq!(admin.query("KILL app").expect("a known database").tags, ["KILL"]);
+    for client in &mut users {
+        let last = client.wire.hear_to_the_end().pop().expect("a word before the end");
+        assert_eq!(last.field('M').as_deref(), Some("database removed"));
+    }
+    assert_eq!(other.one("select 1"), "1");
+    // Until RESUME the database is paused: who comes back waits.
+    let mut late = support::Wire::connect(pooler.port);
+    late.send(&wire::startup(&[("user", APP.name), ("database", "app")]));
+    assert_eq!(pooler.shown("show databases", "name", "app", "paused").as_deref(), Some("1"));
+    admin.query("RESUME app").expect("it is paused");
+    late.hear_until_ready().expect("a welcome");
+}
+
+#[test]
+fn a_reload_takes_away_what_the_files_no_longer_say() {
+    let setup = |setup: Setup| setup.user(APP.name, "pool_size=7 max_user_connections=3");
+    let pooler = start_with(setup);
+    let mut admin = pooler.console();
+    let shown = |of: &str, column| pooler.shown("show users", "name", of, column);
+    assert_eq!(shown(APP.name, "max_user_connections").as_deref(), Some("3"));
+    let mut stats = pooler.login(&STATS, "pgbouncer");
+    assert_eq!(count(&mut stats, "show version"), 1);
+    let ini = fs::read_to_string(pooler.folder.join("pgbouncer.ini")).expect("a file");
+    let without = ini.replace(&format!("{} = pool_size", APP.name), "; app = pool_size");
+    assert_ne!(ini, without);
+    host::write_file(&pooler.folder.join("pgbouncer.ini"), without);
+    let list = fs::read_to_string(pooler.folder.join("userlist.txt")).expect("a file");
+    let without: String =
+        list.lines().filter(|line| !line.contains(STATS.name)).flat_map(|l| [l, "\n"]).collect();
+    host::write_file(&pooler.folder.join("userlist.txt"), without);
+    admin.query("RELOAD").expect("good files");
+    assert_eq!(shown(APP.name, "max_user_connections").as_deref(), Some("0"));
+    assert_eq!(shown(APP.name, "pool_size").as_deref(), Some(""));
+    let login = support::client::Login {
+        user: STATS.name,
+        password: STATS.password,
+        database: "pgbouncer",
+        parameters: &[],
+    };
+    let error = Client::attempt(pooler.port, &login).err().expect("nobody knows it any more");
+    assert_eq!(error.message(), "\"trust\" authentication failed");
+}
+
+#[test]
 fn a_pause_ends_by_release_by_resume_or_by_its_limit() {
     let pooler = start();
     let mut client = pooler.client();

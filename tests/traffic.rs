@@ -441,10 +441,39 @@ fn startup_parameters_reach_the_server() {
 }
 
 #[test]
+fn a_function_call_is_answered_in_its_place() {
+    let pooler = small_pool(1);
+    let mut client = pooler.client();
+    let sum = |a: &str, b: &str| {
+        // The function int4pl: arguments and result as text.
+        let mut body = [&177u32.to_be_bytes()[..], &[0, 1, 0, 0, 0, 2]].concat();
+        for argument in [a, b] {
+            body.extend_from_slice(&(argument.len() as u32).to_be_bytes());
+            body.extend_from_slice(argument.as_bytes());
+        }
+        body.extend_from_slice(&[0, 0]);
+        wire::message(b'F', &body)
+    };
+    let pipeline =
+        [wire::query("select 'a'"), sum("40", "2"), sum("x", "1"), wire::query("select 'b'")];
+    for _ in 0..3 {
+        client.wire.send(&pipeline.concat());
+        assert_eq!(client.answer().expect("a row").rows.len(), 1);
+        let answer = client.wire.hear_until_ready().expect("what the function gives");
+        assert_eq!((answer[0].kind, &answer[0].body[4..]), (b'V', &b"42"[..]), "{answer:?}");
+        assert_eq!(client.answer().expect_err("x is no number").code(), "22P02");
+        let last = client.answer().expect("a row");
+        assert_eq!((last.rows[0][0].as_deref(), last.state), (Some("b"), 'I'));
+    }
+    assert_eq!(pooler.client().one("select 1"), "1");
+}
+
+#[test]
 fn a_client_gets_no_server_that_another_left_dirty() {
     let pooler = small_pool(1);
     for leave in [
         vec![wire::query("begin; select 1")],
+        vec![wire::query("begin; select 1"), wire::message(b'X', b"")],
         vec![wire::parse("", "select pg_sleep(0.1)"), wire::bind("", &[]), wire::execute()],
         vec![wire::query("select generate_series(1, 1000000)")],
         vec![wire::query("begin; copy (select generate_series(1, 1000000)) to stdout")],

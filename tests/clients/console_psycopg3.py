@@ -60,8 +60,21 @@ for run in (simple, prepared, pipelined):
     assert run("SHOW HELP").statusmessage == "SHOW"
     assert run("SET extra_float_digits = 3").statusmessage == "SET"
     assert run("SET default_pool_size = 19").statusmessage == "SET default_pool_size=19"
-    for command in ("PAUSE", "RESUME", "RECONNECT", "WAIT_CLOSE", "RELOAD"):
-        assert run(command).statusmessage == command, command
+    for word in ("PAUSE", "RESUME", "RECONNECT", "WAIT_CLOSE", "KILL", "RELOAD"):
+        assert run(word).statusmessage == word, word
+    for word in ("PAUSE", "RESUME", "DISABLE", "ENABLE", "RECONNECT", "WAIT_CLOSE", "KILL", "RESUME"):
+        assert run(f"{word} app").statusmessage == word, word
+    for command, told in {
+        "KILL_CLIENT 999999": "client not found",
+        "RESUME": "pooler is not paused",
+        "SHUTDOWN NOW": "invalid command 'SHUTDOWN NOW', use SHOW HELP;",
+        "SET listen_port = 1": "SET failed",
+    }.items():
+        try:
+            run(command)
+            raise AssertionError(f"{command} succeeds")
+        except psycopg.Error as error:
+            assert error.diag.message_primary == told, (command, error.diag.message_primary)
     try:
         run("SHOW POOLZ")
         raise AssertionError("SHOW POOLZ succeeds")
