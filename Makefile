@@ -33,8 +33,8 @@ test:
 
 # Only the tests with real clients, all of which must be there.
 test-clients:
-	scripts/prepare all
-	$(CARGO) test --locked --test clients
+	scripts/prepare all rust
+	PGBOUNCER_TESTS_CLIENTS=all $(CARGO) test --locked --test clients
 
 check: check-manual
 	$(CARGO) fmt --check

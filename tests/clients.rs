@@ -1,5 +1,6 @@
 //! The built program between real clients and a real PostgreSQL, in each mode of pooling: psql,
-//! pgbench, drivers of Python, Node and PHP, and the configuration of the user's guide.
+//! pgbench, drivers of Python, Node, PHP, Perl, Ruby, Java, Rust and ODBC, and the configuration of
+//! the user's guide.
 //!
 //! What needs named prepared statements to follow a client from server to server stands in
 //! `mod prepared`; in session pooling they need no help.
@@ -11,7 +12,7 @@ use std::process::Command;
 
 use support::postgres::{APP, GUIDE, MD5, PLAIN, Role, TRUSTED};
 use support::tool::{self, Tool};
-use support::{Pooler, Postgres, Setup, eventually, host, scram};
+use support::{Pooler, Postgres, Setup, eventually, host, runner, scram};
 
 const MODES: [&str; 3] = ["transaction", "session", "statement"];
 
@@ -212,63 +213,139 @@ fn postgres_js_works_in_every_mode() {
 
 #[test]
 fn pdo_with_emulated_prepares_works_in_every_mode() {
-    run_script("pdo.php", &MODES, &[("EMULATE", "1")]);
+    run_script("pdo.php", &MODES, &[("EMULATE", "1"), ("WORKERS", "20")]);
 }
 
 #[test]
 fn drivers_prepare_statements_in_session_pooling() {
-    for file in ["psycopg3.py", "asyncpg.py", "node_postgres.js", "postgres_js.js", "pdo.php"] {
+    for file in prepared::DRIVERS {
         run_script(file, &["session"], &[("PREPARE", "1")]);
     }
 }
 
-/// Named statements that follow the client, whichever server comes.
+/// Named statements that follow the client, whichever server comes: twenty clients with thousands
+/// of statements on two servers, each of which keeps a few.
 mod prepared {
     use super::*;
 
     const MODES: [&str; 2] = ["transaction", "statement"];
 
+    /// Each prepares by name in a way of its own, and drops its statements in another.
+    pub const DRIVERS: [&str; 10] = [
+        "Jdbc.java",
+        "asyncpg.py",
+        "dbd_pg.pl",
+        "node_postgres.js",
+        "odbc.py",
+        "pdo.php",
+        "postgres_js.js",
+        "psycopg3.py",
+        "rails.rb",
+        "tokio_postgres",
+    ];
+
+    fn small_pooler(mode: &str) -> Pooler {
+        Setup::new()
+            .set("auth_type", "scram-sha-256")
+            .set("pool_mode", mode)
+            .set("default_pool_size", "2")
+            .set("max_prepared_statements", "50")
+            .set("ignore_startup_parameters", "extra_float_digits")
+            .start()
+    }
+
+    fn twenty_clients(file: &str) {
+        for mode in MODES {
+            let pooler = small_pooler(mode);
+            let Some(tool) = Tool::script(file, pooler.port, &APP, "app") else { return };
+            let tool = tool.env("POOL_MODE", mode).env("PREPARE", "1");
+            let out = tool.env("WORKERS", "20").env("STATEMENTS", "100").run();
+            assert_eq!(out, "ok", "{file} in {mode} pooling");
+            assert_pool_is_clean(&pooler);
+            let held = |column| pooler.shown("show servers", "database", "app", column);
+            let count: usize =
+                held("prepared_statements").map_or(0, |n| n.parse().expect("a count"));
+            assert!(count <= 50, "{file} in {mode} pooling: {count} statements on a server");
+            let binds = pooler.shown("show stats", "database", "app", "total_bind_count");
+            let binds: u64 = binds.expect("a count").parse().expect("a number");
+            assert!(binds >= 2000, "{file} in {mode} pooling: {binds} uses of named statements");
+        }
+    }
+
     #[test]
     fn pgbench_finds_its_statements_on_every_server() {
         Postgres::shared().fill_bench();
         for mode in MODES {
-            let pooler = pooler(mode);
-            let arguments = ["-n", "-S", "-M", "prepared", "-c", "10", "-j", "2", "-t", "100"];
+            let pooler = small_pooler(mode);
+            let arguments = ["-n", "-S", "-M", "prepared", "-c", "20", "-j", "2", "-t", "100"];
             let selects = Tool::pgbench(pooler.port, &APP, "bench").args(arguments).run();
-            assert_all_processed(&selects, 1000);
+            assert_all_processed(&selects, 2000);
             if mode == "transaction" {
                 // A thread for each client: pgbench prepares without looking at its others, so
                 // that clients of one thread that hold all servers would wait for themselves.
-                let arguments = ["-n", "-M", "prepared", "-c", "10", "-j", "10", "-t", "20"];
+                let arguments = ["-n", "-M", "prepared", "-c", "20", "-j", "20", "-t", "20"];
                 let tpcb = Tool::pgbench(pooler.port, &APP, "bench").args(arguments).run();
-                assert_all_processed(&tpcb, 200);
+                assert_all_processed(&tpcb, 400);
             }
         }
     }
 
     #[test]
     fn psycopg_3_prepares_everything() {
-        run_script("psycopg3.py", &MODES, &[("PREPARE", "1")]);
+        twenty_clients("psycopg3.py");
     }
 
     #[test]
     fn asyncpg_keeps_its_cache() {
-        run_script("asyncpg.py", &MODES, &[("PREPARE", "1")]);
+        twenty_clients("asyncpg.py");
     }
 
     #[test]
     fn node_postgres_names_its_queries() {
-        run_script("node_postgres.js", &MODES, &[("PREPARE", "1")]);
+        twenty_clients("node_postgres.js");
     }
 
     #[test]
     fn postgres_js_prepares_even_its_commit() {
-        run_script("postgres_js.js", &MODES, &[("PREPARE", "1")]);
+        twenty_clients("postgres_js.js");
     }
 
     #[test]
-    fn pdo_prepares_on_the_server() {
-        run_script("pdo.php", &MODES, &[]);
+    fn pdo_prepares_on_the_server_and_deallocates() {
+        twenty_clients("pdo.php");
+    }
+
+    #[test]
+    fn dbd_pg_deallocates() {
+        twenty_clients("dbd_pg.pl");
+    }
+
+    #[test]
+    fn rails_deallocates_what_it_has_no_room_for() {
+        twenty_clients("rails.rb");
+    }
+
+    #[test]
+    fn psqlodbc_deallocates_within_savepoints() {
+        twenty_clients("odbc.py");
+    }
+
+    #[test]
+    fn pgjdbc_prepares_from_the_first_use_on() {
+        twenty_clients("Jdbc.java");
+    }
+
+    #[test]
+    fn tokio_postgres_closes_what_it_drops() {
+        twenty_clients("tokio_postgres");
+    }
+
+    #[test]
+    fn a_table_may_change_under_the_statements_of_twenty_clients() {
+        let pooler = small_pooler("transaction");
+        let Some(tool) = Tool::script("schema_change.py", pooler.port, &APP, "app") else { return };
+        assert_eq!(tool.env("WORKERS", "20").run(), "ok");
+        assert_pool_is_clean(&pooler);
     }
 }
 
@@ -350,7 +427,7 @@ mod guide {
 #[test]
 fn pgbadger_reads_the_log() {
     if host::find_program("pgbadger").is_none() {
-        return tool::skip_or_fail("pgbadger_reads_the_log", "pgbadger");
+        return runner::skip_or_fail("pgbadger_reads_the_log", "pgbadger");
     }
     let pooler = Setup::new()
         .set("auth_type", "scram-sha-256")

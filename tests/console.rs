@@ -9,8 +9,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use support::postgres::{self, APP};
-use support::tool::{self, Tool};
-use support::{Client, Pooler, Postgres, Setup, eventually, host, pooler, wire};
+use support::tool::Tool;
+use support::{Client, Pooler, Postgres, Setup, eventually, host, pooler, runner, wire};
 
 /// A user that may only look.
 const STATS: postgres::Role =
@@ -408,7 +408,7 @@ fn a_transaction_of_several_queries_is_one() {
 #[test]
 fn pgbadger_reads_our_log() {
     let Some(pgbadger) = host::find_program("pgbadger") else {
-        return tool::skip_or_fail("pgbadger_reads_our_log", "pgbadger");
+        return runner::skip_or_fail("pgbadger_reads_our_log", "pgbadger");
     };
     let pooler = start_with(|setup| setup.set("stats_period", "1"));
     for _ in 0..5 {

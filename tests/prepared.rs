@@ -127,6 +127,25 @@ mod outlived {
         assert_eq!(ask_kinds(&mut other, &more), "312TDCZ");
     }
 
+    /// As asyncpg and postgres.js prepare: the Sync comes when the answers are there.
+    #[test]
+    fn a_query_whose_sync_is_yet_to_come_is_sent_once_more() {
+        let pooler = pool_of(1);
+        drop(surprised(&pooler, "flushed"));
+        let mut client = pooler.client();
+        let prepare = [select("flushed"), wire::describe_statement("s"), wire::flush()].concat();
+        client.wire.send(&prepare);
+        let answer = client.wire.hear_until(|m| m.kind == b'T').expect("a description");
+        assert_eq!(kinds(&answer), "1tT");
+        assert_eq!(ask_kinds(&mut client, &use_known("s")), "2DCZ");
+        alter("flushed", "c");
+        client.wire.send(&[use_described("s"), wire::flush()].concat());
+        let answer = client.wire.hear_until(|m| m.kind == b'C').expect("a row");
+        assert_eq!(kinds(&answer), "2TDC");
+        assert_eq!(ask_kinds(&mut client, &[]), "Z");
+        assert_eq!(client.one("select 'well'"), "well");
+    }
+
     #[test]
     fn in_a_transaction_the_error_passes_and_the_next_use_works() {
         let pooler = pool_of(1);

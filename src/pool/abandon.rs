@@ -112,7 +112,7 @@ impl Core {
     }
 
     /// An extended query has failed, and the server passes over everything up to Sync.
-    fn end_skipping(&mut self, id: ServerId) {
+    pub(super) fn end_skipping(&mut self, id: ServerId) {
         self.servers[id].replies.sent(Front::Sync);
         let mut bytes = Vec::new();
         build::empty_front(&mut bytes, Front::Sync);

@@ -1,13 +1,31 @@
 //! Recognises one statement of SQL: `DEALLOCATE [PREPARE] name`, as drivers send it to drop a
-//! statement that they prepared by protocol. No parser: anything else is left to the server.
-//! `DEALLOCATE ALL` and `DISCARD ALL` are told apart too, since what is sent behind them must wait.
+//! statement that they prepared by protocol, alone or (psqlODBC in a transaction) between SAVEPOINT
+//! and RELEASE. No parser: anything else is left to the server. `DEALLOCATE ALL` and `DISCARD ALL`
+//! are told apart too, since what is sent behind them must wait.
 //!
 //! Source: PostgreSQL manual, "Lexical Structure" and DEALLOCATE.
 
-/// The name that `sql` deallocates, folded to lower case unless quoted.
-pub fn name(sql: &[u8]) -> Option<Vec<u8>> {
+use std::borrow::Cow;
+
+/// A simple query that drops one prepared statement.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Deallocate {
+    /// Folded to lower case unless quoted.
+    pub name: Vec<u8>,
+    /// Between a SAVEPOINT and its RELEASE, which amount to nothing but their answers.
+    pub in_savepoint: bool,
+}
+
+/// Takes a query apart that does nothing else.
+pub fn read(sql: &[u8]) -> Option<Deallocate> {
     let mut rest = sql;
-    let word = token(&mut rest)?;
+    let mut word = token(&mut rest)?;
+    let mut savepoint = None;
+    if word.is_keyword("savepoint") {
+        savepoint = Some(token(&mut rest)?.folded());
+        semicolon(&mut rest)?;
+        word = token(&mut rest)?;
+    }
     if !word.is_keyword("deallocate") {
         return None;
     }
@@ -15,17 +33,31 @@ pub fn name(sql: &[u8]) -> Option<Vec<u8>> {
     if name.is_keyword("prepare") {
         name = token(&mut rest)?;
     }
-    if name.is_keyword("all") {
+    if name.is_keyword("all") || name.text.is_empty() {
         return None;
     }
-    if rest.first() == Some(&b';') {
-        rest = &rest[1..];
+    if let Some(savepoint) = &savepoint {
+        semicolon(&mut rest)?;
+        release(&mut rest, savepoint)?;
     }
-    skip_blanks(&mut rest);
-    (rest.is_empty() && !name.text.is_empty()).then_some(name.text)
+    let _ = semicolon(&mut rest);
+    let in_savepoint = savepoint.is_some();
+    rest.is_empty().then(|| Deallocate { name: name.folded(), in_savepoint })
 }
 
-/// Whether `sql` can be a statement that is recognised here, by its first byte.
+/// RELEASE of this savepoint.
+fn release(rest: &mut &[u8], savepoint: &[u8]) -> Option<()> {
+    if !token(rest)?.is_keyword("release") {
+        return None;
+    }
+    let mut name = token(rest)?;
+    if name.is_keyword("savepoint") {
+        name = token(rest)?;
+    }
+    (name.folded() == savepoint).then_some(())
+}
+
+/// Whether `sql` can be a statement that drops all, by its first byte.
 pub fn may_concern(first: u8) -> bool {
     matches!(first, b'd' | b'D') || is_blank(first)
 }
@@ -42,14 +74,19 @@ pub fn drops_all(sql: &[u8]) -> bool {
     is_all && (word.is_keyword("deallocate") || word.is_keyword("discard"))
 }
 
-struct Token {
-    text: Vec<u8>,
+struct Token<'a> {
+    text: Cow<'a, [u8]>,
     is_quoted: bool,
 }
 
-impl Token {
+impl Token<'_> {
     fn is_keyword(&self, word: &str) -> bool {
-        !self.is_quoted && self.text == word.as_bytes()
+        !self.is_quoted && self.text.eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    /// The identifier that it is.
+    fn folded(&self) -> Vec<u8> {
+        if self.is_quoted { self.text.to_vec() } else { self.text.to_ascii_lowercase() }
     }
 }
 
@@ -62,8 +99,15 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c)
 }
 
+/// A semicolon, and the blanks behind it.
+fn semicolon(rest: &mut &[u8]) -> Option<()> {
+    *rest = rest.strip_prefix(b";")?;
+    skip_blanks(rest);
+    Some(())
+}
+
 /// An identifier, and the blanks around it.
-fn token(rest: &mut &[u8]) -> Option<Token> {
+fn token<'a>(rest: &mut &'a [u8]) -> Option<Token<'a>> {
     skip_blanks(rest);
     let token = match rest.first()? {
         b'"' => quoted(rest)?,
@@ -73,16 +117,16 @@ fn token(rest: &mut &[u8]) -> Option<Token> {
     Some(token)
 }
 
-fn plain(rest: &mut &[u8]) -> Option<Token> {
+fn plain<'a>(rest: &mut &'a [u8]) -> Option<Token<'a>> {
     let starts = |b: &u8| b.is_ascii_alphabetic() || *b == b'_' || *b >= 0x80;
     rest.first().filter(|b| starts(b))?;
     let length = rest.iter().take_while(|b| starts(b) || b.is_ascii_digit() || **b == b'$').count();
-    let text = rest[..length].to_ascii_lowercase();
-    *rest = &rest[length..];
-    Some(Token { text, is_quoted: false })
+    let (text, behind) = rest.split_at(length);
+    *rest = behind;
+    Some(Token { text: text.into(), is_quoted: false })
 }
 
-fn quoted(rest: &mut &[u8]) -> Option<Token> {
+fn quoted<'a>(rest: &mut &'a [u8]) -> Option<Token<'a>> {
     let mut text = Vec::new();
     let mut bytes = rest.iter().enumerate().skip(1).peekable();
     while let Some((at, &byte)) = bytes.next() {
@@ -95,7 +139,7 @@ fn quoted(rest: &mut &[u8]) -> Option<Token> {
             continue;
         }
         *rest = &rest[at + 1..];
-        return Some(Token { text, is_quoted: true });
+        return Some(Token { text: text.into(), is_quoted: true });
     }
     None
 }
@@ -103,7 +147,30 @@ fn quoted(rest: &mut &[u8]) -> Option<Token> {
 #[cfg(test)]
 mod tests {
     fn name(sql: &str) -> Option<String> {
-        super::name(sql.as_bytes()).map(|name| String::from_utf8(name).unwrap())
+        let read = super::read(sql.as_bytes()).filter(|read| !read.in_savepoint);
+        read.map(|read| String::from_utf8(read.name).unwrap())
+    }
+
+    #[test]
+    fn what_stands_in_a_savepoint_of_its_own_is_recognised() {
+        for sql in [
+            "SAVEPOINT _per_query_svp_;DEALLOCATE \"_PLAN0x7f\";RELEASE _per_query_svp_",
+            "savepoint \"a\" ; deallocate prepare \"_PLAN0x7f\" ; release savepoint A ; ",
+        ] {
+            let read = super::read(sql.as_bytes()).expect(sql);
+            assert!(read.in_savepoint && read.name == b"_PLAN0x7f", "{sql}");
+        }
+        for sql in [
+            "SAVEPOINT a;DEALLOCATE b",
+            "SAVEPOINT a;DEALLOCATE b;RELEASE c",
+            "SAVEPOINT a;DEALLOCATE b;RELEASE a;SELECT 1",
+            "SAVEPOINT a;SELECT 1;RELEASE a",
+            "SAVEPOINT a DEALLOCATE b RELEASE a",
+            "DEALLOCATE b;RELEASE a",
+            "SAVEPOINT",
+        ] {
+            assert_eq!(super::read(sql.as_bytes()), None, "{sql}");
+        }
     }
 
     #[test]

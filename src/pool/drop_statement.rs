@@ -2,7 +2,7 @@
 //! DEALLOCATE and DISCARD ALL, by which drivers drop what they have prepared by protocol.
 
 use super::core::Core;
-use super::deallocate;
+use super::deallocate::{self, Deallocate};
 use super::ids::{ClientId, ServerId};
 use super::prepare::{Named, named_by};
 use super::replies::Status;
@@ -24,8 +24,7 @@ impl Core {
     ) -> Option<ClientVerdict> {
         match kind {
             Front::Sync => {
-                self.count_local_query(id);
-                build::ready_for_query(&mut self.back, b'I');
+                self.end_local_query(id, Status::Idle);
                 Some(Verdict::Drop)
             }
             Front::Close if self.tracks_statements(&self.clients[id]) => {
@@ -38,28 +37,46 @@ impl Core {
                 Some(Verdict::Drop)
             }
             Front::Query => {
-                let verdict = self.find_deallocate(id, kind, head, seen)?;
-                let name = match verdict {
-                    Ok(name) => name,
+                let query = match self.find_deallocate(id, kind, head, seen)? {
+                    Ok(query) => query,
                     Err(need) => return Some(need),
                 };
-                self.drop_name(id, &name);
-                self.count_local_query(id);
-                build::command_complete(&mut self.back, "DEALLOCATE");
-                build::ready_for_query(&mut self.back, b'I');
-                Some(Verdict::Drop)
+                self.answer_deallocate(id, &query, Status::Idle)
             }
             _ => None,
         }
     }
 
-    /// A query that was answered here is a query and a transaction all the same.
-    fn count_local_query(&mut self, id: ClientId) {
+    /// ReadyForQuery. A query that was answered here is a query all the same, and outside of a
+    /// transaction one of its own.
+    fn end_local_query(&mut self, id: ClientId, status: Status) {
         if let Some(pool) = self.clients[id].pool {
             let stats = &mut self.pools[pool].stats;
             stats.queries += 1;
-            stats.xacts += 1;
+            stats.xacts += u64::from(status == Status::Idle);
         }
+        build::ready_for_query(&mut self.back, status as u8);
+    }
+
+    /// Drops a name as the server would, in a state in which it would. `None` leaves it to the
+    /// server to refuse.
+    fn answer_deallocate(
+        &mut self,
+        id: ClientId,
+        query: &Deallocate,
+        status: Status,
+    ) -> Option<ClientVerdict> {
+        let tags: &[&str] = match (status, query.in_savepoint) {
+            (Status::Failed, _) | (Status::Idle, true) => return None,
+            (Status::InTransaction, true) => &["SAVEPOINT", "DEALLOCATE", "RELEASE"],
+            (Status::Idle | Status::InTransaction, false) => &["DEALLOCATE"],
+        };
+        self.drop_name(id, &query.name);
+        for tag in tags {
+            build::command_complete(&mut self.back, tag);
+        }
+        self.end_local_query(id, status);
+        Some(Verdict::Drop)
     }
 
     /// Takes a name from a client for which nothing is under way.
@@ -70,14 +87,14 @@ impl Core {
         }
     }
 
-    /// The name in a simple query that is one DEALLOCATE of a statement of this client's.
+    /// A simple query that is one DEALLOCATE of a statement of this client's.
     fn find_deallocate(
         &self,
         id: ClientId,
         kind: Front,
         head: Head,
         seen: &[u8],
-    ) -> Option<Result<Vec<u8>, ClientVerdict>> {
+    ) -> Option<Result<Deallocate, ClientVerdict>> {
         let statements = self.clients[id].statements.as_ref()?;
         if statements.names.is_empty() || !self.tracks_statements(&self.clients[id]) {
             return None;
@@ -87,8 +104,8 @@ impl Core {
             return Some(Err(Verdict::Need(need)));
         }
         let sql = seen.get(..head.body)?.strip_suffix(b"\0")?;
-        let name = deallocate::name(sql)?;
-        statements.names.get(&name).is_some().then_some(Ok(name))
+        let query = deallocate::read(sql)?;
+        statements.names.get(&query.name).is_some().then_some(Ok(query))
     }
 
     /// DEALLOCATE of a tracked statement, as a simple query, while the client has a server: it is
@@ -100,8 +117,8 @@ impl Core {
         head: Head,
         seen: &[u8],
     ) -> Option<ClientVerdict> {
-        let name = match self.find_deallocate(id, Front::Query, head, seen)? {
-            Ok(name) => name,
+        let query = match self.find_deallocate(id, Front::Query, head, seen)? {
+            Ok(query) => query,
             Err(need) => return Some(need),
         };
         let replies = &self.servers[server].replies;
@@ -112,17 +129,8 @@ impl Core {
         if !replies.is_answered() || self.servers[server].is_mid_reply {
             return Some(Verdict::Hold);
         }
-        let status = match replies.status() {
-            // The server would refuse it, and so it shall.
-            Status::Failed => return None,
-            Status::Idle => b'I',
-            Status::InTransaction => b'T',
-        };
-        self.drop_name(id, &name);
-        self.count_local_query(id);
-        build::command_complete(&mut self.back, "DEALLOCATE");
-        build::ready_for_query(&mut self.back, status);
-        Some(Verdict::Drop)
+        let status = replies.status();
+        self.answer_deallocate(id, &query, status)
     }
 
     /// Behind a simple query that drops all statements nothing is judged before it is done: which

@@ -92,14 +92,19 @@ impl Core {
     ) -> bool {
         self.move_names_on(client, statement);
         let server = &mut self.servers[id];
-        let is_alone = server.kept.requests == skipped + 1
-            && server.replies.is_last_sync()
+        let replies = &server.replies;
+        let is_alone = server.kept.requests == skipped + replies.len()
+            && (replies.is_answered() || replies.is_last_sync())
             && server.half_sent == 0;
         if server.kept.bytes.is_empty() || !is_alone || server.has_said_farewell {
             return false;
         }
         server.kept.parameters.clear();
         server.own = Own::Repeat;
+        if server.replies.is_skipping() {
+            // The client waits for an answer before it sends its Sync.
+            self.end_skipping(id);
+        }
         true
     }
 

@@ -21,11 +21,12 @@ pub const MOST_UNDER_WAY: usize = 4096;
 
 /// The transaction status of ReadyForQuery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
 pub enum Status {
     #[default]
-    Idle,
-    InTransaction,
-    Failed,
+    Idle = b'I',
+    InTransaction = b'T',
+    Failed = b'E',
 }
 
 /// Which COPY is under way.
@@ -176,7 +177,7 @@ impl Replies {
     }
 
     /// Whether one extended query is under way, and nothing else, that uses statements which were
-    /// prepared before, and asks for the columns of a result.
+    /// prepared before, and asks for the columns of a result. Its Sync may be yet to come.
     #[inline]
     pub fn is_lone_use(&self) -> bool {
         let mut uses_tracked = false;
@@ -189,11 +190,11 @@ impl Replies {
                     uses_tracked |= statement.is_some();
                 }
                 Request::Execute => {}
-                Request::Sync => return at + 1 == self.queue.len() && uses_tracked && asks_columns,
+                Request::Sync if at + 1 == self.queue.len() => {}
                 _ => return false,
             }
         }
-        false
+        uses_tracked && asks_columns
     }
 
     /// Whether one Sync is all that is to be answered.

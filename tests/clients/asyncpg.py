@@ -1,6 +1,7 @@
 """asyncpg: statements with Flush before Sync, transactions, cursors, COPY, its own pool.
 
-PREPARE=1 keeps asyncpg's cache of named statements; without it every statement is unnamed.
+PREPARE=1 keeps asyncpg's cache of named statements; without it every statement is unnamed. WORKERS
+is the number of connections, and STATEMENTS that of the statements that each has for itself.
 """
 import asyncio
 import os
@@ -11,6 +12,17 @@ import asyncpg
 
 MODE = os.environ["POOL_MODE"]
 CACHE = 100 if os.environ.get("PREPARE") == "1" else 0
+
+
+WORKERS = int(os.environ.get("WORKERS", "8"))
+STATEMENTS = int(os.environ.get("STATEMENTS", "10"))
+
+
+async def many(connection, mark):
+    for n in range(STATEMENTS):
+        for again in range(2):
+            row = await connection.fetchrow(f"select $1::int + {n}, $2::text", again, mark)
+            assert tuple(row) == (again + n, mark), row
 
 
 async def values(connection, mark):
@@ -40,14 +52,14 @@ async def transactions(connection, mark):
 
 
 async def work(pool, number):
-    for step in [values] + ([transactions] if MODE != "statement" else []):
+    for step in [values, many] + ([transactions] if MODE != "statement" else []):
         async with pool.acquire() as connection:
             await step(connection, f"worker{number}")
 
 
 async def main():
-    async with asyncpg.create_pool(min_size=8, max_size=8, statement_cache_size=CACHE) as pool:
-        await asyncio.gather(*(work(pool, n) for n in range(16)))
+    async with asyncpg.create_pool(min_size=WORKERS, max_size=WORKERS, statement_cache_size=CACHE) as pool:
+        await asyncio.gather(*(work(pool, n) for n in range(2 * WORKERS)))
     connection = await asyncpg.connect(statement_cache_size=CACHE)
     try:
         await connection.fetchval("select pg_sleep(60)", timeout=0.3)

@@ -1,14 +1,17 @@
 // node-postgres: simple and extended queries, its pool, transactions. PREPARE=1 names statements.
+// WORKERS is the number of connections, STATEMENTS that of the statements that each has for itself.
 'use strict'
 const assert = require('node:assert')
 const { Client, Pool } = require('pg')
 
 const mode = process.env.POOL_MODE
 const prepare = process.env.PREPARE === '1'
+const workers = Number(process.env.WORKERS || 8)
+const statements = Number(process.env.STATEMENTS || 10)
 
 // A query with parameters; `name` makes pg prepare it once for each connection.
 function query(text, values) {
-  return prepare ? { name: `named-${text.length}`, text, values } : { text, values }
+  return prepare ? { name: text.slice(0, 63), text, values } : { text, values }
 }
 
 async function values(client, mark) {
@@ -19,6 +22,16 @@ async function values(client, mark) {
   await assert.rejects(client.query(query('select 1/$1::int', [0])), { code: '22012' })
   const { rows } = await client.query(`select '${mark}' as mark from generate_series(1, 1000)`)
   assert(rows.length === 1000 && rows.every((row) => row.mark === mark))
+}
+
+async function many(client, mark) {
+  for (let n = 0; n < statements; n++) {
+    for (let again = 0; again < 2; again++) {
+      const text = `select ${n} + $1::int as sum, $2::text as mark`
+      const { rows } = await client.query(query(text, [again, mark]))
+      assert.deepStrictEqual(rows, [{ sum: n + again, mark }])
+    }
+  }
 }
 
 async function transaction(client, mark) {
@@ -33,7 +46,7 @@ async function transaction(client, mark) {
 }
 
 async function work(pool, number) {
-  for (const step of mode === 'statement' ? [values] : [values, transaction]) {
+  for (const step of mode === 'statement' ? [values, many] : [values, many, transaction]) {
     const client = await pool.connect()
     try {
       await step(client, `worker${number}`)
@@ -44,8 +57,8 @@ async function work(pool, number) {
 }
 
 async function main() {
-  const pool = new Pool({ max: 8 })
-  await Promise.all(Array.from({ length: 16 }, (_, n) => work(pool, n)))
+  const pool = new Pool({ max: workers })
+  await Promise.all(Array.from({ length: 2 * workers }, (_, n) => work(pool, n)))
   await pool.end()
   const client = new Client()
   await client.connect()

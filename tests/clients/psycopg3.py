@@ -1,6 +1,7 @@
 """psycopg 3: parameters, transactions, pipelines, COPY, cursors, cancel; several threads at once.
 
-POOL_MODE names the pooler's mode; PREPARE=1 lets psycopg prepare every statement by name.
+POOL_MODE names the pooler's mode; PREPARE=1 lets psycopg prepare every statement by name. WORKERS is
+the number of threads, and STATEMENTS that of the statements that each has for itself.
 """
 import os
 import threading
@@ -10,6 +11,8 @@ import psycopg
 
 MODE = os.environ["POOL_MODE"]
 PREPARE = os.environ.get("PREPARE") == "1"
+WORKERS = int(os.environ.get("WORKERS", "8"))
+STATEMENTS = int(os.environ.get("STATEMENTS", "10"))
 ROUNDS = 20
 
 
@@ -32,6 +35,18 @@ def values(connection, mark):
     connection.execute(";")  # an empty query, which SQLAlchemy sends to see whether one lives
     big = "x" * 1_000_000
     assert connection.execute("select %s::text", (big,)).fetchone() == (big,)
+    connection.rollback()
+
+
+def many(connection, mark):
+    for n in range(STATEMENTS):
+        for again in range(2):
+            row = connection.execute(f"select %s::int + {n}, %s::text", (again, mark)).fetchone()
+            assert row == (again + n, mark), row
+            connection.rollback()
+    with connection.pipeline():
+        cursors = [connection.execute(f"select {n}, %s::text", (mark,)) for n in range(STATEMENTS)]
+    assert [c.fetchone() for c in cursors] == [(n, mark) for n in range(STATEMENTS)]
     connection.rollback()
 
 
@@ -92,12 +107,12 @@ def cancel(connection, _mark):
 
 def work(number):
     mark = f"worker{number}"
-    steps = [values, pipeline] + ([transactions] if MODE != "statement" else [])
+    steps = [values, many, pipeline] + ([transactions] if MODE != "statement" else [])
     for step in steps + ([cancel] if number == 0 else []):
         with connect() as connection:
             step(connection, mark)
 
 
-with ThreadPoolExecutor(8) as pool:
-    list(pool.map(work, range(8)))
+with ThreadPoolExecutor(WORKERS) as pool:
+    list(pool.map(work, range(WORKERS)))
 print("ok")

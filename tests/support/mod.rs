@@ -12,6 +12,7 @@ pub mod fake;
 pub mod host;
 pub mod pooler;
 pub mod postgres;
+pub mod runner;
 pub mod scram;
 pub mod tool;
 pub mod wire;

@@ -1,15 +1,13 @@
-//! Real clients: programs of PostgreSQL, and scripts of `tests/clients` under the Python, Node and
-//! PHP that `make test` provides. Each run has a time limit.
-//!
-//! A client that is not installed fails its test, or is skipped with a line that says so when
-//! `PGBOUNCER_TESTS_MAY_SKIP=1`.
+//! Real clients: programs of PostgreSQL, and scripts of `tests/clients` under what runs them. Each
+//! run has a time limit.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use super::host::{drop_privileges, find_program, source};
+use super::host::drop_privileges;
 use super::postgres::{self, Role};
+use super::runner::{self, Runner};
 
 /// How long a client may take for its whole script.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -38,13 +36,13 @@ impl Tool {
         Tool::new(&postgres::program(name), name, port, role, database)
     }
 
-    /// A script of `tests/clients`; what runs it follows from its extension. None when that is not
-    /// installed and tests may be skipped.
+    /// A script of `tests/clients`. None when what runs it is not installed and the test may be
+    /// skipped.
     pub fn script(file: &str, port: u16, role: &Role, database: &str) -> Option<Tool> {
-        let interpreter = interpreter(file)?;
-        let mut tool = Tool::new(&interpreter, file, port, role, database);
-        tool.command.arg(source().join("tests/clients").join(file));
-        tool.command.env("NODE_PATH", target().join("node/node_modules"));
+        let runner = Runner::of(file)?;
+        let mut tool = Tool::new(&runner.program, file, port, role, database);
+        tool.command.args(runner.arguments);
+        tool.command.env("NODE_PATH", runner::target().join("node/node_modules"));
         Some(tool)
     }
 
@@ -113,37 +111,6 @@ pub fn finish(child: Child) -> String {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{}\n{out}{err}", output.status);
     out
-}
-
-/// Where cargo builds, and `make test` puts what it installs.
-fn target() -> &'static Path {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target/tmp has a parent")
-}
-
-fn interpreter(file: &str) -> Option<PathBuf> {
-    let extension = Path::new(file).extension().and_then(|e| e.to_str());
-    let (what, found) = match extension {
-        Some("py") => ("target/venv", Some(target().join("venv/bin/python"))),
-        Some("js") => ("node and target/node", find_program("node").filter(|_| has_packages())),
-        Some("php") => ("php-cli and php-pgsql", find_program("php")),
-        _ => panic!("{file}: no interpreter is known for it"),
-    };
-    let found = found.filter(|path| path.exists());
-    if found.is_none() {
-        skip_or_fail(file, what);
-    }
-    found
-}
-
-/// Ends a test whose client is missing, unless it may be skipped.
-pub fn skip_or_fail(test: &str, missing: &str) {
-    let may_skip = std::env::var_os("PGBOUNCER_TESTS_MAY_SKIP").is_some_and(|v| v == "1");
-    assert!(may_skip, "{test} needs {missing}, which `make test` installs");
-    eprintln!("SKIPPED {test}: {missing} is not installed");
-}
-
-fn has_packages() -> bool {
-    target().join("node/node_modules/pg").is_dir()
 }
 
 fn text(bytes: &[u8]) -> String {
