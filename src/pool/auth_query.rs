@@ -265,6 +265,7 @@ impl Core {
         for client in lookup.clients {
             self.close_client(client, told.clone());
         }
+        self.run_lookups(pool);
     }
 
     pub(super) fn set_progress(&mut self, id: ClientId, progress: Progress) {

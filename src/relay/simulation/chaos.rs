@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::backend::Backend;
 use super::client::Character;
 use super::program::{Profile, Program};
-use super::setup::{self, DATABASES, Weather};
+use super::setup::{DATABASES, Weather};
 use super::world::{World, client_stream, server_stream};
 use crate::base::rng::Rng;
 use crate::pool::ids::DatabaseId;
@@ -57,7 +57,7 @@ impl World {
         if self.strikes(weather.reloads) {
             let config = self.setup.changed(&mut self.rng);
             self.note(|| format!("RELOAD: {:?}", config.databases));
-            self.engine.core.adopt(config, setup::access());
+            self.engine.core.adopt(config, self.setup.access());
         }
         if self.strikes(weather.reconnects) {
             let database = self.some_database();

@@ -82,7 +82,7 @@ impl World {
         }
         let config = super::setup::load("[pgbouncer]\nlisten_addr = 127.0.0.1\n");
         self.engine.core.now = self.now;
-        self.engine.core.adopt(config, super::setup::access());
+        self.engine.core.adopt(config, self.setup.access());
         for _ in 0..3000 {
             self.now.mono = self.now.mono + Duration::from_millis(10);
             if self.engine.core.servers.is_empty() && self.engine.core.pools.is_empty() {

@@ -34,6 +34,9 @@ impl World {
 
     fn weather_explains(&self, index: usize, words: &str) -> bool {
         let weather = &self.setup.weather;
+        if self.setup.lookup_explains(words) {
+            return true;
+        }
         let is_failing = weather.refusals > 0 || weather.crashes > 0 || weather.leaps > 0;
         match words {
             "server conn crashed?" => self.lost_servers.contains(&index),

@@ -150,6 +150,7 @@ impl Session {
         };
         let statement = sql::parse(&text).and_then(|list| list.into_iter().next());
         match statement {
+            Some(Statement::Lookup(lookup)) => self.describe_lookup(&lookup),
             Some(Statement::Rows { .. } | Statement::Show { .. }) => {
                 self.push(Back::RowDescription, ROW_DESCRIPTION);
             }
@@ -169,6 +170,9 @@ impl Session {
             self.push(Back::EmptyQuery, b"");
             return Ok(());
         };
+        if let Statement::Lookup(lookup) = &statement {
+            return self.look_up(lookup, &portal.values);
+        }
         let Some(given) = portal.given else {
             return Err(failure("55000", format!("portal \"{name}\" cannot be run")));
         };

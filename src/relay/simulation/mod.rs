@@ -13,6 +13,7 @@ mod check;
 mod client;
 mod excuse;
 mod extended;
+mod lookup;
 mod parameters;
 mod program;
 mod session;

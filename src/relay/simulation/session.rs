@@ -102,6 +102,8 @@ pub struct Session {
     pub is_skipping: bool,
     copy: Option<CopyIn>,
     pub has_ended: bool,
+    /// Runs of auth_query so far.
+    pub(super) lookups: usize,
     out: Vec<Out>,
 }
 
@@ -118,6 +120,7 @@ impl Session {
             is_skipping: false,
             copy: None,
             has_ended: false,
+            lookups: 0,
             out: Vec::new(),
         }
     }
@@ -368,7 +371,10 @@ impl Session {
                 self.copy_out(text, *count, *size);
                 return Ok(format!("COPY {count}"));
             }
-            Statement::CopyIn { .. } | Statement::Rows { .. } | Statement::Show { .. } => {
+            Statement::CopyIn { .. }
+            | Statement::Lookup(_)
+            | Statement::Rows { .. }
+            | Statement::Show { .. } => {
                 return Err(failure("XX000", "not a command"));
             }
         };

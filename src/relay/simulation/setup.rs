@@ -1,5 +1,6 @@
 //! What a seed chooses: the configuration, the servers, and what may go wrong.
 
+use super::lookup;
 use crate::auth::client::Method;
 use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
@@ -10,7 +11,10 @@ use crate::pool::wait::Shutdown;
 /// The password of everybody.
 pub const PASSWORD: &[u8] = b"secret";
 
-pub const USERS: [&str; 3] = ["ann", "bob", "cid"];
+pub const USERS: [&str; 3] = ["ann", "bob", READER];
+
+/// Who looks up the others, where they are looked up. No client is this one.
+pub const READER: &str = "cid";
 
 /// A database by its pool mode.
 pub const DATABASES: [(&str, &str); 4] = [
@@ -60,6 +64,10 @@ pub struct Setup {
     pub tracks: bool,
     /// Whether a session's statements end with it.
     pub resets: bool,
+    /// What becomes of one lookup after the other, where users are looked up.
+    pub lookups: Option<String>,
+    /// How secrets are stored, at the servers and so in what a lookup finds.
+    form: &'static str,
     /// Settings that RELOAD leaves alone.
     fixed: String,
 }
@@ -78,6 +86,15 @@ impl Setup {
         if !tracks {
             fixed += "max_prepared_statements = 0\n";
         }
+        let method = methods[rng.below(4) as usize];
+        let lookups = rng.one_in(2).then(|| lookup::plan(auth, rng));
+        let form = lookup::form(auth, method, rng);
+        if let Some(plan) = &lookups {
+            fixed += &format!("auth_user = {READER}\nauth_query = LOOKUP {plan} {form} $1\n");
+            if rng.one_in(3) {
+                fixed += &format!("auth_dbname = {}\n", DATABASES[0].0);
+            }
+        }
         let weather = weather(rng);
         if weather.leaps > 0 {
             fixed += &timeouts(rng);
@@ -87,11 +104,13 @@ impl Setup {
             weather,
             config,
             late_reports: rng.one_in(2),
-            method: methods[rng.below(4) as usize],
+            method,
             clients: 3 + rng.below(10) as usize,
             steps: 300 + rng.below(700) as u32,
             tracks,
             resets,
+            lookups,
+            form,
             fixed,
         }
     }
@@ -209,8 +228,37 @@ pub fn load(text: &str) -> Config {
         .unwrap_or_else(|errors| panic!("a bad configuration: {errors:?}\n{text}"))
 }
 
-/// Everybody, with the password.
-pub fn access() -> Access {
-    let users = USERS.iter().map(|user| ((*user).to_owned(), Secret::parse(PASSWORD)));
-    Access { users: users.collect(), ..Access::default() }
+impl Setup {
+    /// Everybody, with the password; or the one who looks up the others.
+    pub fn access(&self) -> Access {
+        let is_listed = |user: &&&str| self.lookups.is_none() || **user == READER;
+        let users = USERS.iter().filter(is_listed);
+        let users = users.map(|user| ((*user).to_owned(), Secret::parse(PASSWORD)));
+        Access { users: users.collect(), ..Access::default() }
+    }
+
+    /// What a server has of everybody.
+    pub fn stored_secret(&self) -> Secret {
+        match (&self.lookups, self.form) {
+            (Some(_), "scram") => Secret::parse(&lookup::stored(self.form, b"")),
+            _ => Secret::parse(PASSWORD),
+        }
+    }
+
+    /// Whether what a lookup finds, or does not, explains that a client is told this.
+    pub fn lookup_explains(&self, words: &str) -> bool {
+        let Some(plan) = &self.lookups else { return false };
+        let (may_crash, may_miss) = (self.weather.crashes > 0, self.weather.reloads > 0);
+        match words {
+            "bouncer config error" => {
+                may_crash || may_miss || lookup::has_one_of(plan, lookup::FAULTS)
+            }
+            "SASL authentication failed"
+            | "password authentication failed"
+            | "\"trust\" authentication failed" => {
+                may_miss || lookup::has_one_of(plan, lookup::NOBODY)
+            }
+            _ => false,
+        }
+    }
 }

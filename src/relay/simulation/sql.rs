@@ -30,6 +30,8 @@ pub enum Statement {
         size: usize,
         sleep_us: u64,
     },
+    /// Name and secret of a user, as auth_query asks for them.
+    Lookup(Lookup),
     Notice {
         text: String,
     },
@@ -48,6 +50,15 @@ pub enum Statement {
     Show {
         name: String,
     },
+}
+
+/// What a server makes of auth_query.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Lookup {
+    /// What becomes of one query after the other: a letter for each, see [`super::lookup`].
+    pub plan: String,
+    /// The form in which the secret is stored.
+    pub form: String,
 }
 
 /// Reads statements between semicolons. `None` is a syntax error.
@@ -99,6 +110,10 @@ fn one(text: &str) -> Option<Statement> {
         "FAIL" => Statement::Fail { text: owned() },
         "COPYIN" => Statement::CopyIn { text: owned() },
         "COPYOUT" => Statement::CopyOut { text: owned(), count: number(1)?, size: number(2)? },
+        "LOOKUP" => Statement::Lookup(Lookup {
+            plan: words.get(1)?.to_string(),
+            form: words.get(2)?.to_string(),
+        }),
         "NOTICE" => Statement::Notice { text: owned() },
         "NOTIFY" => Statement::Notify { text: owned() },
         "SHOW" => Statement::Show { name: words.get(1)?.to_string() },

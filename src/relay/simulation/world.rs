@@ -9,11 +9,11 @@ use super::backend::{Backend, Effect, Installation, Welcome};
 use super::client::{Character, Happened, SimClient, shadow_rules};
 use super::program::{Profile, Program};
 use super::session::Rules;
-use super::setup::{self, DATABASES, PASSWORD, Setup, USERS};
+use super::setup::{DATABASES, PASSWORD, Setup, USERS};
 use super::stream::{Contact, SimStream};
 use super::system::System;
 use crate::auth::cache::ScramCache;
-use crate::auth::secret::{Password, Secret};
+use crate::auth::secret::Password;
 use crate::auth::server::Credential;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
@@ -89,13 +89,13 @@ impl World {
         let host = Host { uid: 1000, uid_name: |_| None };
         let config = setup.config.clone();
         let core_rng = Box::new(SeededRng::new(rng.next_u64()));
-        let core = Core::new(config, setup::access(), host, core_rng, START);
+        let core = Core::new(config, setup.access(), host, core_rng, START);
         let rules = Rules { late_reports: setup.late_reports, pooled: None };
         let mut other = SeededRng::new(rng.next_u64());
         let all = Installation {
             rules,
             method: setup.method,
-            secret: Secret::parse(PASSWORD),
+            secret: setup.stored_secret(),
             cache: ScramCache::new(&mut other),
             last_session: 0,
             rng: other.clone(),
