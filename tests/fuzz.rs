@@ -99,6 +99,16 @@ const KINDS: &[Kind] = &[
         ],
         words: &[b"\xff", b"i=", b"99999999999", b"-1", b"s=", b",", b"=", b"\0", b"v=", b"m="],
     },
+    Kind {
+        name: "lookup",
+        entry: fuzz::lookup,
+        samples: &[
+            b"1\0\0\0\x042\0\0\0\x04T\0\0\0\x06\0\x02D\0\0\0\x13\0\x02\0\0\0\x03joe\0\0\0\x02pw",
+            b"D\0\0\0\x0e\0\x02\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"E\0\0\0\x14SERROR\0Mno good\0\0",
+        ],
+        words: &[b"D\0\0\0", b"\0\x02", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\x03joe"],
+    },
     Kind { name: "relay", entry: fuzz::relay, samples: fuzz::RELAY_SAMPLES, words: RELAY_WORDS },
 ];
 

@@ -13,7 +13,7 @@ use crate::auth::secret::Secret;
 use crate::base::time::Moment;
 use crate::wire::build::Message;
 use crate::wire::fields::{Fields, Report};
-use crate::wire::head::Head;
+use crate::wire::head::{self, HEAD, Head, Parsed};
 use crate::wire::kind::{Back, Front};
 
 /// The longest row that is looked at, in bytes: a name and a secret, with room to spare.
@@ -213,6 +213,25 @@ fn value<'a>(fields: &mut Fields<'a>) -> Option<Option<&'a [u8]>> {
     match fields.u32()? as i32 {
         -1 => Some(None),
         length => Some(Some(fields.bytes(usize::try_from(length).ok()?)?)),
+    }
+}
+
+/// The entry point for fuzzing: messages of a server in answer to auth_query. Whatever they say, a
+/// secret counts only if they name its user.
+pub fn fuzz(data: &[u8]) {
+    let mut lookup = Lookup { user: "joe".into(), ..Lookup::default() };
+    let mut rest = data;
+    while let Parsed::Head(head) = head::parse(rest) {
+        let Some(kind) = Back::from_byte(head.kind) else { break };
+        let body = &rest[HEAD..];
+        let need = Lookup::must_see(kind, head).max(kind.must_see(head));
+        assert!(need <= head.body);
+        let Some(left) = body.get(head.body.max(need)..) else { break };
+        lookup.heed(kind, head, &body[..head.body]);
+        rest = left;
+    }
+    if let Ok(Finding::Secret(_) | Finding::NoPassword) = lookup.finding() {
+        assert!(data.windows(3).any(|part| part == b"joe"), "found without having been asked for");
     }
 }
 

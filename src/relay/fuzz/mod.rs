@@ -28,6 +28,7 @@ const INI: &str = "
 trans = host=127.0.0.1 pool_mode=transaction
 sess = host=127.0.0.1 pool_mode=session
 stmt = host=127.0.0.1 pool_mode=statement
+asks = host=127.0.0.1 auth_user=ann
 [pgbouncer]
 auth_type = trust
 admin_users = joe
@@ -64,6 +65,14 @@ pub const SAMPLES: &[&[u8]] = &[
       \xffc2Q\0\0\0\x1ePAUSE; SHOW STATE; RESUME\0\
       \xffs1C\0\0\0\x0dSELECT 0\0Z\0\0\0\x05I\xffe0\
       \xffs0C\0\0\0\x0cDISCARD\0Z\0\0\0\x05I\xffc2X\0\0\0\x04\xffe1",
+    // A user who is looked up, and one whose lookup fails.
+    b"c0\0\0\0\x20\0\x03\0\0user\0eve\0database\0asks\0\0\
+      \xffs0R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I\
+      \xffs01\0\0\0\x042\0\0\0\x04T\0\0\0\x06\0\x02\
+      D\0\0\0\x13\0\x02\0\0\0\x03eve\0\0\0\x02pwC\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I\
+      \xffs1R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I\
+      \xffc1\0\0\0\x20\0\x03\0\0user\0mal\0database\0asks\0\0\
+      \xffs0E\0\0\0\x09Mno\0\0Z\0\0\0\x05I",
 ];
 
 /// Plays a script.
@@ -282,6 +291,7 @@ mod tests {
             "0QQXRSSSSKZTDCZCNZ",
             "0PBESQdcRSSSKZ12CZGCZ",
             "0QRSSSKZDCZ0QQRSSSSSSSSKZCTDDCCZRSSSKZCZ",
+            "ERSSSKZ0PBDESPBDES0",
         ];
         for (sample, expected) in SAMPLES.iter().zip(expected) {
             let mut bench = played(sample);
