@@ -349,11 +349,12 @@ fn a_slow_lookup_holds_up_nobody_else_and_ends_with_its_client() {
     eventually("its server to be gone", || {
         (shown(&pooler, READER, "sv_active") == 0).then_some(())
     });
-    // One that leaves of itself.
+    // One that leaves of itself, with a word of goodbye.
     let mut slow = pooler.connect();
     slow.send(&wire::startup(&[("user", "slow"), ("database", "app")]));
     eventually("the lookup to run", || (shown(&pooler, READER, "sv_active") == 1).then_some(()));
-    drop(slow);
+    slow.say(b'X', &[]);
+    assert!(slow.hear_to_the_end().is_empty(), "nothing is left to be said");
     eventually("its server to be gone", || {
         (shown(&pooler, READER, "sv_active") == 0).then_some(())
     });

@@ -80,6 +80,11 @@ pub struct Login {
 }
 
 impl Login {
+    /// Whether its user is being looked up.
+    pub fn is_looked_up(&self) -> bool {
+        matches!(self.progress, Progress::LookUp { .. })
+    }
+
     /// Whether it waits for a server to look up its user.
     pub fn is_queued(&self) -> bool {
         matches!(self.progress, Progress::LookUp { is_sent: false, .. })

@@ -4,7 +4,7 @@
 //! This is the path of every transaction: no memory is reserved here, no clock read, no line
 //! formatted, unless something is wrong.
 
-use super::client::{Progress, Refusal, State as ClientState};
+use super::client::{Refusal, State as ClientState};
 use super::core::Core;
 use super::ids::{ClientId, ServerId};
 use super::reason::Reason;
@@ -39,10 +39,12 @@ impl Core {
             ClientState::Active { server } => self.judge_linked(id, server, kind, head, seen),
             ClientState::Idle => self.judge_unlinked(id, kind, head, seen),
             ClientState::Waiting | ClientState::AwaitWelcome => Verdict::Hold,
-            ClientState::Login(ref login) => {
-                let is_looked_up = matches!(login.progress, Progress::LookUp { .. });
-                self.judge_answer(id, kind, head, seen, is_looked_up)
-            }
+            ClientState::Login(ref login) if login.is_looked_up() => match kind {
+                Front::Terminate => self.goodbye(id),
+                // Nothing has been asked yet.
+                _ => Verdict::Hold,
+            },
+            ClientState::Login(_) => self.judge_answer(id, kind, head, seen),
             ClientState::Cancel { .. } => Verdict::Drop,
             // The console was judged before.
             ClientState::Console(_) => Verdict::Hold,
@@ -86,12 +88,7 @@ impl Core {
         kind: Front,
         head: Head,
         seen: &[u8],
-        is_looked_up: bool,
     ) -> ClientVerdict {
-        if is_looked_up && kind != Front::Terminate {
-            // Nothing has been asked yet.
-            return Verdict::Hold;
-        }
         if kind != Front::Password {
             return self.unknown_from_client(id, head.kind);
         }

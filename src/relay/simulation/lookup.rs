@@ -1,8 +1,9 @@
 //! What a simulated server makes of auth_query: a plan says what becomes of one query after the
 //! other, a letter for each.
 //!
-//! `g` finds the user, and so do `s` after a while and `S` after a long one; `n` finds nobody, `0` no secret; of the
-//! faults, `e` is an error, `t` two rows, `o` a row about another user, `c` one column.
+//! `g` finds the user, and so do `s` after a while and `S` after a long one; `n` finds nobody, `0`
+//! no secret; of the faults, `e` is an error, `t` two rows, `o` a row about another user, `c` one
+//! column.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
