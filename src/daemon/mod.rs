@@ -3,6 +3,7 @@
 pub mod access;
 pub mod args;
 mod check;
+mod doors;
 pub mod files;
 pub mod notify;
 pub mod options;

@@ -14,13 +14,14 @@ use mio::{Interest, Waker};
 
 use super::access;
 use super::args::RunArgs;
+use super::doors::Doors;
 use super::options;
 use super::start::Started;
 use super::words;
 use crate::base::time::Moment;
 use crate::config::{self, Config};
 use crate::log::{Level, Logger};
-use crate::net::listen::{Accept, Listener, tune};
+use crate::net::listen::{Accept, tune};
 use crate::net::network::{self, Network};
 use crate::net::poll::{Poll, Source};
 use crate::net::resolve::Resolver;
@@ -36,6 +37,10 @@ use crate::sys::{account, clock};
 /// Connections taken from one listener in one turn, so that those that are there get theirs.
 const ACCEPTS: usize = 64;
 
+/// The most that is taken from the queues of sockets that are about to be closed: the kernel holds
+/// fewer, unless new ones come as fast as they are taken.
+const LAST_ACCEPTS: usize = 65_536;
+
 /// How long nothing is accepted after the process has run out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -46,10 +51,7 @@ pub struct Service {
     started: Started,
     poll: Poll,
     engine: Engine<Network>,
-    /// Listeners that may have more to accept than was taken.
-    pending: Vec<bool>,
-    /// Accepting pauses until then.
-    accept_at: Moment,
+    doors: Doors,
     is_over: bool,
 }
 
@@ -59,7 +61,7 @@ impl Service {
         args: RunArgs,
         config: Config,
         access: Access,
-        started: Started,
+        mut started: Started,
         logger: Logger,
     ) -> io::Result<Service> {
         let poll = Poll::new()?;
@@ -76,11 +78,10 @@ impl Service {
         let mut service = Service {
             args,
             logger,
-            pending: vec![true; started.listeners.len()],
+            doors: Doors::new(std::mem::take(&mut started.listeners)),
             started,
             poll,
             engine: Engine::new(core, network),
-            accept_at: Moment(0),
             is_over: false,
         };
         service.register()?;
@@ -92,11 +93,7 @@ impl Service {
         let fd = self.started.signals.as_raw_fd();
         let signals = Source::Signals.token();
         registry.register(&mut SourceFd(&fd), signals, Interest::READABLE)?;
-        for (place, listener) in self.started.listeners.iter_mut().enumerate() {
-            let token = Source::Listener(place).token();
-            listener.source().register(&registry, token, Interest::READABLE)?;
-        }
-        Ok(())
+        self.doors.register(&registry)
     }
 
     /// Turns the loop until the process is told to end.
@@ -117,17 +114,12 @@ impl Service {
 
     /// How long the poll may sleep.
     fn timeout(&self, next: Option<Moment>) -> Option<Duration> {
-        let has_pending = self.pending.contains(&true);
         if self.engine.has_work() {
             return Some(Duration::ZERO);
         }
         let now = clock::now().mono;
         let until = |moment: Moment| Duration::from_micros(moment.micros_since(now));
-        let accept = has_pending.then(|| until(self.accept_at));
-        match (next.map(until), accept) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        next.into_iter().chain(self.doors.next()).min().map(until)
     }
 
     fn dispatch(&mut self) {
@@ -136,11 +128,7 @@ impl Service {
             match source {
                 Source::Client(id) => self.engine.client_event(id, readiness),
                 Source::Server(id) => self.engine.server_event(id, readiness),
-                Source::Listener(place) => {
-                    if let Some(pending) = self.pending.get_mut(place) {
-                        *pending = true;
-                    }
-                }
+                Source::Listener(place) => self.doors.knock(place),
                 Source::Signals => signalled = true,
                 // Its answers are taken in every turn.
                 Source::Waker => {}
@@ -154,26 +142,32 @@ impl Service {
     }
 
     fn accept_pending(&mut self) {
-        if self.engine.core.now.mono < self.accept_at {
-            return;
-        }
-        for place in 0..self.pending.len() {
+        let now = self.engine.core.now.mono;
+        for place in 0..self.doors.len() {
             for _ in 0..ACCEPTS {
-                if !self.pending[place] || !self.accept(place) {
-                    break;
-                }
+                let Some(accept) = self.doors.take(place, now) else { break };
+                self.admit(accept);
             }
+        }
+        if self.doors.must_shut(now) {
+            self.shut_doors();
         }
     }
 
-    /// Takes one connection. Returns whether there may be more.
-    fn accept(&mut self, place: usize) -> bool {
-        let Some(listener) = self.started.listeners.get(place) else {
-            self.pending[place] = false;
-            return false;
-        };
-        match listener.accept() {
-            Accept::Aborted => true,
+    fn shut_doors(&mut self) {
+        for _ in 0..LAST_ACCEPTS {
+            let Some(accept) = self.doors.take_last() else { break };
+            self.admit(accept);
+        }
+        if let Ok(registry) = self.poll.registry() {
+            self.doors.shut(&registry);
+        }
+    }
+
+    /// Takes in a connection, or what came in its place.
+    fn admit(&mut self, accept: Accept) {
+        match accept {
+            Accept::Aborted | Accept::Drained => {}
             Accept::Connection(accepted) => {
                 let arrival = network::arrival(&accepted);
                 let mut socket = accepted.socket;
@@ -184,30 +178,18 @@ impl Service {
                     io.register_client(id, &mut socket)?;
                     Ok(socket)
                 });
-                true
-            }
-            Accept::Drained => {
-                self.pending[place] = false;
-                false
             }
             Accept::Exhausted(error) => {
-                self.report(
-                    Level::Error,
-                    &format!("accept() failed: {}", crate::log::plain(&error)),
-                );
+                self.report_refusal(&error);
                 self.engine.core.note_repeating("limit reached: file descriptors");
-                self.accept_at = self.engine.core.now.mono + ACCEPT_PAUSE;
-                false
+                self.doors.close_until(self.engine.core.now.mono + ACCEPT_PAUSE);
             }
-            Accept::Failed(error) => {
-                self.report(
-                    Level::Error,
-                    &format!("accept() failed: {}", crate::log::plain(&error)),
-                );
-                self.pending[place] = false;
-                false
-            }
+            Accept::Failed(error) => self.report_refusal(&error),
         }
+    }
+
+    fn report_refusal(&mut self, error: &io::Error) {
+        self.report(Level::Error, &format!("accept() failed: {}", crate::log::plain(error)));
     }
 
     fn take_answers(&mut self) {
@@ -242,16 +224,11 @@ impl Service {
         }
     }
 
-    /// The Unix socket goes on serving the console.
     fn stop_listening(&mut self) {
         self.started.notifier.stopping();
-        self.started.listeners.retain(|listener: &Listener| !listener.is_tcp());
-        self.pending = vec![true; self.started.listeners.len()];
-        let Ok(registry) = self.poll.registry() else { return };
-        for (place, listener) in self.started.listeners.iter_mut().enumerate() {
-            let token = Source::Listener(place).token();
-            let _ = listener.source().reregister(&registry, token, Interest::READABLE);
-        }
+        let core = &self.engine.core;
+        self.doors.begin_to_shut(core.last_arrival(), core.now.mono);
+        self.accept_pending();
     }
 
     fn heed(&mut self, signal: Signal) {

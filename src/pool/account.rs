@@ -106,7 +106,11 @@ impl Core {
     fn is_too_late(&self, id: ClientId) -> bool {
         match self.shutdown {
             Shutdown::No => false,
-            Shutdown::WaitForClients => self.clients[id].connected > self.shutdown_since,
+            // By TCP nobody is accepted any more when the doors are shut.
+            Shutdown::WaitForClients => {
+                let client = &self.clients[id];
+                client.connected > self.shutdown_since && matches!(client.peer, Peer::Unix { .. })
+            }
             Shutdown::WaitForServers | Shutdown::Immediate => true,
         }
     }

@@ -145,7 +145,8 @@ impl Core {
         if let Some(client) = carrier.client
             && self.clients.contains(client)
         {
-            self.close_client(client, Reason::CancelDone);
+            let reason = if carrier.is_sent { Reason::CancelDone } else { Reason::CancelFailed };
+            self.close_client(client, reason);
         }
         let Some(target) = carrier.target() else { return };
         let Some(server) = self.servers.get_mut(target) else { return };

@@ -1,5 +1,7 @@
 //! PAUSE and its kin: what the console (or a signal) asks for and the pools come to in time.
 
+use std::time::Duration;
+
 use super::client::State as ClientState;
 use super::core::{Action, Core};
 use super::ids::{ClientId, DatabaseId};
@@ -9,6 +11,9 @@ use crate::base::time::Moment;
 use crate::log::Level;
 
 use super::wait::{Outcome, Shutdown, Wait};
+
+/// How long a connection may take to come about: three packets, one after the other.
+const LAST_ARRIVALS: Duration = Duration::from_millis(300);
 
 impl Core {
     /// Holds back all pools, or those of one database; busy servers are closed as they get free.
@@ -193,6 +198,13 @@ impl Core {
         self.check_shutdown_soon();
     }
 
+    /// When the doors for TCP are shut. Where another process listens on the same port, those who
+    /// are on the way to this one are still awaited.
+    pub fn last_arrival(&self) -> Moment {
+        let is_shared = self.settings().so_reuseport && self.shutdown == Shutdown::WaitForClients;
+        self.shutdown_since + if is_shared { LAST_ARRIVALS } else { Duration::ZERO }
+    }
+
     /// The end comes with the sweep of this turn: whoever asked for it is answered before.
     pub(super) fn check_shutdown_soon(&mut self) {
         if self.shutdown != Shutdown::No {
@@ -221,7 +233,8 @@ impl Core {
         let (is_over, whose) = match self.shutdown {
             Shutdown::No | Shutdown::Immediate => return,
             Shutdown::WaitForClients => {
-                let is_over = self.client_count == 0
+                let is_over = self.mono() >= self.last_arrival()
+                    && self.client_count == 0
                     && self.consoles.is_empty()
                     // Who is about to log in was accepted by us, and nobody else will serve it.
                     && self.logins.is_empty();

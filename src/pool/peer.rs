@@ -14,6 +14,10 @@ use super::server::{CancelCarrier, Errand, Server, State};
 use crate::config::{DatabaseLine, Host, PeerLine};
 use crate::log::Peer;
 
+/// Requests that may wait for their turn at one peer. Who asks and hangs up at once is not there to
+/// time out.
+const MOST_WAITING: usize = 1_000;
+
 /// The bits of a key that count the hops left.
 const HOPS: u64 = 3;
 
@@ -51,6 +55,9 @@ impl Core {
             return Err(Reason::CancelHops);
         }
         let pool = self.ensure_peer_pool(&line);
+        if self.pools[pool].cancels.len() >= MOST_WAITING + self.pool_size(pool) as usize {
+            return Err(Reason::CancelFailed);
+        }
         let bytes = (key - 1).to_be_bytes();
         let errand = Errand::Peer { key: bytes };
         let state = State::Cancel(CancelCarrier { errand, client: Some(id), is_sent: false });

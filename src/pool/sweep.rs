@@ -266,7 +266,13 @@ impl Core {
 
     /// Carriers of cancel requests that the server does not end.
     fn sweep_cancels(&mut self, pool: PoolId) {
-        let limit = self.settings().cancel_wait_timeout.max(self.settings().server_connect_timeout);
+        let settings = self.settings();
+        let (wait, connect) = (settings.cancel_wait_timeout, settings.server_connect_timeout);
+        // A peer that does not answer holds nothing up for longer than who asks waits.
+        let limit = match self.databases[self.pools[pool].database].peer {
+            Some(_) if !wait.is_zero() => wait,
+            _ => wait.max(connect),
+        };
         for id in self.pools[pool].cancels.ids(&self.servers) {
             if !self.is_over(self.servers[id].connected, limit) {
                 continue;

@@ -24,6 +24,7 @@ pub struct Setup {
     databases: Vec<(String, String)>,
     settings: Vec<(String, String)>,
     users: Vec<(String, String)>,
+    peers: Vec<(String, String)>,
     secrets: Vec<(String, String)>,
     files: Vec<(String, String)>,
     /// A whole ini in place of all the above.
@@ -53,6 +54,7 @@ impl Setup {
             databases: vec![],
             settings: vec![],
             users: vec![],
+            peers: vec![],
             secrets: vec![],
             files: vec![],
             ini: None,
@@ -91,6 +93,12 @@ impl Setup {
         self
     }
 
+    /// Adds a line to `[peers]`, or replaces the one of that number.
+    pub fn peer(mut self, id: &str, line: &str) -> Setup {
+        put(&mut self.peers, id, line);
+        self
+    }
+
     /// Adds a line to the userlist, or replaces the one of that name.
     pub fn secret(mut self, name: &str, secret: &str) -> Setup {
         put(&mut self.secrets, name, secret);
@@ -119,7 +127,7 @@ impl Setup {
     /// exchanged for another.
     pub fn start(self) -> Pooler {
         for _ in 0..10 {
-            let (pooler, status) = self.clone().launch();
+            let (pooler, status) = self.clone().launch(host::free_port());
             let Some(status) = status else { return pooler };
             let log = pooler.log();
             let is_unlucky = log.contains("in use");
@@ -128,16 +136,23 @@ impl Setup {
         panic!("every port was taken");
     }
 
+    /// Starts one more pooler on the port of another.
+    pub fn start_beside(self, other: &Pooler) -> Pooler {
+        let (pooler, status) = self.launch(other.port);
+        assert_eq!(status, None, "the pooler ends instead of starting:\n{}", pooler.log());
+        pooler
+    }
+
     /// Starts a pooler that must refuse to; gives its exit status and what it printed.
     pub fn refused(self) -> (ExitStatus, String) {
-        let (pooler, status) = self.launch();
+        let (pooler, status) = self.launch(host::free_port());
         let log = pooler.log();
         (status.unwrap_or_else(|| panic!("the pooler starts:\n{log}")), log)
     }
 
     /// Starts the pooler; the status is there when it has ended instead of listening.
-    fn launch(self) -> (Pooler, Option<ExitStatus>) {
-        let (port, folder) = (host::free_port(), host::new_folder("pooler"));
+    fn launch(self, port: u16) -> (Pooler, Option<ExitStatus>) {
+        let folder = host::new_folder("pooler");
         write_files(&self, port, &folder);
         let mut command = Command::new(program());
         command.args(&self.arguments).arg(folder.join("pgbouncer.ini")).current_dir(&folder);
@@ -289,6 +304,7 @@ fn write_files(setup: &Setup, port: u16, folder: &Path) {
     let ini = setup.ini.clone().unwrap_or_else(|| {
         section("databases", &setup.databases)
             + &section("users", &setup.users)
+            + &section("peers", &setup.peers)
             + &section("pgbouncer", &setup.settings)
     });
     let quote = |text: &str| text.replace('"', "\"\"");

@@ -10,6 +10,7 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::unix::{self, SocketFile};
 use crate::log;
+use crate::sys::filter;
 use crate::sys::socket::{self, PeerCredentials, TcpOptions};
 
 /// A socket that clients can connect to.
@@ -18,6 +19,8 @@ pub enum Listener {
     Tcp {
         socket: TcpListener,
         address: SocketAddr,
+        /// Opened here, and not passed from the service manager, who goes on holding it.
+        is_own: bool,
     },
     Unix {
         socket: UnixListener,
@@ -77,7 +80,7 @@ impl Listener {
     /// Takes one waiting connection.
     pub fn accept(&self) -> Accept {
         let taken = match self {
-            Listener::Tcp { socket, address } => socket.accept().map(|(stream, peer)| {
+            Listener::Tcp { socket, address, .. } => socket.accept().map(|(stream, peer)| {
                 let local = Local::Tcp(canonical(stream.local_addr().unwrap_or(*address)));
                 Accepted { socket: Socket::Tcp(stream), peer: Peer::Tcp(canonical(peer)), local }
             }),
@@ -98,6 +101,19 @@ impl Listener {
         match self {
             Listener::Tcp { socket, .. } => socket,
             Listener::Unix { socket, .. } => socket,
+        }
+    }
+
+    /// Whether nobody else holds this TCP socket.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Listener::Tcp { is_own: true, .. })
+    }
+
+    /// Lets in who is on the way, and no one new.
+    pub fn turn_away_new(&self) -> io::Result<()> {
+        match self {
+            Listener::Tcp { socket, .. } => filter::turn_away_new(socket.as_fd()),
+            Listener::Unix { .. } => Ok(()),
         }
     }
 

@@ -111,7 +111,7 @@ fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, ListenError> {
 fn listen_tcp(address: SocketAddr, options: TcpListen) -> io::Result<Listener> {
     let socket = socket::listen_tcp(address, options)?;
     let address = socket.local_addr()?;
-    Ok(Listener::Tcp { socket: TcpListener::from_std(socket), address })
+    Ok(Listener::Tcp { socket: TcpListener::from_std(socket), address, is_own: true })
 }
 
 fn report_refusal(
@@ -163,7 +163,7 @@ fn adopt(inherited: Inherited, port: u16) -> io::Result<Listener> {
     Ok(match inherited {
         Inherited::Tcp(socket) => {
             let address = socket.local_addr()?;
-            Listener::Tcp { socket: TcpListener::from_std(socket), address }
+            Listener::Tcp { socket: TcpListener::from_std(socket), address, is_own: false }
         }
         Inherited::Unix(socket) => {
             let name = unix::name(&socket.local_addr()?);

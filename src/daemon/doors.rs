@@ -1,0 +1,108 @@
+//! The sockets that clients come in by, and how they are shut so that nobody on the way is lost.
+//!
+//! The kernel resets the connections that wait at a socket when it is closed, so they are accepted
+//! first. Behind a port that several processes share, a new connection still belongs to the socket
+//! that it was meant for when it began; there the doors stay open for a moment to those on the way,
+//! while who is new is turned away, and finds the next process when it tries again.
+
+use std::io;
+
+use mio::{Interest, Registry};
+
+use crate::base::time::Moment;
+use crate::net::listen::{Accept, Listener};
+use crate::net::poll::Source;
+
+pub struct Doors {
+    listeners: Vec<Listener>,
+    /// Those that may have more to accept than was taken.
+    pending: Vec<bool>,
+    /// Nothing is accepted until then.
+    closed_until: Moment,
+    /// When the doors for TCP are to be shut for good, if they are.
+    shut_at: Option<Moment>,
+}
+
+impl Doors {
+    pub fn new(listeners: Vec<Listener>) -> Doors {
+        let pending = vec![true; listeners.len()];
+        Doors { listeners, pending, closed_until: Moment(0), shut_at: None }
+    }
+
+    pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
+        for (place, listener) in self.listeners.iter_mut().enumerate() {
+            let token = Source::Listener(place).token();
+            listener.source().register(registry, token, Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
+    /// The kernel has news of a listener.
+    pub fn knock(&mut self, place: usize) {
+        if let Some(pending) = self.pending.get_mut(place) {
+            *pending = true;
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// When there is something to do although the kernel has no news.
+    pub fn next(&self) -> Option<Moment> {
+        let accept = self.pending.contains(&true).then_some(self.closed_until);
+        accept.into_iter().chain(self.shut_at).min()
+    }
+
+    /// Takes one connection, or learns why there is none. `None` when nobody is known to wait.
+    pub fn take(&mut self, place: usize, now: Moment) -> Option<Accept> {
+        if now < self.closed_until || !*self.pending.get(place)? {
+            return None;
+        }
+        let accept = self.listeners[place].accept();
+        if matches!(accept, Accept::Drained | Accept::Failed(_)) {
+            self.pending[place] = false;
+        }
+        Some(accept)
+    }
+
+    /// Accepts nothing until then.
+    pub fn close_until(&mut self, moment: Moment) {
+        self.closed_until = moment;
+    }
+
+    /// Begins to shut the doors for TCP: nobody new comes in, and at `moment` they are closed.
+    pub fn begin_to_shut(&mut self, moment: Moment, now: Moment) {
+        self.shut_at = Some(moment);
+        if moment > now {
+            for listener in self.listeners.iter().filter(|listener| listener.is_own()) {
+                // Without it, those who come while it closes may be lost.
+                let _ = listener.turn_away_new();
+            }
+        }
+    }
+
+    /// Whether it is time to take in the last ones and to shut the doors for TCP.
+    pub fn must_shut(&self, now: Moment) -> bool {
+        self.shut_at.is_some_and(|moment| now >= moment)
+    }
+
+    /// Takes one of the last connections. Sockets of the service manager keep theirs.
+    pub fn take_last(&mut self) -> Option<Accept> {
+        self.listeners.iter().filter(|listener| listener.is_own()).find_map(|listener| {
+            let accept = listener.accept();
+            matches!(accept, Accept::Aborted | Accept::Connection(_)).then_some(accept)
+        })
+    }
+
+    /// Closes the doors for TCP. The Unix socket goes on serving the console.
+    pub fn shut(&mut self, registry: &Registry) {
+        self.shut_at = None;
+        self.listeners.retain(|listener| !listener.is_tcp());
+        self.pending = vec![true; self.listeners.len()];
+        for (place, listener) in self.listeners.iter_mut().enumerate() {
+            let token = Source::Listener(place).token();
+            let _ = listener.source().reregister(registry, token, Interest::READABLE);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A listening socket that takes in who is on the way, and no one new: a filter in front of it
+//! drops each packet that would begin a connection. Whoever sent it tries again a second later, and
+//! finds whoever listens on the port by then.
+//!
+//! Source: Linux, Documentation/networking/filter.rst; RFC 9293 for the head of a TCP packet.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::{c_void, sock_filter, sock_fprog, socklen_t};
+
+use super::check;
+
+/// Where the flags stand in the head of a TCP packet, and which of them tell that it is the first
+/// of a connection: SYN without ACK.
+const FLAGS: u32 = 13;
+const SYN: u32 = 0x02;
+const SYN_AND_ACK: u32 = 0x12;
+
+/// Has the kernel drop packets that would begin a connection to this socket.
+pub fn turn_away_new(socket: BorrowedFd) -> io::Result<()> {
+    let mut program = [
+        step(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, FLAGS, 0),
+        step(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, SYN_AND_ACK, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, SYN, 1),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0),
+        step(libc::BPF_RET | libc::BPF_K, u32::MAX, 0),
+    ];
+    let filter = sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    let pointer = (&raw const filter).cast::<c_void>();
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
+    let size = size_of::<sock_fprog>() as socklen_t;
+    // SAFETY: the pointers are those of locals that outlive the call, which copies the program.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, pointer, size) })?;
+    Ok(())
+}
+
+/// One instruction; a comparison that is not true passes over `skip` more.
+fn step(code: u32, operand: u32, skip: u8) -> sock_filter {
+    sock_filter { code: code as u16, jt: 0, jf: skip, k: operand }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_came_before_is_accepted_and_who_comes_later_is_not_answered() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            let address = listener.local_addr().unwrap();
+            let _before = TcpStream::connect(address).unwrap();
+            turn_away_new(listener.as_fd()).unwrap();
+            let late = TcpStream::connect_timeout(&address, Duration::from_millis(100));
+            assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            listener.accept().unwrap();
+            listener.set_nonblocking(true).unwrap();
+            assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        }
+    }
+}
