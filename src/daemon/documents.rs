@@ -7,9 +7,23 @@ use std::path::PathBuf;
 use super::args;
 use crate::config;
 use crate::console;
+use crate::pool::account::VERSION;
 
 /// Set by `make documents`: write what differs in place of complaining.
 const WRITE: &str = "PGBOUNCER_WRITE_DOCUMENTS";
+
+#[test]
+fn the_versions_are_those_of_the_program() {
+    let [stands_for, own] = [VERSION, env!("CARGO_PKG_VERSION")];
+    let package = format!("pgbouncer-rs ({stands_for}+rs{own}-");
+    assert!(read("debian/changelog").starts_with(&package), "{package}");
+    let changes = read("CHANGELOG.md");
+    let latest = changes.lines().find_map(|line| line.strip_prefix("## "));
+    assert_eq!(latest, Some(own));
+    for page in ["doc/pgbouncer.1", "doc/pgbouncer.ini.5"] {
+        assert!(read(page).contains(&format!("\"PgBouncer {stands_for} compatible\"")), "{page}");
+    }
+}
 
 #[test]
 fn the_manual_of_the_configuration_says_what_the_tables_say() {

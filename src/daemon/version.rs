@@ -1,7 +1,6 @@
 //! Which PgBouncer this behaves as, and what it is made of.
 
-/// The version of PgBouncer that tools may rely on; also the one cell of SHOW VERSION.
-pub const VERSION: &str = "PgBouncer 1.26.1";
+use crate::pool::account::VERSION;
 
 /// The parts, in the order of both texts below.
 const PARTS: [&str; 5] = [
@@ -14,12 +13,12 @@ const PARTS: [&str; 5] = [
 
 /// What `-V` prints: the first line is what tools match.
 pub fn text() -> String {
-    format!("{VERSION}\n{}\n", PARTS.join("\n"))
+    format!("PgBouncer {VERSION}\n{}\n", PARTS.join("\n"))
 }
 
 /// What stands behind `process up:` in the log.
 pub fn banner() -> String {
-    format!("{VERSION}, {}", PARTS[..4].join(", "))
+    format!("PgBouncer {VERSION}, {}", PARTS[..4].join(", "))
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use crate::wire::build::{self, Message, Report, Severity};
 use crate::wire::kind::Back;
 use crate::wire::sqlstate;
 
-/// The version that the program stands for: what it tells clients and the console.
+/// The version of PgBouncer whose place the program takes: tools and drivers rely on it. The
+/// program's own stands in Cargo.toml.
 pub const VERSION: &str = "1.26.1";
 
 /// What a console session is told of its server, in the reference's order.
