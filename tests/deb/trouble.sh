@@ -102,6 +102,8 @@ trouble_kill() {
 # The script that fills a userlist: with what the server stores, clients and servers go by SCRAM.
 trouble_mkauth() {
     local list=/etc/pgbouncer/userlist.txt
+    printf 'CREATE ROLE "two\nlines" LOGIN PASSWORD $$x$$;\n' >"$machine/srv/odd.sql"
+    sql -f /srv/odd.sql
     inn su postgres -c "/usr/share/pgbouncer/mkauth $list 'dbname=postgres'" ||
         fail "mkauth fails"
     equal "postgres:postgres 600" inn stat -c '%U:%G %a' $list
