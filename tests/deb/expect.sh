@@ -95,3 +95,12 @@ install_guide_files() {
 }
 
 main_pid() { inn systemctl show -P MainPID pgbouncer; }
+
+# How much of the system a service could reach: 0 is least, 10 all.
+exposure_of() {
+    inn systemd-analyze security --no-pager "$1" |
+        sed -n 's/.*Overall exposure level for .*: \([0-9.]*\).*/\1/p'
+}
+
+# is_at_most LIMIT NUMBER, with fractions.
+is_at_most() { awk "BEGIN { exit !($2 <= $1) }"; }

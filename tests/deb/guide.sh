@@ -138,26 +138,20 @@ guide_troubles() {
     ok "trouble: no such database, and it is named"
 }
 
-# How much of the system the service could reach: 0 is least, 10 all.
 guide_security() {
     local exposure drop_in=/etc/systemd/system/pgbouncer.service.d/hardening.conf
-    exposure=$(exposure_of_service)
-    awk "BEGIN { exit !($exposure <= 4.0) }" || fail "systemd-analyze security: $exposure"
+    exposure=$(exposure_of pgbouncer)
+    is_at_most 4.0 "$exposure" || fail "systemd-analyze security: $exposure"
     inn install -D -m 644 /usr/share/doc/pgbouncer/examples/hardening.conf "$drop_in"
     inn systemctl daemon-reload
     inn systemctl restart pgbouncer
     local hardened
-    hardened=$(exposure_of_service)
-    awk "BEGIN { exit !($hardened <= 1.5) }" || fail "with the drop-in: $hardened"
+    hardened=$(exposure_of pgbouncer)
+    is_at_most 1.5 "$hardened" || fail "with the drop-in: $hardened"
     eventually pooled plannerate_prod plannerate_production -c "SELECT 1"
     inn systemctl reload pgbouncer
     inn rm "$drop_in"
     inn systemctl daemon-reload
     inn systemctl restart pgbouncer
     ok "systemd-analyze security: $exposure as shipped, $hardened with the drop-in, and it serves"
-}
-
-exposure_of_service() {
-    inn systemd-analyze security --no-pager pgbouncer |
-        sed -n 's/.*Overall exposure level for pgbouncer.service: \([0-9.]*\).*/\1/p'
 }

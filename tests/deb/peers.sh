@@ -19,6 +19,7 @@ walk_peers() {
     done
     inn systemctl enable --now pgbouncer@1 pgbouncer@2 2>/dev/null
     equal $'active\nactive' inn systemctl is-active pgbouncer@1 pgbouncer@2
+    is_at_most 4.0 "$(exposure_of pgbouncer@1)" || fail "systemd-analyze security of the template"
     peers_share
     peers_cancel
     peers_roll
