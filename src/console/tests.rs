@@ -29,6 +29,7 @@ bob = host=127.0.0.1 user=bob pool_size=7 min_pool_size=1 reserve_pool=3 server_
     pool_mode=session max_db_connections=9 max_db_client_connections=8
 hosts = host=127.0.0.1,localhost load_balance_hosts=round-robin
 local = dbname=x
+named = host=db.example
 * = host=127.0.0.1
 [users]
 bob = pool_size=11 reserve_pool_size=2
@@ -51,6 +52,7 @@ struct World {
     sent: Vec<(ClientId, Message)>,
     connecting: Vec<ServerId>,
     reloads: Vec<ClientId>,
+    lookups: Vec<String>,
     is_over: bool,
 }
 
@@ -85,6 +87,7 @@ impl World {
             sent: Vec::new(),
             connecting: Vec::new(),
             reloads: Vec::new(),
+            lookups: Vec::new(),
             is_over: false,
         };
         world.carry_out();
@@ -117,7 +120,16 @@ impl World {
 
     /// A client in a transaction, with a server.
     fn busy_client(&mut self) -> (ClientId, ServerId) {
-        let client = self.client("app", "app");
+        self.busy_client_of("app")
+    }
+
+    fn busy_client_of(&mut self, database: &str) -> (ClientId, ServerId) {
+        let client = self.client("app", database);
+        // Names are those of this machine.
+        for name in std::mem::take(&mut self.lookups) {
+            self.core.resolved(&name, Ok(vec![[127, 0, 0, 1].into()]));
+            self.carry_out();
+        }
         let mut verdict = Verdict::Hold;
         // The first client of a pool waits for a server with its login, a later one with its query.
         while verdict == Verdict::Hold {
@@ -213,12 +225,12 @@ impl World {
                     finish(&mut self.core, &NoBuffers, client, outcome);
                 }
                 Action::Reload { client } => self.reloads.extend(client),
+                Action::Resolve(name) => self.lookups.push(name),
                 Action::Exit => self.is_over = true,
                 Action::SendServer { .. }
                 | Action::Repeat { .. }
                 | Action::RunClient(_)
                 | Action::RunServer(_)
-                | Action::Resolve(_)
                 | Action::SettingsChanged
                 | Action::Status(_)
                 | Action::StopListening => {}
@@ -996,6 +1008,7 @@ fn databases_users_and_peers_are_shown_as_the_reference_shows_them() {
             "hosts|127.0.0.1,localhost|5432|hosts|<null>|20|0|0|3600|<null>|round-robin|\
              0|0|0|0|0|0",
             "local|<null>|5432|x|<null>|20|0|0|3600|<null>|<null>|0|0|0|0|0|0",
+            "named|db.example|5432|named|<null>|20|0|0|3600|<null>|<null>|0|0|0|0|0|0",
             "pgbouncer|<null>|6432|pgbouncer|pgbouncer|2|0|0|3600|statement|<null>|0|0|0|1|0|0",
         ]
     );
@@ -1045,7 +1058,45 @@ fn clients_servers_and_pools_are_shown_as_the_reference_shows_them() {
     assert!(sockets.iter().any(|line| line.contains("|sv_login|")));
     assert_eq!(world.lines(admin, "show active_sockets").len(), 2, "bytes of clients are held");
     let lists = world.lines(admin, "show lists");
-    assert_eq!(lists[..4], ["databases|5", "users|5", "peers|2", "pools|3"]);
+    assert_eq!(lists[..4], ["databases|6", "users|5", "peers|2", "pools|3"]);
+}
+
+#[test]
+fn names_are_shown_and_servers_at_addresses_that_are_gone_are_retired() {
+    let mut world = World::new();
+    let (client, server) = world.busy_client_of("named");
+    let (_, other) = world.busy_client();
+    let admin = world.console("admin");
+    assert_eq!(world.lines(admin, "show dns_hosts"), ["db.example|15|127.0.0.1:0"]);
+    assert_eq!(world.lines(admin, "show dns_zones"), Vec::<String>::new());
+    // While the answer is good nobody is asked again.
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.lines(admin, "show dns_hosts"), ["db.example|5|127.0.0.1:0"]);
+    assert!(world.lookups.is_empty());
+    world.pass(Duration::from_secs(10));
+    assert_eq!(std::mem::take(&mut world.lookups), ["db.example"]);
+    // The same address and one more: nobody is at a place that is gone.
+    let close_needed = |world: &mut World| -> Vec<String> {
+        let rows = world.rows(admin, "show servers").into_iter();
+        let active = rows.filter(|row| row[4].as_deref() == Some("active"));
+        active.map(|row| format!("{:?} {:?}", row[2], row[13])).collect()
+    };
+    let both = |of_named: &str| {
+        let line = |database: &str, flag: &str| format!("{:?} {:?}", Some(database), Some(flag));
+        [line("app", "0"), line("named", of_named)]
+    };
+    let answer = vec![[127, 0, 0, 1].into(), [10, 0, 0, 9].into()];
+    world.core.resolved("db.example", Ok(answer));
+    world.carry_out();
+    assert_eq!(close_needed(&mut world), both("0"));
+    world.pass(Duration::from_secs(20));
+    assert_eq!(std::mem::take(&mut world.lookups), ["db.example"]);
+    world.core.resolved("db.example", Ok(vec![[10, 0, 0, 9].into()]));
+    world.carry_out();
+    assert_eq!(close_needed(&mut world), both("1"), "busy as it is, its time has come");
+    assert_eq!(world.lines(admin, "show dns_hosts"), ["db.example|15|10.0.0.9:0"]);
+    world.release(client, server);
+    assert!(!world.core.servers.contains(server) && world.core.servers.contains(other));
 }
 
 #[test]
