@@ -238,6 +238,28 @@ fn assert_nothing_failed(pgbench: &str) {
 }
 
 #[test]
+fn hup_opens_the_log_file_again() {
+    let pooler = Setup::new().set("logfile", "{dir}/pgbouncer.log").start();
+    let (log, moved) = (pooler.folder.join("pgbouncer.log"), pooler.folder.join("moved.log"));
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(pooler.client().one("select 1"), "1");
+    std::fs::rename(&log, &moved).expect("a log file");
+    let ends = |text: &str| text.matches("closing because").count();
+    // Until it is told, it writes where it wrote.
+    let before = ends(&read(&moved));
+    pooler.client().terminate();
+    eventually("a line in the file that was moved", || {
+        (ends(&read(&moved)) > before).then_some(())
+    });
+    pooler.signal("HUP");
+    eventually("the file under its name", || log.exists().then_some(()));
+    let left = read(&moved);
+    pooler.client().terminate();
+    eventually("a line in the new file", || (ends(&read(&log)) > 0).then_some(()));
+    assert_eq!(ends(&read(&moved)), ends(&left), "the old file is let go");
+}
+
+#[test]
 fn int_waits_for_the_servers_and_takes_no_new_client() {
     let pooler = small_pool(3);
     let (mut working, mut idle) = (pooler.client(), pooler.client());
@@ -260,6 +282,8 @@ fn term_waits_for_the_clients() {
     let mut client = pooler.client();
     pooler.signal("TERM");
     pooler.wait_log(&["got SIGTERM"]);
+    pooler.signal("USR2");
+    pooler.wait_log(&["got SIGUSR2 while shutting down, ignoring"]);
     for _ in 0..3 {
         assert_eq!(client.one("select 'served'"), "served");
     }
