@@ -12,11 +12,11 @@ use std::thread;
 use std::time::Duration;
 
 use support::client::{Answer, Failure, Login};
-use support::postgres::APP;
+use support::postgres::{APP, GUIDE};
 use support::scram::{MECHANISM, ScramClient};
 use support::wire::{self, Gone, PROTOCOL_3_0, SSL_REQUEST, Wire};
 use support::{
-    Client, FakeServer, PATIENCE, Pooler, Setup, Witness, eventually, fake, host, within,
+    Client, FakeServer, PATIENCE, Pooler, Postgres, Setup, Witness, eventually, fake, host, within,
 };
 
 const GSSENC_REQUEST: u32 = 80_877_104;
@@ -692,7 +692,7 @@ mod servers {
 
     /// A pooler whose databases `bad0`, `bad1` ... are these fake servers; the witness is at home
     /// in `app`.
-    fn scene(fakes: &[FakeServer]) -> Scene {
+    pub fn scene(fakes: &[FakeServer]) -> Scene {
         scene_with(setup(), fakes)
     }
 
@@ -751,7 +751,7 @@ mod servers {
     }
 
     /// The log has a line about the server of database `badN`, with one of these words.
-    fn expect_log(pooler: &Pooler, number: usize, what: &str, words: &str) {
+    pub fn expect_log(pooler: &Pooler, number: usize, what: &str, words: &str) {
         let database = format!(" bad{number}/");
         within(PATIENCE, || {
             let log = pooler.log();
@@ -1123,5 +1123,189 @@ mod servers {
             [b"X", b"E", b"NN", b"S", b"N\x52\0\0\0\x08\0\0\0\0", b"\0", b"SS"];
         let cases = answers.map(|answer| ("an odd answer", script(answer), ANY));
         all_fail_with(setup().set("server_tls_sslmode", "prefer"), Vec::from(cases));
+    }
+}
+
+/// Streams of both directions (CopyBoth), with words out of turn from either end.
+mod walsenders {
+    use super::servers::{expect_log, scene};
+    use super::*;
+
+    /// A replication connection to the database of this name, of physical replication.
+    fn replicator(pooler: &Pooler, database: &str) -> Client {
+        let parameters = [("replication", "true"), ("application_name", "hostile")];
+        let login = Login { user: GUIDE[1].name, password: "", database, parameters: &parameters };
+        Client::attempt(pooler.port, &login).expect("a welcome")
+    }
+
+    fn start_streaming(client: &mut Client) {
+        let position = Postgres::shared().one("select pg_current_wal_flush_lsn()");
+        client.wire.send(&wire::query(&format!("START_REPLICATION PHYSICAL {position}")));
+        client.wire.hear_until(|m| m.kind == b'W').expect("CopyBothResponse");
+    }
+
+    fn expect_no_walsender() {
+        let sql = "select count(*) from pg_stat_activity where application_name = 'hostile'";
+        eventually("the walsenders to be gone", || {
+            (Postgres::shared().one(sql) == "0").then_some(())
+        });
+    }
+
+    /// What a client may say in a stream, in turn or out of it.
+    fn words() -> Vec<Vec<u8>> {
+        let parse = [wire::parse("s", "select 1"), wire::bind("s", &[])].concat();
+        let huge = wire::message(b'd', &vec![b'r'; 100_000]);
+        vec![
+            wire::query("IDENTIFY_SYSTEM"),
+            wire::query("select 1"),
+            wire::query("BASE_BACKUP (CHECKPOINT 'fast')"),
+            parse,
+            wire::describe_statement("s"),
+            wire::execute(),
+            wire::sync(),
+            wire::flush(),
+            wire::message(b'F', &[0; 10]),
+            wire::message(b'd', b""),
+            wire::message(b'd', &[&b"r"[..], &[0; 33]].concat()),
+            wire::message(b'd', b"nonsense"),
+            huge[..50_000].to_vec(),
+            huge,
+            wire::message(b'c', b""),
+            wire::message(b'f', b"no more\0"),
+            wire::message(b'p', b"password\0"),
+            wire::message(b'W', b"\0\0\0"),
+            wire::message(b'!', b""),
+            head(b'd', LARGEST),
+            head(b'd', 0),
+        ]
+    }
+
+    #[test]
+    fn a_word_out_of_turn_ends_nothing_but_its_own_stream() {
+        let scene = Scene::with_auth("trust");
+        for word in words() {
+            let mut client = replicator(&scene.pooler, "app");
+            start_streaming(&mut client);
+            client.wire.send(&word);
+            // Twice, as what ends a stream may leave the next one to be misunderstood.
+            client.wire.send(&word);
+        }
+        expect_no_walsender();
+        scene.end(&["replication client was closed"]);
+    }
+
+    #[test]
+    fn words_at_random_end_nothing_but_their_own_connection() {
+        let seed = u64::from(std::process::id());
+        println!("seed {seed}");
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut below = |bound: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % bound as u64) as usize
+        };
+        let scene = Scene::with_auth("trust");
+        for _ in 0..60 {
+            let mut client = replicator(&scene.pooler, "app");
+            if below(2) == 0 {
+                start_streaming(&mut client);
+            }
+            for _ in 0..1 + below(8) {
+                let all = words();
+                let word = &all[below(all.len())];
+                let cut = if below(8) == 0 { below(word.len() + 1) } else { word.len() };
+                client.wire.send(&word[..cut]);
+            }
+            if below(2) == 0 {
+                // Whatever it is, it comes soon, or it is silence.
+                let _ = client.wire.hear_within(Duration::from_millis(20));
+            }
+        }
+        expect_no_walsender();
+        scene.end(&["closing because"]);
+    }
+
+    fn copy_both() -> Vec<u8> {
+        wire::message(b'W', &[0, 0, 0])
+    }
+
+    /// What a server may say in answer to a command of replication, and what becomes of it.
+    fn answers() -> Vec<(&'static str, Vec<u8>)> {
+        let begun = |rest: &[u8]| [&copy_both()[..], rest].concat();
+        let data = wire::message(b'd', b"k");
+        let fatal = wire::error(&[('S', "FATAL"), ('C', "57P01"), ('M', "the end is near")]);
+        vec![
+            ("unknown pkt", begun(&wire::message(b'!', b""))),
+            ("unknown pkt", begun(&wire::message(b'1', b""))),
+            ("unknown pkt", begun(&wire::message(b'K', &[0; 8]))),
+            ("unknown pkt", data.clone()),
+            ("unknown pkt", wire::message(b'c', b"")),
+            ("unknown pkt", begun(&[wire::ready(b'I'), data.clone()].concat())),
+            ("unknown pkt", begun(&[wire::ready(b'I'), wire::ready(b'I')].concat())),
+            ("unknown pkt", begun(&wire::ready(b'?'))),
+            ("closing because", begun(&head(b'd', 0))),
+            ("closing because", wire::message(b'W', &[0; 100_000])),
+            ("closing because", begun(&head(b'd', LARGEST))),
+            ("closing because", begun(&copy_both())),
+            ("closing because", begun(&[wire::message(b'c', b""), data].concat())),
+            ("closing because", begun(&fatal)),
+            ("closing because", begun(&wire::error(&[('S', "ERROR"), ('M', "no more")]))),
+        ]
+    }
+
+    fn servers() -> (Scene, Vec<FakeServer>) {
+        let fakes: Vec<FakeServer> = answers()
+            .into_iter()
+            .map(|(_, answer)| {
+                FakeServer::start(move |wire| {
+                    fake::serve(wire, |sql| match sql {
+                        "START" => Some(answer.clone()),
+                        _ => Some(fake::one_row("answer")),
+                    });
+                })
+            })
+            .collect();
+        (scene(&fakes), fakes)
+    }
+
+    #[test]
+    fn a_server_that_streams_out_of_turn_is_nobody_elses() {
+        let (scene, _fakes) = servers();
+        for (number, (words, answer)) in answers().iter().enumerate() {
+            let database = format!("bad{number}");
+            let what = String::from_utf8_lossy(&answer[..answer.len().min(40)]).into_owned();
+            let mut client = replicator(&scene.pooler, &database);
+            client.wire.send(&wire::query("START"));
+            client.wire.send(&wire::message(b'd', b"r"));
+            let _ = client.wire.hear_within(Duration::from_millis(50));
+            drop(client);
+            expect_log(&scene.pooler, number, &what, words);
+            let mut next = Client::login(scene.pooler.port, APP.name, "", &database);
+            assert_eq!(next.one("select 1"), "answer", "{what}");
+        }
+        scene.end(&[]);
+    }
+
+    /// A server of a pool that begins such a stream is not handed on.
+    #[test]
+    fn a_stream_in_a_pool_ends_with_its_client() {
+        let fakes = [FakeServer::start(|wire| {
+            fake::serve(wire, |sql| match sql {
+                "START" => Some([copy_both(), wire::message(b'd', b"k")].concat()),
+                _ => Some(fake::one_row(sql)),
+            });
+        })];
+        let scene = scene(&fakes);
+        for sql in ["first", "second"] {
+            let mut client = Client::login(scene.pooler.port, APP.name, "", "bad0");
+            assert_eq!(client.one(sql), sql);
+            client.wire.send(&wire::query("START"));
+            client.wire.hear_until(|m| m.kind == b'd').expect("the stream");
+            client.wire.send(&wire::message(b'd', b"r"));
+        }
+        expect_log(&scene.pooler, 0, "a stream", "client disconnect while server was not ready");
+        assert!(fakes[0].accepted() >= 2, "each stream had a server of its own");
+        scene.end(&[]);
     }
 }

@@ -314,6 +314,24 @@ fn int_ends_one_of_two_processes_when_its_servers_are_released() {
     }
 }
 
+/// Those who stay connected after TERM can be sent away by the console, between two transactions.
+#[test]
+fn who_stays_after_term_can_be_sent_away() {
+    let pooler = Setup::new().set("so_reuseport", "1").start();
+    let (mut idle, mut working) = (pooler.client(), pooler.client());
+    assert_eq!(idle.one("select 1"), "1");
+    working.query("begin").expect("BEGIN");
+    pooler.signal("TERM");
+    pooler.wait_log(&["got SIGTERM"]);
+    assert_eq!(idle.one("select 'served'"), "served");
+    console(&pooler, "shutdown wait_for_servers");
+    assert_eq!(working.one("select 'still here'"), "still here");
+    assert!(pooler.is_alive(), "it waits for the transaction");
+    working.query("commit").expect("COMMIT");
+    pooler.expect_exit();
+    assert_eq!(idle.query("select 1").expect_err("it has ended").code(), "57P01");
+}
+
 /// Clients, until each of the processes has some.
 fn clients_of_both(poolers: &[&Pooler; 2]) -> Vec<Client> {
     let mut clients = Vec::new();
