@@ -6,7 +6,7 @@ mod support;
 use std::thread;
 
 use support::postgres::{APP, MD5, SUPER};
-use support::{Client, FakeServer, Pooler, Postgres, Setup, eventually, fake, wire};
+use support::{Client, Failure, FakeServer, Pooler, Postgres, Setup, eventually, fake, wire};
 
 /// auth_user in these tests: the superuser, whom PostgreSQL trusts.
 const READER: &str = SUPER.name;
@@ -299,6 +299,41 @@ fn many_logins_of_one_user_share_a_few_lookups() {
     println!("{count} lookups for 200 clients");
     // Two that run, each of which may have had one more behind it.
     assert!((1..=5).contains(&count), "{count} lookups for 200 clients");
+}
+
+#[test]
+fn a_lookup_that_hangs_holds_up_only_its_own_client() {
+    run(&[
+        "create sequence calls",
+        "create function hangs_once(text, out name, out text) language plpgsql as $$ begin \
+         if nextval('calls') = 1 then perform pg_sleep(600); end if; \
+         select rolname, rolpassword from pg_authid where rolname = $1 into $2, $3; end $$",
+    ]);
+    let pooler = setup().set("auth_query", "select * from hangs_once($1)").start();
+    let mut unlucky = pooler.connect();
+    unlucky.send(&wire::startup(&[("user", APP.name), ("database", "app")]));
+    let sleeping = "select count(*) from pg_stat_activity \
+        where wait_event = 'PgSleep' and query like '%hangs_once%'";
+    eventually("the lookup to hang", || (Postgres::shared().one(sleeping) == "1").then_some(()));
+    // The same is asked for, and at first waits for the answer.
+    login(&pooler, APP.name, APP.password, "app").expect("a lookup of its own");
+    assert_eq!(shown(&pooler, READER, "sv_active"), 1);
+    let mut console = pooler.console();
+    let failure = console.query("pause app timeout 1").expect_err("a lookup holds a server");
+    let Failure::Error { detail, .. } = failure else { panic!("{failure:?}") };
+    assert!(detail.contains("app/app@"), "{detail}");
+}
+
+#[test]
+fn a_database_that_somebody_made_up_is_not_kept() {
+    let pooler = setup().start();
+    let told = login(&pooler, APP.name, APP.password, "made_up").err();
+    assert_eq!(told.as_deref(), Some("database \"made_up\" does not exist"));
+    let name = || pooler.shown("show databases", "name", "made_up", "name");
+    eventually("it to be forgotten", || name().is_none().then_some(()));
+    login(&pooler, APP.name, APP.password, "app").expect("a database that is there");
+    pooler.console().query("reload").expect("a good configuration");
+    assert!(pooler.shown("show databases", "name", "app", "name").is_some());
 }
 
 #[test]

@@ -158,6 +158,7 @@ impl Core {
         self.move_server(id, State::Lookup(Box::new(lookup)));
         let server = &mut self.servers[id];
         server.requested = now;
+        server.xact_start = now;
         for kind in [Front::Parse, Front::Bind, Front::Describe, Front::Execute, Front::Sync] {
             server.replies.sent(kind);
         }

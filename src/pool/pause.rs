@@ -129,7 +129,7 @@ impl Core {
         let concerned =
             |pool: super::ids::PoolId| database.is_none_or(|id| self.pools[pool].database == id);
         let active = self.servers.iter().filter_map(|(_, server)| {
-            let client = server.client().filter(|_| concerned(server.pool))?;
+            let client = server.served().filter(|_| concerned(server.pool))?;
             let (database, user) = self.names_of(client);
             let record = &self.clients[client];
             let seconds = self.mono().since(server.xact_start).as_secs();

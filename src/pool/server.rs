@@ -247,6 +247,11 @@ impl Server {
         }
     }
 
+    /// The client for whom it works at present.
+    pub fn served(&self) -> Option<ClientId> {
+        self.client().or_else(|| self.lookup()?.clients.first().copied())
+    }
+
     /// The lookup that it runs.
     pub fn lookup(&self) -> Option<&Lookup> {
         match &self.state {

@@ -340,12 +340,10 @@ fn link(core: &Core, row: &Row) -> Option<Row> {
             _ => None,
         },
         Row::Server(id) => match core.servers[id].state() {
-            server::State::Active { client } => Some(Row::Client(*client)),
-            server::State::Lookup(lookup) => lookup.clients.first().map(|id| Row::Client(*id)),
             server::State::Cancel(carrier) => {
                 carrier.client.filter(|&client| core.clients.contains(client)).map(Row::Client)
             }
-            _ => None,
+            _ => core.servers[id].served().map(Row::Client),
         },
     }
 }
