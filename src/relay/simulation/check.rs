@@ -85,7 +85,8 @@ impl World {
         self.engine.core.adopt(config, self.setup.access());
         for _ in 0..3000 {
             self.now.mono = self.now.mono + Duration::from_millis(10);
-            if self.engine.core.servers.is_empty() && self.engine.core.pools.is_empty() {
+            let core = &self.engine.core;
+            if core.servers.is_empty() && core.pools.is_empty() && core.databases.is_empty() {
                 break;
             }
             self.step()?;
