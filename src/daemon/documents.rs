@@ -1,5 +1,6 @@
 //! Holds what stands in `doc/` and `etc/` against the tables that it comes from: the settings and
-//! keys of the manual, and the sample file. `make documents` writes them anew.
+//! keys of the manual, and the sample file, which `make documents` writes anew; and the words of
+//! manual and README against what they speak of.
 
 use std::fs;
 use std::path::PathBuf;
@@ -110,6 +111,16 @@ fn the_manual_names_every_table_of_the_console_and_every_column() {
         assert!(manual.lines().any(names), "{table}: {column}");
     }
     assert!(columns.lines().count() > 100, "{}", columns.lines().count());
+}
+
+#[test]
+fn the_readme_names_every_file_of_tests() {
+    let readme = read("README.md");
+    let files = fs::read_dir(path("tests")).expect("the folder of tests");
+    let names = files.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned());
+    for name in names.filter(|name| name.ends_with(".rs")) {
+        assert!(readme.contains(&format!("`tests/{name}`")), "{name}");
+    }
 }
 
 /// The displayed texts of a page that have a section of the configuration in them.
