@@ -27,7 +27,9 @@ guide_install() {
     equal "postgres:postgres 640" inn stat -c '%U:%G %a' /etc/pgbouncer/pgbouncer.ini
     equal "postgres:postgres 640" inn stat -c '%U:%G %a' /etc/pgbouncer/userlist.txt
     inn test /usr/bin/pgbouncer -ef /usr/sbin/pgbouncer || fail "/usr/bin/pgbouncer is missing"
-    ok "2: apt install, $first, enabled and started"
+    equal "$first" inn su postgres -c \
+        'psql -X -A -t -p 6432 -U pgbouncer pgbouncer -c "SHOW VERSION"'
+    ok "2: apt install, $first, enabled and started; its console answers over the Unix socket"
 
     inn cp /etc/pgbouncer/pgbouncer.ini /etc/pgbouncer/pgbouncer.ini.backup
     ok "3.1: there is a file to back up"
