@@ -46,6 +46,7 @@ pub mod repeat;
 pub mod replies;
 pub mod request;
 pub mod retire;
+mod routine;
 pub mod server;
 pub mod server_login;
 pub mod site;

@@ -188,6 +188,6 @@ impl Core {
     }
 }
 
-fn is_all_gone(tag: &[u8]) -> bool {
+pub(super) fn is_all_gone(tag: &[u8]) -> bool {
     matches!(tag, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0")
 }

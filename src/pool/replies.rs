@@ -357,9 +357,30 @@ impl Replies {
         Ok(Reply::Forward)
     }
 
+    /// Takes a reply that is the client's and tells no more than that it has come. Any other is
+    /// left to [`Replies::received`].
+    #[inline]
+    pub fn take_routine(&mut self, kind: Back) -> bool {
+        let is_routine = match kind {
+            Back::ParseComplete => self.queue.front() == Some(&Request::Parse(None)),
+            _ => matches!(
+                kind,
+                Back::BindComplete
+                    | Back::CommandComplete
+                    | Back::CopyData
+                    | Back::DataRow
+                    | Back::EmptyQuery
+                    | Back::NoData
+                    | Back::PortalSuspended
+                    | Back::RowDescription
+            ),
+        };
+        is_routine && self.received(kind, 0) == Ok(Reply::Forward)
+    }
+
     fn pop(&mut self) {
         self.queue.pop_front();
-        while self.queue.front() == Some(&Request::CopyEnd) {
+        while let Some(Request::CopyEnd) = self.queue.front() {
             self.queue.pop_front();
         }
     }

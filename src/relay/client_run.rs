@@ -214,6 +214,7 @@ impl<I: Io> Engine<I> {
                     if !self.judge_client_message(id, data, &mut judged) {
                         break;
                     }
+                    self.pass_routine(id, data, &mut judged);
                 }
                 Inbound::Forward { .. } => {
                     judged.taken += conn.inbound.go_on(data.len() - at);
@@ -223,6 +224,15 @@ impl<I: Io> Engine<I> {
             }
         }
         judged
+    }
+
+    /// Passes on what follows a message that was judged, as far as nothing is to be said of it.
+    fn pass_routine(&mut self, id: ClientId, data: &[u8], judged: &mut Judged) {
+        let at = judged.taken;
+        if judged.server.is_some() && at < data.len() {
+            judged.taken += self.core.routine_requests(id, &data[at..]);
+            self.outgoing.forward(data, at..judged.taken);
+        }
     }
 
     /// Judges the message that begins at `judged.taken`. Returns whether to go on.

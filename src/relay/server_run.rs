@@ -6,7 +6,6 @@ use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::server::Server;
 use crate::pool::verdict::Verdict;
 use crate::wire::head::{self, HEAD, Head, Parsed};
-use crate::wire::kind::Back;
 
 /// How a stretch of bytes was dealt with.
 struct Judged {
@@ -228,14 +227,13 @@ impl<I: Io> Engine<I> {
             Verdict::Forward(to) => {
                 // The reply before this one may have brought the server its client.
                 judged.client = Some(to);
-                let mut end = at + here;
+                judged.taken += here;
                 if here < length {
                     server.conn.inbound = Inbound::forward(to, length - here);
-                } else if head.kind == Back::DataRow as u8 {
-                    end = end_of_rows(data, end);
+                } else {
+                    judged.taken += self.core.routine_replies(id, to, &data[judged.taken..]);
                 }
-                self.outgoing.forward(data, at..end);
-                judged.taken = end;
+                self.outgoing.forward(data, at..judged.taken);
             }
             Verdict::Drop => {
                 judged.taken += here;
@@ -253,17 +251,4 @@ impl<I: Io> Engine<I> {
         }
         true
     }
-}
-
-/// Where the whole rows that follow one another from `at` end: rows behind a row need no judge.
-#[inline]
-fn end_of_rows(data: &[u8], mut at: usize) -> usize {
-    while let Parsed::Head(head) = head::parse(&data[at..]) {
-        let end = at + HEAD + head.body;
-        if head.kind != Back::DataRow as u8 || end > data.len() {
-            break;
-        }
-        at = end;
-    }
-    at
 }

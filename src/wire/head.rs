@@ -33,6 +33,13 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     Parsed::Head(Head { kind: head[0], body: length as usize - 4 })
 }
 
+/// Kind and body of the message at the start of `bytes`, if all of it is there.
+#[inline(always)]
+pub fn whole(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let Parsed::Head(head) = parse(bytes) else { return None };
+    Some((head.kind, bytes[HEAD..].get(..head.body)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
