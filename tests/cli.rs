@@ -257,9 +257,9 @@ fn quiet_keeps_stderr_empty_and_the_log_full() {
 }
 
 #[test]
-fn the_service_manager_is_told_of_start_and_end() {
+fn the_service_manager_is_told_of_start_reload_end_and_statistics() {
     let home = Home::new("notify");
-    home.configure("");
+    home.configure("stats_period = 1\n");
     let path = home.path("notify");
     let manager = UnixDatagram::bind(&path).expect("bind");
     manager.set_read_timeout(Some(PATIENCE)).expect("option");
@@ -271,9 +271,22 @@ fn the_service_manager_is_told_of_start_and_end() {
         let count = manager.recv(&mut bytes).expect("a datagram");
         text(&bytes[..count])
     };
+    let await_next = |start: &str| loop {
+        let told = next();
+        if told.starts_with(start) {
+            return told;
+        }
+        assert!(told.starts_with("STATUS="), "{told} in place of {start}");
+    };
     assert_eq!(next(), "READY=1");
+    let status = await_next("STATUS=stats: ");
+    assert!(status.contains(" xacts/s, ") && status.contains(", wait "), "{status}");
+    instance.signal("HUP");
+    let reloading = await_next("RELOADING=1\n");
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    await_next("READY=1");
     instance.signal("INT");
-    assert_eq!(next(), "STOPPING=1");
+    await_next("STOPPING=1");
     assert_eq!(instance.exit_code(), Some(0));
 }
 
