@@ -44,14 +44,15 @@ const LAST_ACCEPTS: usize = 65_536;
 /// How long nothing is accepted after the process has run out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The process at work.
+/// The process at work. At the end its parts go in this order: sockets before the pid file, whose
+/// end says to whoever waits for it that another may start.
 pub struct Service {
     args: RunArgs,
     logger: Logger,
-    started: Started,
     poll: Poll,
     engine: Engine<Network>,
     doors: Doors,
+    started: Started,
     is_over: bool,
 }
 
