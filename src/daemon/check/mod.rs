@@ -5,6 +5,7 @@
 //! (directories, users, descriptors, the process that runs now) gives warnings only, since a
 //! configuration may be checked elsewhere than where it will serve.
 
+mod lookups;
 mod running;
 mod secrets;
 

@@ -2,11 +2,12 @@
 //!
 //! Every doubt here is void where a server asks for no password, so none is an error.
 
+use super::lookups::{self, asks_no_password};
 use crate::auth::hba::Method;
 use crate::auth::secret::{Secret, SecretKind};
 use crate::base::order;
 use crate::base::places::Places;
-use crate::config::{AuthType, Config, DatabaseLine, Host};
+use crate::config::{AuthType, Config, DatabaseLine};
 use crate::pool::access::Access;
 
 /// Names told in one line.
@@ -23,7 +24,7 @@ pub fn doubts(config: &Config, access: &Access) -> Vec<String> {
         .collect();
     let users = order::sorted(&users, |(a, _), (b, _)| a.cmp(b));
     let mut doubts = of_users(config, access, &users);
-    doubts.extend(of_readers(config, &users));
+    doubts.extend(lookups::doubts(config, &users));
     for line in &config.databases {
         doubts.extend(of_database(config, line, &users));
     }
@@ -37,7 +38,7 @@ fn of_users(config: &Config, access: &Access, users: &[(&str, &Secret)]) -> Vec<
     };
     let mut doubts = Vec::new();
     let needs_secrets = !matches!(auth_type, AuthType::Any | AuthType::Hba);
-    if users.is_empty() && needs_secrets && readers(config).is_empty() {
+    if users.is_empty() && needs_secrets && lookups::readers(config).is_empty() {
         doubts.push("no users are known, nobody can log in: see auth_file".to_owned());
     }
     if let Some(names) = named(&is_empty) {
@@ -90,7 +91,7 @@ fn of_database(config: &Config, line: &DatabaseLine, users: &[(&str, &Secret)]) 
         return is_any.then(|| format!("database {database}: auth_type any needs a user= here"));
     };
     let own = line.password.as_ref().map(|password| Secret::parse(password.expose().as_bytes()));
-    let secret = own.as_ref().or_else(|| listed(user, users));
+    let secret = own.as_ref().or_else(|| lookups::listed(user, users));
     let why = match secret.map(Secret::kind) {
         None if asks_no_password(line) => return None,
         None => "has no password: give it in this line or in auth_file",
@@ -105,46 +106,6 @@ fn of_database(config: &Config, line: &DatabaseLine, users: &[(&str, &Secret)]) 
         Some(SecretKind::Md5 | SecretKind::Plain) => return None,
     };
     Some(format!("database {database}: user {user} {why}"))
-}
-
-/// The secret that the user list has.
-fn listed<'a>(user: &str, users: &[(&str, &'a Secret)]) -> Option<&'a Secret> {
-    let place = users.binary_search_by(|(name, _)| (*name).cmp(user)).ok()?;
-    Some(users[place].1)
-}
-
-/// Those who look up other users' secrets.
-fn readers(config: &Config) -> Vec<&str> {
-    let of_lines = config.databases.iter().map(|line| line.auth_user.as_deref());
-    let named = of_lines.chain([config.settings.auth_user.as_deref()]).flatten();
-    let mut names: Vec<&str> = named.filter(|name| !name.is_empty()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
-}
-
-/// They log in to servers with what the user list has of them, and nothing else.
-fn of_readers(config: &Config, users: &[(&str, &Secret)]) -> Vec<String> {
-    if config.databases.iter().all(asks_no_password) {
-        return Vec::new();
-    }
-    let doubt = |user: &str| {
-        let why = match listed(user, users).map(Secret::kind) {
-            None => "has no secret in auth_file: only a server that asks for none lets it in",
-            Some(SecretKind::Scram) => {
-                "has a SCRAM secret, which opens no server: give the password in plain text"
-            }
-            // Those with the hash of a password have been told of.
-            Some(SecretKind::Md5 | SecretKind::Plain) => return None,
-        };
-        Some(format!("auth_user {user} {why}"))
-    };
-    readers(config).into_iter().filter_map(doubt).collect()
-}
-
-/// A server behind a Unix socket knows by itself who comes, as a rule.
-fn asks_no_password(line: &DatabaseLine) -> bool {
-    line.host.iter().all(|host| matches!(host, Host::Unix(_)))
 }
 
 fn is_empty(secret: &Secret) -> bool {
@@ -242,33 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn who_runs_auth_query_needs_a_password_in_plain_text() {
-        let users = [("s", SCRAM), ("p", "secret")];
-        let cases = [
-            ("d = host=x", "auth_user = p", None),
-            ("d = host=x", "auth_user =", None),
-            ("d = host=x", "auth_user = s", Some("auth_user s has a SCRAM secret")),
-            ("d = host=x", "auth_user = n", Some("auth_user n has no secret in auth_file")),
-            ("d = host=x auth_user=n", "auth_user = p", Some("auth_user n has no secret")),
-            ("d = host=/run/postgresql", "auth_user = n", None),
-        ];
-        for (line, settings, expected) in cases {
-            let doubts = doubts_of(line, settings, &users, "");
-            let about = doubts.iter().find(|doubt| doubt.starts_with("auth_user"));
-            match expected {
-                Some(words) => assert!(about.is_some_and(|d| d.contains(words)), "{doubts:?}"),
-                None => assert_eq!(about, None, "{line} {settings}"),
-            }
-        }
-        // Everyone else may be found by it.
-        let doubts = doubts_of("d =", "auth_type = scram-sha-256\nauth_user = n", &[], "");
-        assert_eq!(doubts, [""; 0]);
-    }
-
-    #[test]
     fn nobody_and_nothing_are_told_of() {
         assert_eq!(doubts_of("", "auth_type = md5", &[], "").len(), 1);
         assert_eq!(doubts_of("", "auth_type = any", &[], ""), [""; 0]);
+        // Everyone is found by auth_query, perhaps.
+        assert_eq!(doubts_of("", "auth_type = md5\nauth_user = n", &[], ""), [""; 0]);
         let empty = doubts_of("", "auth_type = md5", &[("a", "")], "");
         assert_eq!(empty, ["an empty secret lets nobody in, and is never sent: a"]);
         let many: Vec<String> = (0..9).map(|n| format!("u{n}")).collect();
