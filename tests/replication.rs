@@ -5,12 +5,13 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use support::client::{Answer, Login};
 use support::postgres::{GUIDE, Role, SUPER};
 use support::tool::Tool;
 use support::wire;
-use support::{Client, Failure, Pooler, Postgres, Setup, eventually, host};
+use support::{Client, Failure, Pooler, Postgres, Setup, eventually, host, within};
 
 /// A role with the attribute REPLICATION; SCRAM.
 const REPLICATOR: Role = GUIDE[1];
@@ -56,6 +57,11 @@ fn column(answer: &Answer, name: &str) -> Option<String> {
 /// The position behind everything that was committed, as text.
 fn position() -> String {
     Postgres::shared().one("select pg_current_wal_insert_lsn()")
+}
+
+/// A position from which a stream can start at once: PostgreSQL refuses what it has not flushed.
+fn flushed() -> String {
+    Postgres::shared().one("select pg_current_wal_flush_lsn()")
 }
 
 /// Writes some megabytes of changes that no checkpoint of ours takes away.
@@ -272,7 +278,7 @@ fn replication_connections_count_against_the_size_of_the_pool() {
 #[test]
 fn a_client_that_vanishes_frees_its_walsender() {
     let pooler = pooler();
-    let start = format!("START_REPLICATION PHYSICAL {}", position());
+    let start = format!("START_REPLICATION PHYSICAL {}", flushed());
     let moments = [
         ("idle", "", b'Z'),
         ("answered", "IDENTIFY_SYSTEM", b'Z'),
@@ -297,6 +303,22 @@ fn a_client_that_vanishes_frees_its_walsender() {
     assert_no_server_is_left(&pooler);
 }
 
+/// The limits for the age of servers do not end a stream, nor is a successor opened for it.
+#[test]
+fn a_stream_outlives_server_lifetime_alone() {
+    let pooler = Setup::new().set("server_lifetime", "1").set("server_idle_timeout", "60").start();
+    let mut client = replicator(&pooler, "true", "lasting");
+    client.wire.send(&wire::query(&format!("START_REPLICATION PHYSICAL {}", flushed())));
+    client.wire.hear_until(|m| m.kind == b'W').expect("CopyBoth");
+    assert_eq!(
+        within(Duration::from_secs(3), || (walsenders("lasting") != "1").then_some(())),
+        None
+    );
+    let opened = pooler.log().matches("new connection to server").count();
+    assert_eq!(opened, 1, "{}", pooler.log());
+    end_of_stream(&mut client);
+}
+
 /// A stream of changes waits for its reader in PostgreSQL, not here.
 #[test]
 fn a_slow_reader_of_a_stream_costs_no_memory() {
@@ -304,7 +326,7 @@ fn a_slow_reader_of_a_stream_costs_no_memory() {
     let pooler = pooler();
     let postgres = Postgres::shared();
     postgres.one("select pg_create_physical_replication_slot('slow', true)");
-    let (begin, _) = (position(), write_wal(MEGABYTES));
+    let (begin, _) = (flushed(), write_wal(MEGABYTES));
     let mut client = replicator(&pooler, "true", "slow");
     let witness = support::Witness::start(pooler.port);
     let before = pooler.resident_kb();

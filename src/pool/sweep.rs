@@ -355,7 +355,9 @@ impl Core {
         let is_near = |id: ServerId| {
             let server = &self.servers[id];
             let end = server.connected + lifetime - Duration::from_micros(server.lifetime_cut_us);
-            server.closing.is_none() && self.mono() + STEP * 3 >= end
+            // A stream of replication goes on as long as its client does.
+            let will_end = server.closing.is_none() && !server.is_private;
+            will_end && self.mono() + STEP * 3 >= end
         };
         if record.active.iter(&self.servers).any(is_near) {
             self.launch_successor(pool);
