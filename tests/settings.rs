@@ -130,6 +130,32 @@ mod timeouts {
     }
 
     #[test]
+    fn a_cancel_request_that_gets_no_further_is_given_up() {
+        // A server that answers no query, and takes in requests to cancel without a word.
+        let server = FakeServer::start(|wire| {
+            if matches!(fake::hear_startup(wire), Ok(Some(_))) {
+                wire.send(&fake::welcome());
+            }
+            let _ = wire.hear_to_the_end();
+        });
+        let line = format!("host=127.0.0.1 port={}", server.port);
+        let setup = Setup::new().database("mute", &line).set("cancel_wait_timeout", "1");
+        let pooler = setup.start();
+        let mut client = Client::login(pooler.port, APP.name, "", "mute");
+        client.wire.send(&wire::query("select 1"));
+        eventually("the query to have the server", || {
+            let busy = pooler.shown("show pools", "database", "mute", "sv_active")?;
+            (busy == "1").then_some(())
+        });
+        // Ends when the pooler hangs up on the request.
+        client.cancel(pooler.port);
+        let line = pooler.wait_log(&["closing because: cancel_wait_timeout"]);
+        assert!(line.contains(" C-0x"), "{line}");
+        let log = pooler.log();
+        assert!(!log.contains("pooler error: cancel_wait_timeout"), "nobody is there to be told");
+    }
+
+    #[test]
     fn servers_end_when_they_are_old_or_rest_too_long() {
         let pooler = with("server_idle_timeout", "1");
         assert_eq!(pooler.client().one("select 1"), "1");
