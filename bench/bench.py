@@ -7,6 +7,7 @@ same cores. Peers take turns within a round, so that a machine that drifts hits 
 the table gives medians over the rounds, and ratios to the pooler that `--against` names.
 """
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -31,8 +32,13 @@ COLUMNS = [
     ("calm_ms", "others, calm ms", 1, False),
     ("stall_ms", "others, SHOW ms", 1, False),
     ("client_bytes", "bytes/client", 0, True),
+    ("least_bytes", "at least", 0, False),
+    ("most_bytes", "at most", 0, False),
     ("memory_kb", "memory kB", 0, False),
 ]
+
+# Numbers of idle clients at which memory is measured.
+STEPS = 8
 
 
 def options():
@@ -45,7 +51,7 @@ def options():
     parser.add_argument("--against", help="whom ratios are taken to, where it takes part; else debian")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4, help="per workload, peer and round")
-    parser.add_argument("--clients", type=int, default=1000, help="of the workload idle")
+    parser.add_argument("--clients", type=int, default=4000, help="of the workload idle")
     parser.add_argument("--out", help="write every single result to this file, as JSON")
     chosen = parser.parse_args()
     unknown = set(chosen.work.split(",")) - set(workloads.ALL)
@@ -79,7 +85,7 @@ def main():
 def peers(chosen, scratch, postgres):
     """Ours, Debian's, the command in PGBOUNCER_REFERENCE, the floor, and no pooler at all."""
     found = {"ours": lambda: pooler("ours", [chosen.pooler], scratch, postgres)}
-    if chosen.debian:
+    if chosen.debian and Path(chosen.debian).exists():
         found["debian"] = lambda: pooler("debian", [chosen.debian], scratch, postgres)
     if command := os.environ.get("PGBOUNCER_REFERENCE"):
         found["reference"] = lambda: pooler("reference", shlex.split(command), scratch, postgres)
@@ -145,25 +151,34 @@ def one_run(chosen, peer, work, folder):
 
 
 def idle(peer, count):
-    """Memory and CPU that so many clients cost which log in and then do nothing."""
+    """CPU and memory that clients cost which log in and then do nothing.
+
+    Memory grows in steps (slabs that double, tables that double), so that a single number of
+    clients says little: the figure is the mean over eight of them, up to the number that is asked
+    for. It counts the pages that are the process's own, since how much of the libraries it shares
+    hangs on what else runs."""
     with workloads.IdleClients(peer, 20):
         pass  # whatever is set up once is there now
-    before, base = cpu_ns(peer.pid), memory_kb(peer.pid)
-    with workloads.IdleClients(peer, count):
-        time.sleep(1)
-        used = memory_kb(peer.pid)
-        cpu = cpu_ns(peer.pid) - before
-    bytes_each = (used - base) * 1024 / count
-    return {"n": count, "cpu_us": cpu / count / 1000, "client_bytes": bytes_each,
-            "memory_kb": used}
+    before, base = cpu_ns(peer.pid), memory_kb(peer.pid, "Anonymous")
+    step, each = max(1, count // STEPS), []
+    with contextlib.ExitStack() as clients:
+        for number in range(1, STEPS + 1):
+            clients.enter_context(workloads.IdleClients(peer, step))
+            time.sleep(0.5)
+            own = memory_kb(peer.pid, "Anonymous") - base
+            each.append(own * 1024 / (step * number))
+        cpu, used = cpu_ns(peer.pid) - before, memory_kb(peer.pid)
+    return {"n": step * STEPS, "cpu_us": cpu / (step * STEPS) / 1000, "memory_kb": used,
+            "client_bytes": statistics.mean(each), "least_bytes": min(each),
+            "most_bytes": max(each)}
 
 
-def memory_kb(pid):
+def memory_kb(pid, what="Pss"):
     """What the process and those below it hold of memory, shared pages by their share."""
     total = 0
     for process in family(pid):
         rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-        total += int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1])
+        total += int(re.search(rf"^{what}:\s+(\d+)", rollup, re.M)[1])
     return total
 
 

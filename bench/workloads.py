@@ -46,7 +46,9 @@ def pgbench(peer, work, seconds, folder):
         script = folder / f"{work}.sql"
         script.write_text(SCRIPTS[work])
         arguments += ["-f", str(script)]
-    command = [program("pgbench"), "-n", "-j", "1", "-T", str(seconds), *arguments]
+    # To warm up is a matter of transactions: a second may pass before all have logged in.
+    amount = ["-T", str(seconds)] if seconds > 1 else ["-t", "10"]
+    command = [program("pgbench"), "-n", "-j", "1", *amount, *arguments]
     done = subprocess.run(command, env=login(peer.port), capture_output=True, text=True,
                           timeout=seconds * 5 + 60)
     out = done.stdout + done.stderr

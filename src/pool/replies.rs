@@ -19,6 +19,9 @@ use crate::wire::kind::{Back, Front};
 /// always has something to send that shortens the queue.
 pub const MOST_UNDER_WAY: usize = 4096;
 
+/// Requests for which a server keeps room when it is handed on: 3 kB, enough for common pipelines.
+const ROOM: usize = 256;
+
 /// The transaction status of ReadyForQuery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
@@ -463,7 +466,7 @@ impl Replies {
 
     /// Drops the room that a long pipeline left behind.
     pub fn shrink(&mut self) {
-        if self.queue.capacity() > 64 && self.queue.is_empty() {
+        if self.queue.capacity() > ROOM && self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
     }
