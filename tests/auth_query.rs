@@ -5,7 +5,8 @@ mod support;
 
 use std::thread;
 
-use support::postgres::{APP, MD5, SUPER};
+use support::postgres::{APP, MD5, Role, SUPER};
+use support::tool::Tool;
 use support::{Client, Failure, FakeServer, Pooler, Postgres, Setup, eventually, fake, wire};
 
 /// auth_user in these tests: the superuser, whom PostgreSQL trusts.
@@ -462,6 +463,29 @@ fn rules_that_refuse_look_nobody_up() {
     assert_eq!(shown(&pooler, READER, "sv_idle"), 0, "nobody was looked up");
     login(&pooler, APP.name, APP.password, "app").expect("a rule that lets in");
     assert_eq!(shown(&pooler, READER, "sv_idle"), 1);
+}
+
+#[test]
+fn whom_the_system_vouches_for_must_be_known_all_the_same() {
+    let user: &str = support::host::server_user().leak();
+    let pooler = setup()
+        .set("auth_type", "hba")
+        .set("auth_hba_file", "{dir}/hba.conf")
+        .file("hba.conf", "local all all peer\nhost pgbouncer admin 127.0.0.1/32 trust\n")
+        .database("app", &format!("host=127.0.0.1 port={} user=app_trust", Postgres::shared().port))
+        .set("auth_query", "select $1::text, 'x' where $1 = 'somebody else'")
+        .start();
+    let role = Role { name: user, password: "", method: "" };
+    let folder = pooler.folder.display().to_string();
+    let psql = || {
+        let tool = Tool::psql(pooler.port, &role, "app").args(["-c", "select current_user"]);
+        tool.env("PGHOST", &folder).unprivileged()
+    };
+    let told = psql().fail();
+    assert!(told.contains("unix socket login rejected"), "{told}");
+    pooler.rewrite(|setup| setup.set("auth_query", "select $1::text, null"));
+    pooler.console().query("reload").expect("a good configuration");
+    assert_eq!(psql().run(), "app_trust");
 }
 
 /// The start of a right answer: parsed, bound, two columns.

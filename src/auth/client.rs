@@ -43,6 +43,12 @@ pub enum Account<'a> {
     NoPassword,
 }
 
+impl Account<'_> {
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Account::Missing)
+    }
+}
+
 /// What happens next.
 #[derive(Debug)]
 pub enum Step {

@@ -7,6 +7,7 @@ use super::events::Limit;
 use super::ids::{ClientId, DatabaseId, PoolId, UserId};
 use super::pool::{Found, Purpose, Welcome};
 use super::reason::Reason;
+use super::user::User;
 use super::wait::Shutdown;
 use crate::auth::client::{Account, Candidate, ClientLogin, Identity, Method, Step};
 use crate::auth::hba;
@@ -83,7 +84,14 @@ impl Core {
         let names = self.login_names(id);
         match self.proof_for(id, &names) {
             Proof::Ask(method) => self.ask(id, method, &names.user, found),
-            Proof::Peer => self.admit(id, Identity::default()),
+            Proof::Peer => {
+                let user = self.find_user(&names.user).map(|id| &self.users[id]);
+                // The console's own user is in no file.
+                if names.user != CONSOLE && account_of(user, found).is_missing() {
+                    return Err(Reason::UnixLoginRejected);
+                }
+                self.admit(id, Identity::default())
+            }
             Proof::Refuse(reason) => Err(reason),
         }
     }
@@ -192,12 +200,8 @@ impl Core {
         user: &str,
         found: Option<Account<'_>>,
     ) -> Result<(), Reason> {
-        let record = self.find_user(user).map(|id| &self.users[id]).filter(|user| user.is_listed);
-        let account = match (record, found) {
-            (_, Some(account)) => account,
-            (None, None) => Account::Missing,
-            (Some(user), None) => user.secret.as_ref().map_or(Account::NoPassword, Account::Known),
-        };
+        let record = self.find_user(user).map(|id| &self.users[id]);
+        let account = account_of(record, found);
         let candidate = Candidate { user: user.as_bytes(), account };
         let iterations = self.config.settings.scram_iterations;
         let step = crate::auth::client::begin(method, &candidate, iterations, &mut *self.rng);
@@ -391,6 +395,15 @@ impl Core {
         }
         let (severity, sqlstate) = (Severity::Notice, sqlstate::SUCCESSFUL);
         build::report(bytes, &Report { severity, sqlstate, message, detail: None, hint: None });
+    }
+}
+
+/// What is known of a user: what auth_query has found, or else what the files say.
+fn account_of<'a>(user: Option<&'a User>, found: Option<Account<'a>>) -> Account<'a> {
+    match (user.filter(|user| user.is_listed), found) {
+        (_, Some(account)) => account,
+        (None, None) => Account::Missing,
+        (Some(user), None) => user.secret.as_ref().map_or(Account::NoPassword, Account::Known),
     }
 }
 
