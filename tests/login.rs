@@ -332,3 +332,17 @@ fn every_descriptor_is_closed_on_exec() {
     // Poll, waker, signals, log, pid file, listeners, client and server.
     assert!(seen >= 8, "only {seen} descriptors were looked at");
 }
+
+#[test]
+fn without_files_that_say_so_nobody_gets_in() {
+    let ini = "[databases]\n* = host=127.0.0.1\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+               listen_port = {port}\nunix_socket_dir = {dir}\n";
+    let pooler = Setup::empty().ini(ini).start();
+    for user in ["admin", "postgres", "pgbouncer", "app", "root"] {
+        for (password, database) in [("", "pgbouncer"), (user, "pgbouncer"), (user, "app")] {
+            let login = Login { user, password, database, parameters: &[] };
+            let error = Client::attempt(pooler.port, &login).err().expect("nobody is known");
+            assert_eq!(error.message(), "password authentication failed", "{user} {database}");
+        }
+    }
+}
