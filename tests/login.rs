@@ -346,3 +346,41 @@ fn without_files_that_say_so_nobody_gets_in() {
         }
     }
 }
+
+/// The words of errors are what tools match.
+#[test]
+fn what_is_refused_is_told_in_the_words_that_tools_know() {
+    let line = format!("host=127.0.0.1 port={}", Postgres::shared().port);
+    let pooler = Setup::empty().database("app", &line).set("auth_type", "plain").start();
+    pooler.console().query("DISABLE app").expect("a known database");
+    let login = wire::startup(&[("user", APP.name), ("database", "app")]);
+    let password = wire::message(b'p', format!("{}\0", APP.password).as_bytes());
+    let elsewhere = wire::startup(&[("user", APP.name), ("database", "nowhere")]);
+    let beside = wire::startup(&[("user", APP.name), ("database", "pgbouncer")]);
+    let cases: [(Vec<Vec<u8>>, &str); 9] = [
+        (vec![wire::packet(0x0002_0000, &[0; 280])], "old V2 protocol not supported"),
+        (vec![wire::packet(0x0009_0000, &[0; 4])], "bad packet header: '0000000c00090000'"),
+        (vec![wire::message(b'p', b"x\0")], "client password pkt before startup packet"),
+        (vec![login.clone(), wire::message(b'p', b"\0")], "empty password returned by client"),
+        (vec![login.clone(), password.clone()], "database \"app\" is disabled"),
+        (vec![elsewhere.clone(), password.clone()], "no such database: nowhere"),
+        (vec![elsewhere, wire::message(b'p', b"x\0")], "password authentication failed"),
+        (vec![beside, password], "not allowed"),
+        (
+            vec![wire::packet(PROTOCOL_3_0, b"user\0app")],
+            "invalid startup packet layout: expected terminator as last byte",
+        ),
+    ];
+    for (packets, expected) in cases {
+        let mut wire = pooler.connect();
+        for (number, packet) in packets.iter().enumerate() {
+            if number > 0 && packet[0] == b'p' {
+                assert_eq!(wire.hear().expect("a question").kind, b'R', "{expected}");
+            }
+            wire.send(packet);
+        }
+        let last = wire.hear_to_the_end().pop().expect(expected);
+        assert_eq!(last.field('M').as_deref(), Some(expected));
+        assert_eq!(last.field('S').as_deref(), Some("FATAL"), "{expected}");
+    }
+}
