@@ -227,3 +227,285 @@ mod outlived {
         assert!((1..=5).contains(&texts), "{texts} texts");
     }
 }
+
+/// Messages that no driver sends.
+mod hostile {
+    use super::*;
+
+    /// Sends this as a client of its own; gives all that comes until the pooler hangs up.
+    fn last_words(pooler: &Pooler, what: &str, bytes: &[u8]) -> Message {
+        let mut client = pooler.client();
+        client.wire.send(bytes);
+        let mut words = client.wire.hear_to_the_end();
+        words.pop().unwrap_or_else(|| panic!("{what}: no last words"))
+    }
+
+    fn assert_ends(pooler: &Pooler, what: &str, bytes: &[u8], words: &str, log: &str) {
+        let last = last_words(pooler, what, bytes);
+        let said = ['S', 'C', 'M'].map(|field| last.field(field).unwrap_or_default());
+        assert_eq!(said, ["FATAL", "08P01", words], "{what}");
+        pooler.wait_log(&[log]);
+        // The one server is there for the next.
+        assert_eq!(pooler.client().one("select 'well'"), "well", "after {what}");
+    }
+
+    #[test]
+    fn broken_messages_end_their_client_and_trouble_nobody() {
+        let pooler = pool_of(1);
+        let failed = "failed to parse packet";
+        let cases: [(&str, u8, &[u8], &str); 9] = [
+            ("an empty Parse", b'P', b"", failed),
+            ("a Parse of an endless name", b'P', b"abc", failed),
+            ("a Parse without text", b'P', b"abc\0", "broken Parse packet"),
+            ("a Parse without types", b'P', b"abc\0select 1\0", "broken Parse packet"),
+            ("a Parse with too few types", b'P', b"abc\0select 1\0\0\x01\0", "broken Parse packet"),
+            ("a Bind of an endless name", b'B', b"\0abc", failed),
+            ("a Describe of an endless name", b'D', b"Sabc", failed),
+            ("an empty Describe", b'D', b"", failed),
+            ("a Close of an endless name", b'C', b"Sabc", failed),
+        ];
+        for (what, kind, body, words) in cases {
+            let kind_in_log = format!("packet type '{}'", char::from(kind));
+            let log = if words == failed { &kind_in_log } else { "closing because: broken Parse" };
+            let bytes = [wire::message(kind, body), wire::sync()].concat();
+            assert_ends(&pooler, what, &bytes, words, log);
+        }
+    }
+
+    #[test]
+    fn names_that_are_not_there_or_there_already_end_their_client() {
+        let pooler = pool_of(1);
+        let words = "prepared statement did not exist";
+        for (what, bytes) in
+            [("Bind", wire::bind("never", &[])), ("Describe", wire::describe_statement("never"))]
+        {
+            let log = "prepared statement 'never' not found";
+            assert_ends(&pooler, what, &[bytes, wire::sync()].concat(), words, log);
+        }
+        let first = [wire::parse("taken", "select 1"), wire::sync()].concat();
+        let second = [wire::parse("taken", "select 2"), wire::sync()].concat();
+        let words = "prepared statement name is already in use";
+        let log = "prepared statement 'taken' was already prepared";
+        assert_ends(&pooler, "Parse", &[first, second].concat(), words, log);
+        // The types of parameters are part of a statement.
+        let typed = wire::message(b'P', b"typed\0select $1\0\0\x01\0\0\0\x17");
+        let untyped = [wire::parse("typed", "select $1"), wire::sync()].concat();
+        let log = "prepared statement 'typed' was already prepared";
+        assert_ends(&pooler, "Parse", &[typed, untyped].concat(), words, log);
+    }
+
+    /// Whatever is missing, the client gets an error or is hung up on, and nobody waits.
+    #[test]
+    fn messages_cut_at_every_byte_are_answered() {
+        let pooler = pool_of(1);
+        let mut witness = pooler.client();
+        assert_eq!(ask_kinds(&mut witness, &wire::parse("s", "select $1::text")), "1Z");
+        let whole = [
+            wire::message(b'P', b"cut\0select $1::text\0\0\x01\0\0\0\x19"),
+            wire::bind("s", &["a value"]),
+            wire::describe_statement("s"),
+            close("s"),
+        ];
+        for message in whole {
+            let (kind, body) = (message[0], &message[5..]);
+            for cut in 0..body.len() {
+                let mut client = pooler.client();
+                client.wire.send(&[wire::parse("s", "select $1::text"), wire::sync()].concat());
+                client.wire.hear_until_ready().expect("a statement");
+                client.wire.send(&wire::message(kind, &body[..cut]));
+                client.wire.send(&wire::sync());
+                let end = client.wire.hear_until(|m| matches!(m.kind, b'E' | b'Z'));
+                let end =
+                    end.unwrap_or_else(|e| panic!("{} cut at {cut}: {e:?}", char::from(kind)));
+                assert_eq!(end.last().map(|m| m.kind), Some(b'E'), "{end:?} cut at {cut}");
+            }
+            let row = ask(&mut witness, &[wire::bind("s", &["mine"]), wire::execute()].concat());
+            assert_eq!(kinds(&row), "2DCZ");
+            assert_eq!(row[1].values(), [Some("mine".to_owned())]);
+        }
+    }
+
+    #[test]
+    fn a_name_of_64_kilobytes_is_a_name() {
+        let pooler = pool_of(2);
+        let name = "n".repeat(64 * 1024);
+        let mut client = pooler.client();
+        let all = [
+            wire::parse(&name, "select 'long'"),
+            wire::describe_statement(&name),
+            wire::bind(&name, &[]),
+            wire::execute(),
+        ];
+        let answer = ask(&mut client, &all.concat());
+        assert_eq!(kinds(&answer), "1tT2DCZ");
+        assert_eq!(answer[4].values(), [Some("long".to_owned())]);
+        assert_eq!(ask_kinds(&mut client, &close(&name)), "3Z");
+        let used = [wire::bind(&name, &[]), wire::execute(), wire::sync()].concat();
+        let words = "prepared statement did not exist";
+        assert_ends(&pooler, "a long name", &used, words, "prepared statement 'nnnn");
+        let longest = pooler.log().lines().map(str::len).max();
+        assert!(longest.is_some_and(|length| length < 1000), "a line of {longest:?} bytes");
+        // Names that no end is seen of are not waited for.
+        let endless = wire::message(b'B', &[&[0], &[b'n'; 1024 * 1024][..]].concat());
+        let log = "packet type 'B'";
+        assert_ends(&pooler, "an endless name", &endless, "failed to parse packet", log);
+    }
+
+    #[test]
+    fn one_pipeline_may_close_a_name_and_prepare_it_anew() {
+        let pooler = pool_of(1);
+        let mut client = pooler.client();
+        let prepare = |text: &str| wire::parse("s", &format!("select '{text}'"));
+        let run = use_known("s");
+        let twice = [prepare("one"), run.clone(), close("s"), prepare("two"), run.clone()].concat();
+        let answer = ask(&mut client, &twice);
+        assert_eq!(kinds(&answer), "12DC312DCZ");
+        assert_eq!(answer[2].values(), [Some("one".to_owned())]);
+        assert_eq!(answer[7].values(), [Some("two".to_owned())]);
+        // What an error skips has not happened: neither the Close nor the Parse behind it.
+        let bad = wire::parse("", "no such thing");
+        let skipped = [bad, close("s"), prepare("three"), run.clone()].concat();
+        assert_eq!(ask_kinds(&mut client, &skipped), "EZ");
+        assert_eq!(ask(&mut client, &run)[1].values(), [Some("two".to_owned())]);
+        // Closing what is not there is no error, once or twice.
+        let closes = [close("s"), close("s"), close("never"), prepare("four"), run].concat();
+        let answer = ask(&mut client, &closes);
+        assert_eq!(kinds(&answer), "33312DCZ");
+        assert_eq!(answer[5].values(), [Some("four".to_owned())]);
+    }
+
+    #[test]
+    fn a_statement_may_be_larger_than_any_buffer() {
+        const SIZE: usize = 8 * 1024 * 1024;
+        let pooler = pool_of(2);
+        let mut clients = [pooler.client(), pooler.client()];
+        let text = format!("select length('{}')", "x".repeat(SIZE));
+        for client in &mut clients {
+            let answer = ask(client, &[wire::parse("big", &text), use_known("big")].concat());
+            assert_eq!(kinds(&answer), "12DCZ");
+            assert_eq!(answer[2].values(), [Some(SIZE.to_string())]);
+        }
+        // Both servers get it, each when a client needs it there: the first is kept busy.
+        clients[0].query("begin").expect("a transaction");
+        for client in &mut clients {
+            let answer = ask(client, &use_described("big"));
+            assert_eq!(kinds(&answer), "2TDCZ");
+            assert_eq!(answer[2].values(), [Some(SIZE.to_string())]);
+        }
+        clients[0].query("commit").expect("its end");
+        let shown =
+            |column| pooler.shown("show mem", "name", "server_prepared_statement_cache", column);
+        let (used, size) = (shown("used").expect("a row"), shown("size").expect("a row"));
+        assert_eq!(used, "1", "a text is kept once");
+        assert!(
+            size.parse::<usize>().is_ok_and(|size| size > SIZE && size < SIZE + 1000),
+            "{size}"
+        );
+    }
+}
+
+/// What a client's names may cost, and how many it may have.
+mod limits {
+    use super::*;
+
+    const NAMES: usize = 10_000;
+
+    /// Ten thousand names for one text, each of 8 bytes.
+    fn prepare_all(client: &mut Client) {
+        for thousand in 0..NAMES / 1000 {
+            let name = |n: usize| format!("{:08}", thousand * 1000 + n);
+            let all = (0..1000).map(|n| wire::parse(&name(n), "select 1"));
+            let answer = ask(client, &all.collect::<Vec<_>>().concat());
+            assert_eq!(answer.len(), 1001);
+        }
+    }
+
+    #[test]
+    fn a_name_costs_no_more_than_64_bytes_beside_its_text() {
+        const CLIENTS: usize = 20;
+        let pooler = pool_of(1);
+        // What one client needs for its first names is not what names cost.
+        prepare_all(&mut pooler.client());
+        let mut clients: Vec<Client> = (0..CLIENTS).map(|_| pooler.client()).collect();
+        let before = pooler.resident_kb();
+        clients.iter_mut().for_each(prepare_all);
+        let grown = pooler.resident_kb().saturating_sub(before) as usize * 1024;
+        let each = grown / (CLIENTS * NAMES);
+        assert!(each <= 64 + 8, "a name of 8 bytes costs {each} bytes");
+        let shown = |column| {
+            let row = pooler.shown("show mem", "name", "client_prepared_statement_cache", column);
+            row.expect("a row").parse::<usize>().expect("a number")
+        };
+        assert_eq!(shown("used"), CLIENTS * NAMES);
+        assert!((32..=64 + 8).contains(&shown("size")), "{}", shown("size"));
+        assert_eq!(
+            pooler.shown("show clients", "user", "app", "prepared_statements"),
+            Some(NAMES.to_string())
+        );
+    }
+
+    #[test]
+    fn a_client_with_too_many_statements_is_told_which_limit_it_meets() {
+        let pooler = Setup::new().set("max_client_prepared_statements", "5").start();
+        let mut client = pooler.client();
+        let prepare = |n: usize| wire::parse(&format!("s{n}"), "select 1");
+        let five = (0..5).map(prepare).collect::<Vec<_>>().concat();
+        assert_eq!(ask_kinds(&mut client, &five), "11111Z");
+        assert_eq!(ask_kinds(&mut client, &prepare(3)), "1Z", "a name that is there is no new one");
+        assert_eq!(ask_kinds(&mut client, &[close("s0"), prepare(5)].concat()), "31Z");
+        assert_eq!(ask_kinds(&mut client, &wire::parse("", "select 1")), "1Z");
+        client.wire.send(&[prepare(6), wire::sync()].concat());
+        let words = client.wire.hear_to_the_end();
+        let last = words.last().expect("last words");
+        let said = ['S', 'C', 'M', 'D'].map(|field| last.field(field).unwrap_or_default());
+        let detail = "max_client_prepared_statements is 5.";
+        assert_eq!(said, ["FATAL", "54000", "too many prepared statements", detail]);
+        assert_eq!(pooler.client().one("select 'well'"), "well");
+    }
+
+    /// How many statements the one server has, by its own word.
+    fn on_the_server(client: &mut Client) -> usize {
+        let sql = "select count(*) from pg_prepared_statements where name like 'PGBOUNCER%'";
+        client.one(sql).parse().expect("a count")
+    }
+
+    #[test]
+    fn a_server_keeps_so_many_and_a_reload_or_set_changes_how_many() {
+        let pooler = pool_of(1);
+        let mut client = pooler.client();
+        let text = |n: usize| format!("select {n}");
+        let prepare = |n: usize| wire::parse(&format!("s{n}"), &text(n));
+        let fifty = (0..50).map(prepare).collect::<Vec<_>>().concat();
+        ask(&mut client, &fifty);
+        assert_eq!(on_the_server(&mut client), 50);
+        let set = |value: &str| {
+            let sql = format!("set max_prepared_statements = {value}");
+            pooler.console().query(&sql).expect("a console that takes it");
+        };
+        set("7");
+        // The next one that needs room makes as much as the limit wants.
+        ask(&mut client, &wire::parse("more", "select 'more'"));
+        assert_eq!(on_the_server(&mut client), 7);
+        for n in [0, 20, 49] {
+            let answer = ask(&mut client, &use_known(&format!("s{n}")));
+            assert_eq!(answer[1].values(), [Some(n.to_string())], "it is prepared again");
+        }
+        assert_eq!(on_the_server(&mut client), 7);
+        let held = pooler.shown("show servers", "database", "app", "prepared_statements");
+        assert_eq!(held.as_deref(), Some("7"));
+        pooler.rewrite(|setup| setup.set("max_prepared_statements", "30"));
+        pooler.console().query("reload").expect("a reload");
+        for n in 0..50 {
+            ask(&mut client, &use_known(&format!("s{n}")));
+        }
+        assert_eq!(on_the_server(&mut client), 30);
+        // Off: names are the client's own business, and the server's.
+        set("0");
+        let mut other = pooler.client();
+        assert_eq!(ask_kinds(&mut other, &wire::parse("plain", "select 1")), "1Z");
+        assert_eq!(
+            other.one("select count(*) from pg_prepared_statements where name = 'plain'"),
+            "1"
+        );
+    }
+}
