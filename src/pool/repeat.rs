@@ -21,7 +21,7 @@ use super::ids::{ClientId, ServerId, StatementId};
 use super::replies::Status;
 use super::server::Own;
 use super::verdict::{ServerVerdict, Verdict};
-use crate::wire::build::Message;
+use crate::wire::build::{self, Message};
 use crate::wire::fields::{Fields, Report};
 use crate::wire::head::{self, HEAD, Parsed};
 use crate::wire::kind::{Back, Front};
@@ -102,7 +102,9 @@ impl Core {
         server.kept.parameters.clear();
         server.own = Own::Repeat;
         if server.replies.is_skipping() {
-            // The client waits for an answer before it sends its Sync.
+            // The client waits for an answer before it sends its Sync. It may have sent its Flush
+            // apart.
+            build::empty_front(&mut server.kept.bytes, Front::Flush);
             self.end_skipping(id);
         }
         true
@@ -111,7 +113,7 @@ impl Core {
     fn move_names_on(&mut self, client: ClientId, before: StatementId) {
         let Some(statements) = &mut self.clients[client].statements else { return };
         let Some(after) = self.statements.renew(before) else { return };
-        for _ in 0..statements.names.rename(before, after) {
+        for _ in 0..statements.rename(before, after) {
             self.statements.hold_again(after);
             self.statements.release(before);
         }

@@ -177,6 +177,14 @@ impl ClientStatements {
         self.names.bytes()
     }
 
+    /// Lets all names of one statement stand for another, those too that an error would bring back.
+    /// Returns how many they are.
+    pub(super) fn rename(&mut self, before: StatementId, after: StatementId) -> usize {
+        let changes = self.journal.iter_mut().filter(|change| change.before == Some(before));
+        let count = changes.map(|change| change.before = Some(after)).count();
+        count + self.names.rename(before, after)
+    }
+
     /// The oldest change stands. Returns what it had taken the place of.
     pub(super) fn settle_oldest(&mut self) -> Option<StatementId> {
         let before = self.journal.pop_front().and_then(|change| change.before);

@@ -30,6 +30,8 @@ pub struct Installation {
     pub secret: Secret,
     pub cache: ScramCache,
     pub last_session: u32,
+    /// How often the table has changed.
+    pub changes: u32,
     pub rng: SeededRng,
 }
 
@@ -120,6 +122,27 @@ impl Backend {
 
     pub fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Over)
+    }
+
+    pub fn holds_table(&self) -> bool {
+        self.session().is_some_and(|session| session.holds_table)
+    }
+
+    /// The table has changed for everybody.
+    pub fn see_table(&mut self, changes: u32) {
+        let now = match &mut self.stage {
+            Stage::Session(session) => Some(session),
+            _ => None,
+        };
+        now.into_iter().chain(&mut self.before).for_each(|session| session.changes = changes);
+    }
+
+    /// Statements refused since this was last asked.
+    pub fn take_refused(&mut self) -> usize {
+        match &mut self.stage {
+            Stage::Session(session) => std::mem::take(&mut session.refused),
+            _ => 0,
+        }
     }
 
     /// Everything that was sent to it has been answered, and nothing is open. What is
@@ -318,7 +341,8 @@ impl Backend {
         all.last_session += 1;
         let number = all.last_session;
         let parameters = Parameters::new(pairs).unwrap_or_else(|_| panic!("refused: {pairs:?}"));
-        let session = Session::new(number, all.rules, parameters);
+        let mut session = Session::new(number, all.rules, parameters);
+        session.changes = all.changes;
         self.key = [number.to_be_bytes(), (self.rng.next_u64() as u32).to_be_bytes()].concat();
         wire::push(&mut self.outbox, &wire::back(Back::Authentication, &[0; 4]));
         for (name, value) in session.parameters.welcome() {

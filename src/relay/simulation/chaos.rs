@@ -34,12 +34,26 @@ impl World {
             let is_refusing = self.is_refusing;
             self.note(|| format!("servers refuse: {is_refusing}"));
         }
+        if self.strikes(weather.changes) {
+            self.change_table();
+        }
         if self.strikes(weather.leaps) {
             let most = if self.rng.one_in(8) { 100_000_000 } else { 2_000_000 };
             self.now.mono = self.now.mono + Duration::from_micros(self.rng.below(most));
             self.note(|| "the clock leaps".into());
         }
         self.command(&weather);
+    }
+
+    /// The table gets other columns, unless somebody is looking at it.
+    fn change_table(&mut self) {
+        if self.backends.values().any(Backend::holds_table) {
+            return;
+        }
+        self.all.changes += 1;
+        let changes = self.all.changes;
+        self.backends.values_mut().for_each(|backend| backend.see_table(changes));
+        self.note(|| format!("the table changes: {changes}"));
     }
 
     /// What an operator does.

@@ -16,6 +16,7 @@ impl World {
         self.engine.core.check();
         self.count_rescues();
         self.check_free_servers()?;
+        self.check_outlived()?;
         self.check_memory()?;
         self.check_tables()
     }
@@ -157,6 +158,20 @@ impl World {
                     "server {server:?} is free and not at rest: {what}, \
                      on its way {on_its_way:?}"
                 ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Once told that a table has changed under a statement, a client whose statements follow it
+    /// need not hear of the same change again.
+    fn check_outlived(&self) -> Result<(), String> {
+        for client in &self.clients {
+            let counts = client.shadow.outlived.values().map(|outlived| outlived.count);
+            let most = counts.max().unwrap_or_default();
+            if client.character.is_tracked() && most > self.all.changes {
+                let (changes, client) = (self.all.changes, client.describe());
+                return Err(format!("{client} was told {most} times of {changes} changes"));
             }
         }
         Ok(())

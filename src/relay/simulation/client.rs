@@ -39,6 +39,13 @@ pub struct Character {
     pub slowness: u64,
 }
 
+impl Character {
+    /// Whether its statements follow it from server to server.
+    pub fn is_tracked(&self) -> bool {
+        self.rules.pooled.is_some_and(|pooled| pooled.tracks)
+    }
+}
+
 #[derive(PartialEq, Eq, Debug)]
 enum Stage {
     AwaitSsl,

@@ -1,7 +1,8 @@
 //! The extended protocol of a simulated session: statements, portals, and what an error skips.
 
 use super::session::{
-    ABORTED, Block, Failure, Out, Portal, Prepared, ROW_DESCRIPTION, Session, failure, text_of,
+    ABORTED, Block, Failure, OUTLIVED, Out, Portal, Prepared, ROW_DESCRIPTION, Session, failure,
+    text_of,
 };
 use super::sql::{self, Statement};
 use crate::wire::fields::Fields;
@@ -63,7 +64,8 @@ impl Session {
         let name = fields.str().unwrap_or_default().to_owned();
         let key = fields.rest().to_vec();
         if is_accepted {
-            self.statements.insert(name, Prepared { text: text_of(&key), key });
+            let changes = self.changes;
+            self.statements.insert(name, Prepared { text: text_of(&key), key, changes });
         } else {
             self.is_skipping = true;
         }
@@ -77,10 +79,11 @@ impl Session {
     }
 
     /// In a failed block only its end can be prepared, bound and run.
-    fn check_text(&self, text: &str) -> Result<Option<Statement>, Failure> {
+    fn check_text(&mut self, text: &str) -> Result<Option<Statement>, Failure> {
         let list = sql::parse(text).filter(|list| list.len() < 2);
         let list = list.ok_or_else(|| failure("42601", format!("syntax error in {text}")))?;
         let statement = list.into_iter().next();
+        self.holds_table |= sql::reads_table(text) && self.block != Block::Failed;
         match &statement {
             Some(statement) => self.check_block(statement)?,
             None if self.block == Block::Failed => return Err(failure("25P02", ABORTED)),
@@ -102,7 +105,8 @@ impl Session {
             let text = format!("prepared statement \"{name}\" already exists");
             return Err(failure("42P05", text));
         }
-        self.statements.insert(name, Prepared { text, key });
+        let changes = self.changes;
+        self.statements.insert(name, Prepared { text, key, changes });
         self.push(Back::ParseComplete, b"");
         Ok(())
     }
@@ -121,12 +125,24 @@ impl Session {
         if !portal.is_empty() && self.portals.contains_key(&portal) {
             return Err(failure("42P03", format!("cursor \"{portal}\" already exists")));
         }
+        self.check_table(&name)?;
         self.portals.insert(portal, Portal { text, values, given: Some(0) });
         self.push(Back::BindComplete, b"");
         Ok(())
     }
 
-    fn text_of_statement(&self, name: &str) -> Result<String, Failure> {
+    /// A statement counts on the columns that the table had when it was prepared.
+    fn check_table(&mut self, name: &str) -> Result<(), Failure> {
+        let fits =
+            |known: &Prepared| !sql::reads_table(&known.text) || known.changes == self.changes;
+        if self.statements.get(name).is_none_or(fits) {
+            return Ok(());
+        }
+        self.refused += 1;
+        Err(failure("0A000", OUTLIVED))
+    }
+
+    pub(super) fn text_of_statement(&self, name: &str) -> Result<String, Failure> {
         let missing = || failure("26000", format!("prepared statement \"{name}\" does not exist"));
         self.statements.get(name).map(|known| known.text.clone()).ok_or_else(missing)
     }
@@ -141,6 +157,7 @@ impl Session {
             let mut body = count.to_be_bytes().to_vec();
             (0..count).for_each(|_| body.extend(25u32.to_be_bytes()));
             self.push(Back::ParameterDescription, &body);
+            self.check_table(&name)?;
             text
         } else {
             let missing = || failure("34000", format!("portal \"{name}\" does not exist"));

@@ -102,6 +102,9 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
         sum += must_pass(seed);
     }
     println!("{sum:?}");
+    assert!(sum.outlived > 50, "hardly any client was told of a changed table: {sum:?}");
+    let unseen = sum.refused.saturating_sub(sum.outlived as usize);
+    assert!(unseen > 50, "hardly any query was sent once more: {sum:?}");
     assert!(sum.rescued > 50, "hardly any abandoned server was rescued: {sum:?}");
 }
 

@@ -46,8 +46,15 @@ pub struct Program {
 }
 
 /// Texts that clients share, so that they share statements; the tag is a parameter.
-const SHARED: [&str; 5] =
-    ["SELECT one $", "SELECT two $ $", "ROWS 3 20 three $", "ROWS 2 0 four $", "SLEEP 3000 five $"];
+const SHARED: [&str; 7] = [
+    "SELECT one $",
+    "SELECT two $ $",
+    "ROWS 3 20 three $",
+    "ROWS 2 0 four $",
+    "SLEEP 3000 five $",
+    "TABLE six $",
+    "TABLE seven $ $",
+];
 
 impl Program {
     pub fn new(client: usize, profile: Profile, rng: SeededRng) -> Program {
@@ -67,7 +74,7 @@ impl Program {
         if let Some(unit) = self.script.pop_front() {
             return unit;
         }
-        let packets = match self.rng.below(20) {
+        let packets = match self.rng.below(22) {
             0..=4 => vec![self.simple()],
             5..=6 => return self.block(),
             7 => vec![self.parameter()],
@@ -75,6 +82,7 @@ impl Program {
             9 => vec![self.call()],
             10 => self.oddity(),
             11 if self.profile.rogue && self.rng.one_in(4) => self.rogue(),
+            20 | 21 if self.profile.names => return self.lone_use(),
             _ => return self.batch(),
         };
         Unit { packets, wait: self.some_wait() }
@@ -199,6 +207,36 @@ impl Program {
                 vec![copy, wire::query(&format!("SELECT {tag}"))]
             }
         }
+    }
+
+    /// A statement for the table that changes is used when nothing else is under way, by somebody
+    /// who asks for the columns.
+    fn lone_use(&mut self) -> Unit {
+        const TEXT: &str = "TABLE six $";
+        let name = "table".to_owned();
+        let known = self.names.insert(name.clone(), TEXT.to_owned()).is_some();
+        let first = match known {
+            true => vec![wire::sync()],
+            false => vec![wire::parse(&name, TEXT, &[]), wire::sync()],
+        };
+        let values = self.values(TEXT);
+        let portal = wire::named(Front::Describe, b'P', "");
+        let run = [wire::bind("", &name, &values), portal, wire::execute("", 0)];
+        let description = wire::named(Front::Describe, b'S', &name);
+        let mut packets: Vec<Packet> = match self.rng.below(3) {
+            0 => vec![description],
+            1 => vec![wire::parse(&name, TEXT, &[]), description],
+            _ => run.into(),
+        };
+        if self.rng.one_in(3) {
+            packets.push(wire::front(Front::Flush, b""));
+            self.script.push_back(Unit { packets, wait: Wait::Answers });
+            packets = vec![wire::sync()];
+        } else {
+            packets.push(wire::sync());
+        }
+        self.script.push_back(Unit { packets, wait: Wait::Answers });
+        Unit { packets: first, wait: Wait::Answers }
     }
 
     fn some_name(&mut self) -> Option<String> {

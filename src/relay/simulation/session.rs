@@ -77,6 +77,8 @@ pub(super) struct Prepared {
     pub text: String,
     /// Everything behind the name, as it came.
     pub key: Vec<u8>,
+    /// How often the table had changed when it was prepared.
+    pub changes: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +106,12 @@ pub struct Session {
     pub has_ended: bool,
     /// Runs of auth_query so far.
     pub(super) lookups: usize,
+    /// How often the table has changed; never in a shadow.
+    pub changes: u32,
+    /// The transaction has looked at the table, which cannot change before it ends.
+    pub holds_table: bool,
+    /// Statements that it has refused because the table has changed.
+    pub refused: usize,
     out: Vec<Out>,
 }
 
@@ -121,6 +129,9 @@ impl Session {
             copy: None,
             has_ended: false,
             lookups: 0,
+            changes: 0,
+            holds_table: false,
+            refused: 0,
             out: Vec::new(),
         }
     }
@@ -178,6 +189,13 @@ impl Session {
                 self.is_skipping = true;
             }
         }
+        std::mem::take(&mut self.out)
+    }
+
+    /// A statement that [`Session::handle`] has taken does not fit the table any more.
+    pub fn refuse(&mut self) -> Vec<Out> {
+        self.fail(failure("0A000", OUTLIVED));
+        self.is_skipping = true;
         std::mem::take(&mut self.out)
     }
 
@@ -407,6 +425,7 @@ impl Session {
         }
         self.block = Block::None;
         self.is_started = false;
+        self.holds_table = false;
         self.portals.clear();
         self.report_now();
     }
@@ -502,6 +521,7 @@ impl Session {
             self.portals.clear();
         }
         self.is_started = false;
+        self.holds_table = false;
     }
 
     /// An error: it ends what runs, and what it has changed.
@@ -514,6 +534,7 @@ impl Session {
             self.block = Block::Failed;
         }
         self.is_started = false;
+        self.holds_table = false;
         self.portals.clear();
         self.report_now();
     }
@@ -590,6 +611,9 @@ impl Session {
 
 /// Where the number of the session stands in a row's body.
 pub const SESSION_IN_ROW: std::ops::Range<usize> = 7..14;
+
+/// What PostgreSQL says of a statement whose table has changed.
+pub const OUTLIVED: &str = "cached plan must not change result type";
 
 /// What PostgreSQL says of a query that was cancelled, and the pooler of one that never ran.
 pub const CANCELLED: &str = "canceling statement due to user request";

@@ -49,6 +49,8 @@ pub struct Weather {
     pub leaps: u64,
     /// An event that means nothing.
     pub spurious: u64,
+    /// The table gets other columns.
+    pub changes: u64,
     /// How the process is told to end, when the others have come to their end.
     pub shutdown: Option<Shutdown>,
 }
@@ -124,7 +126,8 @@ impl Setup {
 /// One in three seeds is calm: there every message can be told beforehand.
 fn weather(rng: &mut SeededRng) -> Weather {
     if rng.one_in(3) {
-        return Weather { chatter: 20 * rng.below(2), spurious: 10, ..Weather::default() };
+        let (chatter, changes) = (20 * rng.below(2), 15 * rng.below(2));
+        return Weather { chatter, changes, spurious: 10, ..Weather::default() };
     }
     let mut some = |often: u64| match rng.below(3) {
         0 => 0,
@@ -136,6 +139,7 @@ fn weather(rng: &mut SeededRng) -> Weather {
         cancels: some(15),
         chatter: some(10),
         spurious: some(10),
+        changes: some(15),
         ..Weather::default()
     };
     if rng.one_in(2) {

@@ -1,12 +1,13 @@
 //! What one client must see: a PostgreSQL session of its own takes the messages that the client
 //! has sent, and every message that the client gets is compared with what that session says.
 //!
-//! What a session cannot foresee is let pass, and only that: notices that nobody asked for, and the
-//! moment at which a cancel request strikes.
+//! What a session cannot foresee is let pass, and only that: notices that nobody asked for, the
+//! moment at which a cancel request strikes, and that a table has changed.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::session::{Block, CANCELLED, Out, SESSION_IN_ROW, Session};
+use super::session::{Block, CANCELLED, OUTLIVED, Out, SESSION_IN_ROW, Session};
+use super::sql;
 use super::wire::Packet;
 use crate::wire::fields::Fields;
 use crate::wire::kind::Back;
@@ -15,6 +16,15 @@ use crate::wire::kind::Back;
 struct Due {
     packet: Packet,
     is_sticky: bool,
+}
+
+/// Refusals of one text.
+#[derive(Default)]
+pub struct Outlived {
+    /// Those of what was sent after the last was known.
+    pub count: u32,
+    /// Messages that the client had sent when the last one came.
+    known_at: usize,
 }
 
 pub struct Shadow {
@@ -38,6 +48,12 @@ pub struct Shadow {
     /// The session cannot be followed any more: only whose answers they are is looked at.
     is_blind: bool,
     client: usize,
+    /// What the client was told of tables that have changed, by the text of the statement.
+    pub outlived: BTreeMap<String, Outlived>,
+    /// All refusals that the client has heard of.
+    pub refusals: u32,
+    /// Messages sent by the client.
+    sent: usize,
     /// Times that a Parse in a failed transaction was answered by the pooler, see `tolerates`.
     pub tolerated: u32,
 }
@@ -57,12 +73,16 @@ impl Shadow {
             cancels: 0,
             linked: None,
             is_session_mode,
+            outlived: BTreeMap::new(),
+            refusals: 0,
+            sent: 0,
             tolerated: 0,
         }
     }
 
     /// The client sends this.
     pub fn sent(&mut self, packet: Packet) {
+        self.sent += 1;
         self.inputs.push_back(packet);
     }
 
@@ -150,7 +170,7 @@ impl Shadow {
             }
             return self.check_link(packet, due.is_sticky);
         }
-        if self.is_cancelled_by(packet) || self.tolerates(packet) {
+        if self.is_cancelled_by(packet) || self.is_outlived_by(packet) || self.tolerates(packet) {
             return Ok(());
         }
         let due = self.due.front().map(|due| &due.packet);
@@ -197,6 +217,33 @@ impl Shadow {
         self.fatal = None;
         let told = std::mem::take(&mut self.told);
         let outs = self.session.interrupt(&current, &told);
+        self.before = self.session.clone();
+        self.expect(outs);
+        self.due.pop_front();
+        true
+    }
+
+    /// The table has changed under the statement that is being used. The pooler sends the query
+    /// once more where it can, so this need not come, and it comes but once for each change.
+    fn is_outlived_by(&mut self, packet: &Packet) -> bool {
+        let report = packet.report();
+        let is_refusal = packet.kind == Back::ErrorResponse as u8 && report.message == OUTLIVED;
+        let Some(Named::Used(name)) = self.current.as_ref().map(statement_of) else { return false };
+        let text = self.before.text_of_statement(&name).unwrap_or_default();
+        if !is_refusal || !sql::reads_table(&text) {
+            return false;
+        }
+        let number = self.sent - self.inputs.len();
+        let outlived = self.outlived.entry(text).or_default();
+        if outlived.count == 0 || number > outlived.known_at {
+            outlived.count += 1;
+        }
+        outlived.known_at = self.sent;
+        self.refusals += 1;
+        self.session = self.before.clone();
+        self.due.clear();
+        self.fatal = None;
+        let outs = self.session.refuse();
         self.before = self.session.clone();
         self.expect(outs);
         self.due.pop_front();

@@ -66,6 +66,12 @@ pub fn parse(text: &str) -> Option<Vec<Statement>> {
     split(text).into_iter().filter(|part| !part.trim().is_empty()).map(|p| one(p.trim())).collect()
 }
 
+/// Whether a statement reads the table that changes now and then, so that what was prepared for it
+/// does not fit any more.
+pub fn reads_table(text: &str) -> bool {
+    text.starts_with("TABLE ")
+}
+
 /// Parameters of a statement: one for each dollar sign.
 pub fn parameters(text: &str) -> usize {
     text.matches('$').count()
@@ -100,7 +106,7 @@ fn one(text: &str) -> Option<Statement> {
         "COMMIT" => Statement::Commit,
         "ROLLBACK" => Statement::Rollback,
         "SELECT" if text.starts_with("SELECT pg_catalog.set_config(") => set_config(text)?,
-        "SELECT" => Statement::Rows { text: owned(), count: 1, size: 0, sleep_us: 0 },
+        "SELECT" | "TABLE" => Statement::Rows { text: owned(), count: 1, size: 0, sleep_us: 0 },
         "ROWS" => {
             Statement::Rows { text: owned(), count: number(1)?, size: number(2)?, sleep_us: 0 }
         }

@@ -65,6 +65,10 @@ pub struct Figures {
     /// Servers that were rescued after their client went in the middle.
     pub rescued: usize,
     pub tolerated: u32,
+    /// Statements that servers refused because a table had changed, and those of them of which
+    /// clients heard.
+    pub refused: usize,
+    pub outlived: u32,
 }
 
 impl std::ops::AddAssign for Figures {
@@ -76,6 +80,8 @@ impl std::ops::AddAssign for Figures {
         self.struck += other.struck;
         self.rescued += other.rescued;
         self.tolerated += other.tolerated;
+        self.refused += other.refused;
+        self.outlived += other.outlived;
     }
 }
 
@@ -98,6 +104,7 @@ impl World {
             secret: setup.stored_secret(),
             cache: ScramCache::new(&mut other),
             last_session: 0,
+            changes: 0,
             rng: other.clone(),
         };
         setup.steps = setup.steps.max(100);
@@ -402,11 +409,15 @@ impl World {
         }
         let (engine, figures) = (&mut self.engine, &mut self.figures);
         self.clients.retain(|client| {
+            let stays = !client.is_over() || engine.core.clients.contains(client.id);
             if client.is_over() {
                 engine.io.closed.remove(&client.number);
-                figures.tolerated += client.shadow.tolerated;
             }
-            !client.is_over() || engine.core.clients.contains(client.id)
+            if !stays {
+                figures.tolerated += client.shadow.tolerated;
+                figures.outlived += client.shadow.refusals;
+            }
+            stays
         });
         Ok(())
     }
@@ -449,6 +460,7 @@ impl World {
             if let Effect::Cancel(key) = backend.act(self.now.mono, stream, &mut self.all) {
                 strikes.push(key);
             }
+            self.figures.refused += backend.take_refused();
             backend.notes.iter_mut().for_each(|new| notes.append(new));
         }
         self.note_all(notes);
