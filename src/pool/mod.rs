@@ -44,6 +44,7 @@ pub mod reason;
 pub mod reload;
 pub mod repeat;
 pub mod replies;
+pub mod reply;
 pub mod request;
 pub mod retire;
 mod routine;

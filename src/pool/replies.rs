@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 
 use super::ids::StatementId;
+pub use super::reply::{Reply, Status, Unexpected};
 use super::request::Request;
 use crate::wire::kind::{Back, Front};
 
@@ -21,16 +22,6 @@ pub const MOST_UNDER_WAY: usize = 4096;
 
 /// Requests for which a server keeps room when it is handed on: 3 kB, enough for common pipelines.
 const ROOM: usize = 256;
-
-/// The transaction status of ReadyForQuery.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[repr(u8)]
-pub enum Status {
-    #[default]
-    Idle = b'I',
-    InTransaction = b'T',
-    Failed = b'E',
-}
 
 /// Which COPY is under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -48,25 +39,6 @@ enum Copy {
     },
 }
 
-/// What a reply means for the relay.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reply {
-    /// It belongs to the client.
-    Forward,
-    /// ReadyForQuery: a query ended.
-    Ready(Status),
-    /// A Parse of the client's for a statement that is tracked; it belongs to the client.
-    Parsed(StatementId),
-    /// The server has this statement now; the reply is swallowed.
-    Prepared(StatementId),
-    /// The server has dropped this statement; the reply is swallowed.
-    Dropped(StatementId),
-}
-
-/// A reply that no request under way explains: the two ends have lost each other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Unexpected;
-
 /// The requests under way at one server, and the state that its replies have told.
 #[derive(Default, Debug)]
 pub struct Replies {
@@ -82,6 +54,8 @@ pub struct Replies {
     eaten: u32,
     /// Such Syncs of a COPY that has failed: if it did before it came to them, they are answered.
     in_doubt: u32,
+    /// The simple query or function call whose turn it is has been answered but for its end.
+    has_result: bool,
     /// Nothing is to be sent before all that was sent is answered.
     is_barred: bool,
     /// Counts the Syncs that were sent.
@@ -338,7 +312,10 @@ impl Replies {
                     self.copy = Copy::None;
                     self.pop();
                 }
-                Some(Request::Query) => self.copy = Copy::None,
+                Some(Request::Query) => {
+                    self.copy = Copy::None;
+                    self.has_result = true;
+                }
                 _ => return Err(Unexpected),
             },
             Back::DataRow if matches!(front, Some(Request::Query | Request::Execute)) => {}
@@ -346,7 +323,9 @@ impl Replies {
             Back::CopyOut => self.begin_copy(front, Copy::Out)?,
             Back::CopyBoth => self.begin_copy(front, Copy::Both { ended: false })?,
             Back::CopyData | Back::CopyDone if self.copy != Copy::None => {}
-            Back::FunctionCallResponse if front == Some(Request::FunctionCall) => {}
+            Back::FunctionCallResponse if front == Some(Request::FunctionCall) => {
+                self.has_result = true;
+            }
             Back::NoticeResponse | Back::NotificationResponse | Back::ParameterStatus => {}
             Back::Authentication
             | Back::BackendKeyData
@@ -382,6 +361,7 @@ impl Replies {
     }
 
     fn pop(&mut self) {
+        self.has_result = false;
         self.queue.pop_front();
         while let Some(Request::CopyEnd) = self.queue.front() {
             self.queue.pop_front();
@@ -389,7 +369,11 @@ impl Replies {
     }
 
     fn ready(&mut self, front: Option<Request>, status: u8) -> Result<Reply, Unexpected> {
-        let is_owed = front.is_some_and(Request::ends_in_ready);
+        let is_owed = match front {
+            // One that comes before the result is that of a Sync in doubt.
+            Some(Request::FunctionCall | Request::Query) => self.has_result || self.in_doubt == 0,
+            front => front == Some(Request::Sync),
+        };
         if !is_owed && self.in_doubt == 0 {
             return Err(Unexpected);
         }
@@ -418,7 +402,8 @@ impl Replies {
         }
         self.copy = Copy::None;
         match front {
-            None | Some(Request::Query | Request::FunctionCall | Request::Sync) => {}
+            None | Some(Request::Sync) => {}
+            Some(Request::FunctionCall | Request::Query) => self.has_result = true,
             Some(_) => {
                 let before_sync = self.queue.iter().take_while(|r| **r != Request::Sync).count();
                 self.skipped.extend(self.queue.drain(..before_sync));
@@ -613,6 +598,29 @@ mod tests {
         replies.received(Back::CommandComplete, 0).unwrap();
         replies.received(Back::ReadyForQuery, b'I').unwrap();
         assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn a_sync_in_doubt_is_not_taken_for_the_end_of_what_follows() {
+        let sent = [Front::Parse, Front::Bind, Front::Execute];
+        let received = [(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CopyIn, 0)];
+        for (next, result) in [
+            (Front::FunctionCall, Back::FunctionCallResponse),
+            (Front::Query, Back::CommandComplete),
+            (Front::Query, Back::ErrorResponse),
+        ] {
+            let mut replies = after(&sent, &received);
+            for kind in [Front::CopyData, Front::Sync, Front::CopyDone, Front::Sync, next] {
+                replies.sent(kind);
+            }
+            // It has failed before it came to the first Sync.
+            let ready = (Back::ReadyForQuery, b'I');
+            for (kind, status) in [(Back::ErrorResponse, 0), ready, ready, (result, 0), ready] {
+                let reply = replies.received(kind, status);
+                assert!(reply.is_ok(), "{kind:?} before {result:?}");
+            }
+            assert!(replies.is_clean() && !replies.is_doubtful());
+        }
     }
 
     #[test]
