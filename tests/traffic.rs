@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use support::postgres::APP;
 use support::tool::{self, Tool};
 use support::wire::SSL_REQUEST;
-use support::{Client, Pooler, Postgres, Setup, eventually, wire, within};
+use support::{Client, PATIENCE, Pooler, Postgres, Setup, eventually, wire, within};
 
 fn small_pool(size: usize) -> Pooler {
     Setup::new()
@@ -553,6 +553,7 @@ fn a_server_stays_with_its_client_from_flush_to_sync() {
 #[test]
 fn no_client_ever_sees_what_belongs_to_another() {
     const CLIENTS: usize = 50;
+    const ENOUGH: usize = 1_000;
     let seed = std::process::id() as u64;
     println!("seed {seed}");
     let pooler = Setup::new().set("default_pool_size", "10").set("max_client_conn", "200").start();
@@ -561,7 +562,6 @@ fn no_client_ever_sees_what_belongs_to_another() {
         for number in 0..CLIENTS {
             let (pooler, answers, is_over) = (&pooler, &answers, &is_over);
             scope.spawn(move || {
-                // However this thread ends, the others end with it.
                 let mut hunter = Hunter::new(number, seed);
                 while !is_over.load(Ordering::Relaxed) {
                     answers.fetch_add(hunter.session(pooler, is_over), Ordering::Relaxed);
@@ -569,11 +569,13 @@ fn no_client_ever_sees_what_belongs_to_another() {
             });
         }
         within(Duration::from_secs(10), || None::<()>);
+        // A machine that is busy with other things gets more time.
+        within(PATIENCE, || (answers.load(Ordering::Relaxed) > ENOUGH).then_some(()));
         is_over.store(true, Ordering::Relaxed);
     });
     let answers = answers.into_inner();
     println!("{answers} answers");
-    assert!(answers > 1_000, "only {answers} answers were checked");
+    assert!(answers > ENOUGH, "only {answers} answers were checked");
 }
 
 /// A client of the hunt, and its random numbers.
