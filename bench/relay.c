@@ -87,11 +87,11 @@ int main(int argc, char **argv)
     watch(epoll, listener);
     for (;;) {
         struct epoll_event events[EVENTS];
-        int count = epoll_wait(epoll, events, EVENTS, -1);
+        int count = epoll_wait(epoll, events, EVENTS, -1), has_arrival = 0;
         for (int i = 0; i < count; i++) {
             int fd = events[i].data.fd;
             if (fd == listener) {
-                pair_up(epoll, listener, &to);
+                has_arrival = 1;
             } else if (other[fd] && !pass_on(fd, other[fd])) {
                 int peer = other[fd];
                 other[fd] = other[peer] = 0;
@@ -99,5 +99,8 @@ int main(int argc, char **argv)
                 close(peer);
             }
         }
+        /* Last, so that no descriptor is given out again while events of its past are left. */
+        if (has_arrival)
+            pair_up(epoll, listener, &to);
     }
 }
