@@ -273,9 +273,9 @@ impl Core {
             self.launch_private(id);
         } else if self.pools[pool].welcome.is_some() {
             self.welcome(id);
-        } else {
-            self.launch(pool);
         }
+        // It needs the pool's first server, or more than that (min_pool_size).
+        self.launch(pool);
         Ok(())
     }
 

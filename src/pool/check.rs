@@ -88,7 +88,15 @@ impl Core {
                 }
                 Plan::Rest => {}
                 plan @ (Plan::Evict(..) | Plan::GiveUp(_) | Plan::Open { .. }) => {
-                    panic!("{} is left with {plan:?}", self.pool_name(id))
+                    let (name, coming) = (self.pool_name(id), self.logins_that_count(id));
+                    let (logins, working) = (pool.logging_in.len(), pool.working_count());
+                    let (waiting, hungry) = (pool.waiting.len(), pool.is_hungry);
+                    let sites = self.databases[pool.database].sites.iter();
+                    let sites: Vec<_> = sites.map(|site| &self.sites[*site]).collect();
+                    panic!(
+                        "{name} is left with {plan:?}: {working} work, {coming} of {logins} come, \
+                         {waiting} wait, hungry {hungry}, {sites:?}"
+                    )
                 }
             }
         }

@@ -6,8 +6,6 @@
 //! wait for something outside itself is hungry: [`Core::feed`] looks at it again in the turn in
 //! which a place gets free, and serves first whose client has waited longest.
 
-use std::time::Duration;
-
 use super::core::Core;
 use super::database::Database;
 use super::events::Limit;
@@ -16,13 +14,10 @@ use super::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use super::pool::Purpose;
 use super::reason::Reason;
 use super::server::{Server, State, Test};
-use super::site::{Health, Site};
+use super::site::{Health, Site, SiteId};
 use crate::base::order;
 use crate::base::time::Moment;
 use crate::log::Level;
-
-/// The first pause after a failed connection; doubled with each further failure.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
 
 /// What launching comes to at the moment.
 #[derive(PartialEq, Eq, Debug)]
@@ -46,9 +41,9 @@ pub(super) enum Plan {
 /// What a hungry pool waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Shortage {
+    /// Each host has failed just now, or has as many logins under way as it may have.
+    Hosts,
     Limit(Limit),
-    /// As many logins are under way at each host as may be.
-    Logins,
 }
 
 /// For whom a server is to be opened.
@@ -116,6 +111,22 @@ impl Core {
         }
     }
 
+    /// A login has shown a site to be well, slow or unreachable. Pools that count on logins at a
+    /// host that is not well may try another now.
+    pub(super) fn change_health(&mut self, site: SiteId, health: Health) {
+        let was_doubtful = self.sites[site].is_doubtful();
+        self.sites[site].health = health;
+        if self.sites[site].is_doubtful() == was_doubtful {
+            return;
+        }
+        for id in self.servers.ids() {
+            if matches!(self.servers[id].state, State::Login(_)) {
+                self.look_later(self.servers[id].pool);
+            }
+        }
+        self.has_place = true;
+    }
+
     /// Runs server_check_query on as many servers as clients wait for.
     fn test_used(&mut self, pool_id: PoolId) {
         loop {
@@ -146,15 +157,15 @@ impl Core {
         if database.is_removed || self.is_held_back(pool.database) || self.is_winding_down() {
             return Plan::Rest;
         }
-        // Where it would go decides which of the logins under way count.
-        let place = self.choose_site(database);
-        let coming = self.logins_that_count(id, place);
+        let coming = self.logins_that_count(id);
         let Some(need) = self.need(id, coming) else { return Plan::Rest };
         if !self.may_log_in_one_more(id, coming) {
             return Plan::Rest;
         }
-        let Some(from_reserve) = self.room(id) else { return self.give_up(id, place) };
-        let Some(place) = place else { return self.shortage_of_sites(database) };
+        let Some(from_reserve) = self.room(id) else { return self.give_up(id) };
+        let Some(place) = self.choose_site(database) else {
+            return Plan::Await(Shortage::Hosts);
+        };
         match self.eviction(id, need) {
             Ok(None) => Plan::Open { place, from_reserve },
             Ok(Some((server, reason))) => Plan::Evict(server, reason),
@@ -190,12 +201,12 @@ impl Core {
         is_used && pool.purpose == Purpose::Clients && pool.server_count() < minimum
     }
 
-    /// The logins under way that clients may count on, if the next were made at `place`. Where that
-    /// is a host that is well, those at hosts that are slow or have failed do not count: an
-    /// unreachable host must not hold up the others.
-    fn logins_that_count(&self, id: PoolId, place: Option<usize>) -> usize {
+    /// The logins under way that clients may count on. Where there is a host that is well, those at
+    /// hosts that are slow or have failed do not count: an unreachable host must not hold up the
+    /// others.
+    pub(super) fn logins_that_count(&self, id: PoolId) -> usize {
         let pool = &self.pools[id];
-        let is_choosy = self.is_well(pool.database, place);
+        let is_choosy = self.has_well_site(pool.database);
         let logins = pool.logging_in.iter(&self.servers).map(|id| &self.servers[id]);
         let counts = |server: &&Server| {
             !(server.is_private || is_choosy && self.sites[server.site].is_doubtful())
@@ -203,16 +214,17 @@ impl Core {
         logins.filter(counts).count()
     }
 
-    fn is_well(&self, database: DatabaseId, place: Option<usize>) -> bool {
-        let sites = &self.databases[database].sites;
-        place.is_some_and(|place| !self.sites[sites[place]].is_doubtful())
+    fn has_well_site(&self, database: DatabaseId) -> bool {
+        let mut sites = self.databases[database].sites.iter().map(|id| &self.sites[*id]);
+        sites.any(|site| !site.is_doubtful())
     }
 
     /// One login at a time until one has worked; the cap for each host is the site's.
     fn may_log_in_one_more(&self, pool_id: PoolId, coming: usize) -> bool {
         let pool = &self.pools[pool_id];
         if let Some(refusal) = &pool.refusal {
-            return self.mono() >= refusal.retry_at && pool.logging_in.is_empty();
+            let longest = self.settings().server_login_retry;
+            return self.mono() >= refusal.retry.at(longest) && pool.logging_in.is_empty();
         }
         let several = pool.working_count() > 0 && self.settings().server_login_concurrency > 0;
         several || coming == 0
@@ -243,9 +255,9 @@ impl Core {
 
     /// A full pool whose places are taken by logins at a host that does not answer gives one up,
     /// where another host would answer.
-    fn give_up(&self, pool: PoolId, place: Option<usize>) -> Plan {
+    fn give_up(&self, pool: PoolId) -> Plan {
         let pool = &self.pools[pool];
-        let is_well = self.is_well(pool.database, place);
+        let is_well = self.has_well_site(pool.database);
         let mut logins = pool.logging_in.iter(&self.servers);
         let hung =
             logins.find(|id| matches!(self.sites[self.servers[*id].site].health, Health::Slow));
@@ -287,38 +299,37 @@ impl Core {
         last.min_by_key(|&id| self.servers[id].requested)
     }
 
-    /// The site for the next connection, by load_balance_hosts: one that may be tried and has no
-    /// login that hangs, or else one that may be tried.
+    /// The site for the next connection, by load_balance_hosts. One with a login that hangs is none
+    /// as long as another is well.
     fn choose_site(&self, database: &Database) -> Option<usize> {
         let count = database.sites.len();
         let mut in_turn = (0..count).map(|step| (database.next_site + step) % count);
         let site = |place: &usize| &self.sites[database.sites[*place]];
         let may_try = |place: &usize| self.may_try(site(place));
-        let is_free = |place: &usize| !matches!(site(place).health, Health::Slow);
-        in_turn.clone().find(|place| may_try(place) && is_free(place)).or(in_turn.find(may_try))
+        let has_well = database.sites.iter().any(|id| !self.sites[*id].is_doubtful());
+        let hangs = |place: &usize| matches!(site(place).health, Health::Slow);
+        in_turn.find(|place| may_try(place) && !(has_well && hangs(place)))
     }
 
     /// Whether one more login may be made at a site: after a failure one at a time, and never more
     /// than the cap.
     fn may_try(&self, site: &Site) -> bool {
         let most = match (self.settings().server_login_concurrency, &site.health) {
-            (0, _) => u32::MAX,
             (_, Health::Failing { .. }) => 1,
+            (0, Health::Well | Health::Slow) => u32::MAX,
             (most, Health::Well | Health::Slow) => most,
         };
-        self.is_time_for(site) && site.logins < most
+        let is_time = self.mono() >= self.connects_after && !self.is_left_alone(site);
+        is_time && site.logins < most
     }
 
-    fn is_time_for(&self, site: &Site) -> bool {
-        self.mono() >= site.retry_at().max(self.connects_after)
-    }
-
-    /// No site can be tried: all are to be left alone for a while, or are busy with logins.
-    fn shortage_of_sites(&self, database: &Database) -> Plan {
-        let is_busy = |id: &_| self.is_time_for(&self.sites[*id]);
-        match database.sites.iter().any(is_busy) {
-            true => Plan::Await(Shortage::Logins),
-            false => Plan::Rest,
+    /// Whether a site has failed just now.
+    pub(super) fn is_left_alone(&self, site: &Site) -> bool {
+        match &site.health {
+            Health::Failing { retry, .. } => {
+                self.mono() < retry.at(self.settings().server_login_retry)
+            }
+            Health::Slow | Health::Well => false,
         }
     }
 
@@ -399,16 +410,6 @@ impl Core {
             State::Login(login) => login.for_client == Some(client),
             _ => false,
         })
-    }
-
-    /// When a host that has failed so often is tried again: from 100 ms, doubled each time, up to
-    /// server_login_retry, and a little earlier or later so that pools do not try together.
-    pub(super) fn retry_at(&mut self, failures: u32) -> Moment {
-        let longest = self.settings().server_login_retry;
-        let doubled = FIRST_RETRY.saturating_mul(1 << failures.saturating_sub(1).min(16));
-        let span = doubled.min(longest).as_micros() as u64;
-        let jitter = self.rng.below(span / 5 + 1);
-        self.mono() + Duration::from_micros(span - span / 10 + jitter)
     }
 
     /// Spreads the ends of servers that were opened together over the last tenth of their lives.

@@ -31,6 +31,8 @@ pub mod launch;
 pub mod limits;
 pub mod link;
 pub mod lookup;
+#[cfg(test)]
+mod model;
 pub mod names;
 pub mod note;
 pub mod pause;
@@ -47,6 +49,7 @@ pub mod replies;
 pub mod reply;
 pub mod request;
 pub mod retire;
+pub mod retry;
 mod routine;
 pub mod server;
 pub mod server_login;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::client::{self, Client};
 use super::ids::{DatabaseId, PoolKind, UserId};
 use super::lookup::Lookup;
+use super::retry::Retry;
 use super::server::{self, Server};
 use super::stats::Stats;
 use super::varcache::Vars;
@@ -85,10 +86,7 @@ pub struct Welcome {
 pub struct Refusal {
     /// What the server said.
     pub message: Box<str>,
-    /// Not before then is another login tried.
-    pub retry_at: Moment,
-    /// Failures in a row.
-    pub failures: u32,
+    pub retry: Retry,
 }
 
 impl Record for Pool {

@@ -22,19 +22,25 @@ impl Core {
         self.adopt_users(&access);
         self.access = access;
         self.adopt_databases();
-        self.sweep_at = Default::default();
-        for pool in self.live_pools.ids(&self.pools) {
-            self.launch(pool);
-        }
+        self.look_at_all();
     }
 
     /// One setting, by SET on the console. The value has been checked.
     pub fn set_settings(&mut self, settings: Settings) {
         self.config.settings = settings;
-        self.sweep_at = Default::default();
-        for pool in self.live_pools.ids(&self.pools) {
-            self.launch(pool);
+        self.look_at_all();
+    }
+
+    /// Other limits may hold from now on, for pools at rest too.
+    fn look_at_all(&mut self) {
+        for id in self.databases.ids() {
+            self.ensure_forced_pool(id);
         }
+        for id in self.pools.ids() {
+            self.wake_pool(id);
+            self.launch(id);
+        }
+        self.sweep_at = Default::default();
     }
 
     fn adopt_users(&mut self, access: &Access) {
@@ -153,8 +159,7 @@ impl Core {
         id
     }
 
-    /// The user of a database line, under whom its clients share a pool, which may have to be
-    /// filled before any client comes.
+    /// The user of a database line, under whom its clients share a pool.
     fn adopt_forced_user(&mut self, id: DatabaseId) {
         let line = &self.databases[id].line;
         let (user, password) = (line.user.clone(), line.password.clone());
@@ -162,9 +167,14 @@ impl Core {
         self.databases[id].forced_user = user;
         self.databases[id].forced_secret =
             password.map(|password| Secret::parse(password.expose().as_bytes()));
-        if let Some(user) = user
-            && self.databases[id].line.min_pool_size.unwrap_or(self.settings().min_pool_size) > 0
-        {
+    }
+
+    /// The pool of a database that names its user may have to be filled before any client comes.
+    fn ensure_forced_pool(&mut self, id: DatabaseId) {
+        let database = &self.databases[id];
+        let minimum = database.line.min_pool_size.unwrap_or(self.settings().min_pool_size);
+        let is_wanted = minimum > 0 && !database.is_removed;
+        if let Some(user) = database.forced_user.filter(|_| is_wanted) {
             self.ensure_pool(id, user, Purpose::Clients);
         }
     }

@@ -53,7 +53,7 @@ impl Core {
         let lifetime = self.server_lifetime(server.pool).as_micros() as u64;
         let age = self.mono().micros_since(server.connected);
         lifetime > 0 && age >= lifetime.saturating_sub(server.lifetime_cut_us)
-            || lifetime == 0 && server.requested > server.connected
+            || lifetime == 0 && server.was_used()
     }
 
     /// A reset or check query has been answered, or what was abandoned has come to an end.

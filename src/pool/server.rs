@@ -152,7 +152,7 @@ pub struct Server {
     pub requested: Moment,
     /// When the present state was entered.
     pub since: Moment,
-    /// When the client's transaction began.
+    /// When the client's transaction began; 0 before the first client.
     pub xact_start: Moment,
     /// Process id and secret of BackendKeyData, joined as a CancelRequest carries them.
     pub key: Box<[u8]>,
@@ -270,6 +270,11 @@ impl Server {
     /// Whether it has come through its login, and is a session.
     pub fn is_session(&self) -> bool {
         !matches!(self.state, State::Login(_) | State::Cancel(_) | State::Closing)
+    }
+
+    /// Whether a client has had it.
+    pub fn was_used(&self) -> bool {
+        self.xact_start > Moment(0)
     }
 
     /// Whether a Terminate would be understood: past the login, and no message half sent.

@@ -8,6 +8,7 @@ use super::core::{Action, Core, Target};
 use super::ids::{ClientId, PoolId, ServerId};
 use super::pool::{Refusal, Welcome};
 use super::reason::Reason;
+use super::retry::Retry;
 use super::server::{self, Server, State};
 use super::site::{Health, Site};
 use super::varcache::Vars;
@@ -302,41 +303,41 @@ impl Core {
     /// Remembers that the host is well but does not let this user in, or not as the line wants.
     fn note_refusal(&mut self, id: ServerId, text: &str) {
         let (site, pool) = (self.servers[id].site, self.servers[id].pool);
-        self.sites[site].health = Health::Well;
+        self.change_health(site, Health::Well);
         // A replication client has been told, and says nothing of the others.
         if self.servers[id].is_private {
             return;
         }
-        let failures = self.pools[pool].refusal.as_ref().map_or(1, |before| before.failures + 1);
-        let retry_at = self.retry_at(failures);
-        self.pools[pool].refusal = Some(Refusal { message: text.into(), retry_at, failures });
+        let before = self.pools[pool].refusal.as_ref().map(|refusal| refusal.retry);
+        let retry = Retry::after(before, self.now.mono, &mut *self.rng);
+        self.pools[pool].refusal = Some(Refusal { message: text.into(), retry });
     }
 
     /// Remembers that a host cannot be reached, and when it is tried again.
     fn note_unreachable(&mut self, id: ServerId, text: &str) {
         let site = self.servers[id].site;
         // Logins that were under way together fail together, which is one failure.
-        if self.mono() < self.sites[site].retry_at() {
+        if self.is_left_alone(&self.sites[site]) {
             return;
         }
-        let failures = self.sites[site].failures().saturating_add(1);
-        let retry_at = self.retry_at(failures);
-        self.sites[site].health = Health::Failing { failures, retry_at, error: text.into() };
+        let retry = Retry::after(self.sites[site].retry(), self.now.mono, &mut *self.rng);
+        self.change_health(site, Health::Failing { retry, error: text.into() });
     }
 
     /// Why a pool can have no server, and when the next login is tried: the server refuses its
     /// user, or no host can be reached.
     pub fn failure(&self, id: PoolId) -> Option<(&str, Moment)> {
-        let pool = &self.pools[id];
+        let (pool, longest) = (&self.pools[id], self.settings().server_login_retry);
         if let Some(refusal) = &pool.refusal {
-            return Some((&refusal.message, refusal.retry_at));
+            return Some((&refusal.message, refusal.retry.at(longest)));
         }
         let mut first: Option<(&str, Moment)> = None;
         for site in &self.databases[pool.database].sites {
             match &self.sites[*site].health {
-                Health::Failing { retry_at, error, .. } => {
-                    if first.is_none_or(|(_, earliest)| *retry_at < earliest) {
-                        first = Some((error, *retry_at));
+                Health::Failing { retry, error } => {
+                    let retry_at = retry.at(longest);
+                    if first.is_none_or(|(_, earliest)| retry_at < earliest) {
+                        first = Some((error, retry_at));
                     }
                 }
                 Health::Slow | Health::Well => return None,
@@ -366,7 +367,7 @@ impl Core {
     fn server_logged_in(&mut self, id: ServerId) {
         let pool_id = self.servers[id].pool;
         let site = self.servers[id].site;
-        self.sites[site].health = Health::Well;
+        self.change_health(site, Health::Well);
         let database = &mut self.databases[self.pools[pool_id].database];
         database.is_reached = true;
         let sql = database.line.connect_query.clone();

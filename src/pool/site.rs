@@ -4,7 +4,7 @@
 
 use std::ops::{Index, IndexMut};
 
-use crate::base::time::Moment;
+use super::retry::Retry;
 use crate::config::Host;
 
 /// Names a site for as long as the process lives: there are no more than the configuration has
@@ -32,10 +32,7 @@ pub enum Health {
     Slow,
     /// It could not be reached, or did not speak PostgreSQL's protocol.
     Failing {
-        /// In a row.
-        failures: u32,
-        /// Not before then is it tried again.
-        retry_at: Moment,
+        retry: Retry,
         /// What the last one met with.
         error: Box<str>,
     },
@@ -50,14 +47,6 @@ impl Site {
         }
     }
 
-    /// Not before then is it tried.
-    pub fn retry_at(&self) -> Moment {
-        match self.health {
-            Health::Well | Health::Slow => Moment::default(),
-            Health::Failing { retry_at, .. } => retry_at,
-        }
-    }
-
     /// Counts a login that begins or ends. With the last one, nothing is known to be slow.
     pub fn count_login(&mut self, begins: bool) {
         match begins {
@@ -69,17 +58,11 @@ impl Site {
         }
     }
 
-    /// A login there has taken long.
-    pub fn found_slow(&mut self) {
-        if matches!(self.health, Health::Well) {
-            self.health = Health::Slow;
-        }
-    }
-
-    pub fn failures(&self) -> u32 {
+    /// How often it has failed in a row.
+    pub fn retry(&self) -> Option<Retry> {
         match self.health {
-            Health::Well | Health::Slow => 0,
-            Health::Failing { failures, .. } => failures,
+            Health::Failing { retry, .. } => Some(retry),
+            Health::Slow | Health::Well => None,
         }
     }
 }
@@ -140,13 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_site_tells_when_it_is_tried_again() {
+    fn a_site_is_slow_no_longer_than_its_logins() {
         let mut sites = Sites::default();
         let id = sites.ensure(&Host::Tcp("a".to_owned()), 5432);
-        assert_eq!((sites[id].is_doubtful(), sites[id].retry_at()), (false, Moment(0)));
-        let (retry_at, error) = (Moment(7), "down".into());
-        sites[id].health = Health::Failing { failures: 3, retry_at, error };
-        assert_eq!((sites[id].is_doubtful(), sites[id].retry_at()), (true, Moment(7)));
-        assert_eq!(sites[id].failures(), 3);
+        sites[id].count_login(true);
+        sites[id].health = Health::Slow;
+        assert!(sites[id].is_doubtful());
+        sites[id].count_login(false);
+        assert!(!sites[id].is_doubtful());
     }
 }

@@ -15,6 +15,7 @@ use super::pool::Purpose;
 use super::reason::Reason;
 use super::replies::Status;
 use super::server::{Server, State, Test};
+use super::site::Health;
 use super::wait::Shutdown;
 use crate::base::time::Moment;
 use crate::log::Level;
@@ -258,8 +259,9 @@ impl Core {
             let Server { connected, site, .. } = self.servers[id];
             if self.is_over(connected, limit) {
                 self.server_failed(id, Reason::ConnectTimeout);
-            } else if self.mono().since(connected) >= SLOW_LOGIN {
-                self.sites[site].found_slow();
+            } else if self.mono().since(connected) >= SLOW_LOGIN && !self.sites[site].is_doubtful()
+            {
+                self.change_health(site, Health::Slow);
             }
         }
     }

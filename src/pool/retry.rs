@@ -1,0 +1,68 @@
+//! When something that has failed is tried again: after 100 ms, twice as long with each further
+//! failure, up to server_login_retry, and a little earlier or later, so that what has failed
+//! together is not tried together.
+//!
+//! The setting is asked for each time, so that RELOAD and SET act on what has failed before.
+
+use std::time::Duration;
+
+use crate::base::rng::Rng;
+use crate::base::time::Moment;
+
+/// The pause after the first failure.
+const FIRST: Duration = Duration::from_millis(100);
+
+/// The pause is longer or shorter by up to so many percent.
+const SPREAD: u32 = 10;
+
+/// Failures in a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retry {
+    failures: u32,
+    failed_at: Moment,
+    /// Of the pause: 100 less or more [`SPREAD`].
+    percent: u32,
+}
+
+impl Retry {
+    /// One failure more than `before`.
+    pub fn after(before: Option<Retry>, now: Moment, rng: &mut dyn Rng) -> Retry {
+        let failures = before.map_or(0, |before| before.failures).saturating_add(1);
+        let percent = 100 - SPREAD + rng.below(u64::from(2 * SPREAD) + 1) as u32;
+        Retry { failures, failed_at: now, percent }
+    }
+
+    /// Not before then is it tried again; `longest` is server_login_retry.
+    pub fn at(&self, longest: Duration) -> Moment {
+        let doubled = FIRST.saturating_mul(1 << (self.failures - 1).min(16));
+        self.failed_at + doubled.min(longest) * self.percent / 100
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::SeededRng;
+
+    #[test]
+    fn the_pause_doubles_up_to_the_setting_give_or_take_a_tenth() {
+        let (mut rng, now, longest) =
+            (SeededRng::new(1), Moment(1_000_000), Duration::from_secs(2));
+        let mut before = None;
+        for millis in [100, 200, 400, 800, 1600, 2000, 2000, 2000] {
+            let retry = Retry::after(before, now, &mut rng);
+            let pause = retry.at(longest).since(now).as_micros() as u64;
+            assert!((900 * millis..=1100 * millis).contains(&pause), "{pause} us for {millis} ms");
+            assert_eq!(retry.at(Duration::ZERO), now, "a changed setting counts at once");
+            before = Some(retry);
+        }
+    }
+
+    #[test]
+    fn any_number_of_failures_has_a_pause() {
+        let mut rng = SeededRng::new(1);
+        let retry = Retry { failures: u32::MAX, failed_at: Moment(1), percent: 110 };
+        let next = Retry::after(Some(retry), Moment(1), &mut rng);
+        assert!(next.at(Duration::MAX / 200) > Moment(1));
+    }
+}
