@@ -1,12 +1,14 @@
 //! What must hold after every move of a record, whoever made it. Debug builds and the simulation
 //! ask after every turn of the loop; the release program leaves it out.
 
+use super::calendar::STEP;
 use super::client::{self, Client, Progress};
 use super::core::Core;
 use super::ids::{ClientId, PoolId};
 use super::launch::Plan;
 use super::lookup::Lookup;
 use super::pool::Purpose;
+use super::pool::Rest;
 use super::server::{self, Server};
 
 impl Core {
@@ -16,6 +18,7 @@ impl Core {
         self.check_lists();
         self.check_waiting();
         self.check_plans();
+        self.check_resting();
         self.check_lookups();
     }
 
@@ -130,6 +133,16 @@ impl Core {
         match login.progress {
             Progress::LookUp { pool, .. } => Some(pool),
             Progress::Asked(_) | Progress::Begun => None,
+        }
+    }
+
+    /// No pool rests in which something is to be done.
+    fn check_resting(&self) {
+        for (id, _) in self.pools.iter().filter(|(_, pool)| pool.rest != Rest::Awake) {
+            let name = self.pool_name(id);
+            let Some(due) = self.quiet_until(id) else { panic!("{name} rests at work") };
+            let is_late = self.was_swept_now() && due + STEP * 2 <= self.mono();
+            assert!(!is_late, "{name} has overslept");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::access::{Access, Host};
+use super::calendar::Calendar;
 use super::client::{self, Client};
 use super::database::Database;
 use super::dns::Dns;
@@ -123,6 +124,8 @@ pub struct Core {
     pub cancel_clients: List<Client>,
     /// Pools that have somebody in them: those that the sweep visits.
     pub live_pools: List<Pool>,
+    /// The others, by when they must be looked at.
+    pub(super) calendar: Calendar,
 
     /// Pools that need a server and wait for a place that others hold.
     pub(super) hungry: Vec<PoolId>,
@@ -150,7 +153,9 @@ pub struct Core {
     /// When the sweep must run next.
     pub(super) sweep_at: Moment,
     /// Databases that may be forgotten: made from `*`, or removed from the configuration.
-    pub(super) transients: u32,
+    pub(super) transients: Vec<DatabaseId>,
+    /// Where the sweep over those stands.
+    pub(super) next_transient: usize,
     pub(super) access: Access,
     pub(super) host: Host,
     pub events: Events,
@@ -196,6 +201,7 @@ impl Core {
             consoles: List::default(),
             cancel_clients: List::default(),
             live_pools: List::default(),
+            calendar: Calendar::new(now.mono),
             hungry: Vec::new(),
             has_place: false,
             vars: VarTable::new(extra.iter().map(String::as_str)),
@@ -212,7 +218,8 @@ impl Core {
             stats: super::stats::Totals::new(now.mono),
             connects_after: Moment(0),
             sweep_at: Moment(0),
-            transients: 0,
+            transients: Vec::new(),
+            next_transient: 0,
             access: Access::default(),
             host,
             events: Events::default(),

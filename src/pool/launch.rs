@@ -59,6 +59,7 @@ impl Core {
     /// Opens what servers the pool needs and the limits allow, and puts idle ones that must be
     /// tested to the test.
     pub(super) fn launch(&mut self, pool: PoolId) {
+        self.wake_pool(pool);
         self.test_used(pool);
         loop {
             match self.plan(pool) {

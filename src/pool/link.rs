@@ -4,6 +4,7 @@
 use super::client::{self, Client};
 use super::core::{Action, Core};
 use super::ids::{ClientId, ServerId};
+use super::pool::Rest;
 use super::reason::Reason;
 use super::server::{self, Own, Server, Test};
 use crate::log::Level;
@@ -54,6 +55,7 @@ impl Core {
         let client = &self.clients[id];
         let pool = client.pool.expect("a client past its login has a pool");
         let login_user = client.user;
+        self.wake_pool(pool);
         let pool = &mut self.pools[pool];
         pool.used_at = self.now.mono;
         let database = &mut self.databases[pool.database];
@@ -82,9 +84,10 @@ impl Core {
     /// Puts a server into the list of its state, or takes it out; sessions are counted.
     fn thread_server(&mut self, id: ServerId, into: bool) {
         let server = &self.servers[id];
-        let (Some(place), pool) = (server.state.place(), server.pool) else { return };
-        let pool = &mut self.pools[pool];
+        let (Some(place), pool_id) = (server.state.place(), server.pool) else { return };
+        let pool = &mut self.pools[pool_id];
         pool.used_at = self.now.mono;
+        let rests = pool.rest != Rest::Awake;
         let list = pool.server_list(place);
         if place == server::Place::Login {
             self.sites[server.site].count_login(into);
@@ -95,6 +98,9 @@ impl Core {
             // The one that was used last is taken first: the others get old enough to be closed.
             (true, server::Place::Idle) => list.push_front(&mut self.servers, id),
             (true, _) => list.push_back(&mut self.servers, id),
+        }
+        if rests {
+            self.wake_pool(pool_id);
         }
     }
 

@@ -9,6 +9,7 @@ pub mod access;
 pub mod account;
 pub mod admin;
 pub mod auth_query;
+pub mod calendar;
 pub mod cancel;
 #[cfg(any(test, debug_assertions))]
 mod check;
@@ -48,6 +49,7 @@ pub mod repeat;
 pub mod replies;
 pub mod reply;
 pub mod request;
+mod rest;
 pub mod retire;
 pub mod retry;
 mod routine;

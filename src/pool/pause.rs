@@ -41,7 +41,7 @@ impl Core {
             Wait::Pause { database: paused, .. } => *paused == database,
             Wait::Close { .. } | Wait::Reload => false,
         });
-        for pool in self.live_pools.ids(&self.pools) {
+        for pool in self.pools.ids() {
             self.launch(pool);
         }
         true
@@ -106,8 +106,7 @@ impl Core {
 
     /// Whether servers are left; for WAIT_CLOSE only those count that were to be closed.
     fn has_servers(&self, database: Option<DatabaseId>, marked_only: bool) -> bool {
-        self.live_pools.iter(&self.pools).any(|pool| {
-            let record = &self.pools[pool];
+        self.pools.iter().any(|(_, record)| {
             if database.is_some_and(|id| id != record.database) {
                 return false;
             }

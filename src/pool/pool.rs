@@ -50,8 +50,7 @@ pub struct Pool {
     /// Last time it had a client or a server.
     pub used_at: Moment,
     pub stats: Stats,
-    /// Nobody is in it, and the sweep passes it by.
-    pub is_resting: bool,
+    pub rest: Rest,
     /// It is among the pools that are looked at when a place gets free.
     pub is_hungry: bool,
 }
@@ -87,6 +86,15 @@ pub struct Refusal {
     /// What the server said.
     pub message: Box<str>,
     pub retry: Retry,
+}
+
+/// Whether the sweep visits a pool; else, the list of the calendar that holds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rest {
+    Awake,
+    /// Nothing will be due there of itself.
+    Never,
+    Slot(u16),
 }
 
 impl Record for Pool {
@@ -126,7 +134,7 @@ impl Pool {
             refusal: None,
             used_at: now,
             stats: Stats::default(),
-            is_resting: false,
+            rest: Rest::Awake,
             is_hungry: false,
         }
     }
@@ -161,6 +169,14 @@ impl Pool {
     /// Clients whose lookup waits for a server.
     pub fn queued_clients(&self) -> usize {
         self.lookups.iter().map(|lookup| lookup.clients.len()).sum()
+    }
+
+    /// Somebody waits, runs something, or is on the way in or out.
+    pub fn is_at_work(&self) -> bool {
+        self.client_count() > self.idle_clients.len()
+            || self.server_count() > self.idle.len() + self.used.len()
+            || !self.cancels.is_empty()
+            || !self.lookups.is_empty()
     }
 
     /// Nobody is there: it costs nothing until somebody comes.

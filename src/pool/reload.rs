@@ -106,7 +106,10 @@ impl Core {
             return;
         }
         self.databases[id].is_removed = true;
-        self.transients += 1;
+        for pool in self.pools_of(id) {
+            self.wake_pool(pool);
+        }
+        self.transients.push(id);
         let name = self.databases[id].line.name.clone();
         self.database_names.remove(&name);
         self.note_event(&format!("database {name} removed"));
@@ -139,7 +142,7 @@ impl Core {
         match self.find_database(&line.name) {
             Some(id) => {
                 if std::mem::take(&mut self.databases[id].is_auto) {
-                    self.transients -= 1;
+                    self.transients.retain(|other| *other != id);
                 }
                 self.change_database(id, line);
             }
@@ -228,7 +231,7 @@ impl Core {
         );
         let id = self.insert_database(line);
         self.databases[id].is_auto = true;
-        self.transients += 1;
+        self.transients.push(id);
         Some(id)
     }
 
@@ -245,7 +248,7 @@ impl Core {
             if self.database_names.id(&database.line.name) == Some(id) {
                 self.database_names.remove(&database.line.name);
             }
-            self.transients -= 1;
+            self.transients.retain(|other| *other != id);
         }
     }
 
@@ -255,26 +258,12 @@ impl Core {
             return;
         }
         self.forget_welcome(id);
-        if !self.pools[id].is_resting {
-            self.live_pools.remove(&mut self.pools, id);
-        }
+        self.wake_pool(id);
+        self.live_pools.remove(&mut self.pools, id);
         if let Some(pool) = self.pools.remove(id) {
             self.pool_index.remove(&(pool.database, pool.user, pool.purpose));
             self.databases[pool.database].pools.retain(|other| *other != id);
             self.users[pool.user].pools.retain(|other| *other != id);
-        }
-    }
-
-    /// Takes a pool without anybody in it off the sweep's way; its figures stay.
-    pub(super) fn rest_pool(&mut self, id: PoolId) {
-        self.live_pools.remove(&mut self.pools, id);
-        self.pools[id].is_resting = true;
-    }
-
-    /// Puts a pool back onto the sweep's way.
-    pub(super) fn wake_pool(&mut self, id: PoolId) {
-        if std::mem::take(&mut self.pools[id].is_resting) {
-            self.live_pools.push_back(&mut self.pools, id);
         }
     }
 

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::calendar::STEP;
 use super::client::State as ClientState;
 use super::core::{Action, Core};
 use super::ids::{ClientId, DatabaseId, PoolId, ServerId};
@@ -25,8 +26,8 @@ use crate::wire::sqlstate;
 /// A login that takes longer is not waited for where another host may be tried.
 const SLOW_LOGIN: Duration = Duration::from_secs(1);
 
-/// The time between two sweeps while anything is there to be swept.
-const STEP: Duration = Duration::from_millis(333);
+/// Databases made from `*`, or removed, that one sweep looks at.
+const MOST_TRANSIENTS: usize = 64;
 
 impl Core {
     /// Does what is due.
@@ -37,6 +38,7 @@ impl Core {
             self.sweep_at = now + STEP;
             self.sweep_logins();
             self.refresh_names();
+            self.wake_due();
             for pool in self.live_pools.ids(&self.pools) {
                 self.sweep_pool(pool);
             }
@@ -65,7 +67,9 @@ impl Core {
             || !self.consoles.is_empty()
             || self.shutdown != Shutdown::No;
         let stats = self.stats.period_start + self.stats_period();
-        if is_busy { Some(self.sweep_at.min(stats)) } else { Some(stats) }
+        let resting = || self.calendar.next().map(|due| due.max(self.sweep_at));
+        let due = if is_busy { Some(self.sweep_at) } else { resting() };
+        Some(due.map_or(stats, |due| due.min(stats)))
     }
 
     /// A period of nothing would keep the loop from ever sleeping.
@@ -111,6 +115,9 @@ impl Core {
         self.launch(id);
         self.replace_before_end(id);
         self.sweep_deserted(id);
+        if self.pools.contains(id) {
+            self.settle_down(id);
+        }
     }
 
     /// Clients that wait for what the first server of their pool reports.
@@ -247,7 +254,7 @@ impl Core {
     }
 
     /// Thousands of idle clients need no look when nobody has set a limit for them.
-    fn may_time_out_idle_clients(&self) -> bool {
+    pub(super) fn may_time_out_idle_clients(&self) -> bool {
         let lines = &self.config.users;
         !self.settings().client_idle_timeout.is_zero()
             || lines.iter().any(|line| line.client_idle_timeout.is_some_and(|t| !t.is_zero()))
@@ -384,19 +391,12 @@ impl Core {
         let database = self.pools[id].database;
         if self.databases[database].is_removed || self.is_over(self.pools[id].used_at, limit) {
             self.forget_pool(id);
-        } else if limit.is_zero() && !self.has_minimum(id) {
-            // Nothing will happen here until a client comes, which puts it back.
-            self.rest_pool(id);
         }
-    }
-
-    fn has_minimum(&self, id: PoolId) -> bool {
-        self.min_pool_size(id) > 0 && self.databases[self.pools[id].database].forced_user.is_some()
     }
 
     fn sweep_databases(&mut self) {
         let limit = self.settings().autodb_idle_timeout;
-        for id in self.transient_databases() {
+        for id in self.some_transients() {
             let database = &self.databases[id];
             // Cancel requests on their way count for neither.
             let is_used = database.servers > 0
@@ -412,13 +412,14 @@ impl Core {
         }
     }
 
-    /// Databases that may go: made from `*`, or no longer in the configuration.
-    fn transient_databases(&self) -> Vec<DatabaseId> {
-        if self.transients == 0 {
-            return Vec::new();
-        }
-        let goes = self.databases.iter().filter(|(_, d)| d.is_auto || d.is_removed);
-        goes.map(|(id, _)| id).collect()
+    /// Databases that may go: made from `*`, or no longer in the configuration. Some at a time, so
+    /// that a sweep does not take longer where there are thousands.
+    fn some_transients(&mut self) -> Vec<DatabaseId> {
+        let all = &self.transients;
+        let places = (0..all.len().min(MOST_TRANSIENTS)).map(|step| self.next_transient + step);
+        let some: Vec<DatabaseId> = places.map(|place| all[place % all.len()]).collect();
+        self.next_transient = self.next_transient.wrapping_add(MOST_TRANSIENTS);
+        some
     }
 
     fn sweep_stats(&mut self) {

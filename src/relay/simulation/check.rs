@@ -64,11 +64,11 @@ impl World {
                 let (active, logging_in) = (pool.active.len(), pool.logging_in.len());
                 let (waiting, welcome) = (pool.waiting.len(), pool.welcome.is_some());
                 let (canceled, failing) = (pool.being_canceled.len(), core.failure(other));
-                let resting = pool.is_resting;
+                let rest = pool.rest;
                 text += &format!(
                     "\n    pool {other:?}: {idle} idle, {used} used, {tested} tested, \
                      {active} active, {logging_in} logging in, {canceled} being cancelled, \
-                     {waiting} wait, welcome {welcome}, resting {resting}, {failing:?}"
+                     {waiting} wait, welcome {welcome}, {rest:?}, {failing:?}"
                 );
             }
         }

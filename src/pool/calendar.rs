@@ -1,0 +1,88 @@
+//! When resting pools must be looked at next.
+//!
+//! A pool in which nothing is under way rests until the first of its timeouts is due, so that the
+//! sweep costs nothing for it, however many there are. A wheel of lists holds them: each slot is
+//! one step of the sweep. What lies beyond the wheel's turn is looked at once in a turn, and put
+//! back.
+
+use std::time::Duration;
+
+use super::ids::PoolId;
+use super::pool::{Pool, Rest};
+use crate::base::arena::Arena;
+use crate::base::list::List;
+use crate::base::time::Moment;
+
+/// The time of one slot.
+pub const STEP: Duration = Duration::from_millis(333);
+
+/// Slots of the wheel; a turn takes some 85 seconds.
+const SLOTS: u64 = 256;
+
+/// A moment that never comes.
+pub const NEVER: Moment = Moment(u64::MAX);
+
+pub struct Calendar {
+    slots: Vec<List<Pool>>,
+    /// Until somebody comes.
+    never: List<Pool>,
+    /// Slots up to this step were taken.
+    taken: u64,
+}
+
+fn step_of(moment: Moment) -> u64 {
+    moment.0 / STEP.as_micros() as u64
+}
+
+impl Calendar {
+    pub fn new(now: Moment) -> Calendar {
+        let slots = (0..SLOTS).map(|_| List::default()).collect();
+        Calendar { slots, never: List::default(), taken: step_of(now) }
+    }
+
+    fn list(&mut self, rest: Rest) -> Option<&mut List<Pool>> {
+        match rest {
+            Rest::Awake => None,
+            Rest::Never => Some(&mut self.never),
+            Rest::Slot(slot) => self.slots.get_mut(usize::from(slot)),
+        }
+    }
+
+    /// Lays a pool, which is in no list, to rest until `due`.
+    pub fn put(&mut self, pools: &mut Arena<Pool>, id: PoolId, due: Moment) {
+        let rest = if due == NEVER {
+            Rest::Never
+        } else {
+            let step = (step_of(due) + 1).clamp(self.taken + 1, self.taken + SLOTS - 1);
+            Rest::Slot((step % SLOTS) as u16)
+        };
+        pools[id].rest = rest;
+        if let Some(list) = self.list(rest) {
+            list.push_back(pools, id);
+        }
+    }
+
+    /// Takes a resting pool out.
+    pub fn take(&mut self, pools: &mut Arena<Pool>, id: PoolId) {
+        let rest = std::mem::replace(&mut pools[id].rest, Rest::Awake);
+        if let Some(list) = self.list(rest) {
+            list.remove(pools, id);
+        }
+    }
+
+    /// Pools whose rest is over; they must be taken out.
+    pub fn due(&mut self, pools: &Arena<Pool>, now: Moment) -> Vec<PoolId> {
+        let now = step_of(now);
+        let first = (self.taken + 1).max((now + 1).saturating_sub(SLOTS));
+        self.taken = now.max(self.taken);
+        let slots = (first..=now).map(|step| &self.slots[(step % SLOTS) as usize]);
+        slots.flat_map(|slot| slot.ids(pools)).collect()
+    }
+
+    /// When the next pool is due.
+    pub fn next(&self) -> Option<Moment> {
+        let mut steps = self.taken + 1..self.taken + SLOTS;
+        let step = steps.find(|step| !self.slots[(step % SLOTS) as usize].is_empty())?;
+        Some(Moment(step * STEP.as_micros() as u64))
+    }
+}
