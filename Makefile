@@ -11,7 +11,7 @@ CARGO   ?= cargo
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 INSTALL ?= install
 
-# How many seeds each fuzz entry point is given by `make fuzz`.
+# How many seeds each fuzz idle-pools entry point is given by `make fuzz`.
 SEEDS   ?= 1000000
 
 .PHONY: build demo test test-clients check check-manual fuzz bench documents install \
@@ -44,6 +44,10 @@ check: check-manual
 check-manual:
 	scripts/prepare manual
 	scripts/check-manual
+
+# What thousands of idle pools cost a turn of the loop and a sweep.
+idle-pools:
+	$(CARGO) test --locked --release --lib cost_of_idle_pools -- --ignored --nocapture
 
 # Optimised, but with the checks of arithmetic that a release leaves out.
 fuzz:

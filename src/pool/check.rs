@@ -19,6 +19,7 @@ impl Core {
         self.check_waiting();
         self.check_plans();
         self.check_resting();
+        self.check_transients();
         self.check_lookups();
     }
 
@@ -133,6 +134,15 @@ impl Core {
         match login.progress {
             Progress::LookUp { pool, .. } => Some(pool),
             Progress::Asked(_) | Progress::Begun => None,
+        }
+    }
+
+    /// Databases that may go are known, each once.
+    fn check_transients(&self) {
+        for (id, database) in self.databases.iter() {
+            let count = self.transients.iter().filter(|other| **other == id).count();
+            let is_transient = database.is_auto || database.is_removed;
+            assert_eq!(count, usize::from(is_transient), "{}", database.line.name);
         }
     }
 

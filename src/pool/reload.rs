@@ -109,7 +109,10 @@ impl Core {
         for pool in self.pools_of(id) {
             self.wake_pool(pool);
         }
-        self.transients.push(id);
+        if !self.databases[id].is_auto {
+            self.transients.push(id);
+        }
+        self.log_dropped(id);
         let name = self.databases[id].line.name.clone();
         self.database_names.remove(&name);
         self.note_event(&format!("database {name} removed"));
@@ -238,6 +241,12 @@ impl Core {
     pub(super) fn fallback_line(&self, name: &str) -> Option<DatabaseLine> {
         let line = self.config.databases.iter().find(|line| line.is_fallback())?;
         Some(DatabaseLine { name: name.to_owned(), ..line.clone() })
+    }
+
+    pub(super) fn log_dropped(&mut self, id: DatabaseId) {
+        let name = &self.databases[id].line.name;
+        let why = "as it does not exist anymore or inactive auto-database";
+        self.log(Level::Warning, format!("dropping database '{name}' {why}"));
     }
 
     pub(super) fn forget_database(&mut self, id: DatabaseId) {

@@ -2,7 +2,7 @@
 //!
 //! Nothing is armed per connection: what is overdue follows from state, moments and the present
 //! settings, so that RELOAD and SET act on open connections by themselves. The sweep visits pools
-//! that have somebody in them, and connections on their way in; an idle pooler sleeps.
+//! in which something is under way or due, and connections on their way in; an idle pooler sleeps.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -389,7 +389,18 @@ impl Core {
         }
         let limit = self.settings().pool_idle_timeout;
         let database = self.pools[id].database;
-        if self.databases[database].is_removed || self.is_over(self.pools[id].used_at, limit) {
+        let since = self.pools[id].used_at;
+        if self.databases[database].is_removed {
+            self.forget_pool(id);
+        } else if self.is_over(since, limit) {
+            let (database, user) = (&self.databases[database], &self.users[self.pools[id].user]);
+            let (name, user, age) = (&database.line.name, &user.name, self.mono().since(since));
+            let text = format!(
+                "cleaning up idle pool for user {user} on db {name} because: pool idle timeout \
+                 (age= {}s)",
+                age.as_secs()
+            );
+            self.log(Level::Log, text);
             self.forget_pool(id);
         }
     }
@@ -407,6 +418,9 @@ impl Core {
             }
             let is_over = self.is_over(database.idle_since, limit);
             if database.is_removed || !database.is_reached || is_over {
+                if database.is_auto && !database.is_removed {
+                    self.log_dropped(id);
+                }
                 self.forget_database(id);
             }
         }

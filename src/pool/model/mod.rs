@@ -8,6 +8,7 @@
 //! In the end all hosts are well, and every client is served. A failure names its seed;
 //! `LIMITS_SEED=n cargo test limits_model` runs that one and prints what happened.
 
+mod cost;
 mod peers;
 mod rules;
 mod verify;

@@ -2,9 +2,8 @@
 
 use super::rules::{DATABASES, HOSTS, USERS};
 use super::verify::Count;
-use super::world::{Inn, Mood, Socket, Visitor, World};
+use super::world::{HERE, Inn, Mood, Socket, Visitor, World};
 use crate::base::rng::Rng;
-use crate::log::Peer;
 use crate::pool::client::State;
 use crate::pool::core::Target;
 use crate::pool::entry::Arrival;
@@ -14,8 +13,6 @@ use crate::pool::verdict::Verdict;
 use crate::wire::build::{self, Report, Severity};
 use crate::wire::head::{HEAD, Head};
 use crate::wire::startup;
-
-const HERE: Peer = Peer::Tcp { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port: 1 };
 
 impl World {
     /// A client comes; it is let in exactly when the limits allow it.

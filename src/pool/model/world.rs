@@ -9,6 +9,7 @@ use super::verify::Count;
 use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
+use crate::log::Peer;
 use crate::pool::access::{Access, Host};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
@@ -110,6 +111,10 @@ pub struct World {
     /// Servers refuse logins once in so many times; 0 is never.
     pub refusals: u64,
 }
+
+/// Where everybody comes from.
+pub const HERE: Peer =
+    Peer::Tcp { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port: 1 };
 
 const START: Now = Now { mono: Moment(1_000_000_000), wall_us: 1_700_000_000_000_000 };
 
