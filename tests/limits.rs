@@ -13,8 +13,8 @@ use support::client::Login;
 use support::postgres::{APP, MD5, Role, TRUSTED};
 use support::{Client, Pooler, Postgres, Setup, eventually, wire};
 
-/// A line for a database of the shared PostgreSQL, whose sessions carry `mark`, so that tests beside
-/// this one are not counted.
+/// A line for a database of the shared PostgreSQL, whose sessions carry `mark`, so that those of
+/// other tests are not counted.
 fn line(mark: &str, more: &str) -> String {
     let port = Postgres::shared().port;
     format!("host=127.0.0.1 port={port} dbname=app application_name={mark} {more}")
@@ -471,50 +471,4 @@ fn arrive(pooler: &Pooler) {
     let worst = began.iter().enumerate().map(distance).max().expect("clients");
     println!("nobody was served more than {worst} places from his own");
     assert!(worst <= DISORDER, "a client was served {worst} places from his own");
-}
-
-#[test]
-fn a_database_made_from_the_star_and_an_idle_pool_are_forgotten() {
-    let more = line("auto", "user=app_trust password=unasked");
-    let pooler = Setup::empty()
-        .database("*", &more)
-        .set("autodb_idle_timeout", "1")
-        .set("pool_idle_timeout", "1")
-        .set("server_idle_timeout", "1")
-        .start();
-    pooler.login(&APP, "made_up").query("select 1").expect("the line of the star");
-    pooler.wait_log(&["registered new auto-database: db=made_up"]);
-    let idle = "cleaning up idle pool for user app_trust on db made_up because: pool idle timeout";
-    pooler.wait_log(&[idle]);
-    let gone = "dropping database 'made_up' as it does not exist anymore or inactive auto-database";
-    pooler.wait_log(&[gone]);
-    assert_eq!(pooler.shown("show databases", "name", "made_up", "database"), None);
-    let again = pooler.login(&APP, "made_up").one("select 1");
-    assert_eq!(again, "1", "it comes back with the next client");
-}
-
-#[test]
-fn clients_of_a_database_that_reload_takes_away_are_told() {
-    let mark = "taken_away";
-    let pooler = setup(mark, "").database("again", &line(mark, "")).start();
-    let (mut idle, mut busy) = (pooler.client(), pooler.client());
-    busy.query("begin").expect("a transaction");
-    let mut other = pooler.login(&APP, "again");
-    other.query("begin").expect("a transaction");
-    pooler.rewrite(|_| Setup::empty().database("again", &line(mark, "pool_size=3")));
-    pooler.signal("HUP");
-    for client in [&mut idle, &mut busy] {
-        let told = client.wire.hear_to_the_end();
-        let told = told.iter().find_map(|message| message.field('M'));
-        assert_eq!(told.as_deref(), Some("database removed"));
-    }
-    pooler.wait_log(&["dropping database 'app' as it does not exist anymore"]);
-    other.query("commit").expect("the other database goes on");
-    let login = Login { user: APP.name, password: APP.password, database: "app", parameters: &[] };
-    let Err(error) = Client::attempt(pooler.port, &login) else { panic!("app is still there") };
-    assert_eq!(error.message(), "no such database: app");
-    pooler.rewrite(|setup| setup.database("app", &line(mark, "")));
-    pooler.signal("HUP");
-    let back = eventually("the database to be back", || Client::attempt(pooler.port, &login).ok());
-    drop(back);
 }

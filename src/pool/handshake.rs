@@ -22,9 +22,7 @@ pub(super) enum Stage {
     /// Authenticated; what it reports is on its way.
     Reporting,
     /// connect_query runs.
-    ConnectQuery {
-        failed: bool,
-    },
+    ConnectQuery,
 }
 
 impl Login {

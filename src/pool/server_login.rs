@@ -193,7 +193,7 @@ impl Core {
         match (&mut login.stage, kind) {
             (_, Back::NoticeResponse | Back::NotificationResponse) => {}
             (_, Back::ParameterStatus) => self.server_reported(id, body),
-            (Stage::ConnectQuery { .. }, _) => self.connect_query_message(id, kind, body),
+            (Stage::ConnectQuery, _) => self.connect_query_message(id, kind, body),
             (_, Back::ErrorResponse) => self.server_refused(id, body),
             (Stage::Authenticating(_), Back::Authentication) => self.server_asks(id, body),
             (Stage::Reporting, Back::BackendKeyData) => {
@@ -352,7 +352,7 @@ impl Core {
             let words = reason.words();
             match login.stage {
                 // What the operator wants run has failed, not the host.
-                Stage::ConnectQuery { .. } => self.note_refusal(id, &words),
+                Stage::ConnectQuery => self.note_refusal(id, &words),
                 Stage::Authenticating(_)
                 | Stage::Connecting
                 | Stage::Reporting
@@ -373,7 +373,7 @@ impl Core {
         let sql = database.line.connect_query.clone();
         match sql {
             Some(sql) if !sql.is_empty() && !self.is_physical(id) => {
-                self.set_stage(id, Stage::ConnectQuery { failed: false });
+                self.set_stage(id, Stage::ConnectQuery);
                 self.run_own_query(id, &sql);
             }
             _ => self.server_ready(id),
@@ -387,29 +387,22 @@ impl Core {
         client.is_some_and(|client| client.replication == Replication::Physical)
     }
 
+    /// An error of connect_query is logged, and the server used all the same. It must be at rest,
+    /// though: what was left open would be the first client's.
     fn connect_query_message(&mut self, id: ServerId, kind: Back, body: &[u8]) {
         let server = &mut self.servers[id];
         let status = body.first().copied().unwrap_or_default();
         if server.replies.received(kind, status).is_err() {
             return self.unknown_from_server(id, kind as u8);
         }
-        let State::Login(login) = &mut server.state else { return };
-        let Stage::ConnectQuery { failed } = &mut login.stage else { return };
         match kind {
             Back::ErrorResponse => {
-                *failed = true;
-                let report = Report::parse(body);
-                let message = report.message;
-                self.log_server(
-                    Level::Warning,
-                    id,
-                    format_args!("connect_query failed: {message}"),
-                );
+                let Report { severity, message, .. } = Report::parse(body);
+                let words = "error while executing exec_on_query";
+                self.log_server(Level::Error, id, format_args!("{words}: {severity}: {message}"));
             }
-            Back::ReadyForQuery if *failed || !self.servers[id].replies.is_clean() => {
-                self.server_failed(id, Reason::ConnectQueryFailed);
-            }
-            Back::ReadyForQuery => self.server_ready(id),
+            Back::ReadyForQuery if self.servers[id].replies.is_clean() => self.server_ready(id),
+            Back::ReadyForQuery => self.server_failed(id, Reason::ConnectQueryFailed),
             _ => {}
         }
     }
