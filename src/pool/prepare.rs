@@ -56,6 +56,10 @@ impl Core {
         if !concerned || !self.tracks_statements(&self.clients[id]) {
             return None;
         }
+        if self.servers[server].replies.takes_copy_data() {
+            // It ends the COPY by an error and has no other effect, whatever it names.
+            return None;
+        }
         if self.servers[server].replies.is_skipping() && kind != Front::Query {
             // Behind an error the server passes over it, whatever it names.
             return Some(Verdict::Drop);

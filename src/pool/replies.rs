@@ -190,7 +190,7 @@ impl Replies {
     }
 
     /// The server takes COPY data and will skip a Sync.
-    fn takes_copy_data(&self) -> bool {
+    pub fn takes_copy_data(&self) -> bool {
         matches!(self.copy, Copy::In { ended: false } | Copy::Both { ended: false })
     }
 
