@@ -19,6 +19,7 @@ use super::server::{Server, State, Test};
 use super::site::Health;
 use super::wait::Shutdown;
 use crate::base::time::Moment;
+use crate::config::PoolMode;
 use crate::log::Level;
 use crate::wire::build::{self, Report, Severity};
 use crate::wire::sqlstate;
@@ -353,8 +354,12 @@ impl Core {
         }
     }
 
-    /// Opens the successor of a server before a busy pool loses it to server_lifetime.
+    /// Opens the successor of a server before a busy pool loses it to server_lifetime. A session
+    /// keeps its server however old it is, and nobody waits for a successor.
     fn replace_before_end(&mut self, pool: PoolId) {
+        if self.pool_mode(pool) == PoolMode::Session {
+            return;
+        }
         let lifetime = self.server_lifetime(pool);
         let record = &self.pools[pool];
         let is_busy = record.idle.is_empty() && !record.active.is_empty();

@@ -8,9 +8,11 @@
 //! In the end all hosts are well, and every client is served. A failure names its seed;
 //! `LIMITS_SEED=n cargo test limits_model` runs that one and prints what happened.
 
+mod by_hand;
 mod cost;
 mod peers;
 mod rules;
+mod successor;
 mod verify;
 mod world;
 
