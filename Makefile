@@ -11,10 +11,10 @@ CARGO   ?= cargo
 TARGET  := $(or $(CARGO_TARGET_DIR),target)
 INSTALL ?= install
 
-# How many seeds each fuzz idle-pools entry point is given by `make fuzz`.
+# How many seeds each entry point is given by `make fuzz`.
 SEEDS   ?= 1000000
 
-.PHONY: build demo test test-clients check check-manual fuzz bench documents install \
+.PHONY: build demo test test-clients check check-manual idle-pools fuzz bench documents install \
 	deb check-deb test-deb clean
 
 build:

@@ -1,7 +1,7 @@
 //! The loop of the process: events to the relay, signals, reloads, and the end.
 //!
-//! One turn, in this order: poll; sample the clocks once; accept, and events to the relay; answers
-//! of the resolver; the run queue, actions and the sweep (all in the relay's turn); what concerns
+//! One turn, in this order: poll; sample the clocks once; events to the relay, signals; accepting;
+//! answers of the resolver; the run queue, actions and the sweep (all in the relay's turn); what concerns
 //! the process; the log.
 
 use std::io;
