@@ -277,10 +277,6 @@ impl Core {
                 return None;
             }
         }
-        if self.is_winding_down() {
-            self.close_client(id, Reason::ServerShuttingDown);
-            return None;
-        }
         self.move_client(id, ClientState::Waiting);
         self.launch(pool_id);
         None

@@ -55,16 +55,13 @@ impl Core {
     /// When the first idle server is too old, idle for too long, or to be tested.
     fn idle_servers_until(&self, id: PoolId) -> Moment {
         let (pool, settings) = (&self.pools[id], self.settings());
-        let lifetime = no_limit_is_never(self.server_lifetime(id));
         let is_spare = pool.server_count() > self.min_pool_size(id) as usize;
         let idle_limit = match is_spare {
             true => no_limit_is_never(settings.server_idle_timeout),
             false => Duration::MAX,
         };
         let until = |server: &super::server::Server| {
-            let cut = Duration::from_micros(server.lifetime_cut_us);
-            let end = (server.connected + lifetime.saturating_sub(cut))
-                .min(server.requested + idle_limit);
+            let end = self.end_of_life(server).unwrap_or(NEVER).min(server.requested + idle_limit);
             let is_tested = !settings.server_check_query.is_empty();
             match server.state {
                 State::Idle if is_tested => end.min(server.requested + settings.server_check_delay),

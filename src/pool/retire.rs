@@ -6,7 +6,8 @@ use super::client::State as ClientState;
 use super::core::Core;
 use super::ids::{ClientId, PoolId, ServerId};
 use super::reason::Reason;
-use super::server::{State, Test};
+use super::server::{Server, State, Test};
+use crate::base::time::Moment;
 use crate::log::Level;
 
 /// How long no connection is begun after one for which there was no descriptor.
@@ -47,13 +48,17 @@ impl Core {
         None
     }
 
-    /// Whether the server's lifetime is over, its share of the spread taken off.
+    /// Whether the server's lifetime is over. One of nothing is over with the first use.
     pub(super) fn is_too_old(&self, id: ServerId) -> bool {
         let server = &self.servers[id];
-        let lifetime = self.server_lifetime(server.pool).as_micros() as u64;
-        let age = self.mono().micros_since(server.connected);
-        lifetime > 0 && age >= lifetime.saturating_sub(server.lifetime_cut_us)
-            || lifetime == 0 && server.was_used()
+        self.end_of_life(server).map_or(server.was_used(), |end| self.mono() >= end)
+    }
+
+    /// When the server's lifetime is over, its share of the spread taken off.
+    pub(super) fn end_of_life(&self, server: &Server) -> Option<Moment> {
+        let lifetime = self.server_lifetime(server.pool);
+        let cut = Duration::from_micros(server.lifetime_cut_us);
+        (!lifetime.is_zero()).then(|| server.connected + lifetime.saturating_sub(cut))
     }
 
     /// A reset or check query has been answered, or what was abandoned has come to an end.

@@ -360,18 +360,17 @@ impl Core {
         if self.pool_mode(pool) == PoolMode::Session {
             return;
         }
-        let lifetime = self.server_lifetime(pool);
         let record = &self.pools[pool];
         let is_busy = record.idle.is_empty() && !record.active.is_empty();
-        if lifetime.is_zero() || !is_busy || !record.logging_in.is_empty() {
+        if !is_busy || !record.logging_in.is_empty() {
             return;
         }
         let is_near = |id: ServerId| {
             let server = &self.servers[id];
-            let end = server.connected + lifetime - Duration::from_micros(server.lifetime_cut_us);
             // A stream of replication goes on as long as its client does.
             let will_end = server.closing.is_none() && !server.is_private;
-            will_end && self.mono() + STEP * 3 >= end
+            let is_close = |end| self.mono() + STEP * 3 >= end;
+            will_end && self.end_of_life(server).is_some_and(is_close)
         };
         if record.active.iter(&self.servers).any(is_near) {
             self.launch_successor(pool);
