@@ -1,8 +1,8 @@
 //! The loop of the process: events to the relay, signals, reloads, and the end.
 //!
 //! One turn, in this order: poll; sample the clocks once; events to the relay, signals; accepting;
-//! answers of the resolver; the run queue, actions and the sweep (all in the relay's turn); what concerns
-//! the process; the log.
+//! answers of the resolver; the run queue, actions and the sweep (all in the relay's turn); what
+//! concerns the process; the log.
 
 use std::io;
 use std::os::fd::AsRawFd;
