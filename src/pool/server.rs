@@ -176,7 +176,7 @@ pub struct Server {
     pub is_untouched: bool,
     /// Bytes of a message of its client's that is half sent to it.
     pub half_sent: u32,
-    /// The kind of its client's last message.
+    /// The kind of its client's last message that was judged. One that is half sent always was.
     pub last_sent: Front,
     /// A message of its own is half read.
     pub is_mid_reply: bool,

@@ -7,6 +7,8 @@
 //! one, and then it does not grow; and no client waits that the limits would let run ([`verify`]).
 //! In the end all hosts are well, and every client is served. A failure names its seed;
 //! `LIMITS_SEED=n cargo test limits_model` runs that one and prints what happened.
+//!
+//! What a core that is moved by hand can show stands beside it ([`cost`], [`successor`]).
 
 mod by_hand;
 mod cost;
