@@ -344,6 +344,7 @@ fn queries_of_the_simple_protocol_may_be_forbidden() {
     assert_eq!(client.answer().expect("a row").rows[0][0].as_deref(), Some("x"));
     client.wire.send(&wire::query("select 1"));
     assert_eq!(last_word(&mut client), "PQexec disallowed");
+    pooler.wait_log(&["client used \"Query\" packet type"]);
 }
 
 #[test]

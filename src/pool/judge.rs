@@ -142,15 +142,7 @@ impl Core {
             Front::CopyData | Front::CopyDone | Front::CopyFail | Front::Flush => Verdict::Drop,
             Front::Terminate => self.goodbye(id),
             Front::Password => self.unknown_from_client(id, head.kind),
-            Front::Query if self.config.settings.disable_pqexec => {
-                self.log_client(
-                    Level::Error,
-                    id,
-                    format_args!("client used \"Query\" packet type"),
-                );
-                self.close_client(id, Reason::QueryDisallowed);
-                Verdict::Closed
-            }
+            Front::Query if self.config.settings.disable_pqexec => self.refuse_query(id),
             Front::Bind
             | Front::Close
             | Front::Describe
@@ -169,6 +161,13 @@ impl Core {
                 }
             }
         }
+    }
+
+    #[cold]
+    fn refuse_query(&mut self, id: ClientId) -> ClientVerdict {
+        self.log_client(Level::Error, id, format_args!("client used \"Query\" packet type"));
+        self.close_client(id, Reason::QueryDisallowed);
+        Verdict::Closed
     }
 
     fn goodbye(&mut self, id: ClientId) -> ClientVerdict {
@@ -232,10 +231,7 @@ impl Core {
         match kind {
             Front::Terminate => return self.goodbye(id),
             Front::Password => return self.unknown_from_client(id, head.kind),
-            Front::Query if self.config.settings.disable_pqexec => {
-                self.close_client(id, Reason::QueryDisallowed);
-                return Verdict::Closed;
-            }
+            Front::Query if self.config.settings.disable_pqexec => return self.refuse_query(id),
             // Late data of a COPY, to which the server would not listen any more.
             Front::CopyData | Front::CopyDone | Front::CopyFail if server.replies.is_answered() => {
                 return Verdict::Drop;
