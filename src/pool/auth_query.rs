@@ -177,9 +177,7 @@ impl Core {
         if seen.len() < need {
             return Verdict::Need(need);
         }
-        let status = seen.first().copied().unwrap_or_default();
-        if self.servers[id].replies.received(kind, status).is_err() {
-            self.unknown_from_server(id, kind as u8);
+        if self.take_reply(id, kind, seen).is_none() {
             return Verdict::Closed;
         }
         match kind {

@@ -51,6 +51,17 @@ impl Core {
         if self.servers[id].is_closing() { Verdict::Closed } else { Verdict::Drop }
     }
 
+    /// Notes that a reply has come. One that nothing under way can have brought ends the server.
+    #[inline]
+    pub(super) fn take_reply(&mut self, id: ServerId, kind: Back, body: &[u8]) -> Option<Reply> {
+        let status = body.first().copied().unwrap_or_default();
+        let reply = self.servers[id].replies.received(kind, status).ok();
+        if reply.is_none() {
+            self.unknown_from_server(id, kind as u8);
+        }
+        reply
+    }
+
     #[inline]
     fn judge_reply(
         &mut self,
@@ -72,12 +83,7 @@ impl Core {
             return self.judge_unasked(id, kind, seen);
         }
         self.push_due_answers(id);
-        let status = seen.first().copied().unwrap_or_default();
-        let server = &mut self.servers[id];
-        let Ok(reply) = server.replies.received(kind, status) else {
-            self.unknown_from_server(id, kind as u8);
-            return Verdict::Closed;
-        };
+        let Some(reply) = self.take_reply(id, kind, seen) else { return Verdict::Closed };
         match reply {
             Reply::Forward => self.heed(id, client, kind, seen),
             Reply::Parsed(statement) => {
@@ -215,9 +221,7 @@ impl Core {
         kind: Back,
         seen: &[u8],
     ) -> ServerVerdict {
-        let status = seen.first().copied().unwrap_or_default();
-        if self.servers[id].replies.received(kind, status).is_err() {
-            self.unknown_from_server(id, kind as u8);
+        if self.take_reply(id, kind, seen).is_none() {
             return Verdict::Closed;
         }
         match kind {
@@ -268,15 +272,10 @@ impl Core {
         kind: Back,
         seen: &[u8],
     ) -> ServerVerdict {
-        let status = seen.first().copied().unwrap_or_default();
-        let replies = &mut self.servers[id].replies;
         // Whoever they were for is gone.
-        while replies.answer_due().is_some() {}
-        let Ok(reply) = replies.received(kind, status) else {
-            self.unknown_from_server(id, kind as u8);
-            return Verdict::Closed;
-        };
-        let skipped = replies.take_skipped();
+        while self.servers[id].replies.answer_due().is_some() {}
+        let Some(reply) = self.take_reply(id, kind, seen) else { return Verdict::Closed };
+        let skipped = self.servers[id].replies.take_skipped();
         self.requests_skipped(id, &skipped);
         match (reply, kind) {
             (Reply::Parsed(statement) | Reply::Prepared(statement), _) => {

@@ -390,10 +390,8 @@ impl Core {
     /// An error of connect_query is logged, and the server used all the same. It must be at rest,
     /// though: what was left open would be the first client's.
     fn connect_query_message(&mut self, id: ServerId, kind: Back, body: &[u8]) {
-        let server = &mut self.servers[id];
-        let status = body.first().copied().unwrap_or_default();
-        if server.replies.received(kind, status).is_err() {
-            return self.unknown_from_server(id, kind as u8);
+        if self.take_reply(id, kind, body).is_none() {
+            return;
         }
         match kind {
             Back::ErrorResponse => {
