@@ -35,7 +35,7 @@ pub mod fuzz {
         fuzz_userlist as userlist,
     };
     pub use crate::config::fuzz as ini;
-    pub use crate::pool::lookup::fuzz as lookup;
+    pub use crate::pool::records::lookup::fuzz as lookup;
     pub use crate::relay::fuzz::{SAMPLES as RELAY_SAMPLES, fuzz as relay};
     pub use crate::wire::startup::fuzz as startup;
 }

@@ -9,7 +9,7 @@ use super::session::{Done, Session};
 use super::set;
 use super::show::{self, Show};
 use crate::config::{self, table::nearest};
-use crate::pool::wait::Shutdown;
+use crate::pool::records::wait::Shutdown;
 
 /// Who may use a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -7,7 +7,7 @@ use super::session::{Done, Session};
 use crate::log::Level;
 use crate::pool::core::CONSOLE;
 use crate::pool::ids::DatabaseId;
-use crate::pool::wait::{Shutdown, Wait};
+use crate::pool::records::wait::{Shutdown, Wait};
 
 type Answer = Result<Done, Refusal>;
 

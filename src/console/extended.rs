@@ -12,7 +12,7 @@ use super::refusal::{Hint, Refusal};
 use super::session::{Done, LONGEST_REPLY, Rows, Session};
 use super::show::{Answer, Show};
 use super::table::{Table, push_description};
-use crate::pool::client::{ConsolePortal, ConsoleSession};
+use crate::pool::records::client::{ConsolePortal, ConsoleSession};
 use crate::wire::build::{self, Message};
 use crate::wire::fields::Fields;
 use crate::wire::formats::{Bad, Formats};

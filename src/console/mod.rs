@@ -18,7 +18,7 @@ mod tests;
 
 use crate::pool::core::Core;
 use crate::pool::ids::ClientId;
-use crate::pool::wait::Outcome;
+use crate::pool::records::wait::Outcome;
 use session::Session;
 pub use table::{Buffers, Held};
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::config::ValueError;
-use crate::pool::explain::seconds;
+use crate::pool::core::explain::seconds;
 use crate::wire::sqlstate;
 
 /// Bytes of a command that are told back.

@@ -4,8 +4,8 @@ use super::command;
 use super::parse;
 use super::refusal::{Hint, Refusal};
 use super::session::{Done, LONGEST_REPLY, Session};
-use crate::pool::client::{Pending, Script};
-use crate::pool::wait::Outcome;
+use crate::pool::records::client::{Pending, Script};
+use crate::pool::records::wait::Outcome;
 use crate::wire::build;
 use crate::wire::kind::{Back, Front};
 

@@ -9,7 +9,7 @@ use crate::auth::secret::Secret;
 use crate::auth::{hba_file, ident, userlist};
 use crate::config::{AuthType, Settings};
 use crate::log::{Level, plain};
-use crate::pool::access::Access;
+use crate::pool::records::access::Access;
 
 /// Told what is wrong, line by line.
 pub type Report<'a> = &'a mut dyn FnMut(Level, String);

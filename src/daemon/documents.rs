@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::args;
 use crate::config;
 use crate::console;
-use crate::pool::account::VERSION;
+use crate::pool::login::account::VERSION;
 
 /// Set by `make documents`: write what differs in place of complaining.
 const WRITE: &str = "PGBOUNCER_WRITE_DOCUMENTS";

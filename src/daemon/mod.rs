@@ -29,7 +29,7 @@ use start::{StartError, Started};
 
 use crate::config::{self, Config, Diagnostic, Problem};
 use crate::log::{Level, Logger};
-use crate::pool::access::Access;
+use crate::pool::records::access::Access;
 use crate::sys::clock;
 
 /// The code of every start that fails.

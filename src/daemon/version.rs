@@ -1,6 +1,6 @@
 //! Which PgBouncer this behaves as, and what it is made of.
 
-use crate::pool::account::VERSION;
+use crate::pool::login::account::VERSION;
 
 /// The parts, in the order of both texts below.
 const PARTS: [&str; 5] = [

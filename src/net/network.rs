@@ -11,8 +11,8 @@ use super::poll::{BOTH, Source};
 use super::resolve::Resolver;
 use crate::log::{Peer, plain};
 use crate::pool::core::Target;
-use crate::pool::entry::Arrival;
 use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::login::entry::Arrival;
 use crate::relay::{Io, NotBegun, Stream};
 use crate::sys::socket::{self, TcpOptions};
 

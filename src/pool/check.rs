@@ -1,15 +1,15 @@
 //! What must hold after every move of a record, whoever made it. Debug builds and the simulation
 //! ask after every turn of the loop; the release program leaves it out.
 
-use super::calendar::STEP;
-use super::client::{self, Client, Progress};
-use super::core::Core;
 use super::ids::{ClientId, PoolId};
-use super::launch::Plan;
-use super::lookup::Lookup;
-use super::pool::Purpose;
-use super::pool::Rest;
-use super::server::{self, Server};
+use crate::pool::core::Core;
+use crate::pool::records::calendar::STEP;
+use crate::pool::records::client::{self, Client, Progress};
+use crate::pool::records::lookup::Lookup;
+use crate::pool::records::pool::Purpose;
+use crate::pool::records::pool::Rest;
+use crate::pool::records::server::{self, Server};
+use crate::pool::supply::launch::Plan;
 
 impl Core {
     /// Panics where something does not hold that must hold between any two moves.

@@ -3,10 +3,10 @@
 use super::conn::{Got, Inbound};
 use super::engine::{Engine, HeldBytes, Io};
 use crate::console;
-use crate::pool::client::Client;
-use crate::pool::entry::Opening;
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::verdict::Verdict;
+use crate::pool::login::entry::Opening;
+use crate::pool::owed::verdict::Verdict;
+use crate::pool::records::client::Client;
 use crate::wire::head::{self, HEAD, Head, Parsed};
 
 /// How a stretch of bytes was dealt with.

@@ -13,11 +13,11 @@ use super::outgoing::Outgoing;
 use crate::base::time::Moment;
 use crate::console::{self, Buffers, Held};
 use crate::log::Peer;
-use crate::pool::client::Client;
 use crate::pool::core::{Action, Core, Target};
-use crate::pool::entry::Arrival;
 use crate::pool::ids::{ClientId, ClientKind, ServerId, ServerKind};
-use crate::pool::server::Server;
+use crate::pool::login::entry::Arrival;
+use crate::pool::records::client::Client;
+use crate::pool::records::server::Server;
 
 /// The size of the one read block, in bytes.
 const BLOCK: usize = 64 * 1024;
@@ -383,7 +383,7 @@ impl<I: Io> Engine<I> {
         if let Some(mut server) = self.servers.remove(id) {
             let is_session = !server.is_connecting && server.conn.is_flushed();
             if is_session && self.core.servers.get(id).is_some_and(|s| s.may_say_goodbye()) {
-                let _ = server.conn.stream.write(&crate::pool::server_login::terminate());
+                let _ = server.conn.stream.write(&crate::pool::login::server_login::terminate());
             }
             self.io.close(server.conn.stream);
         }

@@ -3,8 +3,8 @@
 use super::conn::{Got, Inbound};
 use super::engine::{Engine, Io};
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::server::Server;
-use crate::pool::verdict::Verdict;
+use crate::pool::owed::verdict::Verdict;
+use crate::pool::records::server::Server;
 use crate::wire::head::{self, HEAD, Head, Parsed};
 
 /// How a stretch of bytes was dealt with.

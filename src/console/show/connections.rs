@@ -4,10 +4,10 @@ use super::super::table::{Column, Held, Scene, Sheet, Value, int4, text};
 use super::{peers, pools, time};
 use crate::base::time::Moment;
 use crate::log::{Peer, Side, ptr};
-use crate::pool::client::{self, Client, Replication};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::server::{self, Server};
+use crate::pool::records::client::{self, Client, Replication};
+use crate::pool::records::server::{self, Server};
 
 /// One connection.
 #[derive(Clone, Copy)]

@@ -3,8 +3,8 @@
 use super::super::table::{Scene, Sheet, Value, int4, text};
 use crate::base::order;
 use crate::pool::core::{CONSOLE, Core};
-use crate::pool::database::Database;
 use crate::pool::ids::DatabaseId;
+use crate::pool::records::database::Database;
 
 /// One database; `None` is the console.
 pub type Row = Option<DatabaseId>;

@@ -4,13 +4,13 @@ use super::super::table::{Scene, Sheet, Value, int4, text};
 use super::{databases, peers, pools, users};
 use crate::base::arena::{Arena, Record};
 use crate::config::PeerLine;
-use crate::pool::client::Client;
 use crate::pool::core::Core;
-use crate::pool::database::Database;
-use crate::pool::pool::Pool;
-use crate::pool::request::Request;
-use crate::pool::server::Server;
-use crate::pool::statements::Statement;
+use crate::pool::owed::request::Request;
+use crate::pool::records::client::Client;
+use crate::pool::records::database::Database;
+use crate::pool::records::pool::Pool;
+use crate::pool::records::server::Server;
+use crate::pool::statements::table::Statement;
 
 pub static LISTS: Sheet<(&str, usize)> = Sheet {
     columns: &[&[

@@ -1,8 +1,8 @@
 //! Small tables: version, state, names of hosts, and what a server would say of itself.
 
 use super::super::table::{Scene, Sheet, Value, int4, int8, text};
-use crate::pool::account::VERSION as NUMBER;
-use crate::pool::wait::Shutdown;
+use crate::pool::login::account::VERSION as NUMBER;
+use crate::pool::records::wait::Shutdown;
 
 pub static VERSION: Sheet<()> = Sheet {
     columns: &[&[text("version", |_, _| Value::owned(format_args!("PgBouncer {NUMBER}")))]],

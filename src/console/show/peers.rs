@@ -4,8 +4,8 @@ use super::super::table::{Scene, Sheet, Value, int4, text};
 use crate::base::order;
 use crate::pool::core::Core;
 use crate::pool::ids::PoolId;
-use crate::pool::pool::Pool;
-use crate::pool::server::State;
+use crate::pool::records::pool::Pool;
+use crate::pool::records::server::State;
 
 /// Rows are places in the configuration's list of peers.
 pub static PEERS: Sheet<usize> = Sheet {

@@ -3,11 +3,11 @@
 use super::super::table::{Scene, Sheet, Value, int4, text};
 use super::databases;
 use crate::base::order;
-use crate::pool::client::{Client, State};
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{PoolId, ServerId};
-use crate::pool::pool::{Pool, Purpose};
-use crate::pool::server;
+use crate::pool::records::client::{Client, State};
+use crate::pool::records::pool::{Pool, Purpose};
+use crate::pool::records::server;
 
 /// One pool; `None` is the console's.
 type Row = Option<PoolId>;

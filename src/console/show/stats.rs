@@ -4,7 +4,7 @@
 use super::super::table::{Column, Scene, Sheet, Value, numeric, text};
 use super::databases;
 use crate::pool::core::Core;
-use crate::pool::stats::{Averages, Counters, Stats, average};
+use crate::pool::telling::stats::{Averages, Counters, Stats, average};
 
 /// What was counted for one database, or for all of them.
 pub struct Row {

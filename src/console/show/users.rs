@@ -4,7 +4,7 @@ use super::super::table::{Scene, Sheet, Value, int4, text};
 use crate::base::order;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::UserId;
-use crate::pool::user::User;
+use crate::pool::records::user::User;
 
 /// One user; `None` is the console's own, where no file names it.
 type Row = Option<UserId>;

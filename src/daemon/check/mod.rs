@@ -20,7 +20,7 @@ use crate::base::places::Places;
 use crate::config::{Config, Settings};
 use crate::log::{self, Level};
 use crate::net::listen;
-use crate::pool::access::Access;
+use crate::pool::records::access::Access;
 use crate::sys::{account, process};
 
 /// Checks the file, and prints what there is to say: problems to the standard error stream, a

@@ -8,7 +8,7 @@ use crate::auth::secret::{Secret, SecretKind};
 use crate::base::order;
 use crate::base::places::Places;
 use crate::config::{AuthType, Config, DatabaseLine};
-use crate::pool::access::Access;
+use crate::pool::records::access::Access;
 
 /// Names told in one line.
 const NAMES_MAX: usize = 5;

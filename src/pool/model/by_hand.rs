@@ -5,11 +5,11 @@ use crate::auth::secret::Secret;
 use crate::base::rng::SeededRng;
 use crate::base::time::{Moment, Now};
 use crate::config;
-use crate::pool::access::{Access, Host};
-use crate::pool::calendar::STEP;
 use crate::pool::core::{Action, Core};
-use crate::pool::entry::Arrival;
 use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::login::entry::Arrival;
+use crate::pool::records::access::{Access, Host};
+use crate::pool::records::calendar::STEP;
 use crate::wire::head::Head;
 use crate::wire::startup;
 

@@ -2,7 +2,7 @@
 
 use super::by_hand::{come, core_of, reply, step};
 use crate::pool::core::Core;
-use crate::pool::verdict::Verdict;
+use crate::pool::owed::verdict::Verdict;
 use crate::wire::head::Head;
 
 /// The servers of a pool whose only client holds one for longer than server_lifetime.

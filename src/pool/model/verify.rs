@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::rules::{DATABASES, HOSTS, Rules, USERS};
 use super::world::{World, place_of};
 use crate::base::time::Moment;
-use crate::pool::client;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId};
-use crate::pool::pool::Pool;
-use crate::pool::server;
+use crate::pool::records::client;
+use crate::pool::records::pool::Pool;
+use crate::pool::records::server;
 
 /// A login of this age is not waited for where another host may be tried.
 const HUNG: Duration = Duration::from_secs(1);

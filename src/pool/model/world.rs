@@ -10,9 +10,9 @@ use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
 use crate::log::Peer;
-use crate::pool::access::{Access, Host};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::records::access::{Access, Host};
 
 /// What a client of the model has in mind.
 pub struct Visitor {

@@ -18,10 +18,10 @@ use crate::base::rng::SeededRng;
 use crate::base::time::{Moment, Now};
 use crate::config::load::load_text;
 use crate::log::Peer;
-use crate::pool::access::{Access, Host};
 use crate::pool::core::{Action, Core};
-use crate::pool::entry::Arrival;
 use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::login::entry::Arrival;
+use crate::pool::records::access::{Access, Host};
 
 const INI: &str = "
 [databases]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::client::SimClient;
 use super::world::{World, server_stream};
 use crate::pool::ids::{PoolId, ServerId};
-use crate::pool::server::{State, Test};
-use crate::pool::wait::Shutdown;
+use crate::pool::records::server::{State, Test};
+use crate::pool::records::wait::Shutdown;
 
 /// The relay's read block, in bytes.
 const BLOCK: usize = 64 * 1024;

@@ -5,8 +5,8 @@ use crate::auth::client::Method;
 use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
 use crate::config::{self, Config};
-use crate::pool::access::Access;
-use crate::pool::wait::Shutdown;
+use crate::pool::records::access::Access;
+use crate::pool::records::wait::Shutdown;
 
 /// The password of everybody.
 pub const PASSWORD: &[u8] = b"secret";

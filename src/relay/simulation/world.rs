@@ -18,10 +18,10 @@ use crate::auth::server::Credential;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
 use crate::log::Peer;
-use crate::pool::access::Host;
 use crate::pool::core::{Action, Core};
-use crate::pool::entry::Arrival;
 use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::login::entry::Arrival;
+use crate::pool::records::access::Host;
 use crate::relay::engine::{Engine, Readiness};
 
 pub struct World {

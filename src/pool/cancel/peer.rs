@@ -1,0 +1,146 @@
+//! Other processes of this pooler, on the same port or behind the same load balancer: a
+//! CancelRequest that reaches the wrong one is passed on to the one whose client it means.
+//!
+//! A key tells whose it is and how often it may still be passed on, in the layout of PgBouncer, so
+//! that both kinds of processes can be peers: one byte below 128, the peer's number in two bytes
+//! with the lower one first, five bytes, the lowest two bits of the last being the hops left.
+
+use crate::config::{DatabaseLine, Host, PeerLine};
+use crate::log::Peer;
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, PoolId};
+use crate::pool::records::client::State as ClientState;
+use crate::pool::records::database::{Database, sites_of};
+use crate::pool::records::server::{CancelCarrier, Errand, Server, State};
+use crate::pool::telling::reason::Reason;
+
+/// Requests that may wait for their turn at one peer. Who asks and hangs up at once is not there to
+/// time out.
+const MOST_WAITING: usize = 1_000;
+
+/// The bits of a key that count the hops left.
+const HOPS: u64 = 3;
+
+/// Makes random bits a key of the process with this number; 0 is without peers.
+pub(super) fn mark_key(random: u64, peer_id: u16) -> u64 {
+    let positive = random & 0x7fff_ffff_ffff_ffff;
+    if peer_id == 0 {
+        return positive;
+    }
+    let number = u64::from(peer_id.swap_bytes());
+    positive & !(0xffff << 40) | number << 40 | HOPS
+}
+
+fn peer_of(key: u64) -> u16 {
+    ((key >> 40) as u16).swap_bytes()
+}
+
+impl Core {
+    /// The client that a key belongs to, however often the request was passed on.
+    pub(super) fn owner_of(&self, key: u64) -> Option<ClientId> {
+        let key = if self.settings().peer_id == 0 { key } else { key | HOPS };
+        self.with_key(key)
+    }
+
+    /// Passes a request on to the peer that its key names. Returns the reason when it cannot be.
+    pub(super) fn pass_on(&mut self, id: ClientId, key: u64) -> Result<(), Reason> {
+        if self.settings().peer_id == 0 {
+            return Err(Reason::CancelFailed);
+        }
+        let peer = peer_of(key);
+        let is_other = peer != self.settings().peer_id;
+        let line = self.config.peers.iter().find(|line| line.id == peer && is_other).cloned();
+        let Some(line) = line else { return Err(Reason::NoSuchPeer) };
+        if key & HOPS == 0 {
+            return Err(Reason::CancelHops);
+        }
+        let pool = self.ensure_peer_pool(&line);
+        if self.pools[pool].cancels.len() >= MOST_WAITING + self.pool_size(pool) as usize {
+            return Err(Reason::CancelFailed);
+        }
+        let bytes = (key - 1).to_be_bytes();
+        let errand = Errand::Peer { key: bytes };
+        let state = State::Cancel(CancelCarrier { errand, client: Some(id), is_sent: false });
+        let site = self.databases[self.pools[pool].database].sites[0];
+        let mut carrier = Server::new(self.next_number(), self.mono(), pool, site, state);
+        carrier.is_waiting = self.is_peer_busy(pool);
+        let must_wait = carrier.is_waiting;
+        let carrier = self.add_server(carrier);
+        self.move_client(id, ClientState::Cancel { server: carrier });
+        if !must_wait {
+            self.approach(carrier);
+        }
+        Ok(())
+    }
+
+    /// Whether as many requests are on their way to a peer as its pool_size allows.
+    fn is_peer_busy(&self, pool: PoolId) -> bool {
+        let size = match self.pool_size(pool) {
+            0 => u32::MAX,
+            size => size,
+        };
+        let carriers = self.pools[pool].cancels.iter(&self.servers);
+        let under_way = carriers.filter(|&id| !self.servers[id].is_waiting).count();
+        under_way >= size as usize
+    }
+
+    /// A carrier to a peer has ended: the next may go.
+    pub(in crate::pool) fn next_to_peer(&mut self, pool: PoolId) {
+        if self.databases[self.pools[pool].database].peer.is_none() || self.is_peer_busy(pool) {
+            return;
+        }
+        let carriers = self.pools[pool].cancels.iter(&self.servers);
+        let next = carriers.into_iter().find(|&id| self.servers[id].is_waiting);
+        if let Some(next) = next {
+            self.servers[next].is_waiting = false;
+            self.approach(next);
+        }
+    }
+
+    /// Whether a carrier waits for the address of this name.
+    pub(in crate::pool) fn awaits_peer_address(&self, server: &Server, name: &str) -> bool {
+        let State::Cancel(carrier) = &server.state else { return false };
+        let is_named = matches!(&self.sites[server.site].host, Host::Tcp(host) if host == name);
+        let has_address = matches!(server.peer, Peer::Tcp { .. });
+        is_named && !has_address && !carrier.is_sent && !server.is_waiting
+    }
+
+    /// The pool of carriers to one peer. It stands under a database of its own that no client can
+    /// ask for.
+    fn ensure_peer_pool(&mut self, line: &PeerLine) -> PoolId {
+        let found = self.databases.iter().find(|(_, d)| d.peer == Some(line.id)).map(|(id, _)| id);
+        let database = match found {
+            Some(id) => id,
+            None => {
+                let name = format!("peer-{}", line.id);
+                let blank = DatabaseLine { name, ..DatabaseLine::default() };
+                let record = Database::new(blank, Vec::new(), self.now.mono);
+                self.databases.insert(record)
+            }
+        };
+        let record = &mut self.databases[database];
+        record.peer = Some(line.id);
+        record.line.pool_size = line.pool_size;
+        record.line.port = line.port.clone();
+        record.line.host = line.host.clone();
+        record.sites = sites_of(&record.line, "", &mut self.sites);
+        let user = self.ensure_user("");
+        self.ensure_pool(database, user, crate::pool::records::pool::Purpose::Clients)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_tells_its_peer_in_the_common_layout() {
+        let key = mark_key(u64::MAX, 0x1234);
+        let bytes = key.to_be_bytes();
+        assert!(bytes[0] < 128);
+        assert_eq!([bytes[1], bytes[2]], [0x34, 0x12]);
+        assert_eq!(bytes[7] & 3, 3);
+        assert_eq!(peer_of(key), 0x1234);
+        assert_eq!(mark_key(5, 0), 5);
+    }
+}

@@ -1,0 +1,187 @@
+//! CancelRequests: from a client's key to the server that runs its query, on a connection that
+//! carries nothing else.
+//!
+//! A request strikes only what its client runs: it is sent while the target has that client, and
+//! the target is not handed on before the connection that carried the request has ended. One
+//! carrier per target at a time, so that a flood of requests opens nothing more than the servers
+//! that are there.
+//!
+//! Source: PostgreSQL manual, "Canceling Requests in Progress".
+
+use super::peer;
+use crate::config::Host;
+use crate::log::Peer;
+use crate::pool::core::{Action, Core, Target};
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::records::client::{Refusal, State as ClientState};
+use crate::pool::records::server::{CancelCarrier, Errand, Server, State};
+use crate::pool::telling::reason::Reason;
+use crate::wire::startup;
+
+/// Bytes of the keys that we hand out.
+const KEY: usize = 8;
+
+impl Core {
+    /// Gives a client a secret for CancelRequests that no other one has: 31 bits of what looks like
+    /// a process id, and 32 more. With peers, some of those tell whose it is.
+    pub(in crate::pool) fn give_key(&mut self, id: ClientId) -> u64 {
+        loop {
+            let random = self.rng.next_u64();
+            let key = peer::mark_key(random, self.settings().peer_id);
+            if self.keys.enter(key, id.index()) {
+                self.clients[id].key = key;
+                return key;
+            }
+        }
+    }
+
+    /// The client that has exactly this key.
+    pub(super) fn with_key(&self, key: u64) -> Option<ClientId> {
+        let id = self.clients.id_at(self.keys.slot(key)?)?;
+        (self.clients[id].key == key).then_some(id)
+    }
+
+    /// The client, if it has a key, has none any more.
+    pub(in crate::pool) fn take_key(&mut self, id: ClientId) {
+        match std::mem::take(&mut self.clients[id].key) {
+            0 => {}
+            key => self.keys.remove(key),
+        }
+    }
+
+    /// A CancelRequest has come on a connection of its own.
+    pub(in crate::pool) fn cancel_requested(&mut self, id: ClientId, key: &[u8]) {
+        let owner = <[u8; KEY]>::try_from(key).map(u64::from_be_bytes).ok();
+        let Some(key) = owner else {
+            return self.close_client(id, Reason::BadCancel);
+        };
+        let Some(owner) = self.owner_of(key) else {
+            if let Err(reason) = self.pass_on(id, key) {
+                self.close_client(id, reason);
+            }
+            return;
+        };
+        match self.clients[owner].state {
+            ClientState::Waiting => {
+                self.cancel_waiting(owner);
+                self.close_client(id, Reason::CancelDone);
+            }
+            ClientState::Active { server } => self.cancel_running(id, server),
+            _ => self.close_client(id, Reason::CancelNothing),
+        }
+    }
+
+    /// The query of a client that waits for a server is answered here: it never ran.
+    fn cancel_waiting(&mut self, owner: ClientId) {
+        self.clients[owner].refusal = Refusal::Cancelled;
+        self.move_client(owner, ClientState::Idle);
+        self.act(Action::RunClient(owner));
+    }
+
+    fn cancel_running(&mut self, id: ClientId, target: ServerId) {
+        let server = &self.servers[target];
+        if server.replies.is_answered() || server.key.is_empty() {
+            return self.close_client(id, Reason::CancelNothing);
+        }
+        // A second request adds nothing to one that is on its way.
+        if server.cancels > 0 {
+            return self.close_client(id, Reason::CancelDone);
+        }
+        let Some(carrier) = self.open_carrier(target, Some(id)) else {
+            return self.close_client(id, Reason::CancelFailed);
+        };
+        self.move_client(id, ClientState::Cancel { server: carrier });
+    }
+
+    /// Connects to where `target` is, to cancel what it runs.
+    pub(in crate::pool) fn open_carrier(
+        &mut self,
+        target: ServerId,
+        client: Option<ClientId>,
+    ) -> Option<ServerId> {
+        let to = match self.servers[target].peer {
+            Peer::Tcp { ip, port } => Target::Tcp((ip, port).into()),
+            Peer::Unix { port, .. } => match &self.sites[self.servers[target].site].host {
+                Host::Unix(dir) => Target::Unix(format!("{dir}/.s.PGSQL.{port}")),
+                Host::Tcp(_) => return None,
+            },
+        };
+        let pool = self.servers[target].pool;
+        let number = self.next_number();
+        let errand = Errand::Target(target);
+        let state = State::Cancel(CancelCarrier { errand, client, is_sent: false });
+        let site = self.servers[target].site;
+        let mut carrier = Server::new(number, self.mono(), pool, site, state);
+        carrier.peer = self.servers[target].peer;
+        let carrier = self.add_server(carrier);
+        self.servers[target].cancels += 1;
+        self.act(Action::Connect { server: carrier, to });
+        Some(carrier)
+    }
+
+    /// The carrier is connected: the request goes out, if its query still runs.
+    pub(in crate::pool) fn send_cancel(&mut self, id: ServerId) {
+        let State::Cancel(carrier) = &self.servers[id].state else { return };
+        let key = match carrier.errand {
+            Errand::Peer { key } => key.into(),
+            Errand::Target(target) => {
+                let runs = |server: &&Server| !server.is_closing() && !server.replies.is_answered();
+                let Some(server) = self.servers.get(target).filter(runs) else {
+                    return self.close_server(id, Reason::CancelOvertaken);
+                };
+                server.key.clone()
+            }
+        };
+        let mut bytes = Vec::new();
+        startup::cancel_request(&mut bytes, &key);
+        if let State::Cancel(carrier) = &mut self.servers[id].state {
+            carrier.is_sent = true;
+        }
+        self.act(Action::SendServer { server: id, bytes });
+    }
+
+    /// A carrier has ended: its client is done, and its target may be handed on.
+    pub(in crate::pool) fn cancel_ended(&mut self, carrier: CancelCarrier) {
+        if let Some(client) = carrier.client
+            && self.clients.contains(client)
+        {
+            let reason = if carrier.is_sent { Reason::CancelDone } else { Reason::CancelFailed };
+            self.close_client(client, reason);
+        }
+        let Some(target) = carrier.target() else { return };
+        let Some(server) = self.servers.get_mut(target) else { return };
+        server.cancels -= 1;
+        if server.cancels > 0 {
+            return;
+        }
+        match server.state {
+            State::BeingCanceled => self.part(target),
+            State::Active { .. } | State::Tested(_) => {
+                self.cancel_abandoned(target);
+                self.act(Action::SettleServer(target));
+            }
+            _ => {}
+        }
+    }
+
+    /// Query over before its cancel request went out: nothing must strike the next client.
+    pub(in crate::pool) fn recall_unsent_cancels(&mut self, target: ServerId) {
+        let pool = self.servers[target].pool;
+        let carriers = self.pools[pool].cancels.ids(&self.servers);
+        for id in carriers {
+            let State::Cancel(carrier) = &self.servers[id].state else { continue };
+            if carrier.target() == Some(target) && !carrier.is_sent {
+                self.close_server(id, Reason::CancelOvertaken);
+            }
+        }
+    }
+}
+
+impl Server {
+    /// Whoever asked for the cancel is gone; the request goes its way.
+    pub(in crate::pool) fn forget_cancel_client(&mut self) {
+        if let State::Cancel(carrier) = &mut self.state {
+            carrier.client = None;
+        }
+    }
+}

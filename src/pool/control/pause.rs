@@ -1,0 +1,264 @@
+//! PAUSE and its kin: what the console (or a signal) asks for and the pools come to in time.
+
+use std::time::Duration;
+
+use crate::base::time::Moment;
+use crate::log::Level;
+use crate::pool::core::{Action, Core};
+use crate::pool::ids::{ClientId, DatabaseId};
+use crate::pool::records::client::State as ClientState;
+use crate::pool::records::server::State;
+use crate::pool::telling::reason::Reason;
+
+use crate::pool::records::wait::{Outcome, Shutdown, Wait};
+
+/// How long a connection may take to come about: three packets, one after the other.
+const LAST_ARRIVALS: Duration = Duration::from_millis(300);
+
+impl Core {
+    /// Holds back all pools, or those of one database; busy servers are closed as they get free.
+    pub fn pause(&mut self, database: Option<DatabaseId>) {
+        match database {
+            Some(id) => self.databases[id].is_paused = true,
+            None => self.is_paused = true,
+        }
+        self.note_event(&format!("PAUSE{}", self.named(database)));
+        self.close_idle(database, &Reason::PauseMode);
+    }
+
+    /// Lets the pools work again. Returns false when they were not held back.
+    pub fn resume(&mut self, database: Option<DatabaseId>) -> bool {
+        let was_paused = match database {
+            Some(id) => std::mem::take(&mut self.databases[id].is_paused),
+            // Databases that were paused by name stay so.
+            None => std::mem::take(&mut self.is_paused),
+        };
+        if !was_paused {
+            return false;
+        }
+        self.note_event(&format!("RESUME{}", self.named(database)));
+        self.end_waits(|wait| match wait {
+            Wait::Pause { database: paused, .. } => *paused == database,
+            Wait::Close { .. } | Wait::Reload => false,
+        });
+        for pool in self.pools.ids() {
+            self.launch(pool);
+        }
+        true
+    }
+
+    /// Closes servers that are in use as they get free, and idle ones at once.
+    pub fn retire_all(&mut self, database: Option<DatabaseId>, reason: &Reason) {
+        for id in self.servers.ids() {
+            let server = &self.servers[id];
+            let concerned = database.is_none_or(|db| self.pools[server.pool].database == db);
+            if concerned && !matches!(server.state(), State::Cancel(_) | State::Closing) {
+                self.retire(id, reason.clone());
+            }
+        }
+    }
+
+    fn close_idle(&mut self, database: Option<DatabaseId>, reason: &Reason) {
+        for id in self.servers.ids() {
+            let server = &self.servers[id];
+            let concerned = database.is_none_or(|db| self.pools[server.pool].database == db);
+            let is_free = matches!(server.state(), State::Idle | State::Used | State::Login(_));
+            if concerned && is_free {
+                self.close_server(id, reason.clone());
+            }
+        }
+    }
+
+    /// Makes a console session wait. It is answered by [`Action::ConsoleDone`].
+    pub fn wait_for(&mut self, client: ClientId, wait: Wait) {
+        if let ClientState::Console(console) = &mut self.clients[client].state {
+            console.wait = Some(wait);
+        }
+        self.check_waits();
+    }
+
+    /// Ends the waits that have come true, or run out of time.
+    pub(in crate::pool) fn check_waits(&mut self) {
+        for client in self.consoles.ids(&self.clients) {
+            let ClientState::Console(console) = &self.clients[client].state else { continue };
+            let Some(wait) = &console.wait else { continue };
+            if let Some(outcome) = self.outcome_of(wait) {
+                self.end_wait(client, outcome);
+            }
+        }
+    }
+
+    fn outcome_of(&self, wait: &Wait) -> Option<Outcome> {
+        let (database, until, is_owner) = match wait {
+            Wait::Pause { database, until, is_owner } => (*database, *until, *is_owner),
+            Wait::Close { database } => (*database, None, false),
+            Wait::Reload => return None,
+        };
+        if database.is_some_and(|id| !self.databases.contains(id)) {
+            return Some(Outcome::Gone);
+        }
+        if !self.has_servers(database, matches!(wait, Wait::Close { .. })) {
+            return Some(Outcome::Done);
+        }
+        let over = until.is_some_and(|until| self.mono() >= until);
+        over.then(|| Outcome::TimedOut { holders: self.holders(database), is_resumed: is_owner })
+    }
+
+    /// Whether servers are left; for WAIT_CLOSE only those count that were to be closed.
+    fn has_servers(&self, database: Option<DatabaseId>, marked_only: bool) -> bool {
+        self.pools.iter().any(|(_, record)| {
+            if database.is_some_and(|id| id != record.database) {
+                return false;
+            }
+            match marked_only {
+                false => record.server_count() > 0,
+                true => record
+                    .active
+                    .iter(&self.servers)
+                    .chain(record.tested.iter(&self.servers))
+                    .chain(record.being_canceled.iter(&self.servers))
+                    .any(|id| self.servers[id].closing.is_some()),
+            }
+        })
+    }
+
+    /// The clients whose servers a PAUSE waits for, in words.
+    fn holders(&self, database: Option<DatabaseId>) -> Vec<String> {
+        const MOST_NAMED: usize = 20;
+        let concerned = |pool: crate::pool::ids::PoolId| {
+            database.is_none_or(|id| self.pools[pool].database == id)
+        };
+        let active = self.servers.iter().filter_map(|(_, server)| {
+            let client = server.served().filter(|_| concerned(server.pool))?;
+            let (database, user) = self.names_of(client);
+            let record = &self.clients[client];
+            let seconds = self.mono().since(server.xact_start).as_secs();
+            let prefix = record.prefix(database, user).to_string();
+            Some(format!("{} for {seconds}s", prefix.trim_end()))
+        });
+        active.take(MOST_NAMED).collect()
+    }
+
+    fn end_waits(&mut self, which: impl Fn(&Wait) -> bool) {
+        for client in self.consoles.ids(&self.clients) {
+            let ClientState::Console(console) = &self.clients[client].state else { continue };
+            if console.wait.as_ref().is_some_and(&which) {
+                self.end_wait(client, Outcome::Resumed);
+            }
+        }
+    }
+
+    fn end_wait(&mut self, client: ClientId, outcome: Outcome) {
+        let ClientState::Console(console) = &mut self.clients[client].state else { return };
+        let wait = console.wait.take();
+        let must_resume = matches!(outcome, Outcome::TimedOut { is_resumed: true, .. });
+        self.act(Action::ConsoleDone { client, outcome });
+        self.act(Action::RunClient(client));
+        if let (Some(Wait::Pause { database, .. }), true) = (wait, must_resume) {
+            self.resume(database);
+        }
+    }
+
+    /// The shell has put the files in force, or not.
+    pub fn end_reload(&mut self, client: ClientId, result: Result<(), String>) {
+        if !self.clients.contains(client) {
+            return;
+        }
+        let outcome = match result {
+            Ok(()) => Outcome::Done,
+            Err(first) => Outcome::ReloadFailed(first),
+        };
+        self.end_wait(client, outcome);
+    }
+
+    /// Begins to end the process. A second request while one is under way ends it at once.
+    pub fn shut_down(&mut self, mode: Shutdown) {
+        let again = self.shutdown != Shutdown::No;
+        self.change_shutdown(if again { Shutdown::Immediate } else { mode });
+    }
+
+    /// Begins to end the process, or goes over to another way to end it.
+    pub fn change_shutdown(&mut self, mode: Shutdown) {
+        if self.shutdown == Shutdown::No {
+            self.shutdown_since = self.now.mono;
+        }
+        self.shutdown = mode;
+        self.note_event(&format!("SHUTDOWN{}", mode.words()));
+        match mode {
+            Shutdown::No => {}
+            Shutdown::Immediate => self.act(Action::Exit),
+            Shutdown::WaitForClients => self.act(Action::StopListening),
+            Shutdown::WaitForServers => {
+                self.act(Action::StopListening);
+                self.close_idle(None, &Reason::PauseMode);
+                self.retire_all(None, &Reason::ServerShuttingDown);
+                self.refuse_all_waiting();
+            }
+        }
+        self.check_shutdown_soon();
+    }
+
+    /// When the doors for TCP are shut. Where another process listens on the same port, those who
+    /// are on the way to this one are still awaited.
+    pub fn last_arrival(&self) -> Moment {
+        let is_shared = self.settings().so_reuseport && self.shutdown == Shutdown::WaitForClients;
+        self.shutdown_since + if is_shared { LAST_ARRIVALS } else { Duration::ZERO }
+    }
+
+    /// The end comes with the sweep of this turn: whoever asked for it is answered before.
+    pub(in crate::pool) fn check_shutdown_soon(&mut self) {
+        if self.shutdown != Shutdown::No {
+            self.sweep_at = Moment(0);
+        }
+    }
+
+    /// Servers are being let go: none is opened, and nobody may wait for one.
+    pub(in crate::pool) fn is_winding_down(&self) -> bool {
+        self.shutdown >= Shutdown::WaitForServers
+    }
+
+    fn refuse_all_waiting(&mut self) {
+        for pool in self.live_pools.ids(&self.pools) {
+            let mut told = self.pools[pool].waiting.ids(&self.clients);
+            told.extend(self.pools[pool].welcoming.ids(&self.clients));
+            told.extend(self.queued_clients(pool));
+            for client in told {
+                self.close_client(client, Reason::ServerShuttingDown);
+            }
+        }
+    }
+
+    /// Ends the process when what it waits for has come.
+    pub(in crate::pool) fn check_shutdown(&mut self) {
+        let (is_over, whose) = match self.shutdown {
+            Shutdown::No | Shutdown::Immediate => return,
+            Shutdown::WaitForClients => {
+                let is_over = self.mono() >= self.last_arrival()
+                    && self.client_count == 0
+                    && self.consoles.is_empty()
+                    // Who is about to log in was accepted by us, and nobody else will serve it.
+                    && self.logins.is_empty();
+                (is_over, "client")
+            }
+            Shutdown::WaitForServers => {
+                (!self.servers.iter().any(|(_, server)| server.is_session()), "server")
+            }
+        };
+        if !is_over {
+            return;
+        }
+        self.log(Level::Log, format!("{whose} connections dropped, exiting"));
+        self.shutdown = Shutdown::Immediate;
+        for client in self.clients.ids() {
+            if self.clients[client].is_logged_in() {
+                self.close_client(client, Reason::PoolerEnds);
+            }
+        }
+        self.act(Action::Exit);
+    }
+
+    /// ` NAME` of a database, or nothing for all of them.
+    pub(in crate::pool) fn named(&self, database: Option<DatabaseId>) -> String {
+        database.map_or(String::new(), |id| format!(" {}", self.databases[id].line.name))
+    }
+}

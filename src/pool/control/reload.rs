@@ -1,0 +1,297 @@
+//! A configuration becomes the one in force: at start, by RELOAD, and one setting by SET.
+//!
+//! Everything is derived from the new configuration alone; what it names no more is gone.
+
+use crate::auth::secret::Secret;
+use crate::base::places::Places;
+use crate::config::{Config, DatabaseLine, Settings};
+use crate::log::Level;
+use crate::pool::core::{Action, Core};
+use crate::pool::ids::{ClientId, DatabaseId, PoolId};
+use crate::pool::records::database::{Database, sites_of};
+use crate::pool::records::pool::Purpose;
+use crate::pool::records::site::Health;
+use crate::pool::telling::reason::Reason;
+
+use crate::pool::records::access::Access;
+
+impl Core {
+    /// Puts a configuration and what belongs to it in force.
+    pub fn adopt(&mut self, config: Config, access: Access) {
+        self.config = config;
+        self.adopt_users(&access);
+        self.access = access;
+        self.adopt_databases();
+        self.look_at_all();
+    }
+
+    /// One setting, by SET on the console. The value has been checked.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.config.settings = settings;
+        self.look_at_all();
+    }
+
+    /// Other limits may hold from now on, for pools at rest too.
+    fn look_at_all(&mut self) {
+        for id in self.databases.ids() {
+            self.ensure_forced_pool(id);
+        }
+        for id in self.pools.ids() {
+            self.wake_pool(id);
+            self.launch(id);
+        }
+        self.sweep_at = Default::default();
+    }
+
+    fn adopt_users(&mut self, access: &Access) {
+        for id in self.users.ids() {
+            let user = &mut self.users[id];
+            user.line = None;
+            user.is_listed = false;
+        }
+        for line in self.config.users.clone() {
+            let id = self.ensure_user(&line.name);
+            self.users[id].line = Some(line);
+            self.users[id].is_listed = true;
+        }
+        let secrets = Places::of(&mut access.users.iter().map(|(name, _)| name.as_str()));
+        for (place, (name, secret)) in access.users.iter().enumerate() {
+            if secrets.get(name) != Some(place) {
+                continue;
+            }
+            let id = self.ensure_user(name);
+            let user = &mut self.users[id];
+            user.is_listed = true;
+            if user.secret.as_ref() != Some(secret) {
+                user.secret = Some(secret.clone());
+                user.keys = None;
+            }
+        }
+        for id in self.users.ids() {
+            let user = &mut self.users[id];
+            if secrets.get(&user.name).is_none() {
+                user.secret = None;
+                user.keys = None;
+            }
+        }
+    }
+
+    fn adopt_databases(&mut self) {
+        let lines: Vec<DatabaseLine> =
+            self.config.databases.iter().filter(|line| !line.is_fallback()).cloned().collect();
+        let named = Places::of(&mut lines.iter().map(|line| line.name.as_str()));
+        for id in self.databases.ids() {
+            let database = &self.databases[id];
+            if named.get(&database.line.name).is_none() {
+                self.drop_or_renew(id);
+            }
+        }
+        for line in lines {
+            self.adopt_database(line);
+        }
+    }
+
+    /// A database that no line names: made from `*`, it follows that line; else it goes.
+    fn drop_or_renew(&mut self, id: DatabaseId) {
+        let name = self.databases[id].line.name.clone();
+        let is_auto = self.databases[id].is_auto;
+        match self.fallback_line(&name) {
+            Some(line) if is_auto => self.change_database(id, line),
+            _ => self.remove_database(id),
+        }
+    }
+
+    fn remove_database(&mut self, id: DatabaseId) {
+        if self.databases[id].is_removed {
+            return;
+        }
+        self.databases[id].is_removed = true;
+        for pool in self.pools_of(id) {
+            self.wake_pool(pool);
+        }
+        if !self.databases[id].is_auto {
+            self.transients.push(id);
+        }
+        self.log_dropped(id);
+        let name = self.databases[id].line.name.clone();
+        self.database_names.remove(&name);
+        self.note_event(&format!("database {name} removed"));
+        self.mark_active(id, &Reason::DatabaseRemoved);
+        // Clients first: while one waits, a closed server would be replaced.
+        self.close_clients_of(id, &Reason::DatabaseRemoved);
+        self.retire_all(Some(id), &Reason::DatabaseRemoved);
+    }
+
+    /// Ends the clients of a database that have no server, or wait for one.
+    pub(super) fn close_clients_of(&mut self, id: DatabaseId, reason: &Reason) {
+        for pool in self.pools_of(id) {
+            let record = &self.pools[pool];
+            let mut told = record.idle_clients.ids(&self.clients);
+            told.extend(record.waiting.ids(&self.clients));
+            told.extend(record.welcoming.ids(&self.clients));
+            told.extend(record.active_clients.ids(&self.clients));
+            told.extend(self.lookup_clients(pool));
+            for client in told {
+                self.close_client(client, reason.clone());
+            }
+        }
+    }
+
+    pub(super) fn pools_of(&self, id: DatabaseId) -> Vec<PoolId> {
+        self.databases[id].pools.clone()
+    }
+
+    fn adopt_database(&mut self, line: DatabaseLine) {
+        match self.find_database(&line.name) {
+            Some(id) => {
+                if std::mem::take(&mut self.databases[id].is_auto) {
+                    self.transients.retain(|other| *other != id);
+                }
+                self.change_database(id, line);
+            }
+            None => {
+                self.insert_database(line);
+            }
+        }
+    }
+
+    fn insert_database(&mut self, line: DatabaseLine) -> DatabaseId {
+        let name = line.name.clone();
+        let sites = sites_of(&line, &self.config.settings.unix_socket_dir, &mut self.sites);
+        let database = Database::new(line, sites, self.now.mono);
+        let id = self.databases.insert(database);
+        self.database_names.insert_id(&name, id);
+        self.adopt_forced_user(id);
+        id
+    }
+
+    /// The user of a database line, under whom its clients share a pool.
+    fn adopt_forced_user(&mut self, id: DatabaseId) {
+        let line = &self.databases[id].line;
+        let (user, password) = (line.user.clone(), line.password.clone());
+        let user = user.map(|name| self.ensure_user(&name));
+        self.databases[id].forced_user = user;
+        self.databases[id].forced_secret =
+            password.map(|password| Secret::parse(password.expose().as_bytes()));
+    }
+
+    /// The pool of a database that names its user may have to be filled before any client comes.
+    fn ensure_forced_pool(&mut self, id: DatabaseId) {
+        let database = &self.databases[id];
+        let minimum = database.line.min_pool_size.unwrap_or(self.settings().min_pool_size);
+        let is_wanted = minimum > 0 && !database.is_removed;
+        if let Some(user) = database.forced_user.filter(|_| is_wanted) {
+            self.ensure_pool(id, user, Purpose::Clients);
+        }
+    }
+
+    /// A line that differs in where it leads to, or as whom, makes the open servers obsolete.
+    fn change_database(&mut self, id: DatabaseId, line: DatabaseLine) {
+        let old = std::mem::replace(&mut self.databases[id].line, line);
+        let is_rerouted = leads_elsewhere(&old, &self.databases[id].line);
+        let clients_change = old.user != self.databases[id].line.user;
+        if !is_rerouted {
+            return;
+        }
+        let database = &mut self.databases[id];
+        let socket_dir = &self.config.settings.unix_socket_dir;
+        database.sites = sites_of(&database.line, socket_dir, &mut self.sites);
+        database.next_site = 0;
+        for site in &database.sites {
+            self.sites[*site].health = Health::Well;
+        }
+        let name = database.line.name.clone();
+        self.note_event(&format!("database {name} changed"));
+        for pool in self.pools_of(id) {
+            self.pools[pool].refusal = None;
+            self.forget_welcome(pool);
+        }
+        self.retire_all(Some(id), &Reason::DatabaseChanged);
+        if clients_change {
+            self.close_clients_of(id, &Reason::DatabaseChanged);
+        }
+        self.adopt_forced_user(id);
+    }
+
+    fn forget_welcome(&mut self, pool: PoolId) {
+        if let Some(mut welcome) = self.pools[pool].welcome.take() {
+            self.vars.clear(&mut welcome.vars);
+        }
+    }
+
+    /// A database for a name that only the `*` line covers.
+    pub(in crate::pool) fn auto_database(
+        &mut self,
+        client: crate::pool::ids::ClientId,
+        name: &str,
+    ) -> Option<DatabaseId> {
+        let line = self.fallback_line(name)?;
+        let target = line.host.first().map_or(String::new(), |host| format!(" host={host}"));
+        self.log_client(
+            Level::Log,
+            client,
+            format_args!("registered new auto-database: db={name}{target}"),
+        );
+        let id = self.insert_database(line);
+        self.databases[id].is_auto = true;
+        self.transients.push(id);
+        Some(id)
+    }
+
+    pub(in crate::pool) fn fallback_line(&self, name: &str) -> Option<DatabaseLine> {
+        let line = self.config.databases.iter().find(|line| line.is_fallback())?;
+        Some(DatabaseLine { name: name.to_owned(), ..line.clone() })
+    }
+
+    pub(in crate::pool) fn log_dropped(&mut self, id: DatabaseId) {
+        let name = &self.databases[id].line.name;
+        let why = "as it does not exist anymore or inactive auto-database";
+        self.log(Level::Warning, format!("dropping database '{name}' {why}"));
+    }
+
+    pub(in crate::pool) fn forget_database(&mut self, id: DatabaseId) {
+        for pool in self.pools_of(id) {
+            self.forget_pool(pool);
+        }
+        if let Some(database) = self.databases.remove(id) {
+            if self.database_names.id(&database.line.name) == Some(id) {
+                self.database_names.remove(&database.line.name);
+            }
+            self.transients.retain(|other| *other != id);
+        }
+    }
+
+    /// Forgets a pool without anybody in it.
+    pub(in crate::pool) fn forget_pool(&mut self, id: PoolId) {
+        if !self.pools[id].is_deserted() {
+            return;
+        }
+        self.forget_welcome(id);
+        self.wake_pool(id);
+        self.live_pools.remove(&mut self.pools, id);
+        if let Some(pool) = self.pools.remove(id) {
+            self.pool_index.remove(&(pool.database, pool.user, pool.purpose));
+            self.databases[pool.database].pools.retain(|other| *other != id);
+            self.users[pool.user].pools.retain(|other| *other != id);
+        }
+    }
+
+    /// Asks the shell to read the files anew. The console session that wants to know is told by
+    /// [`Action::ConsoleDone`].
+    pub fn ask_for_reload(&mut self, client: Option<ClientId>) {
+        self.act(Action::Reload { client });
+    }
+}
+
+/// Whether servers of the one line are of no use under the other.
+fn leads_elsewhere(old: &DatabaseLine, new: &DatabaseLine) -> bool {
+    let target = |line: &DatabaseLine| {
+        let line = line.clone();
+        (
+            (line.host, line.port, line.dbname, line.user, line.password),
+            (line.client_encoding, line.datestyle, line.timezone, line.application_name),
+            line.connect_query,
+        )
+    };
+    target(old) != target(new)
+}

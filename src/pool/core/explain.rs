@@ -1,0 +1,104 @@
+//! What helps those who read an error: the DETAIL of what clients are told, and the figures behind
+//! SHOW ERRORS. The words of the error itself stay as they are known.
+
+use std::time::Duration;
+
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::records::server::State;
+use crate::pool::telling::events::{Concern, Limit, Met};
+use crate::pool::telling::reason::Reason;
+
+impl Core {
+    /// The DETAIL of a reason that a client is told. Nothing here may help somebody who has not
+    /// logged in: at that point no more is told than a limit that the words name already.
+    pub(super) fn explain(&self, id: ClientId, reason: &Reason) -> Option<String> {
+        let client = &self.clients[id];
+        let lasts = |name: &str, limit: Duration| Some(format!("{name} is {}.", seconds(limit)));
+        match reason {
+            Reason::MaxClientConn => Some(sentence(&self.limit_words(Limit::Clients))),
+            Reason::DatabaseClientsExceeded => {
+                let limit = Limit::DatabaseClients(client.database?);
+                Some(sentence(&self.limit_words(limit)))
+            }
+            Reason::UserClientsExceeded => {
+                Some(sentence(&self.limit_words(Limit::UserClients(client.user?))))
+            }
+            Reason::CachedLoginError(_) => {
+                let (_, retry_at) = self.failure(client.pool?)?;
+                let wait = retry_at.since(self.mono());
+                Some(format!("The next attempt to log in follows in {}.", seconds(wait)))
+            }
+            Reason::ClientLoginTimeoutDown => client.pool.map(|pool| self.why_no_server(pool)),
+            Reason::ClientIdleTimeout => {
+                lasts("client_idle_timeout", self.client_idle_timeout(client))
+            }
+            Reason::IdleTransactionTimeout => {
+                lasts("idle_transaction_timeout", self.idle_transaction_timeout(client))
+            }
+            Reason::QueryTimeout => lasts("query_timeout", self.query_timeout(client)),
+            Reason::TransactionTimeout => {
+                lasts("transaction_timeout", self.transaction_timeout(client))
+            }
+            _ => None,
+        }
+    }
+
+    /// Counts what a client is told.
+    pub(super) fn tally_client(&mut self, id: ClientId, reason: &Reason, detail: Option<&str>) {
+        let (database, user) = self.names_of(id);
+        let (database, user) =
+            (database.unwrap_or_default().to_owned(), user.unwrap_or_default().to_owned());
+        let words = reason.words();
+        let detail = detail.or(reason.text()).unwrap_or_default();
+        let kind = reason.kind().unwrap_or(&words);
+        let concern = Concern::Client;
+        self.tally(Met { concern, kind, database: &database, user: &user, detail });
+    }
+
+    /// Counts why a server is closed; a connection that carried a cancel request is none.
+    pub(super) fn tally_server(&mut self, id: ServerId, reason: &Reason) {
+        let server = &self.servers[id];
+        if matches!(server.state, State::Cancel(_)) {
+            return;
+        }
+        let pool = &self.pools[server.pool];
+        let database = self.databases[pool.database].line.name.clone();
+        let user = self.users[pool.user].name.clone();
+        let words = reason.words();
+        let detail = match reason.text() {
+            Some(text) => format!("{}: {text}", server.peer),
+            None => server.peer.to_string(),
+        };
+        let kind = reason.kind().unwrap_or(&words);
+        let concern = Concern::Server;
+        self.tally(Met { concern, kind, database: &database, user: &user, detail: &detail });
+    }
+}
+
+fn sentence(text: &str) -> String {
+    format!("{text}.")
+}
+
+/// A time for people: whole seconds, or one decimal below ten.
+pub fn seconds(time: Duration) -> String {
+    match time.as_secs() {
+        whole if whole >= 10 || time.subsec_millis() < 50 => format!("{whole} s"),
+        _ => {
+            let tenths = (time.as_secs() * 1000 + u64::from(time.subsec_millis()) + 50) / 100;
+            format!("{}.{} s", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        for (millis, text) in [(0, "0 s"), (1500, "1.5 s"), (3000, "3 s"), (61_900, "61 s")] {
+            assert_eq!(seconds(Duration::from_millis(millis)), text);
+        }
+    }
+}

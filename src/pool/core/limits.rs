@@ -1,0 +1,97 @@
+//! Which limit or mode holds for a pool or a client: its user's, its database's, or everybody's.
+//! Every override is looked up here and nowhere else.
+
+use std::time::Duration;
+
+use crate::config::PoolMode;
+use crate::pool::core::Core;
+use crate::pool::ids::{DatabaseId, PoolId, UserId};
+use crate::pool::records::client::Client;
+
+impl Core {
+    pub fn pool_mode(&self, pool: PoolId) -> PoolMode {
+        let pool = &self.pools[pool];
+        let user = self.users[pool.user].line.as_ref().and_then(|line| line.pool_mode);
+        user.or(self.databases[pool.database].line.pool_mode).unwrap_or(self.settings().pool_mode)
+    }
+
+    /// Sessions that the pool may have; 0 is no limit.
+    pub fn pool_size(&self, pool: PoolId) -> u32 {
+        let pool = &self.pools[pool];
+        let user = self.users[pool.user].line.as_ref().and_then(|line| line.pool_size);
+        let database = self.databases[pool.database].line.pool_size;
+        user.or(database).unwrap_or(self.settings().default_pool_size)
+    }
+
+    pub fn min_pool_size(&self, pool: PoolId) -> u32 {
+        let database = &self.databases[self.pools[pool].database];
+        database.line.min_pool_size.unwrap_or(self.settings().min_pool_size)
+    }
+
+    pub fn reserve_pool_size(&self, pool: PoolId) -> u32 {
+        let pool = &self.pools[pool];
+        let user = self.users[pool.user].line.as_ref().and_then(|line| line.reserve_pool_size);
+        let database = self.databases[pool.database].line.reserve_pool_size;
+        user.or(database).unwrap_or(self.settings().reserve_pool_size)
+    }
+
+    /// Sessions that all pools of the database may have; 0 is no limit.
+    pub fn max_db_connections(&self, database: DatabaseId) -> u32 {
+        let line = &self.databases[database].line;
+        line.max_db_connections.unwrap_or(self.settings().max_db_connections)
+    }
+
+    /// Sessions that all pools of the user may have; 0 is no limit.
+    pub fn max_user_connections(&self, user: UserId) -> u32 {
+        let line = self.users[user].line.as_ref();
+        line.and_then(|l| l.max_user_connections).unwrap_or(self.settings().max_user_connections)
+    }
+
+    pub fn max_db_client_connections(&self, database: DatabaseId) -> u32 {
+        let line = &self.databases[database].line;
+        line.max_db_client_connections.unwrap_or(self.settings().max_db_client_connections)
+    }
+
+    pub fn max_user_client_connections(&self, user: UserId) -> u32 {
+        let line = self.users[user].line.as_ref();
+        line.and_then(|l| l.max_user_client_connections)
+            .unwrap_or(self.settings().max_user_client_connections)
+    }
+
+    pub fn server_lifetime(&self, pool: PoolId) -> Duration {
+        let line = &self.databases[self.pools[pool].database].line;
+        line.server_lifetime.unwrap_or(self.settings().server_lifetime)
+    }
+
+    /// How long this client may wait for a server; zero is for ever.
+    pub fn query_wait_timeout(&self, client: &Client) -> Duration {
+        let user = client.user.and_then(|id| self.users[id].line.as_ref());
+        let database = client.database.map(|id| &self.databases[id].line);
+        user.and_then(|line| line.query_wait_timeout)
+            .or(database.and_then(|line| line.query_wait_timeout))
+            .unwrap_or(self.settings().query_wait_timeout)
+    }
+
+    pub fn query_timeout(&self, client: &Client) -> Duration {
+        let user = client.user.and_then(|id| self.users[id].line.as_ref());
+        user.and_then(|line| line.query_timeout).unwrap_or(self.settings().query_timeout)
+    }
+
+    pub fn idle_transaction_timeout(&self, client: &Client) -> Duration {
+        let user = client.user.and_then(|id| self.users[id].line.as_ref());
+        user.and_then(|line| line.idle_transaction_timeout)
+            .unwrap_or(self.settings().idle_transaction_timeout)
+    }
+
+    pub fn transaction_timeout(&self, client: &Client) -> Duration {
+        let user = client.user.and_then(|id| self.users[id].line.as_ref());
+        user.and_then(|line| line.transaction_timeout)
+            .unwrap_or(self.settings().transaction_timeout)
+    }
+
+    pub fn client_idle_timeout(&self, client: &Client) -> Duration {
+        let user = client.user.and_then(|id| self.users[id].line.as_ref());
+        user.and_then(|line| line.client_idle_timeout)
+            .unwrap_or(self.settings().client_idle_timeout)
+    }
+}

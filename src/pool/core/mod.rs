@@ -1,0 +1,411 @@
+//! The core as a value: its arenas, its names, its queue of actions. What must hold after every
+//! move stands in `check`.
+
+pub mod explain;
+pub mod limits;
+pub mod link;
+pub mod note;
+pub mod period;
+mod rest;
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::auth::cache::ScramCache;
+use crate::base::arena::Arena;
+use crate::base::list::List;
+use crate::base::places::Places;
+use crate::base::rng::Rng;
+use crate::base::time::{Moment, Now};
+use crate::config::{Config, Settings};
+use crate::log::{Level, Who};
+use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId, UserId};
+use crate::pool::owed::varcache::VarTable;
+use crate::pool::records::access::{Access, Host};
+use crate::pool::records::calendar::Calendar;
+use crate::pool::records::client::{self, Client};
+use crate::pool::records::database::Database;
+use crate::pool::records::dns::Dns;
+use crate::pool::records::keys::Keys;
+use crate::pool::records::pool::{Pool, Purpose};
+use crate::pool::records::server::Server;
+use crate::pool::records::site::Sites;
+use crate::pool::records::user::User;
+use crate::pool::records::wait::{Outcome, Shutdown};
+use crate::pool::statements::table::StatementTable;
+use crate::pool::telling::events::Events;
+
+/// The name of the database that is the console.
+pub const CONSOLE: &str = "pgbouncer";
+
+/// Where a server connection goes to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    Tcp(SocketAddr),
+    /// The path of a socket; it begins with `@` for an abstract one.
+    Unix(String),
+}
+
+/// What the shell must do besides relaying bytes, in this order.
+#[derive(Debug)]
+pub enum Action {
+    Connect {
+        server: ServerId,
+        to: Target,
+    },
+    SendClient {
+        client: ClientId,
+        bytes: Vec<u8>,
+    },
+    SendServer {
+        server: ServerId,
+        bytes: Vec<u8>,
+    },
+    /// Send what is to be sent, close, and give the record back by [`Core::free_client`].
+    CloseClient(ClientId),
+    /// Close, and give the record back by [`Core::free_server`].
+    CloseServer(ServerId),
+    /// The client may be read again, beginning with what is held of it.
+    RunClient(ClientId),
+    /// The same, as if these bytes of it had not been judged yet.
+    Repeat {
+        client: ClientId,
+        bytes: Vec<u8>,
+    },
+    /// The server may be read again.
+    RunServer(ServerId),
+    /// The server may be fit for the next client, if both its directions are drained.
+    SettleServer(ServerId),
+    Resolve(String),
+    /// Stop listening for clients by TCP (and, where the console must be reached no more, by Unix
+    /// sockets).
+    StopListening,
+    /// A console command that took time has ended.
+    ConsoleDone {
+        client: ClientId,
+        outcome: Outcome,
+    },
+    /// Read the configuration anew; whoever asked for it is told.
+    Reload {
+        client: Option<ClientId>,
+    },
+    /// What the shell has taken from the settings it must take again: SET has changed one.
+    SettingsChanged,
+    /// A line for the service manager.
+    Status(String),
+    Exit,
+}
+
+/// A line for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub level: Level,
+    pub text: String,
+}
+
+/// Everything the pooler knows.
+pub struct Core {
+    /// Sampled by the shell at the start of each turn.
+    pub now: Now,
+    pub config: Config,
+
+    pub clients: Arena<Client>,
+    pub servers: Arena<Server>,
+    pub pools: Arena<Pool>,
+    pub databases: Arena<Database>,
+    pub users: Arena<User>,
+    pub sites: Sites,
+    pub(in crate::pool) pool_index: HashMap<(DatabaseId, UserId, Purpose), PoolId>,
+    pub(in crate::pool) database_names: Places,
+    user_names: Places,
+    /// Clients by the secret of their BackendKeyData.
+    pub(in crate::pool) keys: Keys,
+
+    /// No connection to a server is begun before then, for want of descriptors.
+    pub(in crate::pool) connects_after: Moment,
+
+    /// Clients on their way in, oldest first.
+    pub logins: List<Client>,
+    pub consoles: List<Client>,
+    pub cancel_clients: List<Client>,
+    /// Pools that have somebody in them: those that the sweep visits.
+    pub live_pools: List<Pool>,
+    /// The others, by when they must be looked at.
+    pub(in crate::pool) calendar: Calendar,
+
+    /// Pools that need a server and wait for a place that others hold.
+    pub(in crate::pool) hungry: Vec<PoolId>,
+    /// A place may have got free for one of them.
+    pub(in crate::pool) has_place: bool,
+
+    pub vars: VarTable,
+    pub statements: StatementTable,
+    /// Among the messages that were judged last is one that uses a tracked statement, and before
+    /// it nothing was under way (see [`crate::pool::prepared::repeat`]).
+    pub may_repeat: bool,
+    pub scram: ScramCache,
+    pub dns: Dns,
+    pub rng: Box<dyn Rng>,
+
+    pub is_paused: bool,
+    pub shutdown: Shutdown,
+    /// When the end of the process began.
+    pub shutdown_since: Moment,
+    /// Clients past their startup packet; the console's are not among them.
+    pub client_count: u32,
+    /// Counters of clients and servers of one sequence.
+    last_number: u64,
+    pub stats: crate::pool::telling::stats::Totals,
+    /// When the sweep must run next.
+    pub(in crate::pool) sweep_at: Moment,
+    /// Databases that may be forgotten: made from `*`, or removed from the configuration.
+    pub(in crate::pool) transients: Vec<DatabaseId>,
+    /// Where the sweep over those stands.
+    pub(in crate::pool) next_transient: usize,
+    pub(in crate::pool) access: Access,
+    pub(in crate::pool) host: Host,
+    pub events: Events,
+    /// Writes a second since 1970 for people, in the zone of the process.
+    pub local_time: fn(u64) -> String,
+    /// Counters of the console's own logins and queries.
+    pub console_stats: crate::pool::telling::stats::Stats,
+
+    /// Bytes that the message under judgement is to be preceded by, or replaced with.
+    pub splice: Vec<u8>,
+    /// Bytes for the client whose message is under judgement.
+    pub back: Vec<u8>,
+
+    /// Actions for the caller of the relay, met while bytes were judged.
+    pub deferred: Vec<Action>,
+    actions: VecDeque<Action>,
+    lines: Vec<Line>,
+}
+
+impl Core {
+    pub fn new(
+        config: Config,
+        access: Access,
+        host: Host,
+        mut rng: Box<dyn Rng>,
+        now: Now,
+    ) -> Core {
+        let extra = config.settings.track_extra_parameters.to_vec();
+        let room = config.settings.max_client_conn as usize;
+        let mut core = Core {
+            now,
+            clients: Arena::with_room(room),
+            servers: Arena::new(),
+            pools: Arena::new(),
+            databases: Arena::new(),
+            users: Arena::new(),
+            sites: Sites::default(),
+            pool_index: HashMap::new(),
+            database_names: Places::default(),
+            user_names: Places::default(),
+            keys: Keys::default(),
+            logins: List::default(),
+            consoles: List::default(),
+            cancel_clients: List::default(),
+            live_pools: List::default(),
+            calendar: Calendar::new(now.mono),
+            hungry: Vec::new(),
+            has_place: false,
+            vars: VarTable::new(extra.iter().map(String::as_str)),
+            statements: StatementTable::default(),
+            may_repeat: false,
+            scram: ScramCache::new(&mut *rng),
+            dns: Dns::default(),
+            rng,
+            is_paused: false,
+            shutdown: Shutdown::No,
+            shutdown_since: Moment(0),
+            client_count: 0,
+            last_number: 0,
+            stats: crate::pool::telling::stats::Totals::new(now.mono),
+            connects_after: Moment(0),
+            sweep_at: Moment(0),
+            transients: Vec::new(),
+            next_transient: 0,
+            access: Access::default(),
+            host,
+            events: Events::default(),
+            local_time: crate::base::time::utc,
+            console_stats: crate::pool::telling::stats::Stats::default(),
+            splice: Vec::new(),
+            back: Vec::new(),
+            deferred: Vec::new(),
+            actions: VecDeque::new(),
+            lines: Vec::new(),
+            config: config.clone(),
+        };
+        core.adopt(config, access);
+        core.note_event("start");
+        core
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.config.settings
+    }
+
+    /// What the files beside the configuration held when they were read last.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    pub fn mono(&self) -> Moment {
+        self.now.mono
+    }
+
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Lines that the log has not got yet, in order.
+    pub fn take_lines(&mut self) -> Vec<Line> {
+        std::mem::take(&mut self.lines)
+    }
+
+    pub fn has_lines(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
+    pub(in crate::pool) fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub(in crate::pool) fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    pub fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.lines.push(Line { level, text: text.into() });
+    }
+
+    /// A line about a client.
+    pub fn log_client(&mut self, level: Level, id: ClientId, text: fmt::Arguments<'_>) {
+        let (database, user) = self.names_of(id);
+        let text = format!("{}{text}", self.clients[id].prefix(database, user));
+        self.log(level, text);
+    }
+
+    /// A line about a server.
+    pub fn log_server(&mut self, level: Level, id: ServerId, text: fmt::Arguments<'_>) {
+        let server = &self.servers[id];
+        let pool = &self.pools[server.pool];
+        let database = &self.databases[pool.database];
+        let who = match database.peer {
+            Some(id) => Who::Pooler { id: id.into() },
+            None => Who::Login {
+                database: Some(&database.line.name),
+                user: Some(&self.users[pool.user].name),
+            },
+        };
+        let text = format!("{}{text}", server.prefix(who));
+        self.log(level, text);
+    }
+
+    /// Database and user of a client, in any state, as far as they are known.
+    pub fn names_of(&self, id: ClientId) -> (Option<&str>, Option<&str>) {
+        let client = &self.clients[id];
+        match &client.state {
+            client::State::Login(login) => match &login.names {
+                Some(names) => (Some(&names.database), Some(&names.user)),
+                None => (None, None),
+            },
+            client::State::Console(console) => (Some(CONSOLE), Some(&console.user)),
+            client::State::AwaitWelcome
+            | client::State::Idle
+            | client::State::Waiting
+            | client::State::Active { .. }
+            | client::State::Cancel { .. }
+            | client::State::Closing => (
+                client.database.and_then(|id| self.databases.get(id)).map(|d| &*d.line.name),
+                client.user.and_then(|id| self.users.get(id)).map(|u| &*u.name),
+            ),
+        }
+    }
+
+    pub fn find_database(&self, name: &str) -> Option<DatabaseId> {
+        self.database_names.id(name)
+    }
+
+    pub fn find_user(&self, name: &str) -> Option<UserId> {
+        self.user_names.id(name)
+    }
+
+    /// The user of that name, made where there is none.
+    pub(in crate::pool) fn ensure_user(&mut self, name: &str) -> UserId {
+        if let Some(id) = self.find_user(name) {
+            return id;
+        }
+        let id = self.users.insert(User::new(name));
+        self.user_names.insert_id(name, id);
+        id
+    }
+
+    /// The pool of a database and a user, made where there is none.
+    pub(in crate::pool) fn ensure_pool(
+        &mut self,
+        database: DatabaseId,
+        user: UserId,
+        purpose: Purpose,
+    ) -> PoolId {
+        let key = (database, user, purpose);
+        if let Some(&id) = self.pool_index.get(&key) {
+            self.wake_pool(id);
+            return id;
+        }
+        let id = self.pools.insert(Pool::new(database, user, purpose, self.now.mono));
+        self.pool_index.insert(key, id);
+        self.databases[database].pools.push(id);
+        self.users[user].pools.push(id);
+        self.live_pools.push_back(&mut self.pools, id);
+        id
+    }
+
+    /// The pool of the same database and user that serves the other purpose.
+    pub fn twin(&self, id: PoolId) -> Option<PoolId> {
+        let pool = &self.pools[id];
+        let other = match pool.purpose {
+            Purpose::Clients => Purpose::Lookups,
+            Purpose::Lookups => Purpose::Clients,
+        };
+        self.pool_index.get(&(pool.database, pool.user, other)).copied()
+    }
+
+    /// `database/user` of a pool, for people.
+    pub fn pool_name(&self, id: PoolId) -> String {
+        let pool = &self.pools[id];
+        format!("{}/{}", self.databases[pool.database].line.name, self.users[pool.user].name)
+    }
+
+    /// Gives back the record of a closed client.
+    pub fn free_client(&mut self, id: ClientId) {
+        if let Some(mut client) = self.clients.remove(id) {
+            self.vars.clear(&mut client.vars);
+            if let Some(statements) = client.statements.take() {
+                self.statements.forget_client(*statements);
+            }
+        }
+    }
+
+    /// Gives back the record of a closed server.
+    pub fn free_server(&mut self, id: ServerId) {
+        if let Some(mut server) = self.servers.remove(id) {
+            self.vars.clear(&mut server.vars);
+            if let Some(statements) = server.statements.take() {
+                self.statements.forget_server(*statements);
+            }
+            for id in server.replies.unanswered_closes() {
+                self.statements.release(id);
+            }
+        }
+    }
+
+    /// No server is handed out for this database at present: PAUSE.
+    pub fn is_held_back(&self, database: DatabaseId) -> bool {
+        self.is_paused || self.databases[database].is_paused
+    }
+}

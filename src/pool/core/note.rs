@@ -1,0 +1,109 @@
+//! Notes what happened and what went wrong (see `events`), where it happens.
+
+use std::time::Duration;
+
+use crate::pool::core::Core;
+use crate::pool::ids::{DatabaseId, UserId};
+use crate::pool::telling::events::{Limit, Met, Tally, cut};
+
+/// Distinct reasons counted; further ones are not.
+const MOST_REASONS: usize = 300;
+
+/// A limit is noted no more often than this: at a limit, every query meets it.
+const LIMIT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What changes of one RELOAD are named; the log has them all.
+const MOST_CHANGES: usize = 10;
+
+impl Core {
+    /// Notes something notable.
+    pub fn note_event(&mut self, text: &str) {
+        self.events.push(self.now.wall_us, 1, cut(text));
+    }
+
+    /// Notes something that may come many times in a row: the same is noted once, with a count.
+    pub fn note_repeating(&mut self, text: &str) {
+        let text = cut(text);
+        let events = &mut self.events.events;
+        let before = events.iter().position(|event| event.text == text);
+        let count = before.and_then(|at| events.remove(at)).map_or(0, |event| event.count);
+        self.events.push(self.now.wall_us, count + 1, text);
+    }
+
+    /// Notes that a limit was met, unless it was noted just before.
+    pub(in crate::pool) fn note_limit(&mut self, limit: Limit) {
+        let now = self.mono();
+        let noted = match limit {
+            Limit::Clients => &mut self.events.limit_noted,
+            Limit::DatabaseClients(id) | Limit::DatabaseServers(id) => {
+                &mut self.databases[id].limit_noted
+            }
+            Limit::UserClients(id) | Limit::UserServers(id) => &mut self.users[id].limit_noted,
+        };
+        if noted.is_some_and(|noted| now.since(noted) < LIMIT_PAUSE) {
+            return;
+        }
+        *noted = Some(now);
+        let text = format!("limit reached: {}", self.limit_words(limit));
+        self.note_repeating(&text);
+    }
+
+    /// A limit by the name of its setting, its value, and whom it concerns.
+    pub(in crate::pool) fn limit_words(&self, limit: Limit) -> String {
+        let database = |id: DatabaseId| &self.databases[id].line.name;
+        let user = |id: UserId| &self.users[id].name;
+        match limit {
+            Limit::Clients => format!("max_client_conn is {}", self.settings().max_client_conn),
+            Limit::DatabaseClients(id) => {
+                let most = self.max_db_client_connections(id);
+                format!("max_db_client_connections of database {} is {most}", database(id))
+            }
+            Limit::DatabaseServers(id) => {
+                let most = self.max_db_connections(id);
+                format!("max_db_connections of database {} is {most}", database(id))
+            }
+            Limit::UserClients(id) => {
+                let most = self.max_user_client_connections(id);
+                format!("max_user_client_connections of user {} is {most}", user(id))
+            }
+            Limit::UserServers(id) => {
+                let most = self.max_user_connections(id);
+                format!("max_user_connections of user {} is {most}", user(id))
+            }
+        }
+    }
+
+    /// Notes what a RELOAD has changed.
+    pub fn note_reload(&mut self, changes: &[String]) {
+        let text = match changes.len() {
+            0 => "RELOAD: nothing changed".to_owned(),
+            count if count <= MOST_CHANGES => format!("RELOAD: {}", changes.join("; ")),
+            count => {
+                let first = changes[..MOST_CHANGES].join("; ");
+                format!("RELOAD: {first}; and {} more", count - MOST_CHANGES)
+            }
+        };
+        self.note_event(&text);
+    }
+
+    /// Counts what was met.
+    pub fn tally(&mut self, met: Met<'_>) {
+        let last_us = self.now.wall_us;
+        let tallies = &mut self.events.tallies;
+        let is_same = |tally: &Tally| tally.concern == met.concern && tally.reason == met.kind;
+        let at = match tallies.iter().position(is_same) {
+            Some(at) => at,
+            None if tallies.len() >= MOST_REASONS => return,
+            None => {
+                tallies.push(Tally::new(met));
+                tallies.len() - 1
+            }
+        };
+        let tally = &mut tallies[at];
+        tally.count += 1;
+        tally.last_us = last_us;
+        cut(met.database).clone_into(&mut tally.database);
+        cut(met.user).clone_into(&mut tally.user);
+        cut(met.detail).clone_into(&mut tally.detail);
+    }
+}

@@ -1,0 +1,420 @@
+//! A client's login, from its names to its welcome: who it is, what it may use, and what it is
+//! told on behalf of the server.
+
+use crate::auth::client::{Account, Candidate, ClientLogin, Identity, Method, Step};
+use crate::auth::hba;
+use crate::auth::secret::Secret;
+use crate::config::AuthType;
+use crate::log::{Level, Peer};
+use crate::pool::core::{Action, CONSOLE, Core};
+use crate::pool::ids::{ClientId, DatabaseId, PoolId, UserId};
+use crate::pool::records::client::{
+    ConsoleSession, ConsoleState, Names, Progress, Replication, State,
+};
+use crate::pool::records::pool::{Found, Purpose, Welcome};
+use crate::pool::records::user::User;
+use crate::pool::records::wait::Shutdown;
+use crate::pool::telling::events::Limit;
+use crate::pool::telling::reason::Reason;
+use crate::wire::build::{self, Message, Report, Severity};
+use crate::wire::kind::Back;
+use crate::wire::sqlstate;
+
+/// The version of PgBouncer whose place the program takes: tools and drivers rely on it. The
+/// program's own stands in Cargo.toml.
+pub const VERSION: &str = "1.26.1";
+
+/// What a console session is told of its server, in the reference's order.
+const CONSOLE_PARAMETERS: [(&str, &str); 7] = [
+    ("server_version", "1.26.1/bouncer"),
+    ("client_encoding", "UTF8"),
+    ("server_encoding", "UTF8"),
+    ("DateStyle", "ISO"),
+    ("TimeZone", "GMT"),
+    ("standard_conforming_strings", "on"),
+    ("is_superuser", "on"),
+];
+
+/// How a client may prove who it is, by the settings or a rule of the HBA file.
+enum Proof {
+    Ask(Method),
+    /// The system vouches for the user behind a Unix socket.
+    Peer,
+    Refuse(Reason),
+}
+
+impl Core {
+    /// Begins the login of a client whose startup packet is read.
+    pub(super) fn begin_login(&mut self, id: ClientId, is_console: bool) -> Result<(), Reason> {
+        let names = self.login_names(id);
+        if self.settings().log_connections {
+            let Names { database, user } = &names;
+            let replication = self.clients[id].replication.word();
+            let text = format!(
+                "login attempt: db={database} user={user} tls=no replication={replication}"
+            );
+            self.log_client(Level::Log, id, format_args!("{text}"));
+        }
+        if !is_console {
+            self.admit_one_more(id)?;
+        }
+        if is_console && names.user == CONSOLE && self.is_own_user(id) {
+            return self.enter_console(id, names.user, true);
+        }
+        // Without TLS of our own, nobody who must use it can come in by TCP.
+        let is_tcp = matches!(self.clients[id].peer, Peer::Tcp { .. });
+        if is_tcp && self.settings().client_tls_sslmode.is_required() {
+            return Err(Reason::SslRequired);
+        }
+        let errand = match self.proof_for(id, &names) {
+            // Nothing depends on who it is, or has to be looked up to say no.
+            Proof::Ask(Method::Any) | Proof::Refuse(_) => None,
+            Proof::Ask(_) | Proof::Peer => self.errand(id, &names)?,
+        };
+        match errand {
+            Some(errand) => self.look_up(id, &names.user, errand),
+            None => self.challenge(id, None),
+        }
+    }
+
+    /// Asks a client to prove who it is. `found` is what auth_query knows of its user.
+    pub(super) fn challenge(
+        &mut self,
+        id: ClientId,
+        found: Option<Account<'_>>,
+    ) -> Result<(), Reason> {
+        let names = self.login_names(id);
+        match self.proof_for(id, &names) {
+            Proof::Ask(method) => self.ask(id, method, &names.user, found),
+            Proof::Peer => {
+                let user = self.find_user(&names.user).map(|id| &self.users[id]);
+                // The console's own user is in no file.
+                if names.user != CONSOLE && account_of(user, found).is_missing() {
+                    return Err(Reason::UnixLoginRejected);
+                }
+                self.admit(id, Identity::default())
+            }
+            Proof::Refuse(reason) => Err(reason),
+        }
+    }
+
+    /// Counts the client against max_client_conn. The console is reached in any case.
+    fn admit_one_more(&mut self, id: ClientId) -> Result<(), Reason> {
+        if self.is_too_late(id) {
+            return Err(Reason::ShuttingDown);
+        }
+        if self.client_count >= self.settings().max_client_conn {
+            self.note_limit(Limit::Clients);
+            return Err(Reason::MaxClientConn);
+        }
+        self.client_count += 1;
+        self.clients[id].is_counted = true;
+        Ok(())
+    }
+
+    /// Where the process waits for its clients, those whom it accepted before are among them, also
+    /// when they have yet to log in: nobody else will serve them.
+    fn is_too_late(&self, id: ClientId) -> bool {
+        match self.shutdown {
+            Shutdown::No => false,
+            // By TCP nobody is accepted any more when the doors are shut.
+            Shutdown::WaitForClients => {
+                let client = &self.clients[id];
+                client.connected > self.shutdown_since && matches!(client.peer, Peer::Unix { .. })
+            }
+            Shutdown::WaitForServers | Shutdown::Immediate => true,
+        }
+    }
+
+    fn login_names(&self, id: ClientId) -> Names {
+        match &self.clients[id].state {
+            State::Login(login) => login.names.clone().expect("the startup packet was read"),
+            _ => unreachable!("only a client in login begins one"),
+        }
+    }
+
+    /// The user behind the Unix socket of a client that logs in.
+    fn peer_uid(&self, id: ClientId) -> Option<u32> {
+        match &self.clients[id].state {
+            State::Login(login) => login.uid,
+            _ => None,
+        }
+    }
+
+    /// Whether the process behind a client's Unix socket runs as the pooler's own user.
+    fn is_own_user(&self, id: ClientId) -> bool {
+        self.peer_uid(id) == Some(self.host.uid)
+    }
+
+    fn proof_for(&self, id: ClientId, names: &Names) -> Proof {
+        let refuse = || Proof::Refuse(Reason::AuthRefused("login rejected".into()));
+        match self.settings().auth_type {
+            AuthType::Any => Proof::Ask(Method::Any),
+            AuthType::Hba => self.proof_by_hba(id, names),
+            AuthType::Md5 => Proof::Ask(Method::Md5),
+            AuthType::Peer => self.proof_by_peer(id, names, None),
+            AuthType::Plain => Proof::Ask(Method::Plain),
+            AuthType::ScramSha256 => Proof::Ask(Method::ScramSha256),
+            AuthType::Trust => Proof::Ask(Method::Trust),
+            AuthType::Cert | AuthType::Ldap | AuthType::Pam => refuse(),
+        }
+    }
+
+    fn proof_by_hba(&self, id: ClientId, names: &Names) -> Proof {
+        let client = &self.clients[id];
+        let visitor = hba::Visitor {
+            address: match client.peer {
+                Peer::Tcp { ip, .. } => Some(ip),
+                Peer::Unix { .. } => None,
+            },
+            has_tls: false,
+            wants_replication: client.replication != Replication::No,
+            database: names.database.as_bytes(),
+            user: names.user.as_bytes(),
+        };
+        let refused = || Proof::Refuse(Reason::AuthRefused("login rejected".into()));
+        let Some(rule) = self.access.hba.find(&visitor) else {
+            return Proof::Refuse(Reason::AuthRefused(hba::NO_RULE.into()));
+        };
+        if let Some(method) = rule.method.login() {
+            return Proof::Ask(method);
+        }
+        match rule.method {
+            hba::Method::Peer => self.proof_by_peer(id, names, rule.map.as_deref()),
+            _ => refused(),
+        }
+    }
+
+    /// The system's name of the user behind a Unix socket must be the client's, or be mapped to it.
+    fn proof_by_peer(&self, id: ClientId, names: &Names, map: Option<&[u8]>) -> Proof {
+        let name = self.peer_uid(id).and_then(self.host.uid_name);
+        let matches = name.is_some_and(|name| match map {
+            None => name == names.user,
+            Some(map) => self.access.ident.allows(map, name.as_bytes(), names.user.as_bytes()),
+        });
+        if matches { Proof::Peer } else { Proof::Refuse(Reason::UnixLoginRejected) }
+    }
+
+    fn ask(
+        &mut self,
+        id: ClientId,
+        method: Method,
+        user: &str,
+        found: Option<Account<'_>>,
+    ) -> Result<(), Reason> {
+        let record = self.find_user(user).map(|id| &self.users[id]);
+        let account = account_of(record, found);
+        let candidate = Candidate { user: user.as_bytes(), account };
+        let iterations = self.config.settings.scram_iterations;
+        let step = crate::auth::client::begin(method, &candidate, iterations, &mut *self.rng);
+        self.take_step(id, step)
+    }
+
+    /// The body of a PasswordMessage or SASL response.
+    pub(in crate::pool) fn client_answered(&mut self, id: ClientId, payload: &[u8]) {
+        let State::Login(login) = &mut self.clients[id].state else { return };
+        let Progress::Asked(step) = std::mem::take(&mut login.progress) else {
+            return self.close_client(id, Reason::UnknownClientPacket);
+        };
+        let step = ClientLogin::handle(step, payload, &mut self.scram, &mut *self.rng);
+        if let Err(reason) = self.take_step(id, step) {
+            self.close_client(id, reason);
+        }
+    }
+
+    fn take_step(&mut self, id: ClientId, step: Step) -> Result<(), Reason> {
+        match step {
+            Step::Ask { request, next } => {
+                self.send_auth(id, &request.payload());
+                self.set_progress(id, Progress::Asked(next));
+                Ok(())
+            }
+            Step::Done { last, identity } => {
+                if let Some(request) = last {
+                    self.send_auth(id, &request.payload());
+                }
+                self.admit(id, identity)
+            }
+            Step::Fail(failure) => {
+                self.log_client(Level::Log, id, format_args!("login refused: {failure}"));
+                Err(Reason::AuthRefused(failure.client_text().into()))
+            }
+        }
+    }
+
+    fn send_auth(&mut self, id: ClientId, payload: &[u8]) {
+        let mut bytes = Vec::new();
+        Message::back(&mut bytes, Back::Authentication).bytes(payload).end();
+        self.act(Action::SendClient { client: id, bytes });
+    }
+
+    /// The client has proved who it is: finds out what it may use.
+    fn admit(&mut self, id: ClientId, identity: Identity) -> Result<(), Reason> {
+        let Names { database, user } = self.login_names(id);
+        if database == CONSOLE {
+            return self.admit_to_console(id, user);
+        }
+        let user_id = self.ensure_user(&user);
+        let found = self.take_found(id);
+        let keys = identity.scram_keys;
+        if found.is_none() && keys.is_some() {
+            self.users[user_id].keys = keys.clone();
+        }
+        let database_id = self.database_for(id, &database)?;
+        self.clients[id].database = Some(database_id);
+        self.clients[id].user = Some(user_id);
+        self.check_client_limits(database_id, user_id)?;
+        let pool_user = self.databases[database_id].forced_user.unwrap_or(user_id);
+        let pool = self.ensure_pool(database_id, pool_user, Purpose::Clients);
+        if let Some(secret) = found.filter(|_| pool_user == user_id) {
+            self.pools[pool].found = Some(Found { secret, keys });
+        }
+        self.clients[id].pool = Some(pool);
+        self.move_client(id, State::AwaitWelcome);
+        if self.clients[id].replication != Replication::No {
+            self.launch_private(id);
+        } else if self.pools[pool].welcome.is_some() {
+            self.welcome(id);
+        }
+        // It needs the pool's first server, or more than that (min_pool_size).
+        self.launch(pool);
+        Ok(())
+    }
+
+    /// What auth_query has found for the user of a client that has proved it.
+    fn take_found(&mut self, id: ClientId) -> Option<Secret> {
+        match &mut self.clients[id].state {
+            State::Login(login) => login.found.take(),
+            _ => None,
+        }
+    }
+
+    fn admit_to_console(&mut self, id: ClientId, user: String) -> Result<(), Reason> {
+        let settings = self.settings();
+        let is_any = settings.auth_type == AuthType::Any;
+        let is_admin = is_any || settings.admin_users.contains(&user);
+        if !is_admin && !settings.stats_users.contains(&user) {
+            return Err(Reason::NotAllowed);
+        }
+        self.enter_console(id, user, is_admin)
+    }
+
+    fn enter_console(&mut self, id: ClientId, user: String, is_admin: bool) -> Result<(), Reason> {
+        let session = ConsoleSession::default();
+        let console = ConsoleState { user, is_admin, wait: None, pending: None, session };
+        self.move_client(id, State::Console(Box::new(console)));
+        self.console_stats.logins += 1;
+        let key = self.give_key(id);
+        let mut bytes = Vec::new();
+        build::authentication(&mut bytes, 0, b"");
+        build::parameter_status(&mut bytes, "pgbouncer.version", VERSION);
+        for (name, value) in CONSOLE_PARAMETERS {
+            build::parameter_status(&mut bytes, name, value);
+        }
+        push_key(&mut bytes, key);
+        self.push_notify_message(&mut bytes);
+        build::ready_for_query(&mut bytes, b'I');
+        self.act(Action::SendClient { client: id, bytes });
+        Ok(())
+    }
+
+    fn database_for(&mut self, id: ClientId, name: &str) -> Result<DatabaseId, Reason> {
+        let found = match self.find_database(name) {
+            Some(found) => found,
+            None => self.auto_database(id, name).ok_or(Reason::NoSuchDatabase(cut(name).into()))?,
+        };
+        if self.databases[found].is_disabled {
+            return Err(Reason::DatabaseDisabled(cut(name).into()));
+        }
+        Ok(found)
+    }
+
+    fn check_client_limits(&mut self, database: DatabaseId, user: UserId) -> Result<(), Reason> {
+        let limit = self.max_db_client_connections(database);
+        if limit > 0 && self.databases[database].clients >= limit {
+            self.note_limit(Limit::DatabaseClients(database));
+            return Err(Reason::DatabaseClientsExceeded);
+        }
+        let limit = self.max_user_client_connections(user);
+        if limit > 0 && self.users[user].clients >= limit {
+            self.note_limit(Limit::UserClients(user));
+            return Err(Reason::UserClientsExceeded);
+        }
+        Ok(())
+    }
+
+    /// Tells a client, on behalf of the server, that it is logged in.
+    pub(in crate::pool) fn welcome(&mut self, id: ClientId) {
+        let pool = self.clients[id].pool.expect("a client that awaits its welcome has a pool");
+        let Some(welcome) = self.pools[pool].welcome.take() else { return };
+        let bytes = self.welcome_bytes(id, pool, &welcome);
+        self.pools[pool].welcome = Some(welcome);
+        self.act(Action::SendClient { client: id, bytes });
+        let now = self.mono();
+        let stats = &mut self.pools[pool].stats;
+        stats.logins += 1;
+        // It has waited for the pool's first server, if for anything.
+        stats.wait_us += now.micros_since(self.clients[id].since);
+        self.clients[id].requested = now;
+        self.move_client(id, State::Idle);
+        self.act(Action::RunClient(id));
+    }
+
+    /// The messages from AuthenticationOk to ReadyForQuery, in the reference's order.
+    pub(super) fn welcome_bytes(
+        &mut self,
+        id: ClientId,
+        pool: PoolId,
+        welcome: &Welcome,
+    ) -> Vec<u8> {
+        let key = self.give_key(id);
+        let mode = self.pool_mode(pool).word();
+        self.vars.fill_unset(&mut self.clients[id].vars, &welcome.vars);
+        let settings = self.settings();
+        let mut bytes = Vec::new();
+        build::authentication(&mut bytes, 0, b"");
+        build::parameter_status(&mut bytes, "pgbouncer.version", VERSION);
+        for (name, value) in &welcome.fixed {
+            build::parameter_status(&mut bytes, name, value);
+        }
+        let prepared = settings.max_prepared_statements.to_string();
+        build::parameter_status(&mut bytes, "pgbouncer.max_prepared_statements", &prepared);
+        build::parameter_status(&mut bytes, "pgbouncer.pool_mode", mode);
+        for (name, value) in self.vars.iter(&self.clients[id].vars) {
+            build::parameter_status(&mut bytes, name, value);
+        }
+        push_key(&mut bytes, key);
+        self.push_notify_message(&mut bytes);
+        build::ready_for_query(&mut bytes, b'I');
+        bytes
+    }
+
+    /// login_notify_message, where there is one.
+    fn push_notify_message(&self, bytes: &mut Vec<u8>) {
+        let message = &self.settings().login_notify_message;
+        if message.is_empty() {
+            return;
+        }
+        let (severity, sqlstate) = (Severity::Notice, sqlstate::SUCCESSFUL);
+        build::report(bytes, &Report { severity, sqlstate, message, detail: None, hint: None });
+    }
+}
+
+/// What is known of a user: what auth_query has found, or else what the files say.
+fn account_of<'a>(user: Option<&'a User>, found: Option<Account<'a>>) -> Account<'a> {
+    match (user.filter(|user| user.is_listed), found) {
+        (_, Some(account)) => account,
+        (None, None) => Account::Missing,
+        (Some(user), None) => user.secret.as_ref().map_or(Account::NoPassword, Account::Known),
+    }
+}
+
+fn push_key(bytes: &mut Vec<u8>, key: u64) {
+    Message::back(bytes, Back::BackendKeyData).bytes(&key.to_be_bytes()).end();
+}
+
+/// Names of databases are told back to a stranger no longer than PostgreSQL's names are.
+fn cut(name: &str) -> &str {
+    let end = (0..=name.len().min(63)).rev().find(|&at| name.is_char_boundary(at)).unwrap_or(0);
+    &name[..end]
+}

@@ -1,0 +1,370 @@
+//! auth_query: users whom the user list does not have are looked up in a database.
+//!
+//! A lookup waits in the queue of a pool of its own, that of auth_user in the database asked: so
+//! limits, pauses, failing servers and RELOAD hold for it as they do for clients. No client ever
+//! gets a server of such a pool, so that nothing a client has set is there when the query runs.
+//! Who waits stays a client in login, under the name it came with, whatever comes of the lookup.
+
+use std::time::Duration;
+
+use crate::config::DatabaseLine;
+use crate::log::Level;
+use crate::pool::core::{Action, CONSOLE, Core};
+use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::owed::verdict::{ServerVerdict, Verdict};
+use crate::pool::records::client::{Login, Names, Progress, State as ClientState};
+use crate::pool::records::lookup::{Fault, Finding, Lookup};
+use crate::pool::records::pool::Purpose;
+use crate::pool::records::server::{State, Test};
+use crate::pool::telling::reason::Reason;
+use crate::wire::head::Head;
+use crate::wire::kind::{Back, Front};
+
+/// Clients that want the same as a query under way share the one that follows it, unless it takes
+/// longer than this: it may have met a server that hangs.
+const SHARED_FOR: Duration = Duration::from_secs(1);
+
+/// A lookup to be made.
+pub(in crate::pool) struct Errand {
+    pool: PoolId,
+    sql: String,
+}
+
+impl Core {
+    /// Where the secret of a user is to be looked up; `None` when it is known, or nobody would
+    /// know it.
+    pub(in crate::pool) fn errand(
+        &mut self,
+        id: ClientId,
+        names: &Names,
+    ) -> Result<Option<Errand>, Reason> {
+        let user = self.find_user(&names.user);
+        if user.is_some_and(|id| self.users[id].secret.is_some()) {
+            return Ok(None);
+        }
+        let is_console = names.database == CONSOLE;
+        let line = self.line_of(&names.database);
+        if line.is_none() && !is_console {
+            return Ok(None);
+        }
+        let of_line = |get: fn(&DatabaseLine) -> &Option<String>| {
+            line.as_ref().and_then(|line| get(line).as_deref())
+        };
+        let settings = self.settings();
+        let auth_user = set(of_line(|line| &line.auth_user), settings.auth_user.as_deref());
+        let Some(auth_user) = auth_user.map(str::to_owned) else { return Ok(None) };
+        let sql = set(of_line(|line| &line.auth_query), Some(&settings.auth_query));
+        let sql = sql.unwrap_or_default().to_owned();
+        let place = set(of_line(|line| &line.auth_dbname), settings.auth_dbname.as_deref());
+        let place = place.unwrap_or(&names.database).to_owned();
+        let pool = self.lookup_pool(id, &place, &auth_user)?;
+        Ok(Some(Errand { pool, sql }))
+    }
+
+    /// The line that a database has, or would get from `*`.
+    fn line_of(&self, name: &str) -> Option<DatabaseLine> {
+        match self.find_database(name) {
+            Some(id) => Some(self.databases[id].line.clone()),
+            None => self.fallback_line(name).filter(|_| name != CONSOLE),
+        }
+    }
+
+    fn lookup_pool(&mut self, id: ClientId, name: &str, user: &str) -> Result<PoolId, Reason> {
+        let complain = |core: &mut Core, text: &str| {
+            core.log_client(Level::Error, id, format_args!("{text}"));
+            Reason::ConfigError
+        };
+        if self.is_winding_down() {
+            return Err(Reason::ServerShuttingDown);
+        }
+        if name == CONSOLE {
+            let text = "cannot use the reserved \"pgbouncer\" database as an auth_dbname";
+            return Err(complain(self, text));
+        }
+        let Some(database) = self.find_database(name).or_else(|| self.auto_database(id, name))
+        else {
+            let text = format!("authentication database \"{name}\" is not configured.");
+            return Err(complain(self, &text));
+        };
+        if self.databases[database].is_disabled {
+            return Err(Reason::AuthDatabaseDisabled(name.into()));
+        }
+        let user = self.ensure_user(user);
+        Ok(self.ensure_pool(database, user, Purpose::Lookups))
+    }
+
+    /// Lets a client wait for the secret of its user.
+    pub(in crate::pool) fn look_up(
+        &mut self,
+        id: ClientId,
+        user: &str,
+        errand: Errand,
+    ) -> Result<(), Reason> {
+        let Errand { pool, sql } = errand;
+        // A server that is down may be back in time; one that refuses will do so again.
+        let is_refused = self.pools[pool].refusal.is_some();
+        if let Some(message) = self.failure_to_tell(pool).filter(|_| is_refused) {
+            return Err(Reason::CachedLoginError(message));
+        }
+        self.set_progress(id, Progress::LookUp { pool, is_sent: false });
+        if let Some(queued) = self.pools[pool].lookups.iter_mut().find(|l| l.is_same(user, &sql)) {
+            queued.clients.push(id);
+            return Ok(());
+        }
+        if let Some(running) = self.running_lookup(pool, user, &sql) {
+            running.next.push(id);
+            return Ok(());
+        }
+        let lookup = Lookup::new(user, &sql, id, self.mono());
+        self.queue_lookup(pool, lookup);
+        self.run_lookups(pool);
+        Ok(())
+    }
+
+    /// A lookup under way for the same, if it has not been so for long.
+    fn running_lookup(&mut self, pool: PoolId, user: &str, sql: &str) -> Option<&mut Lookup> {
+        let now = self.now.mono;
+        let is_it = |&id: &ServerId| {
+            let server = &self.servers[id];
+            server.lookup().is_some_and(|lookup| lookup.is_same(user, sql))
+                && now.since(server.since) < SHARED_FOR
+        };
+        let id = self.pools[pool].active.iter(&self.servers).find(is_it)?;
+        self.servers[id].lookup_mut()
+    }
+
+    fn queue_lookup(&mut self, pool: PoolId, lookup: Lookup) {
+        self.pools[pool].lookups.push_back(lookup);
+    }
+
+    /// Runs what waits on what is idle, and has servers opened for the rest.
+    fn run_lookups(&mut self, pool: PoolId) {
+        while !self.pools[pool].lookups.is_empty() && !self.is_held_back(self.pools[pool].database)
+        {
+            let Some(server) = self.take_idle(pool) else { break };
+            self.run_lookup(server);
+        }
+        self.launch(pool);
+    }
+
+    /// Sends the query of the lookup that waits longest to a clean server.
+    pub(in crate::pool) fn run_lookup(&mut self, id: ServerId) {
+        let pool = self.servers[id].pool;
+        let Some(lookup) = self.pools[pool].lookups.pop_front() else { return };
+        for &client in &lookup.clients {
+            self.set_progress(client, Progress::LookUp { pool, is_sent: true });
+        }
+        let bytes = lookup.messages();
+        let now = self.mono();
+        let stats = &mut self.pools[pool].stats;
+        stats.assignments += 1;
+        stats.wait_us += now.micros_since(lookup.since);
+        self.move_server(id, State::Lookup(Box::new(lookup)));
+        let server = &mut self.servers[id];
+        server.requested = now;
+        server.xact_start = now;
+        for kind in [Front::Parse, Front::Bind, Front::Describe, Front::Execute, Front::Sync] {
+            server.replies.sent(kind);
+        }
+        self.act(Action::SendServer { server: id, bytes });
+    }
+
+    /// A reply to auth_query.
+    pub(in crate::pool) fn judge_lookup_reply(
+        &mut self,
+        id: ServerId,
+        kind: Back,
+        head: Head,
+        seen: &[u8],
+    ) -> ServerVerdict {
+        let need = Lookup::must_see(kind, head);
+        if seen.len() < need {
+            return Verdict::Need(need);
+        }
+        if self.take_reply(id, kind, seen).is_none() {
+            return Verdict::Closed;
+        }
+        match kind {
+            Back::ParameterStatus => self.server_reported(id, seen),
+            // It waits for data, or gives some that are no rows.
+            Back::CopyBoth | Back::CopyIn | Back::CopyOut => {
+                self.close_server(id, Reason::AuthQueryFailed);
+            }
+            Back::ReadyForQuery => self.lookup_ended(id),
+            _ => {
+                if let Some(lookup) = self.servers[id].lookup_mut() {
+                    lookup.heed(kind, head, seen);
+                }
+            }
+        }
+        self.server_dropped_or_closed(id)
+    }
+
+    /// The answer is complete: the server is free for the next, and the clients go on.
+    fn lookup_ended(&mut self, id: ServerId) {
+        let Some(lookup) = self.servers[id].lookup_mut() else { return };
+        let mut lookup = std::mem::take(lookup);
+        let finding = lookup.finding();
+        if let Err(fault) = &finding {
+            self.log_fault(id, fault);
+        }
+        let (now, pool) = (self.mono(), self.servers[id].pool);
+        if let Some(next) = lookup.split_next(now) {
+            self.queue_lookup(pool, next);
+        }
+        self.servers[id].replies.take_skipped();
+        self.move_server(id, State::Tested(Test::Check));
+        match self.servers[id].replies.is_clean() {
+            true => self.make_available(id),
+            false => self.close_server(id, Reason::AuthQueryFailed),
+        }
+        for client in lookup.clients {
+            self.looked_up(client, &finding);
+        }
+    }
+
+    fn log_fault(&mut self, id: ServerId, fault: &Fault) {
+        self.log_server(Level::Error, id, format_args!("error in auth_query: {fault}"));
+        let name = self.pool_name(self.servers[id].pool);
+        self.note_repeating(&format!("auth_query of {name} failed: {fault}"));
+    }
+
+    /// Goes on with the login of a client that has waited for its user's secret.
+    fn looked_up(&mut self, id: ClientId, finding: &Result<Finding, Fault>) {
+        let Some(login) = self.login_mut(id) else { return };
+        login.progress = Progress::Begun;
+        let result = match finding {
+            Ok(finding) => self.go_on(id, finding),
+            Err(_) => Err(Reason::ConfigError),
+        };
+        match result {
+            Ok(()) => self.act(Action::RunClient(id)),
+            Err(reason) => self.close_client(id, reason),
+        }
+    }
+
+    fn go_on(&mut self, id: ClientId, finding: &Finding) -> Result<(), Reason> {
+        if let (Finding::Secret(secret), Some(login)) = (finding, self.login_mut(id)) {
+            login.found = Some(secret.clone());
+        }
+        self.challenge(id, Some(finding.account()))
+    }
+
+    /// The server of a lookup has ended before its answer was complete.
+    pub(in crate::pool) fn lookup_lost(
+        &mut self,
+        id: ServerId,
+        mut lookup: Lookup,
+        reason: &Reason,
+    ) {
+        let told = match lookup.finding() {
+            Err(fault) => {
+                self.log_fault(id, &fault);
+                Reason::ConfigError
+            }
+            Ok(_) if *reason == Reason::AuthQueryFailed => Reason::ConfigError,
+            Ok(_) if reason.is_told() => reason.clone(),
+            Ok(_) => Reason::ServerCrashed,
+        };
+        let (now, pool) = (self.mono(), self.servers[id].pool);
+        if let Some(next) = lookup.split_next(now) {
+            self.queue_lookup(pool, next);
+        }
+        for client in lookup.clients {
+            self.close_client(client, told.clone());
+        }
+        self.run_lookups(pool);
+    }
+
+    pub(super) fn set_progress(&mut self, id: ClientId, progress: Progress) {
+        if let Some(login) = self.login_mut(id) {
+            login.progress = progress;
+        }
+    }
+
+    fn login_mut(&mut self, id: ClientId) -> Option<&mut Login> {
+        match &mut self.clients.get_mut(id)?.state {
+            ClientState::Login(login) => Some(login),
+            _ => None,
+        }
+    }
+
+    /// A client ends. If it was the last that waited for a lookup, the query is not sent; if it is
+    /// under way already, its server takes it to its end.
+    pub(in crate::pool) fn leave_lookup(&mut self, id: ClientId) {
+        let ClientState::Login(login) = &self.clients[id].state else { return };
+        let Progress::LookUp { pool, .. } = login.progress else { return };
+        let queue = &mut self.pools[pool].lookups;
+        if let Some(place) = queue.iter_mut().position(|lookup| lookup.remove(id)) {
+            if queue[place].clients.is_empty() {
+                queue.remove(place);
+            }
+            return;
+        }
+        for server in self.pools[pool].active.ids(&self.servers) {
+            if self.servers[server].lookup_mut().is_some_and(|lookup| lookup.remove(id)) {
+                return;
+            }
+        }
+    }
+
+    /// Clients whose lookup has not been sent.
+    pub fn queued_clients(&self, pool: PoolId) -> impl Iterator<Item = ClientId> {
+        self.pools[pool].lookups.iter().flat_map(|lookup| lookup.clients.iter().copied())
+    }
+
+    /// All clients that wait for lookups of a pool.
+    pub(in crate::pool) fn lookup_clients(&self, pool: PoolId) -> Vec<ClientId> {
+        let active = self.pools[pool].active.iter(&self.servers);
+        let running = active.filter_map(|id| self.servers[id].lookup());
+        let running = running.flat_map(|lookup| lookup.clients.iter().chain(&lookup.next)).copied();
+        running.chain(self.queued_clients(pool)).collect()
+    }
+
+    /// Lookups that wait too long for a server, and servers that are too long about one.
+    pub(in crate::pool) fn sweep_lookups(&mut self, pool: PoolId) {
+        let database = self.pools[pool].database;
+        let limit = self.databases[database].line.query_wait_timeout;
+        let limit = limit.unwrap_or(self.settings().query_wait_timeout);
+        for id in self.queued_clients(pool).collect::<Vec<_>>() {
+            if self.is_over(self.clients[id].connected, limit) {
+                self.close_client(id, Reason::QueryWaitTimeout);
+            }
+        }
+        for id in self.pools[pool].active.ids(&self.servers) {
+            self.sweep_running_lookup(id);
+        }
+        self.run_lookups(pool);
+    }
+
+    fn sweep_running_lookup(&mut self, id: ServerId) {
+        let (now, limit) = (self.mono(), self.settings().server_abandon_timeout);
+        let server = &mut self.servers[id];
+        let (pool, age) = (server.pool, now.since(server.since));
+        let Some(lookup) = server.lookup_mut() else { return };
+        if age >= SHARED_FOR
+            && let Some(next) = lookup.split_next(now)
+        {
+            return self.queue_lookup(pool, next);
+        }
+        if lookup.clients.is_empty() && lookup.next.is_empty() && age >= limit {
+            self.close_server(id, Reason::ClientLeftUnanswered);
+        }
+    }
+
+    /// Tells the log what a client that is out of time has waited for.
+    pub(in crate::pool) fn log_late_lookup(&mut self, id: ClientId) {
+        let ClientState::Login(login) = &self.clients[id].state else { return };
+        let Progress::LookUp { pool, is_sent } = login.progress else { return };
+        let why = match is_sent {
+            true => format!("{} has not answered.", self.pool_name(pool)),
+            false => self.why_no_server(pool),
+        };
+        self.log_client(Level::Warning, id, format_args!("auth_query: {why}"));
+    }
+}
+
+/// The value of the database, else everybody's; one without a letter is none.
+fn set<'a>(of_line: Option<&'a str>, of_all: Option<&'a str>) -> Option<&'a str> {
+    of_line.filter(|text| !text.is_empty()).or(of_all).filter(|text| !text.is_empty())
+}

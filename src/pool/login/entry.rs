@@ -1,0 +1,331 @@
+//! A client's way in: its first packet, the parameters it brings, and what it may open.
+//!
+//! Nothing is told here that helps a stranger: whether a database exists is told after login only.
+
+use std::borrow::Cow;
+
+use crate::log::{Level, Peer};
+use crate::pool::core::{Action, CONSOLE, Core};
+use crate::pool::ids::ClientId;
+use crate::pool::records::client::{Client, Names, Replication, State};
+use crate::pool::telling::reason::Reason;
+use crate::wire::build::Message;
+use crate::wire::kind::Back;
+use crate::wire::startup::{self, Bad, Packet, Parsed};
+
+/// The newest minor version of protocol 3 that is spoken here.
+const NEWEST_MINOR: u16 = 2;
+
+/// User names from this length on are refused, in bytes.
+const USER_NAME_LIMIT: usize = 128;
+
+/// What the shell does with the bytes of a connection that has sent no StartupMessage yet.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// So many bytes were taken; there may be more to read.
+    Taken(usize),
+    /// The packet is not whole yet.
+    Short,
+    /// The client is being closed.
+    Closed,
+}
+
+/// A new connection, as the listener tells it.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    pub peer: Peer,
+    pub local: Peer,
+    /// The user behind a Unix socket.
+    pub uid: Option<u32>,
+}
+
+impl Core {
+    /// Takes in a new connection.
+    pub fn client_arrived(&mut self, arrival: Arrival) -> ClientId {
+        let number = self.next_number();
+        let Arrival { peer, local, uid } = arrival;
+        let client = Client::new(number, self.mono(), peer, local, uid);
+        self.add_client(client)
+    }
+
+    /// Whether the next bytes of this client are a startup packet rather than a message.
+    pub fn awaits_startup(&self, id: ClientId) -> bool {
+        match self.clients[id].state() {
+            State::Login(login) => login.names.is_none(),
+            _ => false,
+        }
+    }
+
+    /// Judges what a client has sent first. `bytes` is all that has come.
+    pub fn client_opening(&mut self, id: ClientId, bytes: &[u8]) -> Opening {
+        match startup::parse(bytes) {
+            Parsed::Short => Opening::Short,
+            Parsed::Bad(bad) => {
+                self.refuse_opening(id, bad, bytes);
+                Opening::Closed
+            }
+            Parsed::Packet(packet, taken) => {
+                self.client_packet(id, packet, bytes.len() > taken);
+                let closed = self.clients[id].is_closing();
+                if closed { Opening::Closed } else { Opening::Taken(taken) }
+            }
+        }
+    }
+
+    fn refuse_opening(&mut self, id: ClientId, bad: Bad, bytes: &[u8]) {
+        let reason = match bad {
+            Bad::Length if bytes.first() == Some(&b'p') => Reason::PasswordFirst,
+            Bad::Length | Bad::Version => {
+                let head: String = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
+                Reason::BadHeader(head.into())
+            }
+            Bad::Parameters => Reason::BadStartupLayout,
+        };
+        self.close_client(id, reason);
+    }
+
+    /// `more` tells that bytes came behind the packet: behind a request for encryption they would
+    /// be taken for what was sent under it.
+    fn client_packet(&mut self, id: ClientId, packet: Packet<'_>, more: bool) {
+        match packet {
+            Packet::Ssl if more => self.close_client(id, Reason::StuffedSsl),
+            Packet::GssEnc if more => self.close_client(id, Reason::StuffedGss),
+            Packet::Ssl | Packet::GssEnc => {
+                self.act(Action::SendClient { client: id, bytes: b"N".to_vec() });
+            }
+            Packet::Cancel { key } => self.cancel_requested(id, key),
+            Packet::V2 => self.close_client(id, Reason::OldProtocol),
+            Packet::Startup { minor, parameters } => {
+                if let Err(reason) = self.client_startup(id, minor, &parameters) {
+                    self.close_client(id, reason);
+                }
+            }
+        }
+    }
+
+    fn client_startup(
+        &mut self,
+        id: ClientId,
+        minor: u16,
+        parameters: &[(Cow<'_, str>, Cow<'_, str>)],
+    ) -> Result<(), Reason> {
+        let names = names_of(parameters)?;
+        let is_console = names.database == CONSOLE;
+        self.negotiate(id, minor, parameters);
+        let mut bag = Bag::default();
+        for (name, value) in parameters {
+            self.take_parameter(id, &mut bag, name, value)?;
+        }
+        let client = &mut self.clients[id];
+        client.replication = bag.replication;
+        if bag.replication != Replication::No {
+            client.passed_on = Some(bag.passed_on.into());
+        }
+        let State::Login(login) = &mut client.state else { return Ok(()) };
+        login.names = Some(names);
+        self.complete_application_name(id, is_console);
+        self.begin_login(id, is_console)
+    }
+
+    /// Tells a client which version it gets instead of a newer one, and which options are unknown.
+    fn negotiate(&mut self, id: ClientId, minor: u16, parameters: &[(Cow<'_, str>, Cow<'_, str>)]) {
+        let unknown: Vec<&str> =
+            parameters.iter().map(|(n, _)| &**n).filter(|n| n.starts_with("_pq_.")).collect();
+        if minor <= NEWEST_MINOR && unknown.is_empty() {
+            return;
+        }
+        let spoken = u32::from(minor.min(NEWEST_MINOR));
+        let mut bytes = Vec::new();
+        let mut message = Message::back(&mut bytes, Back::NegotiateProtocolVersion)
+            .u32(3 << 16 | spoken)
+            .u32(unknown.len() as u32);
+        for name in unknown {
+            message = message.cstr(name);
+        }
+        message.end();
+        self.act(Action::SendClient { client: id, bytes });
+    }
+
+    fn take_parameter(
+        &mut self,
+        id: ClientId,
+        bag: &mut Bag,
+        name: &str,
+        value: &str,
+    ) -> Result<(), Reason> {
+        match name {
+            "user" | "database" => return Ok(()),
+            "replication" => {
+                bag.replication = replication(value);
+                return Ok(());
+            }
+            "options" => return self.take_options(id, bag, value),
+            _ if name.starts_with("_pq_.") => return Ok(()),
+            _ => {}
+        }
+        if !self.set_startup_parameter(id, name, value) {
+            let text = format!("unsupported startup parameter: {name}={value}");
+            self.log_client(Level::Warning, id, format_args!("{text}"));
+            return Err(Reason::UnsupportedParameter(name.into()));
+        }
+        Ok(())
+    }
+
+    /// The command-line switches of the parameter `options` (PostgreSQL manual, "libpq,
+    /// Connection Parameters").
+    fn take_options(&mut self, id: ClientId, bag: &mut Bag, text: &str) -> Result<(), Reason> {
+        bag.passed_on.push(("options".into(), text.into()));
+        let all_ignored = self.is_ignored("options");
+        for switch in switches(text) {
+            let Some((name, value)) = switch.as_ref().and_then(|s| s.split_once('=')) else {
+                if all_ignored {
+                    continue;
+                }
+                return Err(Reason::OptionsForm);
+            };
+            if !self.set_startup_parameter(id, name, value) && !all_ignored {
+                let text = format!("unsupported startup parameter in options: {name}={value}");
+                self.log_client(Level::Warning, id, format_args!("{text}"));
+                return Err(Reason::UnsupportedOption(name.into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_ignored(&self, name: &str) -> bool {
+        let ignored = &self.settings().ignore_startup_parameters;
+        ignored.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    /// Returns false for a parameter that is neither tracked nor to be ignored.
+    fn set_startup_parameter(&mut self, id: ClientId, name: &str, value: &str) -> bool {
+        let is_application_name = name.eq_ignore_ascii_case("application_name");
+        if self.is_ignored(name) && !is_application_name {
+            return true;
+        }
+        let Some(place) = self.vars.find(name) else { return false };
+        self.vars.set(&mut self.clients[id].vars, place, value);
+        true
+    }
+
+    /// Adds where the client is to its application_name (application_name_add_host).
+    fn complete_application_name(&mut self, id: ClientId, is_console: bool) {
+        if !self.settings().application_name_add_host || is_console {
+            return;
+        }
+        let Some(place) = self.vars.find("application_name") else { return };
+        let client = &mut self.clients[id];
+        let name = self.vars.value(&client.vars, place).unwrap_or("app");
+        let full = format!("{name} - {}", client.peer);
+        self.vars.set(&mut client.vars, place, &full);
+    }
+}
+
+/// What a startup packet brings besides names and tracked parameters.
+#[derive(Default)]
+struct Bag {
+    replication: Replication,
+    /// For the server of a replication connection, as it came.
+    passed_on: Vec<(String, String)>,
+}
+
+/// Database and user; the last one of a name counts, and the database is the user's by default.
+fn names_of(parameters: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<Names, Reason> {
+    let last = |name: &str| {
+        let found = parameters.iter().rev().find(|(n, _)| n == name);
+        found.map(|(_, value)| &**value).filter(|value| !value.is_empty())
+    };
+    let user = last("user").ok_or(Reason::NoUserName)?;
+    if user.len() >= USER_NAME_LIMIT {
+        return Err(Reason::UserNameTooLong);
+    }
+    let database = last("database").unwrap_or(user);
+    Ok(Names { database: database.into(), user: user.into() })
+}
+
+/// As PostgreSQL reads it: `database`, or a boolean.
+fn replication(value: &str) -> Replication {
+    let value = value.to_ascii_lowercase();
+    match value.as_str() {
+        "database" => Replication::Logical,
+        "1" | "on" | "true" | "yes" | "t" | "y" => Replication::Physical,
+        _ => Replication::No,
+    }
+}
+
+/// Splits `-c name=value`, `-cname=value` and `--name=value`; `None` stands for what is none of
+/// them. A backslash takes the next character as it is.
+fn switches(text: &str) -> Vec<Option<String>> {
+    let mut words = words(text).into_iter().peekable();
+    let mut found = Vec::new();
+    while let Some(word) = words.next() {
+        let switch = if word == "-c" {
+            words.next()
+        } else {
+            word.strip_prefix("--").or_else(|| word.strip_prefix("-c")).map(str::to_owned)
+        };
+        found.push(switch);
+    }
+    found
+}
+
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut started = false;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                word.extend(chars.next());
+                started = true;
+            }
+            ' ' if !started => {}
+            ' ' => {
+                words.push(std::mem::take(&mut word));
+                started = false;
+            }
+            _ => {
+                word.push(c);
+                started = true;
+            }
+        }
+    }
+    if started {
+        words.push(word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(text: &str) -> Vec<Option<String>> {
+        switches(text)
+    }
+
+    #[test]
+    fn options_are_split_as_postgresql_splits_them() {
+        let some = |s: &str| Some(s.to_owned());
+        assert_eq!(split("-c a=b  -cc=d --e=f"), [some("a=b"), some("c=d"), some("e=f")]);
+        assert_eq!(split(r"-c a=x\ y"), [some("a=x y")]);
+        assert_eq!(split("-d 5"), [None, None]);
+        assert_eq!(split("-c"), [None]);
+        assert_eq!(split(" "), []);
+        assert_eq!(split("\\"), [some("").filter(|_| false)]);
+    }
+
+    #[test]
+    fn the_database_is_the_users_by_default_and_the_last_name_counts() {
+        let pairs = |list: &[(&'static str, &'static str)]| -> Vec<_> {
+            list.iter().map(|&(n, v)| (Cow::from(n), Cow::from(v))).collect()
+        };
+        let names = names_of(&pairs(&[("user", "a"), ("user", "b")])).unwrap();
+        assert_eq!((&*names.user, &*names.database), ("b", "b"));
+        assert_eq!(names_of(&pairs(&[("user", "")])), Err(Reason::NoUserName));
+        assert_eq!(names_of(&pairs(&[])), Err(Reason::NoUserName));
+        let long: &'static str = "u".repeat(128).leak();
+        assert_eq!(names_of(&pairs(&[("user", long)])), Err(Reason::UserNameTooLong));
+    }
+}

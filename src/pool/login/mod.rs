@@ -1,0 +1,7 @@
+//! The ways in: a client's from its first packet to its welcome, a server's from its address to its
+//! first ReadyForQuery, and the lookup of a user whom the user list does not have.
+
+pub mod account;
+pub mod auth_query;
+pub mod entry;
+pub mod server_login;

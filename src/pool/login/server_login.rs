@@ -1,0 +1,471 @@
+//! A server's way in: address, connection, authentication, what it reports, connect_query.
+//!
+//! The server is as little trusted as a client: messages come in the legal order or the
+//! connection ends.
+
+use crate::auth::server::{Credential, ServerLogin, ServerStep};
+use crate::base::time::Moment;
+use crate::config::Host;
+use crate::log::{Level, Peer};
+use crate::pool::core::{Action, Core, Target};
+use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::owed::varcache::Vars;
+use crate::pool::records::client::{Replication, State as ClientState};
+use crate::pool::records::pool::{Refusal, Welcome};
+use crate::pool::records::retry::Retry;
+use crate::pool::records::server::{self, Server, State};
+use crate::pool::records::site::{Health, Site};
+use crate::pool::telling::reason::Reason;
+use crate::wire::build::{self, Message};
+use crate::wire::fields::{Fields, Report};
+use crate::wire::kind::{Back, Front};
+use crate::wire::startup;
+
+/// Parameters that one server may report at its login; more end it.
+const MOST_REPORTED: usize = 200;
+
+use crate::pool::records::handshake::Stage;
+
+impl Core {
+    /// Starts a server connection towards its host: at once, or when its name is resolved.
+    pub(in crate::pool) fn approach(&mut self, id: ServerId) {
+        let Site { host, port, .. } = &self.sites[self.servers[id].site];
+        let port = *port;
+        match host.clone() {
+            Host::Unix(dir) => {
+                let path = format!("{dir}/.s.PGSQL.{port}");
+                self.servers[id].peer = Peer::Unix { pid: None, port };
+                self.connect(id, Target::Unix(path));
+            }
+            Host::Tcp(name) => match name.parse() {
+                Ok(ip) => self.connect_tcp(id, ip, port),
+                Err(_) => self.approach_by_name(id, &name, port),
+            },
+        }
+    }
+
+    fn approach_by_name(&mut self, id: ServerId, name: &str, port: u16) {
+        use crate::pool::records::dns::Lookup;
+        match self.dns.look_up(name, self.now.mono) {
+            Lookup::Address(ip) => self.connect_tcp(id, ip, port),
+            Lookup::Failed(_) => self.server_failed(id, Reason::ServerDnsFailed),
+            Lookup::Pending => self.set_stage(id, Stage::Resolving(name.into())),
+            Lookup::Ask => {
+                self.set_stage(id, Stage::Resolving(name.into()));
+                self.act(Action::Resolve(name.to_owned()));
+            }
+        }
+    }
+
+    fn connect_tcp(&mut self, id: ServerId, ip: std::net::IpAddr, port: u16) {
+        // Without TLS of our own: never in plain text where the settings forbid it.
+        if self.settings().server_tls_sslmode.is_required() {
+            return self.server_failed(id, Reason::ServerRefusedSsl);
+        }
+        self.servers[id].peer = Peer::Tcp { ip, port };
+        self.connect(id, Target::Tcp((ip, port).into()));
+    }
+
+    fn connect(&mut self, id: ServerId, to: Target) {
+        self.set_stage(id, Stage::Connecting);
+        self.act(Action::Connect { server: id, to });
+    }
+
+    fn set_stage(&mut self, id: ServerId, stage: Stage) {
+        if let State::Login(login) = &mut self.servers[id].state {
+            login.stage = stage;
+        }
+    }
+
+    /// An answer of the resolver.
+    pub fn resolved(&mut self, name: &str, answer: Result<Vec<std::net::IpAddr>, String>) {
+        let settings = self.settings();
+        let ttl = if answer.is_ok() { settings.dns_max_ttl } else { settings.dns_nxdomain_ttl };
+        if let Err(error) = &answer {
+            let text = format!("DNS lookup failed: {name}: {error}");
+            self.log(Level::Warning, text);
+        }
+        let has_changed = self.dns.answered(name, answer, self.now.mono, ttl);
+        let waits = |server: &Server| match &server.state {
+            State::Login(login) => login.resolving() == Some(name),
+            _ => self.awaits_peer_address(server, name),
+        };
+        let waiting: Vec<_> =
+            self.servers.iter().filter(|(_, s)| waits(s)).map(|(id, _)| id).collect();
+        for id in waiting {
+            self.approach(id);
+        }
+        if has_changed {
+            self.retire_gone_addresses(name);
+        }
+    }
+
+    /// Servers at addresses that a name no longer stands for are closed once they are free.
+    fn retire_gone_addresses(&mut self, name: &str) {
+        for id in self.servers.ids() {
+            let Peer::Tcp { ip, .. } = self.servers[id].peer else { continue };
+            let is_of_name = matches!(&self.sites[self.servers[id].site].host,
+                Host::Tcp(host) if host == name);
+            if is_of_name && !self.dns.has(name, ip) && self.servers[id].is_session() {
+                self.retire(id, Reason::ObsoleteConnection);
+            }
+        }
+    }
+
+    /// The connection stands.
+    pub fn server_connected(&mut self, id: ServerId, peer: Peer, local: Peer) {
+        let server = &mut self.servers[id];
+        server.peer = peer;
+        server.local = local;
+        if let State::Cancel(_) = server.state {
+            return self.send_cancel(id);
+        }
+        if self.settings().log_connections {
+            let text = match local {
+                Peer::Tcp { .. } => format!("new connection to server (from {local})"),
+                Peer::Unix { .. } => "new connection to server".to_owned(),
+            };
+            self.log_server(Level::Log, id, format_args!("{text}"));
+        }
+        let bytes = self.startup_bytes(id);
+        let credential = self.credential(self.servers[id].pool);
+        let user = self.users[self.pools[self.servers[id].pool].user].name.clone();
+        let login = ServerLogin::new(user.as_bytes(), credential);
+        self.set_stage(id, Stage::Authenticating(login));
+        self.act(Action::SendServer { server: id, bytes });
+    }
+
+    fn credential(&self, pool: PoolId) -> Credential {
+        let pool = &self.pools[pool];
+        let database = &self.databases[pool.database];
+        let user = &self.users[pool.user];
+        let is_forced = database.forced_user == Some(pool.user);
+        match (&database.forced_secret, &pool.found) {
+            (Some(secret), _) if is_forced => Credential::of(Some(secret), user.keys.as_ref()),
+            (_, Some(found)) if user.secret.is_none() => {
+                Credential::of(Some(&found.secret), found.keys.as_ref())
+            }
+            _ => Credential::of(user.secret.as_ref(), user.keys.as_ref()),
+        }
+    }
+
+    fn startup_bytes(&self, id: ServerId) -> Vec<u8> {
+        let pool = &self.pools[self.servers[id].pool];
+        let database = &self.databases[pool.database];
+        let mut pairs: Vec<(&str, &str)> = vec![("database", database.remote_name())];
+        let client = match &self.servers[id].state {
+            State::Login(login) => login.for_client.and_then(|id| self.clients.get(id)),
+            _ => None,
+        };
+        match client {
+            Some(client) => {
+                let word = match client.replication {
+                    Replication::Logical => "database",
+                    Replication::Physical | Replication::No => "yes",
+                };
+                pairs.push(("replication", word));
+                pairs.extend(self.vars.iter(&client.vars));
+                let passed_on = client.passed_on.iter().flat_map(|list| list.iter());
+                pairs.extend(passed_on.map(|(name, value)| (name.as_str(), value.as_str())));
+            }
+            None => {
+                let line = &database.line;
+                let of_line = [
+                    ("client_encoding", &line.client_encoding),
+                    ("datestyle", &line.datestyle),
+                    ("timezone", &line.timezone),
+                    ("application_name", &line.application_name),
+                ];
+                for (name, value) in of_line {
+                    pairs.extend(value.as_deref().map(|value| (name, value)));
+                }
+            }
+        }
+        pairs.push(("user", &self.users[pool.user].name));
+        let mut bytes = Vec::new();
+        startup::startup_message(&mut bytes, 0, &pairs);
+        bytes
+    }
+
+    /// A whole message of a server in login.
+    pub(in crate::pool) fn server_login_message(&mut self, id: ServerId, kind: Back, body: &[u8]) {
+        let State::Login(login) = &mut self.servers[id].state else { return };
+        match (&mut login.stage, kind) {
+            (_, Back::NoticeResponse | Back::NotificationResponse) => {}
+            (_, Back::ParameterStatus) => self.server_reported(id, body),
+            (Stage::ConnectQuery, _) => self.connect_query_message(id, kind, body),
+            (_, Back::ErrorResponse) => self.server_refused(id, body),
+            (Stage::Authenticating(_), Back::Authentication) => self.server_asks(id, body),
+            (Stage::Reporting, Back::BackendKeyData) => {
+                self.servers[id].key = body.into();
+            }
+            (Stage::Reporting, Back::ReadyForQuery) => self.server_logged_in(id),
+            _ => self.unknown_from_server(id, kind as u8),
+        }
+    }
+
+    fn server_asks(&mut self, id: ServerId, body: &[u8]) {
+        let mut fields = Fields::new(body);
+        let code = fields.u32();
+        let State::Login(login) = &mut self.servers[id].state else { return };
+        let Stage::Authenticating(machine) = std::mem::replace(&mut login.stage, Stage::Reporting)
+        else {
+            return;
+        };
+        let Some(code) = code else {
+            return self.server_failed(id, Reason::ServerAuthUnanswered);
+        };
+        match machine.handle(code, fields.rest(), &mut self.scram, &mut *self.rng) {
+            ServerStep::Ok => {}
+            ServerStep::Wait(next) => self.set_stage(id, Stage::Authenticating(next)),
+            ServerStep::Send { payload, next } => {
+                self.set_stage(id, Stage::Authenticating(next));
+                let mut bytes = Vec::new();
+                Message::front(&mut bytes, Front::Password).bytes(&payload).end();
+                self.act(Action::SendServer { server: id, bytes });
+            }
+            ServerStep::Fail(failure) => {
+                self.log_server(Level::Error, id, format_args!("{failure}"));
+                let text = failure.client_text().to_owned();
+                self.refuse_waiting(id, &text, crate::wire::sqlstate::PROTOCOL_VIOLATION);
+                self.note_refusal(id, &text);
+                self.close_server(id, Reason::ServerAuthUnanswered);
+            }
+        }
+    }
+
+    /// ParameterStatus, in login or later.
+    pub(in crate::pool) fn server_reported(&mut self, id: ServerId, body: &[u8]) {
+        let mut fields = Fields::new(body);
+        let (Some(name), Some(value)) = (fields.str(), fields.cstr()) else {
+            return self.server_failed(id, Reason::BrokenParameterStatus);
+        };
+        let value = String::from_utf8_lossy(value);
+        match self.vars.track(name) {
+            Some(place) => self.vars.set(&mut self.servers[id].vars, place, &value),
+            None => {
+                let State::Login(login) = &mut self.servers[id].state else { return };
+                if login.reported.len() >= MOST_REPORTED {
+                    return self.server_failed(id, Reason::BrokenParameterStatus);
+                }
+                login.reported.push((name.into(), value.into()));
+            }
+        }
+    }
+
+    /// An ErrorResponse in answer to the login.
+    fn server_refused(&mut self, id: ServerId, body: &[u8]) {
+        let report = Report::parse(body);
+        let text = match report.message.as_str() {
+            "" => "server login failed".to_owned(),
+            text => text.to_owned(),
+        };
+        let (severity, message) = (&report.severity, &report.message);
+        self.log(Level::Warning, format!("server login failed: {severity} {message}"));
+        let name = self.pool_name(self.servers[id].pool);
+        self.note_repeating(&format!("server login of {name} failed: {text}"));
+        if report.sqlstate != crate::wire::sqlstate::CANNOT_CONNECT_NOW {
+            let state = match report.sqlstate.as_str() {
+                "" => crate::wire::sqlstate::PROTOCOL_VIOLATION,
+                state => state,
+            };
+            self.refuse_waiting(id, &text, state);
+        }
+        self.note_refusal(id, &text);
+        self.close_server(id, Reason::ServerLoginFailed(text.into()));
+    }
+
+    /// Ends the clients that wait for this login with the server's own words.
+    fn refuse_waiting(&mut self, id: ServerId, text: &str, sqlstate: &str) {
+        let for_client = match &self.servers[id].state {
+            State::Login(login) => login.for_client,
+            _ => None,
+        };
+        if let Some(client) = for_client {
+            if self.clients.contains(client) {
+                self.close_client_as(client, text, sqlstate);
+            }
+            return;
+        }
+        let pool = &self.pools[self.servers[id].pool];
+        // A pool that has servers at work serves its clients with those.
+        if pool.working_count() > 0 {
+            return;
+        }
+        let mut told = pool.waiting.ids(&self.clients);
+        told.extend(pool.welcoming.ids(&self.clients));
+        told.extend(self.queued_clients(self.servers[id].pool));
+        for client in told {
+            self.close_client_as(client, text, sqlstate);
+        }
+    }
+
+    /// Remembers that the host is well but does not let this user in, or not as the line wants.
+    fn note_refusal(&mut self, id: ServerId, text: &str) {
+        let (site, pool) = (self.servers[id].site, self.servers[id].pool);
+        self.change_health(site, Health::Well);
+        // A replication client has been told, and says nothing of the others.
+        if self.servers[id].is_private {
+            return;
+        }
+        let before = self.pools[pool].refusal.as_ref().map(|refusal| refusal.retry);
+        let retry = Retry::after(before, self.now.mono, &mut *self.rng);
+        self.pools[pool].refusal = Some(Refusal { message: text.into(), retry });
+    }
+
+    /// Remembers that a host cannot be reached, and when it is tried again.
+    fn note_unreachable(&mut self, id: ServerId, text: &str) {
+        let site = self.servers[id].site;
+        // Logins that were under way together fail together, which is one failure.
+        if self.is_left_alone(&self.sites[site]) {
+            return;
+        }
+        let retry = Retry::after(self.sites[site].retry(), self.now.mono, &mut *self.rng);
+        self.change_health(site, Health::Failing { retry, error: text.into() });
+    }
+
+    /// Why a pool can have no server, and when the next login is tried: the server refuses its
+    /// user, or no host can be reached.
+    pub fn failure(&self, id: PoolId) -> Option<(&str, Moment)> {
+        let (pool, longest) = (&self.pools[id], self.settings().server_login_retry);
+        if let Some(refusal) = &pool.refusal {
+            return Some((&refusal.message, refusal.retry.at(longest)));
+        }
+        let mut first: Option<(&str, Moment)> = None;
+        for site in &self.databases[pool.database].sites {
+            match &self.sites[*site].health {
+                Health::Failing { retry, error } => {
+                    let retry_at = retry.at(longest);
+                    if first.is_none_or(|(_, earliest)| retry_at < earliest) {
+                        first = Some((error, retry_at));
+                    }
+                }
+                Health::Slow | Health::Well => return None,
+            }
+        }
+        first
+    }
+
+    /// Ends a server in login for what is no answer of PostgreSQL's.
+    pub(in crate::pool) fn server_failed(&mut self, id: ServerId, reason: Reason) {
+        if let State::Login(login) = &self.servers[id].state {
+            let words = reason.words();
+            match login.stage {
+                // What the operator wants run has failed, not the host.
+                Stage::ConnectQuery => self.note_refusal(id, &words),
+                Stage::Authenticating(_)
+                | Stage::Connecting
+                | Stage::Reporting
+                | Stage::Resolving(_) => self.note_unreachable(id, &words),
+            }
+            let name = self.pool_name(self.servers[id].pool);
+            self.note_repeating(&format!("server login of {name} failed: {words}"));
+        }
+        self.close_server(id, reason);
+    }
+
+    fn server_logged_in(&mut self, id: ServerId) {
+        let pool_id = self.servers[id].pool;
+        let site = self.servers[id].site;
+        self.change_health(site, Health::Well);
+        let database = &mut self.databases[self.pools[pool_id].database];
+        database.is_reached = true;
+        let sql = database.line.connect_query.clone();
+        match sql {
+            Some(sql) if !sql.is_empty() && !self.is_physical(id) => {
+                self.set_stage(id, Stage::ConnectQuery);
+                self.run_own_query(id, &sql);
+            }
+            _ => self.server_ready(id),
+        }
+    }
+
+    /// Whether a server in login is a walsender of physical replication, which knows no SQL.
+    fn is_physical(&self, id: ServerId) -> bool {
+        let State::Login(login) = &self.servers[id].state else { return false };
+        let client = login.for_client.and_then(|client| self.clients.get(client));
+        client.is_some_and(|client| client.replication == Replication::Physical)
+    }
+
+    /// An error of connect_query is logged, and the server used all the same. It must be at rest,
+    /// though: what was left open would be the first client's.
+    fn connect_query_message(&mut self, id: ServerId, kind: Back, body: &[u8]) {
+        if self.take_reply(id, kind, body).is_none() {
+            return;
+        }
+        match kind {
+            Back::ErrorResponse => {
+                let Report { severity, message, .. } = Report::parse(body);
+                let words = "error while executing exec_on_query";
+                self.log_server(Level::Error, id, format_args!("{words}: {severity}: {message}"));
+            }
+            Back::ReadyForQuery if self.servers[id].replies.is_clean() => self.server_ready(id),
+            Back::ReadyForQuery => self.server_failed(id, Reason::ConnectQueryFailed),
+            _ => {}
+        }
+    }
+
+    /// The server is a session now: its pool learns what it reports, and its first client comes.
+    fn server_ready(&mut self, id: ServerId) {
+        let now = self.mono();
+        let server = &mut self.servers[id];
+        server.requested = now;
+        let pool_id = server.pool;
+        let State::Login(login) = &mut server.state else { return };
+        let (reported, for_client) = (std::mem::take(&mut login.reported), login.for_client);
+        let mut vars = Vars::default();
+        self.vars.fill_unset(&mut vars, &self.servers[id].vars);
+        let welcome = Welcome { fixed: reported, vars };
+        if let Some(client) = for_client {
+            return self.give_to_replication_client(id, client, welcome);
+        }
+        self.set_lifetime_cut(id);
+        let pool = &mut self.pools[pool_id];
+        pool.refusal = None;
+        match &mut pool.welcome {
+            Some(_) => {
+                let mut vars = welcome.vars;
+                self.vars.clear(&mut vars);
+            }
+            None => pool.welcome = Some(welcome),
+        }
+        for client in self.pools[pool_id].welcoming.ids(&self.clients) {
+            if self.clients[client].replication == Replication::No {
+                self.welcome(client);
+            }
+        }
+        // Out of the list of logins first: launching counts those.
+        self.move_server(id, State::Tested(server::Test::Check));
+        self.make_available(id);
+        self.launch(pool_id);
+    }
+
+    fn give_to_replication_client(&mut self, id: ServerId, client: ClientId, welcome: Welcome) {
+        if !self.clients.get(client).is_some_and(|c| matches!(c.state, ClientState::AwaitWelcome)) {
+            return self.close_server(id, Reason::ReplicationClientClosed);
+        }
+        let pool = self.servers[id].pool;
+        let bytes = self.welcome_bytes(client, pool, &welcome);
+        let mut vars = welcome.vars;
+        self.vars.clear(&mut vars);
+        self.act(Action::SendClient { client, bytes });
+        self.pools[pool].stats.logins += 1;
+        self.move_client(client, ClientState::Active { server: id });
+        self.move_server(id, State::Active { client });
+        self.act(Action::RunClient(client));
+    }
+
+    pub(in crate::pool) fn unknown_from_server(&mut self, id: ServerId, kind: u8) {
+        self.let_go_of_done_client(id);
+        let kind = char::from(kind).escape_default().to_string();
+        self.log_server(Level::Error, id, format_args!("unknown pkt from server: '{kind}'"));
+        self.server_failed(id, Reason::UnknownServerPacket);
+    }
+}
+
+/// The bytes that say goodbye to a server.
+pub fn terminate() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    build::empty_front(&mut bytes, Front::Terminate);
+    bytes
+}

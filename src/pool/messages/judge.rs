@@ -1,0 +1,360 @@
+//! What each message means, and where it goes. The judge sees the head and, where the table of
+//! kinds asks for it, the first bytes; it never holds a payload.
+//!
+//! This is the path of every transaction: no memory is reserved here, no clock read, no line
+//! formatted, unless something is wrong.
+
+use crate::config::PoolMode;
+use crate::log::Level;
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::owed::replies::Status;
+use crate::pool::owed::verdict::{ClientVerdict, Verdict};
+use crate::pool::records::client::{Refusal, State as ClientState};
+use crate::pool::records::server::{Own, State, Test};
+use crate::pool::telling::reason::Reason;
+use crate::wire::build::{self, Severity};
+use crate::wire::head::Head;
+use crate::wire::kind::Front;
+use crate::wire::sqlstate;
+
+/// The longest command that the console takes, in bytes.
+const LONGEST_COMMAND: usize = 64 * 1024;
+
+impl Core {
+    /// Judges a message of a client's. `seen` is what has come of its body.
+    pub fn judge_client(&mut self, id: ClientId, head: Head, seen: &[u8]) -> ClientVerdict {
+        if let ClientState::Console(ref console) = self.clients[id].state {
+            let is_busy = console.wait.is_some();
+            return self.judge_command(id, head, seen, is_busy);
+        }
+        let Some(kind) = Front::from_byte(head.kind) else {
+            return self.unknown_from_client(id, head.kind);
+        };
+        let longest = kind.largest().min(self.config.settings.max_packet_size as usize);
+        if head.body > longest {
+            return self.refuse_header(id, head);
+        }
+        match self.clients[id].state {
+            ClientState::Active { server } => self.judge_linked(id, server, kind, head, seen),
+            ClientState::Idle => self.judge_unlinked(id, kind, head, seen),
+            ClientState::Waiting | ClientState::AwaitWelcome => Verdict::Hold,
+            ClientState::Login(ref login) if login.is_looked_up() => match kind {
+                Front::Terminate => self.goodbye(id),
+                // Nothing has been asked yet.
+                _ => Verdict::Hold,
+            },
+            ClientState::Login(_) => self.judge_answer(id, kind, head, seen),
+            ClientState::Cancel { .. } => Verdict::Drop,
+            // The console was judged before.
+            ClientState::Console(_) => Verdict::Hold,
+            ClientState::Closing => Verdict::Closed,
+        }
+    }
+
+    fn unknown_from_client(&mut self, id: ClientId, kind: u8) -> ClientVerdict {
+        self.log_client(
+            Level::Error,
+            id,
+            format_args!("unknown pkt from client: {kind}/{kind:#x}"),
+        );
+        self.close_client(id, Reason::UnknownClientPacket);
+        Verdict::Closed
+    }
+
+    fn refuse_header(&mut self, id: ClientId, head: Head) -> ClientVerdict {
+        let Head { kind, body } = head;
+        let text = format!("{kind:02x}{:08x}", body as u64 + 4);
+        self.close_client(id, Reason::BadHeader(text.into()));
+        Verdict::Closed
+    }
+
+    /// The length of a head makes no sense.
+    pub fn client_sent_bad_head(&mut self, id: ClientId, head: &[u8]) {
+        let text: String = head.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.close_client(id, Reason::BadHeader(text.into()));
+    }
+
+    /// The length of a head makes no sense.
+    pub fn server_sent_bad_head(&mut self, id: ServerId) {
+        self.let_go_of_done_client(id);
+        self.server_failed(id, Reason::BadPacketHeader);
+    }
+
+    /// A message during login can only be the answer to what was asked.
+    fn judge_answer(
+        &mut self,
+        id: ClientId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+    ) -> ClientVerdict {
+        if kind != Front::Password {
+            return self.unknown_from_client(id, head.kind);
+        }
+        if seen.len() < head.body {
+            return Verdict::Need(head.body);
+        }
+        self.client_answered(id, seen);
+        self.dropped_or_closed(id)
+    }
+
+    fn judge_command(
+        &mut self,
+        id: ClientId,
+        head: Head,
+        seen: &[u8],
+        is_busy: bool,
+    ) -> ClientVerdict {
+        // Whoever leaves in the middle of a PAUSE need not wait for its end.
+        if head.kind == Front::Terminate as u8 {
+            return self.goodbye(id);
+        }
+        if is_busy {
+            return Verdict::Hold;
+        }
+        if head.body > LONGEST_COMMAND {
+            let detail = format!("The console takes messages of at most {LONGEST_COMMAND} bytes.");
+            self.close_client_with(id, Reason::BadPacket, Some(&detail));
+            return Verdict::Closed;
+        }
+        if seen.len() < head.body { Verdict::Need(head.body) } else { Verdict::Console }
+    }
+
+    fn dropped_or_closed<To>(&self, id: ClientId) -> Verdict<To> {
+        if self.clients[id].is_closing() { Verdict::Closed } else { Verdict::Drop }
+    }
+
+    /// A client without a server: what needs one gets it, or waits.
+    fn judge_unlinked(
+        &mut self,
+        id: ClientId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+    ) -> ClientVerdict {
+        if self.clients[id].refusal != Refusal::None {
+            return self.refuse(id, kind);
+        }
+        match kind {
+            // Data of a COPY that has failed or ended, and a Flush behind nothing: PostgreSQL
+            // passes over them too.
+            Front::CopyData | Front::CopyDone | Front::CopyFail | Front::Flush => Verdict::Drop,
+            Front::Terminate => self.goodbye(id),
+            Front::Password => self.unknown_from_client(id, head.kind),
+            Front::Query if self.config.settings.disable_pqexec => self.refuse_query(id),
+            Front::Bind
+            | Front::Close
+            | Front::Describe
+            | Front::Execute
+            | Front::FunctionCall
+            | Front::Parse
+            | Front::Query
+            | Front::Sync => {
+                if let Some(verdict) = self.answer_here(id, kind, head, seen) {
+                    return verdict;
+                }
+                match self.acquire(id) {
+                    Some(server) => self.judge_linked(id, server, kind, head, seen),
+                    None if self.clients[id].is_closing() => Verdict::Closed,
+                    None => Verdict::Hold,
+                }
+            }
+        }
+    }
+
+    #[cold]
+    fn refuse_query(&mut self, id: ClientId) -> ClientVerdict {
+        self.log_client(Level::Error, id, format_args!("client used \"Query\" packet type"));
+        self.close_client(id, Reason::QueryDisallowed);
+        Verdict::Closed
+    }
+
+    fn goodbye(&mut self, id: ClientId) -> ClientVerdict {
+        self.close_client(id, Reason::ClientClose);
+        Verdict::Closed
+    }
+
+    /// Answers in the server's place a client whose wait was cancelled: an error, and all up to
+    /// the end of the query dropped.
+    fn refuse(&mut self, id: ClientId, kind: Front) -> ClientVerdict {
+        let refusal = self.clients[id].refusal;
+        if kind == Front::Terminate {
+            return self.goodbye(id);
+        }
+        if refusal == Refusal::Cancelled {
+            self.clients[id].refusal = Refusal::ToSync;
+            if kind != Front::Sync {
+                self.push_cancelled();
+            }
+        }
+        let ends = matches!(kind, Front::Sync)
+            || (refusal == Refusal::Cancelled
+                && matches!(kind, Front::Query | Front::FunctionCall));
+        if ends {
+            self.clients[id].refusal = Refusal::None;
+            build::ready_for_query(&mut self.back, b'I');
+        }
+        Verdict::Drop
+    }
+
+    fn push_cancelled(&mut self) {
+        build::report(
+            &mut self.back,
+            &build::Report {
+                severity: Severity::Error,
+                sqlstate: sqlstate::QUERY_CANCELED,
+                message: "canceling statement due to user request",
+                detail: Some("The client was waiting for a server connection."),
+                hint: None,
+            },
+        );
+    }
+
+    #[inline]
+    fn judge_linked(
+        &mut self,
+        id: ClientId,
+        server_id: ServerId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+    ) -> ClientVerdict {
+        let now = self.mono();
+        let server = &mut self.servers[server_id];
+        let replies = &server.replies;
+        if server.own != Own::Nothing || replies.is_full() || replies.is_barred() {
+            return Verdict::Hold;
+        }
+        server.is_untouched = false;
+        server.last_sent = kind;
+        match kind {
+            Front::Terminate => return self.goodbye(id),
+            Front::Password => return self.unknown_from_client(id, head.kind),
+            Front::Query if self.config.settings.disable_pqexec => return self.refuse_query(id),
+            // Late data of a COPY, to which the server would not listen any more.
+            Front::CopyData | Front::CopyDone | Front::CopyFail if server.replies.is_answered() => {
+                return Verdict::Drop;
+            }
+            _ => {}
+        }
+        if server.replies.is_answered() && kind != Front::Flush {
+            let client = &mut self.clients[id];
+            client.query_start = now;
+            client.requested = now;
+            if server.replies.status() == Status::Idle {
+                server.xact_start = now;
+            }
+        }
+        if let Some(verdict) = self.rewrite(id, server_id, kind, head, seen) {
+            return verdict;
+        }
+        self.servers[server_id].replies.sent(kind);
+        Verdict::Forward(server_id)
+    }
+
+    /// Finds a server for a client that asks, or puts it into the queue.
+    fn acquire(&mut self, id: ClientId) -> Option<ServerId> {
+        let now = self.mono();
+        let pool_id = self.clients[id].pool.expect("a logged-in client has a pool");
+        if self.is_winding_down() {
+            self.close_client(id, Reason::ServerShuttingDown);
+            return None;
+        }
+        self.clients[id].requested = now;
+        let pool = &self.pools[pool_id];
+        if pool.waiting.is_empty() && !self.is_held_back(pool.database) {
+            if let Some(server) = self.take_idle(pool_id) {
+                return self.link(id, server).then_some(server);
+            }
+            if let Some(message) = self.failure_to_tell(pool_id) {
+                self.launch(pool_id);
+                self.close_client(id, Reason::CachedLoginError(message));
+                return None;
+            }
+        }
+        self.move_client(id, ClientState::Waiting);
+        self.launch(pool_id);
+        None
+    }
+
+    /// An idle server that need not be tested first.
+    pub(in crate::pool) fn take_idle(
+        &mut self,
+        pool_id: crate::pool::ids::PoolId,
+    ) -> Option<ServerId> {
+        let settings = &self.config.settings;
+        let (in_turn, delay) = (settings.server_round_robin, settings.server_check_delay);
+        let is_tested = !settings.server_check_query.is_empty();
+        loop {
+            let idle = &self.pools[pool_id].idle;
+            let id = if in_turn { idle.last() } else { idle.first() }?;
+            let rested = self.mono().since(self.servers[id].requested);
+            if is_tested && rested >= delay {
+                self.move_server(id, State::Used);
+                continue;
+            }
+            if let Some(reason) = self.reason_to_retire(id) {
+                self.close_server(id, reason);
+                continue;
+            }
+            return Some(id);
+        }
+    }
+
+    /// Why clients need not wait: no server of the pool works, and none is tried at present.
+    pub(in crate::pool) fn failure_to_tell(
+        &self,
+        id: crate::pool::ids::PoolId,
+    ) -> Option<Box<str>> {
+        let pool = &self.pools[id];
+        if pool.working_count() > 0 || !pool.logging_in.is_empty() {
+            return None;
+        }
+        let (message, retry_at) = self.failure(id)?;
+        (self.mono() < retry_at).then(|| message.into())
+    }
+
+    /// Bytes have passed from a client or to one; counted per run, not per message.
+    pub fn count_bytes(&mut self, client: ClientId, received: usize, sent: usize) {
+        let Some(pool) = self.clients.get(client).and_then(|client| client.pool) else { return };
+        let stats = &mut self.pools[pool].stats;
+        stats.received += received as u64;
+        stats.sent += sent as u64;
+    }
+
+    /// The server's client may be done with it. The shell calls this when both directions are
+    /// drained: nothing of either side is held, and no message is half relayed.
+    pub fn settle(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get(id) else { return };
+        if let State::Tested(test @ Test::Abandoned(_)) = server.state {
+            return self.test_ended(id, test);
+        }
+        let State::Active { client } = server.state else { return };
+        let is_busy =
+            !server.replies.is_clean() || server.own != Own::Nothing || server.is_untouched;
+        if is_busy || server.is_private {
+            return;
+        }
+        let must_go = server.closing.is_some() && self.settings().server_fast_close;
+        if self.pool_mode(server.pool) == PoolMode::Session && !must_go {
+            return;
+        }
+        if server.closing.is_some() && self.pool_mode(server.pool) == PoolMode::Session {
+            let reason = server.closing.clone().unwrap_or(Reason::CloseNeeded);
+            return self.close_server(id, reason);
+        }
+        if server.cancels > 0 {
+            self.recall_unsent_cancels(id);
+        }
+        self.unlink(id, client);
+    }
+
+    /// Cheap to ask after each run: whether [`Core::settle`] could do something.
+    #[inline]
+    pub fn may_settle(&self, id: ServerId) -> bool {
+        self.servers.get(id).is_some_and(|server| {
+            server.replies.is_clean() || matches!(server.state, State::Tested(Test::Abandoned(_)))
+        })
+    }
+}

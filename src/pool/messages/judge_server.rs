@@ -1,0 +1,341 @@
+//! What each message of a server means, and whose it is: its client's, the pooler's own, or
+//! nobody's.
+//!
+//! As in `judge`, this is the path of every transaction.
+
+use crate::config::PoolMode;
+use crate::log::Level;
+use crate::pool::core::{Action, Core};
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::owed::replies::{Reply, Status};
+use crate::pool::owed::request::Request;
+use crate::pool::owed::verdict::{ServerVerdict, Verdict};
+use crate::pool::prepared::repeat;
+use crate::pool::records::client::State as ClientState;
+use crate::pool::records::server::{Own, State, Test};
+use crate::pool::telling::reason::Reason;
+use crate::wire::fields;
+use crate::wire::head::Head;
+use crate::wire::kind::Back;
+
+impl Core {
+    /// Judges a message of a server's. `seen` is what has come of its body.
+    pub fn judge_server(&mut self, id: ServerId, head: Head, seen: &[u8]) -> ServerVerdict {
+        let Some(kind) = Back::from_byte(head.kind) else {
+            self.unknown_from_server(id, head.kind);
+            return Verdict::Closed;
+        };
+        if head.body > kind.largest() {
+            self.server_sent_bad_head(id);
+            return Verdict::Closed;
+        }
+        let need = kind.must_see(head);
+        if seen.len() < need {
+            return Verdict::Need(need);
+        }
+        match self.servers[id].state {
+            State::Active { client } => self.judge_reply(id, client, kind, seen),
+            State::Tested(test) => self.judge_own_reply(id, test, kind, seen),
+            State::Lookup(_) => self.judge_lookup_reply(id, kind, head, seen),
+            State::Login(_) => {
+                self.server_login_message(id, kind, seen);
+                self.server_dropped_or_closed(id)
+            }
+            State::Idle | State::Used | State::BeingCanceled => self.judge_unasked(id, kind, seen),
+            State::Cancel(_) => Verdict::Drop,
+            State::Closing => Verdict::Closed,
+        }
+    }
+
+    pub(in crate::pool) fn server_dropped_or_closed<To>(&self, id: ServerId) -> Verdict<To> {
+        if self.servers[id].is_closing() { Verdict::Closed } else { Verdict::Drop }
+    }
+
+    /// Notes that a reply has come. One that nothing under way can have brought ends the server.
+    #[inline]
+    pub(in crate::pool) fn take_reply(
+        &mut self,
+        id: ServerId,
+        kind: Back,
+        body: &[u8],
+    ) -> Option<Reply> {
+        let status = body.first().copied().unwrap_or_default();
+        let reply = self.servers[id].replies.received(kind, status).ok();
+        if reply.is_none() {
+            self.unknown_from_server(id, kind as u8);
+        }
+        reply
+    }
+
+    #[inline]
+    fn judge_reply(
+        &mut self,
+        id: ServerId,
+        client: ClientId,
+        kind: Back,
+        seen: &[u8],
+    ) -> ServerVerdict {
+        let server = &mut self.servers[id];
+        if let Own::Vars { .. } = server.own {
+            return self.judge_vars_reply(id, client, kind, seen);
+        }
+        let is_asked_or_news = !server.replies.is_clean()
+            || matches!(
+                kind,
+                Back::NoticeResponse | Back::NotificationResponse | Back::ParameterStatus
+            );
+        if !is_asked_or_news && self.let_go_of_done_client(id) {
+            return self.judge_unasked(id, kind, seen);
+        }
+        self.push_due_answers(id);
+        let Some(reply) = self.take_reply(id, kind, seen) else { return Verdict::Closed };
+        match reply {
+            Reply::Forward => self.heed(id, client, kind, seen),
+            Reply::Parsed(statement) => {
+                self.server_prepared(id, statement);
+                self.name_settled(client);
+                Verdict::Forward(client)
+            }
+            Reply::Prepared(statement) => {
+                self.server_prepared(id, statement);
+                Verdict::Drop
+            }
+            Reply::Dropped(statement) => {
+                self.server_dropped(statement);
+                Verdict::Drop
+            }
+            Reply::Ready(status) if self.servers[id].own == Own::Repeat => {
+                self.repeat(id, client, status)
+            }
+            Reply::Ready(status) => self.query_ended(id, client, status),
+        }
+    }
+
+    /// Something came behind the last answer, with it in one read, that nobody has asked for.
+    /// Outside of session pooling the client is done with the server, and hears nothing of what
+    /// becomes of it. Returns whether there was such a client.
+    pub(in crate::pool) fn let_go_of_done_client(&mut self, id: ServerId) -> bool {
+        let server = &self.servers[id];
+        let State::Active { client } = server.state else { return false };
+        let is_done = server.is_clean() && !server.is_private;
+        if !is_done || self.pool_mode(server.pool) == PoolMode::Session {
+            return false;
+        }
+        self.move_client(client, ClientState::Idle);
+        self.act(Action::RunClient(client));
+        self.move_server(id, State::Idle);
+        true
+    }
+
+    /// Replies that belong to the client and tell the pooler something too.
+    #[inline]
+    fn heed(&mut self, id: ServerId, client: ClientId, kind: Back, seen: &[u8]) -> ServerVerdict {
+        match kind {
+            Back::ParameterStatus => {
+                self.server_reported(id, seen);
+                if self.servers[id].is_closing() {
+                    return Verdict::Closed;
+                }
+                self.client_takes_over(id, client, seen);
+            }
+            Back::CommandComplete => self.heed_tag(id, client, seen),
+            Back::ErrorResponse => {
+                self.heed_error(id, seen);
+                let skipped = self.servers[id].replies.take_skipped();
+                self.requests_skipped(id, &skipped);
+                if self.is_no_concern_of_the_client(id) {
+                    // If it sends anything all the same it is told of the end then.
+                    self.servers[id].has_said_farewell = false;
+                    return Verdict::Drop;
+                }
+                if let Some(statement) = skipped.first().and_then(Request::used)
+                    && repeat::is_outlived(seen)
+                    && self.outlived(id, client, statement, skipped.len())
+                {
+                    return Verdict::Drop;
+                }
+                self.tell_parameters(id);
+            }
+            Back::ParameterDescription if self.hold_parameters_back(id, seen) => {
+                return Verdict::Drop;
+            }
+            Back::NoData | Back::RowDescription => self.tell_parameters(id),
+            _ => {}
+        }
+        Verdict::Forward(client)
+    }
+
+    /// A server says goodbye while its client is done with it, and about to be taken off it: the
+    /// client keeps its connection, and must not take it for lost.
+    fn is_no_concern_of_the_client(&self, id: ServerId) -> bool {
+        let server = &self.servers[id];
+        let is_session = self.pool_mode(server.pool) == PoolMode::Session;
+        server.has_said_farewell && server.is_clean() && !is_session && !server.is_private
+    }
+
+    /// A parameter changed while the client has the server: it is the client's from now on.
+    fn client_takes_over(&mut self, id: ServerId, client: ClientId, body: &[u8]) {
+        let name = fields::Fields::new(body).str().unwrap_or_default();
+        let Some(place) = self.vars.find(name) else { return };
+        let server = &self.servers[id];
+        if let Some(value) = self.vars.value(&server.vars, place).map(str::to_owned) {
+            self.vars.set(&mut self.clients[client].vars, place, &value);
+        }
+    }
+
+    /// A server that says goodbye is of no use any more.
+    fn heed_error(&mut self, id: ServerId, body: &[u8]) {
+        if !self.servers[id].replies.is_answered() && !body.starts_with(b"SFATAL") {
+            return;
+        }
+        let report = fields::Report::parse(body);
+        if matches!(report.severity.as_str(), "FATAL" | "PANIC") {
+            let server = &mut self.servers[id];
+            server.has_said_farewell = true;
+            server.closing.get_or_insert(Reason::ServerCrashed);
+        }
+    }
+
+    fn query_ended(&mut self, id: ServerId, client: ClientId, status: Status) -> ServerVerdict {
+        let now = self.mono();
+        let server = &mut self.servers[id];
+        let pool = &mut self.pools[server.pool];
+        let record = &mut self.clients[client];
+        pool.stats.queries += 1;
+        pool.stats.query_us += now.micros_since(record.query_start);
+        record.query_start = now;
+        if status == Status::Idle {
+            pool.stats.xacts += 1;
+            pool.stats.xact_us += now.micros_since(server.xact_start);
+            server.xact_start = now;
+            return Verdict::Forward(client);
+        }
+        let pool = server.pool;
+        if self.pool_mode(pool) == PoolMode::Statement && !self.servers[id].is_private {
+            self.close_server(id, Reason::TransactionBlock);
+            return Verdict::Closed;
+        }
+        Verdict::Forward(client)
+    }
+
+    /// Replies to the SETs that give the server the client's parameters.
+    fn judge_vars_reply(
+        &mut self,
+        id: ServerId,
+        client: ClientId,
+        kind: Back,
+        seen: &[u8],
+    ) -> ServerVerdict {
+        if self.take_reply(id, kind, seen).is_none() {
+            return Verdict::Closed;
+        }
+        match kind {
+            Back::ParameterStatus => self.server_reported(id, seen),
+            Back::ErrorResponse => {
+                self.servers[id].own = Own::Vars { failed: true };
+                let report = fields::Report::parse(seen);
+                let text = format!(
+                    "setting the client's parameters failed: {}: {}",
+                    report.severity, report.message
+                );
+                self.log_server(Level::Error, id, format_args!("{text}"));
+                self.servers[id].own_error = Some(report.message.into());
+            }
+            Back::ReadyForQuery => self.vars_settled(id, client),
+            _ => {}
+        }
+        self.server_dropped_or_closed(id)
+    }
+
+    fn vars_settled(&mut self, id: ServerId, client: ClientId) {
+        let own = std::mem::take(&mut self.servers[id].own);
+        if own == (Own::Vars { failed: true }) || !self.servers[id].replies.is_clean() {
+            let detail = self.servers[id].own_error.take();
+            self.move_client(client, ClientState::Idle);
+            self.forsake(id, Reason::ParametersRefused);
+            return self.close_client_with(client, Reason::ParametersRefused, detail.as_deref());
+        }
+        let pool = self.servers[id].pool;
+        let server = &mut self.servers[id];
+        if let Some(welcome) = &self.pools[pool].welcome {
+            self.vars.settle(&mut self.clients[client].vars, &mut server.vars, &welcome.vars);
+        }
+        self.act(Action::RunClient(client));
+    }
+
+    /// Ends a server whose client has been taken off it already.
+    fn forsake(&mut self, id: ServerId, reason: Reason) {
+        self.move_server(id, State::Tested(Test::Check));
+        self.close_server(id, reason);
+    }
+
+    /// Replies to a reset or check query.
+    fn judge_own_reply(
+        &mut self,
+        id: ServerId,
+        test: Test,
+        kind: Back,
+        seen: &[u8],
+    ) -> ServerVerdict {
+        // Whoever they were for is gone.
+        while self.servers[id].replies.answer_due().is_some() {}
+        let Some(reply) = self.take_reply(id, kind, seen) else { return Verdict::Closed };
+        let skipped = self.servers[id].replies.take_skipped();
+        self.requests_skipped(id, &skipped);
+        match (reply, kind) {
+            (Reply::Parsed(statement) | Reply::Prepared(statement), _) => {
+                self.server_prepared(id, statement);
+            }
+            (Reply::Dropped(statement), _) => self.server_dropped(statement),
+            // It waits for data that nobody will send.
+            (_, Back::CopyIn) if matches!(test, Test::Abandoned(_)) => self.end_requests(id),
+            (_, Back::CopyBoth | Back::CopyIn) => self.close_server(id, test.failure()),
+            (_, Back::ParameterStatus) => self.server_reported(id, seen),
+            (_, Back::CommandComplete) => self.heed_server_tag(id, seen),
+            (_, Back::ErrorResponse) if !matches!(test, Test::Abandoned(_)) => {
+                let message = fields::Report::parse(seen).message;
+                let text = format!("{}: {message}", test.failure().words());
+                self.log_server(Level::Warning, id, format_args!("{text}"));
+            }
+            (_, Back::EmptyQuery) if test == Test::Doubt => self.servers[id].replies.settle_doubt(),
+            (Reply::Ready(_), _) => self.test_ended(id, test),
+            _ => {}
+        }
+        self.server_dropped_or_closed(id)
+    }
+
+    /// What a server says that nobody has asked: its parameters, a notice, a notification, or a
+    /// goodbye. Anything else means that it is not as clean as it seemed.
+    fn judge_unasked(&mut self, id: ServerId, kind: Back, seen: &[u8]) -> ServerVerdict {
+        match kind {
+            Back::ParameterStatus => self.server_reported(id, seen),
+            Back::NoticeResponse | Back::NotificationResponse => {}
+            Back::ErrorResponse => {
+                let message = fields::Report::parse(seen).message;
+                let text = format!("got packet 'E' from server when not linked: {message}");
+                self.log_server(Level::Warning, id, format_args!("{text}"));
+                self.close_server(id, Reason::ServerCrashed);
+            }
+            _ => {
+                let reason = match self.servers[id].state {
+                    State::Idle => Reason::IdleDirty,
+                    State::Used => Reason::UsedDirty,
+                    _ => Reason::ServerDirty,
+                };
+                self.close_server(id, reason);
+            }
+        }
+        self.server_dropped_or_closed(id)
+    }
+}
+
+impl Test {
+    /// The reason to close a server that does not come clean out of the test.
+    pub fn failure(self) -> Reason {
+        match self {
+            Test::Abandoned(_) => Reason::ServerAbandoned,
+            Test::Check | Test::Doubt => Reason::TestFailed,
+            Test::Reset => Reason::ResetFailed,
+        }
+    }
+}

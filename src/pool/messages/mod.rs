@@ -1,0 +1,5 @@
+//! What each message means, from clients and from servers: the path of every transaction.
+
+pub mod judge;
+pub mod judge_server;
+pub mod routine;

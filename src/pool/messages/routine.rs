@@ -1,0 +1,172 @@
+//! The messages that most of a pipeline, a result or a COPY is made of, taken by the stretch.
+//!
+//! Whole messages that follow one another are passed on without a verdict for each, where a judge
+//! would do no more than note that a request was sent or answered. Whatever is more than that, or
+//! is not whole, ends the stretch and goes to the judges; they would come to the same, message by
+//! message. A stretch follows a message that was judged and passed on the same way.
+
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::prepared::prepare::{Named, named_by};
+use crate::pool::prepared::settle::is_all_gone;
+use crate::pool::records::client;
+use crate::pool::records::server::{self, Own, Server};
+use crate::wire::fields::Fields;
+use crate::wire::head::{self, HEAD};
+use crate::wire::kind::{Back, Front};
+
+impl Core {
+    /// How many bytes of what a client has sent go to its server with nothing to be said of them.
+    pub fn routine_requests(&mut self, id: ClientId, data: &[u8]) -> usize {
+        let client = &self.clients[id];
+        let client::State::Active { server } = client.state else { return 0 };
+        let is_tracking = self.tracks_statements(client);
+        let Server { own, replies, .. } = &mut self.servers[server];
+        if *own != Own::Nothing || replies.is_skipping() {
+            return 0;
+        }
+        let longest = self.config.settings.max_packet_size as usize;
+        stretch(data, |kind, body| {
+            let Some(kind) = Front::from_byte(kind) else { return false };
+            // The first request of a query sets the clocks.
+            let may_pass = !replies.is_answered() && !replies.is_full() && !replies.is_barred();
+            let is_routine = may_pass
+                && body.len() <= longest.min(kind.largest())
+                && is_routine_request(kind, body, is_tracking);
+            if is_routine {
+                replies.sent(kind);
+            }
+            is_routine
+        })
+    }
+
+    /// How many bytes of what a server has sent its client hears with nothing to be said of them.
+    pub fn routine_replies(&mut self, id: ServerId, to: ClientId, data: &[u8]) -> usize {
+        let Server { state, own, replies, kept, .. } = &mut self.servers[id];
+        let is_theirs = matches!(*state, server::State::Active { client } if client == to);
+        if !is_theirs || *own != Own::Nothing || !kept.is_told() {
+            return 0;
+        }
+        stretch(data, |kind, body| {
+            let Some(kind) = Back::from_byte(kind) else { return false };
+            let tells_more = kind == Back::CommandComplete && is_all_gone(body);
+            body.len() <= kind.largest() && !tells_more && replies.take_routine(kind)
+        })
+    }
+}
+
+/// The length of the whole messages at the start of `data` that are taken, one after the other.
+#[inline(always)]
+fn stretch(data: &[u8], mut take: impl FnMut(u8, &[u8]) -> bool) -> usize {
+    let mut at = 0;
+    while let Some((kind, body)) = head::whole(&data[at..])
+        && take(kind, body)
+    {
+        at += HEAD + body.len();
+    }
+    at
+}
+
+/// Whether a message of the extended protocol, or data of a COPY, is passed on as it is.
+#[inline]
+fn is_routine_request(kind: Front, body: &[u8], is_tracking: bool) -> bool {
+    match kind {
+        Front::CopyData | Front::Execute | Front::Sync => true,
+        Front::Bind => !is_tracking || binds_unnamed(body),
+        Front::Close | Front::Describe => !is_tracking || matches!(named_by(body), Named::Other),
+        Front::Parse => !is_tracking || body.first() == Some(&0),
+        Front::CopyDone
+        | Front::CopyFail
+        | Front::Flush
+        | Front::FunctionCall
+        | Front::Password
+        | Front::Query
+        | Front::Terminate => false,
+    }
+}
+
+fn binds_unnamed(body: &[u8]) -> bool {
+    let mut fields = Fields::new(body);
+    fields.cstr().is_some() && fields.cstr().is_some_and(<[u8]>::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::{Rng, SeededRng};
+    use crate::pool::owed::replies::{Replies, Reply};
+    use crate::pool::owed::request::Request;
+
+    #[test]
+    fn what_names_a_statement_is_no_routine_where_statements_are_tracked() {
+        let named: [(Front, &[u8]); 4] = [
+            (Front::Parse, b"a\0select 1\0\0\0"),
+            (Front::Bind, b"portal\0a\0\0\0\0\0\0\0"),
+            (Front::Describe, b"Sa\0"),
+            (Front::Close, b"Sa\0"),
+        ];
+        let unnamed: [(Front, &[u8]); 4] = [
+            (Front::Parse, b"\0select 1\0\0\0"),
+            (Front::Bind, b"portal\0\0\0\0\0\0\0\0"),
+            (Front::Describe, b"Pportal\0"),
+            (Front::Close, b"S\0"),
+        ];
+        for (kind, body) in named {
+            assert!(!is_routine_request(kind, body, true) && is_routine_request(kind, body, false));
+        }
+        for (kind, body) in unnamed {
+            assert!(is_routine_request(kind, body, true) && is_routine_request(kind, body, false));
+            assert!(
+                !is_routine_request(kind, b"", true),
+                "{kind:?} without a name is for the judge"
+            );
+        }
+        for kind in [Front::Query, Front::FunctionCall, Front::Terminate, Front::CopyDone] {
+            assert!(!is_routine_request(kind, b"", false));
+        }
+    }
+
+    #[test]
+    fn a_stretch_ends_before_what_is_not_whole_or_not_taken() {
+        let data = b"E\0\0\0\x04E\0\0\0\x06xyS\0\0\0\x04E\0\0\0\x05";
+        assert_eq!(stretch(data, |kind, _| kind != b'S'), 12);
+        assert_eq!(stretch(data, |_, _| true), 17, "the last one lacks a byte");
+        assert_eq!(stretch(&data[..4], |_, _| true), 0);
+    }
+
+    /// What is taken as routine leaves everything as the judge would have left it.
+    #[test]
+    fn routine_replies_come_to_the_same_as_judged_ones() {
+        let statement = crate::pool::ids::StatementId::from_bits(1);
+        let requests = [
+            Request::AnswerParse,
+            Request::Bind(None),
+            Request::Describe(Some(statement)),
+            Request::Execute,
+            Request::OwnParse(statement),
+            Request::Parse(None),
+            Request::Parse(Some(statement)),
+            Request::Query,
+            Request::Sync,
+        ];
+        for seed in 0..300 {
+            let mut rng = SeededRng::new(seed);
+            let (mut judged, mut taken) = (Replies::default(), Replies::default());
+            for _ in 0..rng.below(40) {
+                let request = requests[rng.below(requests.len() as u64) as usize];
+                judged.push(request);
+                taken.push(request);
+            }
+            for step in 0..200 {
+                let kind = Back::ALL[rng.below(Back::ALL.len() as u64) as usize];
+                let expected = judged.received(kind, b'I');
+                let got = match taken.take_routine(kind) {
+                    true => Ok(Reply::Forward),
+                    false => taken.received(kind, b'I'),
+                };
+                assert_eq!(got, expected, "seed {seed}, step {step}, {kind:?}");
+                assert_eq!(format!("{taken:?}"), format!("{judged:?}"), "seed {seed}, step {step}");
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What a server owes and has been given: the requests under way and their replies, what is kept of
+//! a query to send it again, the parameters that were set; and what a judge may say of a message.
+
+pub mod kept;
+pub mod replies;
+pub mod reply;
+pub mod request;
+pub mod varcache;
+pub mod verdict;

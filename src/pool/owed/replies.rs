@@ -1,0 +1,670 @@
+//! What a server still owes: one entry for each request that was sent to it and not yet answered.
+//!
+//! This is how the pooler knows that a server is clean: every request has been answered up to
+//! ReadyForQuery, the transaction is over, and no COPY is under way. It also keeps the place of
+//! replies that the pooler swallows (to requests of its own) and of those that it gives itself.
+//!
+//! Source: PostgreSQL manual, "Message Flow", sections "Extended Query", "COPY Operations" and
+//! "Pipelining": after an error in an extended query the server skips everything up to Sync, and
+//! while it takes in COPY data it skips Flush and Sync.
+
+use std::collections::VecDeque;
+
+pub use super::reply::{Reply, Status, Unexpected};
+use super::request::Request;
+use crate::pool::ids::StatementId;
+use crate::wire::kind::{Back, Front};
+
+/// Requests that may be under way at one server before its client is not read any more. More than
+/// twice what fits in a PostgreSQL's output buffer (8 kB of 5-byte replies), so that the server
+/// always has something to send that shortens the queue.
+pub const MOST_UNDER_WAY: usize = 4096;
+
+/// Requests for which a server keeps room when it is handed on: 3 kB, enough for common pipelines.
+const ROOM: usize = 256;
+
+/// Which COPY is under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Copy {
+    #[default]
+    None,
+    /// The server takes data; it skips Sync and Flush until `ended` by CopyDone or CopyFail.
+    In {
+        ended: bool,
+    },
+    Out,
+    /// Both ends send; it takes data until the client has `ended` its half.
+    Both {
+        ended: bool,
+    },
+}
+
+/// The requests under way at one server, and the state that its replies have told.
+#[derive(Default, Debug)]
+pub struct Replies {
+    queue: VecDeque<Request>,
+    status: Status,
+    /// An error was seen and its Sync not yet sent: what is sent before it is not answered.
+    skipping: bool,
+    /// An extended query was sent and its Sync not yet: its transaction is open, whatever has been
+    /// answered meanwhile.
+    unsynced: bool,
+    copy: Copy,
+    /// Syncs that were taken for eaten by the COPY under way.
+    eaten: u32,
+    /// Such Syncs of a COPY that has failed: if it did before it came to them, they are answered.
+    in_doubt: u32,
+    /// The simple query or function call whose turn it is has been answered but for its end.
+    has_result: bool,
+    /// Nothing is to be sent before all that was sent is answered.
+    is_barred: bool,
+    /// Counts the Syncs that were sent.
+    segment: u32,
+    /// What the last error made the server skip, until it is taken.
+    skipped: Vec<Request>,
+}
+
+impl Replies {
+    /// Nothing is owed and no transaction is open: the server is fit for another client.
+    #[inline(always)]
+    pub fn is_clean(&self) -> bool {
+        self.queue.is_empty() && self.is_outside_transaction()
+    }
+
+    /// The server has nothing to do: what is under way is answered by the pooler.
+    #[inline]
+    pub fn is_at_rest(&self) -> bool {
+        let is_own = |r: &Request| matches!(r, Request::AnswerClose | Request::AnswerParse);
+        self.queue.iter().all(is_own) && self.is_outside_transaction()
+    }
+
+    #[inline(always)]
+    fn is_outside_transaction(&self) -> bool {
+        self.status == Status::Idle && !self.skipping && !self.unsynced && self.copy == Copy::None
+    }
+
+    /// Nothing is owed; a transaction may be open.
+    #[inline(always)]
+    pub fn is_answered(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Requests under way.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    #[inline(always)]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= MOST_UNDER_WAY
+    }
+
+    /// Statements whose Close is under way, for a server that will not answer any more.
+    pub fn unanswered_closes(&self) -> impl Iterator<Item = StatementId> {
+        self.queue.iter().chain(&self.skipped).filter_map(|request| match request {
+            Request::OwnClose(id) => Some(*id),
+            _ => None,
+        })
+    }
+
+    /// There may be one more ReadyForQuery on its way than is known of.
+    pub fn is_doubtful(&self) -> bool {
+        self.in_doubt > 0
+    }
+
+    /// A reply to a later request has come: there was none more.
+    pub fn settle_doubt(&mut self) {
+        self.in_doubt = 0;
+    }
+
+    /// Whether a Close of this statement is under way whose fate an earlier Sync decides.
+    pub fn is_close_undecided(&self, id: StatementId) -> bool {
+        let mut is_earlier = false;
+        self.queue.iter().rev().any(|request| {
+            is_earlier |= *request == Request::Sync;
+            is_earlier && *request == Request::OwnClose(id)
+        })
+    }
+
+    /// Whether what the client sends must wait until everything is answered.
+    pub fn is_barred(&self) -> bool {
+        self.is_barred && !self.queue.is_empty()
+    }
+
+    /// Lets nothing pass before all that was sent is answered. The last request must be one that
+    /// is answered without a Sync behind it.
+    pub fn bar(&mut self) {
+        self.is_barred = true;
+    }
+
+    /// An extended query was sent, and no Sync: its replies may stay in the server.
+    pub fn is_unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    /// An extended query failed and its Sync has not been sent.
+    #[inline(always)]
+    pub fn is_skipping(&self) -> bool {
+        self.skipping
+    }
+
+    /// Whether one extended query is under way, and nothing else, that uses statements which were
+    /// prepared before, and asks for the columns of a result. Its Sync may be yet to come.
+    #[inline]
+    pub fn is_lone_use(&self) -> bool {
+        let mut uses_tracked = false;
+        let mut asks_columns = false;
+        for (at, request) in self.queue.iter().enumerate() {
+            match request {
+                Request::Bind(Some(_)) => uses_tracked = true,
+                Request::Describe(statement) => {
+                    asks_columns = true;
+                    uses_tracked |= statement.is_some();
+                }
+                Request::Execute => {}
+                Request::Sync if at + 1 == self.queue.len() => {}
+                _ => return false,
+            }
+        }
+        uses_tracked && asks_columns
+    }
+
+    /// Whether one Sync is all that is to be answered.
+    pub fn is_last_sync(&self) -> bool {
+        self.queue.len() == 1 && self.queue[0] == Request::Sync
+    }
+
+    /// The number of Syncs sent so far: requests of one number are skipped together.
+    pub fn segment(&self) -> u32 {
+        self.segment
+    }
+
+    /// The requests that an error made the server skip since this was last asked.
+    pub fn take_skipped(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.skipped)
+    }
+
+    /// The server takes COPY data and will skip a Sync.
+    pub fn takes_copy_data(&self) -> bool {
+        matches!(self.copy, Copy::In { ended: false } | Copy::Both { ended: false })
+    }
+
+    /// Notes a message of the client's that goes to the server.
+    #[inline]
+    pub fn sent(&mut self, kind: Front) {
+        match kind {
+            Front::CopyDone | Front::CopyFail => self.copy_ended(),
+            _ => {
+                if let Some(request) = Request::of(kind) {
+                    self.push(request);
+                }
+            }
+        }
+    }
+
+    /// Notes a request, unless the server will skip it unanswered.
+    #[inline]
+    pub fn push(&mut self, request: Request) {
+        if self.skipping {
+            if request != Request::Sync {
+                return;
+            }
+            self.skipping = false;
+        }
+        if self.takes_copy_data() {
+            self.eaten = self.eaten.saturating_add(u32::from(request == Request::Sync));
+            return;
+        }
+        if self.queue.is_empty() {
+            self.is_barred = false;
+        }
+        if request == Request::Sync {
+            self.segment = self.segment.wrapping_add(1);
+        }
+        match request {
+            // A simple query ends the transaction of an extended one before it.
+            Request::FunctionCall | Request::Query | Request::Sync => self.unsynced = false,
+            // The server does not hear of them, or does not mind.
+            Request::AnswerClose | Request::AnswerParse | Request::CopyEnd => {}
+            Request::Bind(_)
+            | Request::Close
+            | Request::Describe(_)
+            | Request::Execute
+            | Request::OwnClose(_)
+            | Request::OwnParse(_)
+            | Request::Parse(_) => self.unsynced = true,
+        }
+        self.queue.push_back(request);
+    }
+
+    fn copy_ended(&mut self) {
+        match &mut self.copy {
+            Copy::In { ended } | Copy::Both { ended } if !*ended => *ended = true,
+            // The server has nothing to do any more and passes over it.
+            _ if self.queue.is_empty() => {}
+            _ => self.push(Request::CopyEnd),
+        }
+    }
+
+    /// Whether a reply that the pooler gives itself is due now, before any other.
+    #[inline(always)]
+    pub fn answer_due(&mut self) -> Option<Back> {
+        let reply = match self.queue.front()? {
+            Request::AnswerParse => Back::ParseComplete,
+            Request::AnswerClose => Back::CloseComplete,
+            _ => return None,
+        };
+        self.pop();
+        Some(reply)
+    }
+
+    /// Judges a reply of the server's. `status` is the byte that ReadyForQuery carries.
+    pub fn received(&mut self, kind: Back, status: u8) -> Result<Reply, Unexpected> {
+        let front = self.queue.front().copied();
+        match kind {
+            Back::ReadyForQuery => return self.ready(front, status),
+            Back::ErrorResponse => self.failed(front),
+            Back::ParseComplete => match front {
+                Some(Request::Parse(None)) => self.pop(),
+                Some(Request::Parse(Some(statement))) => {
+                    self.pop();
+                    return Ok(Reply::Parsed(statement));
+                }
+                Some(Request::OwnParse(statement)) => {
+                    self.pop();
+                    return Ok(Reply::Prepared(statement));
+                }
+                _ => return Err(Unexpected),
+            },
+            Back::CloseComplete => match front {
+                Some(Request::Close) => self.pop(),
+                Some(Request::OwnClose(statement)) => {
+                    self.pop();
+                    return Ok(Reply::Dropped(statement));
+                }
+                _ => return Err(Unexpected),
+            },
+            Back::BindComplete => match front {
+                Some(Request::Bind(_)) => self.pop(),
+                _ => return Err(Unexpected),
+            },
+            Back::NoData => match front {
+                Some(Request::Describe(_)) => self.pop(),
+                _ => return Err(Unexpected),
+            },
+            Back::PortalSuspended => match front {
+                Some(Request::Execute) => self.pop(),
+                _ => return Err(Unexpected),
+            },
+            Back::RowDescription => match front {
+                Some(Request::Describe(_)) => self.pop(),
+                Some(Request::Query) => {}
+                _ => return Err(Unexpected),
+            },
+            Back::ParameterDescription if matches!(front, Some(Request::Describe(_))) => {}
+            Back::CommandComplete | Back::EmptyQuery => match front {
+                Some(Request::Execute) => {
+                    self.copy = Copy::None;
+                    self.pop();
+                }
+                Some(Request::Query) => {
+                    self.copy = Copy::None;
+                    self.has_result = true;
+                }
+                _ => return Err(Unexpected),
+            },
+            Back::DataRow if matches!(front, Some(Request::Query | Request::Execute)) => {}
+            Back::CopyIn => self.begin_copy(front, Copy::In { ended: false })?,
+            Back::CopyOut => self.begin_copy(front, Copy::Out)?,
+            Back::CopyBoth => self.begin_copy(front, Copy::Both { ended: false })?,
+            Back::CopyData | Back::CopyDone if self.copy != Copy::None => {}
+            Back::FunctionCallResponse if front == Some(Request::FunctionCall) => {
+                self.has_result = true;
+            }
+            Back::NoticeResponse | Back::NotificationResponse | Back::ParameterStatus => {}
+            Back::Authentication
+            | Back::BackendKeyData
+            | Back::CopyData
+            | Back::CopyDone
+            | Back::DataRow
+            | Back::FunctionCallResponse
+            | Back::NegotiateProtocolVersion
+            | Back::ParameterDescription => return Err(Unexpected),
+        }
+        Ok(Reply::Forward)
+    }
+
+    /// Takes a reply that is the client's and tells no more than that it has come. Any other is
+    /// left to [`Replies::received`].
+    #[inline]
+    pub fn take_routine(&mut self, kind: Back) -> bool {
+        let is_routine = match kind {
+            Back::ParseComplete => self.queue.front() == Some(&Request::Parse(None)),
+            _ => matches!(
+                kind,
+                Back::BindComplete
+                    | Back::CommandComplete
+                    | Back::CopyData
+                    | Back::DataRow
+                    | Back::EmptyQuery
+                    | Back::NoData
+                    | Back::PortalSuspended
+                    | Back::RowDescription
+            ),
+        };
+        is_routine && self.received(kind, 0) == Ok(Reply::Forward)
+    }
+
+    fn pop(&mut self) {
+        self.has_result = false;
+        self.queue.pop_front();
+        while let Some(Request::CopyEnd) = self.queue.front() {
+            self.queue.pop_front();
+        }
+    }
+
+    fn ready(&mut self, front: Option<Request>, status: u8) -> Result<Reply, Unexpected> {
+        let is_owed = match front {
+            // One that comes before the result is that of a Sync in doubt.
+            Some(Request::FunctionCall | Request::Query) => self.has_result || self.in_doubt == 0,
+            front => front == Some(Request::Sync),
+        };
+        if !is_owed && self.in_doubt == 0 {
+            return Err(Unexpected);
+        }
+        self.status = match status {
+            b'I' => Status::Idle,
+            b'T' => Status::InTransaction,
+            b'E' => Status::Failed,
+            _ => return Err(Unexpected),
+        };
+        self.copy = Copy::None;
+        if is_owed {
+            self.pop();
+        } else {
+            // A Sync that was not eaten, and has ended what the error made the server skip.
+            self.in_doubt -= 1;
+            self.skipping = false;
+        }
+        Ok(Reply::Ready(self.status))
+    }
+
+    /// An error ends a COPY, and of an extended query everything up to its Sync. Without any
+    /// request under way it is the server's farewell, and nothing follows.
+    fn failed(&mut self, front: Option<Request>) {
+        if let Copy::In { .. } = self.copy {
+            self.in_doubt = self.in_doubt.saturating_add(self.eaten);
+        }
+        self.copy = Copy::None;
+        match front {
+            None | Some(Request::Sync) => {}
+            Some(Request::FunctionCall | Request::Query) => self.has_result = true,
+            Some(_) => {
+                let before_sync = self.queue.iter().take_while(|r| **r != Request::Sync).count();
+                self.skipped.extend(self.queue.drain(..before_sync));
+                self.skipping = self.queue.is_empty();
+            }
+        }
+    }
+
+    /// A server that takes COPY data skips the Syncs that were sent behind the statement, up to
+    /// the end of the data, which may have been sent too.
+    fn begin_copy(&mut self, front: Option<Request>, copy: Copy) -> Result<(), Unexpected> {
+        if !matches!(front, Some(Request::Query | Request::Execute)) {
+            return Err(Unexpected);
+        }
+        self.copy = copy;
+        self.eaten = 0;
+        if self.takes_copy_data() {
+            while self.queue.get(1) == Some(&Request::Sync) {
+                self.queue.remove(1);
+                self.eaten = self.eaten.saturating_add(1);
+            }
+            let is_ended = self.queue.iter().any(|request| request.ends_in_ready());
+            self.unsynced |= !is_ended;
+            if self.queue.get(1) == Some(&Request::CopyEnd) {
+                self.queue.remove(1);
+                self.copy_ended();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether CopyFail, Sync and ROLLBACK are enough to make the server clean.
+    pub fn can_be_brought_to_an_end(&self) -> bool {
+        !matches!(self.copy, Copy::Both { .. })
+    }
+
+    /// Ends a COPY whose data nobody will send any more. Returns whether a CopyFail must be sent.
+    pub fn end_copy_in(&mut self) -> bool {
+        let must_send = self.copy == Copy::In { ended: false };
+        if must_send {
+            self.copy_ended();
+        }
+        must_send
+    }
+
+    /// Drops the room that a long pipeline left behind.
+    pub fn shrink(&mut self) {
+        if self.queue.capacity() > ROOM && self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(sent: &[Front], received: &[(Back, u8)]) -> Replies {
+        let mut replies = Replies::default();
+        for &kind in sent {
+            replies.sent(kind);
+        }
+        for &(kind, status) in received {
+            replies.received(kind, status).unwrap_or_else(|_| panic!("{kind:?} is unexpected"));
+        }
+        replies
+    }
+
+    #[test]
+    fn a_pipeline_is_clean_only_after_its_last_ready() {
+        let sent = [Front::Query, Front::Parse, Front::Bind, Front::Execute, Front::Sync];
+        let mut got = vec![
+            (Back::CommandComplete, 0),
+            (Back::ReadyForQuery, b'I'),
+            (Back::ParseComplete, 0),
+            (Back::BindComplete, 0),
+            (Back::DataRow, 0),
+            (Back::CommandComplete, 0),
+        ];
+        assert!(!after(&sent, &got).is_clean());
+        got.push((Back::ReadyForQuery, b'I'));
+        assert!(after(&sent, &got).is_clean());
+    }
+
+    #[test]
+    fn an_error_skips_to_the_next_sync_and_no_further() {
+        let mut replies = after(
+            &[Front::Parse, Front::Bind, Front::Execute, Front::Sync, Front::Parse, Front::Sync],
+            &[(Back::ErrorResponse, 0), (Back::ReadyForQuery, b'I'), (Back::ParseComplete, 0)],
+        );
+        assert!(!replies.is_clean());
+        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn what_is_sent_between_an_error_and_its_sync_is_not_owed() {
+        let mut replies = after(&[Front::Parse], &[(Back::ErrorResponse, 0)]);
+        replies.sent(Front::Query);
+        replies.sent(Front::Bind);
+        assert!(!replies.is_clean());
+        replies.sent(Front::Sync);
+        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn a_sync_sent_ahead_of_copy_data_is_eaten_by_the_copy() {
+        let mut replies = after(
+            &[Front::Parse, Front::Bind, Front::Execute, Front::Sync],
+            &[(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CopyIn, 0)],
+        );
+        replies.sent(Front::CopyData);
+        replies.sent(Front::Sync);
+        replies.sent(Front::CopyDone);
+        replies.sent(Front::Sync);
+        assert_eq!(replies.received(Back::CommandComplete, 0), Ok(Reply::Forward));
+        assert!(!replies.is_clean());
+        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn copy_data_may_be_sent_before_the_server_asks_for_it() {
+        let extended = [Front::Parse, Front::Bind, Front::Execute];
+        let data = [Front::CopyData, Front::CopyDone, Front::Sync];
+        let complete = [(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CopyIn, 0)];
+        let end = [(Back::CommandComplete, 0), (Back::ReadyForQuery, b'I')];
+        assert!(
+            after(&[&extended[..], &data].concat(), &[&complete[..], &end].concat()).is_clean()
+        );
+        // Of two Syncs the one before the end of the data is eaten.
+        let early = [&extended[..], &[Front::Sync], &data].concat();
+        assert!(after(&early, &[&complete[..], &end].concat()).is_clean());
+        // If the statement fails the first one is answered, and the second too.
+        let failed = [(Back::ErrorResponse, 0), (Back::ReadyForQuery, b'I')];
+        let mut replies = after(&early, &failed);
+        assert!(!replies.is_clean());
+        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(replies.is_clean());
+        // The data of the next COPY may come before the first is complete.
+        let two = [&early[..], &early].concat();
+        let mut twice = after(&extended, &complete);
+        for kind in [&data[..], &early, &early].concat() {
+            twice.sent(kind);
+        }
+        for (kind, status) in [&end[..], &complete, &end, &complete, &end].concat() {
+            twice.received(kind, status).unwrap();
+        }
+        assert!(twice.is_clean());
+        assert!(after(&two, &[&complete[..], &end, &complete, &end].concat()).is_clean());
+        let simple = [Front::Query, Front::CopyData, Front::CopyDone, Front::Query];
+        let replies = after(&simple, &[&[(Back::CopyIn, 0)], &end[..], &end].concat());
+        assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn a_failed_copy_leaves_doubt_whether_it_has_eaten_a_sync() {
+        let sent = [Front::Parse, Front::Bind, Front::Execute, Front::Sync, Front::CopyData];
+        let received = [(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CopyIn, 0)];
+        let mut replies = after(&sent, &received);
+        replies.received(Back::ErrorResponse, 0).unwrap();
+        assert!(replies.is_doubtful());
+        replies.sent(Front::CopyDone);
+        replies.sent(Front::Sync);
+        replies.received(Back::ReadyForQuery, b'I').unwrap();
+        assert!(replies.is_clean() && replies.is_doubtful());
+        // It may come yet.
+        let mut other = after(&sent, &received);
+        other.received(Back::ErrorResponse, 0).unwrap();
+        assert_eq!(other.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(!other.is_doubtful());
+        // The empty query of the pooler's is answered: no other ReadyForQuery was on its way.
+        replies.sent(Front::Query);
+        replies.received(Back::EmptyQuery, 0).unwrap();
+        replies.settle_doubt();
+        assert!(!replies.is_doubtful());
+    }
+
+    #[test]
+    fn what_is_sent_behind_the_end_of_a_stream_of_both_is_owed() {
+        let mut replies = after(&[Front::Query], &[(Back::CopyBoth, 0), (Back::CopyData, 0)]);
+        replies.sent(Front::CopyData);
+        replies.sent(Front::CopyDone);
+        replies.sent(Front::Query);
+        for kind in [Back::CopyData, Back::CopyDone, Back::CommandComplete] {
+            replies.received(kind, 0).unwrap();
+        }
+        replies.received(Back::ReadyForQuery, b'I').unwrap();
+        assert!(!replies.is_answered());
+        replies.received(Back::RowDescription, 0).unwrap();
+        replies.received(Back::CommandComplete, 0).unwrap();
+        replies.received(Back::ReadyForQuery, b'I').unwrap();
+        assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn a_sync_in_doubt_is_not_taken_for_the_end_of_what_follows() {
+        let sent = [Front::Parse, Front::Bind, Front::Execute];
+        let received = [(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CopyIn, 0)];
+        for (next, result) in [
+            (Front::FunctionCall, Back::FunctionCallResponse),
+            (Front::Query, Back::CommandComplete),
+            (Front::Query, Back::ErrorResponse),
+        ] {
+            let mut replies = after(&sent, &received);
+            for kind in [Front::CopyData, Front::Sync, Front::CopyDone, Front::Sync, next] {
+                replies.sent(kind);
+            }
+            // It has failed before it came to the first Sync.
+            let ready = (Back::ReadyForQuery, b'I');
+            for (kind, status) in [(Back::ErrorResponse, 0), ready, ready, (result, 0), ready] {
+                let reply = replies.received(kind, status);
+                assert!(reply.is_ok(), "{kind:?} before {result:?}");
+            }
+            assert!(replies.is_clean() && !replies.is_doubtful());
+        }
+    }
+
+    #[test]
+    fn what_was_flushed_and_answered_is_not_over_before_its_sync() {
+        let mut replies = after(
+            &[Front::Parse, Front::Bind, Front::Execute, Front::Flush],
+            &[(Back::ParseComplete, 0), (Back::BindComplete, 0), (Back::CommandComplete, 0)],
+        );
+        assert!(replies.is_answered());
+        assert!(!replies.is_clean() && replies.is_unsynced());
+        replies.sent(Front::Sync);
+        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn a_reply_that_nobody_asked_for_is_unexpected() {
+        let mut replies = Replies::default();
+        for kind in [Back::ReadyForQuery, Back::ParseComplete, Back::DataRow, Back::CopyData] {
+            assert_eq!(replies.received(kind, b'I'), Err(Unexpected), "{kind:?}");
+        }
+        assert_eq!(replies.received(Back::NoticeResponse, 0), Ok(Reply::Forward));
+    }
+
+    #[test]
+    fn replies_of_the_pooler_keep_their_place() {
+        let mut replies = after(&[Front::Bind], &[]);
+        replies.push(Request::AnswerParse);
+        replies.sent(Front::Sync);
+        assert_eq!(replies.answer_due(), None);
+        replies.received(Back::BindComplete, 0).unwrap();
+        assert_eq!(replies.answer_due(), Some(Back::ParseComplete));
+        assert_eq!(replies.answer_due(), None);
+        assert_eq!(replies.received(Back::ReadyForQuery, b'T'), {
+            Ok(Reply::Ready(Status::InTransaction))
+        });
+        assert!(!replies.is_clean());
+    }
+
+    #[test]
+    fn a_failed_transaction_is_not_clean() {
+        let replies =
+            after(&[Front::Query], &[(Back::ErrorResponse, 0), (Back::ReadyForQuery, b'E')]);
+        assert!(!replies.is_clean());
+        assert!(replies.is_answered());
+    }
+}

@@ -1,0 +1,62 @@
+//! One request that a server was sent, or that is answered in its place when its turn comes.
+
+use crate::pool::ids::StatementId;
+use crate::wire::kind::Front;
+
+/// One request under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// Of a statement that the pooler tracks, or of another.
+    Bind(Option<StatementId>),
+    Close,
+    /// Of a statement that the pooler tracks, or of something else.
+    Describe(Option<StatementId>),
+    Execute,
+    FunctionCall,
+    /// Of a statement that the pooler tracks, or of another.
+    Parse(Option<StatementId>),
+    Query,
+    Sync,
+    /// CopyDone or CopyFail, sent before it was known whether the server would ask for data. No
+    /// reply is owed: it tells which Syncs a COPY eats.
+    CopyEnd,
+    /// A Parse of the pooler's: the reply is swallowed, the server has the statement from then on.
+    OwnParse(StatementId),
+    /// A Close of the pooler's, of a statement that makes room for another.
+    OwnClose(StatementId),
+    /// A Parse of the client's that the pooler answers, when its turn comes.
+    AnswerParse,
+    /// A Close of the client's that the pooler answers, when its turn comes.
+    AnswerClose,
+}
+
+impl Request {
+    /// What a message of the client's asks for, if it is answered.
+    #[inline]
+    pub fn of(kind: Front) -> Option<Request> {
+        Some(match kind {
+            Front::Bind => Request::Bind(None),
+            Front::Close => Request::Close,
+            Front::CopyDone | Front::CopyFail => Request::CopyEnd,
+            Front::CopyData | Front::Flush | Front::Password | Front::Terminate => return None,
+            Front::Describe => Request::Describe(None),
+            Front::Execute => Request::Execute,
+            Front::FunctionCall => Request::FunctionCall,
+            Front::Parse => Request::Parse(None),
+            Front::Query => Request::Query,
+            Front::Sync => Request::Sync,
+        })
+    }
+
+    pub fn ends_in_ready(self) -> bool {
+        matches!(self, Request::FunctionCall | Request::Query | Request::Sync)
+    }
+
+    /// The tracked statement that it uses.
+    pub fn used(&self) -> Option<StatementId> {
+        match *self {
+            Request::Bind(statement) | Request::Describe(statement) => statement,
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What is said of prepared statements without need of a server: Close, and the simple queries
+//! DEALLOCATE and DISCARD ALL, by which drivers drop what they have prepared by protocol.
+
+use super::prepare::{Named, named_by};
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::owed::replies::Status;
+use crate::pool::owed::request::Request;
+use crate::pool::owed::verdict::{ClientVerdict, Verdict};
+use crate::pool::statements::deallocate::{self, Deallocate};
+use crate::wire::build;
+use crate::wire::head::Head;
+use crate::wire::kind::{Back, Front};
+
+impl Core {
+    /// Answers without a server what needs none: a Sync behind nothing, and the Close or
+    /// DEALLOCATE of a tracked statement.
+    pub(in crate::pool) fn answer_here(
+        &mut self,
+        id: ClientId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<ClientVerdict> {
+        match kind {
+            Front::Sync => {
+                self.end_local_query(id, Status::Idle);
+                Some(Verdict::Drop)
+            }
+            Front::Close if self.tracks_statements(&self.clients[id]) => {
+                if seen.len() < head.body {
+                    return Some(Verdict::Need(head.body));
+                }
+                let Named::Statement(name) = named_by(seen) else { return None };
+                self.drop_name(id, name);
+                build::empty_back(&mut self.back, Back::CloseComplete);
+                Some(Verdict::Drop)
+            }
+            Front::Query => {
+                let query = match self.find_deallocate(id, kind, head, seen)? {
+                    Ok(query) => query,
+                    Err(need) => return Some(need),
+                };
+                self.answer_deallocate(id, &query, Status::Idle)
+            }
+            _ => None,
+        }
+    }
+
+    /// ReadyForQuery. A query that was answered here is a query all the same, and outside of a
+    /// transaction one of its own.
+    fn end_local_query(&mut self, id: ClientId, status: Status) {
+        if let Some(pool) = self.clients[id].pool {
+            let stats = &mut self.pools[pool].stats;
+            stats.queries += 1;
+            stats.xacts += u64::from(status == Status::Idle);
+        }
+        build::ready_for_query(&mut self.back, status as u8);
+    }
+
+    /// Drops a name as the server would, in a state in which it would. `None` leaves it to the
+    /// server to refuse.
+    fn answer_deallocate(
+        &mut self,
+        id: ClientId,
+        query: &Deallocate,
+        status: Status,
+    ) -> Option<ClientVerdict> {
+        let tags: &[&str] = match (status, query.in_savepoint) {
+            (Status::Failed, _) | (Status::Idle, true) => return None,
+            (Status::InTransaction, true) => &["SAVEPOINT", "DEALLOCATE", "RELEASE"],
+            (Status::Idle | Status::InTransaction, false) => &["DEALLOCATE"],
+        };
+        self.drop_name(id, &query.name);
+        for tag in tags {
+            build::command_complete(&mut self.back, tag);
+        }
+        self.end_local_query(id, status);
+        Some(Verdict::Drop)
+    }
+
+    /// Takes a name from a client for which nothing is under way.
+    fn drop_name(&mut self, id: ClientId, name: &[u8]) {
+        let Some(statements) = &mut self.clients[id].statements else { return };
+        if let Some(statement) = statements.names.remove(name) {
+            self.statements.release(statement);
+        }
+    }
+
+    /// A simple query that is one DEALLOCATE of a statement of this client's.
+    fn find_deallocate(
+        &self,
+        id: ClientId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<Result<Deallocate, ClientVerdict>> {
+        let statements = self.clients[id].statements.as_ref()?;
+        if statements.names.is_empty() || !self.tracks_statements(&self.clients[id]) {
+            return None;
+        }
+        let need = kind.must_see(head);
+        if seen.len() < need {
+            return Some(Err(Verdict::Need(need)));
+        }
+        let sql = seen.get(..head.body)?.strip_suffix(b"\0")?;
+        let query = deallocate::read(sql)?;
+        statements.names.get(&query.name).is_some().then_some(Ok(query))
+    }
+
+    /// DEALLOCATE of a tracked statement, as a simple query, while the client has a server: it is
+    /// answered here when nothing is under way and no transaction would have to undo it.
+    pub(super) fn rewrite_deallocate(
+        &mut self,
+        id: ClientId,
+        server: ServerId,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<ClientVerdict> {
+        let query = match self.find_deallocate(id, Front::Query, head, seen)? {
+            Ok(query) => query,
+            Err(need) => return Some(need),
+        };
+        let replies = &self.servers[server].replies;
+        // Without a Sync the answers that would have to be awaited may never come.
+        if replies.is_skipping() || replies.is_unsynced() {
+            return None;
+        }
+        if !replies.is_answered() || self.servers[server].is_mid_reply {
+            return Some(Verdict::Hold);
+        }
+        let status = replies.status();
+        self.answer_deallocate(id, &query, status)
+    }
+
+    /// Behind a simple query that drops all statements nothing is judged before it is done: which
+    /// names and statements are there is not known so long.
+    pub(super) fn watch_for_drop_all(
+        &mut self,
+        server: ServerId,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<ClientVerdict> {
+        match seen.first() {
+            None if head.body > 0 => return Some(Verdict::Need(1)),
+            Some(&first) if deallocate::may_concern(first) => {}
+            _ => return None,
+        }
+        let need = Front::Query.must_see(head);
+        if seen.len() < need {
+            return Some(Verdict::Need(need));
+        }
+        let replies = &mut self.servers[server].replies;
+        if replies.is_skipping() || !deallocate::drops_all(seen) {
+            return None;
+        }
+        replies.push(Request::Query);
+        replies.bar();
+        Some(Verdict::Forward(server))
+    }
+}

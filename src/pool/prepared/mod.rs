@@ -1,0 +1,7 @@
+//! Prepared statements that follow their client from server to server: what a message that names
+//! one becomes, and what the reply to it settles.
+
+pub mod drop_statement;
+pub mod prepare;
+pub mod repeat;
+pub mod settle;

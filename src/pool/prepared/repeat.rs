@@ -1,0 +1,200 @@
+//! A query that is sent once more, because a table has changed since its statement was prepared.
+//!
+//! PostgreSQL refuses to run a statement whose result has other columns than when it was prepared:
+//! whoever prepared it counts on those. Here that may have been another client, long ago, and it
+//! would go on for as long as the server lives. So the client's names move on to a new statement
+//! with the same text, which servers have to be given first: the next use works. Names of other
+//! clients stay, since those clients have to be told too.
+//!
+//! The client need not hear of it when the query stood alone outside of a transaction, so that
+//! nothing is lost with it, and asked for the columns itself. One that did not would read the new
+//! rows by the old columns: it gets the error, as it would from PostgreSQL.
+//!
+//! PostgreSQL describes the parameters of a statement before it looks at its columns. That answer
+//! waits for the next one, so that the client does not hear it twice.
+//!
+//! What may have to be sent again is kept until the client uses a statement again: a copy of one
+//! small message or two, into memory that the server keeps for it.
+
+use crate::pool::core::{Action, Core};
+use crate::pool::ids::{ClientId, ServerId, StatementId};
+use crate::pool::owed::replies::Status;
+use crate::pool::owed::verdict::{ServerVerdict, Verdict};
+use crate::pool::records::server::Own;
+use crate::wire::build::{self, Message};
+use crate::wire::fields::{Fields, Report};
+use crate::wire::head::{self, HEAD, Parsed};
+use crate::wire::kind::{Back, Front};
+use crate::wire::sqlstate;
+
+/// The longest query that is kept to be sent again, in bytes.
+const LONGEST: usize = 8 * 1024;
+
+/// What PostgreSQL says of a statement that does not fit its tables any more. Other languages have
+/// other words for it: there the name of the function tells that raises the error.
+const WORDS: &str = "cached plan must not change result type";
+const ROUTINE: &[u8] = b"\0RRevalidateCachedQuery\0";
+
+impl Core {
+    /// A client is about to use a statement that the pooler tracks.
+    #[inline]
+    pub(super) fn begin_use(&mut self, id: ServerId) {
+        let server = &mut self.servers[id];
+        server.kept.bytes.clear();
+        self.may_repeat |= server.replies.is_at_rest();
+    }
+
+    /// Whole messages of a client's went to its server, which had nothing to do before: they may
+    /// have to be sent again.
+    pub fn keep_for_repeat(&mut self, id: ServerId, bytes: &[u8]) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        if bytes.len() <= LONGEST && server.replies.is_lone_use() {
+            server.kept.bytes.extend_from_slice(behind_what_was_answered(bytes));
+            server.kept.requests = server.replies.len();
+        }
+    }
+
+    /// The server describes the parameters of a statement. Returns whether the client has to wait
+    /// for it.
+    pub(in crate::pool) fn hold_parameters_back(&mut self, id: ServerId, body: &[u8]) -> bool {
+        let kept = &mut self.servers[id].kept;
+        let mut fields = Fields::new(body);
+        let types = fields.u16().map(|count| usize::from(count) * 4);
+        if types != Some(fields.rest().len()) {
+            kept.bytes.clear();
+        }
+        if kept.bytes.is_empty() {
+            return false;
+        }
+        // Two in a row make no sense, but do no harm.
+        self.tell_parameters(id);
+        let kept = &mut self.servers[id].kept;
+        Message::back(&mut kept.parameters, Back::ParameterDescription).bytes(body).end();
+        true
+    }
+
+    /// An answer to the client comes that it has to hear.
+    #[inline]
+    pub(in crate::pool) fn tell_parameters(&mut self, id: ServerId) {
+        let parameters = &mut self.servers[id].kept.parameters;
+        if !parameters.is_empty() {
+            self.back.append(parameters);
+        }
+    }
+
+    /// The server has refused to run a statement. Returns whether the client need not know.
+    pub(in crate::pool) fn outlived(
+        &mut self,
+        id: ServerId,
+        client: ClientId,
+        statement: StatementId,
+        skipped: usize,
+    ) -> bool {
+        self.move_names_on(client, statement);
+        let server = &mut self.servers[id];
+        let replies = &server.replies;
+        let is_alone = server.kept.requests == skipped + replies.len()
+            && (replies.is_answered() || replies.is_last_sync())
+            && server.half_sent == 0;
+        if server.kept.bytes.is_empty() || !is_alone || server.has_said_farewell {
+            return false;
+        }
+        server.kept.parameters.clear();
+        server.own = Own::Repeat;
+        if server.replies.is_skipping() {
+            // The client waits for an answer before it sends its Sync. It may have sent its Flush
+            // apart.
+            build::empty_front(&mut server.kept.bytes, Front::Flush);
+            self.end_skipping(id);
+        }
+        true
+    }
+
+    fn move_names_on(&mut self, client: ClientId, before: StatementId) {
+        let Some(statements) = &mut self.clients[client].statements else { return };
+        let Some(after) = self.statements.renew(before) else { return };
+        for _ in 0..statements.rename(before, after) {
+            self.statements.hold_again(after);
+            self.statements.release(before);
+        }
+        self.statements.release(after);
+    }
+
+    /// The server is done with the query that it has refused to run: the client's bytes are judged
+    /// anew.
+    pub(in crate::pool) fn repeat(
+        &mut self,
+        id: ServerId,
+        client: ClientId,
+        status: Status,
+    ) -> ServerVerdict {
+        let server = &mut self.servers[id];
+        server.own = Own::Nothing;
+        if status != Status::Idle {
+            // No transaction was open when it failed.
+            self.unknown_from_server(id, Back::ReadyForQuery as u8);
+            return Verdict::Closed;
+        }
+        let bytes = std::mem::take(&mut server.kept.bytes);
+        let pool = server.pool;
+        // They are counted when they come again.
+        self.pools[pool].stats.received -= bytes.len() as u64;
+        self.act(Action::Repeat { client, bytes });
+        Verdict::Drop
+    }
+}
+
+/// Whether an error means that the statement does not fit its tables any more.
+pub(in crate::pool) fn is_outlived(error: &[u8]) -> bool {
+    let report = Report::parse(error);
+    report.sqlstate == sqlstate::FEATURE_NOT_SUPPORTED
+        && (report.message == WORDS || error.windows(ROUTINE.len()).any(|part| part == ROUTINE))
+}
+
+/// What the server was sent of a lone query. Messages before it were answered by the pooler.
+fn behind_what_was_answered(mut bytes: &[u8]) -> &[u8] {
+    while let Parsed::Head(head) = head::parse(bytes) {
+        if matches!(Front::from_byte(head.kind), Some(Front::Bind | Front::Describe)) {
+            break;
+        }
+        bytes = bytes.get(HEAD + head.body..).unwrap_or_default();
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_is_known_by_its_words_or_by_its_place() {
+        let known: [&[u8]; 2] = [
+            b"SERROR\0VERROR\0C0A000\0Mcached plan must not change result type\0\0",
+            b"SFEHLER\0VERROR\0C0A000\0Mgecachter Plan\0Fplancache.c\0RRevalidateCachedQuery\0\0",
+        ];
+        for error in known {
+            assert!(is_outlived(error), "{}", error.escape_ascii());
+        }
+        let others: [&[u8]; 4] = [
+            b"",
+            b"SERROR\0C0A000\0Mnot supported\0\0",
+            b"SERROR\0C42P01\0Mcached plan must not change result type\0\0",
+            b"SERROR\0C0A000\0MRevalidateCachedQuery\0\0",
+        ];
+        for error in others {
+            assert!(!is_outlived(error), "{}", error.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_the_pooler_answered_is_not_sent_again() {
+        let parse = b"P\0\0\0\x08a\0\0\0";
+        let sync = b"S\0\0\0\x04";
+        let used = b"D\0\0\0\x07Sa\0S\0\0\0\x04";
+        let all = [&sync[..], parse, used].concat();
+        assert_eq!(behind_what_was_answered(&all), used);
+        assert_eq!(behind_what_was_answered(used), used);
+        assert_eq!(behind_what_was_answered(sync), b"");
+        assert_eq!(behind_what_was_answered(b"P\0\0\0\xff"), b"");
+    }
+}

@@ -1,0 +1,320 @@
+//! A client: one connection to the pooler, from its first packet to its end.
+
+use crate::auth::client::ClientLogin;
+use crate::auth::secret::Secret;
+use crate::base::arena::Record;
+use crate::base::list::{Linked, Links};
+use crate::base::time::Moment;
+use crate::log::{Peer, Prefix, Side, Who, ptr};
+use crate::pool::ids::{ClientKind, DatabaseId, PoolId, ServerId, UserId};
+use crate::pool::owed::varcache::Vars;
+use crate::pool::statements::table::ClientStatements;
+use crate::wire::formats::Formats;
+
+/// Where a client stands. Each state is also the list that holds the client.
+#[derive(Debug)]
+pub enum State {
+    /// Its startup packet has not come, or its login is under way.
+    Login(Box<Login>),
+    /// It has proved who it is; the pool does not know yet what the server will report.
+    AwaitWelcome,
+    /// Logged in, without a server, and nothing asked.
+    Idle,
+    /// It has asked and waits in the pool's queue.
+    Waiting,
+    /// It has a server.
+    Active { server: ServerId },
+    /// It is logged in to the console.
+    Console(Box<ConsoleState>),
+    /// It came to cancel another client's query; `server` is the connection that carries it on.
+    Cancel { server: ServerId },
+    /// It has been told its reason; what is left is to send that and close.
+    Closing,
+}
+
+/// The list that holds a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    Cancel,
+    Console,
+    Login,
+    Nowhere,
+    Pool(PoolPlace),
+}
+
+/// One of the lists of clients that a pool has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PoolPlace {
+    Active,
+    Idle,
+    Waiting,
+    Welcoming,
+}
+
+impl State {
+    #[inline(always)]
+    pub fn place(&self) -> Place {
+        match self {
+            State::Active { .. } => Place::Pool(PoolPlace::Active),
+            State::AwaitWelcome => Place::Pool(PoolPlace::Welcoming),
+            State::Cancel { .. } => Place::Cancel,
+            State::Closing => Place::Nowhere,
+            State::Console(_) => Place::Console,
+            State::Idle => Place::Pool(PoolPlace::Idle),
+            State::Login(_) => Place::Login,
+            State::Waiting => Place::Pool(PoolPlace::Waiting),
+        }
+    }
+}
+
+/// What is known of a client that is not logged in.
+#[derive(Debug, Default)]
+pub struct Login {
+    /// The user behind a Unix socket.
+    pub uid: Option<u32>,
+    /// As the startup packet named it; `None` before that.
+    pub names: Option<Names>,
+    pub progress: Progress,
+    /// What auth_query has found for its user.
+    pub found: Option<Secret>,
+}
+
+impl Login {
+    /// Whether its user is being looked up.
+    pub fn is_looked_up(&self) -> bool {
+        matches!(self.progress, Progress::LookUp { .. })
+    }
+
+    /// Whether it waits for a server to look up its user.
+    pub fn is_queued(&self) -> bool {
+        matches!(self.progress, Progress::LookUp { is_sent: false, .. })
+    }
+}
+
+/// What a login waits for.
+#[derive(Debug, Default)]
+pub enum Progress {
+    /// The startup packet, or nothing that lasts longer than a turn.
+    #[default]
+    Begun,
+    /// The client's answer.
+    Asked(ClientLogin),
+    /// Its user's secret: a lookup of this pool, whose query has been sent or not.
+    LookUp { pool: PoolId, is_sent: bool },
+}
+
+/// Names of a startup packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    pub database: String,
+    pub user: String,
+}
+
+/// A console session.
+#[derive(Debug)]
+pub struct ConsoleState {
+    pub user: String,
+    /// May change things; stats users may only look.
+    pub is_admin: bool,
+    /// The command under way, if it takes time.
+    pub wait: Option<super::wait::Wait>,
+    /// The command that takes time, as the console will answer it.
+    pub pending: Option<Pending>,
+    /// Extended protocol: the statements that are prepared, and what is skipped after an error.
+    pub session: ConsoleSession,
+}
+
+/// A command that a console session waits for.
+#[derive(Debug)]
+pub struct Pending {
+    /// What is answered when it succeeds.
+    pub tag: &'static str,
+    pub since: Moment,
+    /// What follows it in the same string of commands; an Execute has none.
+    pub script: Option<Script>,
+}
+
+/// What is left of a string of commands, and how much was done of it already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    pub rest: Box<str>,
+    pub commands: usize,
+    /// Bytes of answers.
+    pub bytes: usize,
+}
+
+/// What the console keeps of the extended protocol.
+#[derive(Debug, Default)]
+pub struct ConsoleSession {
+    /// Name and text.
+    pub statements: Vec<(Box<str>, Box<str>)>,
+    pub portals: Vec<ConsolePortal>,
+    /// An error has come: all up to Sync is passed over.
+    pub is_skipping: bool,
+    /// Answers that go out with the next Sync or Flush.
+    pub unsent: Vec<u8>,
+}
+
+/// A command that was bound. It lives until Sync.
+#[derive(Debug)]
+pub struct ConsolePortal {
+    pub name: Box<str>,
+    pub text: Box<str>,
+    pub formats: Formats,
+    /// The answer that is left when fewer rows were asked for than there are.
+    pub left: Option<Vec<u8>>,
+}
+
+/// What kind of walsender session the client asked for (manual, "Streaming Replication Protocol").
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Replication {
+    #[default]
+    No,
+    Logical,
+    Physical,
+}
+
+impl Replication {
+    /// As log lines and SHOW tables spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Replication::No => "no",
+            Replication::Logical => "logical",
+            Replication::Physical => "physical",
+        }
+    }
+}
+
+/// What a client is told in place of an answer to what it has asked while it waited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Refusal {
+    #[default]
+    None,
+    /// The next query is answered with 57014 and not run.
+    Cancelled,
+    /// An extended query was refused: all up to Sync is dropped.
+    ToSync,
+}
+
+pub struct Client {
+    links: Links<ClientKind>,
+    /// Only [`crate::pool::core::link`] changes it.
+    pub(in crate::pool) state: State,
+    /// Of one counter with servers, never used again.
+    pub number: u64,
+    pub peer: Peer,
+    pub local: Peer,
+    pub connected: Moment,
+    /// The last request.
+    pub requested: Moment,
+    /// When the present state was entered.
+    pub since: Moment,
+    /// When the query under way was sent to the server, or when the last one was answered.
+    pub query_start: Moment,
+    pub database: Option<DatabaseId>,
+    /// Who logged in.
+    pub user: Option<UserId>,
+    /// Whose servers are used.
+    pub pool: Option<PoolId>,
+    pub vars: Vars,
+    /// What a CancelRequest must bring to cancel this client's query.
+    pub key: u64,
+    pub replication: Replication,
+    /// Startup parameters that go to the server of a replication connection as they came.
+    pub passed_on: Option<Box<[(String, String)]>>,
+    pub statements: Option<Box<ClientStatements>>,
+    pub refusal: Refusal,
+    /// It was told that it waits (query_wait_notify).
+    pub is_notified: bool,
+    /// It is among those that max_client_conn limits.
+    pub is_counted: bool,
+}
+
+impl Record for Client {
+    type Kind = ClientKind;
+}
+
+impl Linked for Client {
+    fn links(&self) -> &Links<ClientKind> {
+        &self.links
+    }
+    fn links_mut(&mut self) -> &mut Links<ClientKind> {
+        &mut self.links
+    }
+}
+
+impl Client {
+    pub fn new(number: u64, now: Moment, peer: Peer, local: Peer, uid: Option<u32>) -> Client {
+        Client {
+            links: Links::default(),
+            state: State::Login(Box::new(Login { uid, ..Login::default() })),
+            number,
+            peer,
+            local,
+            connected: now,
+            requested: now,
+            since: now,
+            query_start: Moment(0),
+            database: None,
+            user: None,
+            pool: None,
+            vars: Vars::default(),
+            key: 0,
+            replication: Replication::No,
+            passed_on: None,
+            statements: None,
+            refusal: Refusal::None,
+            is_notified: false,
+            is_counted: false,
+        }
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The server that it has.
+    #[inline(always)]
+    pub fn server(&self) -> Option<ServerId> {
+        match self.state {
+            State::Active { server } => Some(server),
+            _ => None,
+        }
+    }
+
+    pub fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing)
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting)
+    }
+
+    /// Whether it has come through its login, to a pool or to the console.
+    pub fn is_logged_in(&self) -> bool {
+        match self.state {
+            State::Idle | State::Waiting | State::Active { .. } | State::Console(_) => true,
+            State::Login(_) | State::AwaitWelcome | State::Cancel { .. } | State::Closing => false,
+        }
+    }
+
+    /// The connection's name at the start of its log lines.
+    pub fn prefix<'a>(&self, database: Option<&'a str>, user: Option<&'a str>) -> Prefix<'a> {
+        Prefix {
+            side: Side::Client,
+            ptr: ptr(self.number, Side::Client),
+            who: Who::Login { database, user },
+            peer: self.peer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_is_idle_takes_little_room() {
+        assert!(size_of::<Client>() <= 192, "{} bytes", size_of::<Client>());
+    }
+}

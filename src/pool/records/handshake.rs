@@ -1,0 +1,40 @@
+//! How far the login to a server has come.
+
+use crate::auth::server::ServerLogin;
+use crate::pool::ids::ClientId;
+
+/// The login of one server.
+#[derive(Debug)]
+pub struct Login {
+    pub(in crate::pool) stage: Stage,
+    /// Reported so far, not tracked.
+    pub(in crate::pool) reported: Vec<(Box<str>, Box<str>)>,
+    /// The replication client that it is opened for.
+    pub for_client: Option<ClientId>,
+}
+
+#[derive(Debug)]
+pub(in crate::pool) enum Stage {
+    /// The address of this host is being looked up.
+    Resolving(Box<str>),
+    Connecting,
+    Authenticating(ServerLogin),
+    /// Authenticated; what it reports is on its way.
+    Reporting,
+    /// connect_query runs.
+    ConnectQuery,
+}
+
+impl Login {
+    pub fn new(for_client: Option<ClientId>) -> Login {
+        Login { stage: Stage::Connecting, reported: Vec::new(), for_client }
+    }
+
+    /// The name that is being looked up.
+    pub fn resolving(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::Resolving(name) => Some(name),
+            _ => None,
+        }
+    }
+}

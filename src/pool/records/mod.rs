@@ -1,0 +1,17 @@
+//! The records of the core, and the data that they are made of: clients, servers, pools, databases,
+//! users, hosts. A record knows its own fields; what becomes of several together is told above.
+
+pub mod access;
+pub mod calendar;
+pub mod client;
+pub mod database;
+pub mod dns;
+pub mod handshake;
+pub mod keys;
+pub mod lookup;
+pub mod pool;
+pub mod retry;
+pub mod server;
+pub mod site;
+pub mod user;
+pub mod wait;

@@ -1,0 +1,210 @@
+//! A pool: the clients and servers of one database and one user.
+
+use std::collections::VecDeque;
+
+use super::client::{self, Client};
+use super::lookup::Lookup;
+use super::retry::Retry;
+use super::server::{self, Server};
+use crate::auth::secret::Secret;
+use crate::base::arena::Record;
+use crate::base::list::{Linked, Links, List};
+use crate::base::time::Moment;
+use crate::crypto::scram::ScramKeys;
+use crate::pool::ids::{DatabaseId, PoolKind, UserId};
+use crate::pool::owed::varcache::Vars;
+use crate::pool::telling::stats::Stats;
+
+pub struct Pool {
+    links: Links<PoolKind>,
+    pub database: DatabaseId,
+    /// Whose name and secret its servers log in with.
+    pub user: UserId,
+    pub purpose: Purpose,
+
+    pub welcoming: List<Client>,
+    pub idle_clients: List<Client>,
+    /// In order of arrival.
+    pub waiting: List<Client>,
+    pub active_clients: List<Client>,
+
+    pub logging_in: List<Server>,
+    /// The one used last stands first.
+    pub idle: List<Server>,
+    pub used: List<Server>,
+    pub tested: List<Server>,
+    pub active: List<Server>,
+    pub being_canceled: List<Server>,
+    /// Cancel carriers; no sessions, and not counted against the limits.
+    pub cancels: List<Server>,
+    /// Lookups that no server has got yet, in order of arrival.
+    pub lookups: VecDeque<Lookup>,
+
+    /// What a server reports at login, for the welcome of clients; `None` before the first.
+    pub welcome: Option<Welcome>,
+    /// What auth_query has found for the user, who has proved it: opens servers where the user list
+    /// does not say how.
+    pub found: Option<Found>,
+    /// The server refused the last login, and none has worked since.
+    pub refusal: Option<Refusal>,
+    /// Last time it had a client or a server.
+    pub used_at: Moment,
+    pub stats: Stats,
+    pub rest: Rest,
+    /// It is among the pools that are looked at when a place gets free.
+    pub is_hungry: bool,
+}
+
+/// What the servers of a pool are for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Purpose {
+    Clients,
+    /// To run auth_query. No client ever gets one of them.
+    Lookups,
+}
+
+/// A user's secret from a database.
+#[derive(Debug)]
+pub struct Found {
+    pub secret: Secret,
+    /// From a client that proved the stored SCRAM secret.
+    pub keys: Option<ScramKeys>,
+}
+
+/// What clients are told at login on behalf of the server.
+#[derive(Debug, Default)]
+pub struct Welcome {
+    /// Reported and not tracked, in the server's order.
+    pub fixed: Vec<(Box<str>, Box<str>)>,
+    /// Reported and tracked: what a client has that sets nothing.
+    pub vars: Vars,
+}
+
+/// The state of a pool whose servers can be reached and refuse the login.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What the server said.
+    pub message: Box<str>,
+    pub retry: Retry,
+}
+
+/// Whether the sweep visits a pool; else, the list of the calendar that holds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rest {
+    Awake,
+    /// Nothing will be due there of itself.
+    Never,
+    Slot(u16),
+}
+
+impl Record for Pool {
+    type Kind = PoolKind;
+}
+
+impl Linked for Pool {
+    fn links(&self) -> &Links<PoolKind> {
+        &self.links
+    }
+    fn links_mut(&mut self) -> &mut Links<PoolKind> {
+        &mut self.links
+    }
+}
+
+impl Pool {
+    pub fn new(database: DatabaseId, user: UserId, purpose: Purpose, now: Moment) -> Pool {
+        Pool {
+            links: Links::default(),
+            database,
+            user,
+            purpose,
+            welcoming: List::default(),
+            idle_clients: List::default(),
+            waiting: List::default(),
+            active_clients: List::default(),
+            logging_in: List::default(),
+            idle: List::default(),
+            used: List::default(),
+            tested: List::default(),
+            active: List::default(),
+            being_canceled: List::default(),
+            cancels: List::default(),
+            lookups: VecDeque::new(),
+            welcome: None,
+            found: None,
+            refusal: None,
+            used_at: now,
+            stats: Stats::default(),
+            rest: Rest::Awake,
+            is_hungry: false,
+        }
+    }
+
+    /// Sessions, those that are logging in included.
+    pub fn server_count(&self) -> usize {
+        self.logging_in.len() + self.working_count()
+    }
+
+    /// Sessions past their login.
+    pub fn working_count(&self) -> usize {
+        self.idle.len()
+            + self.used.len()
+            + self.tested.len()
+            + self.active.len()
+            + self.being_canceled.len()
+    }
+
+    /// Logged-in clients, and those that wait for their welcome.
+    pub fn client_count(&self) -> usize {
+        self.welcoming.len()
+            + self.idle_clients.len()
+            + self.waiting.len()
+            + self.active_clients.len()
+    }
+
+    /// Clients and lookups that wait for a server.
+    pub fn demand(&self) -> usize {
+        self.waiting.len() + self.lookups.len()
+    }
+
+    /// Clients whose lookup waits for a server.
+    pub fn queued_clients(&self) -> usize {
+        self.lookups.iter().map(|lookup| lookup.clients.len()).sum()
+    }
+
+    /// Somebody waits, runs something, or is on the way in or out.
+    pub fn is_at_work(&self) -> bool {
+        self.client_count() > self.idle_clients.len()
+            || self.server_count() > self.idle.len() + self.used.len()
+            || !self.cancels.is_empty()
+            || !self.lookups.is_empty()
+    }
+
+    /// Nobody is there: it costs nothing until somebody comes.
+    pub fn is_deserted(&self) -> bool {
+        self.client_count() == 0
+            && self.server_count() == 0
+            && self.cancels.is_empty()
+            && self.lookups.is_empty()
+    }
+
+    pub(in crate::pool) fn client_list(&mut self, place: client::PoolPlace) -> &mut List<Client> {
+        match place {
+            client::PoolPlace::Active => &mut self.active_clients,
+            client::PoolPlace::Idle => &mut self.idle_clients,
+            client::PoolPlace::Waiting => &mut self.waiting,
+            client::PoolPlace::Welcoming => &mut self.welcoming,
+        }
+    }
+
+    pub(in crate::pool) fn server_list(&mut self, place: server::Place) -> &mut List<Server> {
+        match place {
+            server::Place::Active => &mut self.active,
+            server::Place::BeingCanceled => &mut self.being_canceled,
+            server::Place::Cancel => &mut self.cancels,
+            server::Place::Idle => &mut self.idle,
+            server::Place::Login => &mut self.logging_in,
+            server::Place::Tested => &mut self.tested,
+            server::Place::Used => &mut self.used,
+        }
+    }
+}

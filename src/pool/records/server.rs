@@ -1,0 +1,300 @@
+//! A server: one connection of the pooler's to a PostgreSQL, for as long as it lives.
+
+use super::handshake::Login;
+use super::lookup::Lookup;
+use super::site::SiteId;
+use crate::base::arena::Record;
+use crate::base::list::{Linked, Links};
+use crate::base::time::Moment;
+use crate::log::{Peer, Prefix, Side, Who, ptr};
+use crate::pool::ids::{ClientId, PoolId, ServerId, ServerKind};
+use crate::pool::owed::kept::Kept;
+use crate::pool::owed::replies::Replies;
+use crate::pool::owed::varcache::Vars;
+use crate::pool::statements::table::ServerStatements;
+use crate::pool::telling::reason::Reason;
+use crate::wire::kind::Front;
+
+/// Where a server stands. Each state is also the list of its pool that holds the server.
+#[derive(Debug)]
+pub enum State {
+    /// From the decision to connect up to its first ReadyForQuery, connect_query included.
+    Login(Box<Login>),
+    /// Fit for the next client.
+    Idle,
+    /// Idle for longer than server_check_delay: it must be tested before it is used.
+    Used,
+    /// A query of the pooler's runs.
+    Tested(Test),
+    /// A client has it.
+    Active { client: ClientId },
+    /// It runs auth_query.
+    Lookup(Box<Lookup>),
+    /// Its client is done with it, but a cancel request for it is on its way.
+    BeingCanceled,
+    /// It is no session: it carries a cancel request.
+    Cancel(CancelCarrier),
+    /// Closed; the shell has not given the record back yet.
+    Closing,
+}
+
+/// The list of its pool that holds a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    Active,
+    BeingCanceled,
+    Cancel,
+    Idle,
+    Login,
+    Tested,
+    Used,
+}
+
+impl State {
+    /// Whether it counts against the limits of its pool, database and user.
+    pub fn is_counted(&self) -> bool {
+        !matches!(self, State::Cancel(_) | State::Closing)
+    }
+
+    #[inline(always)]
+    pub fn place(&self) -> Option<Place> {
+        Some(match self {
+            State::Active { .. } | State::Lookup(_) => Place::Active,
+            State::BeingCanceled => Place::BeingCanceled,
+            State::Cancel(_) => Place::Cancel,
+            State::Closing => return None,
+            State::Idle => Place::Idle,
+            State::Login(_) => Place::Login,
+            State::Tested(_) => Place::Tested,
+            State::Used => Place::Used,
+        })
+    }
+}
+
+/// Which query of the pooler's own runs on a server that no client has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Test {
+    /// server_check_query.
+    Check,
+    /// An empty query that shows whether all replies have been seen, where that is in doubt.
+    Doubt,
+    /// server_reset_query.
+    Reset,
+    /// What is left of a client that went away in the middle is brought to an end.
+    Abandoned(Rescue),
+}
+
+/// How far the rescue of an abandoned server has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rescue {
+    /// What was under way is being cancelled; `owed` answers were when the last request went out.
+    Ending {
+        owed: usize,
+    },
+    RollingBack,
+    Resetting,
+}
+
+/// A connection that carries one CancelRequest.
+#[derive(Debug)]
+pub struct CancelCarrier {
+    pub errand: Errand,
+    /// Who asked, and waits for the end; gone when it has closed its connection.
+    pub client: Option<ClientId>,
+    /// The request is on its way: from now on it may strike.
+    pub is_sent: bool,
+}
+
+/// What a cancel request is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Errand {
+    /// The query that this server runs.
+    Target(ServerId),
+    /// A client of another process, by its key.
+    Peer { key: [u8; 8] },
+}
+
+impl CancelCarrier {
+    /// The server that may be struck.
+    pub fn target(&self) -> Option<ServerId> {
+        match self.errand {
+            Errand::Target(target) => Some(target),
+            Errand::Peer { .. } => None,
+        }
+    }
+}
+
+/// What the pooler itself is about on a server that a client has already got.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Own {
+    #[default]
+    Nothing,
+    /// The client's parameters are being set; its messages wait.
+    Vars { failed: bool },
+    /// A query of the client's has failed and is sent once more, when the server is done with the
+    /// first time; the client's messages wait, and it does not hear of the failure.
+    Repeat,
+}
+
+pub struct Server {
+    links: Links<ServerKind>,
+    /// Only [`crate::pool::core::link`] changes it.
+    pub(in crate::pool) state: State,
+    /// Of one counter with clients, never used again.
+    pub number: u64,
+    pub pool: PoolId,
+    pub peer: Peer,
+    pub local: Peer,
+    /// Where it connects to.
+    pub site: SiteId,
+    pub connected: Moment,
+    /// When it was last handed to a client or last came back.
+    pub requested: Moment,
+    /// When the present state was entered.
+    pub since: Moment,
+    /// When the client's transaction began; 0 before the first client.
+    pub xact_start: Moment,
+    /// Process id and secret of BackendKeyData, joined as a CancelRequest carries them.
+    pub key: Box<[u8]>,
+    pub vars: Vars,
+    pub replies: Replies,
+    pub own: Own,
+    /// What the server said of a query of the pooler's own that failed.
+    pub own_error: Option<Box<str>>,
+    /// It has sent a FATAL error: its end is near, and needs no further explanation.
+    pub has_said_farewell: bool,
+    /// It must not be handed on: it is closed as soon as it is free.
+    pub closing: Option<Reason>,
+    /// Cancel requests on their way to it.
+    pub cancels: u32,
+    pub statements: Option<Box<ServerStatements>>,
+    pub(in crate::pool) kept: Kept,
+    /// Its lifetime is this much shorter than the setting, so that servers do not go together.
+    pub lifetime_cut_us: u64,
+    /// A client has got it and has not sent anything yet: it has the next word, whatever else the
+    /// server's state would allow.
+    pub is_untouched: bool,
+    /// Bytes of a message of its client's that is half sent to it.
+    pub half_sent: u32,
+    /// The kind of its client's last message that was judged. One that is half sent always was.
+    pub last_sent: Front,
+    /// A message of its own is half read.
+    pub is_mid_reply: bool,
+    /// A carrier to a peer whose turn has not come.
+    pub is_waiting: bool,
+    /// A replication connection, for its one client only.
+    pub is_private: bool,
+}
+
+impl Record for Server {
+    type Kind = ServerKind;
+}
+
+impl Linked for Server {
+    fn links(&self) -> &Links<ServerKind> {
+        &self.links
+    }
+    fn links_mut(&mut self) -> &mut Links<ServerKind> {
+        &mut self.links
+    }
+}
+
+impl Server {
+    pub fn new(number: u64, now: Moment, pool: PoolId, site: SiteId, state: State) -> Server {
+        let nowhere = Peer::Unix { pid: None, port: 0 };
+        Server {
+            links: Links::default(),
+            state,
+            number,
+            pool,
+            peer: nowhere,
+            local: nowhere,
+            site,
+            connected: now,
+            requested: now,
+            since: now,
+            xact_start: Moment(0),
+            key: Box::default(),
+            vars: Vars::default(),
+            replies: Replies::default(),
+            own: Own::Nothing,
+            own_error: None,
+            has_said_farewell: false,
+            closing: None,
+            cancels: 0,
+            statements: None,
+            kept: Kept::default(),
+            lifetime_cut_us: 0,
+            is_untouched: false,
+            half_sent: 0,
+            last_sent: Front::Sync,
+            is_mid_reply: false,
+            is_waiting: false,
+            is_private: false,
+        }
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The client that has it.
+    #[inline(always)]
+    pub fn client(&self) -> Option<ClientId> {
+        match self.state {
+            State::Active { client } => Some(client),
+            _ => None,
+        }
+    }
+
+    /// The client for whom it works at present.
+    pub fn served(&self) -> Option<ClientId> {
+        self.client().or_else(|| self.lookup()?.clients.first().copied())
+    }
+
+    /// The lookup that it runs.
+    pub fn lookup(&self) -> Option<&Lookup> {
+        match &self.state {
+            State::Lookup(lookup) => Some(lookup),
+            _ => None,
+        }
+    }
+
+    pub(in crate::pool) fn lookup_mut(&mut self) -> Option<&mut Lookup> {
+        match &mut self.state {
+            State::Lookup(lookup) => Some(lookup),
+            _ => None,
+        }
+    }
+
+    /// Whether it has come through its login, and is a session.
+    pub fn is_session(&self) -> bool {
+        !matches!(self.state, State::Login(_) | State::Cancel(_) | State::Closing)
+    }
+
+    /// Whether a client has had it.
+    pub fn was_used(&self) -> bool {
+        self.xact_start > Moment(0)
+    }
+
+    /// Whether a Terminate would be understood: past the login, and no message half sent.
+    pub fn may_say_goodbye(&self) -> bool {
+        self.half_sent == 0 && !self.has_said_farewell && !self.key.is_empty()
+    }
+
+    #[inline(always)]
+    pub fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing)
+    }
+
+    /// Fit for another client: everything answered, no transaction, nothing of ours under way, and
+    /// no cancel on its way that could strike the next one.
+    pub fn is_clean(&self) -> bool {
+        self.replies.is_clean() && self.own == Own::Nothing && self.cancels == 0
+    }
+
+    /// The connection's name at the start of its log lines.
+    pub fn prefix<'a>(&self, who: Who<'a>) -> Prefix<'a> {
+        Prefix { side: Side::Server, ptr: ptr(self.number, Side::Server), who, peer: self.peer }
+    }
+}

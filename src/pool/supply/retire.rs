@@ -1,0 +1,187 @@
+//! Servers that have had their time, or lose their client: what becomes of them.
+
+use std::time::Duration;
+
+use crate::base::time::Moment;
+use crate::log::Level;
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::records::client::State as ClientState;
+use crate::pool::records::server::{Server, State, Test};
+use crate::pool::telling::reason::Reason;
+
+/// How long no connection is begun after one for which there was no descriptor.
+const EXHAUSTION_PAUSE: Duration = Duration::from_secs(1);
+
+impl Core {
+    /// Closes a server now if it is free, or as soon as it is.
+    pub(in crate::pool) fn retire(&mut self, id: ServerId, reason: Reason) {
+        match self.servers[id].state {
+            State::Idle | State::Used | State::Login(_) => self.close_server(id, reason),
+            State::Active { .. } | State::Lookup(_) | State::Tested(_) | State::BeingCanceled => {
+                self.servers[id].closing = Some(reason);
+                self.act(crate::pool::core::Action::SettleServer(id));
+            }
+            State::Cancel(_) | State::Closing => {}
+        }
+    }
+
+    /// Why a clean server must not be used again, if so.
+    pub(in crate::pool) fn reason_to_retire(&self, id: ServerId) -> Option<Reason> {
+        let server = &self.servers[id];
+        if let Some(reason) = &server.closing {
+            return Some(reason.clone().on_release());
+        }
+        let pool = &self.pools[server.pool];
+        if self.is_held_back(pool.database) {
+            return Some(Reason::PauseMode);
+        }
+        if self.databases[pool.database].is_removed {
+            return Some(Reason::DatabaseRemoved);
+        }
+        if self.is_winding_down() {
+            return Some(Reason::PauseMode);
+        }
+        if self.is_too_old(id) {
+            return Some(Reason::ServerLifetime);
+        }
+        None
+    }
+
+    /// Whether the server's lifetime is over. One of nothing is over with the first use.
+    pub(super) fn is_too_old(&self, id: ServerId) -> bool {
+        let server = &self.servers[id];
+        self.end_of_life(server).map_or(server.was_used(), |end| self.mono() >= end)
+    }
+
+    /// When the server's lifetime is over, its share of the spread taken off.
+    pub(in crate::pool) fn end_of_life(&self, server: &Server) -> Option<Moment> {
+        let lifetime = self.server_lifetime(server.pool);
+        let cut = Duration::from_micros(server.lifetime_cut_us);
+        (!lifetime.is_zero()).then(|| server.connected + lifetime.saturating_sub(cut))
+    }
+
+    /// A reset or check query has been answered, or what was abandoned has come to an end.
+    pub(in crate::pool) fn test_ended(&mut self, id: ServerId, test: Test) {
+        if let Test::Abandoned(rescue) = test {
+            return self.abandoned_settled(id, rescue);
+        }
+        let replies = &self.servers[id].replies;
+        if !replies.is_clean() || replies.is_doubtful() {
+            return self.close_server(id, test.failure());
+        }
+        if test == Test::Doubt {
+            return self.part(id);
+        }
+        if self.servers[id].cancels > 0 {
+            return self.move_server(id, State::BeingCanceled);
+        }
+        self.make_available(id);
+    }
+
+    /// The client of a server has gone. Clean, the server goes back to its pool; in the middle of
+    /// something it is closed, or brought to an end (server_abandon).
+    pub(in crate::pool) fn client_left_server(&mut self, id: ServerId) {
+        let server = &self.servers[id];
+        if server.is_closing() {
+            return;
+        }
+        let drained = server.half_sent == 0 && !server.is_mid_reply;
+        if drained
+            && server.replies.is_clean()
+            && server.own == crate::pool::records::server::Own::Nothing
+        {
+            if server.cancels > 0 {
+                self.recall_unsent_cancels(id);
+            }
+            return self.part(id);
+        }
+        self.servers[id].kept.forget();
+        if self.may_rescue(id) {
+            return self.rescue(id);
+        }
+        let reason = match self.servers[id].is_private {
+            true => Reason::ReplicationClientClosed,
+            false => Reason::ClientLeftUnanswered,
+        };
+        // Off its client first, which has gone of itself.
+        self.move_server(id, State::Tested(Test::Check));
+        self.close_server(id, reason);
+    }
+
+    /// A server of this pool has ended: its place may be filled.
+    pub(in crate::pool) fn server_left(&mut self, pool: PoolId) {
+        self.look_later(pool);
+        self.has_place = true;
+        self.check_waits();
+        self.check_shutdown_soon();
+    }
+
+    /// A client's connection has ended or broken.
+    pub fn client_gone(&mut self, id: ClientId, error: Option<String>) {
+        if !self.clients.contains(id) || self.clients[id].is_closing() {
+            return;
+        }
+        let is_silent = matches!(&self.clients[id].state,
+            ClientState::Login(login) if login.names.is_none());
+        if is_silent {
+            return self.drop_client(id);
+        }
+        let reason = match error {
+            None => Reason::ClientEof,
+            Some(error) => Reason::ClientLost(error.into()),
+        };
+        self.close_client(id, reason);
+    }
+
+    /// A server's connection has ended or broken.
+    pub fn server_gone(&mut self, id: ServerId, error: Option<String>) {
+        if !self.servers.contains(id) || self.servers[id].is_closing() {
+            return;
+        }
+        if let Some(error) = &error {
+            self.log_server(Level::Debug, id, format_args!("{error}"));
+        }
+        let reason = match &self.servers[id].state {
+            State::Cancel(carrier) if carrier.is_sent => Reason::CancelDone,
+            State::Cancel(_) => Reason::CancelFailed,
+            _ => Reason::ServerCrashed,
+        };
+        self.server_failed(id, reason);
+    }
+
+    /// The connection did not come about.
+    pub fn server_connect_failed(&mut self, id: ServerId, error: &str) {
+        if !self.servers.contains(id) || self.servers[id].is_closing() {
+            return;
+        }
+        self.log_server(Level::Warning, id, format_args!("connect failed: {error}"));
+        self.server_failed(id, Reason::ServerConnectFailed);
+    }
+
+    /// A connection to a server could not be begun for want of descriptors or memory of ours: the
+    /// host is as well as before, and no other connection is tried for a while.
+    pub fn server_not_begun(&mut self, id: ServerId, error: &str) {
+        if !self.servers.contains(id) || self.servers[id].is_closing() {
+            return;
+        }
+        self.log_server(Level::Warning, id, format_args!("connect failed: {error}"));
+        self.note_repeating("limit reached: file descriptors");
+        self.connects_after = self.mono() + EXHAUSTION_PAUSE;
+        self.close_server(id, Reason::ServerConnectFailed);
+    }
+
+    /// Tells the core whether a message of the server's is half read.
+    pub fn set_server_mid_message(&mut self, id: ServerId, is_mid_reply: bool) {
+        if let Some(server) = self.servers.get_mut(id) {
+            server.is_mid_reply = is_mid_reply;
+        }
+    }
+
+    /// Tells the core how much of the client's message to this server is still to come.
+    pub fn set_half_sent(&mut self, id: ServerId, bytes: u32) {
+        if let Some(server) = self.servers.get_mut(id) {
+            server.half_sent = bytes;
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The notable things of late, for the console: what happened ([`Event`]), and what went wrong how
+//! often ([`Tally`]). Memory is bounded: old events make room for new ones, reasons are few, and
+//! texts that came from outside are cut.
+
+use std::collections::VecDeque;
+
+use crate::base::time::Moment;
+use crate::pool::ids::{DatabaseId, UserId};
+
+/// Events kept.
+const MOST_EVENTS: usize = 200;
+
+/// Bytes kept of a text.
+const LONGEST_TEXT: usize = 500;
+
+/// Something that an operator may want to know later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The last time, in microseconds since 1970.
+    pub wall_us: u64,
+    /// How often, for what is noted once for many times.
+    pub count: u64,
+    pub text: String,
+}
+
+/// A limit that somebody met.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::pool) enum Limit {
+    Clients,
+    DatabaseClients(DatabaseId),
+    DatabaseServers(DatabaseId),
+    UserClients(UserId),
+    UserServers(UserId),
+}
+
+/// On which side of the pooler something went wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Concern {
+    /// A client was told.
+    Client,
+    /// A server was closed.
+    Server,
+}
+
+/// How often a reason was met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    pub concern: Concern,
+    pub reason: String,
+    pub count: u64,
+    /// Microseconds since 1970.
+    pub last_us: u64,
+    /// Whom it met last.
+    pub database: String,
+    pub user: String,
+    pub detail: String,
+}
+
+/// What is met, and by whom.
+#[derive(Clone, Copy)]
+pub struct Met<'a> {
+    pub concern: Concern,
+    /// What is counted as one.
+    pub kind: &'a str,
+    pub database: &'a str,
+    pub user: &'a str,
+    /// What it was this time.
+    pub detail: &'a str,
+}
+
+#[derive(Debug, Default)]
+pub struct Events {
+    pub events: VecDeque<Event>,
+    pub tallies: Vec<Tally>,
+    /// When the limit of the whole process was noted last.
+    pub(in crate::pool) limit_noted: Option<Moment>,
+}
+
+impl Tally {
+    pub(in crate::pool) fn new(met: Met<'_>) -> Tally {
+        Tally {
+            concern: met.concern,
+            reason: met.kind.to_owned(),
+            count: 0,
+            last_us: 0,
+            database: String::new(),
+            user: String::new(),
+            detail: String::new(),
+        }
+    }
+}
+
+impl Concern {
+    pub fn word(self) -> &'static str {
+        match self {
+            Concern::Client => "client",
+            Concern::Server => "server",
+        }
+    }
+}
+
+impl Events {
+    pub(in crate::pool) fn push(&mut self, wall_us: u64, count: u64, text: &str) {
+        if self.events.len() == MOST_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(Event { wall_us, count, text: text.to_owned() });
+    }
+}
+
+pub(in crate::pool) fn cut(text: &str) -> &str {
+    let end = (0..=text.len().min(LONGEST_TEXT)).rev().find(|&at| text.is_char_boundary(at));
+    &text[..end.unwrap_or(0)]
+}

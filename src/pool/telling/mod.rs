@@ -1,0 +1,6 @@
+//! What people are told: the words of every reason, what is counted, what happened of late. Plain
+//! data, which knows no record of the core.
+
+pub mod events;
+pub mod reason;
+pub mod stats;

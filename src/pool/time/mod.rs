@@ -1,0 +1,3 @@
+//! What time brings about.
+
+pub mod sweep;

@@ -1,0 +1,486 @@
+//! What time brings about: timeouts, pools to be filled or emptied, statistics.
+//!
+//! Nothing is armed per connection: what is overdue follows from state, moments and the present
+//! settings, so that RELOAD and SET act on open connections by themselves. The sweep visits pools
+//! in which something is under way or due, and connections on their way in; an idle pooler sleeps.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::base::time::Moment;
+use crate::config::PoolMode;
+use crate::log::Level;
+use crate::pool::core::{Action, Core};
+use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
+use crate::pool::owed::replies::Status;
+use crate::pool::records::calendar::STEP;
+use crate::pool::records::client::State as ClientState;
+use crate::pool::records::pool::Purpose;
+use crate::pool::records::server::{Server, State, Test};
+use crate::pool::records::site::Health;
+use crate::pool::records::wait::Shutdown;
+use crate::pool::supply::launch::{Plan, Shortage};
+use crate::pool::telling::reason::Reason;
+use crate::wire::build::{self, Report, Severity};
+use crate::wire::sqlstate;
+
+/// A login that takes longer is not waited for where another host may be tried.
+const SLOW_LOGIN: Duration = Duration::from_secs(1);
+
+/// Databases made from `*`, or removed, that one sweep looks at.
+const MOST_TRANSIENTS: usize = 64;
+
+impl Core {
+    /// Does what is due.
+    pub fn sweep(&mut self) {
+        self.feed();
+        let now = self.mono();
+        if now >= self.sweep_at {
+            self.sweep_at = now + STEP;
+            self.sweep_logins();
+            self.refresh_names();
+            self.wake_due();
+            for pool in self.live_pools.ids(&self.pools) {
+                self.sweep_pool(pool);
+            }
+            self.sweep_databases();
+            self.check_waits();
+            self.check_shutdown();
+            self.sweep_stats();
+            self.feed();
+        }
+    }
+
+    /// Whether the last sweep has looked at everything that is due at this moment.
+    #[cfg(any(test, debug_assertions))]
+    pub(in crate::pool) fn was_swept_now(&self) -> bool {
+        self.sweep_at == self.mono() + STEP
+    }
+
+    /// When the sweep must run next.
+    pub fn next_sweep(&self) -> Option<Moment> {
+        if self.has_place {
+            return Some(self.mono());
+        }
+        let is_busy = !self.logins.is_empty()
+            || !self.live_pools.is_empty()
+            || !self.cancel_clients.is_empty()
+            || !self.consoles.is_empty()
+            || self.shutdown != Shutdown::No;
+        let stats = self.stats.period_start + self.stats_period();
+        let resting = || self.calendar.next().map(|due| due.max(self.sweep_at));
+        let due = if is_busy { Some(self.sweep_at) } else { resting() };
+        Some(due.map_or(stats, |due| due.min(stats)))
+    }
+
+    /// A period of nothing would keep the loop from ever sleeping.
+    fn stats_period(&self) -> Duration {
+        self.settings().stats_period.max(Duration::from_secs(1))
+    }
+
+    pub(in crate::pool) fn is_over(&self, since: Moment, limit: Duration) -> bool {
+        !limit.is_zero() && self.mono().since(since) >= limit
+    }
+
+    /// Clients on their way in, oldest first.
+    fn sweep_logins(&mut self) {
+        let limit = self.settings().client_login_timeout;
+        while let Some(id) = self.logins.first() {
+            if !self.is_over(self.clients[id].connected, limit) {
+                break;
+            }
+            self.log_late_lookup(id);
+            self.close_client(id, Reason::ClientLoginTimeout);
+        }
+        let limit = self.settings().cancel_wait_timeout;
+        for id in self.cancel_clients.ids(&self.clients) {
+            if self.is_over(self.clients[id].since, limit) {
+                self.close_client(id, Reason::CancelWaitTimeout);
+            }
+        }
+    }
+
+    fn sweep_pool(&mut self, id: PoolId) {
+        self.sweep_welcoming(id);
+        self.sweep_waiting(id);
+        if self.pools[id].purpose == Purpose::Lookups {
+            self.sweep_lookups(id);
+        }
+        self.sweep_active(id);
+        self.sweep_idle_clients(id);
+        self.sweep_server_logins(id);
+        self.sweep_cancels(id);
+        self.sweep_tests(id);
+        self.sweep_idle_servers(id);
+        self.sweep_size(id);
+        self.launch(id);
+        self.replace_before_end(id);
+        self.sweep_deserted(id);
+        if self.pools.contains(id) {
+            self.settle_down(id);
+        }
+    }
+
+    /// Clients that wait for what the first server of their pool reports.
+    fn sweep_welcoming(&mut self, pool: PoolId) {
+        let limit = self.settings().client_login_timeout;
+        for id in self.pools[pool].welcoming.ids(&self.clients) {
+            let client = &self.clients[id];
+            let wait_limit = self.query_wait_timeout(client);
+            if self.is_over(client.since, wait_limit) {
+                self.close_waiting(id, Reason::QueryWaitTimeout);
+            } else if self.is_over(client.connected, limit) {
+                self.close_client(id, Reason::ClientLoginTimeoutDown);
+            } else if client.replication != crate::pool::records::client::Replication::No
+                && !self.is_served(pool, id)
+            {
+                self.launch_private(id);
+            }
+        }
+    }
+
+    /// Clients in the queue.
+    fn sweep_waiting(&mut self, pool: PoolId) {
+        for id in self.pools[pool].waiting.ids(&self.clients) {
+            let client = &self.clients[id];
+            let since = client.requested;
+            let query_limit = self.query_timeout(client);
+            let notify = self.settings().query_wait_notify;
+            let must_notify = !client.is_notified && self.is_over(since, notify);
+            if self.is_over(since, self.query_wait_timeout(client)) {
+                self.close_waiting(id, Reason::QueryWaitTimeout);
+            } else if self.is_over(since, query_limit) {
+                self.close_waiting(id, Reason::QueryTimeoutWaiting);
+            } else if must_notify {
+                self.notify_waiting(id);
+            }
+        }
+    }
+
+    fn close_waiting(&mut self, id: ClientId, reason: Reason) {
+        let detail = self.clients[id].pool.map(|pool| self.why_no_server(pool));
+        self.close_client_with(id, reason, detail.as_deref());
+    }
+
+    /// What the queue of a pool waits for, in words.
+    pub fn why_no_server(&self, id: PoolId) -> String {
+        let pool = &self.pools[id];
+        let name = self.pool_name(id);
+        if self.is_held_back(pool.database) {
+            return format!("Pool {name} is paused.");
+        }
+        if let Some((message, _)) = self.failure(id).filter(|_| pool.working_count() == 0) {
+            return format!("Pool {name} has no server: last login error: {message}");
+        }
+        let size = match self.pool_size(id) {
+            0 => "unlimited".to_owned(),
+            size => size.to_string(),
+        };
+        let busy = pool.active.len();
+        let oldest = pool.active.iter(&self.servers).map(|id| self.servers[id].xact_start).min();
+        let oldest = oldest.map_or(String::new(), |start| {
+            format!(", oldest transaction {}s", self.mono().since(start).as_secs())
+        });
+        let limit = match self.plan(id) {
+            Plan::Await(Shortage::Limit(limit)) => format!("; {}", self.limit_words(limit)),
+            _ => String::new(),
+        };
+        format!("Pool {name} (pool_size {size}): {busy} servers busy{oldest}{limit}.")
+    }
+
+    fn notify_waiting(&mut self, id: ClientId) {
+        self.clients[id].is_notified = true;
+        let mut bytes = Vec::new();
+        build::report(
+            &mut bytes,
+            &Report {
+                severity: Severity::Notice,
+                sqlstate: sqlstate::SUCCESSFUL,
+                message: "No server connection available in postgres backend, client being queued",
+                detail: None,
+                hint: None,
+            },
+        );
+        self.act(Action::SendClient { client: id, bytes });
+    }
+
+    /// Clients that have a server: queries, transactions, and sitting idle in one.
+    fn sweep_active(&mut self, pool: PoolId) {
+        for server_id in self.pools[pool].active.ids(&self.servers) {
+            let Some(reason) = self.overdue(server_id) else { continue };
+            if reason == Reason::ClientIdleTimeout {
+                if let Some(client) = self.servers[server_id].client() {
+                    self.close_client(client, reason);
+                }
+                continue;
+            }
+            self.close_server(server_id, reason);
+        }
+    }
+
+    fn overdue(&self, server_id: ServerId) -> Option<Reason> {
+        let server = &self.servers[server_id];
+        let client = &self.clients[server.client()?];
+        let in_transaction = server.replies.status() != Status::Idle;
+        let is_answered = server.replies.is_answered();
+        if !is_answered && self.is_over(client.query_start, self.query_timeout(client)) {
+            return Some(Reason::QueryTimeout);
+        }
+        if in_transaction
+            && is_answered
+            && self.is_over(client.query_start, self.idle_transaction_timeout(client))
+        {
+            return Some(Reason::IdleTransactionTimeout);
+        }
+        let busy = in_transaction || !is_answered;
+        if busy && self.is_over(server.xact_start, self.transaction_timeout(client)) {
+            return Some(Reason::TransactionTimeout);
+        }
+        if !busy && self.is_over(client.query_start, self.client_idle_timeout(client)) {
+            return Some(Reason::ClientIdleTimeout);
+        }
+        None
+    }
+
+    fn sweep_idle_clients(&mut self, pool: PoolId) {
+        if !self.may_time_out_idle_clients() {
+            return;
+        }
+        for id in self.pools[pool].idle_clients.ids(&self.clients) {
+            let client = &self.clients[id];
+            if self.is_over(client.since, self.client_idle_timeout(client)) {
+                self.close_client(id, Reason::ClientIdleTimeout);
+            }
+        }
+    }
+
+    /// Thousands of idle clients need no look when nobody has set a limit for them.
+    pub(in crate::pool) fn may_time_out_idle_clients(&self) -> bool {
+        let lines = &self.config.users;
+        !self.settings().client_idle_timeout.is_zero()
+            || lines.iter().any(|line| line.client_idle_timeout.is_some_and(|t| !t.is_zero()))
+    }
+
+    fn sweep_server_logins(&mut self, pool: PoolId) {
+        let limit = self.settings().server_connect_timeout;
+        for id in self.pools[pool].logging_in.ids(&self.servers) {
+            let Server { connected, site, .. } = self.servers[id];
+            if self.is_over(connected, limit) {
+                self.server_failed(id, Reason::ConnectTimeout);
+            } else if self.mono().since(connected) >= SLOW_LOGIN && !self.sites[site].is_doubtful()
+            {
+                self.change_health(site, Health::Slow);
+            }
+        }
+    }
+
+    /// Carriers of cancel requests that the server does not end.
+    fn sweep_cancels(&mut self, pool: PoolId) {
+        let settings = self.settings();
+        let (wait, connect) = (settings.cancel_wait_timeout, settings.server_connect_timeout);
+        // A peer that does not answer holds nothing up for longer than who asks waits.
+        let limit = match self.databases[self.pools[pool].database].peer {
+            Some(_) if !wait.is_zero() => wait,
+            _ => wait.max(connect),
+        };
+        for id in self.pools[pool].cancels.ids(&self.servers) {
+            if !self.is_over(self.servers[id].connected, limit) {
+                continue;
+            }
+            if let State::Cancel(carrier) = &self.servers[id].state {
+                // It may still strike, any time: its target must not meet another client.
+                let target = carrier.target().filter(|_| carrier.is_sent);
+                if let Some(server) = target.and_then(|id| self.servers.get_mut(id)) {
+                    server.closing = Some(Reason::CloseNeeded);
+                }
+            }
+            self.close_server(id, Reason::CancelFailed);
+        }
+    }
+
+    /// Abandoned work must come to its end within a time of its own.
+    fn sweep_tests(&mut self, pool: PoolId) {
+        let limit = self.settings().server_abandon_timeout;
+        for id in self.pools[pool].tested.ids(&self.servers) {
+            let server = &self.servers[id];
+            let is_abandoned = matches!(server.state, State::Tested(Test::Abandoned(_)));
+            if is_abandoned && self.is_over(server.since, limit) {
+                self.close_server(id, Reason::ServerAbandoned);
+            } else {
+                self.cancel_abandoned_again(id);
+            }
+        }
+    }
+
+    /// Idle servers: too old, idle too long, to be tested before their next use.
+    fn sweep_idle_servers(&mut self, pool: PoolId) {
+        let settings = self.settings();
+        let (delay, idle_limit) = (settings.server_check_delay, settings.server_idle_timeout);
+        let is_tested = !settings.server_check_query.is_empty();
+        let mut servers = self.pools[pool].idle.ids(&self.servers);
+        servers.extend(self.pools[pool].used.ids(&self.servers));
+        let mut left = self.pools[pool].server_count();
+        let minimum = self.min_pool_size(pool) as usize;
+        for id in servers.into_iter().rev() {
+            if let Some(reason) = self.reason_to_retire(id) {
+                left -= 1;
+                self.close_server(id, reason);
+                continue;
+            }
+            let rested = self.servers[id].requested;
+            if self.is_over(rested, idle_limit) && left > minimum {
+                left -= 1;
+                self.close_server(id, Reason::ServerIdleTimeout);
+            } else if is_tested
+                && matches!(self.servers[id].state, State::Idle)
+                && self.mono().since(rested) >= delay
+            {
+                self.move_server(id, State::Used);
+            }
+        }
+    }
+
+    /// A pool whose size was reduced gives up idle servers; those of the reserve go the same way
+    /// when nobody waits.
+    fn sweep_size(&mut self, pool: PoolId) {
+        let size = self.pool_size(pool) as usize;
+        if size == 0 || self.pools[pool].demand() > 0 {
+            return;
+        }
+        while self.pools[pool].server_count() > size {
+            let record = &self.pools[pool];
+            let Some(id) = record.idle.last().or(record.used.last()) else { return };
+            self.close_server(id, Reason::TooManyServers);
+        }
+    }
+
+    /// Opens the successor of a server before a busy pool loses it to server_lifetime. A session
+    /// keeps its server however old it is, and nobody waits for a successor.
+    fn replace_before_end(&mut self, pool: PoolId) {
+        if self.pool_mode(pool) == PoolMode::Session {
+            return;
+        }
+        let record = &self.pools[pool];
+        let is_busy = record.idle.is_empty() && !record.active.is_empty();
+        if !is_busy || !record.logging_in.is_empty() {
+            return;
+        }
+        let is_near = |id: ServerId| {
+            let server = &self.servers[id];
+            // A stream of replication goes on as long as its client does.
+            let will_end = server.closing.is_none() && !server.is_private;
+            let is_close = |end| self.mono() + STEP * 3 >= end;
+            will_end && self.end_of_life(server).is_some_and(is_close)
+        };
+        if record.active.iter(&self.servers).any(is_near) {
+            self.launch_successor(pool);
+        }
+    }
+
+    /// Asks anew for names whose answer has run out, so that a changed address is noticed while
+    /// connections last.
+    fn refresh_names(&mut self) {
+        let names = self.sites.hosts_at_work().filter(|name| name.parse::<IpAddr>().is_err());
+        let stale = names.filter(|name| self.dns.refresh(name, self.now.mono)).map(str::to_owned);
+        for name in stale.collect::<Vec<_>>() {
+            self.act(Action::Resolve(name));
+        }
+    }
+
+    fn sweep_deserted(&mut self, id: PoolId) {
+        if !self.pools[id].is_deserted() {
+            return;
+        }
+        let limit = self.settings().pool_idle_timeout;
+        let database = self.pools[id].database;
+        let since = self.pools[id].used_at;
+        if self.databases[database].is_removed {
+            self.forget_pool(id);
+        } else if self.is_over(since, limit) {
+            let (database, user) = (&self.databases[database], &self.users[self.pools[id].user]);
+            let (name, user, age) = (&database.line.name, &user.name, self.mono().since(since));
+            let text = format!(
+                "cleaning up idle pool for user {user} on db {name} because: pool idle timeout \
+                 (age= {}s)",
+                age.as_secs()
+            );
+            self.log(Level::Log, text);
+            self.forget_pool(id);
+        }
+    }
+
+    fn sweep_databases(&mut self) {
+        let limit = self.settings().autodb_idle_timeout;
+        for id in self.some_transients() {
+            let database = &self.databases[id];
+            // Cancel requests on their way count for neither.
+            let is_used = database.servers > 0
+                || database.clients > 0
+                || database.pools.iter().any(|pool| !self.pools[*pool].is_deserted());
+            if is_used {
+                continue;
+            }
+            let is_over = self.is_over(database.idle_since, limit);
+            if database.is_removed || !database.is_reached || is_over {
+                if database.is_auto && !database.is_removed {
+                    self.log_dropped(id);
+                }
+                self.forget_database(id);
+            }
+        }
+    }
+
+    /// Databases that may go: made from `*`, or no longer in the configuration. Some at a time, so
+    /// that a sweep does not take longer where there are thousands.
+    fn some_transients(&mut self) -> Vec<DatabaseId> {
+        let all = &self.transients;
+        let places = (0..all.len().min(MOST_TRANSIENTS)).map(|step| self.next_transient + step);
+        let some: Vec<DatabaseId> = places.map(|place| all[place % all.len()]).collect();
+        self.next_transient = self.next_transient.wrapping_add(MOST_TRANSIENTS);
+        some
+    }
+
+    fn sweep_stats(&mut self) {
+        if self.mono().since(self.stats.period_start) < self.stats_period() {
+            return;
+        }
+        self.turn_stats();
+        let text = self.stats_line("us");
+        if self.settings().log_stats {
+            self.log(Level::Log, text);
+        }
+        let status = self.stats_line("\u{3bc}s");
+        self.act(Action::Status(status));
+    }
+
+    /// The line of figures for log and service manager, over the last full period.
+    pub fn stats_line(&self, unit: &str) -> String {
+        let span = self.stats.last_span_us();
+        let mut sum = self.all_stats();
+        sum += &self.console_stats;
+        let a = crate::pool::telling::stats::average(&sum.last_period(), span);
+        let rates = &a.per_second;
+        format!(
+            "stats: {} xacts/s, {} queries/s, {} client parses/s, {} server parses/s, {} binds/s, \
+             {} client logins/s, in {} B/s, out {} B/s, xact {} {unit}, \
+             query {} {unit}, wait {} {unit}",
+            rates.xacts,
+            rates.queries,
+            rates.client_parses,
+            rates.server_parses,
+            rates.binds,
+            rates.logins,
+            rates.received,
+            rates.sent,
+            a.xact_us,
+            a.query_us,
+            a.wait_us
+        )
+    }
+
+    /// Moves a client that has been closed by nobody's word out of the way.
+    pub(in crate::pool) fn drop_client(&mut self, id: ClientId) {
+        self.move_client(id, ClientState::Closing);
+        self.act(Action::CloseClient(id));
+    }
+}
