@@ -39,7 +39,7 @@ test-clients:
 check: check-manual
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) test --locked --test tidy
+	$(CARGO) test --locked --test tidy --test packaging
 
 check-manual:
 	scripts/prepare manual
