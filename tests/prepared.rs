@@ -4,6 +4,7 @@
 
 mod support;
 
+use support::host::cpu_ticks;
 use support::wire::{self, Message};
 use support::{Client, Pooler, Postgres, Setup};
 
@@ -407,6 +408,31 @@ mod hostile {
 /// What a client's names may cost, and how many it may have.
 mod limits {
     use super::*;
+
+    /// What has come of a long message is neither copied nor read again for each piece.
+    #[test]
+    fn a_long_parse_that_comes_in_small_pieces_slows_nobody() {
+        const SIZE: usize = 24 << 20;
+        const PIECES: usize = 300;
+        let pooler = pool_of(2);
+        let mut other = pooler.client();
+        let mut client = pooler.client();
+        let text = format!("select length('{}')", "x".repeat(SIZE));
+        let whole = [wire::parse("long", &text), use_known("long"), wire::sync()].concat();
+        client.wire.send(&whole[..SIZE - PIECES]);
+        other.query("select 1").expect("an answer beside it");
+        let before = cpu_ticks(pooler.pid);
+        for at in SIZE - PIECES..SIZE {
+            client.wire.send(&whole[at..at + 1]);
+            other.query("select 1").expect("an answer beside it");
+        }
+        // Ticks of 10 ms; to copy so much takes at least one for each piece.
+        let used = cpu_ticks(pooler.pid) - before;
+        assert!(used < PIECES as u64 / 2, "{PIECES} pieces took {used} ticks");
+        client.wire.send(&whole[SIZE..]);
+        let answer = client.wire.hear_until_ready().expect("answers");
+        assert_eq!(kinds(&answer), "12DCZ");
+    }
 
     const NAMES: usize = 10_000;
 

@@ -13,6 +13,8 @@ use crate::wire::head::{self, HEAD, Head, Parsed};
 struct Judged {
     /// So many bytes need not be looked at again.
     taken: usize,
+    /// Nothing is left of them.
+    is_all_taken: bool,
     /// The connection is being closed: the rest is of no interest.
     is_closed: bool,
     /// To whom what is in `outgoing` goes.
@@ -23,9 +25,12 @@ impl<I: Io> Engine<I> {
     /// Judges what is held of a client, then reads on.
     pub(super) fn run_client(&mut self, id: ClientId) {
         let Some(conn) = self.clients.get_mut(id) else { return };
-        if !conn.carry().is_empty() && !conn.is_held && self.may_take(id) {
+        // What lacks bytes is judged when they come, and stays where it is until then: a long
+        // message would be copied for each of its pieces.
+        let has_more_to_judge = !conn.carry().is_empty() && !conn.awaits_more(conn.carry().len());
+        if has_more_to_judge && !conn.is_held && self.may_take(id) {
             let held = self.clients.get_mut(id).map(|conn| conn.take_carry());
-            if !self.client_bytes(id, &held.unwrap_or_default()) {
+            if !self.client_bytes_owned(id, held.unwrap_or_default()) {
                 return;
             }
         }
@@ -116,27 +121,33 @@ impl<I: Io> Engine<I> {
         false
     }
 
+    /// As [`Engine::client_bytes`]; what cannot be judged yet is kept where it is.
     fn client_bytes_owned(&mut self, id: ClientId, data: Vec<u8>) -> bool {
-        let needs_more = self
-            .clients
-            .get(id)
-            .is_some_and(|conn| conn.inbound == Inbound::Boundary && conn.wants_more(data.len()));
-        if needs_more {
-            // Nothing new to judge: keep the growing message where it is.
-            if let Some(conn) = self.clients.get_mut(id) {
-                conn.put_carry(data);
-            }
+        if let Some(conn) = self.clients.get_mut(id)
+            && conn.awaits_more(data.len())
+        {
+            conn.put_carry(data);
             return true;
         }
-        self.client_bytes(id, &data)
+        let judged = self.judge_client_bytes(id, &data);
+        if judged.taken > 0 || judged.is_closed {
+            return self.heed_judged(id, &data, &judged);
+        }
+        if let Some(conn) = self.clients.get_mut(id) {
+            conn.put_carry(data);
+        }
+        self.heed_judged(id, &[], &judged)
     }
 
     /// Judges bytes of a client and sends on what is to be sent on. Returns whether the connection
     /// is still there.
     fn client_bytes(&mut self, id: ClientId, data: &[u8]) -> bool {
-        self.outgoing.clear();
-        self.back.clear();
         let judged = self.judge_client_bytes(id, data);
+        self.heed_judged(id, data, &judged)
+    }
+
+    /// Does what the judgement of `data` asks for. What is left of it is kept.
+    fn heed_judged(&mut self, id: ClientId, data: &[u8], judged: &Judged) -> bool {
         let may_repeat = std::mem::take(&mut self.core.may_repeat);
         if judged.is_closed {
             self.send_back(id);
@@ -151,7 +162,7 @@ impl<I: Io> Engine<I> {
         }
         if let Some(server) = judged.server {
             self.pass_to_server(id, server, data);
-            if may_repeat && judged.taken == data.len() && self.is_at_boundary(id) {
+            if may_repeat && judged.is_all_taken && self.is_at_boundary(id) {
                 self.core.keep_for_repeat(server, data);
             }
         }
@@ -204,8 +215,10 @@ impl<I: Io> Engine<I> {
     }
 
     fn judge_client_bytes(&mut self, id: ClientId, data: &[u8]) -> Judged {
+        self.outgoing.clear();
+        self.back.clear();
         let server = self.core.clients.get(id).and_then(Client::server);
-        let mut judged = Judged { taken: 0, is_closed: false, server };
+        let mut judged = Judged { taken: 0, is_all_taken: false, is_closed: false, server };
         while judged.taken < data.len() {
             let Some(conn) = self.clients.get_mut(id) else { break };
             let at = judged.taken;
@@ -223,6 +236,7 @@ impl<I: Io> Engine<I> {
                 Inbound::Drop { .. } => judged.taken += conn.inbound.go_on(data.len() - at),
             }
         }
+        judged.is_all_taken = judged.taken == data.len();
         judged
     }
 

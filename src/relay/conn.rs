@@ -101,6 +101,15 @@ impl<S: Stream, To> Conn<S, To> {
         here < HEAD + self.want as usize
     }
 
+    /// Whether so many bytes, the head included, are fewer than the judge asked for: they need not
+    /// be looked at before more has come.
+    pub fn awaits_more(&self, here: usize) -> bool
+    where
+        To: PartialEq,
+    {
+        self.inbound == Inbound::Boundary && self.wants_more(here)
+    }
+
     /// What was read and not judged.
     #[inline(always)]
     pub fn carry(&self) -> &[u8] {

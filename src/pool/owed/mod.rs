@@ -1,6 +1,7 @@
 //! What a server owes and has been given: the requests under way and their replies, what is kept of
 //! a query to send it again, the parameters that were set; and what a judge may say of a message.
 
+mod bar;
 pub mod kept;
 pub mod replies;
 pub mod reply;

@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 
+use super::bar::Bar;
 pub use super::reply::{Reply, Status, Unexpected};
 use super::request::Request;
 use crate::pool::ids::StatementId;
@@ -56,8 +57,7 @@ pub struct Replies {
     in_doubt: u32,
     /// The simple query or function call whose turn it is has been answered but for its end.
     has_result: bool,
-    /// Nothing is to be sent before all that was sent is answered.
-    is_barred: bool,
+    bar: Bar,
     /// Counts the Syncs that were sent.
     segment: u32,
     /// What the last error made the server skip, until it is taken.
@@ -131,15 +131,22 @@ impl Replies {
         })
     }
 
-    /// Whether what the client sends must wait until everything is answered.
+    /// Whether what the client sends must wait.
     pub fn is_barred(&self) -> bool {
-        self.is_barred && !self.queue.is_empty()
+        self.bar.holds() && !self.queue.is_empty()
     }
 
     /// Lets nothing pass before all that was sent is answered. The last request must be one that
     /// is answered without a Sync behind it.
     pub fn bar(&mut self) {
-        self.is_barred = true;
+        self.bar = Bar::UntilAnswered;
+    }
+
+    /// Lets nothing pass before the Syncs under way are answered: they decide on what the next
+    /// message means, and it need not be looked at before.
+    pub fn bar_until_synced(&mut self) {
+        let syncs = self.queue.iter().filter(|request| **request == Request::Sync);
+        self.bar = Bar::UntilSynced(syncs.count());
     }
 
     /// An extended query was sent, and no Sync: its replies may stay in the server.
@@ -221,7 +228,7 @@ impl Replies {
             return;
         }
         if self.queue.is_empty() {
-            self.is_barred = false;
+            self.bar = Bar::Open;
         }
         if request == Request::Sync {
             self.segment = self.segment.wrapping_add(1);
@@ -362,7 +369,9 @@ impl Replies {
 
     fn pop(&mut self) {
         self.has_result = false;
-        self.queue.pop_front();
+        if self.queue.pop_front() == Some(Request::Sync) {
+            self.bar.sync_is_gone();
+        }
         while let Some(Request::CopyEnd) = self.queue.front() {
             self.queue.pop_front();
         }
@@ -423,6 +432,7 @@ impl Replies {
         if self.takes_copy_data() {
             while self.queue.get(1) == Some(&Request::Sync) {
                 self.queue.remove(1);
+                self.bar.sync_is_gone();
                 self.eaten = self.eaten.saturating_add(1);
             }
             let is_ended = self.queue.iter().any(|request| request.ends_in_ready());
@@ -658,6 +668,25 @@ mod tests {
             Ok(Reply::Ready(Status::InTransaction))
         });
         assert!(!replies.is_clean());
+    }
+
+    #[test]
+    fn a_bar_is_lifted_by_the_syncs_that_were_under_way() {
+        let (parse, sync) = (Request::Parse(None), Request::Sync);
+        let mut replies = Replies::default();
+        for request in [parse, sync, parse, sync, parse] {
+            replies.push(request);
+        }
+        replies.bar_until_synced();
+        for _ in 0..2 {
+            assert!(replies.is_barred());
+            replies.received(Back::ParseComplete, 0).unwrap();
+            assert!(replies.is_barred());
+            replies.received(Back::ReadyForQuery, b'I').unwrap();
+        }
+        assert!(!replies.is_barred(), "the last Parse has no Sync yet");
+        replies.push(sync);
+        assert!(!replies.is_barred());
     }
 
     #[test]

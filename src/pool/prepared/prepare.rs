@@ -101,6 +101,11 @@ impl Core {
             return Some(Verdict::Closed);
         };
         let segment = self.servers[server].replies.segment();
+        let statements = self.clients[id].statements.get_or_insert_default();
+        if statements.is_undecided(parse.name, segment) {
+            self.servers[server].replies.bar_until_synced();
+            return Some(Verdict::Hold);
+        }
         let held = self.statements.hold(parse.text);
         let verdict = self.parse_named(id, server, parse.name, held, segment);
         // The hold of this function ends; the client's name and the server have their own.
@@ -118,9 +123,6 @@ impl Core {
     ) -> ClientVerdict {
         let limit = self.config.settings.max_client_prepared_statements as usize;
         let statements = self.clients[id].statements.get_or_insert_default();
-        if statements.is_undecided(name, segment) {
-            return Verdict::Hold;
-        }
         match statements.names.get(name) {
             Some(present) if !self.statements.is_same_text(present, statement) => {
                 return self.bad_name(id, name, "was already prepared", Reason::PreparedTaken);
@@ -135,6 +137,8 @@ impl Core {
         }
         let presence = self.presence(server, statement);
         if let Presence::Undecided = presence {
+            // To know the text again it must be read again, all of it.
+            self.servers[server].replies.bar_until_synced();
             return Verdict::Hold;
         }
         // The same text under a name that has it already changes nothing, but the journal keeps
