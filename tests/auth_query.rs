@@ -263,6 +263,87 @@ fn what_clients_set_has_no_bearing_on_the_query() {
     assert_eq!((of_reader, shown(&pooler, READER, "sv_idle")), (1, 2));
 }
 
+/// What an owner of a database puts in the way of whoever logs in there: all of it in a schema that
+/// comes first in the path, and each piece would make the owner a superuser.
+const TRAPS: &[&str] = &[
+    "create schema evil",
+    "create function evil.trap() returns void language plpgsql as $$ begin \
+     if (select rolsuper from pg_catalog.pg_roles \
+     where rolname operator(pg_catalog.=) current_user) then \
+     execute 'alter role mallory superuser'; end if; end $$",
+    "create function evil.now() returns timestamptz language sql as \
+     'select evil.trap(); select pg_catalog.now()'",
+    "create function evil.less(timestamptz, timestamptz) returns bool language sql as \
+     'select evil.trap(); select $1 operator(pg_catalog.<) $2'",
+    "create operator evil.< (function = evil.less, leftarg = timestamptz, rightarg = timestamptz)",
+    "create function evil.same(name, name) returns bool language sql as \
+     'select evil.trap(); select $1 operator(pg_catalog.=) $2'",
+    "create operator evil.= (function = evil.same, leftarg = name, rightarg = name)",
+    "create function evil.same(name, text) returns bool language sql as \
+     'select evil.trap(); select $1 operator(pg_catalog.=) $2'",
+    "create operator evil.= (function = evil.same, leftarg = name, rightarg = text)",
+    "create function evil.user_search(text) returns table (name name, secret text) language sql as \
+     'select evil.trap(); select ''app''::name, ''stolen''::text'",
+    "create view evil.pg_authid as select evil.now() as rolvaliduntil, 'app'::name as rolname, \
+     'stolen'::text as rolpassword, true as rolcanlogin",
+    "create view evil.pg_shadow as select 'app'::name as usename, 'stolen'::text as passwd, \
+     evil.now()",
+    "create domain evil.text as pg_catalog.text check (evil.same(value::name, value::name))",
+    "grant usage on schema evil to public",
+    "alter database mallory set search_path = evil, pg_catalog, public",
+];
+
+#[test]
+fn the_owner_of_a_database_decides_nothing_of_what_the_query_means() {
+    run(&["create role mallory login password 'mallory'", "create database mallory owner mallory"]);
+    let postgres = Postgres::shared();
+    // As the reference's manual has it, with no schema named.
+    let search = "create function public.user_search(text) returns table (name name, secret text) \
+        language sql security definer as \
+        'select usename, passwd::text from pg_shadow where usename = $1 and now() > ''epoch'' '";
+    postgres.session("mallory").query(search).expect("a function");
+    let login_of_owner = support::client::Login {
+        user: "mallory",
+        password: "mallory",
+        database: "mallory",
+        parameters: &[],
+    };
+    let mut owner = Client::attempt(postgres.port, &login_of_owner).expect("the owner");
+    for sql in TRAPS {
+        owner.query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    }
+    let queries = [
+        "",
+        "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END \
+         FROM pg_authid WHERE rolname=$1 AND rolcanlogin",
+        "select rolname, rolpassword::text from pg_authid where rolname = $1::text",
+        "select * from user_search($1)",
+        "select * from public.user_search($1)",
+    ];
+    for query in queries {
+        let pooler = match query {
+            "" => setup().start(),
+            query => setup().set("auth_query", query).start(),
+        };
+        let client = login(&pooler, APP.name, APP.password, "mallory");
+        let rank = "select rolsuper from pg_roles where rolname = 'mallory'";
+        assert_eq!(postgres.one(rank), "f", "{query}");
+        let mut client = client.unwrap_or_else(|e| panic!("{query}: {e}"));
+        assert_eq!(client.one("show search_path"), "evil, pg_catalog, public", "as ever");
+        let refused = login(&pooler, APP.name, "stolen", "mallory").err();
+        assert_eq!(refused.as_deref(), Some("SASL authentication failed"), "{query}");
+    }
+}
+
+#[test]
+fn what_the_query_does_not_find_is_told_with_its_path() {
+    run(&["alter role super set search_path = elsewhere"]);
+    let pooler = setup().set("auth_query", "select * from finder($1)").start();
+    assert_eq!(refusal(&pooler, APP.name, APP.password), "bouncer config error");
+    run(&["alter role super reset search_path"]);
+    pooler.wait_log(&["(it runs with search_path = pg_catalog, \"$user\", public"]);
+}
+
 #[test]
 fn many_logins_of_one_user_share_a_few_lookups() {
     run(&[

@@ -19,9 +19,11 @@ const POOL_MODES: Kind = Kind::Choice(PoolMode::WORDS);
 const TLS_MODES: Kind = Kind::Choice(TlsMode::WORDS);
 const PER_BOTH: Flags = PER_DATABASE.and(PER_USER);
 
-/// The query that finds a user's secret unless the file names another.
-const AUTH_QUERY: &str = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE \
-     rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin";
+/// The query that finds a user's secret unless the file names another. It runs in databases whose
+/// owners may have set any search_path, so that every name in it says its schema, operators too.
+const AUTH_QUERY: &str = "SELECT rolname, CASE WHEN rolvaliduntil OPERATOR(pg_catalog.<) \
+     pg_catalog.now() THEN NULL ELSE rolpassword END FROM pg_catalog.pg_authid WHERE rolname \
+     OPERATOR(pg_catalog.=) $1 AND rolcanlogin";
 
 table! {
     /// Every setting of the `[pgbouncer]` section, as typed values.
@@ -301,6 +303,18 @@ mod tests {
     /// What SHOW CONFIG of the reference lists: name, default, changeable.
     const LISTED: &str = include_str!("../../tests/reference/settings.tsv");
 
+    const THEIR_AUTH_QUERY: &str = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL \
+         ELSE rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin";
+
+    #[test]
+    fn the_default_auth_query_is_theirs_with_every_schema_named() {
+        let bare = AUTH_QUERY
+            .replace("OPERATOR(pg_catalog.<)", "<")
+            .replace(" OPERATOR(pg_catalog.=) ", "=")
+            .replace("pg_catalog.", "");
+        assert_eq!(bare, THEIR_AUTH_QUERY);
+    }
+
     #[test]
     fn names_defaults_and_order_are_those_of_the_reference() {
         let listed = LISTED.lines().filter(|line| !line.starts_with('#')).skip(1);
@@ -309,7 +323,12 @@ mod tests {
         let ours: Vec<Vec<&str>> = ours
             .map(|row| {
                 let changeable = if row.is_changeable() { "yes" } else { "no" };
-                vec![row.name, row.default.unwrap_or_default(), changeable]
+                let default = match row.name {
+                    // Theirs finds what the owner of a database puts before pg_catalog.
+                    "auth_query" => THEIR_AUTH_QUERY,
+                    _ => row.default.unwrap_or_default(),
+                };
+                vec![row.name, default, changeable]
             })
             .collect();
         assert_eq!(ours.len(), 99);

@@ -1,5 +1,6 @@
 //! What auth_query needs to find anybody: someone who can log in to run it, and a database.
 
+use super::names::names;
 use crate::auth::secret::{Secret, SecretKind};
 use crate::config::{Config, DatabaseLine, Host};
 use crate::pool::core::CONSOLE;
@@ -9,6 +10,7 @@ pub fn doubts(config: &Config, users: &[(&str, &Secret)]) -> Vec<String> {
     let mut doubts = of_readers(config, users);
     if !readers(config).is_empty() {
         doubts.extend(of_places(config));
+        doubts.extend(of_owners(config));
     }
     doubts
 }
@@ -69,6 +71,25 @@ fn of_places(config: &Config) -> Vec<String> {
     places.iter().filter(|name| !is_known(name)).map(doubt).collect()
 }
 
+/// Databases in which auth_user, who may read secrets, meets what their owners have made. The
+/// default query is safe there, and still auth_user opens sessions where it has no business.
+fn of_owners(config: &Config) -> Option<String> {
+    let is_set = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
+    let is_client_own = |line: &&DatabaseLine| {
+        let has_reader = match &line.auth_user {
+            Some(user) if !user.is_empty() => true,
+            _ => is_set(&config.settings.auth_user),
+        };
+        has_reader && !is_set(&line.auth_dbname) && !is_set(&config.settings.auth_dbname)
+    };
+    let lines = config.databases.iter().filter(is_client_own);
+    let names = names(lines.map(|line| line.name.as_str()))?;
+    Some(format!(
+        "auth_query runs in the client's own database, where its owner can put functions in the \
+         way of auth_user: set auth_dbname to a database of yours: {names}"
+    ))
+}
+
 /// A server behind a Unix socket knows by itself who comes, as a rule.
 pub fn asks_no_password(line: &DatabaseLine) -> bool {
     line.host.iter().all(|host| matches!(host, Host::Unix(_)))
@@ -91,6 +112,7 @@ mod tests {
 
     #[test]
     fn who_runs_the_query_needs_a_password_in_plain_text() {
+        let elsewhere = "\nauth_dbname = d";
         let cases = [
             ("d = host=x", "", ""),
             ("d = host=x", "auth_user = p", ""),
@@ -101,7 +123,7 @@ mod tests {
             ("d = host=/run/postgresql", "auth_user = n", ""),
         ];
         for (line, settings, expected) in cases {
-            let doubts = doubts_of(line, settings).join("\n");
+            let doubts = doubts_of(line, &format!("{settings}{elsewhere}")).join("\n");
             assert!(doubts.starts_with(expected), "{line} {settings}: {doubts}");
             assert_eq!(doubts.is_empty(), expected.is_empty(), "{line} {settings}: {doubts}");
         }
@@ -120,10 +142,32 @@ mod tests {
             ("* = host=x", "auth_dbname = other", None),
         ];
         for (line, settings, expected) in cases {
-            let doubts = doubts_of(line, &format!("{reader}{settings}"));
+            let mut doubts = doubts_of(line, &format!("{reader}{settings}"));
+            doubts.retain(|doubt| !doubt.starts_with(OWN));
             let expected: Vec<String> = expected.into_iter().map(doubt).collect();
             assert_eq!(doubts, expected, "{line} {settings}");
         }
         assert_eq!(doubts_of("d = host=x", "auth_dbname = other"), [""; 0], "nothing is run");
+    }
+
+    const OWN: &str = "auth_query runs in the client's own database";
+
+    #[test]
+    fn the_query_is_not_for_databases_that_others_own() {
+        let cases = [
+            ("d = host=x", "auth_user = p", Some("d")),
+            ("* = host=x", "auth_user = p", Some("*")),
+            ("d = host=x auth_user=p\ne = host=x", "", Some("d")),
+            ("d = host=x auth_dbname=e\ne = host=x", "auth_user = p", Some("e")),
+            ("d = host=x", "auth_user = p\nauth_dbname = d", None),
+            ("d = host=x", "auth_user =", None),
+            ("d = host=x", "", None),
+        ];
+        for (line, settings, named) in cases {
+            let doubts = doubts_of(line, settings);
+            let told = doubts.iter().find(|doubt| doubt.starts_with(OWN));
+            let names = told.and_then(|doubt| doubt.rsplit(": ").next());
+            assert_eq!(names, named, "{line} {settings}: {doubts:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! configuration may be checked elsewhere than where it will serve.
 
 mod lookups;
+mod names;
 mod running;
 mod secrets;
 

@@ -3,15 +3,13 @@
 //! Every doubt here is void where a server asks for no password, so none is an error.
 
 use super::lookups::{self, asks_no_password};
+use super::names::names;
 use crate::auth::hba::Method;
 use crate::auth::secret::{Secret, SecretKind};
 use crate::base::order;
 use crate::base::places::Places;
 use crate::config::{AuthType, Config, DatabaseLine};
 use crate::pool::records::access::Access;
-
-/// Names told in one line.
-const NAMES_MAX: usize = 5;
 
 /// A sentence for each kind of doubt, with the names that it is about.
 pub fn doubts(config: &Config, access: &Access) -> Vec<String> {
@@ -110,17 +108,6 @@ fn of_database(config: &Config, line: &DatabaseLine, users: &[(&str, &Secret)]) 
 
 fn is_empty(secret: &Secret) -> bool {
     matches!(secret, Secret::Plain(password) if password.as_bytes().is_empty())
-}
-
-/// The first names and the number of the others; None when there is none.
-fn names<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
-    let names: Vec<&str> = names.collect();
-    let (told, more) = names.split_at(names.len().min(NAMES_MAX));
-    match (told, more.len()) {
-        ([], _) => None,
-        (told, 0) => Some(told.join(", ")),
-        (told, more) => Some(format!("{} and {more} more", told.join(", "))),
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::varcache::Vars;
 use crate::pool::records::client::{Replication, State as ClientState};
-use crate::pool::records::pool::{Refusal, Welcome};
+use crate::pool::records::handshake::Stage;
+use crate::pool::records::lookup::LOOKUP_PATH;
+use crate::pool::records::pool::{Purpose, Refusal, Welcome};
 use crate::pool::records::retry::Retry;
 use crate::pool::records::server::{self, Server, State};
 use crate::pool::records::site::{Health, Site};
@@ -23,8 +25,6 @@ use crate::wire::startup;
 
 /// Parameters that one server may report at its login; more end it.
 const MOST_REPORTED: usize = 200;
-
-use crate::pool::records::handshake::Stage;
 
 impl Core {
     /// Starts a server connection towards its host: at once, or when its name is resolved.
@@ -180,6 +180,9 @@ impl Core {
                     pairs.extend(value.as_deref().map(|value| (name, value)));
                 }
             }
+        }
+        if pool.purpose == Purpose::Lookups {
+            pairs.push(("search_path", LOOKUP_PATH));
         }
         pairs.push(("user", &self.users[pool.user].name));
         let mut bytes = Vec::new();

@@ -15,6 +15,13 @@ use crate::wire::build::Message;
 use crate::wire::fields::{Fields, Report};
 use crate::wire::head::{self, HEAD, Head, Parsed};
 use crate::wire::kind::{Back, Front};
+use crate::wire::sqlstate::{UNDEFINED_FUNCTION, UNDEFINED_TABLE};
+
+/// The search_path of servers that run auth_query, in their startup packet: it overrides what the
+/// owner of a database has set for those who log in there, who would otherwise decide what a name
+/// of the query means, and so what auth_user does. `"$user"` and `public` are PostgreSQL's default,
+/// for queries that call a function without naming its schema.
+pub const LOOKUP_PATH: &str = "pg_catalog, \"$user\", public";
 
 /// The longest row that is looked at, in bytes: a name and a secret, with room to spare.
 const LONGEST_ROW: usize = 8192;
@@ -54,6 +61,7 @@ pub enum Fault {
     /// What the server said.
     Error {
         severity: String,
+        sqlstate: String,
         message: String,
     },
     LongRow(usize),
@@ -130,8 +138,8 @@ impl Lookup {
         let heeded = match kind {
             Back::DataRow => self.heed_row(head, seen),
             Back::ErrorResponse => {
-                let Report { severity, message, .. } = Report::parse(seen);
-                Err(Fault::Error { severity, message })
+                let Report { severity, sqlstate, message, .. } = Report::parse(seen);
+                Err(Fault::Error { severity, sqlstate, message })
             }
             Back::NoData => Err(Fault::Columns(0)),
             Back::RowDescription => check_columns(&mut Fields::new(seen)),
@@ -191,7 +199,13 @@ impl fmt::Display for Fault {
             Fault::Columns(count) => {
                 write!(f, "expected {COLUMNS} columns from auth_query, not {count}")
             }
-            Fault::Error { severity, message } => write!(f, "{severity}: {message}"),
+            Fault::Error { severity, sqlstate, message } => {
+                write!(f, "{severity}: {message}")?;
+                if [UNDEFINED_FUNCTION, UNDEFINED_TABLE].contains(&sqlstate.as_str()) {
+                    write!(f, " (it runs with search_path = {LOOKUP_PATH}: name other schemas)")?;
+                }
+                Ok(())
+            }
             Fault::LongRow(size) => {
                 write!(f, "row of {size} bytes, at most {LONGEST_ROW} are taken")
             }
@@ -318,6 +332,9 @@ mod tests {
         assert_eq!(lookup.finding(), Err(Fault::Columns(1)));
         heed(&mut lookup, Back::ErrorResponse, b"SERROR\0Mno\0\0");
         assert_eq!(lookup.finding().unwrap_err().to_string(), "ERROR: no");
+        heed(&mut lookup, Back::ErrorResponse, b"SERROR\0C42883\0Mno such\0\0");
+        let told = lookup.finding().unwrap_err().to_string();
+        assert!(told.starts_with("ERROR: no such (it runs with search_path = pg_cat"), "{told}");
         heed(&mut lookup, Back::NoData, b"");
         assert_eq!(lookup.finding(), Err(Fault::Columns(0)));
     }
