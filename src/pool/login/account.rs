@@ -168,7 +168,7 @@ impl Core {
                 Peer::Unix { .. } => None,
             },
             has_tls: false,
-            wants_replication: client.replication != Replication::No,
+            wants_replication: client.replication == Replication::Physical,
             database: names.database.as_bytes(),
             user: names.user.as_bytes(),
         };

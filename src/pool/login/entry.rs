@@ -243,12 +243,20 @@ fn names_of(parameters: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<Names, Reason
     Ok(Names { database: database.into(), user: user.into() })
 }
 
-/// As PostgreSQL reads it: `database`, or a boolean.
+/// As PostgreSQL reads it: `database`, or a boolean in any case, whose beginning is enough. What
+/// PostgreSQL would refuse asks for no replication, as in the reference.
 fn replication(value: &str) -> Replication {
-    let value = value.to_ascii_lowercase();
-    match value.as_str() {
-        "database" => Replication::Logical,
-        "1" | "on" | "true" | "yes" | "t" | "y" => Replication::Physical,
+    let value = value.as_bytes();
+    let begins = |word: &str| {
+        !value.is_empty() && word.len() >= value.len() && {
+            value.eq_ignore_ascii_case(&word.as_bytes()[..value.len()])
+        }
+    };
+    match value {
+        b"database" => Replication::Logical,
+        b"1" => Replication::Physical,
+        _ if begins("true") || begins("yes") => Replication::Physical,
+        _ if value.eq_ignore_ascii_case(b"on") => Replication::Physical,
         _ => Replication::No,
     }
 }
