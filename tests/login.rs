@@ -4,7 +4,7 @@
 mod support;
 
 use support::client::{Failure, Login};
-use support::postgres::APP;
+use support::postgres::{APP, SUPER};
 use support::wire::{self, PROTOCOL_3_0};
 use support::{Client, Message, Pooler, Postgres, Setup, fake, pooler, scram};
 
@@ -233,6 +233,39 @@ fn any_lets_in_everybody_as_the_user_of_the_line() {
         let mut client = Client::login(pooler.port, user, "", "app");
         assert_eq!(client.one("select current_user"), "app_trust");
     }
+}
+
+#[test]
+fn any_lets_in_nobody_where_the_line_names_no_user() {
+    let line = format!("host=127.0.0.1 port={}", Postgres::shared().port);
+    let forced = format!("{line} user=app_trust");
+    let pooler = Setup::empty()
+        .set("auth_type", "any")
+        .database("app", &line)
+        .database("bench", &forced)
+        .database("*", &line)
+        .start();
+    for user in ["nobody", APP.name, SUPER.name] {
+        for database in ["app", "postgres", "none"] {
+            for parameters in [&[][..], &[("replication", "true")], &[("replication", "database")]]
+            {
+                let login = Login { user, password: "", database, parameters };
+                let refusal = Client::attempt(pooler.port, &login).err();
+                let refusal = refusal.unwrap_or_else(|| panic!("{user} is let into {database}"));
+                assert_eq!(refusal.message(), "bouncer config error");
+            }
+        }
+        assert_eq!(
+            Client::login(pooler.port, user, "", "bench").one("select current_user"),
+            "app_trust"
+        );
+    }
+    pooler.wait_log(&["auth_type=any requires forced user"]);
+    // The line of `*` may name one, too.
+    pooler.rewrite(|setup| setup.database("*", &forced));
+    pooler.console().query("reload").expect("a configuration that can be read");
+    let mut client = Client::login(pooler.port, "nobody", "", "postgres");
+    assert_eq!(client.one("select current_user"), "app_trust");
 }
 
 #[test]

@@ -51,7 +51,7 @@ table! {
         /// The query that finds the secret of a user whom `auth_file` does not list. `$1` is the
         /// user's name; the answer is one row of name and secret.
         auth_query: String = Kind::Text, Some(AUTH_QUERY), PER_DATABASE;
-        /// How clients prove who they are.
+        /// How clients prove who they are. `any` asks for nothing, and needs a `user=` in the line.
         auth_type: AuthType = AUTH_TYPES, Some("md5"), RELOAD;
         /// The user who runs `auth_query`. When not set, no such query is run.
         auth_user: Option<String> = Kind::Text, None, PER_DATABASE;

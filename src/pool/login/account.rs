@@ -38,6 +38,9 @@ const CONSOLE_PARAMETERS: [(&str, &str); 7] = [
 /// How a client may prove who it is, by the settings or a rule of the HBA file.
 enum Proof {
     Ask(Method),
+    /// Nothing is asked, and the database's line does not say as whom to serve the client: it would
+    /// be served as whomever it names.
+    NeedsForcedUser,
     /// The system vouches for the user behind a Unix socket.
     Peer,
     Refuse(Reason),
@@ -68,7 +71,7 @@ impl Core {
         }
         let errand = match self.proof_for(id, &names) {
             // Nothing depends on who it is, or has to be looked up to say no.
-            Proof::Ask(Method::Any) | Proof::Refuse(_) => None,
+            Proof::Ask(Method::Any) | Proof::NeedsForcedUser | Proof::Refuse(_) => None,
             Proof::Ask(_) | Proof::Peer => self.errand(id, &names)?,
         };
         match errand {
@@ -86,6 +89,11 @@ impl Core {
         let names = self.login_names(id);
         match self.proof_for(id, &names) {
             Proof::Ask(method) => self.ask(id, method, &names.user, found),
+            Proof::NeedsForcedUser => {
+                let text = "auth_type=any requires forced user";
+                self.log_client(Level::Error, id, format_args!("{text}"));
+                Err(Reason::ConfigError)
+            }
             Proof::Peer => {
                 let user = self.find_user(&names.user).map(|id| &self.users[id]);
                 // The console's own user is in no file.
@@ -149,7 +157,10 @@ impl Core {
     fn proof_for(&self, id: ClientId, names: &Names) -> Proof {
         let refuse = || Proof::Refuse(Reason::AuthRefused("login rejected".into()));
         match self.settings().auth_type {
-            AuthType::Any => Proof::Ask(Method::Any),
+            AuthType::Any if names.database == CONSOLE || self.forces_user(&names.database) => {
+                Proof::Ask(Method::Any)
+            }
+            AuthType::Any => Proof::NeedsForcedUser,
             AuthType::Hba => self.proof_by_hba(id, names),
             AuthType::Md5 => Proof::Ask(Method::Md5),
             AuthType::Peer => self.proof_by_peer(id, names, None),
@@ -157,6 +168,14 @@ impl Core {
             AuthType::ScramSha256 => Proof::Ask(Method::ScramSha256),
             AuthType::Trust => Proof::Ask(Method::Trust),
             AuthType::Cert | AuthType::Ldap | AuthType::Pam => refuse(),
+        }
+    }
+
+    /// Whether the line that serves a database says as whom (`user=`), whoever the client is.
+    fn forces_user(&self, database: &str) -> bool {
+        match self.find_database(database) {
+            Some(id) => self.databases[id].forced_user.is_some(),
+            None => self.fallback_line(database).is_some_and(|line| line.user.is_some()),
         }
     }
 
