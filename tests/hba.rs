@@ -10,8 +10,10 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use support::postgres::SUPER;
-use support::{PATIENCE, Pooler, Postgres, Setup, eventually, host, wire};
+use support::client::Login;
+use support::postgres::{Role, SUPER};
+use support::tool::Tool;
+use support::{Client, PATIENCE, Pooler, Postgres, Setup, eventually, host, wire};
 
 /// What the first answer to a startup packet tells of the rule that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -178,4 +180,47 @@ fn the_same_file_means_the_same_as_in_postgresql() {
         }
     }
     assert_eq!(seen.len(), 6, "the files decide in every way: {seen:?}");
+}
+
+#[test]
+fn who_stands_in_users_only_comes_in_by_no_method() {
+    const LIMITED: Role = Role { name: "limited", password: "", method: "" };
+    let line = format!("host=127.0.0.1 port={} user={}", Postgres::shared().port, SUPER.name);
+    let setup = Setup::empty()
+        .database("app", &line)
+        .user(LIMITED.name, "max_user_client_connections=2")
+        .set("admin_users", "admin, limited")
+        .set("auth_hba_file", "{dir}/hba.conf")
+        .set("auth_ident_file", "{dir}/ident.conf")
+        .file("ident.conf", "system {user} limited\n")
+        .file("hba.conf", "local all all peer map=system\nhost all all 127.0.0.1/32 trust\n");
+    for auth_type in ["trust", "hba"] {
+        let pooler = setup.clone().set("auth_type", auth_type).start();
+        let attempt = |database| {
+            let Role { name: user, password, .. } = LIMITED;
+            Client::attempt(pooler.port, &Login { user, password, database, parameters: &[] })
+        };
+        let through_socket = || {
+            let tool = Tool::psql(pooler.port, &LIMITED, "app").args(["-c", "select 1"]);
+            tool.env("PGHOST", &pooler.folder.display().to_string()).unprivileged()
+        };
+        for database in ["app", "pgbouncer"] {
+            let refusal = attempt(database).err().expect("a refusal");
+            assert_eq!(refusal.message(), "\"trust\" authentication failed", "{auth_type}");
+        }
+        let told = through_socket().fail();
+        let words = match auth_type {
+            "hba" => "unix socket login rejected",
+            _ => "\"trust\" authentication failed",
+        };
+        assert!(told.contains(words), "{told}");
+        // What the line says holds for the user once auth_file knows it.
+        pooler.rewrite(|setup| setup.secret(LIMITED.name, ""));
+        pooler.console().query("reload").expect("files that can be read");
+        assert_eq!(through_socket().run(), "1");
+        let clients = [attempt("app"), attempt("app")];
+        assert!(clients.iter().all(Result::is_ok));
+        let refusal = attempt("app").err().expect("a refusal");
+        assert_eq!(refusal.message(), "client connections exceeded (max_user_client_connections)");
+    }
 }

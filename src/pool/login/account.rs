@@ -424,7 +424,8 @@ fn account_of<'a>(user: Option<&'a User>, found: Option<Account<'a>>) -> Account
     match (user.filter(|user| user.is_listed), found) {
         (_, Some(account)) => account,
         (None, None) => Account::Missing,
-        (Some(user), None) => user.secret.as_ref().map_or(Account::NoPassword, Account::Known),
+        // A line of `[users]` says what a user may use, not that there is one.
+        (Some(user), None) => user.secret.as_ref().map_or(Account::Missing, Account::Known),
     }
 }
 
