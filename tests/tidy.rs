@@ -3,6 +3,8 @@
 //! ARCHITECTURE.md gives the reasons. Each rule is a function from sources to findings, and has a
 //! test that shows it a sample which it must refuse.
 
+#[path = "tidy/rooms.rs"]
+mod rooms;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -95,6 +97,24 @@ fn folders_use_only_the_floors_below_them() {
 #[test]
 fn modules_of_a_folder_form_no_circle() {
     report(circles(&program()));
+}
+
+#[test]
+fn rooms_of_the_core_import_only_what_stands_below_them() {
+    report(program().iter().flat_map(rooms::imports));
+}
+
+/// Prints the figures, so that whoever lowers one sees by how much.
+#[test]
+fn calls_within_the_core_follow_the_order_of_its_rooms() {
+    let pool: Vec<Source> =
+        program().into_iter().filter(|s| s.name.starts_with("src/pool/")).collect();
+    let (against, knot) = (rooms::against_order(&pool), rooms::largest_knot(&pool));
+    println!("{} calls against the order, {} files in a knot", against.len(), knot.len());
+    let told: Vec<String> =
+        against.iter().map(|c| format!("{} -> {} ({})", c.file, c.to, c.method)).collect();
+    assert!(against.len() <= rooms::MOST_AGAINST_ORDER, "{}\n{}", told.len(), told.join("\n"));
+    assert!(knot.len() <= rooms::LARGEST_KNOT, "{}: {knot:#?}", knot.len());
 }
 
 #[test]
