@@ -14,8 +14,8 @@ INSTALL ?= install
 # How many seeds each entry point is given by `make fuzz`.
 SEEDS   ?= 1000000
 
-.PHONY: build demo test test-clients check check-manual idle-pools fuzz bench documents install \
-	deb check-deb test-deb clean
+.PHONY: build demo test test-clients check check-manual idle-pools fuzz fuzz-differential bench \
+	documents install deb check-deb test-deb clean
 
 build:
 	$(CARGO) build --release --locked
@@ -53,6 +53,11 @@ idle-pools:
 fuzz:
 	PGBOUNCER_FUZZ_SEEDS=$(SEEDS) CARGO_PROFILE_DEV_OPT_LEVEL=2 \
 		$(CARGO) test --locked --target-dir $(TARGET)/fuzz --test fuzz
+
+# The same programs of messages to PostgreSQL and through the pooler, SEEDS of them and a tenth of
+# that to companies of clients. From another seed on with PGBOUNCER_DIFFERENTIAL_FROM.
+fuzz-differential:
+	PGBOUNCER_DIFFERENTIAL_SEEDS=$(SEEDS) $(CARGO) test --locked --test differential
 
 # BENCH takes the options of bench/bench.py, as in `make bench BENCH="--work simple,rows"`.
 bench: build

@@ -12,6 +12,7 @@ pub mod fake;
 pub mod host;
 pub mod pooler;
 pub mod postgres;
+pub mod rng;
 pub mod runner;
 pub mod scram;
 pub mod tool;
@@ -25,6 +26,7 @@ pub use client::{Client, Failure};
 pub use fake::FakeServer;
 pub use pooler::{Pooler, Setup};
 pub use postgres::Postgres;
+pub use rng::Rng;
 pub use wire::{Message, Wire};
 pub use witness::Witness;
 

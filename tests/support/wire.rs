@@ -207,24 +207,52 @@ pub fn parse(name: &str, sql: &str) -> Vec<u8> {
 
 /// A Bind of the unnamed portal, parameters and results as text.
 pub fn bind(statement: &str, values: &[&str]) -> Vec<u8> {
-    let mut body = format!("\0{statement}\0").into_bytes();
+    let values: Vec<Option<&str>> = values.iter().copied().map(Some).collect();
+    bind_portal("", statement, &values, &[])
+}
+
+/// A Bind with parameters as text, and the formats of the results.
+pub fn bind_portal(
+    portal: &str,
+    statement: &str,
+    values: &[Option<&str>],
+    formats: &[u16],
+) -> Vec<u8> {
+    let mut body = format!("{portal}\0{statement}\0").into_bytes();
     body.extend_from_slice(&[0, 0]);
     body.extend_from_slice(&(values.len() as u16).to_be_bytes());
     for value in values {
-        body.extend_from_slice(&(value.len() as u32).to_be_bytes());
-        body.extend_from_slice(value.as_bytes());
+        let length = value.map_or(-1, |value| value.len() as i32);
+        body.extend_from_slice(&length.to_be_bytes());
+        body.extend_from_slice(value.unwrap_or_default().as_bytes());
     }
-    body.extend_from_slice(&[0, 0]);
+    body.extend_from_slice(&(formats.len() as u16).to_be_bytes());
+    formats.iter().for_each(|format| body.extend_from_slice(&format.to_be_bytes()));
     message(b'B', &body)
 }
 
 pub fn describe_statement(name: &str) -> Vec<u8> {
-    message(b'D', format!("S{name}\0").as_bytes())
+    named(b'D', 'S', name)
+}
+
+/// A Describe or Close of a statement ('S') or a portal ('P').
+pub fn named(kind: u8, what: char, name: &str) -> Vec<u8> {
+    message(kind, format!("{what}{name}\0").as_bytes())
 }
 
 /// An Execute of the unnamed portal, all rows.
 pub fn execute() -> Vec<u8> {
-    message(b'E', &[0, 0, 0, 0, 0])
+    execute_portal("", 0)
+}
+
+/// An Execute of so many rows, 0 for all.
+pub fn execute_portal(portal: &str, rows: u32) -> Vec<u8> {
+    message(b'E', &[format!("{portal}\0").as_bytes(), &rows.to_be_bytes()].concat())
+}
+
+/// A FunctionCall without arguments.
+pub fn call(function: u32) -> Vec<u8> {
+    message(b'F', &[&function.to_be_bytes()[..], &[0, 0, 0, 0, 0, 0]].concat())
 }
 
 pub fn sync() -> Vec<u8> {
