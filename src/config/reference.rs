@@ -39,8 +39,9 @@ const USERS: &str = "\
 ;; NAME = KEY=VALUE ...   what holds for one user only.
 ;example = pool_mode=transaction max_user_connections=10
 ";
+/// The section itself is a comment too, for PgBouncer before 1.19, which had no peers.
 const PEERS: &str = "\
-[peers]
+;[peers]
 ;; ID = KEY=VALUE ...   other processes behind one port, to pass cancel requests on to.
 ;1 = host=/var/run/pgbouncer-1
 ";

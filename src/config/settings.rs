@@ -87,7 +87,8 @@ table! {
         client_tls_sslmode: TlsMode = TLS_MODES, Some("disable"), UNBUILT;
         /// The configuration file. When it is changed, the next RELOAD reads the new one.
         conffile: Option<String> = Kind::Text, None, RELOAD;
-        /// Server connections per pair of user and database, unless database or user say more.
+        /// Server connections per pair of user and database, unless database or user say more;
+        /// 0 is no limit.
         default_pool_size: u32 = COUNT, Some("20"), PER_BOTH;
         /// Refuse the simple query protocol, so that one message holds one statement. It closes a
         /// way of SQL injection, and shuts out clients that need that protocol.

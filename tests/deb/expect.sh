@@ -104,3 +104,8 @@ exposure_of() {
 
 # is_at_most LIMIT NUMBER, with fractions.
 is_at_most() { awk "BEGIN { exit !($2 <= $1) }"; }
+
+# Whether it is enabled, and whether it runs.
+service_state() {
+    echo "$(inn systemctl is-enabled pgbouncer)" "$(inn systemctl is-active pgbouncer)"
+}

@@ -2,22 +2,24 @@
 # layer above it for one run, systemd booted in it by systemd-nspawn without any network but its own.
 # shellcheck shell=bash
 
-# Kept between runs. 900 MB.
-root=${PGBOUNCER_DEB_ROOT:-/var/tmp/pgbouncer-rs-root}
+# Kept between runs, one for each release of Debian. 900 MB each.
+roots=${PGBOUNCER_DEB_ROOTS:-/var/tmp/pgbouncer-rs-root}
 # What one run changes, and where the two are seen as one.
 run=${PGBOUNCER_DEB_RUN:-/var/tmp/pgbouncer-rs-run}
 machine=$run/machine
 
 # Everything that the tests need in there, besides our package. Debian's pgbouncer and what it needs
 # are fetched and not installed.
-packages=(systemd systemd-sysv dbus procps iproute2 init-system-helpers postgresql-15
-    postgresql-common php-cli php-pgsql python3-psycopg ca-certificates)
+packages=(systemd systemd-sysv dbus procps iproute2 init-system-helpers postgresql
+    postgresql-common php-cli php-pgsql python3-psycopg ca-certificates lintian)
+
+# The release that is under test, and its root.
+suite= root=
 
 leader=
 
 # Where the machine's control groups stand, so that they can be taken away with it.
-groups=(/sys/fs/cgroup/systemd/pgbouncer-test /sys/fs/cgroup/unified/pgbouncer-test
-    /sys/fs/cgroup/pgbouncer-test)
+groups=(/sys/fs/cgroup/pgbouncer-test)
 
 skip() {
     if [[ ${PGBOUNCER_TESTS_MAY_SKIP:-} = 1 ]]; then
@@ -67,6 +69,14 @@ mirror() {
     echo "${found:-http://deb.debian.org/debian}"
 }
 
+# use_suite RELEASE: what follows happens in a machine of that release.
+use_suite() {
+    suite=$1
+    root=$roots-$suite
+    make_root
+    check_boot
+}
+
 make_root() {
     local recipe
     recipe=$(declare -f install_into; echo "${packages[@]}")
@@ -74,7 +84,7 @@ make_root() {
     echo "test-deb: making $root (once, some minutes)"
     rm -rf "$root"
     mkdir -p "$root"
-    in_time debootstrap --variant=minbase bookworm "$root" "$(mirror)" >"$root.log" 2>&1 ||
+    in_time debootstrap --variant=minbase "$suite" "$root" "$(mirror)" >"$root.log" 2>&1 ||
         { tail -n 5 "$root.log" >&2; skip "debootstrap failed, see $root.log"; }
     install_into >>"$root.log" 2>&1 ||
         { tail -n 5 "$root.log" >&2; skip "the packages could not be had, see $root.log"; }
@@ -120,6 +130,9 @@ fresh_machine() {
 # Puts this process, and what it starts, into control groups of its own.
 enter_groups() {
     local group
+    # Newer releases of systemd want control groups of version 2 and nothing else: in this script's
+    # own mounts they stand where the machine is to find them.
+    if [[ -d /sys/fs/cgroup/unified ]]; then mount -t cgroup2 cgroup2 /sys/fs/cgroup; fi
     for group in "${groups[@]}"; do
         [[ -e ${group%/*}/cgroup.procs ]] || continue
         mkdir -p "$group"
@@ -175,5 +188,8 @@ halt() {
 
 stop() {
     halt
-    if mountpoint -q "$machine"; then umount "$machine"; fi
+    local mounted
+    for mounted in "$run/image" "$machine"; do
+        if mountpoint -q "$mounted"; then umount "$mounted"; fi
+    done
 }
