@@ -22,6 +22,7 @@ walk_sockets() {
     sockets_restart
     sockets_upgrade
     sockets_reboot
+    sockets_of_this_machine
 }
 
 # TERM lets the clients there work on, and those that come wait until a first of them starts the
@@ -74,4 +75,20 @@ sockets_reboot() {
     inn systemctl restart pgbouncer
     equal plannerate_prod pooled plannerate_prod plannerate_production -c "SELECT current_user"
     ok "sockets and service are back after a reboot, and go back to the service"
+}
+
+# By the lines that the unit itself gives for it.
+sockets_of_this_machine() {
+    inn systemctl stop pgbouncer
+    inn systemctl start pgbouncer.socket
+    expect "*:6432" inn ss -Hltn
+    inn mkdir -p /etc/systemd/system/pgbouncer.socket.d
+    sed -n 's/^#   //p' debian/pgbouncer.socket \
+        >"$machine/etc/systemd/system/pgbouncer.socket.d/override.conf"
+    inn systemctl daemon-reload
+    inn systemctl stop pgbouncer pgbouncer.socket 2>/dev/null
+    inn systemctl start pgbouncer.socket
+    equal $'127.0.0.1:6432\n[::1]:6432' inn sh -c "ss -Hltn | awk '\$4 ~ /:6432\$/ { print \$4 }' | sort"
+    equal plannerate_prod pooled plannerate_prod plannerate_production -c "SELECT current_user"
+    ok "the unit's lines for sockets of this machine only"
 }
