@@ -113,6 +113,9 @@ trouble_mkauth() {
     local before
     before=$(inn stat -c %Y.%i $list)
     inn su postgres -c "/usr/share/pgbouncer/mkauth $list"
+    # By the name that it has in Debian's package, in both ways to start it.
+    inn su postgres -c "/usr/share/pgbouncer/mkauth.py $list 'dbname=postgres'"
+    inn su postgres -c "python3 /usr/share/pgbouncer/mkauth.py $list 'dbname=postgres'"
     equal "$before" inn stat -c %Y.%i $list
     refuse "is as it was" inn su postgres -c "/usr/share/pgbouncer/mkauth $list 'port=1'"
     equal "$before" inn stat -c %Y.%i $list
