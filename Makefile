@@ -18,6 +18,7 @@ SEEDS   ?= 1000000
 	documents install deb check-deb test-deb clean
 
 build:
+	scripts/prepare build
 	$(CARGO) build --release --locked
 
 demo: build
@@ -28,15 +29,16 @@ demo: build
 # Tests.
 
 test:
-	scripts/prepare all
+	scripts/prepare build all
 	$(CARGO) test --locked --no-fail-fast
 
 # Only the tests with real clients, all of which must be there.
 test-clients:
-	scripts/prepare all rust
+	scripts/prepare build all rust
 	PGBOUNCER_TESTS_CLIENTS=all $(CARGO) test --locked --test clients
 
 check: check-manual
+	scripts/prepare build
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --test tidy --test packaging
@@ -72,7 +74,11 @@ bench: build
 documents:
 	PGBOUNCER_WRITE_DOCUMENTS=1 $(CARGO) test --locked --lib documents
 
-install: build
+# By the name of the file, so that `sudo make install` needs no Rust after `make build`.
+$(TARGET)/release/pgbouncer:
+	$(MAKE) build
+
+install: $(TARGET)/release/pgbouncer
 	$(INSTALL) -D -m 755 -t $(DESTDIR)$(bindir) $(TARGET)/release/pgbouncer
 	$(INSTALL) -D -m 644 -t $(DESTDIR)$(mandir)/man1 doc/pgbouncer.1
 	$(INSTALL) -D -m 644 -t $(DESTDIR)$(mandir)/man5 doc/pgbouncer.ini.5
@@ -86,12 +92,12 @@ install: build
 
 # The packages stand in target/deb.
 deb:
-	scripts/prepare package
+	scripts/prepare build package
 	scripts/deb
 
 # Two builds give the same bytes, and lintian is content.
 check-deb:
-	scripts/prepare package lintian
+	scripts/prepare build package lintian
 	scripts/check-deb
 
 # The package in a Debian of its own, with its systemd: the guide, upgrades, removal. As root.
