@@ -1,6 +1,6 @@
 # Every command of the project. `make demo` shows the pooler at work, `make test` runs every test,
-# `make check` is what CI asks beside the tests. All but `make test-deb` work as root and as an
-# ordinary user (with sudo where something must be installed first).
+# `make check` is what CI asks beside the tests. All but `make test-deb` and `make deb
+# ARCH=...` work as root and as an ordinary user (with sudo where something must be installed first).
 
 prefix   ?= /usr/local
 bindir   ?= $(prefix)/bin
@@ -90,10 +90,11 @@ install: $(TARGET)/release/pgbouncer
 # ---------------------------------------------------------------------------------------------
 # The Debian package.
 
-# The packages stand in target/deb.
+# The packages stand in target/deb; with ARCH=arm64 or ARCH=armhf, built as root in a Debian of its own
+# and tested under qemu, in target/deb-ARCH.
 deb:
 	scripts/prepare build package
-	scripts/deb
+	$(if $(filter-out amd64,$(ARCH)),scripts/deb-cross $(ARCH),scripts/deb)
 
 # Two builds give the same bytes, and lintian is content.
 check-deb:

@@ -23,7 +23,7 @@ use crate::config::{self, Config};
 use crate::log::{Level, Logger};
 use crate::net::listen::{Accept, tune};
 use crate::net::network::{self, Network};
-use crate::net::poll::{Poll, Source};
+use crate::net::poll::{self, Poll, Source};
 use crate::net::resolve::Resolver;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::ClientId;
@@ -125,10 +125,19 @@ impl Service {
 
     fn dispatch(&mut self) {
         let mut signalled = false;
+        let engine = &mut self.engine;
         for (source, readiness) in self.poll.events() {
             match source {
-                Source::Client(id) => self.engine.client_event(id, readiness),
-                Source::Server(id) => self.engine.server_event(id, readiness),
+                Source::Client(id) => {
+                    if let Some(id) = poll::whole(id, |index| engine.core.clients.id_at(index)) {
+                        engine.client_event(id, readiness);
+                    }
+                }
+                Source::Server(id) => {
+                    if let Some(id) = poll::whole(id, |index| engine.core.servers.id_at(index)) {
+                        engine.server_event(id, readiness);
+                    }
+                }
                 Source::Listener(place) => self.doors.knock(place),
                 Source::Signals => signalled = true,
                 // Its answers are taken in every turn.

@@ -13,9 +13,68 @@ use crate::relay::Readiness;
 /// Events taken from the kernel at a time.
 const EVENTS: usize = 256;
 
-/// The kind of a token stands in its two highest bits; indexes stay below 2^30.
-const KIND_SHIFT: u32 = 62;
-const BODY: u64 = (1 << KIND_SHIFT) - 1;
+/// How a token of so many bits is divided: two bits of kind, then an index, then as much of a
+/// generation as there is room for.
+#[derive(Clone, Copy)]
+struct Layout {
+    kind_shift: u32,
+    generation_bits: u32,
+}
+
+/// Where a token has 64 bits, a whole id finds room: indexes stay below 2^30.
+const WIDE: Layout = Layout { kind_shift: 62, generation_bits: 32 };
+
+/// Where it has 32, the index takes 20 bits, as many descriptors as Linux gives to one process
+/// unless the system is set up otherwise. What is left of the generation tells apart those who had
+/// the slot within one wait, which is all that a token is asked: see [`whole`].
+const NARROW: Layout = Layout { kind_shift: 30, generation_bits: 10 };
+
+const LAYOUT: Layout = if usize::BITS < 64 { NARROW } else { WIDE };
+
+impl Layout {
+    fn generation_mask(self) -> u64 {
+        (1 << self.generation_bits) - 1
+    }
+
+    /// The bits of an id, without what finds no room.
+    fn pack(self, bits: u64) -> u64 {
+        let index = bits >> 32;
+        debug_assert!(
+            index >> (self.kind_shift - self.generation_bits) == 0,
+            "no room for {index}"
+        );
+        (index << self.generation_bits | bits & self.generation_mask())
+            & ((1 << self.kind_shift) - 1)
+    }
+
+    /// The bits of an id whose generation agrees with that of the packed one as far as it was kept.
+    fn unpack(self, body: u64) -> u64 {
+        let kept = body & self.generation_mask();
+        // No generation is 0.
+        let generation = if kept == 0 { self.generation_mask() + 1 } else { kept };
+        (body >> self.generation_bits) << 32 | generation
+    }
+
+    fn agrees(self, one: u64, other: u64) -> bool {
+        one >> 32 == other >> 32 && (one ^ other) & self.generation_mask() == 0
+    }
+
+    /// See [`whole`].
+    fn whole<K>(self, id: Id<K>, there: impl FnOnce(usize) -> Option<Id<K>>) -> Option<Id<K>> {
+        if self.generation_bits == 32 {
+            return Some(id);
+        }
+        there(id.index()).filter(|whole| self.agrees(id.to_bits(), whole.to_bits()))
+    }
+}
+
+/// The id that an event is for. Where tokens are narrow, that is the id of whoever stands in the
+/// slot now, which `there` tells, provided that the generation agrees as far as the token knows it:
+/// a slot does not change hands 1,024 times between a wait and its last event.
+#[inline(always)]
+pub fn whole<K>(id: Id<K>, there: impl FnOnce(usize) -> Option<Id<K>>) -> Option<Id<K>> {
+    LAYOUT.whole(id, there)
+}
 
 /// What a token names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,21 +91,21 @@ pub enum Source {
 impl Source {
     pub fn token(self) -> Token {
         let (kind, body) = match self {
-            Source::Client(id) => (0, id.to_bits()),
-            Source::Server(id) => (1, id.to_bits()),
+            Source::Client(id) => (0, LAYOUT.pack(id.to_bits())),
+            Source::Server(id) => (1, LAYOUT.pack(id.to_bits())),
             Source::Listener(place) => (2, place as u64),
             Source::Signals => (3, 0),
             Source::Waker => (3, 1),
         };
-        Token((kind << KIND_SHIFT | body & BODY) as usize)
+        Token((kind << LAYOUT.kind_shift | body) as usize)
     }
 
     fn of(token: Token) -> Source {
         let bits = token.0 as u64;
-        let body = bits & BODY;
-        match (bits >> KIND_SHIFT, body) {
-            (0, _) => Source::Client(Id::from_bits(body)),
-            (1, _) => Source::Server(Id::from_bits(body)),
+        let body = bits & ((1 << LAYOUT.kind_shift) - 1);
+        match (bits >> LAYOUT.kind_shift, body) {
+            (0, _) => Source::Client(Id::from_bits(LAYOUT.unpack(body))),
+            (1, _) => Source::Server(Id::from_bits(LAYOUT.unpack(body))),
             (2, _) => Source::Listener(body as usize),
             (_, 0) => Source::Signals,
             _ => Source::Waker,
@@ -104,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_token_names_what_it_was_made_for() {
-        let bits = (1 << 29) << 32 | 0xffff_fff0;
+        let bits = ((1 << 19) << 32) | 0x3f0;
         for source in [
             Source::Client(Id::from_bits(bits)),
             Source::Server(Id::from_bits(bits)),
@@ -114,5 +173,30 @@ mod tests {
         ] {
             assert_eq!(Source::of(source.token()), source);
         }
+    }
+    #[test]
+    fn a_token_of_either_width_leads_to_the_id_that_it_was_made_of_and_to_no_neighbour() {
+        for (layout, width, most) in [(WIDE, 64, (1 << 30) - 1), (NARROW, 32, (1 << 20) - 1)] {
+            for generation in [1, 2, 1023, 1024, 1025, 2048, u64::from(u32::MAX)] {
+                for index in [0, 1, 77, most] {
+                    let id = ClientId::from_bits(index << 32 | generation);
+                    let packed = layout.pack(id.to_bits());
+                    assert_eq!(packed >> (width - 2), 0, "there is room for the kind");
+                    let short = ClientId::from_bits(layout.unpack(packed));
+                    assert_eq!(short.index(), id.index());
+                    assert_eq!(layout.whole(short, |_| Some(id)), Some(id));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_for_who_had_the_slot_before_meets_nobody() {
+        let [old, new] = [1023, 1024].map(|generation| ClientId::from_bits(5 << 32 | generation));
+        let short = ClientId::from_bits(NARROW.unpack(NARROW.pack(old.to_bits())));
+        assert_eq!(NARROW.whole(short, |_| Some(new)), None);
+        assert_eq!(NARROW.whole(short, |_| None), None);
+        // A whole id is looked up by whom the event is for.
+        assert_eq!(WIDE.whole(old, |_| unreachable!("it is whole")), Some(old));
     }
 }

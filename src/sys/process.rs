@@ -16,20 +16,20 @@ pub struct FdLimit {
     pub hard: u64,
 }
 
-/// The limit as it stands.
+/// The limit as it stands. By the calls with numbers of 64 bits, the same on every machine.
 pub fn fd_limit() -> io::Result<FdLimit> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a local of the right type.
-    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    check(unsafe { libc::getrlimit64(libc::RLIMIT_NOFILE, &mut limit) })?;
     Ok(FdLimit { soft: limit.rlim_cur, hard: limit.rlim_max })
 }
 
 /// Raises the soft limit to the hard one and says what holds then.
 pub fn raise_fd_limit() -> io::Result<FdLimit> {
     let found = fd_limit()?;
-    let limit = libc::rlimit { rlim_cur: found.hard, rlim_max: found.hard };
+    let limit = libc::rlimit64 { rlim_cur: found.hard, rlim_max: found.hard };
     // SAFETY: the pointer is to an initialised local of the right type.
-    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
+    check(unsafe { libc::setrlimit64(libc::RLIMIT_NOFILE, &limit) })?;
     fd_limit()
 }
 
