@@ -16,7 +16,7 @@ struct Said {
 }
 
 fn check(folder: &Path, options: &[&str]) -> Said {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pgbouncer"));
+    let mut command = Command::new(support::pooler::built_program());
     command.arg("--check").args(options).arg("pgbouncer.ini").current_dir(folder);
     command.stdin(Stdio::null());
     // The console lets in who the pooler runs as.

@@ -280,15 +280,26 @@ impl Drop for Pooler {
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let built = env!("CARGO_BIN_EXE_pgbouncer").into();
-        let program = std::env::var_os("PGBOUNCER_BIN").map_or(built, PathBuf::from);
-        let copy = host::scratch().join("pgbouncer");
-        // Not by our own hands: a file that we have open for writing cannot be executed, and a
-        // child that another thread is just starting has all that we have open.
-        let status = Command::new("cp").arg(&program).arg(&copy).status();
-        assert!(status.is_ok_and(|s| s.success()), "cannot copy {}", program.display());
-        copy
+        let given = std::env::var_os("PGBOUNCER_BIN").map(PathBuf::from);
+        given.map_or_else(|| built_program().to_owned(), |given| within_reach(&given, "pgbouncer"))
     })
+}
+
+/// The program that cargo has built, whatever is under test, where that user can reach it.
+pub fn built_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| within_reach(Path::new(env!("CARGO_BIN_EXE_pgbouncer")), "built"))
+}
+
+/// A copy in the scratch folder: the folder of the project may be one that others cannot enter.
+fn within_reach(program: &Path, name: &str) -> PathBuf {
+    let folder = host::new_folder(name);
+    let copy = folder.join("pgbouncer");
+    // Not by our own hands: a file that we have open for writing cannot be executed, and a child
+    // that another thread is just starting has all that we have open.
+    let status = Command::new("cp").arg(program).arg(&copy).status();
+    assert!(status.is_ok_and(|s| s.success()), "cannot copy {}", program.display());
+    copy
 }
 
 fn put(list: &mut Vec<(String, String)>, name: &str, value: &str) {
