@@ -76,10 +76,15 @@ fn files_that_decide_who_comes_in_are_read_too() {
     let hba = "[pgbouncer]\nauth_type = hba\nauth_hba_file = hba\nauth_ident_file = ident\n";
     let good = [("hba", "local all all peer map=m\n"), ("ident", "m a b\n")];
     assert_eq!(check(&folder(hba, &good), &[]).code, Some(0));
-    let bad_hba = [("hba", "local all all peer\nlocal all nobody\n"), ("ident", "")];
-    let said = check(&folder(hba, &bad_hba), &[]);
+    let bad_hba = "local all all peer\nlocal all nobody\nhost all all all ldap ldapserver=x\n";
+    let bad_ident = "m a b\nm a\n";
+    let said = check(&folder(hba, &[("hba", bad_hba), ("ident", bad_ident)]), &["-q"]);
     assert_eq!(said.code, Some(1));
-    assert!(said.problems[0].starts_with("ERROR hba: line 2: "), "{:?}", said.problems);
+    let places = ["ERROR ident: line 2: ", "ERROR hba: line 2: ", "ERROR hba: line 3: ldap is not"];
+    assert_eq!(said.problems.len(), 3, "{:?}", said.problems);
+    for (problem, place) in said.problems.iter().zip(places) {
+        assert!(problem.starts_with(place), "{problem}");
+    }
     let said = check(&folder(hba, &[good[0]]), &[]);
     assert_eq!(said.code, Some(1));
     assert!(
@@ -87,6 +92,14 @@ fn files_that_decide_who_comes_in_are_read_too() {
         "{:?}",
         said.problems
     );
+    // Where no line names a map, nobody looks for the file; nor for the rules of another auth_type.
+    let plain = folder(hba, &[("hba", "local all all peer\n")]);
+    assert_eq!(check(&plain, &[]).code, Some(0));
+    let md5 = hba.replace("auth_type = hba", "auth_type = md5");
+    assert_eq!(check(&folder(&md5, &[("hba", bad_hba)]), &[]).code, Some(0));
+    let said = check(&folder("[pgbouncer]\nauth_type = hba\n", &[]), &["-q"]);
+    let words = "ERROR auth_type hba needs an auth_hba_file, without one it lets nobody in";
+    assert_eq!((said.code, said.problems.as_slice()), (Some(1), [words.to_owned()].as_slice()));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use support::client::Login;
-use support::postgres::{Role, SUPER};
+use support::postgres::{APP, Role, SUPER};
 use support::tool::Tool;
 use support::{Client, PATIENCE, Pooler, Postgres, Setup, eventually, host, wire};
 
@@ -223,4 +223,138 @@ fn who_stands_in_users_only_comes_in_by_no_method() {
         let refusal = attempt("app").err().expect("a refusal");
         assert_eq!(refusal.message(), "client connections exceeded (max_user_client_connections)");
     }
+}
+
+/// Lines that PgBouncer 1.26.1 starts with, and leaves out.
+const LEFT_OUT: &[&str] = &[
+    "hostssl all all 0.0.0.0/0 md5 clientcert=1",
+    "host all all 192.168.1.1/24 md5",
+    "host all all 127.0.0.9/8 reject",
+    "local all all peer map=nomap",
+    "host all all db.example.org reject",
+    "host all +ops 127.0.0.1/32 reject",
+    "host samerole all 127.0.0.1/32 reject",
+    "host all all samenet reject",
+    "host all all 0.0.0.0/0 pam",
+    "host all all 0.0.0.0/0 gss",
+    "local all all ident",
+    "hostgssenc all all 0.0.0.0/0 reject",
+    "host all all 0/0 reject",
+    "HOST all all all reject",
+    "host all all ALL reject",
+    "host all all all REJECT",
+    "host all all all reject ; comment",
+    "host all all 127.0.0.1/32,10.0.0.0/8 reject",
+    "host all all \"all\" reject",
+    "host all @missing all reject",
+    "host all \"app all reject",
+    "host all all",
+    "include other.conf",
+    "; an old habit",
+];
+
+/// A pooler by HBA rules; the files are `hba.conf` and `ident.conf`.
+fn by_rules(rules: &str) -> Setup {
+    let line = format!("host=127.0.0.1 port={} user={}", Postgres::shared().port, SUPER.name);
+    Setup::empty()
+        .database("app", &line)
+        .set("auth_type", "hba")
+        .set("auth_hba_file", "{dir}/hba.conf")
+        .set("auth_ident_file", "{dir}/ident.conf")
+        .file("ident.conf", "system {user} app\n")
+        .file("hba.conf", rules)
+}
+
+/// What the log says of a line of a file.
+fn errors_of(pooler: &Pooler, file: &str) -> Vec<String> {
+    let log = pooler.log();
+    let words = format!("{file}: line ");
+    let errors = log.lines().filter(|line| line.contains(" ERROR ") && line.contains(&words));
+    errors.map(|line| line.split(&words).nth(1).unwrap_or_default().to_owned()).collect()
+}
+
+const APP_BY_TCP: Visitor =
+    Visitor { is_local: false, user: "app", database: "app", replication: None };
+
+#[test]
+fn a_line_that_cannot_be_read_is_left_out_and_told() {
+    for whole in [LEFT_OUT, &LEFT_OUT[..1]] {
+        let rules = format!("{}\nhost all all 127.0.0.1/32 trust\n", whole.join("\n"));
+        let pooler = by_rules(&rules).start();
+        let told = errors_of(&pooler, "hba.conf");
+        assert_eq!(told.len(), whole.len(), "{told:?}");
+        for (number, line) in told.iter().enumerate() {
+            assert!(line.starts_with(&format!("{}: ", number + 1)), "{line}");
+        }
+        assert_eq!(Place::of_pooler(&pooler).decides(APP_BY_TCP), Decision::Trust);
+    }
+    let (status, log) =
+        by_rules("host all all 127.0.0.1/32 trust\njunk\n").set("strict_files", "1").refused();
+    assert_eq!(status.code(), Some(1));
+    assert!(log.contains("hba.conf: line 2: "), "{log}");
+}
+
+#[test]
+fn a_reload_puts_what_can_be_read_in_force() {
+    let pooler = by_rules("host all all 127.0.0.1/32 trust\n").start();
+    let place = Place::of_pooler(&pooler);
+    assert_eq!(place.decides(APP_BY_TCP), Decision::Trust);
+    let odd = "host all +ops 10.0.0.0/8 md5\n";
+    let rest = "host pgbouncer all 127.0.0.1/32 trust\n";
+    let reload = |rules: &str, strict: &str| {
+        pooler.rewrite(|setup| setup.file("hba.conf", rules).set("strict_files", strict));
+        pooler.console().query("reload")
+    };
+    reload(&format!("host all app all reject\n{odd}{rest}"), "0").expect("nothing that refuses");
+    assert_eq!(place.decides(APP_BY_TCP), Decision::Reject);
+    assert_eq!(errors_of(&pooler, "hba.conf").len(), 1);
+    let refused = reload(&format!("host all app all trust\n{odd}{rest}"), "1").expect_err("strict");
+    assert!(refused.message().contains("RELOAD failed"), "{refused:?}");
+    assert_eq!(place.decides(APP_BY_TCP), Decision::Reject, "the old rules stay");
+    // A file that is not there leaves those that were known.
+    std::fs::remove_file(pooler.folder.join("hba.conf")).expect("a file");
+    pooler.rewrite(|setup| setup.without_file("hba.conf").set("strict_files", "0"));
+    pooler.console().query("reload").expect("nothing that refuses");
+    assert_eq!(place.decides(APP_BY_TCP), Decision::Reject);
+    pooler.wait_log(&["could not open auth_hba_file "]);
+}
+
+#[test]
+fn a_missing_file_matters_where_it_is_used() {
+    let by_socket = Visitor { is_local: true, ..APP_BY_TCP };
+    let missing = |rules| by_rules(rules).set("auth_ident_file", "{dir}/none");
+    let pooler = missing("local all all trust\n").start();
+    assert!(!pooler.log().contains("ERROR"), "{}", pooler.log());
+    let pooler = missing("local all all trust map=system\nlocal all all reject\n").start();
+    assert_eq!(errors_of(&pooler, "hba.conf").len(), 1);
+    assert!(pooler.log().contains("could not open auth_ident_file "), "{}", pooler.log());
+    assert_eq!(Place::of_pooler(&pooler).decides(by_socket), Decision::Reject);
+    let pooler = by_rules("").set("auth_hba_file", "{dir}/none").start();
+    assert_eq!(Place::of_pooler(&pooler).decides(by_socket), Decision::NoRule);
+    let pooler = by_rules("").set("auth_hba_file", "").start();
+    assert_eq!(Place::of_pooler(&pooler).decides(by_socket), Decision::NoRule);
+    // An odd line of the ident map is left out like one of the rules.
+    let ident = "system\nsystem {user} app extra\nsystem {user} app # good\n";
+    let pooler = by_rules("local all all peer map=system\n").file("ident.conf", ident).start();
+    assert_eq!(errors_of(&pooler, "ident.conf").len(), 2);
+    let tool = Tool::psql(pooler.port, &APP, "app").args(["-c", "select 1"]);
+    let socket = pooler.folder.display().to_string();
+    assert_eq!(tool.env("PGHOST", &socket).unprivileged().run(), "1");
+}
+
+#[test]
+fn a_method_that_is_not_there_yet_refuses_whom_its_line_matches() {
+    let rules = "host all app all ldap ldapserver=127.0.0.1\nhost all app_md5 all cert\n\
+                 host all all all trust\n";
+    let pooler = by_rules(rules).start();
+    let told = errors_of(&pooler, "hba.conf");
+    assert!(told[0].starts_with("1: ldap is not supported yet"), "{told:?}");
+    assert!(told[1].starts_with("2: cert is not supported yet"), "{told:?}");
+    let place = Place::of_pooler(&pooler);
+    for (user, decision) in
+        [("app", Decision::Reject), ("app_md5", Decision::Reject), ("replicator", Decision::Trust)]
+    {
+        assert_eq!(place.decides(Visitor { user, ..APP_BY_TCP }), decision, "{user}");
+    }
+    pooler.wait_log(&["the method in line 1 of auth_hba_file is not supported"]);
 }

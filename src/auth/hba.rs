@@ -62,7 +62,7 @@ pub struct Rule {
 }
 
 /// Rules in the order of the file.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HbaRules {
     rules: Vec<Rule>,
 }
@@ -256,6 +256,9 @@ mod tests {
             ("127.0.0.0/8", "127.9.9.9", true),
             ("127.0.0.0/8", "128.0.0.1", false),
             ("127.0.0.1/032", "127.0.0.1", true),
+            ("127.0.0.0/+8", "127.9.9.9", true),
+            ("0.0.0.0/", "127.9.9.9", true),
+            ("::/", "::1", true),
             ("127.0.0.1 255.255.255.255", "127.0.0.1", true),
             ("127.0.0.0 255.0.255.0", "127.7.0.7", true),
             ("127.0.0.0 255.0.255.0", "127.7.7.7", false),

@@ -3,7 +3,8 @@
 //! The format is that of `pg_hba.conf` as far as PgBouncer knows it: `local`, `host`, `hostssl`,
 //! `hostnossl`; lists of names, `all`, `sameuser`, `replication`, `@file`; addresses with length or
 //! mask; `map=`. A line that cannot be read is named and left out, and the rules after it count, as
-//! in PgBouncer: whoever loads the file decides whether to use it then.
+//! in PgBouncer. A line whose method this program does not have yet is named and stays: it refuses
+//! whom it matches, since PgBouncer would not let them try the rules below either.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,13 +17,17 @@ use crate::auth::words::{Malformed, Token, Words, lines};
 /// starts from the directory of the HBA file.
 pub type ReadFile<'a> = &'a mut dyn FnMut(&[u8]) -> Option<Vec<u8>>;
 
-/// The rules, and the lines that were left out.
+/// The rules, and what is wrong with lines.
 pub fn parse(text: &[u8], maps: &IdentMaps, read: ReadFile<'_>) -> (HbaRules, Vec<Problem>) {
     let (mut rules, mut problems) = (Vec::new(), Vec::new());
     let mut files = Files { read, left: FILES_MAX };
     for (line, content) in lines(text) {
         match parse_rule(line, content, maps, &mut files) {
-            Ok(Some(rule)) => rules.push(rule),
+            Ok(Some(rule)) => {
+                let kind = unbuilt(rule.method).map(ProblemKind::Unbuilt);
+                problems.extend(kind.map(|kind| Problem { line, kind }));
+                rules.push(rule);
+            }
             Ok(None) => {}
             Err(kind) => problems.push(Problem { line, kind }),
         }
@@ -30,7 +35,21 @@ pub fn parse(text: &[u8], maps: &IdentMaps, read: ReadFile<'_>) -> (HbaRules, Ve
     (HbaRules::new(rules), problems)
 }
 
-/// What is wrong with a line, which is then left out.
+/// The word for a method that cannot let anybody in yet.
+fn unbuilt(method: Method) -> Option<&'static str> {
+    match method {
+        Method::Cert => Some("cert"),
+        Method::Ldap => Some("ldap"),
+        Method::Md5
+        | Method::Peer
+        | Method::Plain
+        | Method::Reject
+        | Method::ScramSha256
+        | Method::Trust => None,
+    }
+}
+
+/// What is wrong with a line. It is left out, but where its method is [`ProblemKind::Unbuilt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Counted from 1.
@@ -54,6 +73,8 @@ pub enum ProblemKind {
     Names,
     /// An `@file` names files, that name files ...
     TooManyFiles,
+    /// A method that PgBouncer has and this program has not.
+    Unbuilt(&'static str),
     /// A word that PostgreSQL knows and PgBouncer does not.
     Unsupported(&'static str),
 }
@@ -80,6 +101,9 @@ impl fmt::Display for Problem {
             ProblemKind::Names => f.write_str("names expected, with commas between"),
             ProblemKind::TooManyFiles => {
                 f.write_str("files named behind @ are too many, too deep, or in a circle")
+            }
+            ProblemKind::Unbuilt(word) => {
+                write!(f, "{word} is not supported yet, whom the line matches is refused")
             }
             ProblemKind::Unsupported(word) => write!(f, "{word} is not supported"),
         }
@@ -266,11 +290,13 @@ fn masked(address: IpAddr, mask: IpAddr) -> Result<Network, ProblemKind> {
     if network.has(address) { Ok(network) } else { Err(ProblemKind::AddressOutsideMask) }
 }
 
+/// The mask of so many bits; none and a `+` in front are taken as PgBouncer takes them.
 fn mask_of_len(address: IpAddr, len: &str) -> Option<IpAddr> {
-    if len.is_empty() || !len.bytes().all(|b| b.is_ascii_digit()) {
+    let digits = len.strip_prefix('+').unwrap_or(len);
+    if !digits.bytes().all(|b| b.is_ascii_digit()) || digits.is_empty() != len.is_empty() {
         return None;
     }
-    let len: u32 = len.parse().ok()?;
+    let len: u32 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
     match address {
         IpAddr::V4(_) => {
             let bits = u32::MAX.checked_shl(32_u32.checked_sub(len)?).unwrap_or(0);
@@ -367,8 +393,14 @@ mod tests {
             ("host all all 127.0.0.1 trust", ProblemKind::Mask),
             ("host all all 127.0.0.0/33 trust", ProblemKind::Mask),
             ("host all all 127.0.0.0/-1 trust", ProblemKind::Mask),
-            ("host all all 127.0.0.0/+8 trust", ProblemKind::Mask),
-            ("host all all 127.0.0.0/ trust", ProblemKind::Mask),
+            ("host all all 127.0.0.0/+ trust", ProblemKind::Mask),
+            ("host all all 127.0.0.0/+-8 trust", ProblemKind::Mask),
+            ("host all all 127.0.0.0/0x8 trust", ProblemKind::Mask),
+            ("host all all 127.0.0.0/ trust", ProblemKind::AddressOutsideMask),
+            ("host all all 0/0 trust", ProblemKind::Address),
+            ("host all all ALL trust", ProblemKind::Address),
+            ("host all all all trust ; comment", ProblemKind::Option),
+            ("host all all all md5 clientcert=1", ProblemKind::Option),
             ("host all all 127.0.0.0/99999999999 trust", ProblemKind::Mask),
             ("host all all ::1/129 trust", ProblemKind::Mask),
             ("host all all ::1 255.0.0.0 trust", ProblemKind::Mask),
@@ -396,7 +428,7 @@ mod tests {
         let (maps, _) = ident::parse(b"m root u");
         let text = b"local all all peer map=m # x\nhost all all all ldap ldapurl=\"a b\" # x\n";
         let (rules, problems) = parse(text, &maps, &mut no_file);
-        assert_eq!(problems, []);
+        assert_eq!(problems, [Problem { line: 2, kind: ProblemKind::Unbuilt("ldap") }]);
         assert_eq!(rules.rules()[0].map.as_deref(), Some(&b"m"[..]));
         assert_eq!(*rules.rules()[1].ldap_options, *b"ldapurl=\"a b\" # x");
     }

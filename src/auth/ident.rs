@@ -8,18 +8,18 @@ use std::fmt;
 use crate::auth::words::{Malformed, Token, Words, lines};
 
 /// All maps of the file, by name.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentMaps {
     maps: HashMap<Box<[u8]>, Vec<Mapping>>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Mapping {
     system_user: Box<[u8]>,
     user: DatabaseUser,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum DatabaseUser {
     All,
     Named(Box<[u8]>),

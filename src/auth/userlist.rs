@@ -8,6 +8,7 @@
 use std::fmt;
 
 use crate::auth::secret::{PASSWORD_LEN_MAX, Secret};
+use crate::auth::words::is_space;
 
 /// The longest user name, in bytes, as in PgBouncer.
 pub const USER_LEN_MAX: usize = 127;
@@ -169,11 +170,6 @@ impl Reader<'_> {
         self.advance(self.text.len() - self.at - rest.len());
         Ok(text)
     }
-}
-
-/// What `isspace` means in C: vertical tab included.
-fn is_space(byte: u8) -> bool {
-    byte.is_ascii_whitespace() || byte == 0x0b
 }
 
 #[cfg(test)]

@@ -27,7 +27,8 @@ impl<'a> Words<'a> {
 
     /// The next token; None at the end of the line, or where a comment begins.
     pub fn next(&mut self) -> Result<Option<Token<'a>>, Malformed> {
-        self.rest = self.rest.trim_ascii_start();
+        let space = self.rest.iter().take_while(|&&byte| is_space(byte)).count();
+        self.rest = &self.rest[space..];
         match self.rest.first() {
             None | Some(b'#') => Ok(None),
             Some(0) => Err(Malformed),
@@ -77,7 +78,12 @@ impl<'a> Words<'a> {
 }
 
 fn ends_word(byte: u8) -> bool {
-    byte.is_ascii_whitespace() || matches!(byte, b',' | b'#' | b'"' | 0)
+    is_space(byte) || matches!(byte, b',' | b'#' | b'"' | 0)
+}
+
+/// What `isspace` means in C: vertical tab included.
+pub fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
 }
 
 /// The lines of a file, counted from 1.
@@ -104,8 +110,9 @@ mod tests {
 
     #[test]
     fn words_end_at_space_comma_quote_and_comment() {
-        let cases: [(&str, &[&str]); 7] = [
+        let cases: [(&str, &[&str]); 8] = [
             ("", &[]),
+            ("a\x0bb\x0c c\x0b", &["a", "b", "c"]),
             ("  host\tall  \r", &["host", "all"]),
             ("a,b , c", &["a", ",", "b", ",", "c"]),
             ("a\"b c\"d", &["a", "<b c>", "d"]),

@@ -274,6 +274,9 @@ table! {
         server_abandon_timeout: Duration = Kind::Seconds, Some("1"), OURS;
         /// Prepared statements that one client may have.
         max_client_prepared_statements: u32 = COUNT, Some("10000"), OURS;
+        /// Refuse to start, and to RELOAD, when the HBA file or the ident map cannot be read or has
+        /// lines that cannot. Otherwise such lines are left out, and named in the log.
+        strict_files: bool = Kind::Flag, Some("0"), OURS;
     }
 }
 

@@ -1,92 +1,127 @@
 //! Reads the files beside the configuration: user list, HBA file, ident map.
+//!
+//! What cannot be read of them ends nothing, as in PgBouncer: it is reported and left out. A file
+//! shared with PostgreSQL has lines that a pooler does not know, and to refuse all of it for one of
+//! those would let in whom another line of it keeps out by now. `strict_files` refuses all the
+//! same.
 
 use std::path::Path;
 
 use super::files;
 use crate::auth::hba::HbaRules;
+use crate::auth::hba_file::ProblemKind;
 use crate::auth::ident::IdentMaps;
 use crate::auth::secret::Secret;
 use crate::auth::{hba_file, ident, userlist};
 use crate::config::{AuthType, Settings};
-use crate::log::{Level, plain};
+use crate::log::plain;
 use crate::pool::records::access::Access;
 
-/// Told what is wrong, line by line.
-pub type Report<'a> = &'a mut dyn FnMut(Level, String);
+/// Which of the files something is wrong with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum File {
+    Hba,
+    Ident,
+    Users,
+}
 
-/// Why the files cannot be put in force: it has been reported.
+/// Told what is wrong, line by line: errors all of them.
+pub type Report<'a> = &'a mut dyn FnMut(File, String);
+
+/// Something is wrong with the rules, and `strict_files` is set. It has been reported.
 #[derive(Debug)]
 pub struct Refused;
 
-/// Reads all that the settings name. A user list that cannot be read leaves those users that were
-/// known `before`; a broken HBA file is refused, since leaving out a line may let in those whom it
-/// was to keep out.
+/// Reads all that the settings name. A file that cannot be read leaves in force what was known
+/// `before`, which is nothing at start.
 pub fn read(settings: &Settings, before: &Access, report: Report<'_>) -> Result<Access, Refused> {
     let users = read_users(settings, report).unwrap_or_else(|| before.users.clone());
-    let ident = read_ident(settings, report)?;
-    let hba = read_hba(settings, &ident, report)?;
-    Ok(Access { users, hba, ident })
+    let mut is_whole = true;
+    let (hba, ident) = read_rules(settings, before, &mut |file, text| {
+        is_whole = false;
+        report(file, text);
+    });
+    if is_whole || !settings.strict_files { Ok(Access { users, hba, ident }) } else { Err(Refused) }
 }
 
 fn read_users(settings: &Settings, report: Report<'_>) -> Option<Vec<(String, Secret)>> {
-    let Some(path) = settings.auth_file.as_deref().filter(|path| !path.is_empty()) else {
-        return Some(Vec::new());
-    };
+    let path = settings.auth_file.as_deref().filter(|path| !path.is_empty());
+    let Some(path) = path else { return Some(Vec::new()) };
     let text = match files::read(path) {
         Ok(text) => text,
         Err(error) => {
-            report(Level::Error, format!("could not open auth_file {path}: {}", plain(&error)));
+            report(File::Users, unreadable("auth_file", path, &error));
             return None;
         }
     };
     let list = userlist::parse(&text);
     if !list.problems.is_empty() {
-        report(Level::Error, format!("broken auth file {path}"));
+        report(File::Users, format!("broken auth file {path}"));
     }
     for problem in &list.problems {
-        report(Level::Error, format!("{path}: {problem}"));
+        report(File::Users, format!("{path}: {problem}"));
     }
     let entries = list.entries.into_iter();
     Some(entries.map(|e| (String::from_utf8_lossy(&e.name).into_owned(), e.secret)).collect())
 }
 
-fn read_ident(settings: &Settings, report: Report<'_>) -> Result<IdentMaps, Refused> {
-    let Some(path) = settings.auth_ident_file.as_deref().filter(|path| !path.is_empty()) else {
-        return Ok(IdentMaps::default());
-    };
-    let text = read_or_report(path, "auth_ident_file", report)?;
-    let (maps, problems) = ident::parse(&text);
-    for problem in &problems {
-        report(Level::Error, format!("{path}: {problem}"));
+/// The HBA rules and the ident maps that they name. Neither counts without `auth_type = hba`.
+fn read_rules(settings: &Settings, before: &Access, report: Report<'_>) -> (HbaRules, IdentMaps) {
+    if settings.auth_type != AuthType::Hba {
+        return (HbaRules::default(), IdentMaps::default());
     }
-    if problems.is_empty() { Ok(maps) } else { Err(Refused) }
-}
-
-fn read_hba(
-    settings: &Settings,
-    maps: &IdentMaps,
-    report: Report<'_>,
-) -> Result<HbaRules, Refused> {
-    if settings.auth_type != AuthType::Hba || settings.auth_hba_file.is_empty() {
-        return Ok(HbaRules::default());
-    }
+    let (maps, missing) = read_ident(settings, &before.ident, report);
     let path = settings.auth_hba_file.as_str();
-    let text = read_or_report(path, "auth_hba_file", report)?;
+    let text = match files::read(path) {
+        Ok(text) => text,
+        Err(_) if path.is_empty() => {
+            let text = "auth_type hba needs an auth_hba_file, without one it lets nobody in";
+            report(File::Hba, text.to_owned());
+            return (HbaRules::default(), maps);
+        }
+        Err(error) => {
+            report(File::Hba, unreadable("auth_hba_file", path, &error));
+            return (before.hba.clone(), maps);
+        }
+    };
     let beside = Path::new(path).parent().unwrap_or(Path::new("."));
     let mut read_list = |name: &[u8]| {
         let name = std::str::from_utf8(name).ok()?;
         files::read(beside.join(name).to_str()?).ok()
     };
-    let (rules, problems) = hba_file::parse(&text, maps, &mut read_list);
-    for problem in &problems {
-        report(Level::Error, format!("{path}: {problem}"));
+    let (rules, problems) = hba_file::parse(&text, &maps, &mut read_list);
+    let names_maps = rules.rules().iter().any(|rule| rule.map.is_some())
+        || problems.iter().any(|problem| problem.kind == ProblemKind::MapUnknown);
+    // A file that is not there matters to those who look into it.
+    if let Some(text) = missing.filter(|_| names_maps) {
+        report(File::Ident, text);
     }
-    if problems.is_empty() { Ok(rules) } else { Err(Refused) }
+    for problem in &problems {
+        report(File::Hba, format!("{path}: {problem}"));
+    }
+    (rules, maps)
 }
 
-fn read_or_report(path: &str, key: &str, report: Report<'_>) -> Result<Vec<u8>, Refused> {
-    files::read(path).map_err(|error| {
-        report(Level::Error, format!("could not open {key} {path}: {}", plain(&error)));
-        Refused
-    })
+/// The ident maps, and why the file could not be read.
+fn read_ident(
+    settings: &Settings,
+    before: &IdentMaps,
+    report: Report<'_>,
+) -> (IdentMaps, Option<String>) {
+    let path = settings.auth_ident_file.as_deref().filter(|path| !path.is_empty());
+    let Some(path) = path else { return (IdentMaps::default(), None) };
+    match files::read(path) {
+        Ok(text) => {
+            let (maps, problems) = ident::parse(&text);
+            for problem in &problems {
+                report(File::Ident, format!("{path}: {problem}"));
+            }
+            (maps, None)
+        }
+        Err(error) => (before.clone(), Some(unreadable("auth_ident_file", path, &error))),
+    }
+}
+
+fn unreadable(key: &str, path: &str, error: &std::io::Error) -> String {
+    format!("could not open {key} {path}: {}", plain(error))
 }

@@ -90,7 +90,7 @@ fn start(args: &RunArgs, config: &Config, logger: &mut Logger) -> Result<Started
 
 /// Turns the loop until the program is told to end. What `started` holds is removed on return.
 fn serve(args: RunArgs, config: Config, started: Started, mut logger: Logger) -> ExitCode {
-    let mut report = |level, text: String| logger.write(clock::now(), level, &text);
+    let mut report = |_, text: String| logger.write(clock::now(), Level::Error, &text);
     let Ok(access) = access::read(&config.settings, &Access::default(), &mut report) else {
         return failed(&mut logger, &"cannot load config file");
     };

@@ -329,8 +329,8 @@ impl Service {
         let now = self.engine.core.now;
         let logger = &mut self.logger;
         let before = self.engine.core.access();
-        let access = access::read(&new.settings, before, &mut |level, text| {
-            logger.write(now, level, &text);
+        let access = access::read(&new.settings, before, &mut |_, text| {
+            logger.write(now, Level::Error, &text);
             first.get_or_insert(text);
         });
         let Ok(access) = access else { return Err(first.unwrap_or_default()) };

@@ -111,6 +111,12 @@ impl Setup {
         self
     }
 
+    /// Does not write the file of this name any more.
+    pub fn without_file(mut self, name: &str) -> Setup {
+        self.files.retain(|(known, _)| known != name);
+        self
+    }
+
     /// Takes this text for the ini in place of what the other methods say.
     pub fn ini(mut self, text: &str) -> Setup {
         self.ini = Some(text.into());

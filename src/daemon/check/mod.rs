@@ -1,9 +1,10 @@
 //! `--check`: reads all that a start would read, and says what is wrong with it.
 //!
-//! An error is what ends a start and makes RELOAD keep the old configuration; it decides the exit
-//! code. Everything else that somebody should know is a warning. What depends on the machine
-//! (directories, users, descriptors, the process that runs now) gives warnings only, since a
-//! configuration may be checked elsewhere than where it will serve.
+//! An error is what ends a start and makes RELOAD keep the old configuration, and what such a start
+//! would leave out of the rules that decide who comes in; it decides the exit code. Everything else
+//! that somebody should know is a warning. What depends on the machine (directories, users,
+//! descriptors, the process that runs now) gives warnings only, since a configuration may be
+//! checked elsewhere than where it will serve.
 
 mod lookups;
 mod names;
@@ -14,6 +15,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::access::File;
 use super::args::{CheckArgs, RunArgs};
 use super::start::{StartError, StartOptions};
 use super::{FAILED, access, load, options, words};
@@ -86,15 +88,19 @@ fn check(config: &Config, findings: &mut Findings) -> Option<String> {
     Some(format!("databases: {databases}, users: {users}, {descriptors}"))
 }
 
-/// Reads user list, HBA file and ident map. A user list that cannot be read, or only in part, is
-/// no obstacle to a start; so it is a warning here.
+/// Reads user list, HBA file and ident map. None of them is an obstacle to a start, but for
+/// `strict_files`; yet who writes rules means all of them, so what is left out there is an error
+/// here.
 fn read_access(config: &Config, findings: &mut Findings) -> Option<Access> {
-    let mut told: Vec<String> = Vec::new();
     let before = Access::default();
-    let access = access::read(&config.settings, &before, &mut |_, text| told.push(text));
-    let level = if access.is_ok() { Level::Warning } else { Level::Error };
-    told.iter().for_each(|text| findings.add(level, text));
-    access.ok()
+    let mut report = |file, text: String| {
+        let level = match file {
+            File::Hba | File::Ident => Level::Error,
+            File::Users => Level::Warning,
+        };
+        findings.add(level, &text);
+    };
+    access::read(&config.settings, &before, &mut report).ok()
 }
 
 /// The users that the files name, and the console's own.

@@ -44,6 +44,10 @@ enum Proof {
     /// The system vouches for the user behind a Unix socket.
     Peer,
     Refuse(Reason),
+    /// This line of the HBA file wants what there is not yet.
+    Unbuilt {
+        line: u32,
+    },
 }
 
 impl Core {
@@ -71,7 +75,10 @@ impl Core {
         }
         let errand = match self.proof_for(id, &names) {
             // Nothing depends on who it is, or has to be looked up to say no.
-            Proof::Ask(Method::Any) | Proof::NeedsForcedUser | Proof::Refuse(_) => None,
+            Proof::Ask(Method::Any)
+            | Proof::NeedsForcedUser
+            | Proof::Refuse(_)
+            | Proof::Unbuilt { .. } => None,
             Proof::Ask(_) | Proof::Peer => self.errand(id, &names)?,
         };
         match errand {
@@ -103,6 +110,11 @@ impl Core {
                 self.admit(id, Identity::default())
             }
             Proof::Refuse(reason) => Err(reason),
+            Proof::Unbuilt { line } => {
+                let text = format!("the method in line {line} of auth_hba_file is not supported");
+                self.log_client(Level::Error, id, format_args!("{text}"));
+                Err(Reason::AuthRefused("login rejected".into()))
+            }
         }
     }
 
@@ -200,6 +212,7 @@ impl Core {
         }
         match rule.method {
             hba::Method::Peer => self.proof_by_peer(id, names, rule.map.as_deref()),
+            hba::Method::Cert | hba::Method::Ldap => Proof::Unbuilt { line: rule.line },
             _ => refused(),
         }
     }
