@@ -103,9 +103,11 @@ impl Core {
         self.note_event(&format!("ENABLE{}", self.named(Some(id))));
     }
 
-    /// RECONNECT: servers close as they get free, and new ones take their places.
+    /// RECONNECT: servers close as they get free, and new ones take their places. What those
+    /// report counts from now on: the defaults of a role, or of a database, may have changed.
     pub fn reconnect(&mut self, database: Option<DatabaseId>) {
         self.note_event(&format!("RECONNECT{}", self.named(database)));
+        self.forget_welcomes(database);
         self.retire_all(database, &Reason::DatabaseChanged);
     }
 

@@ -213,12 +213,6 @@ impl Core {
         self.adopt_forced_user(id);
     }
 
-    fn forget_welcome(&mut self, pool: PoolId) {
-        if let Some(mut welcome) = self.pools[pool].welcome.take() {
-            self.vars.clear(&mut welcome.vars);
-        }
-    }
-
     /// A database for a name that only the `*` line covers.
     pub(in crate::pool) fn auto_database(
         &mut self,

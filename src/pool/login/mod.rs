@@ -4,4 +4,6 @@
 pub mod account;
 pub mod auth_query;
 pub mod entry;
+pub mod failure;
+pub mod reports;
 pub mod server_login;

@@ -4,7 +4,6 @@
 //! connection ends.
 
 use crate::auth::server::{Credential, ServerLogin, ServerStep};
-use crate::base::time::Moment;
 use crate::config::Host;
 use crate::log::{Level, Peer};
 use crate::pool::core::{Action, Core, Target};
@@ -13,8 +12,7 @@ use crate::pool::owed::varcache::Vars;
 use crate::pool::records::client::{Replication, State as ClientState};
 use crate::pool::records::handshake::Stage;
 use crate::pool::records::lookup::LOOKUP_PATH;
-use crate::pool::records::pool::{Purpose, Refusal, Welcome};
-use crate::pool::records::retry::Retry;
+use crate::pool::records::pool::{Purpose, Welcome};
 use crate::pool::records::server::{self, Server, State};
 use crate::pool::records::site::{Health, Site};
 use crate::pool::telling::reason::Reason;
@@ -22,9 +20,6 @@ use crate::wire::build::{self, Message};
 use crate::wire::fields::{Fields, Report};
 use crate::wire::kind::{Back, Front};
 use crate::wire::startup;
-
-/// Parameters that one server may report at its login; more end it.
-const MOST_REPORTED: usize = 200;
 
 impl Core {
     /// Starts a server connection towards its host: at once, or when its name is resolved.
@@ -237,25 +232,6 @@ impl Core {
         }
     }
 
-    /// ParameterStatus, in login or later.
-    pub(in crate::pool) fn server_reported(&mut self, id: ServerId, body: &[u8]) {
-        let mut fields = Fields::new(body);
-        let (Some(name), Some(value)) = (fields.str(), fields.cstr()) else {
-            return self.server_failed(id, Reason::BrokenParameterStatus);
-        };
-        let value = String::from_utf8_lossy(value);
-        match self.vars.track(name) {
-            Some(place) => self.vars.set(&mut self.servers[id].vars, place, &value),
-            None => {
-                let State::Login(login) = &mut self.servers[id].state else { return };
-                if login.reported.len() >= MOST_REPORTED {
-                    return self.server_failed(id, Reason::BrokenParameterStatus);
-                }
-                login.reported.push((name.into(), value.into()));
-            }
-        }
-    }
-
     /// An ErrorResponse in answer to the login.
     fn server_refused(&mut self, id: ServerId, body: &[u8]) {
         let report = Report::parse(body);
@@ -276,77 +252,6 @@ impl Core {
         }
         self.note_refusal(id, &text);
         self.close_server(id, Reason::ServerLoginFailed(text.into()));
-    }
-
-    /// Ends the clients that wait for this login with the server's own words.
-    fn refuse_waiting(&mut self, id: ServerId, text: &str, sqlstate: &str) {
-        let for_client = match &self.servers[id].state {
-            State::Login(login) => login.for_client,
-            _ => None,
-        };
-        if let Some(client) = for_client {
-            if self.clients.contains(client) {
-                self.close_client_as(client, text, sqlstate);
-            }
-            return;
-        }
-        let pool = &self.pools[self.servers[id].pool];
-        // A pool that has servers at work serves its clients with those.
-        if pool.working_count() > 0 {
-            return;
-        }
-        let mut told = pool.waiting.ids(&self.clients);
-        told.extend(pool.welcoming.ids(&self.clients));
-        told.extend(self.queued_clients(self.servers[id].pool));
-        for client in told {
-            self.close_client_as(client, text, sqlstate);
-        }
-    }
-
-    /// Remembers that the host is well but does not let this user in, or not as the line wants.
-    fn note_refusal(&mut self, id: ServerId, text: &str) {
-        let (site, pool) = (self.servers[id].site, self.servers[id].pool);
-        self.change_health(site, Health::Well);
-        // A replication client has been told, and says nothing of the others.
-        if self.servers[id].is_private {
-            return;
-        }
-        let before = self.pools[pool].refusal.as_ref().map(|refusal| refusal.retry);
-        let retry = Retry::after(before, self.now.mono, &mut *self.rng);
-        self.pools[pool].refusal = Some(Refusal { message: text.into(), retry });
-    }
-
-    /// Remembers that a host cannot be reached, and when it is tried again.
-    fn note_unreachable(&mut self, id: ServerId, text: &str) {
-        let site = self.servers[id].site;
-        // Logins that were under way together fail together, which is one failure.
-        if self.is_left_alone(&self.sites[site]) {
-            return;
-        }
-        let retry = Retry::after(self.sites[site].retry(), self.now.mono, &mut *self.rng);
-        self.change_health(site, Health::Failing { retry, error: text.into() });
-    }
-
-    /// Why a pool can have no server, and when the next login is tried: the server refuses its
-    /// user, or no host can be reached.
-    pub fn failure(&self, id: PoolId) -> Option<(&str, Moment)> {
-        let (pool, longest) = (&self.pools[id], self.settings().server_login_retry);
-        if let Some(refusal) = &pool.refusal {
-            return Some((&refusal.message, refusal.retry.at(longest)));
-        }
-        let mut first: Option<(&str, Moment)> = None;
-        for site in &self.databases[pool.database].sites {
-            match &self.sites[*site].health {
-                Health::Failing { retry, error } => {
-                    let retry_at = retry.at(longest);
-                    if first.is_none_or(|(_, earliest)| retry_at < earliest) {
-                        first = Some((error, retry_at));
-                    }
-                }
-                Health::Slow | Health::Well => return None,
-            }
-        }
-        first
     }
 
     /// Ends a server in login for what is no answer of PostgreSQL's.
@@ -423,15 +328,10 @@ impl Core {
             return self.give_to_replication_client(id, client, welcome);
         }
         self.set_lifetime_cut(id);
+        self.forget_welcome(pool_id);
         let pool = &mut self.pools[pool_id];
         pool.refusal = None;
-        match &mut pool.welcome {
-            Some(_) => {
-                let mut vars = welcome.vars;
-                self.vars.clear(&mut vars);
-            }
-            None => pool.welcome = Some(welcome),
-        }
+        pool.welcome = Some(welcome);
         for client in self.pools[pool_id].welcoming.ids(&self.clients) {
             if self.clients[client].replication == Replication::No {
                 self.welcome(client);

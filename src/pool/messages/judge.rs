@@ -302,19 +302,6 @@ impl Core {
         }
     }
 
-    /// Why clients need not wait: no server of the pool works, and none is tried at present.
-    pub(in crate::pool) fn failure_to_tell(
-        &self,
-        id: crate::pool::ids::PoolId,
-    ) -> Option<Box<str>> {
-        let pool = &self.pools[id];
-        if pool.working_count() > 0 || !pool.logging_in.is_empty() {
-            return None;
-        }
-        let (message, retry_at) = self.failure(id)?;
-        (self.mono() < retry_at).then(|| message.into())
-    }
-
     /// Bytes have passed from a client or to one; counted per run, not per message.
     pub fn count_bytes(&mut self, client: ClientId, received: usize, sent: usize) {
         let Some(pool) = self.clients.get(client).and_then(|client| client.pool) else { return };
