@@ -38,9 +38,9 @@ pub fn parse(text: &[u8], maps: &IdentMaps, read: ReadFile<'_>) -> (HbaRules, Ve
 /// The word for a method that cannot let anybody in yet.
 fn unbuilt(method: Method) -> Option<&'static str> {
     match method {
-        Method::Cert => Some("cert"),
         Method::Ldap => Some("ldap"),
-        Method::Md5
+        Method::Cert
+        | Method::Md5
         | Method::Peer
         | Method::Plain
         | Method::Reject

@@ -82,6 +82,13 @@ choices! {
     }
 }
 
+/// Where nothing is set up.
+impl Default for TlsMode {
+    fn default() -> TlsMode {
+        TlsMode::Disable
+    }
+}
+
 impl TlsMode {
     /// Whether a connection without TLS is no connection.
     pub fn is_required(self) -> bool {

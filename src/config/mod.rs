@@ -24,7 +24,7 @@ mod text;
 pub mod user;
 pub mod value;
 
-pub use choice::{AuthType, LoadBalanceHosts, PoolMode, ServerAbandon};
+pub use choice::{AuthType, LoadBalanceHosts, PoolMode, ServerAbandon, TlsMode};
 pub use database::DatabaseLine;
 pub use diagnostic::{Diagnostic, Problem};
 pub use diff::diff;
@@ -40,8 +40,6 @@ pub use table::Row;
 pub use user::UserLine;
 pub use value::ValueError;
 
-#[cfg(test)]
-pub use choice::TlsMode;
 #[cfg(test)]
 pub use load::load_text;
 #[cfg(test)]

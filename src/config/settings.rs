@@ -17,6 +17,8 @@ const AUTH_TYPES: Kind =
     Kind::Choice(&["any", "cert", "hba", "ldap", "md5", "pam", "plain", "scram-sha-256", "trust"]);
 const POOL_MODES: Kind = Kind::Choice(PoolMode::WORDS);
 const TLS_MODES: Kind = Kind::Choice(TlsMode::WORDS);
+/// What a program without the feature `tls` takes and does not do.
+const TLS: Flags = if cfg!(feature = "tls") { RELOAD } else { UNBUILT };
 const PER_BOTH: Flags = PER_DATABASE.and(PER_USER);
 
 /// The query that finds a user's secret unless the file names another. It runs in databases whose
@@ -66,25 +68,25 @@ table! {
         /// A client that has not logged in after this time is closed; 0 is no limit.
         client_login_timeout: Duration = Kind::Seconds, Some("60"), RELOAD;
         /// Ciphers for TLS 1.3 to clients, separated by colons. When not set, the library's.
-        client_tls13_ciphers: Option<String> = Kind::Text, None, UNBUILT;
+        client_tls13_ciphers: Option<String> = Kind::Text, None, TLS;
         /// Certificates of the authorities that clients' certificates are checked against.
-        client_tls_ca_file: String = Kind::Text, Some(""), UNBUILT;
+        client_tls_ca_file: String = Kind::Text, Some(""), TLS;
         /// The certificate shown to clients.
-        client_tls_cert_file: String = Kind::Text, Some(""), UNBUILT;
+        client_tls_cert_file: String = Kind::Text, Some(""), TLS;
         /// Ciphers for TLS up to 1.2 to clients, in OpenSSL's notation; `default`, `secure`,
         /// `fast` and `normal` are the library's own choice.
-        client_tls_ciphers: String = Kind::Text, Some("default"), UNBUILT;
+        client_tls_ciphers: String = Kind::Text, Some("default"), TLS;
         /// Parameters of the Diffie-Hellman exchange with clients: `auto`, `legacy` or `none`.
-        client_tls_dheparams: String = Kind::Text, Some("auto"), UNBUILT;
+        client_tls_dheparams: String = Kind::Text, Some("auto"), TLS;
         /// The curve of the exchange with clients: `auto`, `none`, or a curve's name.
-        client_tls_ecdhcurve: String = Kind::Text, Some("auto"), UNBUILT;
+        client_tls_ecdhcurve: String = Kind::Text, Some("auto"), TLS;
         /// The private key of `client_tls_cert_file`.
-        client_tls_key_file: String = Kind::Text, Some(""), UNBUILT;
+        client_tls_key_file: String = Kind::Text, Some(""), TLS;
         /// Versions of TLS that clients may use: `secure` (1.2 and 1.3), `all`, or a list such as
         /// `tlsv1.2,tlsv1.3`.
-        client_tls_protocols: String = Kind::Text, Some("secure"), UNBUILT;
+        client_tls_protocols: String = Kind::Text, Some("secure"), TLS;
         /// Whether clients may, or must, use TLS.
-        client_tls_sslmode: TlsMode = TLS_MODES, Some("disable"), UNBUILT;
+        client_tls_sslmode: TlsMode = TLS_MODES, Some("disable"), TLS;
         /// The configuration file. When it is changed, the next RELOAD reads the new one.
         conffile: Option<String> = Kind::Text, None, RELOAD;
         /// Server connections per pair of user and database, unless database or user say more;
@@ -203,19 +205,19 @@ table! {
         /// Take the server that has been idle longest, instead of the one used last.
         server_round_robin: bool = Kind::Flag, Some("0"), RELOAD;
         /// Ciphers for TLS 1.3 to servers, separated by colons. When not set, the library's.
-        server_tls13_ciphers: Option<String> = Kind::Text, None, UNBUILT;
+        server_tls13_ciphers: Option<String> = Kind::Text, None, TLS;
         /// Certificates of the authorities that servers' certificates are checked against.
-        server_tls_ca_file: String = Kind::Text, Some(""), UNBUILT;
+        server_tls_ca_file: String = Kind::Text, Some(""), TLS;
         /// The certificate shown to servers.
-        server_tls_cert_file: String = Kind::Text, Some(""), UNBUILT;
+        server_tls_cert_file: String = Kind::Text, Some(""), TLS;
         /// Ciphers for TLS up to 1.2 to servers, in OpenSSL's notation.
-        server_tls_ciphers: String = Kind::Text, Some("default"), UNBUILT;
+        server_tls_ciphers: String = Kind::Text, Some("default"), TLS;
         /// The private key of `server_tls_cert_file`.
-        server_tls_key_file: String = Kind::Text, Some(""), UNBUILT;
+        server_tls_key_file: String = Kind::Text, Some(""), TLS;
         /// Versions of TLS that may be used to servers, as in `client_tls_protocols`.
-        server_tls_protocols: String = Kind::Text, Some("secure"), UNBUILT;
+        server_tls_protocols: String = Kind::Text, Some("secure"), TLS;
         /// Whether connections to servers may, or must, use TLS.
-        server_tls_sslmode: TlsMode = TLS_MODES, Some("prefer"), UNBUILT;
+        server_tls_sslmode: TlsMode = TLS_MODES, Some("prefer"), TLS;
         /// Let several processes listen on one port; the kernel spreads the clients over them.
         /// Give each a `unix_socket_dir`, `pidfile`, `logfile` and `peer_id` of its own.
         so_reuseport: bool = Kind::Flag, Some("0"), RESTART;

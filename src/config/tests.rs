@@ -196,7 +196,7 @@ fn a_peer_has_host_port_and_size() {
 fn what_does_nothing_or_not_what_it_seems_is_warned_of() {
     assert_eq!(
         warnings(
-            "[pgbouncer]\nsuspend_timeout=3\nauth_type=pam\nserver_tls_sslmode=require\n\
+            "[pgbouncer]\nsuspend_timeout=3\nauth_type=pam\nresolv_conf=/x\n\
              client_tls_sslmode=disable\nserver_tls_ca_file=\nmin_pool_size=30\n\
              syslog_facility=mail\n\
              auth_ldap_options=ldapbindpasswd=hush\n[databases]\na=min_pool_size=5 pool_size=4"
@@ -204,7 +204,7 @@ fn what_does_nothing_or_not_what_it_seems_is_warned_of() {
         [
             "t.ini:2: suspend_timeout: this parameter has no effect any more",
             "t.ini:3: auth_type: \"pam\" is not supported yet",
-            "t.ini:4: server_tls_sslmode: \"require\" is not supported yet",
+            "t.ini:4: resolv_conf: \"/x\" is not supported yet",
             "t.ini:7: min_pool_size: min_pool_size 30 is above the pool size, 20 are kept open",
             "t.ini:8: syslog_facility: expected auth, authpriv, daemon, user, or local0 to local7, \
              daemon is used",

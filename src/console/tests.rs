@@ -150,7 +150,7 @@ impl World {
     fn serve(&mut self, server: ServerId) {
         let ip = [127, 0, 0, 1].into();
         let peer = Peer::Tcp { ip, port: 5432 };
-        self.core.server_connected(server, peer, Peer::Tcp { ip, port: 50_000 });
+        self.core.server_connected(server, (peer, Peer::Tcp { ip, port: 50_000 }), None);
         self.reply(server, b'R', &[0; 4]);
         self.reply(server, b'S', b"server_version\x0015\0");
         self.reply(server, b'K', &[0, 0, 0, 42, 1, 2, 3, 4]);
@@ -231,6 +231,7 @@ impl World {
                 | Action::Repeat { .. }
                 | Action::RunClient(_)
                 | Action::RunServer(_)
+                | Action::SecureClient(_)
                 | Action::SettingsChanged
                 | Action::Status(_)
                 | Action::StopListening => {}

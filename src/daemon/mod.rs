@@ -10,6 +10,7 @@ pub mod options;
 pub mod pidfile;
 pub mod serve;
 pub mod start;
+mod tls;
 pub mod version;
 
 #[cfg(test)]
@@ -94,7 +95,14 @@ fn serve(args: RunArgs, config: Config, started: Started, mut logger: Logger) ->
     let Ok(access) = access::read(&config.settings, &Access::default(), &mut report) else {
         return failed(&mut logger, &"cannot load config file");
     };
-    let mut service = match Service::new(args, config, access, started, logger) {
+    let tls = match tls::set_up(&config.settings) {
+        Ok(tls) => tls,
+        Err(error) => {
+            logger.write(clock::now(), Level::Error, &error.to_string());
+            return failed(&mut logger, &"TLS setup failed");
+        }
+    };
+    let mut service = match Service::new(args, (config, access, tls), started, logger) {
         Ok(service) => service,
         Err(error) => {
             // The log went into the attempt; what is left of it is the standard error stream.

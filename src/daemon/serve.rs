@@ -17,6 +17,7 @@ use super::args::RunArgs;
 use super::doors::Doors;
 use super::options;
 use super::start::Started;
+use super::tls;
 use super::words;
 use crate::base::time::Moment;
 use crate::config::{self, Config};
@@ -25,6 +26,7 @@ use crate::net::listen::{Accept, tune};
 use crate::net::network::{self, Network};
 use crate::net::poll::{self, Poll, Source};
 use crate::net::resolve::Resolver;
+use crate::net::tls::Tls;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::ClientId;
 use crate::pool::records::access::{Access, Host};
@@ -60,8 +62,7 @@ impl Service {
     /// Sets everything up that the loop turns.
     pub fn new(
         args: RunArgs,
-        config: Config,
-        access: Access,
+        (config, access, tls): (Config, Access, Tls),
         mut started: Started,
         logger: Logger,
     ) -> io::Result<Service> {
@@ -72,10 +73,12 @@ impl Service {
             let _ = waker.wake();
         });
         let tcp = options::tcp(&config.settings);
-        let network = Network { registry: poll.registry()?, resolver, tcp };
+        let mut network =
+            Network { registry: poll.registry()?, resolver, tcp, tls: Tls::default() };
         let host = Host { uid: account::effective_uid(), uid_name };
         let mut core = Core::new(config, access, host, Box::new(SystemRng::new()), clock::now());
         core.local_time = local_time;
+        tls::put_in_force(tls, &mut network, &mut core);
         let mut service = Service {
             args,
             logger,
@@ -334,6 +337,16 @@ impl Service {
             first.get_or_insert(text);
         });
         let Ok(access) = access else { return Err(first.unwrap_or_default()) };
+        let tls = match tls::set_up(&new.settings) {
+            Ok(tls) => tls,
+            Err(error) => {
+                let text = error.to_string();
+                self.report(Level::Error, &text);
+                let kept = "TLS configuration could not be reloaded, keeping old configuration";
+                self.report(Level::Error, kept);
+                return Err(text);
+            }
+        };
         for warning in &new.warnings {
             self.logger.write(now, Level::Warning, &words(warning));
         }
@@ -346,18 +359,23 @@ impl Service {
             self.report(Level::Log, &format!("RELOAD: {line}"));
         }
         self.engine.core.note_reload(&changes.lines());
-        self.put_in_force(new, access);
+        self.put_in_force(new, access, tls);
         Ok(())
     }
 
-    fn put_in_force(&mut self, config: Config, access: Access) {
+    fn put_in_force(&mut self, config: Config, access: Access, tls: Tls) {
         self.engine.core.adopt(config, access);
+        tls::put_in_force(tls, &mut self.engine.io, &mut self.engine.core);
         self.take_settings();
     }
 
     /// What the process itself takes from the settings.
     fn take_settings(&mut self) {
         self.engine.io.tcp = options::tcp(self.engine.core.settings());
+        let settings = self.engine.core.settings().clone();
+        for error in tls::follow(&settings, &mut self.engine.io, &mut self.engine.core) {
+            self.report(Level::Error, &error.to_string());
+        }
         self.configure_log();
     }
 

@@ -1,24 +1,27 @@
 //! Which PgBouncer this behaves as, and what it is made of.
 
+use crate::net::tls;
 use crate::pool::login::account::VERSION;
 
 /// The parts, in the order of both texts below.
-const PARTS: [&str; 5] = [
-    concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-    "mio (epoll)",
-    "adns: getaddrinfo",
-    "tls: none",
-    "systemd: yes",
-];
+fn parts() -> [String; 5] {
+    [
+        concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+        "mio (epoll)".to_owned(),
+        "adns: getaddrinfo".to_owned(),
+        format!("tls: {}", tls::library()),
+        "systemd: yes".to_owned(),
+    ]
+}
 
 /// What `-V` prints: the first line is what tools match.
 pub fn text() -> String {
-    format!("PgBouncer {VERSION}\n{}\n", PARTS.join("\n"))
+    format!("PgBouncer {VERSION}\n{}\n", parts().join("\n"))
 }
 
 /// What stands behind `process up:` in the log.
 pub fn banner() -> String {
-    format!("PgBouncer {VERSION}, {}", PARTS[..4].join(", "))
+    format!("PgBouncer {VERSION}, {}", parts()[..4].join(", "))
 }
 
 #[cfg(test)]

@@ -1,7 +1,12 @@
 //! The network, by mio: sockets that listen, connections, the poll, and names turned into
-//! addresses on a thread of their own. Nothing here knows what travels over a connection.
+//! addresses on a thread of their own, and TLS. Nothing here knows what travels over a connection.
 
 pub mod listen;
 pub mod network;
 pub mod poll;
 pub mod resolve;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "without_tls.rs"]
+pub mod tls;

@@ -9,11 +9,12 @@ use mio::net::{TcpStream, UnixStream};
 use super::listen::{Accepted, Local, Peer as ListenPeer, Socket};
 use super::poll::{BOTH, Source};
 use super::resolve::Resolver;
+use super::tls::{Raw, Tls};
 use crate::log::{Peer, plain};
 use crate::pool::core::Target;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
-use crate::relay::{Io, NotBegun, Stream};
+use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
 use crate::sys::socket::{self, TcpOptions};
 
 /// Connections, the registry that knows them, and the resolver.
@@ -22,6 +23,7 @@ pub struct Network {
     pub resolver: Resolver,
     /// For connections to servers, and from clients.
     pub tcp: TcpOptions,
+    pub tls: Tls,
 }
 
 impl Stream for Socket {
@@ -30,6 +32,8 @@ impl Stream for Socket {
         match self {
             Socket::Tcp(stream) => stream.read(into),
             Socket::Unix(stream) => stream.read(into),
+            Socket::Tls(session) => session.read(into),
+            Socket::Broken => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
@@ -38,6 +42,16 @@ impl Stream for Socket {
         match self {
             Socket::Tcp(stream) => stream.write(from),
             Socket::Unix(stream) => stream.write(from),
+            Socket::Tls(session) => session.write(from),
+            Socket::Broken => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    #[inline]
+    fn holds_more(&self) -> bool {
+        match self {
+            Socket::Tls(session) => session.holds_more(),
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Broken => false,
         }
     }
 }
@@ -65,6 +79,8 @@ fn register(registry: &Registry, source: Source, socket: &mut Socket) -> io::Res
     match socket {
         Socket::Tcp(stream) => registry.register(stream, source.token(), BOTH),
         Socket::Unix(stream) => registry.register(stream, source.token(), BOTH),
+        // They were registered before they were put under TLS.
+        Socket::Tls(_) | Socket::Broken => Ok(()),
     }
 }
 
@@ -82,6 +98,8 @@ impl Io for Network {
         let error = match socket {
             Socket::Tcp(stream) => stream.take_error(),
             Socket::Unix(stream) => stream.take_error(),
+            Socket::Tls(session) => session.socket().take_error(),
+            Socket::Broken => Ok(None),
         };
         if let Ok(Some(error)) | Err(error) = error {
             return Err(plain(&error));
@@ -89,6 +107,8 @@ impl Io for Network {
         let stream = match socket {
             Socket::Unix(stream) => return Ok(unix_ends(stream)),
             Socket::Tcp(stream) => stream,
+            Socket::Tls(session) => session.socket(),
+            Socket::Broken => return Ok(None),
         };
         match (stream.peer_addr(), stream.local_addr()) {
             (Ok(peer), Ok(local)) => Ok(Some((tcp(peer), tcp(local)))),
@@ -97,12 +117,43 @@ impl Io for Network {
         }
     }
 
-    fn close(&mut self, socket: Socket) {
-        drop(socket);
+    fn secure_client(&mut self, socket: &mut Socket, early: &[u8]) -> Result<(), String> {
+        let session = self.tls.with_client(take_tcp(socket, early)?)?;
+        *socket = Socket::Tls(Box::new(session));
+        Ok(())
+    }
+
+    fn secure_server(&mut self, socket: &mut Socket, tls: &ServerTls) -> Result<(), String> {
+        let session = self.tls.with_server(tls, take_tcp(socket, &[])?)?;
+        *socket = Socket::Tls(Box::new(session));
+        Ok(())
+    }
+
+    fn handshake(&mut self, socket: &mut Socket) -> Handshake {
+        match socket {
+            Socket::Tls(session) => session.handshake(),
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Broken => {
+                Handshake::Failed("the connection is not under TLS".into())
+            }
+        }
+    }
+
+    fn close(&mut self, mut socket: Socket) {
+        if let Socket::Tls(session) = &mut socket {
+            session.close();
+        }
     }
 
     fn resolve(&mut self, name: String) {
         self.resolver.lookup(name);
+    }
+}
+
+/// Takes the connection out of `socket`, to be put under TLS.
+fn take_tcp(socket: &mut Socket, early: &[u8]) -> Result<Raw, String> {
+    match std::mem::replace(socket, Socket::Broken) {
+        Socket::Tcp(stream) => Ok(Raw::new(stream, early)),
+        Socket::Unix(_) | Socket::Tls(_) | Socket::Broken => Err("no TLS over this socket".into()),
     }
 }
 

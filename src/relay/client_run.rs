@@ -25,6 +25,10 @@ impl<I: Io> Engine<I> {
     /// Judges what is held of a client, then reads on.
     pub(super) fn run_client(&mut self, id: ClientId) {
         let Some(conn) = self.clients.get_mut(id) else { return };
+        if conn.is_securing && !self.go_on_securing_client(id) {
+            return;
+        }
+        let Some(conn) = self.clients.get_mut(id) else { return };
         // What lacks bytes is judged when they come, and stays where it is until then: a long
         // message would be copied for each of its pieces.
         let has_more_to_judge = !conn.carry().is_empty() && !conn.awaits_more(conn.carry().len());
@@ -59,7 +63,7 @@ impl<I: Io> Engine<I> {
 
     fn may_read_client(&self, id: ClientId) -> bool {
         let Some(conn) = self.clients.get(id) else { return false };
-        conn.is_readable && !conn.is_held && self.may_take(id)
+        conn.is_readable && !conn.is_held && !conn.is_securing && self.may_take(id)
     }
 
     /// Reads once. Returns whether the connection is still there.
@@ -286,6 +290,11 @@ impl<I: Io> Engine<I> {
                 true
             }
             Opening::Short => false,
+            Opening::Secure => {
+                judged.taken += rest.len();
+                self.secure_client(id, rest);
+                false
+            }
             Opening::Closed => {
                 judged.is_closed = true;
                 false

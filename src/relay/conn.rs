@@ -10,6 +10,12 @@ use crate::wire::head::HEAD;
 pub trait Stream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize>;
     fn write(&mut self, from: &[u8]) -> io::Result<usize>;
+
+    /// Whether the last read left something inside: bytes, an end or an error that the kernel will
+    /// not tell of again.
+    fn holds_more(&self) -> bool {
+        false
+    }
 }
 
 /// What is left of a message that has been judged already. No message is longer than 2^31 bytes.
@@ -59,6 +65,8 @@ pub struct Conn<S, To> {
     pub is_ending: bool,
     /// Not to be read, nor what is held of it judged, until the core says so.
     pub is_held: bool,
+    /// A TLS handshake is under way.
+    pub is_securing: bool,
     /// It stands in the run queue.
     pub is_queued: bool,
     /// What was sent to it ends within a message: nothing but the rest of that may follow.
@@ -88,6 +96,7 @@ impl<S: Stream, To> Conn<S, To> {
             is_writable: false,
             is_ending: false,
             is_held: false,
+            is_securing: false,
             is_queued: false,
             is_cut: false,
             want: 0,
@@ -219,7 +228,8 @@ impl<S: Stream, To> Conn<S, To> {
             return match self.stream.read(space) {
                 Ok(0) => Got::End,
                 Ok(count) => {
-                    self.is_readable = count == space.len() || self.is_ending;
+                    self.is_readable =
+                        count == space.len() || self.is_ending || self.stream.holds_more();
                     Got::Bytes(count)
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

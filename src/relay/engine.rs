@@ -17,6 +17,7 @@ use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, ClientKind, ServerId, ServerKind};
 use crate::pool::login::entry::Arrival;
 use crate::pool::records::client::Client;
+use crate::pool::records::secured::{Secured, ServerTls};
 use crate::pool::records::server::Server;
 
 /// The size of the one read block, in bytes.
@@ -36,10 +37,28 @@ pub trait Io {
     /// How the connection came out, and both its ends.
     fn connected(&mut self, stream: &Self::Stream) -> Result<Option<(Peer, Peer)>, String>;
 
+    /// Puts a client's connection under TLS; `early` is what has come of its handshake already.
+    fn secure_client(&mut self, stream: &mut Self::Stream, early: &[u8]) -> Result<(), String>;
+
+    /// Puts a server's connection under TLS.
+    fn secure_server(&mut self, stream: &mut Self::Stream, tls: &ServerTls) -> Result<(), String>;
+
+    /// Goes on with the handshake of a connection that was put under TLS.
+    fn handshake(&mut self, stream: &mut Self::Stream) -> Handshake;
+
     /// Closes for good.
     fn close(&mut self, stream: Self::Stream);
 
     fn resolve(&mut self, name: String);
+}
+
+/// How far a TLS handshake has come.
+#[derive(Debug)]
+pub enum Handshake {
+    Done(Box<Secured>),
+    Failed(String),
+    /// It waits for the other end.
+    Pending,
 }
 
 /// Why a connection to a server could not be begun.
@@ -77,12 +96,23 @@ pub struct Engine<I: Io> {
     /// What the pooler itself answers to the client whose bytes are judged.
     pub(super) back: Vec<u8>,
     queue: VecDeque<Run>,
+    /// Steps of TLS handshakes in this turn.
+    pub(super) handshakes: usize,
 }
 
 pub(super) struct ServerConn<S> {
     pub conn: Conn<S, ClientId>,
-    /// The connection has not come about yet.
-    pub is_connecting: bool,
+    pub phase: Phase,
+}
+
+/// How far a connection to a server has come, before the core has a word to say on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    Connecting,
+    /// TLS was asked for: one byte is the answer.
+    Asked,
+    Securing,
+    Open,
 }
 
 impl<I: Io> Engine<I> {
@@ -97,6 +127,7 @@ impl<I: Io> Engine<I> {
             outgoing: Outgoing::default(),
             back: Vec::new(),
             queue: VecDeque::new(),
+            handshakes: 0,
         }
     }
 
@@ -133,8 +164,10 @@ impl<I: Io> Engine<I> {
         server.conn.is_readable |= readiness.readable || readiness.ending;
         server.conn.is_writable |= readiness.writable;
         server.conn.is_ending |= readiness.ending;
-        if server.is_connecting {
-            return self.finish_connect(id, readiness);
+        match server.phase {
+            Phase::Open => {}
+            Phase::Connecting => return self.finish_connect(id, readiness),
+            Phase::Asked | Phase::Securing => return self.go_on_securing_server(id),
         }
         if readiness.writable {
             self.flush_server(id);
@@ -149,14 +182,26 @@ impl<I: Io> Engine<I> {
         let Some(server) = self.servers.get_mut(id) else { return };
         match self.io.connected(&server.conn.stream) {
             Ok(None) => {}
-            Ok(Some((peer, local))) => {
-                server.is_connecting = false;
-                self.core.server_connected(id, peer, local);
-                self.carry_out();
-                self.run_server(id);
-            }
+            Ok(Some(ends)) => match self.core.server_tls(id) {
+                Some(_) => self.ask_for_tls(id),
+                None => self.server_is_open(id, ends, None),
+            },
             Err(error) => self.core.server_connect_failed(id, &error),
         }
+    }
+
+    /// The core may have its say with the server.
+    pub(super) fn server_is_open(
+        &mut self,
+        id: ServerId,
+        ends: (Peer, Peer),
+        tls: Option<Box<Secured>>,
+    ) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        server.phase = Phase::Open;
+        self.core.server_connected(id, ends, tls);
+        self.carry_out();
+        self.run_server(id);
     }
 
     /// Everything of a turn that follows the events: what was put off, actions, and the sweep.
@@ -171,6 +216,7 @@ impl<I: Io> Engine<I> {
         }
         self.core.sweep();
         self.carry_out_into(others);
+        self.handshakes = 0;
         let next = self.core.next_sweep();
         #[cfg(debug_assertions)]
         self.core.check();
@@ -193,7 +239,10 @@ impl<I: Io> Engine<I> {
             Run::Server(id) => {
                 if let Some(server) = self.servers.get_mut(id) {
                     server.conn.is_queued = false;
-                    self.run_server(id);
+                    match server.phase {
+                        Phase::Asked | Phase::Securing => self.go_on_securing_server(id),
+                        Phase::Connecting | Phase::Open => self.run_server(id),
+                    }
                 }
             }
         }
@@ -238,6 +287,7 @@ impl<I: Io> Engine<I> {
                     self.queue_client(id);
                 }
                 Action::Repeat { client, bytes } => self.repeat(client, bytes),
+                Action::SecureClient(id) => self.secure_client(id, &[]),
                 Action::RunServer(id) => self.queue_server(id),
                 Action::SettleServer(id) => self.settle(id),
                 Action::Resolve(name) => self.io.resolve(name),
@@ -271,7 +321,7 @@ impl<I: Io> Engine<I> {
         }
         match self.io.connect(id, to) {
             Ok(stream) => {
-                let server = ServerConn { conn: Conn::new(stream), is_connecting: true };
+                let server = ServerConn { conn: Conn::new(stream), phase: Phase::Connecting };
                 self.servers.insert(id, server);
             }
             Err(NotBegun::Exhausted(error)) => {
@@ -381,7 +431,7 @@ impl<I: Io> Engine<I> {
 
     fn close_server(&mut self, id: ServerId) {
         if let Some(mut server) = self.servers.remove(id) {
-            let is_session = !server.is_connecting && server.conn.is_flushed();
+            let is_session = server.phase == Phase::Open && server.conn.is_flushed();
             if is_session && self.core.servers.get(id).is_some_and(|s| s.may_say_goodbye()) {
                 let _ = server.conn.stream.write(&crate::pool::login::server_login::terminate());
             }

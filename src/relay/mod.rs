@@ -7,9 +7,11 @@ mod conn;
 mod engine;
 pub mod fuzz;
 mod outgoing;
+mod secure;
 mod server_run;
 #[cfg(test)]
 mod simulation;
 
+pub use crate::pool::records::secured::{Secured, ServerTls};
 pub use conn::Stream;
-pub use engine::{Engine, Io, NotBegun, Readiness};
+pub use engine::{Engine, Handshake, Io, NotBegun, Readiness};

@@ -1,7 +1,7 @@
 //! One run of a server: read, judge, send on to its client.
 
 use super::conn::{Got, Inbound};
-use super::engine::{Engine, Io};
+use super::engine::{Engine, Io, Phase};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::server::Server;
@@ -37,7 +37,7 @@ impl<I: Io> Engine<I> {
         let client = self.core.servers.get(id).and_then(Server::client);
         let client = client.and_then(|client| self.clients.get(client));
         server.conn.is_readable
-            && !server.is_connecting
+            && server.phase == Phase::Open
             && client.is_none_or(|client| client.is_flushed())
     }
 

@@ -17,6 +17,8 @@ pub mod random;
 pub mod signals;
 pub mod socket;
 pub mod syslog;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::io;
 

@@ -106,6 +106,11 @@ pub fn cancel_request(out: &mut Vec<u8>, key: &[u8]) {
     super::build::Message::untyped(out).u32(CANCEL_REQUEST).bytes(key).end();
 }
 
+/// The bytes of an SSLRequest.
+pub fn ssl_request(out: &mut Vec<u8>) {
+    super::build::Message::untyped(out).u32(SSL_REQUEST).end();
+}
+
 /// The bytes of a StartupMessage of protocol 3.0 (`minor` 0) or later.
 pub fn startup_message(out: &mut Vec<u8>, minor: u16, parameters: &[(&str, &str)]) {
     let mut message = super::build::Message::untyped(out).u32(3 << 16 | u32::from(minor));

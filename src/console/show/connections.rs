@@ -77,7 +77,13 @@ const REST: &[Column<Row>] = &[
     text("ptr", |scene, row| pointer(scene.core, Some(*row))),
     text("link", |scene, row| pointer(scene.core, link(scene.core, row))),
     int4("remote_pid", |scene, row| Value::Number(remote_pid(scene.core, row))),
-    text("tls", |_, _| Value::text("")),
+    text("tls", |scene, row| {
+        let tls = match *row {
+            Row::Client(id) => &scene.core.clients[id].tls,
+            Row::Server(id) => &scene.core.servers[id].tls,
+        };
+        Value::text(tls.as_ref().map_or("", |tls| &tls.description))
+    }),
     text("application_name", |scene, row| {
         let vars = match *row {
             Row::Client(id) => &scene.core.clients[id].vars,

@@ -10,6 +10,7 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::unix::{self, SocketFile};
 use crate::log;
+use crate::net::tls::Session;
 use crate::sys::filter;
 use crate::sys::socket::{self, PeerCredentials, TcpOptions};
 
@@ -40,10 +41,14 @@ pub struct Accepted {
     pub local: Local,
 }
 
+/// A connection of a client or to a server.
 #[derive(Debug)]
 pub enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<Session>),
+    /// It could not be put under TLS, and is to be closed.
+    Broken,
 }
 
 /// Who connected.
@@ -154,7 +159,7 @@ impl Accepted {
 pub fn tune(socket: &Socket, options: &TcpOptions) -> io::Result<()> {
     match socket {
         Socket::Tcp(stream) => socket::tune(stream.as_fd(), options),
-        Socket::Unix(_) => Ok(()),
+        Socket::Unix(_) | Socket::Tls(_) | Socket::Broken => Ok(()),
     }
 }
 

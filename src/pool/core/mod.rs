@@ -29,6 +29,7 @@ use crate::pool::records::database::Database;
 use crate::pool::records::dns::Dns;
 use crate::pool::records::keys::Keys;
 use crate::pool::records::pool::{Pool, Purpose};
+use crate::pool::records::secured::TlsModes;
 use crate::pool::records::server::Server;
 use crate::pool::records::site::Sites;
 use crate::pool::records::user::User;
@@ -73,6 +74,8 @@ pub enum Action {
         client: ClientId,
         bytes: Vec<u8>,
     },
+    /// What was sent to the client is the last in clear: TLS begins.
+    SecureClient(ClientId),
     /// The server may be read again.
     RunServer(ServerId),
     /// The server may be fit for the next client, if both its directions are drained.
@@ -148,6 +151,9 @@ pub struct Core {
     pub dns: Dns,
     pub rng: Box<dyn Rng>,
 
+    /// TLS as it is set up at present.
+    pub tls: TlsModes,
+
     pub is_paused: bool,
     pub shutdown: Shutdown,
     /// When the end of the process began.
@@ -217,6 +223,7 @@ impl Core {
             scram: ScramCache::new(&mut *rng),
             dns: Dns::default(),
             rng,
+            tls: TlsModes::default(),
             is_paused: false,
             shutdown: Shutdown::No,
             shutdown_since: Moment(0),

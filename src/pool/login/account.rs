@@ -41,6 +41,10 @@ enum Proof {
     /// Nothing is asked, and the database's line does not say as whom to serve the client: it would
     /// be served as whomever it names.
     NeedsForcedUser,
+    /// The client has shown a certificate that bears its name.
+    Certificate,
+    /// It has not; what it lacks, for the log.
+    NoCertificate(&'static str),
     /// The system vouches for the user behind a Unix socket.
     Peer,
     Refuse(Reason),
@@ -57,8 +61,9 @@ impl Core {
         if self.settings().log_connections {
             let Names { database, user } = &names;
             let replication = self.clients[id].replication.word();
+            let tls = self.clients[id].tls.as_ref().map_or("no", |tls| &tls.description);
             let text = format!(
-                "login attempt: db={database} user={user} tls=no replication={replication}"
+                "login attempt: db={database} user={user} tls={tls} replication={replication}"
             );
             self.log_client(Level::Log, id, format_args!("{text}"));
         }
@@ -68,18 +73,19 @@ impl Core {
         if is_console && names.user == CONSOLE && self.is_own_user(id) {
             return self.enter_console(id, names.user, true);
         }
-        // Without TLS of our own, nobody who must use it can come in by TCP.
-        let is_tcp = matches!(self.clients[id].peer, Peer::Tcp { .. });
-        if is_tcp && self.settings().client_tls_sslmode.is_required() {
+        let is_plain_tcp =
+            matches!(self.clients[id].peer, Peer::Tcp { .. }) && self.clients[id].tls.is_none();
+        if is_plain_tcp && self.tls.clients.is_required() {
             return Err(Reason::SslRequired);
         }
         let errand = match self.proof_for(id, &names) {
             // Nothing depends on who it is, or has to be looked up to say no.
             Proof::Ask(Method::Any)
             | Proof::NeedsForcedUser
+            | Proof::NoCertificate(_)
             | Proof::Refuse(_)
             | Proof::Unbuilt { .. } => None,
-            Proof::Ask(_) | Proof::Peer => self.errand(id, &names)?,
+            Proof::Ask(_) | Proof::Certificate | Proof::Peer => self.errand(id, &names)?,
         };
         match errand {
             Some(errand) => self.look_up(id, &names.user, errand),
@@ -101,14 +107,12 @@ impl Core {
                 self.log_client(Level::Error, id, format_args!("{text}"));
                 Err(Reason::ConfigError)
             }
-            Proof::Peer => {
-                let user = self.find_user(&names.user).map(|id| &self.users[id]);
-                // The console's own user is in no file.
-                if names.user != CONSOLE && account_of(user, found).is_missing() {
-                    return Err(Reason::UnixLoginRejected);
-                }
-                self.admit(id, Identity::default())
+            Proof::Certificate => self.admit_vouched(id, &names, found, Reason::certificate()),
+            Proof::NoCertificate(what) => {
+                self.log_client(Level::Error, id, format_args!("{what}"));
+                Err(Reason::certificate())
             }
+            Proof::Peer => self.admit_vouched(id, &names, found, Reason::UnixLoginRejected),
             Proof::Refuse(reason) => Err(reason),
             Proof::Unbuilt { line } => {
                 let text = format!("the method in line {line} of auth_hba_file is not supported");
@@ -116,6 +120,22 @@ impl Core {
                 Err(Reason::AuthRefused("login rejected".into()))
             }
         }
+    }
+
+    /// Lets in whom somebody else vouches for, if it is a user at all.
+    fn admit_vouched(
+        &mut self,
+        id: ClientId,
+        names: &Names,
+        found: Option<Account<'_>>,
+        refusal: Reason,
+    ) -> Result<(), Reason> {
+        let user = self.find_user(&names.user).map(|id| &self.users[id]);
+        // The console's own user is in no file.
+        if names.user != CONSOLE && account_of(user, found).is_missing() {
+            return Err(refusal);
+        }
+        self.admit(id, Identity::default())
     }
 
     /// Counts the client against max_client_conn. The console is reached in any case.
@@ -179,7 +199,8 @@ impl Core {
             AuthType::Plain => Proof::Ask(Method::Plain),
             AuthType::ScramSha256 => Proof::Ask(Method::ScramSha256),
             AuthType::Trust => Proof::Ask(Method::Trust),
-            AuthType::Cert | AuthType::Ldap | AuthType::Pam => refuse(),
+            AuthType::Cert => self.proof_by_certificate(id, names, None),
+            AuthType::Ldap | AuthType::Pam => refuse(),
         }
     }
 
@@ -198,7 +219,7 @@ impl Core {
                 Peer::Tcp { ip, .. } => Some(ip),
                 Peer::Unix { .. } => None,
             },
-            has_tls: false,
+            has_tls: client.tls.is_some(),
             wants_replication: client.replication == Replication::Physical,
             database: names.database.as_bytes(),
             user: names.user.as_bytes(),
@@ -211,8 +232,9 @@ impl Core {
             return Proof::Ask(method);
         }
         match rule.method {
+            hba::Method::Cert => self.proof_by_certificate(id, names, rule.map.as_deref()),
             hba::Method::Peer => self.proof_by_peer(id, names, rule.map.as_deref()),
-            hba::Method::Cert | hba::Method::Ldap => Proof::Unbuilt { line: rule.line },
+            hba::Method::Ldap => Proof::Unbuilt { line: rule.line },
             _ => refused(),
         }
     }
@@ -225,6 +247,21 @@ impl Core {
             Some(map) => self.access.ident.allows(map, name.as_bytes(), names.user.as_bytes()),
         });
         if matches { Proof::Peer } else { Proof::Refuse(Reason::UnixLoginRejected) }
+    }
+
+    /// The common name of the certificate must be the client's, or be mapped to it.
+    fn proof_by_certificate(&self, id: ClientId, names: &Names, map: Option<&[u8]>) -> Proof {
+        let Some(tls) = &self.clients[id].tls else {
+            return Proof::NoCertificate("TLS connection required");
+        };
+        let matches = tls.common_name.as_deref().is_some_and(|name| match map {
+            None => name == names.user,
+            Some(map) => self.access.ident.allows(map, name.as_bytes(), names.user.as_bytes()),
+        });
+        match matches {
+            true => Proof::Certificate,
+            false => Proof::NoCertificate("TLS certificate name mismatch"),
+        }
     }
 
     fn ask(

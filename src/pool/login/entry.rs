@@ -28,6 +28,8 @@ pub enum Opening {
     Short,
     /// The client is being closed.
     Closed,
+    /// The bytes are the beginning of a TLS handshake.
+    Secure,
 }
 
 /// A new connection, as the listener tells it.
@@ -58,6 +60,9 @@ impl Core {
 
     /// Judges what a client has sent first. `bytes` is all that has come.
     pub fn client_opening(&mut self, id: ClientId, bytes: &[u8]) -> Opening {
+        if self.begins_tls(id, bytes) {
+            return Opening::Secure;
+        }
         match startup::parse(bytes) {
             Parsed::Short => Opening::Short,
             Parsed::Bad(bad) => {
@@ -90,7 +95,8 @@ impl Core {
         match packet {
             Packet::Ssl if more => self.close_client(id, Reason::StuffedSsl),
             Packet::GssEnc if more => self.close_client(id, Reason::StuffedGss),
-            Packet::Ssl | Packet::GssEnc => {
+            Packet::Ssl => self.tls_requested(id),
+            Packet::GssEnc => {
                 self.act(Action::SendClient { client: id, bytes: b"N".to_vec() });
             }
             Packet::Cancel { key } => self.cancel_requested(id, key),

@@ -6,4 +6,5 @@ pub mod auth_query;
 pub mod entry;
 pub mod failure;
 pub mod reports;
+pub mod secure;
 pub mod server_login;

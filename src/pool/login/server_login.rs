@@ -13,6 +13,7 @@ use crate::pool::records::client::{Replication, State as ClientState};
 use crate::pool::records::handshake::Stage;
 use crate::pool::records::lookup::LOOKUP_PATH;
 use crate::pool::records::pool::{Purpose, Welcome};
+use crate::pool::records::secured::Secured;
 use crate::pool::records::server::{self, Server, State};
 use crate::pool::records::site::{Health, Site};
 use crate::pool::telling::reason::Reason;
@@ -53,10 +54,6 @@ impl Core {
     }
 
     fn connect_tcp(&mut self, id: ServerId, ip: std::net::IpAddr, port: u16) {
-        // Without TLS of our own: never in plain text where the settings forbid it.
-        if self.settings().server_tls_sslmode.is_required() {
-            return self.server_failed(id, Reason::ServerRefusedSsl);
-        }
         self.servers[id].peer = Peer::Tcp { ip, port };
         self.connect(id, Target::Tcp((ip, port).into()));
     }
@@ -107,9 +104,15 @@ impl Core {
         }
     }
 
-    /// The connection stands.
-    pub fn server_connected(&mut self, id: ServerId, peer: Peer, local: Peer) {
+    /// The connection stands, under TLS if it has to be.
+    pub fn server_connected(
+        &mut self,
+        id: ServerId,
+        (peer, local): (Peer, Peer),
+        tls: Option<Box<Secured>>,
+    ) {
         let server = &mut self.servers[id];
+        server.tls = tls;
         server.peer = peer;
         server.local = local;
         if let State::Cancel(_) = server.state {

@@ -39,7 +39,7 @@ pub fn come(core: &mut Core, database: usize, user: usize) -> ClientId {
 fn let_in(core: &mut Core) {
     while let Some(action) = core.poll_action() {
         if let Action::Connect { server, .. } = action {
-            core.server_connected(server, HERE, HERE);
+            core.server_connected(server, (HERE, HERE), None);
             reply(core, server, b'R', &[0; 4]);
             reply(core, server, b'K', &[0, 0, 0, 42, 1, 2, 3, 4]);
             reply(core, server, b'Z', b"I");

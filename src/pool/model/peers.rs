@@ -145,7 +145,7 @@ impl World {
             (Mood::Refusing, true) => self.core.server_gone(id, None),
             (Mood::Well, false) => {
                 socket.stands = true;
-                self.core.server_connected(id, HERE, HERE);
+                self.core.server_connected(id, (HERE, HERE), None);
             }
             (Mood::Well, true) if self.refusals > 0 && self.rng.one_in(self.refusals) => {
                 self.sockets.remove(at);

@@ -255,6 +255,7 @@ impl World {
                 | Action::Repeat { .. }
                 | Action::Resolve(_)
                 | Action::RunServer(_)
+                | Action::SecureClient(_)
                 | Action::StopListening => panic!("nobody has asked for {action:?}"),
             }
         }

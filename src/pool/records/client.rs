@@ -1,5 +1,6 @@
 //! A client: one connection to the pooler, from its first packet to its end.
 
+use super::secured::Secured;
 use crate::auth::client::ClientLogin;
 use crate::auth::secret::Secret;
 use crate::base::arena::Record;
@@ -222,6 +223,8 @@ pub struct Client {
     pub replication: Replication,
     /// Startup parameters that go to the server of a replication connection as they came.
     pub passed_on: Option<Box<[(String, String)]>>,
+    /// Its connection is under TLS.
+    pub tls: Option<Box<Secured>>,
     pub statements: Option<Box<ClientStatements>>,
     pub refusal: Refusal,
     /// It was told that it waits (query_wait_notify).
@@ -262,6 +265,7 @@ impl Client {
             key: 0,
             replication: Replication::No,
             passed_on: None,
+            tls: None,
             statements: None,
             refusal: Refusal::None,
             is_notified: false,

@@ -11,6 +11,7 @@ pub mod keys;
 pub mod lookup;
 pub mod pool;
 pub mod retry;
+pub mod secured;
 pub mod server;
 pub mod site;
 pub mod user;

@@ -2,6 +2,7 @@
 
 use super::handshake::Login;
 use super::lookup::Lookup;
+use super::secured::Secured;
 use super::site::SiteId;
 use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
@@ -167,6 +168,8 @@ pub struct Server {
     pub closing: Option<Reason>,
     /// Cancel requests on their way to it.
     pub cancels: u32,
+    /// Its connection is under TLS.
+    pub tls: Option<Box<Secured>>,
     pub statements: Option<Box<ServerStatements>>,
     pub(in crate::pool) kept: Kept,
     /// Its lifetime is this much shorter than the setting, so that servers do not go together.
@@ -222,6 +225,7 @@ impl Server {
             has_said_farewell: false,
             closing: None,
             cancels: 0,
+            tls: None,
             statements: None,
             kept: Kept::default(),
             lifetime_cut_us: 0,

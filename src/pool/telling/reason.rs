@@ -128,11 +128,16 @@ reasons! {
         ServerShuttingDown: "server shutting down", Client, PROTOCOL_VIOLATION;
         ShuttingDown: "pooler is shutting down", Client, PROTOCOL_VIOLATION;
         ServerRefusedSsl: "server refused SSL", Log, SUCCESSFUL;
+        SslInside: "SSL req inside SSL", Log, PROTOCOL_VIOLATION;
         SslRequired: "SSL required", Client, PROTOCOL_VIOLATION;
         StatementLimit: "too many prepared statements", Client, PROGRAM_LIMIT_EXCEEDED;
         StuffedGss: "received unencrypted data after GSSAPI encryption request",
             Client, PROTOCOL_VIOLATION;
         StuffedSsl: "received unencrypted data after SSL request", Client, PROTOCOL_VIOLATION;
+        BadSslAnswer: "bad sslreq answer", Log, SUCCESSFUL;
+        StuffedSslResponse: "received unencrypted data after SSL response", Log, SUCCESSFUL;
+        TlsFailed: "TLS handshake failed", Log, SUCCESSFUL;
+        TlsStartupFailed: "TLS startup failed", Log, SUCCESSFUL;
         TestFailed: "test query failed", Log, SUCCESSFUL;
         TooManyServers: "too many servers in the pool", Log, SUCCESSFUL;
         TransactionBlock: "transaction blocks not allowed in statement pooling mode",
@@ -166,6 +171,11 @@ reasons! {
 }
 
 impl Reason {
+    /// For a client whose certificate does not prove what it must.
+    pub fn certificate() -> Reason {
+        Reason::AuthRefused("certificate authentication failed".into())
+    }
+
     /// Whether the client is told before the connection ends.
     pub fn is_told(&self) -> bool {
         self.row().0 == To::Client

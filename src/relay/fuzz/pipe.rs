@@ -7,7 +7,7 @@ use super::watch::{Side, Watch};
 use crate::log::Peer;
 use crate::pool::core::Target;
 use crate::pool::ids::ServerId;
-use crate::relay::{Io, NotBegun, Stream};
+use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
 
 /// How the far end has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +94,18 @@ impl Io for Network {
 
     fn close(&mut self, mut pipe: Pipe) {
         self.sent.append(&mut pipe.written);
+    }
+
+    fn secure_client(&mut self, _: &mut Self::Stream, _: &[u8]) -> Result<(), String> {
+        Err("no TLS here".into())
+    }
+
+    fn secure_server(&mut self, _: &mut Self::Stream, _: &ServerTls) -> Result<(), String> {
+        Err("no TLS here".into())
+    }
+
+    fn handshake(&mut self, _: &mut Self::Stream) -> Handshake {
+        Handshake::Failed("no TLS here".into())
     }
 
     fn resolve(&mut self, _: String) {}

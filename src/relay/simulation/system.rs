@@ -10,7 +10,7 @@ use crate::base::rng::{Rng, SeededRng};
 use crate::log::Peer;
 use crate::pool::core::Target;
 use crate::pool::ids::ServerId;
-use crate::relay::{Io, NotBegun};
+use crate::relay::{Handshake, Io, NotBegun, ServerTls};
 
 /// A connection that the pooler has begun.
 pub struct Begun {
@@ -87,6 +87,18 @@ impl Io for System {
     fn close(&mut self, mut stream: SimStream) {
         stream.close();
         self.closed.insert(stream.number, stream);
+    }
+
+    fn secure_client(&mut self, _: &mut Self::Stream, _: &[u8]) -> Result<(), String> {
+        Err("no TLS here".into())
+    }
+
+    fn secure_server(&mut self, _: &mut Self::Stream, _: &ServerTls) -> Result<(), String> {
+        Err("no TLS here".into())
+    }
+
+    fn handshake(&mut self, _: &mut Self::Stream) -> Handshake {
+        Handshake::Failed("no TLS here".into())
     }
 
     fn resolve(&mut self, name: String) {

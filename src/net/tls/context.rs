@@ -1,0 +1,258 @@
+//! A context: what one side's settings come to.
+
+use openssl::error::ErrorStack;
+use openssl::ssl::{
+    AlpnError, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode,
+    SslVerifyMode, select_next_proto,
+};
+use openssl::x509::store::X509StoreBuilder;
+
+use super::material::{self, reason};
+use super::{Side, TlsError, Wanted};
+use crate::config::TlsMode;
+use crate::sys::tls;
+
+/// The largest record that is sent, in bytes. libpq reads once when its socket is readable and then
+/// waits for the socket again: what a larger record leaves inside its library would stay there.
+const LARGEST_RECORD: u16 = 8192;
+
+/// PostgreSQL's protocol as ALPN names it, with its length (manual, "SSL Session Encryption").
+pub const ALPN: &[u8] = b"\x0apostgresql";
+
+/// Words for the library's own choice of ciphers.
+const DEFAULT_CIPHERS: &[&str] = &["", "default", "secure", "fast", "normal"];
+
+/// What clients are shown.
+pub struct Clients {
+    pub context: SslContext,
+    /// The hash of the certificate, for SCRAM-SHA-256-PLUS.
+    pub end_point: Option<Box<[u8]>>,
+}
+
+pub fn are_default(ciphers: &str) -> bool {
+    DEFAULT_CIPHERS.iter().any(|word| word.eq_ignore_ascii_case(ciphers))
+}
+
+pub fn clients(wanted: &Wanted) -> Result<Clients, TlsError> {
+    if wanted.key_file.is_empty() || wanted.cert_file.is_empty() {
+        let text = "To allow TLS connections from clients, client_tls_key_file and \
+                    client_tls_cert_file must be set.";
+        return Err(TlsError(text.into()));
+    }
+    let mut context = common(SslMethod::tls_server(), Side::Client, wanted)?;
+    let end_point = show_certificate(&mut context, wanted)?;
+    trust(&mut context, wanted, Side::Client)?;
+    let mut verify = SslVerifyMode::PEER;
+    if matches!(wanted.mode, TlsMode::VerifyCa | TlsMode::VerifyFull) {
+        verify |= SslVerifyMode::FAIL_IF_NO_PEER_CERT;
+    }
+    context.set_verify(verify);
+    context.set_alpn_select_callback(|_, offered| {
+        select_next_proto(ALPN, offered)
+            .filter(|name| *name == &ALPN[1..])
+            .ok_or(AlpnError::ALERT_FATAL)
+    });
+    exchange(&mut context, wanted)?;
+    context.set_num_tickets(0).map_err(library)?;
+    Ok(Clients { context: context.build(), end_point })
+}
+
+pub fn servers(wanted: &Wanted) -> Result<SslContext, TlsError> {
+    let mut context = common(SslMethod::tls_client(), Side::Server, wanted)?;
+    match (wanted.cert_file.is_empty(), wanted.key_file.is_empty()) {
+        (true, true) => {}
+        (false, false) => drop(show_certificate(&mut context, wanted)?),
+        _ => {
+            let text = "server_tls_key_file and server_tls_cert_file must be set together";
+            return Err(TlsError(text.into()));
+        }
+    }
+    trust(&mut context, wanted, Side::Server)?;
+    let is_verified = matches!(wanted.mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
+    context.set_verify(if is_verified { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
+    Ok(context.build())
+}
+
+/// Whether the words of the settings mean something, where no context is made of them yet.
+pub fn check_words(wanted: &Wanted) -> Result<(), TlsError> {
+    versions(Side::Server, &wanted.protocols).map(drop)?;
+    check_authority(wanted, Side::Server)
+}
+
+/// What both sides have in common: versions, ciphers, and the library's ways.
+fn common(method: SslMethod, side: Side, wanted: &Wanted) -> Result<SslContextBuilder, TlsError> {
+    let mut context = SslContextBuilder::new(method).map_err(library)?;
+    context.clear_options(SslOptions::ALL);
+    // Nobody resumes a session with a PostgreSQL, and tickets would cost memory for each client.
+    // An end of the stream without the library's goodbye is an end like any other.
+    context.set_options(
+        SslOptions::NO_TICKET
+            | SslOptions::NO_COMPRESSION
+            | SslOptions::NO_RENEGOTIATION
+            | SslOptions::CIPHER_SERVER_PREFERENCE
+            | SslOptions::IGNORE_UNEXPECTED_EOF
+            | versions(side, &wanted.protocols)?,
+    );
+    context.set_min_proto_version(None).map_err(library)?;
+    // What is not taken stays with the connection and is offered again, from wherever it lies then.
+    context.set_mode(
+        SslMode::ACCEPT_MOVING_WRITE_BUFFER
+            | SslMode::ENABLE_PARTIAL_WRITE
+            | SslMode::RELEASE_BUFFERS
+            | SslMode::AUTO_RETRY,
+    );
+    context.set_session_cache_mode(SslSessionCacheMode::OFF);
+    tls::bound_records(&mut context, LARGEST_RECORD);
+    if !are_default(&wanted.ciphers) {
+        let ciphers = match wanted.ciphers.eq_ignore_ascii_case("all") {
+            true => "ALL:!aNULL:!eNULL",
+            false => &wanted.ciphers,
+        };
+        let invalid =
+            |_| TlsError(format!("invalid {}_tls_ciphers: {}", side.word(), wanted.ciphers));
+        context.set_cipher_list(ciphers).map_err(invalid)?;
+    }
+    if !wanted.ciphers13.is_empty() {
+        let failed = |_| TlsError("failed to set the TLSv1.3 cipher suites".into());
+        context.set_ciphersuites(&wanted.ciphers13).map_err(failed)?;
+    }
+    Ok(context)
+}
+
+/// Loads certificate and key, which must fit. Returns the hash of the certificate.
+fn show_certificate(
+    context: &mut SslContextBuilder,
+    wanted: &Wanted,
+) -> Result<Option<Box<[u8]>>, TlsError> {
+    let chain = material::chain(&wanted.cert_file)?;
+    let key = material::key(&wanted.key_file)?;
+    let failed = |errors: ErrorStack| {
+        let why = reason(&errors);
+        TlsError(format!("failed to load certificate file \"{}\": {why}", wanted.cert_file))
+    };
+    let mut certificates = chain.into_iter();
+    let own = certificates.next().ok_or_else(|| material::mismatch(&wanted.cert_file))?;
+    context.set_certificate(&own).map_err(failed)?;
+    for signer in certificates {
+        context.add_extra_chain_cert(signer).map_err(failed)?;
+    }
+    let fits = own.public_key().is_ok_and(|public| public.public_eq(&key));
+    if !fits {
+        return Err(material::mismatch(&wanted.key_file));
+    }
+    context.set_private_key(&key).map_err(failed)?;
+    Ok(material::end_point(&own))
+}
+
+/// Loads the authorities that peers are checked against.
+fn trust(context: &mut SslContextBuilder, wanted: &Wanted, side: Side) -> Result<(), TlsError> {
+    check_authority(wanted, side)?;
+    let mut store = X509StoreBuilder::new().map_err(library)?;
+    if !wanted.ca_file.is_empty() {
+        for authority in material::authorities(&wanted.ca_file)? {
+            if side == Side::Client {
+                context.add_client_ca(&authority).map_err(library)?;
+            }
+            store.add_cert(authority).map_err(library)?;
+        }
+    }
+    context.set_cert_store(store.build());
+    Ok(())
+}
+
+/// Whoever is to be verified must be verified against something.
+fn check_authority(wanted: &Wanted, side: Side) -> Result<(), TlsError> {
+    let needs_one = match side {
+        Side::Client => wanted.mode == TlsMode::VerifyFull,
+        Side::Server => matches!(wanted.mode, TlsMode::VerifyCa | TlsMode::VerifyFull),
+    };
+    if needs_one && wanted.ca_file.is_empty() {
+        let word = side.word();
+        return Err(TlsError(format!("{word}_tls_sslmode requires {word}_tls_ca_file")));
+    }
+    Ok(())
+}
+
+/// How clients agree on a key.
+fn exchange(context: &mut SslContextBuilder, wanted: &Wanted) -> Result<(), TlsError> {
+    match wanted.dheparams.to_ascii_lowercase().as_str() {
+        "none" => {}
+        // 1024 bits, the old choice, are broken: the library's own are taken for it too.
+        "" | "auto" | "legacy" => tls::choose_dh(context),
+        _ => return Err(TlsError(format!("invalid client_tls_dheparams: {}", wanted.dheparams))),
+    }
+    match wanted.ecdhcurve.to_ascii_lowercase().as_str() {
+        "" | "auto" => Ok(()),
+        // Versions before 1.3 can do without.
+        "none" => context.set_cipher_list("DEFAULT:!kECDHE").map_err(library),
+        _ => context
+            .set_groups_list(&wanted.ecdhcurve)
+            .map_err(|_| TlsError(format!("invalid client_tls_ecdhcurve: {}", wanted.ecdhcurve))),
+    }
+}
+
+/// A version by its names.
+const VERSIONS: &[(&str, SslOptions)] = &[
+    ("tlsv1.0", SslOptions::NO_TLSV1),
+    ("tlsv1.1", SslOptions::NO_TLSV1_1),
+    ("tlsv1.2", SslOptions::NO_TLSV1_2),
+    ("tlsv1.3", SslOptions::NO_TLSV1_3),
+];
+
+/// The versions that are *not* allowed. Names stand in any order, with commas, colons or spaces
+/// between; `all`, `legacy` and `secure` stand for several, and `!` takes some away.
+fn versions(side: Side, text: &str) -> Result<SslOptions, TlsError> {
+    let every = VERSIONS.iter().fold(SslOptions::empty(), |all, (_, bit)| all | *bit);
+    let secure = SslOptions::NO_TLSV1_2 | SslOptions::NO_TLSV1_3;
+    let mut allowed = SslOptions::empty();
+    let mut is_first = true;
+    for word in text.split([',', ':', ' ', '\t']).filter(|word| !word.is_empty()) {
+        let (is_taken_away, name) = match word.strip_prefix('!') {
+            Some(name) => (true, name),
+            None => (false, word),
+        };
+        let name = name.to_ascii_lowercase();
+        let bits = match name.as_str() {
+            "all" | "legacy" => every,
+            "secure" | "default" => secure,
+            "tlsv1" => every,
+            _ => {
+                let found = VERSIONS.iter().find(|(known, _)| *known == name);
+                let invalid = || TlsError(format!("invalid {}_tls_protocols: {text}", side.word()));
+                found.ok_or_else(invalid)?.1
+            }
+        };
+        if is_taken_away && is_first {
+            allowed = every;
+        }
+        is_first = false;
+        allowed = if is_taken_away { allowed - bits } else { allowed | bits };
+    }
+    let allowed = if is_first { secure } else { allowed };
+    Ok(every - allowed)
+}
+
+/// A failure of the library's that no setting explains.
+fn library(errors: ErrorStack) -> TlsError {
+    TlsError(reason(&errors))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_operators_write_them() {
+        let no = |text: &str| versions(Side::Client, text).expect(text);
+        let old = SslOptions::NO_TLSV1 | SslOptions::NO_TLSV1_1;
+        assert_eq!(no("secure"), old);
+        assert_eq!(no(""), old);
+        assert_eq!(no("all"), SslOptions::empty());
+        assert_eq!(no("tlsv1.2, TLSv1.3"), old);
+        assert_eq!(no("tlsv1.3"), old | SslOptions::NO_TLSV1_2);
+        assert_eq!(no("all:!tlsv1.0"), SslOptions::NO_TLSV1);
+        assert_eq!(no("!tlsv1.3"), SslOptions::NO_TLSV1_3);
+        let refused = versions(Side::Server, "tlsv1.4").expect_err("no such version");
+        assert_eq!(refused.to_string(), "invalid server_tls_protocols: tlsv1.4");
+    }
+}

@@ -1,0 +1,83 @@
+//! Keys and certificates from files in PEM. Files are read here, whole, so that an error names the
+//! file, and so that no encrypted key makes the library ask for a password.
+
+use std::fs;
+use std::io::Read;
+
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::{X509, X509Ref};
+
+use super::TlsError;
+use crate::log::plain;
+
+/// The longest file that is read, in bytes: the bundle of all public authorities is a tenth of it.
+const LONGEST: u64 = 4 << 20;
+
+/// The certificate of a chain, and those that it is signed by.
+pub fn chain(file: &str) -> Result<Vec<X509>, TlsError> {
+    let failed = |why: &str| TlsError(format!("failed to load certificate file \"{file}\": {why}"));
+    certificates(file, &failed)
+}
+
+/// The authorities that a peer's certificate is checked against.
+pub fn authorities(file: &str) -> Result<Vec<X509>, TlsError> {
+    let failed = |why: &str| TlsError(format!("failed to load CA file \"{file}\": {why}"));
+    certificates(file, &failed)
+}
+
+fn certificates(file: &str, failed: &dyn Fn(&str) -> TlsError) -> Result<Vec<X509>, TlsError> {
+    let pem = read(file).map_err(|why| failed(&why))?;
+    let found = X509::stack_from_pem(&pem).map_err(|errors| failed(&reason(&errors)))?;
+    if found.is_empty() { Err(failed("it holds no certificate in PEM")) } else { Ok(found) }
+}
+
+/// The private key, which must not be encrypted.
+pub fn key(file: &str) -> Result<PKey<Private>, TlsError> {
+    let failed = |why: &str| TlsError(format!("failed to load private key file \"{file}\": {why}"));
+    let pem = read(file).map_err(|why| failed(&why))?;
+    if pem.windows(9).any(|word| word == b"ENCRYPTED") {
+        return Err(failed("it is encrypted, and there is nobody to ask for its password"));
+    }
+    PKey::private_key_from_pem(&pem).map_err(|errors| failed(&reason(&errors)))
+}
+
+/// The error of a key that belongs to another certificate, in the library's words.
+pub fn mismatch(file: &str) -> TlsError {
+    TlsError(format!("failed to load private key file \"{file}\": key values mismatch"))
+}
+
+/// A regular file, as far as [`LONGEST`].
+fn read(file: &str) -> Result<Vec<u8>, String> {
+    let metadata = fs::metadata(file).map_err(|error| plain(&error))?;
+    if !metadata.is_file() {
+        return Err("it is no regular file".into());
+    }
+    let mut bytes = Vec::new();
+    let opened = fs::File::open(file).map_err(|error| plain(&error))?;
+    opened.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| plain(&error))?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(format!("it is longer than {LONGEST} bytes"));
+    }
+    Ok(bytes)
+}
+
+/// The library's reasons, the one that tells most first.
+pub fn reason(errors: &ErrorStack) -> String {
+    let words = errors.errors().iter().rev().find_map(|error| error.reason());
+    words.unwrap_or("the library gives no reason").to_owned()
+}
+
+/// The hash of a certificate that binds SCRAM to its channel (RFC 5929, tls-server-end-point): by
+/// the hash of its signature, SHA-256 in place of MD5 and SHA-1. Signatures without a hash of
+/// their own, as Ed25519, have none.
+pub fn end_point(certificate: &X509Ref) -> Option<Box<[u8]>> {
+    let signature = certificate.signature_algorithm().object().nid().signature_algorithms()?;
+    let digest = match signature.digest {
+        Nid::MD5 | Nid::SHA1 => MessageDigest::sha256(),
+        other => MessageDigest::from_nid(other)?,
+    };
+    certificate.digest(digest).ok().map(|hash| hash.to_vec().into())
+}

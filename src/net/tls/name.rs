@@ -1,0 +1,78 @@
+//! Whether a certificate bears the name of the host that was connected to, as libpq decides it
+//! (PostgreSQL manual, "SSL Support", "Client Verification of Server Certificates"): its subject
+//! alternative names, and only where it has none of the fitting kind, its common name.
+
+use std::net::IpAddr;
+
+use openssl::nid::Nid;
+use openssl::x509::X509Ref;
+
+/// Whether `certificate` is one of `host`, a name or an address.
+pub fn is_of(certificate: &X509Ref, host: &str) -> bool {
+    let address: Option<IpAddr> = host.parse().ok();
+    let mut has_names = false;
+    for name in certificate.subject_alt_names().iter().flatten() {
+        if let Some(pattern) = name.dnsname() {
+            has_names = true;
+            if address.is_none() && matches(pattern, host) {
+                return true;
+            }
+        } else if let Some(bytes) = name.ipaddress() {
+            has_names = true;
+            if address.is_some_and(|address| octets(address) == bytes) {
+                return true;
+            }
+        }
+    }
+    !has_names && common_name(certificate).is_some_and(|name| matches(&name, host))
+}
+
+/// The common name of the subject, if it is text without a NUL.
+pub fn common_name(certificate: &X509Ref) -> Option<String> {
+    let entry = certificate.subject_name().entries_by_nid(Nid::COMMONNAME).next()?;
+    let name = entry.data().to_string().ok()?;
+    // A NUL could hide what follows it, and what is no UTF-8 comes with marks in its place.
+    (!name.contains(['\0', char::REPLACEMENT_CHARACTER])).then_some(name)
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// A star stands for one label, the first, and only for a whole one.
+fn matches(pattern: &str, host: &str) -> bool {
+    if pattern.contains('\0') {
+        return false;
+    }
+    if pattern.eq_ignore_ascii_case(host) {
+        return true;
+    }
+    let Some(rest) = pattern.strip_prefix("*.") else { return false };
+    let Some((label, domain)) = host.split_once('.') else { return false };
+    !label.is_empty() && rest.contains('.') && rest.eq_ignore_ascii_case(domain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_one_label() {
+        for (pattern, host, fits) in [
+            ("db.example.com", "DB.example.com", true),
+            ("*.example.com", "db.example.com", true),
+            ("*.example.com", "a.db.example.com", false),
+            ("*.example.com", "example.com", false),
+            ("*.example.com", ".example.com", false),
+            ("d*.example.com", "db.example.com", false),
+            ("*", "db", false),
+            ("*.com", "example.com", false),
+            ("db.example.com\0.evil.org", "db.example.com", false),
+        ] {
+            assert_eq!(matches(pattern, host), fits, "{pattern} {host}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! One connection under TLS.
+//!
+//! Nothing that has come stays inside the library unseen: a read goes on until its room is full or
+//! the socket has no more, and says whether there may be more. What the library cannot send now is
+//! not taken, and is offered again by the caller, who keeps it.
+
+use std::io::{self, Read, Write};
+
+use mio::net::TcpStream;
+use openssl::ssl::{ErrorCode, Ssl, SslContext, SslStream};
+
+use super::context::ALPN;
+use super::material::{self, reason};
+use super::name;
+use crate::config::TlsMode;
+use crate::relay::{Handshake, Secured, ServerTls};
+
+/// The socket below, and what was read of it before TLS began.
+#[derive(Debug)]
+pub struct Raw {
+    pub socket: TcpStream,
+    early: Vec<u8>,
+}
+
+impl Raw {
+    pub fn new(socket: TcpStream, early: &[u8]) -> Raw {
+        Raw { socket, early: early.to_vec() }
+    }
+}
+
+impl Read for Raw {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.early.is_empty() {
+            return self.socket.read(into);
+        }
+        let count = into.len().min(self.early.len());
+        into[..count].copy_from_slice(&self.early[..count]);
+        self.early.drain(..count);
+        self.early.shrink_to_fit();
+        Ok(count)
+    }
+}
+
+impl Write for Raw {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        self.socket.write(from)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Which end of the connection we are, and what is asked of the other.
+#[derive(Debug)]
+enum Role {
+    /// Our certificate's hash; TLS came without a request before it, so that ALPN must say what is
+    /// spoken.
+    Accepts { end_point: Option<Box<[u8]>>, is_direct: bool },
+    /// The name that the server's certificate must bear.
+    Connects { must_be: Option<Box<str>> },
+}
+
+#[derive(Debug)]
+pub struct Session {
+    stream: SslStream<Raw>,
+    role: Role,
+    is_open: bool,
+    /// The last read met this behind what it brought.
+    met: Option<Met>,
+}
+
+#[derive(Debug)]
+enum Met {
+    End,
+    Failed(io::Error),
+    /// The room was full.
+    More,
+}
+
+impl Session {
+    pub fn accept(
+        context: &SslContext,
+        end_point: Option<Box<[u8]>>,
+        socket: Raw,
+    ) -> Result<Session, String> {
+        let mut ssl = Ssl::new(context).map_err(|errors| reason(&errors))?;
+        ssl.set_accept_state();
+        let role = Role::Accepts { end_point, is_direct: !socket.early.is_empty() };
+        Session::new(ssl, socket, role)
+    }
+
+    pub fn connect(
+        context: &SslContext,
+        server: &ServerTls,
+        socket: Raw,
+    ) -> Result<Session, String> {
+        let mut ssl = Ssl::new(context).map_err(|errors| reason(&errors))?;
+        ssl.set_connect_state();
+        ssl.set_alpn_protos(ALPN).map_err(|errors| reason(&errors))?;
+        let is_name = server.host.parse::<std::net::IpAddr>().is_err();
+        if is_name && !server.host.is_empty() {
+            ssl.set_hostname(&server.host).map_err(|errors| reason(&errors))?;
+        }
+        let must_be = (server.mode == TlsMode::VerifyFull).then(|| server.host.clone());
+        Session::new(ssl, socket, Role::Connects { must_be })
+    }
+
+    fn new(ssl: Ssl, socket: Raw, role: Role) -> Result<Session, String> {
+        let stream = SslStream::new(ssl, socket).map_err(|errors| reason(&errors))?;
+        Ok(Session { stream, role, is_open: false, met: None })
+    }
+
+    pub fn socket(&self) -> &TcpStream {
+        &self.stream.get_ref().socket
+    }
+
+    /// Goes on with the handshake as far as the socket allows.
+    pub fn handshake(&mut self) -> Handshake {
+        let Err(error) = self.stream.do_handshake() else { return self.opened() };
+        match error.code() {
+            ErrorCode::WANT_READ | ErrorCode::WANT_WRITE => Handshake::Pending,
+            _ => Handshake::Failed(self.failure(&error)),
+        }
+    }
+
+    /// What went wrong, in the library's words.
+    fn failure(&self, error: &openssl::ssl::Error) -> String {
+        let words = match (error.ssl_error(), error.io_error()) {
+            (Some(errors), _) => reason(errors),
+            (None, Some(error)) => crate::log::plain(error),
+            (None, None) => "the connection was closed".into(),
+        };
+        let verified = self.stream.ssl().verify_result();
+        match words.contains("certificate verify failed") {
+            true => format!("handshake failed: {words}: {}", verified.error_string()),
+            false => format!("handshake failed: {words}"),
+        }
+    }
+
+    fn opened(&mut self) -> Handshake {
+        self.is_open = true;
+        let ssl = self.stream.ssl();
+        let shown = ssl.peer_certificate();
+        let cipher = ssl.current_cipher().map_or("unknown", |cipher| cipher.name());
+        let description = format!("{}/{cipher}", ssl.version_str()).into();
+        let end_point = match &self.role {
+            Role::Accepts { is_direct: true, .. } if ssl.selected_alpn_protocol().is_none() => {
+                return Handshake::Failed("no application protocol".into());
+            }
+            Role::Accepts { end_point, .. } => end_point.clone(),
+            Role::Connects { must_be } => {
+                let is_right = must_be.as_ref().is_none_or(|host| {
+                    shown.as_ref().is_some_and(|certificate| name::is_of(certificate, host))
+                });
+                if !is_right {
+                    let host = must_be.as_deref().unwrap_or_default();
+                    let text = format!("name \"{host}\" not present in server certificate");
+                    return Handshake::Failed(text);
+                }
+                shown.as_deref().and_then(material::end_point)
+            }
+        };
+        let common_name = shown.as_deref().and_then(name::common_name).map(Into::into);
+        Handshake::Done(Box::new(Secured { description, end_point, common_name }))
+    }
+
+    /// Whether a read may bring more at once.
+    pub fn holds_more(&self) -> bool {
+        self.met.is_some()
+    }
+
+    pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self.met.take() {
+            Some(Met::End) => return Ok(0),
+            Some(Met::Failed(error)) => return Err(error),
+            Some(Met::More) | None => {}
+        }
+        let mut count = 0;
+        while count < into.len() {
+            match self.stream.ssl_read(&mut into[count..]) {
+                Ok(more) => count += more,
+                Err(error) => match outcome(error) {
+                    None => break,
+                    Some(met) if count > 0 => {
+                        self.met = Some(met);
+                        return Ok(count);
+                    }
+                    Some(Met::Failed(error)) => return Err(error),
+                    Some(Met::End | Met::More) => return Ok(0),
+                },
+            }
+        }
+        if count == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.met = (count == into.len()).then_some(Met::More);
+        Ok(count)
+    }
+
+    pub fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        let mut count = 0;
+        while count < from.len() {
+            match self.stream.ssl_write(&from[count..]) {
+                Ok(more) => count += more,
+                Err(error) => match outcome(error) {
+                    None if count > 0 => return Ok(count),
+                    None => return Err(io::ErrorKind::WouldBlock.into()),
+                    Some(Met::Failed(error)) => return Err(error),
+                    Some(Met::End | Met::More) => return Err(io::ErrorKind::BrokenPipe.into()),
+                },
+            }
+        }
+        Ok(count)
+    }
+
+    /// Says goodbye, as far as the socket takes it.
+    pub fn close(&mut self) {
+        if self.is_open {
+            // A peer that is gone already needs no goodbye.
+            let _ = self.stream.shutdown();
+        }
+    }
+}
+
+/// What the library's error means; nothing when it waits for the socket.
+fn outcome(error: openssl::ssl::Error) -> Option<Met> {
+    match error.code() {
+        ErrorCode::WANT_READ | ErrorCode::WANT_WRITE => None,
+        ErrorCode::ZERO_RETURN => Some(Met::End),
+        _ => Some(match error.into_io_error() {
+            Ok(error) => Met::Failed(error),
+            Err(error) => match error.ssl_error() {
+                Some(errors) => Met::Failed(io::Error::other(format!("TLS: {}", reason(errors)))),
+                // The stream has ended within a record.
+                None => Met::End,
+            },
+        }),
+    }
+}

@@ -1,0 +1,127 @@
+//! In place of `tls`, in a program that is built without it: nothing can be put under TLS.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+
+use mio::net::TcpStream;
+
+use crate::config::TlsMode;
+use crate::relay::{Handshake, ServerTls};
+
+/// What one side's settings ask for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Wanted {
+    pub mode: TlsMode,
+    pub key_file: String,
+    pub cert_file: String,
+    pub ca_file: String,
+    pub protocols: String,
+    pub ciphers: String,
+    pub ciphers13: String,
+    pub dheparams: String,
+    pub ecdhcurve: String,
+}
+
+/// The library, as `--version` names it.
+pub fn library() -> &'static str {
+    "none"
+}
+
+/// There is no TLS, and some is needed.
+#[derive(Debug)]
+pub struct TlsError(&'static str);
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} cannot be met: this program was built without TLS", self.0)
+    }
+}
+
+#[derive(Default)]
+pub struct ClientSide {
+    wanted: Wanted,
+}
+
+#[derive(Default)]
+pub struct ServerSide {
+    wanted: Wanted,
+}
+
+#[derive(Default)]
+pub struct Tls {
+    pub clients: ClientSide,
+    pub servers: ServerSide,
+}
+
+impl ClientSide {
+    /// Clients are served in plain, unless that is forbidden.
+    pub fn new(wanted: Wanted) -> Result<ClientSide, TlsError> {
+        if wanted.mode.is_required() {
+            return Err(TlsError("client_tls_sslmode"));
+        }
+        Ok(ClientSide { wanted: Wanted { mode: TlsMode::Disable, ..wanted } })
+    }
+
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+}
+
+impl ServerSide {
+    /// Servers are not asked for TLS unless they must have it; those that have it are then refused.
+    pub fn new(wanted: Wanted) -> Result<ServerSide, TlsError> {
+        let mode = if wanted.mode.is_required() { wanted.mode } else { TlsMode::Disable };
+        Ok(ServerSide { wanted: Wanted { mode, ..wanted } })
+    }
+
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+}
+
+impl Tls {
+    pub fn with_client(&self, _: Raw) -> Result<Session, String> {
+        Err(NONE.into())
+    }
+
+    pub fn with_server(&mut self, _: &ServerTls, _: Raw) -> Result<Session, String> {
+        Err(NONE.into())
+    }
+}
+
+const NONE: &str = "this program was built without TLS";
+
+/// The socket that would be put under TLS.
+pub struct Raw;
+
+impl Raw {
+    pub fn new(_: TcpStream, _: &[u8]) -> Raw {
+        Raw
+    }
+}
+
+/// There is none.
+#[derive(Debug)]
+pub struct Session(Infallible);
+
+impl Session {
+    pub fn socket(&self) -> &TcpStream {
+        match self.0 {}
+    }
+    pub fn handshake(&mut self) -> Handshake {
+        match self.0 {}
+    }
+    pub fn holds_more(&self) -> bool {
+        match self.0 {}
+    }
+    pub fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+    pub fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        match self.0 {}
+    }
+    pub fn close(&mut self) {
+        match self.0 {}
+    }
+}

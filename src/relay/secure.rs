@@ -1,0 +1,146 @@
+//! TLS handshakes: begun when the core or a server says so, gone on with when the socket has news,
+//! a few in each turn, since each takes the time of hundreds of queries.
+
+use super::conn::Stream;
+use super::engine::{Engine, Handshake, Io, Phase};
+use crate::pool::ids::{ClientId, ServerId};
+use crate::wire::startup;
+
+/// Steps of handshakes in one turn. A step may sign, which takes up to a millisecond with RSA.
+const MOST_HANDSHAKES: usize = 2;
+
+impl<I: Io> Engine<I> {
+    /// Puts a client under TLS. `early` is what it has sent of its handshake.
+    pub(super) fn secure_client(&mut self, id: ClientId, early: &[u8]) {
+        let Some(conn) = self.clients.get_mut(id) else { return };
+        let secured = match conn.is_flushed() && conn.carry().is_empty() {
+            true => self.io.secure_client(&mut conn.stream, early),
+            // One byte to a new connection is always taken, unless the peer plays tricks.
+            false => Err("the connection takes no bytes".into()),
+        };
+        match secured {
+            Ok(()) => {
+                conn.is_securing = true;
+                self.queue_client(id);
+            }
+            Err(error) => self.core.client_tls_failed(id, &error),
+        }
+    }
+
+    /// Goes on with a client's handshake. Returns whether it is done.
+    pub(super) fn go_on_securing_client(&mut self, id: ClientId) -> bool {
+        if !self.may_shake_hands() {
+            self.queue_client(id);
+            return false;
+        }
+        let Some(conn) = self.clients.get_mut(id) else { return false };
+        match self.io.handshake(&mut conn.stream) {
+            Handshake::Pending => false,
+            Handshake::Done(secured) => {
+                conn.is_securing = false;
+                // The library may have read behind the handshake.
+                (conn.is_readable, conn.is_writable) = (true, true);
+                self.core.client_secured(id, secured);
+                true
+            }
+            Handshake::Failed(error) => {
+                self.core.client_tls_failed(id, &error);
+                self.carry_out();
+                false
+            }
+        }
+    }
+
+    fn may_shake_hands(&mut self) -> bool {
+        self.handshakes += 1;
+        self.handshakes <= MOST_HANDSHAKES
+    }
+
+    /// Asks a server that was reached for TLS.
+    pub(super) fn ask_for_tls(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        server.phase = Phase::Asked;
+        server.conn.is_writable = true;
+        let mut bytes = Vec::new();
+        startup::ssl_request(&mut bytes);
+        self.send_server(id, &bytes);
+    }
+
+    /// Goes on with a server that was asked for TLS.
+    pub(super) fn go_on_securing_server(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        if server.phase == Phase::Asked && !self.heed_tls_answer(id) {
+            self.carry_out();
+            return;
+        }
+        let Some(server) = self.servers.get_mut(id) else { return };
+        if server.phase == Phase::Securing {
+            self.shake_hands_with_server(id);
+            self.carry_out();
+        }
+    }
+
+    /// Reads the answer to the request for TLS. Returns whether the handshake has begun.
+    fn heed_tls_answer(&mut self, id: ServerId) -> bool {
+        let Some(server) = self.servers.get_mut(id) else { return false };
+        if server.conn.flush().is_err() {
+            self.core.server_gone(id, None);
+            return false;
+        }
+        // One byte more than there may be.
+        let mut answer = [0; 2];
+        match server.conn.stream.read(&mut answer) {
+            Ok(0) => self.core.server_gone(id, None),
+            Ok(1) => return self.heed_tls_byte(id, answer[0]),
+            Ok(_) => self.core.server_stuffed_tls(id),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => self.core.server_gone(id, Some(crate::log::plain(&error))),
+        }
+        false
+    }
+
+    fn heed_tls_byte(&mut self, id: ServerId, answer: u8) -> bool {
+        let (Some(tls), Some(server)) = (self.core.server_tls(id), self.servers.get_mut(id)) else {
+            // The settings have changed meanwhile.
+            self.core.server_tls_failed(id, "TLS was switched off");
+            return false;
+        };
+        match answer {
+            b'S' => match self.io.secure_server(&mut server.conn.stream, &tls) {
+                Ok(()) => {
+                    server.phase = Phase::Securing;
+                    return true;
+                }
+                Err(error) => self.core.server_tls_failed(id, &error),
+            },
+            b'N' if !tls.mode.is_required() => match self.io.connected(&server.conn.stream) {
+                Ok(Some(ends)) => self.server_is_open(id, ends, None),
+                Ok(None) => {}
+                Err(error) => self.core.server_connect_failed(id, &error),
+            },
+            b'N' => self.core.server_refused_tls(id),
+            // An E is a server that knows no TLS, or one that has no room for us.
+            _ => self.core.server_mistook_tls(id),
+        }
+        false
+    }
+
+    fn shake_hands_with_server(&mut self, id: ServerId) {
+        if !self.may_shake_hands() {
+            return self.queue_server(id);
+        }
+        let Some(server) = self.servers.get_mut(id) else { return };
+        match self.io.handshake(&mut server.conn.stream) {
+            Handshake::Pending => {}
+            Handshake::Failed(error) => self.core.server_tls_failed(id, &error),
+            Handshake::Done(secured) => {
+                (server.conn.is_readable, server.conn.is_writable) = (true, true);
+                match self.io.connected(&server.conn.stream) {
+                    Ok(Some(ends)) => self.server_is_open(id, ends, Some(secured)),
+                    Ok(None) => self.core.server_tls_failed(id, "the connection is gone"),
+                    Err(error) => self.core.server_connect_failed(id, &error),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Certificates for tests, made anew in each run: an authority, and what it signs.
+
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+use openssl::x509::{X509, X509Builder, X509NameBuilder};
+
+/// A certificate and its key.
+pub struct Pair {
+    certificate: X509,
+    key: PKey<Private>,
+}
+
+impl Pair {
+    pub fn certificate(&self) -> String {
+        text(self.certificate.to_pem())
+    }
+
+    pub fn key(&self) -> String {
+        text(self.key.private_key_to_pem_pkcs8())
+    }
+}
+
+fn text(pem: Result<Vec<u8>, openssl::error::ErrorStack>) -> String {
+    String::from_utf8(pem.expect("it is written as PEM")).expect("PEM is ASCII")
+}
+
+pub fn p256() -> PKey<Private> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("the curve is known");
+    PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key")
+}
+
+pub fn rsa() -> PKey<Private> {
+    PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key")
+}
+
+pub fn ed25519() -> PKey<Private> {
+    PKey::generate_ed25519().expect("a key")
+}
+
+/// An authority that signs itself.
+pub fn authority() -> Pair {
+    make("the authority of the tests", &[], p256(), None)
+}
+
+/// A certificate of an authority, for a common name and DNS names or addresses.
+pub fn signed(authority: &Pair, name: &str, others: &[&str], key: PKey<Private>) -> Pair {
+    make(name, others, key, Some(authority))
+}
+
+fn make(name: &str, others: &[&str], key: PKey<Private>, signer: Option<&Pair>) -> Pair {
+    let mut subject = X509NameBuilder::new().expect("a name");
+    subject.append_entry_by_nid(Nid::COMMONNAME, name).expect("a common name");
+    let subject = subject.build();
+    let mut builder = X509Builder::new().expect("a certificate");
+    builder.set_version(2).expect("version 3");
+    let serial = BigNum::from_u32(rand()).and_then(|number| number.to_asn1_integer());
+    builder.set_serial_number(&serial.expect("a number")).expect("a serial number");
+    builder.set_subject_name(&subject).expect("a subject");
+    let issuer = signer.map_or(&*subject, |signer| signer.certificate.subject_name());
+    builder.set_issuer_name(issuer).expect("an issuer");
+    builder.set_not_before(&Asn1Time::days_from_now(0).expect("today")).expect("a beginning");
+    builder.set_not_after(&Asn1Time::days_from_now(2).expect("a day")).expect("an end");
+    builder.set_pubkey(&key).expect("a public key");
+    if signer.is_none() {
+        let basic = BasicConstraints::new().critical().ca().build().expect("an extension");
+        builder.append_extension(basic).expect("an extension");
+    }
+    if !others.is_empty() {
+        let mut names = SubjectAlternativeName::new();
+        for other in others {
+            match other.parse::<std::net::IpAddr>() {
+                Ok(_) => names.ip(other),
+                Err(_) => names.dns(other),
+            };
+        }
+        let issuer = signer.map(|signer| &*signer.certificate);
+        let names = names.build(&builder.x509v3_context(issuer, None)).expect("names");
+        builder.append_extension(names).expect("an extension");
+    }
+    let signing = signer.map_or(&key, |signer| &signer.key);
+    let digest = match signing.id() {
+        openssl::pkey::Id::ED25519 => MessageDigest::null(),
+        _ => MessageDigest::sha256(),
+    };
+    builder.sign(signing, digest).expect("a signature");
+    Pair { certificate: builder.build(), key }
+}
+
+fn rand() -> u32 {
+    let mut bytes = [0; 4];
+    openssl::rand::rand_bytes(&mut bytes).expect("random bytes");
+    u32::from_ne_bytes(bytes) >> 1
+}
