@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use certificates::{Pair, authority, ed25519, p256, rsa, signed};
 use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
-use support::postgres::APP;
+use support::postgres::{APP, TRUSTED};
 use support::tool::Tool;
 use support::wire::{self, Wire};
 use support::{Pooler, Postgres, Setup, eventually, fake::FakeServer, host};
@@ -490,4 +490,23 @@ fn a_server_that_plays_tricks_before_tls_costs_one_login() {
 
 fn fake_welcome() -> Vec<u8> {
     support::fake::welcome()
+}
+
+#[test]
+fn rules_of_the_hba_file_tell_tls_from_plain() {
+    let rules = "hostssl all app all cert\nhostnossl all app_trust all trust\n\
+                 hostssl all all all reject\n";
+    let pooler = offering("allow")
+        .set("auth_type", "hba")
+        .set("auth_hba_file", "{dir}/hba.conf")
+        .file("hba.conf", rules)
+        .start();
+    let attempt = |role: &support::postgres::Role, sslmode: &str| {
+        Tool::psql(pooler.port, role, "app").env("PGSSLMODE", sslmode).args(["-c", "select 1"])
+    };
+    attempt(&TRUSTED, "disable").run();
+    attempt(&TRUSTED, "require").fail();
+    attempt(&APP, "disable").fail();
+    let said = attempt(&APP, "require").fail();
+    assert!(said.contains("certificate authentication failed"), "{said}");
 }
