@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -69,6 +70,33 @@ fn every_mistake_is_told_with_file_and_line_and_ends_with_1() {
     assert_eq!(missing.code, Some(1));
     let words = "ERROR could not load file \"pgbouncer.ini\": No such file or directory";
     assert_eq!(missing.problems, [words]);
+}
+
+#[test]
+fn what_a_start_gets_past_is_a_mistake_all_the_same() {
+    let ini = "[databases]\na = host=x pool_size=20;\n%include .\n[pgbouncer]\nauth_type = any\n\
+               default_pool_size = -1\nunix_socket_dir = /tmp\n";
+    let folder = folder(ini, &[]);
+    let said = check(&folder, &["-q"]);
+    assert_eq!((said.code, said.problems.len()), (Some(1), 3), "{:?}", said.problems);
+    let places = ["2: a: pool_size: ", "3: . is a directory", "6: default_pool_size: "];
+    for (problem, place) in said.problems.iter().zip(places) {
+        assert!(problem.starts_with(&format!("ERROR pgbouncer.ini:{place}")), "{problem}");
+    }
+    let pooler = Setup::empty()
+        .database("app", "host=127.0.0.1, port=5432, user=u password=x max_db_connections=-5")
+        .set("max_user_connections", "-1")
+        .set("unix_socket_mode", "448")
+        .start();
+    assert_eq!(pooler.log().matches(" WARNING ").count(), 4, "{}", pooler.log());
+    let socket = pooler.folder.join(format!(".s.PGSQL.{}", pooler.port));
+    let mode = std::fs::metadata(socket).expect("the socket").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o700);
+    for (key, value) in [("unix_socket_mode", "448"), ("max_user_connections", "0")] {
+        assert_eq!(pooler.shown("show config", "key", key, "value").as_deref(), Some(value));
+    }
+    let size = pooler.shown("show databases", "name", "app", "max_connections");
+    assert_eq!(size.as_deref(), Some("0"));
 }
 
 #[test]

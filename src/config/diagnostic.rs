@@ -61,6 +61,8 @@ pub enum Problem {
     Directive,
     /// A setting that does nothing any more.
     Gone,
+    /// A directory in the place of an included file.
+    IncludesFolder(String),
     /// A file that includes itself, over others or directly.
     IncludeLoop(String),
     /// Included files nest too deeply, or there are too many.
@@ -92,6 +94,10 @@ pub enum Problem {
     /// A zero byte.
     Nul,
     NotUtf8,
+    /// A file mode that would look right with a 0 in front, and what it is without.
+    OctalLooking {
+        mode: u32,
+    },
     /// A name that is longer than PostgreSQL's, with the limit in bytes.
     NameTooLong(usize),
     /// A name in `[peers]` that is no id, with the largest id.
@@ -112,11 +118,29 @@ pub enum Problem {
     },
     /// Why the file cannot be read.
     Unreadable(String),
+    /// A value that is not of its kind, and what is taken for it.
+    Taken {
+        problem: Box<Problem>,
+        taken: String,
+    },
     /// A setting whose value is not of its kind. No value is kept where it may be secret.
     Value {
         value: Option<String>,
         error: ValueError,
     },
+}
+
+impl Problem {
+    /// Whether this is a mistake that the program gets past, and not just a word of advice.
+    pub fn is_mistake(&self) -> bool {
+        matches!(
+            self,
+            Problem::IncludesFolder(_)
+                | Problem::NotUtf8
+                | Problem::OctalLooking { .. }
+                | Problem::Taken { .. }
+        )
+    }
 }
 
 impl fmt::Display for Problem {
@@ -125,6 +149,9 @@ impl fmt::Display for Problem {
             Problem::AfterSection => f.write_str("expected nothing behind the section's name"),
             Problem::Directive => f.write_str("expected \"%include FILE\""),
             Problem::Gone => f.write_str("this parameter has no effect any more"),
+            Problem::IncludesFolder(path) => {
+                write!(f, "{} is a directory, nothing is included", Shown(path))
+            }
             Problem::IncludeLoop(path) => write!(f, "{} includes itself", Shown(path)),
             Problem::IncludeTooDeep => f.write_str("include nesting level too deep"),
             Problem::IncludeUnreadable(path, error) => {
@@ -144,12 +171,18 @@ impl fmt::Display for Problem {
             Problem::NoSettings => f.write_str("main section [pgbouncer] missing"),
             Problem::Nul => f.write_str("a zero byte, expected text"),
             Problem::NotUtf8 => f.write_str("expected text in UTF-8"),
+            Problem::OctalLooking { mode } => {
+                write!(f, "read as a decimal number this is {mode:#06o}, octal needs a 0 in front")
+            }
             Problem::NameTooLong(max) => write!(f, "expected a name of at most {max} bytes"),
             Problem::PeerId(max) => write!(f, "expected an id from 1 to {max}"),
             Problem::SectionRepeated => f.write_str(
                 "section [pgbouncer] again: what the one before set is back at its default",
             ),
             Problem::SectionUnclosed => f.write_str("expected \"]\" behind the section's name"),
+            Problem::Taken { problem, taken } => {
+                write!(f, "{problem}; \"{}\" is taken", Shown(taken))
+            }
             Problem::Unbuilt { value } => write!(f, "\"{}\" is not supported yet", Shown(value)),
             Problem::UnknownFacility => f.write_str(
                 "expected auth, authpriv, daemon, user, or local0 to local7, daemon is used",

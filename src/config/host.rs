@@ -65,6 +65,13 @@ impl Ports {
     }
 }
 
+impl Ports {
+    /// The first one alone, for every host.
+    pub fn first(&self) -> Ports {
+        Ports(self.0.iter().copied().take(1).collect())
+    }
+}
+
 impl Deref for Ports {
     type Target = [u16];
     fn deref(&self) -> &[u16] {

@@ -6,7 +6,10 @@
 //! section goes on through included files and behind them. All mistakes are gathered, so that the
 //! operator meets them in one go.
 
+use std::borrow::Cow;
+
 use super::diagnostic::{Diagnostic, Place, Problem};
+use super::text::keeping_bytes;
 
 /// Reads files for the loader.
 pub trait Files {
@@ -36,15 +39,22 @@ pub enum Item {
     Entry { key: String, value: String },
 }
 
+/// What files hold, and what is wrong with them.
+#[derive(Default)]
+pub struct Parsed {
+    pub lines: Vec<Line>,
+    pub warnings: Vec<Diagnostic>,
+    pub errors: Vec<Diagnostic>,
+}
+
 /// Reads the file at `path` and what it includes: its lines, and the mistakes among them.
-pub fn parse(path: &str, files: &mut dyn Files) -> (Vec<Line>, Vec<Diagnostic>) {
-    let mut reader =
-        Reader { files, open: Vec::new(), read: 0, lines: Vec::new(), errors: Vec::new() };
+pub fn parse(path: &str, files: &mut dyn Files) -> Parsed {
+    let mut reader = Reader { files, open: Vec::new(), read: 0, parsed: Parsed::default() };
     match reader.files.read(path) {
         Ok(text) => reader.file(path.to_owned(), &text),
         Err(error) => reader.error(Place::start_of(path), Problem::Unreadable(error.to_string())),
     }
-    (reader.lines, reader.errors)
+    reader.parsed
 }
 
 struct Reader<'a> {
@@ -53,20 +63,23 @@ struct Reader<'a> {
     open: Vec<String>,
     /// How many files have been read.
     read: usize,
-    lines: Vec<Line>,
-    errors: Vec<Diagnostic>,
+    parsed: Parsed,
 }
 
 impl Reader<'_> {
     fn error(&mut self, place: Place, problem: Problem) {
-        self.errors.push(Diagnostic { place, key: None, problem });
+        self.parsed.errors.push(Diagnostic { place, key: None, problem });
+    }
+
+    fn warn(&mut self, place: &Place, problem: Problem) {
+        self.parsed.warnings.push(Diagnostic { place: place.clone(), key: None, problem });
     }
 
     fn file(&mut self, path: String, text: &[u8]) {
         self.read += 1;
         self.open.push(path.clone());
         for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-            if self.errors.len() >= ERRORS_MAX {
+            if self.parsed.errors.len() >= ERRORS_MAX {
                 break;
             }
             let place = Place { file: path.clone(), line: number };
@@ -84,7 +97,14 @@ impl Reader<'_> {
         if line.contains(&0) {
             return Err(Problem::Nul);
         }
-        let line = std::str::from_utf8(line).map_err(|_| Problem::NotUtf8)?;
+        let line = match std::str::from_utf8(line) {
+            Ok(line) => Cow::Borrowed(line),
+            Err(_) => {
+                self.warn(place, Problem::NotUtf8);
+                Cow::Owned(keeping_bytes(line))
+            }
+        };
+        let line = line.as_ref();
         if let Some(directive) = line.strip_prefix('%') {
             let path =
                 directive.strip_prefix("include").filter(|path| path.starts_with([' ', '\t']));
@@ -94,7 +114,7 @@ impl Reader<'_> {
             Some(rest) => Item::Section(section(rest)?),
             None => entry(line)?,
         };
-        self.lines.push(Line { place: place.clone(), item });
+        self.parsed.lines.push(Line { place: place.clone(), item });
         Ok(())
     }
 
@@ -111,8 +131,15 @@ impl Reader<'_> {
         {
             (path, text) = (beside, Ok(found));
         }
-        let text =
-            text.map_err(|error| Problem::IncludeUnreadable(path.clone(), error.to_string()))?;
+        let text = match text {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
+                let problem = Problem::IncludesFolder(path);
+                self.warn(place, problem);
+                return Ok(());
+            }
+            Err(error) => return Err(Problem::IncludeUnreadable(path, error.to_string())),
+        };
         if self.open.contains(&path) {
             return Err(Problem::IncludeLoop(path));
         }
@@ -137,9 +164,10 @@ fn section(rest: &str) -> Result<String, Problem> {
 }
 
 fn entry(line: &str) -> Result<Item, Problem> {
-    let (key, rest) = match line.strip_prefix('"') {
-        Some(quoted) => quoted_key(quoted)?,
-        None => {
+    let (key, rest) = match line.as_bytes().first() {
+        Some(b'"') => quoted_key(&line[1..], '"')?,
+        Some(b'\'') => quoted_key(&line[1..], '\'')?,
+        _ => {
             let end = line.find(|c| !is_key(c)).unwrap_or(line.len());
             (line[..end].to_owned(), &line[end..])
         }
@@ -157,15 +185,15 @@ fn is_key(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '*')
 }
 
-/// A key in double quotes, where two of them stand for one, and what follows.
-fn quoted_key(quoted: &str) -> Result<(String, &str), Problem> {
+/// A key in quotes, where two of them stand for one, and what follows.
+fn quoted_key(quoted: &str, quote: char) -> Result<(String, &str), Problem> {
     let mut key = String::new();
     let mut rest = quoted;
     loop {
-        let (part, tail) = rest.split_once('"').ok_or(Problem::KeyUnclosed)?;
+        let (part, tail) = rest.split_once(quote).ok_or(Problem::KeyUnclosed)?;
         key.push_str(part);
-        let Some(more) = tail.strip_prefix('"') else { return Ok((key, tail)) };
-        key.push('"');
+        let Some(more) = tail.strip_prefix(quote) else { return Ok((key, tail)) };
+        key.push(quote);
         rest = more;
     }
 }
@@ -188,7 +216,8 @@ mod tests {
 
     /// Lines as `file:number item`, or mistakes as they are printed.
     fn read(files: &[(&'static str, &'static str)]) -> Vec<String> {
-        let (lines, errors) = parse(files[0].0, &mut Disk(files.iter().copied().collect()));
+        let Parsed { lines, errors, .. } =
+            parse(files[0].0, &mut Disk(files.iter().copied().collect()));
         if !errors.is_empty() {
             return errors.iter().map(Diagnostic::to_string).collect();
         }
@@ -211,6 +240,7 @@ mod tests {
     #[test]
     fn names_in_double_quotes_may_hold_anything() {
         assert_eq!(read(&[("f", "\"a b\"\"=\" = x")]), ["f:1 a b\"==x"]);
+        assert_eq!(read(&[("f", "'a b''=' = x")]), ["f:1 a b'==x"]);
         assert_eq!(read(&[("f", "\"a = x")]), ["f:1: the quote of the name is not closed"]);
     }
 
@@ -241,10 +271,9 @@ mod tests {
                 Ok(b"; \xe9\nk=\xe9\nl=1".to_vec())
             }
         }
-        let (lines, errors) = parse("f", &mut Bytes);
-        assert_eq!(lines.len(), 1);
-        assert_eq!(errors[0].to_string(), "f:2: expected text in UTF-8");
-        assert_eq!(errors.len(), 1);
+        let Parsed { lines, warnings, errors } = parse("f", &mut Bytes);
+        assert_eq!((lines.len(), errors.len(), warnings.len()), (2, 0, 1));
+        assert_eq!(warnings[0].to_string(), "f:2: expected text in UTF-8");
     }
 
     #[test]
@@ -276,7 +305,7 @@ mod tests {
         assert!(found[0].starts_with("/etc/f:2: could not load file \"g\": "), "{found:?}");
         let found = read(&[("f", "%include")]);
         assert_eq!(found, ["f:1: expected \"%include FILE\""]);
-        let (_, errors) = parse("none", &mut Disk(HashMap::new()));
+        let Parsed { errors, .. } = parse("none", &mut Disk(HashMap::new()));
         assert!(errors[0].to_string().starts_with("none: could not load file: "), "{errors:?}");
     }
 
@@ -297,8 +326,8 @@ mod tests {
                 Ok(if depth == self.0 { b"k=v".to_vec() } else { next.into_bytes() })
             }
         }
-        assert_eq!(parse("0", &mut Chain(10)).0.len(), 1);
-        let (_, errors) = parse("0", &mut Chain(11));
+        assert_eq!(parse("0", &mut Chain(10)).lines.len(), 1);
+        let Parsed { errors, .. } = parse("0", &mut Chain(11));
         assert_eq!(errors[0].to_string(), "10:1: include nesting level too deep");
     }
 
@@ -313,7 +342,7 @@ mod tests {
             }
         }
         let mut files = Fan(0);
-        let (_, errors) = parse("f", &mut files);
+        let Parsed { errors, .. } = parse("f", &mut files);
         assert!(!errors.is_empty() && files.0 <= FILES_MAX + ERRORS_MAX);
     }
 }

@@ -4,14 +4,18 @@
 //! second `[pgbouncer]` sets every setting back first. What can be told only when all is read, such
 //! as which settings are without effect, is told at the end.
 
+use std::borrow::Cow;
+
 use super::choice::AuthType;
 use super::database::{self, DatabaseLine};
 use super::diagnostic::{Diagnostic, Place, Problem};
 use super::ini::{self, Files, Item, Line};
+use super::lenient;
 use super::line;
 use super::peer::PeerLine;
 use super::settings::{self, Settings};
-use super::table;
+use super::table::{self, Row};
+use super::text::readable;
 use super::user::UserLine;
 use super::value::{Kind, ValueError};
 use crate::base::order;
@@ -33,9 +37,9 @@ pub struct Config {
 
 /// Reads the file at `path` and what it includes.
 pub fn load(path: &str, files: &mut dyn Files) -> Result<Config, Vec<Diagnostic>> {
-    let (lines, errors) = ini::parse(path, files);
+    let ini::Parsed { lines, warnings, errors } = ini::parse(path, files);
     let is_readable = errors.is_empty() || !lines.is_empty();
-    let mut loader = Loader::new(path, errors);
+    let mut loader = Loader::new(path, warnings, errors);
     for line in lines {
         loader.line(line);
     }
@@ -125,7 +129,7 @@ impl<T> Keyed<T> {
 }
 
 impl Loader {
-    fn new(path: &str, errors: Vec<Diagnostic>) -> Loader {
+    fn new(path: &str, warnings: Vec<Diagnostic>, errors: Vec<Diagnostic>) -> Loader {
         Loader {
             file: path.to_owned(),
             settings: fresh(path),
@@ -135,7 +139,7 @@ impl Loader {
             section: None,
             has_settings: false,
             places: Vec::new(),
-            warnings: Vec::new(),
+            warnings,
             errors,
         }
     }
@@ -148,6 +152,7 @@ impl Loader {
         let (key, done) = match item {
             Item::Section(name) => (None, self.section(&place, &name)),
             Item::Entry { key, value } => {
+                let key = readable(&key).into_owned();
                 let done = self.entry(&place, &key, &value);
                 (Some(key), done)
             }
@@ -179,6 +184,12 @@ impl Loader {
         self.warnings.push(Diagnostic { place, key, problem });
     }
 
+    fn warn_all(&mut self, place: &Place, key: &str, problems: Vec<Problem>) {
+        for problem in problems {
+            self.warn(place.clone(), Some(key), problem);
+        }
+    }
+
     fn entry(&mut self, place: &Place, key: &str, value: &str) -> Result<(), Problem> {
         match self.section {
             // An unknown section is one mistake, and its entries are no more.
@@ -186,25 +197,36 @@ impl Loader {
             None => Err(Problem::NoSection),
             Some(Section::Settings) => self.setting(place, key, value),
             Some(Section::Databases) => self.database(place, key, value),
-            Some(Section::Users) => self.user(key, value),
-            Some(Section::Peers) => self.peer(key, value),
+            Some(Section::Users) => self.user(place, key, value),
+            Some(Section::Peers) => self.peer(place, key, value),
         }
     }
 
     fn setting(&mut self, place: &Place, key: &str, value: &str) -> Result<(), Problem> {
+        let value = &*readable(value);
         if settings::GONE.contains(&key) {
             self.warn(place.clone(), Some(key), Problem::Gone);
             return Ok(());
         }
+        let name = key;
         let key = canonical(settings::ALIASES, key);
         let row = Settings::row(key);
         if key == "auth_dbname" && value == CONSOLE {
             return Err(Problem::Value { value: None, error: ValueError::Reserved });
         }
-        self.settings.set(key, value).map_err(|error| {
+        if let Err(error) = self.settings.set(key, value) {
             let shown = row.filter(|row| row.kind != Kind::Secret).map(|_| value.to_owned());
-            Problem::Value { value: shown, error }
-        })?;
+            let problem = Problem::Value { value: shown, error };
+            let taken = row.and_then(|row| lenient::taken(value, &row.kind));
+            let Some(taken) = taken else { return Err(problem) };
+            self.settings.set(key, &taken).expect("a text of the row's kind");
+            let problem = Problem::Taken { problem: problem.into(), taken };
+            self.warn(place.clone(), Some(name), problem);
+        }
+        let mode = self.settings.unix_socket_mode;
+        if key == "unix_socket_mode" && looks_octal(value) && mode > 0o777 {
+            self.warn(place.clone(), Some(name), Problem::OctalLooking { mode });
+        }
         if let Some(row) = row {
             self.places.push((row.name, place.clone()));
         }
@@ -217,8 +239,16 @@ impl Loader {
         }
         check_length(name, DATABASE_NAME_MAX)?;
         let mut line = DatabaseLine::named(name.to_owned());
-        fill(value, |key, value| line.set(canonical(database::ALIASES, key), value))?;
-        line.check().map_err(|error| Problem::LineValue { key: "port".to_owned(), error })?;
+        let rows = DatabaseLine::rows();
+        let set = |key: &str, value: &str| line.set(canonical(database::ALIASES, key), value);
+        let mut mistakes = fill(value, rows, database::ALIASES, set)?;
+        if let Err(error) = line.check() {
+            let problem = Problem::LineValue { key: "port".to_owned(), error };
+            line.port = line.port.first();
+            let taken = line.show("port").unwrap_or_default();
+            mistakes.push(Problem::Taken { problem: problem.into(), taken });
+        }
+        self.warn_all(place, name, mistakes);
         if let (Some(size), Some(min)) = (line.pool_size, line.min_pool_size)
             && size < min
         {
@@ -228,18 +258,20 @@ impl Loader {
         Ok(())
     }
 
-    fn user(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+    fn user(&mut self, place: &Place, name: &str, value: &str) -> Result<(), Problem> {
         check_length(name, USER_NAME_MAX)?;
         let mut line = UserLine::named(name.to_owned());
-        fill(value, |key, value| line.set(key, value))?;
+        let mistakes = fill(value, UserLine::rows(), &[], |key, value| line.set(key, value))?;
+        self.warn_all(place, name, mistakes);
         self.users.put(name.to_owned(), line);
         Ok(())
     }
 
-    fn peer(&mut self, name: &str, value: &str) -> Result<(), Problem> {
+    fn peer(&mut self, place: &Place, name: &str, value: &str) -> Result<(), Problem> {
         let id = name.parse().ok().filter(|id| (1..=PEER_ID_MAX).contains(id));
         let mut line = PeerLine::named(id.ok_or(Problem::PeerId(PEER_ID_MAX))?);
-        fill(value, |key, value| line.set(key, value))?;
+        let mistakes = fill(value, PeerLine::rows(), &[], |key, value| line.set(key, value))?;
+        self.warn_all(place, name, mistakes);
         line.check().map_err(|(key, error)| Problem::LineValue { key: key.to_owned(), error })?;
         self.peers.put(line.id.to_string(), line);
         Ok(())
@@ -296,6 +328,11 @@ impl Loader {
     }
 }
 
+/// Whether a number is decimal, and could be a mode if it were octal.
+fn looks_octal(text: &str) -> bool {
+    !text.starts_with('0') && text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b))
+}
+
 fn fresh(path: &str) -> Settings {
     let mut settings = Settings::default();
     settings.conffile.replace(path.to_owned());
@@ -315,18 +352,29 @@ fn check_length(name: &str, max: usize) -> Result<(), Problem> {
     if name.len() > max { Err(Problem::NameTooLong(max)) } else { Ok(()) }
 }
 
-/// Takes a connection string apart and hands its keys to `set`.
+/// Takes a connection string apart and hands its keys to `set`. Gives the mistakes that the
+/// reference gets past.
 fn fill(
     text: &str,
+    rows: &'static [Row],
+    aliases: &[(&str, &str)],
     mut set: impl FnMut(&str, &str) -> Result<(), ValueError>,
-) -> Result<(), Problem> {
+) -> Result<Vec<Problem>, Problem> {
     let pairs = line::pairs(text).map_err(Problem::Line)?;
+    let mut mistakes = Vec::new();
     for (index, (key, value)) in pairs.iter().enumerate() {
-        set(key, value).map_err(|error| {
-            let is_known = !matches!(error, ValueError::UnknownKey { nearest: None });
-            let key = if is_known { key.clone() } else { line::told(key, &pairs[..index]) };
-            Problem::LineValue { key, error }
-        })?;
+        let row = table::row(rows, canonical(aliases, key));
+        let is_secret = row.is_some_and(|row| row.kind == Kind::Secret);
+        let value = if is_secret { Cow::from(value) } else { readable(value) };
+        let Err(error) = set(key, &value) else { continue };
+        let is_known = !matches!(error, ValueError::UnknownKey { nearest: None });
+        let told = if is_known { key.clone() } else { line::told(key, &pairs[..index]) };
+        let problem = Problem::LineValue { key: told, error };
+        let Some(taken) = row.and_then(|row| lenient::taken(&value, &row.kind)) else {
+            return Err(problem);
+        };
+        set(key, &taken).expect("a text of the row's kind");
+        mistakes.push(Problem::Taken { problem: problem.into(), taken });
     }
-    Ok(())
+    Ok(mistakes)
 }

@@ -11,6 +11,7 @@ pub mod diff;
 pub mod fuzz;
 pub mod host;
 pub mod ini;
+mod lenient;
 pub mod line;
 pub mod load;
 mod number;

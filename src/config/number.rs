@@ -37,15 +37,47 @@ fn whole(negative: bool, digits: &str, radix: u32) -> Option<i64> {
     Some(if negative { -value } else { value })
 }
 
-/// A file mode in octal digits.
+/// What C's `atoi` makes of a text: the digits that it begins with, or 0, in 32 bits.
+pub fn leading(text: &str) -> i32 {
+    let (negative, rest) = sign(text.trim_start_matches(is_space));
+    let end = rest.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+    let value = whole(negative, &rest[..end], 10).unwrap_or(0);
+    value as i32
+}
+
+/// A file mode as C reads a number, which is what SHOW prints and YAML makes of one: octal behind a
+/// 0 only.
 pub fn mode(text: &str) -> Option<u32> {
-    let digits = text.trim_start_matches(is_space);
-    let mode = u32::from_str_radix(digits, 8).ok()?;
-    (mode <= 0o7777 && !digits.starts_with('+')).then_some(mode)
+    let mode = u32::try_from(number(text)?).ok()?;
+    (mode <= 0o7777).then_some(mode)
 }
 
 /// The longest time, in microseconds: nearly 2^63 of them.
 const MICROS_MAX: u64 = 9_223_000_000_000_000_000;
+
+/// The longest time, as a text.
+pub const LONGEST: &str = "9.223e12";
+
+/// Whether a text is a number of seconds that is larger than all that can be kept.
+pub fn is_endless(text: &str) -> bool {
+    let text = text.trim_start_matches(is_space);
+    let (negative, rest) = sign(text);
+    if ["inf", "infinity", "nan"].iter().any(|word| rest.eq_ignore_ascii_case(word)) {
+        return !negative;
+    }
+    let is_number = |text: &str| {
+        let digits = text.strip_prefix('.').unwrap_or(text).as_bytes();
+        digits.first().is_some_and(u8::is_ascii_digit)
+            && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+            && text.matches('.').count() <= 1
+    };
+    let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, sign(exponent).1),
+        None => (rest, "0"),
+    };
+    let is_power = !exponent.is_empty() && exponent.bytes().all(|b| b.is_ascii_digit());
+    !negative && is_number(mantissa) && is_power && seconds(text).is_none()
+}
 
 /// Seconds with a fraction and a power of ten, cut at the microsecond.
 pub fn seconds(text: &str) -> Option<Duration> {
@@ -241,10 +273,11 @@ mod tests {
     }
 
     #[test]
-    fn modes_are_octal_with_or_without_the_zero() {
-        assert_eq!(mode("0777"), Some(0o777));
-        assert_eq!(mode("770"), Some(0o770));
-        for text in ["", "0999", "rwx", "010000", "+7", "-1"] {
+    fn modes_are_read_as_c_reads_numbers() {
+        for (text, value) in [("0777", 0o777), ("511", 0o777), ("0x1ff", 0o777), ("770", 0o1402)] {
+            assert_eq!(mode(text), Some(value), "{text:?}");
+        }
+        for text in ["", "0999", "rwx", "010000", "-1"] {
             assert_eq!(mode(text), None, "{text:?}");
         }
     }

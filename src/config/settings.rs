@@ -12,7 +12,8 @@ use super::table::{
 use super::text::{Names, Secret};
 use super::value::{COUNT, INTEGER_MAX, Kind};
 
-const PORT: Kind = Kind::Integer { min: 0, max: u16::MAX as u32 };
+pub(super) const PORT: Kind = Kind::Integer { min: 0, max: u16::MAX as u32 };
+pub(super) const PEER_ID: Kind = Kind::Integer { min: 0, max: 16383 };
 const AUTH_TYPES: Kind =
     Kind::Choice(&["any", "cert", "hba", "ldap", "md5", "pam", "plain", "scram-sha-256", "trust"]);
 const POOL_MODES: Kind = Kind::Choice(PoolMode::WORDS);
@@ -149,7 +150,7 @@ table! {
         min_pool_size: u32 = COUNT, Some("0"), PER_DATABASE;
         /// The number of this process among its peers, to send cancel requests to the right one;
         /// 0 is without peers.
-        peer_id: u16 = Kind::Integer { min: 0, max: 16383 }, Some("0"), RELOAD;
+        peer_id: u16 = PEER_ID, Some("0"), RELOAD;
         /// The file that holds the process's number while it runs.
         pidfile: String = Kind::Text, Some(""), RESTART;
         /// Bytes of one client that are held while it waits for a server.
@@ -177,7 +178,7 @@ table! {
         sbuf_loopcnt: u32 = COUNT, Some("5"), RELOAD;
         /// Rounds of hashing asked of clients whose secret is stored as plain text.
         scram_iterations: u32 =
-            Kind::Integer { min: 1, max: INTEGER_MAX }, Some("4096"), RELOAD;
+            Kind::Integer { min: 1, max: 1_000_000 }, Some("4096"), RELOAD;
         /// A server that was released no longer ago than this is used again without a check; 0 is
         /// a check every time.
         server_check_delay: Duration = Kind::Seconds, Some("30"), RELOAD;
@@ -257,7 +258,7 @@ table! {
         unix_socket_dir: String = Kind::Text, Some("/tmp"), RESTART;
         /// The group of the Unix socket; empty is the process's own.
         unix_socket_group: String = Kind::Text, Some(""), RESTART;
-        /// The mode of the Unix socket.
+        /// The mode of the Unix socket; octal with a 0 in front, as `0770`.
         unix_socket_mode: u32 = Kind::Octal, Some("0777"), RESTART;
         /// The user of the system to become after start.
         user: Option<String> = Kind::Text, None, RESTART;
@@ -391,7 +392,7 @@ mod tests {
             ("log_stats", "yes", "expected 0 or 1"),
             ("query_timeout", "5s", "expected a number of seconds, such as 15 or 0.5"),
             ("query_wait_notify", "0.5", "expected a whole number of seconds"),
-            ("unix_socket_mode", "rwx", "expected a file mode in octal, such as 0777"),
+            ("unix_socket_mode", "rwx", "expected a file mode, such as 0777"),
             ("server_abandon", "keep", "expected one of close, rollback"),
             ("litsen_port", "1", "unknown parameter, did you mean listen_port?"),
             ("colour", "red", "unknown parameter"),

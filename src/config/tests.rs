@@ -133,7 +133,7 @@ fn a_database_has_every_key() {
     );
     let targets = [(Host::Tcp("x".to_owned()), 1), (Host::Unix("/run".to_owned()), 2)];
     assert_eq!(line.targets("/tmp"), targets);
-    assert_eq!(line.password.as_ref().map(Secret::expose), Some("p w"));
+    assert_eq!(line.password.as_ref().map(Secret::expose), Some(b"p w".to_vec()));
     assert_eq!(line.connect_query.as_deref(), Some("select 'q'"));
     assert_eq!(line.pool_mode, Some(PoolMode::Statement));
     assert_eq!(line.load_balance_hosts, Some(LoadBalanceHosts::Disable));
@@ -164,7 +164,7 @@ fn special_numbers_leave_the_setting_in_force_where_the_reference_does() {
         assert_eq!(database(&format!("a = {line}")), database("a ="), "{line}");
     }
     for line in ["pool_size=-2", "pool_size=5x", "pool_size=99999999999", "server_lifetime=x"] {
-        assert_eq!(errors(&format!("[pgbouncer]\n[databases]\na = {line}")).len(), 1, "{line}");
+        assert_eq!(warnings(&format!("[pgbouncer]\n[databases]\na = {line}")).len(), 1, "{line}");
     }
     assert_eq!(database("a = pool_size=010 min_pool_size=0").pool_size, Some(10));
 }
@@ -236,7 +236,7 @@ fn no_secret_is_printed_in_any_form() {
     for bad in [
         "password=hush x=1",
         "password='hush",
-        "password=hush pool_size=x",
+        "password=hush pool_mode=x",
         "password='hush'hush",
         "password=one hush",
         "password=one hush=1",
@@ -255,4 +255,58 @@ fn a_flood_of_mistakes_is_cut_off_and_long_text_is_shortened() {
     assert!(errors(&text).len() <= 101);
     let long = errors(&format!("[pgbouncer]\npool_mode = {}", "x".repeat(1_000_000)));
     assert!(long[0].len() < 300, "{}", long[0].len());
+}
+
+#[test]
+fn what_the_reference_gets_past_is_a_warning_and_a_mistake() {
+    let text = "[databases]\na = host=x, port=5432,5433 pool_size=20; max_db_connections=-5\n\
+                [users]\nu = query_timeout=5s\n[peers]\n1 = host=/tmp pool_size=x\n\
+                [pgbouncer]\nmax_user_connections = -1\nunix_socket_mode = 777\n";
+    let expected = [
+        ("t.ini:2: a: host: ", "two commas; \"x\" is taken"),
+        ("t.ini:2: a: pool_size: ", "whole number; \"20\" is taken"),
+        ("t.ini:2: a: max_db_connections: ", "to 2147483647; \"-1\" is taken"),
+        ("t.ini:2: a: port: ", "one for each host; \"5432\" is taken"),
+        ("t.ini:4: u: query_timeout: ", "15 or 0.5; \"5\" is taken"),
+        ("t.ini:6: 1: pool_size: ", "whole number; \"0\" is taken"),
+        ("t.ini:8: max_user_connections: ", "not \"-1\"; \"0\" is taken"),
+        ("t.ini:9: unix_socket_mode: ", "this is 0o1411, octal needs a 0 in front"),
+    ];
+    let told = warnings(text);
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for (warning, (start, end)) in told.iter().zip(expected) {
+        assert!(warning.starts_with(start) && warning.ends_with(end), "{warning}");
+    }
+    let config = good(text);
+    assert!(config.warnings.iter().all(|warning| warning.problem.is_mistake()));
+    assert_eq!(config.databases[0].targets(""), [(Host::Tcp("x".to_owned()), 5432)]);
+    assert_eq!(config.databases[0].pool_size, Some(20));
+    assert_eq!(config.databases[0].max_db_connections, None);
+    assert_eq!(config.users[0].query_timeout, Some(Duration::from_secs(5)));
+    for (mode, value) in [("511", 0o777), ("0x1ff", 0o777), ("448", 0o700), ("01777", 0o1777)] {
+        let config = good(&format!("[pgbouncer]\nunix_socket_mode = {mode}\n"));
+        assert_eq!((config.settings.unix_socket_mode, config.warnings.len()), (value, 0), "{mode}");
+    }
+}
+
+#[test]
+fn what_show_prints_can_be_put_back_into_the_file() {
+    let values = ["1", "3", "0", "0.5", "1234567", "1e9", "17", "0700", "on, off", "require", "x"];
+    let words = ["transaction", "hba", "disable", "verify-full", "rollback", "any", "statement"];
+    let mut tried = 0;
+    for row in Settings::rows() {
+        for value in values.iter().chain(&words).copied().chain(row.default) {
+            let mut settings = Settings::default();
+            if settings.set(row.name, value).is_err() {
+                continue;
+            }
+            let Some(shown) = settings.show(row.name) else { continue };
+            let config = good(&format!("[pgbouncer]\n{} = {shown}\n", row.name));
+            let again = config.settings.show(row.name);
+            assert_eq!(again.as_deref(), Some(shown.as_str()), "{} = {value}", row.name);
+            assert!(!config.warnings.iter().any(|w| w.problem.is_mistake()), "{}", row.name);
+            tried += 1;
+        }
+    }
+    assert!(tried > 500, "{tried} values were shown");
 }

@@ -1,5 +1,6 @@
 //! Values that are text with something to it: lists of names, and secrets.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 
@@ -57,10 +58,47 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// The secret itself, for the one who logs in with it.
-    pub fn expose(&self) -> &str {
-        &self.0
+    /// The secret itself, for the one who logs in with it: the bytes that stand in the file.
+    pub fn expose(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.0.len());
+        for c in self.0.chars() {
+            match byte_of(c) {
+                Some(byte) => bytes.push(byte),
+                None => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        bytes
     }
+}
+
+/// The last private characters of Unicode, which nobody types: they stand for bytes from 0x80 up
+/// that are no UTF-8.
+const STAND_INS: u32 = 0x10_ff00;
+
+/// Bytes as text that keeps those which are no UTF-8, for a password in another encoding.
+pub fn keeping_bytes(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        let kept = chunk.invalid().iter().map(|byte| STAND_INS + u32::from(*byte));
+        text.extend(kept.map(|code| char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)));
+    }
+    text
+}
+
+/// The same text for everything but a password: what is no UTF-8 is told by the usual character.
+pub fn readable(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c| byte_of(c).is_some()) {
+        return text.into();
+    }
+    let shown = |c| byte_of(c).map_or(c, |_| char::REPLACEMENT_CHARACTER);
+    text.chars().map(shown).collect::<String>().into()
+}
+
+/// The byte that `c` stands for.
+fn byte_of(c: char) -> Option<u8> {
+    let byte = u8::try_from(u32::from(c).checked_sub(STAND_INS)?).ok()?;
+    (byte >= 0x80).then_some(byte)
 }
 
 impl fmt::Debug for Secret {
@@ -98,11 +136,20 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_keeps_the_bytes_of_the_file() {
+        for bytes in [&b"caf\xe9"[..], b"\xff\x80\xc3", "caf\u{e9} \u{1f511}".as_bytes(), b""] {
+            let text = keeping_bytes(bytes);
+            assert_eq!(Secret::new(text.as_str()).expose(), bytes);
+            assert_eq!(readable(&text), String::from_utf8_lossy(bytes).as_ref(), "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_never_printed() {
         let secret = Secret::new("hush");
         assert_eq!(format!("{secret:?}"), "<hidden>");
         assert_eq!(secret.show(&Kind::Secret).as_deref(), Some("<hidden>"));
-        assert_eq!(secret.expose(), "hush");
+        assert_eq!(secret.expose(), b"hush");
         assert_eq!(Secret::default().show(&Kind::Secret).as_deref(), Some(""));
     }
 }

@@ -23,7 +23,7 @@ pub enum Kind {
     Integer { min: u32, max: u32 },
     /// Names, separated by commas.
     Names,
-    /// A file mode, in octal digits.
+    /// A file mode: a number, octal behind a 0.
     Octal,
     /// A number or a time in place of a setting, in a connection string: decimal, and with
     /// meanings of its own for 0 and -1.
@@ -130,7 +130,7 @@ impl fmt::Display for ValueError {
                 write!(f, "unknown parameter, did you mean {name}?")
             }
             ValueError::NotAFlag => f.write_str("expected 0 or 1"),
-            ValueError::NotAMode => f.write_str("expected a file mode in octal, such as 0777"),
+            ValueError::NotAMode => f.write_str("expected a file mode, such as 0777"),
             ValueError::NotANumber => f.write_str("expected a whole number"),
             ValueError::NotAPort => f.write_str("expected a port, a number from 1 to 65535"),
             ValueError::NotOneOf(words) => write!(f, "expected one of {}", words.join(", ")),

@@ -1,10 +1,11 @@
 //! `--check`: reads all that a start would read, and says what is wrong with it.
 //!
-//! An error is what ends a start and makes RELOAD keep the old configuration, and what such a start
-//! would leave out of the rules that decide who comes in; it decides the exit code. Everything else
-//! that somebody should know is a warning. What depends on the machine (directories, users,
-//! descriptors, the process that runs now) gives warnings only, since a configuration may be
-//! checked elsewhere than where it will serve.
+//! An error is what ends a start and makes RELOAD keep the old configuration; what such a start
+//! would leave out of the rules that decide who comes in; and a value that it would take for
+//! something else, as PgBouncer does. Errors decide the exit code. Everything else that somebody
+//! should know is a warning. What depends on the machine (directories, users, descriptors, the
+//! process that runs now) gives warnings only, since a configuration may be checked elsewhere than
+//! where it will serve.
 
 mod lookups;
 mod names;
@@ -74,11 +75,14 @@ impl Findings {
 
 /// Looks at a file that could be read; gives the summary when what it names could be, too.
 fn check(config: &Config, findings: &mut Findings) -> Option<String> {
+    for warning in &config.warnings {
+        let level = if warning.problem.is_mistake() { Level::Error } else { Level::Warning };
+        findings.add(level, &words(warning));
+    }
     let access = read_access(config, findings)?;
     if findings.quiet {
         return Some(String::new());
     }
-    config.warnings.iter().for_each(|warning| findings.warn(&words(warning)));
     secrets::doubts(config, &access).iter().for_each(|doubt| findings.warn(doubt));
     let users = known_users(config, &access);
     let options = options::start(&RunArgs::default(), config, users);

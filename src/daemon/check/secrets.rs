@@ -88,7 +88,7 @@ fn of_database(config: &Config, line: &DatabaseLine, users: &[(&str, &Secret)]) 
         let is_any = config.settings.auth_type == AuthType::Any;
         return is_any.then(|| format!("database {database}: auth_type any needs a user= here"));
     };
-    let own = line.password.as_ref().map(|password| Secret::parse(password.expose().as_bytes()));
+    let own = line.password.as_ref().map(|password| Secret::parse(&password.expose()));
     let secret = own.as_ref().or_else(|| lookups::listed(user, users));
     let why = match secret.map(Secret::kind) {
         None if asks_no_password(line) => return None,

@@ -172,7 +172,7 @@ impl Core {
         let user = user.map(|name| self.ensure_user(&name));
         self.databases[id].forced_user = user;
         self.databases[id].forced_secret =
-            password.map(|password| Secret::parse(password.expose().as_bytes()));
+            password.map(|password| Secret::parse(&password.expose()));
     }
 
     /// The pool of a database that names its user may have to be filled before any client comes.

@@ -1,0 +1,106 @@
+//! What PgBouncer makes of a value that is not what its kind asks for: files that it starts with
+//! must start here, too. Whoever takes such a value says so.
+//!
+//! C's `strtol` and `atoi` decide in the reference: numbers wrap at 32 bits, connection strings
+//! count up to the first byte that is no digit, and a negative limit is none. Here a number that is
+//! too large is the largest, which no limit of a machine tells from the wrapped one.
+
+use super::host::Ports;
+use super::number;
+use super::settings::{PEER_ID, PORT};
+use super::value::{Field, INTEGER_MAX, Kind};
+
+/// A text that is of `kind` and means what the reference makes of `text`, which is not; None where
+/// the reference refuses it as well, or takes it for nothing that can be meant.
+pub fn taken(text: &str, kind: &Kind) -> Option<String> {
+    match *kind {
+        // Another number would be another process, or a door that nobody asked for.
+        PEER_ID => None,
+        PORT => number::number(text).filter(|n| *n > 0).map(|n| (n & 0xffff).to_string()),
+        Kind::Integer { min, max } => {
+            number::number(text).map(|number| within(number, min, max).to_string())
+        }
+        Kind::WholeSeconds => {
+            number::number(text).map(|number| within(number, 0, INTEGER_MAX).to_string())
+        }
+        Kind::Octal => number::number(text).map(|number| format!("{:#o}", number & 0o7777)),
+        Kind::Override { .. } => Some(number::leading(text).max(-1).to_string()),
+        Kind::Seconds => number::is_endless(text).then(|| number::LONGEST.to_owned()),
+        Kind::Hosts => {
+            let named: Vec<&str> = text.split(',').filter(|part| !part.trim().is_empty()).collect();
+            (!named.is_empty()).then(|| named.join(","))
+        }
+        Kind::Ports => {
+            let port = (number::leading(text) & 0xffff).to_string();
+            Ports::read(&port, kind).is_ok().then_some(port)
+        }
+        Kind::Choice(_) | Kind::Flag | Kind::Names | Kind::Secret | Kind::Text => None,
+    }
+}
+
+/// The nearest number that is allowed; below zero it is whatever means no limit.
+fn within(number: i64, min: u32, max: u32) -> u32 {
+    match u32::try_from(number) {
+        Ok(number) => number.clamp(min, max),
+        Err(_) if number > 0 => max,
+        Err(_) if min > 0 && max == INTEGER_MAX => max,
+        Err(_) => min,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::{COUNT, LIFETIME, LIMIT, SIZE};
+    use super::*;
+
+    #[test]
+    fn what_the_reference_takes_is_taken_for_the_same() {
+        let bytes = Kind::Integer { min: 1024, max: INTEGER_MAX };
+        let cases = [
+            (COUNT, "-1", Some("0")),
+            (COUNT, "4294967296", Some("2147483647")),
+            (COUNT, "99999999999999999999", Some("2147483647")),
+            (COUNT, "-99999999999999999999", Some("0")),
+            (COUNT, "5x", None),
+            (COUNT, "", None),
+            (bytes, "-1", Some("2147483647")),
+            (bytes, "100", Some("1024")),
+            (bytes, "4294967295", Some("2147483647")),
+            (Kind::WholeSeconds, "-1", Some("0")),
+            (Kind::WholeSeconds, "0.5", None),
+            (PORT, "70000", Some("4464")),
+            (PORT, "-1", None),
+            (PORT, "6432x", None),
+            (PEER_ID, "16384", None),
+            (PEER_ID, "-1", None),
+            (Kind::Octal, "-1", Some("0o7777")),
+            (Kind::Octal, "rwx", None),
+            (Kind::Seconds, "1e30", Some(number::LONGEST)),
+            (Kind::Seconds, "inf", Some(number::LONGEST)),
+            (Kind::Seconds, "nan", Some(number::LONGEST)),
+            (Kind::Seconds, "-1", None),
+            (Kind::Seconds, "5x", None),
+            (Kind::Seconds, "ten", None),
+            (SIZE, "20;", Some("20")),
+            (SIZE, "-5", Some("-1")),
+            (SIZE, "ten", Some("0")),
+            (SIZE, "0x10", Some("0")),
+            (SIZE, "2.5", Some("2")),
+            (SIZE, "99999999999", Some("1215752191")),
+            (LIMIT, "5x", Some("5")),
+            (LIFETIME, "1h", Some("1")),
+            (Kind::Hosts, "a,,b", Some("a,b")),
+            (Kind::Hosts, "127.0.0.1,", Some("127.0.0.1")),
+            (Kind::Hosts, ",", None),
+            (Kind::Ports, "5432,", Some("5432")),
+            (Kind::Ports, "5432;", Some("5432")),
+            (Kind::Ports, "70000", Some("4464")),
+            (Kind::Ports, "ten", None),
+            (Kind::Ports, "0", None),
+            (Kind::Flag, "yes", None),
+        ];
+        for (kind, text, expected) in cases {
+            assert_eq!(taken(text, &kind).as_deref(), expected, "{kind:?} {text}");
+        }
+    }
+}
