@@ -221,6 +221,8 @@ impl Core {
         for client in lookup.clients {
             self.looked_up(client, &finding);
         }
+        // The server may have had its time: who came late is served by another that is idle.
+        self.run_lookups(pool);
     }
 
     fn log_fault(&mut self, id: ServerId, fault: &Fault) {

@@ -32,6 +32,12 @@ use world::{Figures, World};
 /// Seeds of a normal test run.
 const SEEDS: std::ops::Range<u64> = 0..300;
 
+/// Seeds that a search has found, each with a fault that it showed.
+const FOUND: [(u64, &str); 2] = [
+    (5_007_380, "a lookup that came late waited beside an idle server"),
+    (5_008_853, "a lookup that came late waited beside an idle server"),
+];
+
 /// Steps in which everything must come to its end.
 const LAST_STEPS: u32 = 60_000;
 
@@ -106,6 +112,14 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
     let unseen = sum.refused.saturating_sub(sum.outlived as usize);
     assert!(unseen > 50, "hardly any query was sent once more: {sum:?}");
     assert!(sum.rescued > 50, "hardly any abandoned server was rescued: {sum:?}");
+}
+
+#[test]
+fn sim_what_a_search_has_found_stays_mended() {
+    for (seed, fault) in FOUND {
+        println!("seed {seed}: {fault}");
+        must_pass(seed);
+    }
 }
 
 #[test]

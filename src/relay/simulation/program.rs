@@ -198,7 +198,8 @@ impl Program {
         match self.rng.below(4) {
             0 => vec![wire::bind("", "nosuch", &[]), wire::sync()],
             1 => vec![wire::named(Front::Describe, b'S', "nosuch"), wire::sync()],
-            2 => {
+            // Where names do not follow their client, this one would meet the next.
+            2 if self.profile.names => {
                 let name = self.some_name().unwrap_or("s".to_owned());
                 vec![wire::parse(&name, &format!("SELECT {tag}"), &[]), wire::sync()]
             }
