@@ -298,6 +298,10 @@ impl Core {
                 self.log_server(Level::Warning, id, format_args!("{text}"));
             }
             (_, Back::EmptyQuery) if test == Test::Doubt => self.servers[id].replies.settle_doubt(),
+            // Not before all that its client sent has gone out: the shell tells.
+            (Reply::Ready(_), _) if matches!(test, Test::Abandoned(_)) => {
+                self.act(Action::SettleServer(id));
+            }
             (Reply::Ready(_), _) => self.test_ended(id, test),
             _ => {}
         }

@@ -36,7 +36,8 @@ impl Core {
         self.end_requests(id);
         // It may not have been read for the sake of a client that did not take what came.
         self.act(Action::RunServer(id));
-        self.abandoned_settled(id, rescue);
+        self.cancel_abandoned(id);
+        self.act(Action::SettleServer(id));
     }
 
     /// Sends what nobody else will send any more: the end of a COPY, and Flush behind an extended
@@ -136,6 +137,12 @@ impl Core {
 }
 
 impl Server {
+    /// Whether something that is not answered was sent last, and may still be on its way: the rest
+    /// of a COPY that the server has refused, which passes over it.
+    pub(super) fn may_have_more_coming(&self) -> bool {
+        matches!(self.last_sent, Front::CopyData | Front::CopyDone | Front::CopyFail | Front::Flush)
+    }
+
     /// Whether a message that its client has half sent can be completed without doing what the
     /// client has not asked for: only data of a COPY, which is thrown away.
     fn can_be_filled_up(&self) -> bool {

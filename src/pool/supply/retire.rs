@@ -91,6 +91,9 @@ impl Core {
             && server.replies.is_clean()
             && server.own == crate::pool::records::server::Own::Nothing
         {
+            if server.may_have_more_coming() {
+                return self.rescue(id);
+            }
             if server.cancels > 0 {
                 self.recall_unsent_cancels(id);
             }
