@@ -14,8 +14,8 @@ INSTALL ?= install
 # How many seeds each entry point is given by `make fuzz`.
 SEEDS   ?= 1000000
 
-.PHONY: build demo test test-clients check check-manual idle-pools fuzz fuzz-differential bench \
-	documents install deb check-deb test-deb clean
+.PHONY: build demo test test-clients check check-manual idle-pools fuzz fuzz-differential stress \
+	bench documents install deb check-deb test-deb clean
 
 build:
 	scripts/prepare build
@@ -60,6 +60,11 @@ fuzz:
 # that to companies of clients. From another seed on with PGBOUNCER_DIFFERENTIAL_FROM.
 fuzz-differential:
 	PGBOUNCER_DIFFERENTIAL_SEEDS=$(SEEDS) $(CARGO) test --locked --test differential
+
+# A hundred clients that vanish, cancel and lose their servers, for so many SECONDS.
+SECONDS ?= 600
+stress:
+	PGBOUNCER_STRESS_SECONDS=$(SECONDS) $(CARGO) test --locked --test stress -- --nocapture
 
 # BENCH takes the options of bench/bench.py, as in `make bench BENCH="--work simple,rows"`.
 bench: build
