@@ -15,7 +15,7 @@ INSTALL ?= install
 SEEDS   ?= 1000000
 
 .PHONY: build demo test test-clients check check-manual idle-pools fuzz fuzz-differential stress \
-	bench documents install deb check-deb test-deb clean
+	test-outside bench documents install deb check-deb test-deb clean
 
 build:
 	scripts/prepare build
@@ -65,6 +65,11 @@ fuzz-differential:
 SECONDS ?= 600
 stress:
 	PGBOUNCER_STRESS_SECONDS=$(SECONDS) $(CARGO) test --locked --test stress -- --nocapture
+
+# Other projects' own tests, direct and through the pooler; SUITES names some of them.
+test-outside: build
+	scripts/prepare postgresql php outside
+	scripts/test-outside $(SUITES)
 
 # BENCH takes the options of bench/bench.py, as in `make bench BENCH="--work simple,rows"`.
 bench: build
