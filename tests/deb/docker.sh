@@ -65,7 +65,7 @@ docker_run() {
             mount --bind "$file" "$image/etc/pgbouncer/pgbouncer.ini"
         fi
         mount -o remount,ro,bind "$image"
-        mount -t tmpfs -o uid=999,mode=0700 tmpfs "$image/run/pgbouncer"
+        mount -t tmpfs -o uid=6432,mode=0700 tmpfs "$image/run/pgbouncer"
         mount -t proc proc "$image/proc"
         exec chroot --userspec="$user" "$image" env -i \
             PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@" "$entry"' \
@@ -113,6 +113,8 @@ INI
     eventually docker_is_healthy
     expect "listen_addr|*|" pooled plannerate_prod pgbouncer -c "SHOW CONFIG"
     docker_stop
+    # What the mount stood on.
+    rm "$image/etc/pgbouncer/pgbouncer.ini"
     ok "a file that is mounted is taken in place of the variables"
 }
 

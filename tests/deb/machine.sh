@@ -19,7 +19,7 @@ suite= root=
 leader=
 
 # Where the machine's control groups stand, so that they can be taken away with it.
-groups=(/sys/fs/cgroup/pgbouncer-test)
+groups=(/sys/fs/cgroup/pgbouncer-test-$$)
 
 skip() {
     if [[ ${PGBOUNCER_TESTS_MAY_SKIP:-} = 1 ]]; then
@@ -104,7 +104,9 @@ install_into() {
     chmod 755 "$root/usr/sbin/policy-rc.d"
     printf 'APT::Install-Recommends "false";\nBinary::apt::APT::Keep-Downloaded-Packages "true";\n' \
         >"$root/etc/apt/apt.conf.d/90test"
-    echo 'Acquire::Languages "none";' >>"$root/etc/apt/apt.conf.d/90test"
+    # A mirror may be one that stands still.
+    printf 'Acquire::Languages "none";\nAcquire::Check-Valid-Until "false";\n' \
+        >>"$root/etc/apt/apt.conf.d/90test"
     # Nobody misses the root after a power cut.
     echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io"
     cp /etc/resolv.conf "$root/etc/resolv.conf"
