@@ -405,6 +405,120 @@ mod hostile {
     }
 }
 
+/// Clients that prepare the unnamed statement and bind it later.
+mod unnamed {
+    use super::*;
+
+    fn describe() -> Vec<u8> {
+        wire::message(b'D', b"S\0")
+    }
+
+    fn prepare(client: &mut Client, text: &str) {
+        let kinds = ask_kinds(client, &[wire::parse("", text), describe()].concat());
+        assert!(matches!(kinds.as_str(), "1tTZ" | "1tnZ"), "{kinds}");
+    }
+
+    /// Prepares and runs in one go.
+    fn run(client: &mut Client, text: &str) {
+        let answer = ask_kinds(client, &[wire::parse("", text), use_known("")].concat());
+        assert!(answer.starts_with("12"), "{answer}");
+    }
+
+    /// What the unnamed statement gives: a value, a tag, or an SQLSTATE.
+    fn result(client: &mut Client) -> String {
+        let answer = ask(client, &use_known(""));
+        let told = answer.iter().find_map(|message| match message.kind {
+            b'D' => message.values().into_iter().next().flatten(),
+            b'E' => message.field('C'),
+            _ => None,
+        });
+        told.unwrap_or_else(|| kinds(&answer))
+    }
+
+    fn pools() -> [Pooler; 2] {
+        ["200", "0"].map(|tracked| {
+            let setup = Setup::new().set("default_pool_size", "1");
+            setup.set("max_prepared_statements", tracked).start()
+        })
+    }
+
+    #[test]
+    fn each_client_runs_its_own() {
+        for pooler in pools() {
+            let (mut a, mut b) = (pooler.client(), pooler.client());
+            for _ in 0..2 {
+                prepare(&mut a, "select 'of a'");
+                run(&mut b, "select 'of b'");
+                assert_eq!(result(&mut a), "of a");
+                assert_eq!(result(&mut a), "of a", "it is there for more than one use");
+                prepare(&mut b, "select 'again of b'");
+                assert_eq!(result(&mut a), "of a");
+                assert_eq!(result(&mut b), "again of b");
+            }
+            b.query("select 'a simple query takes away what the server has'").expect("an answer");
+            assert_eq!(result(&mut a), "of a");
+            let described = ask_kinds(&mut b, &describe());
+            assert_eq!(described, "EZ", "its own simple query has taken it away");
+        }
+    }
+
+    #[test]
+    fn what_a_client_does_not_have_it_does_not_find() {
+        for pooler in pools() {
+            let (mut a, mut b) = (pooler.client(), pooler.client());
+            run(&mut b, "select 'of b'");
+            assert_eq!(result(&mut a), "26000", "it has never had one");
+            prepare(&mut a, "select 'of a'");
+            a.query("select 1").expect("an answer");
+            run(&mut b, "select 'of b'");
+            assert_eq!(result(&mut a), "26000", "its simple query has taken it away");
+            prepare(&mut a, "select 'of a'");
+            ask(&mut a, &wire::message(b'C', b"S\0"));
+            run(&mut b, "select 'of b'");
+            assert_eq!(result(&mut a), "26000", "it has closed it");
+            prepare(&mut a, "select 'of a'");
+            assert_eq!(ask_kinds(&mut a, &wire::parse("", "selec")), "EZ");
+            run(&mut b, "select 'of b'");
+            assert_eq!(result(&mut a), "26000", "a Parse that fails leaves none");
+            let long = format!("select '{}'", "x".repeat(9000));
+            prepare(&mut a, &long);
+            run(&mut b, "select 'of b'");
+            assert_eq!(result(&mut a), "26000", "a long one is not kept");
+        }
+    }
+
+    /// A Parse that the server passes over leaves what was there, be it another's.
+    #[test]
+    fn a_parse_that_was_skipped_gives_nothing_away() {
+        for pooler in pools() {
+            let (mut a, mut b) = (pooler.client(), pooler.client());
+            prepare(&mut a, "select 'of a'");
+            run(&mut b, "select 'of b'");
+            a.query("begin").expect("a transaction");
+            a.query("rollback").expect("its end");
+            let failing = [wire::message(b'E', b"nosuch\0\0\0\0\0"), wire::parse("", "select 2")];
+            assert_eq!(ask_kinds(&mut a, &failing.concat()), "EZ");
+            assert_eq!(result(&mut a), "26000");
+        }
+    }
+
+    /// Several messages in a transaction stay on one server, and nothing is prepared again.
+    #[test]
+    fn in_a_transaction_it_stays_where_it_is() {
+        let pooler = pool_of(1);
+        let mut client = pooler.client();
+        let parses = || pooler.shown("show stats", "database", "app", "total_server_parse_count");
+        let before = parses();
+        client.query("begin").expect("a transaction");
+        for n in 0..3 {
+            prepare(&mut client, &format!("select '{n}'"));
+            assert_eq!(result(&mut client), n.to_string());
+        }
+        client.query("commit").expect("its end");
+        assert_eq!(parses(), before);
+    }
+}
+
 /// What a client's names may cost, and how many it may have.
 mod limits {
     use super::*;

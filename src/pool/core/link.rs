@@ -146,6 +146,10 @@ impl Core {
         server.requested = now;
         server.xact_start = now;
         server.is_untouched = true;
+        if server.last_client.replace(client_id) != Some(client_id) {
+            server.replies.disown_unnamed();
+        }
+        server.unnamed.begin();
         let pool = &mut self.pools[server.pool];
         pool.stats.assignments += 1;
         pool.stats.wait_us += now.micros_since(client.requested);
@@ -160,7 +164,10 @@ impl Core {
 
     /// Sends a query of the pooler's own to a server.
     pub(in crate::pool) fn run_own_query(&mut self, id: ServerId, sql: &str) {
-        self.servers[id].replies.push(crate::pool::owed::request::Request::Query);
+        let server = &mut self.servers[id];
+        server.replies.push(crate::pool::owed::request::Request::Query);
+        // A simple query takes the unnamed statement away.
+        server.last_client = None;
         let mut bytes = Vec::new();
         build::query(&mut bytes, sql);
         self.act(Action::SendServer { server: id, bytes });
@@ -169,6 +176,7 @@ impl Core {
     /// Takes a clean server off its client, which may ask again; the server is handed on, reset,
     /// kept or closed.
     pub(in crate::pool) fn unlink(&mut self, server_id: ServerId, client_id: ClientId) {
+        self.take_unnamed_along(client_id, server_id);
         self.move_client(client_id, client::State::Idle);
         self.part(server_id);
     }

@@ -7,6 +7,7 @@ pub mod link;
 pub mod note;
 pub mod period;
 mod rest;
+mod unnamed;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

@@ -134,7 +134,7 @@ impl Core {
         seen: &[u8],
     ) -> ClientVerdict {
         if self.clients[id].refusal != Refusal::None {
-            return self.refuse(id, kind);
+            return self.refuse(id, kind, seen);
         }
         match kind {
             // Data of a COPY that has failed or ended, and a Flush behind nothing: PostgreSQL
@@ -177,7 +177,7 @@ impl Core {
 
     /// Answers in the server's place a client whose wait was cancelled: an error, and all up to
     /// the end of the query dropped.
-    fn refuse(&mut self, id: ClientId, kind: Front) -> ClientVerdict {
+    fn refuse(&mut self, id: ClientId, kind: Front, seen: &[u8]) -> ClientVerdict {
         let refusal = self.clients[id].refusal;
         if kind == Front::Terminate {
             return self.goodbye(id);
@@ -186,6 +186,10 @@ impl Core {
             self.clients[id].refusal = Refusal::ToSync;
             if kind != Front::Sync {
                 self.push_cancelled();
+            }
+            if kind == Front::Parse && seen.first().is_none_or(|first| *first == 0) {
+                // A Parse that a server breaks off leaves no unnamed statement.
+                self.forget_unnamed(id);
             }
         }
         let ends = matches!(kind, Front::Sync)
@@ -245,6 +249,9 @@ impl Core {
             if server.replies.status() == Status::Idle {
                 server.xact_start = now;
             }
+        }
+        if let Some(verdict) = self.heed_unnamed(id, server_id, kind, head, seen) {
+            return verdict;
         }
         if let Some(verdict) = self.rewrite(id, server_id, kind, head, seen) {
             return verdict;

@@ -104,6 +104,7 @@ impl Core {
                 self.server_dropped(statement);
                 Verdict::Drop
             }
+            Reply::Swallowed => Verdict::Drop,
             Reply::Ready(status) if self.servers[id].own == Own::Repeat => {
                 self.repeat(id, client, status)
             }
@@ -121,6 +122,7 @@ impl Core {
         if !is_done || self.pool_mode(server.pool) == PoolMode::Session {
             return false;
         }
+        self.take_unnamed_along(client, id);
         self.move_client(client, ClientState::Idle);
         self.act(Action::RunClient(client));
         self.move_server(id, State::Idle);
@@ -143,6 +145,7 @@ impl Core {
                 self.heed_error(id, seen);
                 let skipped = self.servers[id].replies.take_skipped();
                 self.requests_skipped(id, &skipped);
+                self.unnamed_skipped(id, &skipped);
                 if self.is_no_concern_of_the_client(id) {
                     // If it sends anything all the same it is told of the end then.
                     self.servers[id].has_said_farewell = false;
@@ -257,6 +260,7 @@ impl Core {
         }
         let pool = self.servers[id].pool;
         let server = &mut self.servers[id];
+        server.replies.disown_unnamed();
         if let Some(welcome) = &self.pools[pool].welcome {
             self.vars.settle(&mut self.clients[client].vars, &mut server.vars, &welcome.vars);
         }

@@ -7,6 +7,8 @@
 
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::owed::request::Request;
+use crate::pool::owed::unnamed::UNNAMED;
 use crate::pool::prepared::prepare::{Named, named_by};
 use crate::pool::prepared::settle::is_all_gone;
 use crate::pool::records::client;
@@ -21,7 +23,8 @@ impl Core {
         let client = &self.clients[id];
         let client::State::Active { server } = client.state else { return 0 };
         let is_tracking = self.tracks_statements(client);
-        let Server { own, replies, .. } = &mut self.servers[server];
+        let keeps_unnamed = self.shares_servers(server);
+        let Server { own, replies, unnamed, .. } = &mut self.servers[server];
         if *own != Own::Nothing || replies.is_skipping() {
             return 0;
         }
@@ -32,9 +35,21 @@ impl Core {
             let may_pass = !replies.is_answered() && !replies.is_full() && !replies.is_barred();
             let is_routine = may_pass
                 && body.len() <= longest.min(kind.largest())
-                && is_routine_request(kind, body, is_tracking);
+                && is_routine_request(kind, body, is_tracking)
+                && !(replies.has_foreign_unnamed() && uses_unnamed(kind, body));
             if is_routine {
-                replies.sent(kind);
+                match kind {
+                    Front::Parse if body.first() != Some(&0) => replies.push(Request::ParseNamed),
+                    _ => replies.sent(kind),
+                }
+                match kind {
+                    Front::Parse if keeps_unnamed && body.first() == Some(&0) => {
+                        unnamed.prepared(&body[1..]);
+                    }
+                    Front::Bind => unnamed.bound(),
+                    Front::Close if body == UNNAMED => unnamed.dropped(),
+                    _ => {}
+                }
             }
             is_routine
         })
@@ -82,6 +97,16 @@ fn is_routine_request(kind: Front, body: &[u8], is_tracking: bool) -> bool {
         | Front::Password
         | Front::Query
         | Front::Terminate => false,
+    }
+}
+
+/// Whether a message uses the unnamed statement that is there.
+#[inline]
+fn uses_unnamed(kind: Front, body: &[u8]) -> bool {
+    match kind {
+        Front::Bind => binds_unnamed(body),
+        Front::Describe => body == UNNAMED,
+        _ => false,
     }
 }
 
@@ -144,8 +169,10 @@ mod tests {
             Request::Describe(Some(statement)),
             Request::Execute,
             Request::OwnParse(statement),
+            Request::OwnUnnamed,
             Request::Parse(None),
             Request::Parse(Some(statement)),
+            Request::ParseNamed,
             Request::Query,
             Request::Sync,
         ];

@@ -3,8 +3,10 @@
 
 mod bar;
 pub mod kept;
+mod owner;
 pub mod replies;
 pub mod reply;
 pub mod request;
+pub mod unnamed;
 pub mod varcache;
 pub mod verdict;

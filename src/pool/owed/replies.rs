@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 
 use super::bar::Bar;
+use super::owner::Owner;
 pub use super::reply::{Reply, Status, Unexpected};
 use super::request::Request;
 use crate::pool::ids::StatementId;
@@ -58,6 +59,7 @@ pub struct Replies {
     /// The simple query or function call whose turn it is has been answered but for its end.
     has_result: bool,
     bar: Bar,
+    unnamed: Owner,
     /// Counts the Syncs that were sent.
     segment: u32,
     /// What the last error made the server skip, until it is taken.
@@ -147,6 +149,19 @@ impl Replies {
     pub fn bar_until_synced(&mut self) {
         let syncs = self.queue.iter().filter(|request| **request == Request::Sync);
         self.bar = Bar::UntilSynced(syncs.count());
+    }
+
+    /// Whether the server may have the unnamed statement of another client than the one that has
+    /// it now.
+    #[inline(always)]
+    pub fn has_foreign_unnamed(&self) -> bool {
+        self.unnamed == Owner::Foreign
+    }
+
+    /// Another client gets the server, or a query of the pooler's has taken its client's unnamed
+    /// statement away.
+    pub fn disown_unnamed(&mut self) {
+        self.unnamed = Owner::Foreign;
     }
 
     /// An extended query was sent, and no Sync: its replies may stay in the server.
@@ -244,8 +259,11 @@ impl Replies {
             | Request::Execute
             | Request::OwnClose(_)
             | Request::OwnParse(_)
-            | Request::Parse(_) => self.unsynced = true,
+            | Request::OwnUnnamed
+            | Request::Parse(_)
+            | Request::ParseNamed => self.unsynced = true,
         }
+        self.unnamed.sent(&request);
         self.queue.push_back(request);
     }
 
@@ -277,7 +295,12 @@ impl Replies {
             Back::ReadyForQuery => return self.ready(front, status),
             Back::ErrorResponse => self.failed(front),
             Back::ParseComplete => match front {
-                Some(Request::Parse(None)) => self.pop(),
+                Some(Request::Parse(None)) => {
+                    self.pop();
+                    self.unnamed = Owner::Own;
+                }
+                Some(Request::ParseNamed) => self.pop(),
+                Some(Request::OwnUnnamed) => return Ok(self.swallow_unnamed()),
                 Some(Request::Parse(Some(statement))) => {
                     self.pop();
                     return Ok(Reply::Parsed(statement));
@@ -290,6 +313,7 @@ impl Replies {
             },
             Back::CloseComplete => match front {
                 Some(Request::Close) => self.pop(),
+                Some(Request::OwnUnnamed) => return Ok(self.swallow_unnamed()),
                 Some(Request::OwnClose(statement)) => {
                     self.pop();
                     return Ok(Reply::Dropped(statement));
@@ -351,7 +375,9 @@ impl Replies {
     #[inline]
     pub fn take_routine(&mut self, kind: Back) -> bool {
         let is_routine = match kind {
-            Back::ParseComplete => self.queue.front() == Some(&Request::Parse(None)),
+            Back::ParseComplete => {
+                matches!(self.queue.front(), Some(Request::Parse(None) | Request::ParseNamed))
+            }
             _ => matches!(
                 kind,
                 Back::BindComplete
@@ -377,6 +403,12 @@ impl Replies {
         }
     }
 
+    fn swallow_unnamed(&mut self) -> Reply {
+        self.pop();
+        self.unnamed = Owner::Own;
+        Reply::Swallowed
+    }
+
     fn ready(&mut self, front: Option<Request>, status: u8) -> Result<Reply, Unexpected> {
         let is_owed = match front {
             // One that comes before the result is that of a Sync in doubt.
@@ -394,6 +426,10 @@ impl Replies {
         };
         self.copy = Copy::None;
         if is_owed {
+            if front == Some(Request::Query) {
+                // It has taken the unnamed statement away.
+                self.unnamed = Owner::Own;
+            }
             self.pop();
         } else {
             // A Sync that was not eaten, and has ended what the error made the server skip.
@@ -416,6 +452,7 @@ impl Replies {
             Some(_) => {
                 let before_sync = self.queue.iter().take_while(|r| **r != Request::Sync).count();
                 self.skipped.extend(self.queue.drain(..before_sync));
+                self.unnamed.skipped(self.skipped.iter(), self.queue.iter());
                 self.skipping = self.queue.is_empty();
             }
         }

@@ -15,6 +15,8 @@ pub enum Reply {
     Prepared(StatementId),
     /// The server has dropped this statement; the reply is swallowed.
     Dropped(StatementId),
+    /// It answers a request of the pooler's that changes nothing else.
+    Swallowed,
 }
 
 /// A reply that no request under way explains: the two ends have lost each other.

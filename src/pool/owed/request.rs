@@ -13,8 +13,10 @@ pub enum Request {
     Describe(Option<StatementId>),
     Execute,
     FunctionCall,
-    /// Of a statement that the pooler tracks, or of another.
+    /// Of a statement that the pooler tracks, or of the unnamed one.
     Parse(Option<StatementId>),
+    /// Of a statement with a name that the pooler does not track.
+    ParseNamed,
     Query,
     Sync,
     /// CopyDone or CopyFail, sent before it was known whether the server would ask for data. No
@@ -24,6 +26,8 @@ pub enum Request {
     OwnParse(StatementId),
     /// A Close of the pooler's, of a statement that makes room for another.
     OwnClose(StatementId),
+    /// A Parse or Close of the pooler's, of the unnamed statement: the reply is swallowed.
+    OwnUnnamed,
     /// A Parse of the client's that the pooler answers, when its turn comes.
     AnswerParse,
     /// A Close of the client's that the pooler answers, when its turn comes.

@@ -72,6 +72,7 @@ impl Core {
             (Status::Idle | Status::InTransaction, false) => &["DEALLOCATE"],
         };
         self.drop_name(id, &query.name);
+        self.forget_unnamed(id);
         for tag in tags {
             build::command_complete(&mut self.back, tag);
         }

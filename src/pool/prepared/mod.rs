@@ -5,3 +5,4 @@ pub mod drop_statement;
 pub mod prepare;
 pub mod repeat;
 pub mod settle;
+mod unnamed;

@@ -193,7 +193,7 @@ impl Core {
     }
 
     /// The names of a Bind have not come whole: asks for more, in growing steps.
-    fn need_names(&mut self, id: ClientId, head: Head, seen: &[u8]) -> ClientVerdict {
+    pub(super) fn need_names(&mut self, id: ClientId, head: Head, seen: &[u8]) -> ClientVerdict {
         if seen.len() >= head.body.min(LONGEST_NAMES) {
             return self.malformed(id, Front::Bind);
         }

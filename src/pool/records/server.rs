@@ -11,6 +11,7 @@ use crate::log::{Peer, Prefix, Side, Who, ptr};
 use crate::pool::ids::{ClientId, PoolId, ServerId, ServerKind};
 use crate::pool::owed::kept::Kept;
 use crate::pool::owed::replies::Replies;
+use crate::pool::owed::unnamed::UnnamedText;
 use crate::pool::owed::varcache::Vars;
 use crate::pool::statements::table::ServerStatements;
 use crate::pool::telling::reason::Reason;
@@ -172,6 +173,9 @@ pub struct Server {
     pub tls: Option<Box<Secured>>,
     pub statements: Option<Box<ServerStatements>>,
     pub(in crate::pool) kept: Kept,
+    pub(in crate::pool) unnamed: UnnamedText,
+    /// The client that had it last, or has it.
+    pub(in crate::pool) last_client: Option<ClientId>,
     /// Its lifetime is this much shorter than the setting, so that servers do not go together.
     pub lifetime_cut_us: u64,
     /// A client has got it and has not sent anything yet: it has the next word, whatever else the
@@ -228,6 +232,8 @@ impl Server {
             tls: None,
             statements: None,
             kept: Kept::default(),
+            unnamed: UnnamedText::default(),
+            last_client: None,
             lifetime_cut_us: 0,
             is_untouched: false,
             half_sent: 0,

@@ -41,6 +41,8 @@ const KEPT_CHANGES: usize = 16;
 pub struct ClientStatements {
     pub(in crate::pool) names: Names,
     pub(in crate::pool) journal: VecDeque<Change>,
+    /// The unnamed statement, where it was prepared and not bound.
+    pub(in crate::pool) unnamed: Option<StatementId>,
 }
 
 /// A change of a client's names that a skipped message would undo.
@@ -81,7 +83,8 @@ impl Statement {
         &self.body
     }
 
-    fn text(&self) -> &[u8] {
+    /// Everything behind the name of its Parse.
+    pub(in crate::pool) fn text(&self) -> &[u8] {
         &self.body[usize::from(self.name_end) + 1..]
     }
 }
@@ -155,7 +158,8 @@ impl StatementTable {
         for id in statements.names.into_ids() {
             self.release(id);
         }
-        for id in statements.journal.into_iter().filter_map(|change| change.before) {
+        let undone = statements.journal.into_iter().filter_map(|change| change.before);
+        for id in undone.chain(statements.unnamed) {
             self.release(id);
         }
     }

@@ -98,10 +98,11 @@ impl Session {
         let key = fields.rest().to_vec();
         let text = text_of(&key);
         self.start();
-        self.check_text(&text)?;
         if name.is_empty() {
             self.statements.remove("");
-        } else if self.has_statement(&name) {
+        }
+        self.check_text(&text)?;
+        if self.has_statement(&name) {
             let text = format!("prepared statement \"{name}\" already exists");
             return Err(failure("42P05", text));
         }

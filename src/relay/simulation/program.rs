@@ -82,6 +82,7 @@ impl Program {
             9 => vec![self.call()],
             10 => self.oddity(),
             11 if self.profile.rogue && self.rng.one_in(4) => self.rogue(),
+            19 if !self.in_block => return self.apart(),
             20 | 21 if self.profile.names => return self.lone_use(),
             _ => return self.batch(),
         };
@@ -273,6 +274,36 @@ impl Program {
             wire::execute("", 0),
             wire::sync(),
         ]
+    }
+
+    /// The unnamed statement is prepared, described, and bound later: once, or more often, or when
+    /// a simple query has taken it away.
+    fn apart(&mut self) -> Unit {
+        let mut text = self.text();
+        while text.len() > 4000 || super::sql::reads_table(&text) {
+            // A longer one is not kept, and the table may change meanwhile.
+            text = self.text();
+        }
+        let first =
+            vec![wire::parse("", &text, &[]), wire::named(Front::Describe, b'S', ""), wire::sync()];
+        for _ in 0..1 + self.rng.below(3) {
+            if self.rng.one_in(6) {
+                let packets = vec![self.simple()];
+                let wait = self.some_wait();
+                self.script.push_back(Unit { packets, wait });
+            }
+            let mut packets = Vec::new();
+            if self.rng.one_in(4) {
+                packets.push(wire::named(Front::Describe, b'S', ""));
+            }
+            let values = self.values(&text);
+            self.push_portal(&mut packets, "", values);
+            packets.push(wire::sync());
+            let wait = self.some_wait();
+            self.script.push_back(Unit { packets, wait });
+        }
+        // Bound in the same transaction it need not be kept for another.
+        Unit { packets: first, wait: Wait::Answers }
     }
 
     /// An extended query of several steps.

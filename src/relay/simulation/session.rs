@@ -177,6 +177,10 @@ impl Session {
             }
         }
         let failure = failure("57014", CANCELLED);
+        if packet.kind == Front::Parse as u8 && packet.body.first() == Some(&0) {
+            // It had dropped the unnamed statement before.
+            self.statements.remove("");
+        }
         if self.copy.is_some() {
             self.fail_copy(failure);
         } else {

@@ -1,0 +1,34 @@
+//! What a client takes along of its unnamed statement when it lets go of its server.
+
+use super::Core;
+use crate::config::PoolMode;
+use crate::pool::ids::{ClientId, ServerId};
+
+impl Core {
+    /// Whether a server goes back to the pool before its client's session ends.
+    pub(in crate::pool) fn shares_servers(&self, id: ServerId) -> bool {
+        let server = &self.servers[id];
+        self.pool_mode(server.pool) != PoolMode::Session && !server.is_private
+    }
+
+    /// The client lets go of its server: what it may bind later goes with it.
+    #[inline]
+    pub(in crate::pool) fn take_unnamed_along(&mut self, id: ClientId, server: ServerId) {
+        let Some(after) = self.servers[server].unnamed.result() else { return };
+        let keeps_one = self.clients[id].statements.as_ref().is_some_and(|s| s.unnamed.is_some());
+        if after.is_some() || keeps_one {
+            self.replace_kept_unnamed(id, server);
+        }
+    }
+
+    #[cold]
+    fn replace_kept_unnamed(&mut self, id: ClientId, server: ServerId) {
+        let Some(after) = self.servers[server].unnamed.result() else { return };
+        let after = after.map(|text| self.statements.hold(text));
+        let statements = self.clients[id].statements.get_or_insert_default();
+        let before = std::mem::replace(&mut statements.unnamed, after);
+        if let Some(before) = before {
+            self.statements.release(before);
+        }
+    }
+}

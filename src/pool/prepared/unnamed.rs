@@ -1,0 +1,169 @@
+//! The unnamed statement: nobody ever runs another client's.
+//!
+//! PostgreSQL keeps the unnamed statement of a session until the next one is prepared, or a simple
+//! query comes. Most drivers send its Parse and its Bind in one go. Others prepare it, look at its
+//! description, and bind it later; by then the client may have got another server, and that server
+//! another client's unnamed statement.
+//!
+//! So a server tells whether its unnamed statement is that of the client that has it
+//! ([`Replies::has_foreign_unnamed`]). A text that was prepared and not bound when the client lets
+//! go of its server is kept with the client, while it is short, and prepared again where it is
+//! asked for. A client whose text was bound before, or was long, is told that the statement is not
+//! there. What is sent in one go costs a copy into memory that the server keeps.
+//!
+//! [`Replies::has_foreign_unnamed`]: crate::pool::owed::replies::Replies::has_foreign_unnamed
+
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, ServerId, StatementId};
+use crate::pool::owed::request::Request;
+use crate::pool::owed::unnamed::{LONGEST, UNNAMED};
+use crate::pool::owed::verdict::{ClientVerdict, Verdict};
+use crate::wire::build::Message;
+use crate::wire::fields::Fields;
+use crate::wire::head::Head;
+use crate::wire::kind::Front;
+
+impl Core {
+    /// Takes note of what a message does to the unnamed statement, and sees to it that the one
+    /// that is used is the client's own. `None` leaves the message to others.
+    #[inline]
+    pub(in crate::pool) fn heed_unnamed(
+        &mut self,
+        id: ClientId,
+        server: ServerId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<ClientVerdict> {
+        let concerned = matches!(
+            kind,
+            Front::Parse | Front::Bind | Front::Describe | Front::Close | Front::Query
+        );
+        let replies = &self.servers[server].replies;
+        if !concerned || replies.takes_copy_data() || replies.is_skipping() {
+            return None;
+        }
+        let is_foreign = replies.has_foreign_unnamed();
+        let names_none =
+            matches!(kind, Front::Close | Front::Describe) && head.body == UNNAMED.len();
+        if names_none && seen.len() < head.body {
+            return Some(Verdict::Need(head.body));
+        }
+        match kind {
+            Front::Parse => return self.heed_parse(id, server, head, seen),
+            Front::Query => self.servers[server].unnamed.dropped(),
+            Front::Bind => return self.heed_bind(id, server, head, seen, is_foreign),
+            Front::Describe if is_foreign && seen == UNNAMED => {
+                self.own_unnamed(id, server);
+                self.servers[server].replies.push(Request::Describe(None));
+                return Some(Verdict::Replace { to: server, taken: 0 });
+            }
+            Front::Close if seen == UNNAMED => self.servers[server].unnamed.dropped(),
+            _ => {}
+        }
+        None
+    }
+
+    fn heed_parse(
+        &mut self,
+        id: ClientId,
+        server: ServerId,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<ClientVerdict> {
+        let is_kept = self.shares_servers(server) && head.body <= LONGEST;
+        let need = if is_kept { head.body } else { head.body.min(1) };
+        match seen.first() {
+            None if head.body > 0 => Some(Verdict::Need(1)),
+            Some(0) if seen.len() < need => Some(Verdict::Need(need)),
+            Some(0) => {
+                let unnamed = &mut self.servers[server].unnamed;
+                match is_kept {
+                    true => unnamed.prepared(&seen[1..]),
+                    false => unnamed.prepared_long(),
+                }
+                None
+            }
+            Some(_) if !self.tracks_statements(&self.clients[id]) => {
+                self.servers[server].replies.push(Request::ParseNamed);
+                Some(Verdict::Forward(server))
+            }
+            None | Some(_) => None,
+        }
+    }
+
+    fn heed_bind(
+        &mut self,
+        id: ClientId,
+        server: ServerId,
+        head: Head,
+        seen: &[u8],
+        is_foreign: bool,
+    ) -> Option<ClientVerdict> {
+        if !is_foreign && !self.tracks_statements(&self.clients[id]) {
+            self.servers[server].unnamed.bound();
+            return None;
+        }
+        let mut fields = Fields::new(seen);
+        let Some(name) = fields.cstr().and_then(|_| fields.cstr()) else {
+            // Without names the server refuses it.
+            return (seen.len() < head.body).then(|| self.need_names(id, head, seen));
+        };
+        if !name.is_empty() {
+            return None;
+        }
+        if !is_foreign {
+            self.servers[server].unnamed.bound();
+            return None;
+        }
+        self.own_unnamed(id, server);
+        self.servers[server].replies.push(Request::Bind(None));
+        Some(Verdict::Replace { to: server, taken: 0 })
+    }
+
+    /// Makes the server's unnamed statement the client's own, before the next message: prepares
+    /// its text again, or drops what is there, so that the server says that it has none.
+    fn own_unnamed(&mut self, id: ClientId, server: ServerId) {
+        match self.kept_unnamed(id, server) {
+            Some(statement) => {
+                let text = self.statements.statements[statement].text();
+                Message::front(&mut self.splice, Front::Parse).cstr(b"").bytes(text).end();
+                let pool = self.servers[server].pool;
+                self.pools[pool].stats.server_parses += 1;
+            }
+            None => Message::front(&mut self.splice, Front::Close).bytes(UNNAMED).end(),
+        }
+        self.servers[server].replies.push(Request::OwnUnnamed);
+    }
+
+    /// The text that the client keeps, unless it has done something to it since.
+    fn kept_unnamed(&self, id: ClientId, server: ServerId) -> Option<StatementId> {
+        let is_untouched = self.servers[server].unnamed.is_untouched();
+        self.clients[id].statements.as_ref()?.unnamed.filter(|_| is_untouched)
+    }
+
+    /// A simple query of the client's was answered here: it takes the unnamed statement away, as
+    /// it would on a server.
+    pub(in crate::pool) fn forget_unnamed(&mut self, id: ClientId) {
+        if let Some(server) = self.clients[id].server() {
+            let server = &mut self.servers[server];
+            server.replies.disown_unnamed();
+            server.unnamed.dropped();
+        } else if let Some(statements) = &mut self.clients[id].statements
+            && let Some(before) = statements.unnamed.take()
+        {
+            self.statements.release(before);
+        }
+    }
+
+    /// An error made the server skip requests: the first of them has failed itself.
+    pub(in crate::pool) fn unnamed_skipped(&mut self, server: ServerId, skipped: &[Request]) {
+        let unnamed = &mut self.servers[server].unnamed;
+        match skipped.iter().position(|request| *request == Request::Parse(None)) {
+            // It has dropped the one before, and left none.
+            Some(0) => unnamed.dropped(),
+            Some(_) => unnamed.skipped(),
+            None => {}
+        }
+    }
+}
