@@ -10,6 +10,7 @@ pub const QUERY_CANCELED: &str = "57014";
 pub const SUCCESSFUL: &str = "00000";
 pub const SYNTAX_ERROR: &str = "42601";
 pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
+pub const OUT_OF_MEMORY: &str = "53200";
 pub const TOO_MANY_CONNECTIONS: &str = "53300";
 pub const UNDEFINED_FUNCTION: &str = "42883";
 pub const UNDEFINED_TABLE: &str = "42P01";

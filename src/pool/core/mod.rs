@@ -407,7 +407,7 @@ impl Core {
                 self.statements.forget_server(*statements);
             }
             for id in server.replies.unanswered_closes() {
-                self.statements.release(id);
+                self.statements.server_releases(id);
             }
         }
     }

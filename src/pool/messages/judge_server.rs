@@ -146,6 +146,7 @@ impl Core {
                 let skipped = self.servers[id].replies.take_skipped();
                 self.requests_skipped(id, &skipped);
                 self.unnamed_skipped(id, &skipped);
+                self.doubt_failed(id, &skipped, seen);
                 if self.is_no_concern_of_the_client(id) {
                     // If it sends anything all the same it is told of the end then.
                     self.servers[id].has_said_farewell = false;
@@ -159,8 +160,11 @@ impl Core {
                 }
                 self.tell_parameters(id);
             }
-            Back::ParameterDescription if self.hold_parameters_back(id, seen) => {
-                return Verdict::Drop;
+            Back::ParameterDescription => {
+                self.note_types(id, seen);
+                if self.hold_parameters_back(id, seen) {
+                    return Verdict::Drop;
+                }
             }
             Back::NoData | Back::RowDescription => self.tell_parameters(id),
             _ => {}
@@ -183,6 +187,9 @@ impl Core {
         let server = &self.servers[id];
         if let Some(value) = self.vars.value(&server.vars, place).map(str::to_owned) {
             self.vars.set(&mut self.clients[client].vars, place, &value);
+        }
+        if self.vars.is_reading(place) {
+            self.settings_changed(id);
         }
     }
 
@@ -207,10 +214,14 @@ impl Core {
         pool.stats.queries += 1;
         pool.stats.query_us += now.micros_since(record.query_start);
         record.query_start = now;
+        if let Some(statements) = &mut server.statements {
+            statements.fresh.clear();
+        }
         if status == Status::Idle {
             pool.stats.xacts += 1;
             pool.stats.xact_us += now.micros_since(server.xact_start);
             server.xact_start = now;
+            self.transaction_settled(id);
             return Verdict::Forward(client);
         }
         let pool = server.pool;
@@ -302,11 +313,14 @@ impl Core {
                 self.log_server(Level::Warning, id, format_args!("{text}"));
             }
             (_, Back::EmptyQuery) if test == Test::Doubt => self.servers[id].replies.settle_doubt(),
-            // Not before all that its client sent has gone out: the shell tells.
-            (Reply::Ready(_), _) if matches!(test, Test::Abandoned(_)) => {
-                self.act(Action::SettleServer(id));
+            (Reply::Ready(_), _) => {
+                self.transaction_settled(id);
+                match test {
+                    // Not before all that its client sent has gone out: the shell tells.
+                    Test::Abandoned(_) => self.act(Action::SettleServer(id)),
+                    Test::Check | Test::Doubt | Test::Reset => self.test_ended(id, test),
+                }
             }
-            (Reply::Ready(_), _) => self.test_ended(id, test),
             _ => {}
         }
         self.server_dropped_or_closed(id)

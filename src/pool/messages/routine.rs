@@ -10,7 +10,7 @@ use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::request::Request;
 use crate::pool::owed::unnamed::UNNAMED;
 use crate::pool::prepared::prepare::{Named, named_by};
-use crate::pool::prepared::settle::is_all_gone;
+use crate::pool::prepared::settle::tells_of_statements;
 use crate::pool::records::client;
 use crate::pool::records::server::{self, Own, Server};
 use crate::wire::fields::Fields;
@@ -64,7 +64,7 @@ impl Core {
         }
         stretch(data, |kind, body| {
             let Some(kind) = Back::from_byte(kind) else { return false };
-            let tells_more = kind == Back::CommandComplete && is_all_gone(body);
+            let tells_more = kind == Back::CommandComplete && tells_of_statements(body);
             body.len() <= kind.largest() && !tells_more && replies.take_routine(kind)
         })
     }

@@ -60,6 +60,7 @@ pub struct Replies {
     has_result: bool,
     bar: Bar,
     unnamed: Owner,
+    bound: Option<StatementId>,
     /// Counts the Syncs that were sent.
     segment: u32,
     /// What the last error made the server skip, until it is taken.
@@ -110,6 +111,24 @@ impl Replies {
     pub fn unanswered_closes(&self) -> impl Iterator<Item = StatementId> {
         self.queue.iter().chain(&self.skipped).filter_map(|request| match request {
             Request::OwnClose(id) => Some(*id),
+            _ => None,
+        })
+    }
+
+    /// The tracked statement that was bound last.
+    pub fn bound(&self) -> Option<StatementId> {
+        self.bound
+    }
+
+    /// The tracked statement whose description is due.
+    pub fn described(&self) -> Option<StatementId> {
+        self.queue.front().and_then(Request::used)
+    }
+
+    /// Statements that are being prepared.
+    pub fn parses_under_way(&self) -> impl Iterator<Item = StatementId> {
+        self.queue.iter().filter_map(|request| match request {
+            Request::OwnParse(id) | Request::Parse(Some(id)) => Some(*id),
             _ => None,
         })
     }
@@ -321,7 +340,10 @@ impl Replies {
                 _ => return Err(Unexpected),
             },
             Back::BindComplete => match front {
-                Some(Request::Bind(_)) => self.pop(),
+                Some(Request::Bind(statement)) => {
+                    self.pop();
+                    self.bound = statement;
+                }
                 _ => return Err(Unexpected),
             },
             Back::NoData => match front {

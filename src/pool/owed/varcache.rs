@@ -28,6 +28,22 @@ pub const ALWAYS: [&str; 10] = [
     "session_authorization",
 ];
 
+/// By these PostgreSQL reads the constants and names of a text when it is prepared.
+const READ_BY: [&str; 12] = [
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "array_nulls",
+    "backslash_quote",
+    "client_encoding",
+    "lc_monetary",
+    "search_path",
+    "standard_conforming_strings",
+    "timezone_abbreviations",
+    "transform_null_equals",
+    "xmloption",
+];
+
 /// Reported by servers, but not for SET to change.
 const FIXED: [&str; 7] = [
     "in_hot_standby",
@@ -52,6 +68,8 @@ type Values = [Option<Key>];
 #[derive(Default)]
 pub struct VarTable {
     names: Vec<Box<str>>,
+    /// The places of [`READ_BY`].
+    readings: Vec<usize>,
     texts: Interned<str>,
     /// Each set holds its texts once, however many connections have it.
     sets: Interned<Values>,
@@ -91,6 +109,9 @@ impl VarTable {
         if fixed || !sane || name.is_empty() || self.names.len() == MOST_NAMES {
             return None;
         }
+        if READ_BY.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            self.readings.push(self.names.len());
+        }
         self.names.push(name.into());
         Some(self.names.len() - 1)
     }
@@ -121,6 +142,16 @@ impl VarTable {
             .iter()
             .enumerate()
             .filter_map(|(place, name)| Some((&**name, self.value(vars, place)?)))
+    }
+
+    /// The values of the settings by which the texts of statements are read.
+    pub fn readings<'a>(&'a self, vars: &'a Vars) -> impl Iterator<Item = &'a str> {
+        self.readings.iter().map(|&place| self.value(vars, place).unwrap_or_default())
+    }
+
+    /// Whether the texts of statements are read by this setting.
+    pub fn is_reading(&self, place: usize) -> bool {
+        self.readings.contains(&place)
     }
 
     /// Gives `vars` what it lacks and `from` has.

@@ -83,9 +83,7 @@ impl Core {
     /// Takes a name from a client for which nothing is under way.
     fn drop_name(&mut self, id: ClientId, name: &[u8]) {
         let Some(statements) = &mut self.clients[id].statements else { return };
-        if let Some(statement) = statements.names.remove(name) {
-            self.statements.release(statement);
-        }
+        statements.remove(&mut self.statements, name);
     }
 
     /// A simple query that is one DEALLOCATE of a statement of this client's.

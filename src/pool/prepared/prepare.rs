@@ -26,10 +26,10 @@ use crate::wire::head::{HEAD, Head};
 use crate::wire::kind::Front;
 
 /// A named Parse, taken apart.
-struct ParseMessage<'a> {
-    name: &'a [u8],
+pub(super) struct ParseMessage<'a> {
+    pub(super) name: &'a [u8],
     /// Everything behind the name.
-    text: &'a [u8],
+    pub(super) text: &'a [u8],
 }
 
 impl Core {
@@ -90,6 +90,9 @@ impl Core {
             Some(0) => return None,
             Some(_) => {}
         }
+        if let Some(verdict) = self.refuse_long(id, head.body) {
+            return Some(verdict);
+        }
         if seen.len() < head.body {
             return Some(Verdict::Need(head.body));
         }
@@ -102,11 +105,15 @@ impl Core {
         };
         let segment = self.servers[server].replies.segment();
         let statements = self.clients[id].statements.get_or_insert_default();
-        if statements.is_undecided(parse.name, segment) {
+        if statements.is_undecided(&self.statements, parse.name, segment) {
             self.servers[server].replies.bar_until_synced();
             return Some(Verdict::Hold);
         }
-        let held = self.statements.hold(parse.text);
+        if let Some(verdict) = self.refuse_more(id, &parse) {
+            return Some(verdict);
+        }
+        let terms = self.terms(id)?;
+        let held = self.statements.hold(parse.text, terms);
         let verdict = self.parse_named(id, server, parse.name, held, segment);
         // The hold of this function ends; the client's name and the server have their own.
         self.statements.release(held);
@@ -121,19 +128,11 @@ impl Core {
         statement: StatementId,
         segment: u32,
     ) -> ClientVerdict {
-        let limit = self.config.settings.max_client_prepared_statements as usize;
         let statements = self.clients[id].statements.get_or_insert_default();
-        match statements.names.get(name) {
-            Some(present) if !self.statements.is_same_text(present, statement) => {
-                return self.bad_name(id, name, "was already prepared", Reason::PreparedTaken);
-            }
-            Some(_) => {}
-            None if limit > 0 && statements.names.len() >= limit => {
-                let detail = format!("max_client_prepared_statements is {limit}.");
-                self.close_client_with(id, Reason::StatementLimit, Some(&detail));
-                return Verdict::Closed;
-            }
-            None => {}
+        if let Some(present) = statements.names.get(name)
+            && !self.statements.is_same_text(present, statement)
+        {
+            return self.bad_name(id, name, "was already prepared", Reason::PreparedTaken);
         }
         let presence = self.presence(server, statement);
         if let Presence::Undecided = presence {
@@ -145,7 +144,7 @@ impl Core {
         // step with the replies.
         self.statements.hold_again(statement);
         let statements = self.clients[id].statements.get_or_insert_default();
-        statements.change(name, Some(statement), segment);
+        statements.change(&mut self.statements, name, Some(statement), segment);
         self.count_client_parse(id);
         if let Presence::Held = presence {
             self.servers[server].replies.push(Request::AnswerParse);
@@ -175,9 +174,10 @@ impl Core {
             Err(verdict) => return Some(verdict),
         };
         self.begin_use(server);
-        if let Err(verdict) = self.prepare_on(server, statement) {
-            return Some(verdict);
-        }
+        let statement = match self.prepare_on(id, server, statement) {
+            Ok(statement) => statement,
+            Err(verdict) => return Some(verdict),
+        };
         self.count_bind(id);
         let new_name = self.statements.statements[statement].name();
         let body = head.body - name.len() + new_name.len();
@@ -220,9 +220,10 @@ impl Core {
             Err(verdict) => return Some(verdict),
         };
         self.begin_use(server);
-        if let Err(verdict) = self.prepare_on(server, statement) {
-            return Some(verdict);
-        }
+        let statement = match self.prepare_on(id, server, statement) {
+            Ok(statement) => statement,
+            Err(verdict) => return Some(verdict),
+        };
         let new_name = self.statements.statements[statement].name();
         Message::front(&mut self.splice, Front::Describe).u8(b'S').cstr(new_name).end();
         self.servers[server].replies.push(Request::Describe(Some(statement)));
@@ -247,10 +248,10 @@ impl Core {
         let replies = &mut self.servers[server].replies;
         let segment = replies.segment();
         let statements = self.clients[id].statements.get_or_insert_default();
-        if statements.is_undecided(name, segment) {
+        if statements.is_undecided(&self.statements, name, segment) {
             return Some(Verdict::Hold);
         }
-        statements.change(name, None, segment);
+        statements.change(&mut self.statements, name, None, segment);
         replies.push(Request::AnswerClose);
         Some(Verdict::Drop)
     }
@@ -264,7 +265,7 @@ impl Core {
     ) -> Result<StatementId, ClientVerdict> {
         let segment = self.servers[server].replies.segment();
         let found = self.clients[id].statements.as_ref().and_then(|statements| {
-            if statements.is_undecided(name, segment) {
+            if statements.is_undecided(&self.statements, name, segment) {
                 return Some(Err(Verdict::Hold));
             }
             statements.names.get(name).map(Ok)

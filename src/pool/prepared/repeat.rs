@@ -113,10 +113,7 @@ impl Core {
     fn move_names_on(&mut self, client: ClientId, before: StatementId) {
         let Some(statements) = &mut self.clients[client].statements else { return };
         let Some(after) = self.statements.renew(before) else { return };
-        for _ in 0..statements.rename(before, after) {
-            self.statements.hold_again(after);
-            self.statements.release(before);
-        }
+        statements.rename(&mut self.statements, before, after);
         self.statements.release(after);
     }
 

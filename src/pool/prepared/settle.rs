@@ -6,7 +6,7 @@ use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::request::Request;
 use crate::pool::owed::verdict::{ClientVerdict, Verdict};
 use crate::pool::records::server::Server;
-use crate::pool::statements::table::{Change, Held};
+use crate::pool::statements::table::Held;
 use crate::wire::build::{self, Message};
 use crate::wire::kind::Front;
 
@@ -19,18 +19,39 @@ pub(super) enum Presence {
 }
 
 impl Core {
-    /// Makes sure that the server has the statement when the next message reaches it.
+    /// Makes sure that the server has the client's statement when the next message reaches it.
     pub(super) fn prepare_on(
         &mut self,
+        client: ClientId,
         server: ServerId,
         id: StatementId,
-    ) -> Result<(), ClientVerdict> {
+    ) -> Result<StatementId, ClientVerdict> {
+        match self.presence(server, id) {
+            Presence::Held => return Ok(id),
+            Presence::Undecided => return Err(Verdict::Hold),
+            Presence::Missing => {}
+        }
+        let id = self.on_present_terms(client, id);
         match self.presence(server, id) {
             Presence::Held => {}
             Presence::Undecided => return Err(Verdict::Hold),
             Presence::Missing => self.splice_parse(server, id, true),
         }
-        Ok(())
+        Ok(id)
+    }
+
+    /// The statement that a text is for a client now. Where the client has changed the settings by
+    /// which constants are read, a server would prepare another one than others have.
+    fn on_present_terms(&mut self, client: ClientId, id: StatementId) -> StatementId {
+        let Some(terms) = self.terms(client) else { return id };
+        if self.statements.terms_of(id).settings == terms.settings {
+            return id;
+        }
+        let Some(statements) = &mut self.clients[client].statements else { return id };
+        let after = self.statements.same_under(id, terms);
+        statements.rename(&mut self.statements, id, after);
+        self.statements.release(after);
+        after
     }
 
     /// What the server has of a statement that is about to be used.
@@ -57,7 +78,7 @@ impl Core {
         let pool = self.servers[server].pool;
         self.pools[pool].stats.server_parses += 1;
         self.servers[server].replies.push(request);
-        self.statements.hold_again(id);
+        self.statements.server_holds(id);
         let record = &mut self.servers[server];
         let segment = record.replies.segment();
         let statements = record.statements.get_or_insert_default();
@@ -84,20 +105,19 @@ impl Core {
             && let Some(held) = statements.held.get_mut(&id)
         {
             held.pending = None;
+            statements.note_fresh(id);
         }
     }
 
     /// A Close of the pooler's has been answered: the server has the statement no more.
     pub(in crate::pool) fn server_dropped(&mut self, id: StatementId) {
-        self.statements.release(id);
+        self.statements.server_releases(id);
     }
 
     /// A Parse or Close of the client's has been answered: its change stands.
     pub(in crate::pool) fn name_settled(&mut self, client: ClientId) {
         let Some(statements) = &mut self.clients[client].statements else { return };
-        if let Some(before) = statements.settle_oldest() {
-            self.statements.release(before);
-        }
+        statements.settle_oldest(&mut self.statements);
     }
 
     /// Requests that an error made the server skip: what they would have changed is undone.
@@ -120,8 +140,10 @@ impl Core {
                 _ => {}
             }
         }
-        if let Some(client) = client {
-            self.undo_changes(client, changes);
+        if let Some(client) = client
+            && let Some(statements) = &mut self.clients[client].statements
+        {
+            statements.undo(&mut self.statements, changes);
         }
     }
 
@@ -129,24 +151,7 @@ impl Core {
         if let Some(statements) = &mut self.servers[server].statements
             && statements.held.remove(&id).is_some()
         {
-            self.statements.release(id);
-        }
-    }
-
-    /// Undoes the oldest `count` changes of a client's names, the newest of them first. Names with
-    /// an undecided change are not changed again, so none of them has a younger change.
-    fn undo_changes(&mut self, client: ClientId, count: usize) {
-        let Some(statements) = &mut self.clients[client].statements else { return };
-        let count = count.min(statements.journal.len());
-        let undone: Vec<Change> = statements.journal.drain(..count).collect();
-        for change in undone.into_iter().rev() {
-            let after = match change.before {
-                Some(before) => statements.names.insert(&change.name, before),
-                None => statements.names.remove(&change.name),
-            };
-            if let Some(after) = after {
-                self.statements.release(after);
-            }
+            self.statements.server_releases(id);
         }
     }
 
@@ -161,33 +166,78 @@ impl Core {
         }
     }
 
-    /// DEALLOCATE ALL and DISCARD ALL leave nothing on the server, and nothing of the client.
+    /// What a command has done to statements, as its tag tells: DEALLOCATE ALL and DISCARD ALL leave
+    /// nothing on the server, and nothing of the client; what changes tables or types ends what
+    /// was prepared for them.
     #[inline]
     pub(in crate::pool) fn heed_tag(&mut self, server: ServerId, client: ClientId, tag: &[u8]) {
-        if !is_all_gone(tag) {
+        if !tells_of_statements(tag) {
             return;
         }
         self.heed_server_tag(server, tag);
-        if !self.tracks_statements(&self.clients[client]) {
+        if !is_all_gone(tag) || !self.tracks_statements(&self.clients[client]) {
             return;
         }
-        let Some(statements) = &mut self.clients[client].statements else { return };
-        for id in statements.forget_settled() {
-            self.statements.release(id);
+        if let Some(statements) = &mut self.clients[client].statements {
+            statements.forget_settled(&mut self.statements);
         }
     }
 
     pub(in crate::pool) fn heed_server_tag(&mut self, server: ServerId, tag: &[u8]) {
+        if changes_tables(tag) {
+            self.servers[server].has_changed_tables = true;
+            self.begin_generation(server);
+        }
         if !is_all_gone(tag) {
             return;
         }
         let Some(statements) = &mut self.servers[server].statements else { return };
         for id in statements.forget_settled() {
-            self.statements.release(id);
+            self.statements.server_releases(id);
+        }
+    }
+
+    /// A transaction is over: others see only now what it has changed.
+    #[inline]
+    pub(in crate::pool) fn transaction_settled(&mut self, server: ServerId) {
+        if std::mem::take(&mut self.servers[server].has_changed_tables) {
+            self.begin_generation(server);
+        }
+    }
+
+    fn begin_generation(&mut self, server: ServerId) {
+        let database = self.pools[self.servers[server].pool].database;
+        self.statements.begin_generation(self.databases[database].remote_name());
+    }
+
+    /// The server has reported one of the settings by which constants are read. What it was given
+    /// in the same breath may have been read by the one or the other.
+    pub(in crate::pool) fn settings_changed(&mut self, server: ServerId) {
+        let Server { replies, statements, .. } = &mut self.servers[server];
+        let fresh = statements.as_ref().map_or(&[][..], |statements| &statements.fresh);
+        for id in replies.parses_under_way().chain(fresh.iter().copied()) {
+            self.statements.put_aside(id);
         }
     }
 }
 
-pub(in crate::pool) fn is_all_gone(tag: &[u8]) -> bool {
+/// Whether a tag tells of something that concerns prepared statements.
+#[inline]
+pub(in crate::pool) fn tells_of_statements(tag: &[u8]) -> bool {
+    match tag.first() {
+        Some(b'A' | b'C' | b'D' | b'I') => is_all_gone(tag) || changes_tables(tag),
+        _ => false,
+    }
+}
+
+fn is_all_gone(tag: &[u8]) -> bool {
     matches!(tag, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0")
+}
+
+/// Whether tables, types or functions may be others than before. A transaction that was prepared
+/// shows what it has changed when it is committed.
+fn changes_tables(tag: &[u8]) -> bool {
+    let rest = [&b"CREATE "[..], b"ALTER ", b"DROP "].iter().find_map(|w| tag.strip_prefix(*w));
+    let is_other = rest.is_some_and(|rest| !rest.starts_with(b"INDEX"));
+    is_other || matches!(tag, b"IMPORT FOREIGN SCHEMA\0" | b"COMMIT PREPARED\0")
 }

@@ -136,10 +136,13 @@ impl Core {
         self.servers[server].replies.push(Request::OwnUnnamed);
     }
 
-    /// The text that the client keeps, unless it has done something to it since.
+    /// The text that the client keeps, unless it has done something to it since, or constants
+    /// would be read in another way than when it was prepared.
     fn kept_unnamed(&self, id: ClientId, server: ServerId) -> Option<StatementId> {
         let is_untouched = self.servers[server].unnamed.is_untouched();
-        self.clients[id].statements.as_ref()?.unnamed.filter(|_| is_untouched)
+        let kept = self.clients[id].statements.as_ref()?.unnamed.filter(|_| is_untouched)?;
+        let terms = self.terms(id)?;
+        (self.statements.terms_of(kept).settings == terms.settings).then_some(kept)
     }
 
     /// A simple query of the client's was answered here: it takes the unnamed statement away, as
@@ -150,9 +153,8 @@ impl Core {
             server.replies.disown_unnamed();
             server.unnamed.dropped();
         } else if let Some(statements) = &mut self.clients[id].statements
-            && let Some(before) = statements.unnamed.take()
         {
-            self.statements.release(before);
+            statements.keep_unnamed(&mut self.statements, None);
         }
     }
 

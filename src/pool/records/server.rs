@@ -174,6 +174,8 @@ pub struct Server {
     pub statements: Option<Box<ServerStatements>>,
     pub(in crate::pool) kept: Kept,
     pub(in crate::pool) unnamed: UnnamedText,
+    /// Its transaction has changed tables, types or functions.
+    pub(in crate::pool) has_changed_tables: bool,
     /// The client that had it last, or has it.
     pub(in crate::pool) last_client: Option<ClientId>,
     /// Its lifetime is this much shorter than the setting, so that servers do not go together.
@@ -233,6 +235,7 @@ impl Server {
             statements: None,
             kept: Kept::default(),
             unnamed: UnnamedText::default(),
+            has_changed_tables: false,
             last_client: None,
             lifetime_cut_us: 0,
             is_untouched: false,

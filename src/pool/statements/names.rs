@@ -29,8 +29,12 @@ impl Names {
 
     /// Bytes of the table and of the names in it.
     pub fn bytes(&self) -> usize {
-        let texts: usize = self.entries.iter().map(|entry| entry.name.len()).sum();
-        self.entries.capacity() * size_of::<Entry>() + texts
+        self.entries.capacity() * size_of::<Entry>() + self.text_bytes()
+    }
+
+    /// Bytes of the names alone.
+    pub fn text_bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.name.len()).sum()
     }
 
     pub fn get(&self, name: &[u8]) -> Option<StatementId> {
@@ -56,12 +60,16 @@ impl Names {
         Some(id)
     }
 
-    /// Keeps the names for which `stays` holds, and tells `dropped` of the others.
-    pub fn retain(&mut self, stays: impl Fn(&[u8]) -> bool, mut dropped: impl FnMut(StatementId)) {
-        self.entries.retain(|entry| {
+    /// Keeps the names for which `stays` holds, and gives the others to `dropped`.
+    pub fn retain(
+        &mut self,
+        stays: impl Fn(&[u8]) -> bool,
+        mut dropped: impl FnMut(Box<[u8]>, StatementId),
+    ) {
+        self.entries.retain_mut(|entry| {
             let stays = stays(&entry.name);
             if !stays {
-                dropped(entry.id);
+                dropped(std::mem::take(&mut entry.name), entry.id);
             }
             stays
         });

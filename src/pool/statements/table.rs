@@ -1,7 +1,7 @@
 //! Prepared statements as data: texts, the names that clients have for them, and what servers hold.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use super::names::Names;
 use crate::base::arena::{Arena, Record};
@@ -15,8 +15,23 @@ pub struct Statement {
     hash: u64,
     /// Where the NUL stands that ends the name.
     name_end: u8,
-    /// Clients' names and servers that hold it.
-    pub(in crate::pool) holders: u32,
+    terms: Terms,
+    /// A hash of the parameters' types, when a server has told them; else 0.
+    types: u64,
+    /// Names of clients that hold it, those included that an error would bring back.
+    clients: u32,
+    /// Servers that hold it.
+    servers: u32,
+}
+
+/// What decides on the meaning of a statement besides its text: the same text under other terms is
+/// another statement.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Terms {
+    /// A hash of the settings by which constants are read.
+    pub settings: u64,
+    /// The generation of the database's tables and types, see [`StatementTable::begin_generation`].
+    pub generation: u64,
 }
 
 /// All statements that somebody holds. A text is stored once, however many use it: those who still
@@ -24,14 +39,27 @@ pub struct Statement {
 #[derive(Default)]
 pub struct StatementTable {
     pub(in crate::pool) statements: Arena<Statement>,
-    /// By the hash of the text, which must be compared. Of two texts with one hash the younger is
+    /// By the hash of terms and text, which must be compared. Of two texts with one hash the younger is
     /// here; the other is not shared any more.
     shared: HashMap<u64, StatementId>,
     hasher: RandomState,
     /// The number in a name on servers is never used again.
     last_number: u64,
     text_bytes: usize,
+    /// Of `text_bytes`, those of texts that no client holds.
+    idle_bytes: usize,
+    /// Of all names that clients have.
+    name_bytes: usize,
+    /// By the name of a database on its servers, where its tables or types have changed.
+    generations: HashMap<Box<str>, u64>,
+    last_generation: u64,
 }
+
+/// Texts that no client holds are kept for clients to come, so many bytes of them.
+const MOST_IDLE: usize = 32 << 20;
+
+/// So many statements that were prepared since the last ReadyForQuery are known.
+const MOST_FRESH: usize = 4096;
 
 /// Changes for which room is kept when none is under way.
 const KEPT_CHANGES: usize = 16;
@@ -43,6 +71,8 @@ pub struct ClientStatements {
     pub(in crate::pool) journal: VecDeque<Change>,
     /// The unnamed statement, where it was prepared and not bound.
     pub(in crate::pool) unnamed: Option<StatementId>,
+    /// Of the names, and of the texts behind them.
+    held_bytes: usize,
 }
 
 /// A change of a client's names that a skipped message would undo.
@@ -50,6 +80,8 @@ pub struct ClientStatements {
 pub(in crate::pool) struct Change {
     /// The Sync that decides on it (see [`crate::pool::owed::replies::Replies::segment`]).
     pub(in crate::pool) segment: u32,
+    /// Of the name: names may be long, and much alike.
+    hash: u64,
     pub(in crate::pool) name: Box<[u8]>,
     pub(in crate::pool) before: Option<StatementId>,
 }
@@ -58,6 +90,8 @@ pub(in crate::pool) struct Change {
 #[derive(Debug, Default)]
 pub struct ServerStatements {
     pub(in crate::pool) held: HashMap<StatementId, Held>,
+    /// Prepared since the last ReadyForQuery.
+    pub(in crate::pool) fresh: Vec<StatementId>,
     /// Counts uses, to find the one that was not used for longest.
     clock: u64,
 }
@@ -94,18 +128,21 @@ impl StatementTable {
         self.statements.len()
     }
 
+    /// Bytes of all texts and of the names that clients have for them.
+    pub fn bytes(&self) -> usize {
+        self.text_bytes + self.name_bytes
+    }
+
     /// Bytes of all texts, for SHOW MEM.
     pub fn text_bytes(&self) -> usize {
         self.text_bytes
     }
 
-    /// The id of a text, with one more holder.
-    pub(in crate::pool) fn hold(&mut self, text: &[u8]) -> StatementId {
-        let hash = self.hasher.hash_one(text);
-        if let Some(&id) = self.shared.get(&hash)
-            && self.statements[id].text() == text
-        {
-            self.statements[id].holders += 1;
+    /// The id of a text under its terms, with one more client that holds it.
+    pub(in crate::pool) fn hold(&mut self, text: &[u8], terms: Terms) -> StatementId {
+        let hash = self.hasher.hash_one((terms, text));
+        if let Some(id) = self.find(hash, text, terms) {
+            self.hold_again(id);
             return id;
         }
         self.last_number += 1;
@@ -113,23 +150,82 @@ impl StatementTable {
         let body = [name.as_bytes(), text].concat().into_boxed_slice();
         let name_end = name.len() as u8 - 1;
         self.text_bytes += body.len();
-        let id = self.statements.insert(Statement { body, hash, name_end, holders: 1 });
+        let statement =
+            Statement { body, hash, name_end, terms, types: 0, clients: 1, servers: 0 };
+        let id = self.statements.insert(statement);
         self.shared.insert(hash, id);
         id
+    }
+
+    fn find(&self, hash: u64, text: &[u8], terms: Terms) -> Option<StatementId> {
+        let id = *self.shared.get(&hash)?;
+        let known = &self.statements[id];
+        (known.terms == terms && known.text() == text).then_some(id)
+    }
+
+    /// Whether a text is there already under its terms.
+    pub(in crate::pool) fn knows(&self, text: &[u8], terms: Terms) -> bool {
+        self.find(self.hasher.hash_one((terms, text)), text, terms).is_some()
+    }
+
+    /// Tables or types of a database have changed: texts that come from now on are not answered
+    /// by statements that were made before.
+    pub(in crate::pool) fn begin_generation(&mut self, database: &str) {
+        self.last_generation += 1;
+        match self.generations.get_mut(database) {
+            Some(generation) => *generation = self.last_generation,
+            None => drop(self.generations.insert(database.into(), self.last_generation)),
+        }
+    }
+
+    /// The terms of a text that comes now. `settings` are those by which constants are read.
+    pub(in crate::pool) fn terms<'a>(
+        &self,
+        settings: impl Iterator<Item = &'a str>,
+        database: &str,
+    ) -> Terms {
+        let mut hasher = self.hasher.build_hasher();
+        settings.for_each(|value| value.hash(&mut hasher));
+        let generation = self.generations.get(database).copied().unwrap_or_default();
+        Terms { settings: hasher.finish(), generation }
+    }
+
+    pub(in crate::pool) fn terms_of(&self, id: StatementId) -> Terms {
+        self.statements[id].terms
+    }
+
+    /// A server has told the types of a statement's parameters. Where they are others than before,
+    /// what its text means has changed.
+    pub(in crate::pool) fn compare_types(&mut self, id: StatementId, types: &[u8]) {
+        // 0 is for what is not known.
+        let types = self.hasher.hash_one(types) | 1;
+        let Some(statement) = self.statements.get_mut(id) else { return };
+        let before = std::mem::replace(&mut statement.types, types);
+        if before != 0 && before != types {
+            self.put_aside(id);
+        }
     }
 
     /// Another statement with the text of this one, with one more holder: servers have this one
     /// prepared for tables that have changed since. Whoever asks for the text from now on gets
     /// the new one.
     pub(in crate::pool) fn renew(&mut self, id: StatementId) -> Option<StatementId> {
-        let text = self.statements.get(id)?.text().to_vec();
+        let statement = self.statements.get(id)?;
+        let (text, terms) = (statement.text().to_vec(), statement.terms);
         self.put_aside(id);
-        Some(self.hold(&text))
+        Some(self.hold(&text, terms))
     }
 
-    /// Lets nobody share a statement any more.
-    fn put_aside(&mut self, id: StatementId) {
-        let hash = self.statements[id].hash;
+    /// The statement of the same text under other terms, with one more holder.
+    pub(in crate::pool) fn same_under(&mut self, id: StatementId, terms: Terms) -> StatementId {
+        let text = self.statements[id].text().to_vec();
+        self.hold(&text, terms)
+    }
+
+    /// Lets nobody share a statement any more: the next Parse of its text is a real one.
+    pub(in crate::pool) fn put_aside(&mut self, id: StatementId) {
+        let Some(statement) = self.statements.get(id) else { return };
+        let hash = statement.hash;
         if self.shared.get(&hash) == Some(&id) {
             self.shared.remove(&hash);
         }
@@ -140,23 +236,72 @@ impl StatementTable {
     }
 
     pub(in crate::pool) fn hold_again(&mut self, id: StatementId) {
-        self.statements[id].holders += 1;
+        let statement = &mut self.statements[id];
+        if statement.clients == 0 {
+            self.idle_bytes -= statement.body.len();
+        }
+        statement.clients += 1;
     }
 
     pub(in crate::pool) fn release(&mut self, id: StatementId) {
         let statement = &mut self.statements[id];
-        statement.holders -= 1;
-        if statement.holders > 0 {
+        statement.clients -= 1;
+        if statement.clients > 0 {
             return;
         }
-        self.text_bytes -= statement.body.len();
+        self.idle_bytes += statement.body.len();
+        if statement.servers == 0 {
+            self.remove(id);
+        } else if self.idle_bytes > MOST_IDLE {
+            self.forget_idle_texts();
+        }
+    }
+
+    /// A server holds it, too.
+    pub(in crate::pool) fn server_holds(&mut self, id: StatementId) {
+        self.statements[id].servers += 1;
+    }
+
+    pub(in crate::pool) fn server_releases(&mut self, id: StatementId) {
+        let statement = &mut self.statements[id];
+        statement.servers -= 1;
+        if statement.servers == 0 && statement.clients == 0 {
+            self.remove(id);
+        }
+    }
+
+    /// Nobody holds it.
+    fn remove(&mut self, id: StatementId) {
         self.put_aside(id);
-        self.statements.remove(id);
+        if let Some(statement) = self.statements.remove(id) {
+            self.text_bytes -= statement.body.len();
+            self.idle_bytes -= statement.body.len();
+        }
+    }
+
+    /// Drops the texts that no client holds. Servers keep the names, to close the statements.
+    fn forget_idle_texts(&mut self) {
+        for id in self.statements.ids() {
+            let statement = &mut self.statements[id];
+            if statement.clients > 0 {
+                continue;
+            }
+            let before = statement.body.len();
+            statement.body = statement.body[..=usize::from(statement.name_end)].into();
+            let dropped = before - statement.body.len();
+            self.text_bytes -= dropped;
+            self.idle_bytes -= dropped;
+            self.put_aside(id);
+        }
     }
 
     pub(in crate::pool) fn forget_client(&mut self, statements: ClientStatements) {
+        self.name_bytes -= statements.names.text_bytes();
         for id in statements.names.into_ids() {
             self.release(id);
+        }
+        for change in &statements.journal {
+            self.name_bytes -= change.before.map_or(0, |_| change.name.len());
         }
         let undone = statements.journal.into_iter().filter_map(|change| change.before);
         for id in undone.chain(statements.unnamed) {
@@ -166,8 +311,13 @@ impl StatementTable {
 
     pub(in crate::pool) fn forget_server(&mut self, statements: ServerStatements) {
         for id in statements.held.into_keys() {
-            self.release(id);
+            self.server_releases(id);
         }
+    }
+
+    /// What a client's name for a statement costs it.
+    fn cost(&self, name: &[u8], id: StatementId) -> usize {
+        name.len() + self.statements[id].text().len()
     }
 }
 
@@ -181,59 +331,144 @@ impl ClientStatements {
         self.names.bytes()
     }
 
-    /// Lets all names of one statement stand for another, those too that an error would bring back.
-    /// Returns how many they are.
-    pub(in crate::pool) fn rename(&mut self, before: StatementId, after: StatementId) -> usize {
-        let changes = self.journal.iter_mut().filter(|change| change.before == Some(before));
-        let count = changes.map(|change| change.before = Some(after)).count();
-        count + self.names.rename(before, after)
+    /// Bytes of the names and of the texts behind them.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
-    /// The oldest change stands. Returns what it had taken the place of.
-    pub(in crate::pool) fn settle_oldest(&mut self) -> Option<StatementId> {
-        let before = self.journal.pop_front().and_then(|change| change.before);
+    /// Lets all names of one statement stand for another of the same text, those too that an error
+    /// would bring back. The holds follow.
+    pub(in crate::pool) fn rename(
+        &mut self,
+        table: &mut StatementTable,
+        before: StatementId,
+        after: StatementId,
+    ) {
+        let changes = self.journal.iter_mut().filter(|change| change.before == Some(before));
+        let count = changes.map(|change| change.before = Some(after)).count();
+        for _ in 0..count + self.names.rename(before, after) {
+            table.hold_again(after);
+            table.release(before);
+        }
+    }
+
+    /// The oldest change stands.
+    pub(in crate::pool) fn settle_oldest(&mut self, table: &mut StatementTable) {
+        let Some(change) = self.journal.pop_front() else { return };
+        if let Some(before) = change.before {
+            self.let_go(table, &change.name, before);
+        }
         if self.journal.is_empty() && self.journal.capacity() > KEPT_CHANGES {
             self.journal = VecDeque::new();
         }
-        before
     }
 
     /// Whether what has become of a name is decided by a Sync before `segment`.
-    pub(in crate::pool) fn is_undecided(&self, name: &[u8], segment: u32) -> bool {
-        self.journal.iter().any(|change| change.segment != segment && *change.name == *name)
+    pub(in crate::pool) fn is_undecided(
+        &self,
+        table: &StatementTable,
+        name: &[u8],
+        segment: u32,
+    ) -> bool {
+        if self.journal.is_empty() {
+            return false;
+        }
+        let hash = table.hasher.hash_one(name);
+        let is_it = |change: &Change| change.hash == hash && *change.name == *name;
+        self.journal.iter().any(|change| change.segment != segment && is_it(change))
     }
 
-    /// Binds a name anew, or takes it away. The journal keeps what was before, with its hold.
+    /// Binds a name anew, to a statement that is held for it, or takes it away. The journal keeps
+    /// what was before, with its hold.
     pub(in crate::pool) fn change(
         &mut self,
+        table: &mut StatementTable,
         name: &[u8],
         after: Option<StatementId>,
         segment: u32,
     ) {
         let before = match after {
-            Some(id) => self.names.insert(name, id),
+            Some(id) => {
+                self.held_bytes += table.cost(name, id);
+                table.name_bytes += name.len();
+                self.names.insert(name, id)
+            }
             None => self.names.remove(name),
         };
-        self.journal.push_back(Change { segment, name: name.into(), before });
+        let hash = table.hasher.hash_one(name);
+        self.journal.push_back(Change { segment, hash, name: name.into(), before });
+    }
+
+    /// Undoes the oldest `count` changes of names, the newest of them first. Names with an
+    /// undecided change are not changed again, so none of them has a younger change.
+    pub(in crate::pool) fn undo(&mut self, table: &mut StatementTable, count: usize) {
+        let count = count.min(self.journal.len());
+        let undone: Vec<Change> = self.journal.drain(..count).collect();
+        for change in undone.into_iter().rev() {
+            let after = match change.before {
+                Some(before) => self.names.insert(&change.name, before),
+                None => self.names.remove(&change.name),
+            };
+            if let Some(after) = after {
+                self.let_go(table, &change.name, after);
+            }
+        }
+    }
+
+    /// Takes a name away at once.
+    pub(in crate::pool) fn remove(&mut self, table: &mut StatementTable, name: &[u8]) {
+        if let Some(id) = self.names.remove(name) {
+            self.let_go(table, name, id);
+        }
     }
 
     /// Drops all names but those that requests under way give: they come behind whatever dropped
-    /// the others. Returns what was held.
-    pub(in crate::pool) fn forget_settled(&mut self) -> Vec<StatementId> {
+    /// the others.
+    pub(in crate::pool) fn forget_settled(&mut self, table: &mut StatementTable) {
         let mut dropped = Vec::new();
         let mut under_way = HashSet::new();
         for change in &mut self.journal {
             // What the first change of a name found is gone; a later one found a change's.
-            if under_way.insert(&*change.name) {
-                dropped.extend(change.before.take());
+            if under_way.insert(&*change.name)
+                && let Some(id) = change.before.take()
+            {
+                dropped.push((change.name.clone(), id));
             }
         }
-        self.names.retain(|name| under_way.contains(name), |id| dropped.push(id));
-        dropped
+        self.names.retain(|name| under_way.contains(name), |name, id| dropped.push((name, id)));
+        for (name, id) in dropped {
+            self.let_go(table, &name, id);
+        }
+    }
+
+    /// Another unnamed statement is kept, which is held for it, or none.
+    pub(in crate::pool) fn keep_unnamed(
+        &mut self,
+        table: &mut StatementTable,
+        after: Option<StatementId>,
+    ) {
+        self.held_bytes += after.map_or(0, |id| table.cost(b"", id));
+        if let Some(before) = std::mem::replace(&mut self.unnamed, after) {
+            self.let_go(table, b"", before);
+        }
+    }
+
+    /// A name stands for a statement no more.
+    fn let_go(&mut self, table: &mut StatementTable, name: &[u8], id: StatementId) {
+        self.held_bytes -= table.cost(name, id);
+        table.name_bytes -= name.len();
+        table.release(id);
     }
 }
 
 impl ServerStatements {
+    /// A statement was prepared.
+    pub(in crate::pool) fn note_fresh(&mut self, id: StatementId) {
+        if self.fresh.len() < MOST_FRESH {
+            self.fresh.push(id);
+        }
+    }
+
     /// Notes that a statement is used, if it is there.
     pub(in crate::pool) fn use_held(&mut self, id: StatementId) -> Option<Held> {
         let held = self.held.get_mut(&id)?;

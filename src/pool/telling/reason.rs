@@ -130,7 +130,9 @@ reasons! {
         ServerRefusedSsl: "server refused SSL", Log, SUCCESSFUL;
         SslInside: "SSL req inside SSL", Log, PROTOCOL_VIOLATION;
         SslRequired: "SSL required", Client, PROTOCOL_VIOLATION;
+        StatementBytes: "prepared statements take too much memory", Client, PROGRAM_LIMIT_EXCEEDED;
         StatementLimit: "too many prepared statements", Client, PROGRAM_LIMIT_EXCEEDED;
+        StatementMemory: "no memory left for prepared statements", Client, OUT_OF_MEMORY;
         StuffedGss: "received unencrypted data after GSSAPI encryption request",
             Client, PROTOCOL_VIOLATION;
         StuffedSsl: "received unencrypted data after SSL request", Client, PROTOCOL_VIOLATION;
@@ -217,6 +219,12 @@ impl Reason {
             Reason::UnsupportedParameter(_) | Reason::UnsupportedOption(_) => {
                 "Name it in ignore_startup_parameters to let it pass unheeded, or in \
                  track_extra_parameters to have it set on the server."
+            }
+            Reason::StatementBytes | Reason::StatementLimit => {
+                "Close the statements that are not needed any more."
+            }
+            Reason::StatementMemory => {
+                "All clients together have too much prepared; see SHOW MEM and max_prepared_bytes."
             }
             Reason::TransactionBlock => "The pool's pool_mode is statement.",
             Reason::NotAllowed => "The console is for users named in admin_users or stats_users.",

@@ -1,0 +1,48 @@
+//! Statements that may not mean any more what their text means: tables, types and functions change,
+//! and a statement that was prepared before counts on what was there then.
+//!
+//! A client that prepares its text again gets what PostgreSQL makes of it today: such a statement is
+//! not shared any more. Names that clients have already stay with it, as they would in a session.
+
+use crate::pool::core::Core;
+use crate::pool::ids::ServerId;
+use crate::pool::owed::request::Request;
+use crate::wire::fields::{Fields, Report};
+
+/// Errors that a statement may owe to what it was made for.
+const DOUBTFUL: [&str; 10] = [
+    "0A000", "22003", "22007", "22008", "22P02", "22P03", "42804", "42883", "42P18", "XX000",
+];
+
+impl Core {
+    /// A request has failed with this error, and others behind it were skipped.
+    pub(in crate::pool) fn doubt_failed(
+        &mut self,
+        server: ServerId,
+        skipped: &[Request],
+        error: &[u8],
+    ) {
+        let failed = match skipped.first() {
+            Some(Request::Execute) => self.servers[server].replies.bound(),
+            Some(request) => request.used(),
+            None => None,
+        };
+        if let Some(statement) = failed
+            && DOUBTFUL.contains(&Report::parse(error).sqlstate.as_str())
+        {
+            self.statements.put_aside(statement);
+        }
+    }
+
+    /// The server describes the parameters of a statement.
+    pub(in crate::pool) fn note_types(&mut self, server: ServerId, body: &[u8]) {
+        let mut fields = Fields::new(body);
+        let count = fields.u16().map(usize::from);
+        let is_whole = count.is_some_and(|count| fields.rest().len() == count * 4);
+        if let Some(statement) = self.servers[server].replies.described()
+            && is_whole
+        {
+            self.statements.compare_types(statement, body);
+        }
+    }
+}
