@@ -273,28 +273,6 @@ mod hostile {
         }
     }
 
-    #[test]
-    fn names_that_are_not_there_or_there_already_end_their_client() {
-        let pooler = pool_of(1);
-        let words = "prepared statement did not exist";
-        for (what, bytes) in
-            [("Bind", wire::bind("never", &[])), ("Describe", wire::describe_statement("never"))]
-        {
-            let log = "prepared statement 'never' not found";
-            assert_ends(&pooler, what, &[bytes, wire::sync()].concat(), words, log);
-        }
-        let first = [wire::parse("taken", "select 1"), wire::sync()].concat();
-        let second = [wire::parse("taken", "select 2"), wire::sync()].concat();
-        let words = "prepared statement name is already in use";
-        let log = "prepared statement 'taken' was already prepared";
-        assert_ends(&pooler, "Parse", &[first, second].concat(), words, log);
-        // The types of parameters are part of a statement.
-        let typed = wire::message(b'P', b"typed\0select $1\0\0\x01\0\0\0\x17");
-        let untyped = [wire::parse("typed", "select $1"), wire::sync()].concat();
-        let log = "prepared statement 'typed' was already prepared";
-        assert_ends(&pooler, "Parse", &[typed, untyped].concat(), words, log);
-    }
-
     /// Whatever is missing, the client gets an error or is hung up on, and nobody waits.
     #[test]
     fn messages_cut_at_every_byte_are_answered() {
@@ -342,8 +320,9 @@ mod hostile {
         assert_eq!(answer[4].values(), [Some("long".to_owned())]);
         assert_eq!(ask_kinds(&mut client, &close(&name)), "3Z");
         let used = [wire::bind(&name, &[]), wire::execute(), wire::sync()].concat();
-        let words = "prepared statement did not exist";
-        assert_ends(&pooler, "a long name", &used, words, "prepared statement 'nnnn");
+        client.wire.send(&used);
+        let answer = client.wire.hear_until_ready().expect("an error");
+        assert_eq!((kinds(&answer), answer[0].field('C')), ("EZ".into(), Some("26000".into())));
         let longest = pooler.log().lines().map(str::len).max();
         assert!(longest.is_some_and(|length| length < 1000), "a line of {longest:?} bytes");
         // Names that no end is seen of are not waited for.
@@ -402,6 +381,363 @@ mod hostile {
             size.parse::<usize>().is_ok_and(|size| size > SIZE && size < SIZE + 1000),
             "{size}"
         );
+    }
+}
+
+/// Names of statements and portals that are used as they must not be, and what drops them: a client
+/// hears what PostgreSQL would have told it.
+mod names {
+    use super::*;
+
+    /// What came, in words: kind, and what is of interest of it.
+    fn told(message: &Message) -> String {
+        match message.kind {
+            b'E' => ['S', 'C', 'M'].map(|f| message.field(f).unwrap_or_default()).join(" "),
+            b'D' => format!("{:?}", message.values()),
+            b'Z' | b'C' => format!("{} {}", char::from(message.kind), message.text()),
+            kind => char::from(kind).to_string(),
+        }
+    }
+
+    /// Sends each part when the part before it is answered. A part ends in Sync or Query.
+    fn play(client: &mut Client, parts: &[Vec<u8>]) -> Vec<String> {
+        let mut all = Vec::new();
+        for part in parts {
+            client.wire.send(part);
+            for _ in 0..count_of_ends(part) {
+                let answer = client.wire.hear_until_ready();
+                all.extend(answer.expect("an answer").iter().map(told));
+            }
+        }
+        all
+    }
+
+    fn count_of_ends(mut messages: &[u8]) -> usize {
+        let mut count = 0;
+        while let [kind, rest @ ..] = messages {
+            count += usize::from(matches!(kind, b'Q' | b'S'));
+            let length = u32::from_be_bytes(rest[..4].try_into().expect("a length")) as usize;
+            messages = &rest[length..];
+        }
+        count
+    }
+
+    fn parts(parts: &[&[Vec<u8>]]) -> Vec<Vec<u8>> {
+        parts.iter().map(|messages| messages.concat()).collect()
+    }
+
+    fn assert_same(what: &str, messages: &[&[Vec<u8>]]) {
+        let pooler = pool_of(1);
+        let messages = parts(messages);
+        let expected = play(&mut Postgres::shared().session("app"), &messages);
+        let mut client = pooler.client();
+        assert_eq!(play(&mut client, &messages), expected, "{what}");
+        // Once more, with what the first client has left on the server.
+        let mut other = pooler.client();
+        assert_eq!(play(&mut other, &messages), expected, "{what}, by another client");
+        for client in [&mut client, &mut other] {
+            assert_eq!(client.one("select 'well'"), "well", "after {what}");
+        }
+    }
+
+    fn parse(name: &str, text: &str) -> Vec<u8> {
+        wire::parse(name, text)
+    }
+
+    fn run(name: &str) -> Vec<u8> {
+        use_known(name)
+    }
+
+    fn sync() -> Vec<u8> {
+        wire::sync()
+    }
+
+    fn query(sql: &str) -> Vec<u8> {
+        wire::query(sql)
+    }
+
+    fn portal(kind: u8, name: &str) -> Vec<u8> {
+        match kind {
+            b'E' => wire::message(b'E', format!("{name}\0\0\0\0\0").as_bytes()),
+            _ => wire::message(kind, format!("P{name}\0").as_bytes()),
+        }
+    }
+
+    #[test]
+    fn an_unknown_or_taken_name_is_an_error_in_its_turn() {
+        let never = wire::describe_statement("never");
+        assert_same("Describe", &[&[never.clone(), sync()]]);
+        assert_same("Bind", &[&[run("never"), sync(), query("select 1")]]);
+        let long = wire::message(b'B', &[&b"\0never\0"[..], &[0; 200_000]].concat());
+        assert_same("a long Bind", &[&[long, run("never"), sync()]]);
+        let taken = [parse("t", "select 1"), sync()];
+        assert_same("Parse", &[&taken, &[parse("t", "select 2"), run("t"), sync()]]);
+        let bad = [parse("t", "selec"), sync(), run("t"), sync()];
+        assert_same("a bad text under a taken name", &[&taken, &bad]);
+        let typed = wire::message(b'P', b"y\0select $1\0\0\x01\0\0\0\x17");
+        assert_same("other types", &[&[typed, sync()], &[parse("y", "select $1"), sync()]]);
+        let failed = [parse("b", "selec"), run("b"), sync(), run("b"), sync()];
+        assert_same("a name whose Parse has failed", &[&failed]);
+    }
+
+    #[test]
+    fn an_error_before_it_and_an_answer_before_it_are_heard() {
+        let portal = portal(b'E', "nosuch");
+        let never = wire::describe_statement("never");
+        let taken = [parse("t", "select 1"), sync()];
+        assert_same("an error before Describe", &[&[portal.clone(), never, sync()]]);
+        let second = [portal, parse("t", "select 2"), sync(), run("t"), sync()];
+        assert_same("an error before Parse", &[&taken, &second]);
+        assert_same("a query before Bind", &[&[query("select 1"), run("never"), sync()]]);
+        let first = [parse("", "select 1"), run(""), run("never"), parse("", "select 2"), sync()];
+        assert_same("more of the same Sync", &[&first]);
+        let many: Vec<Vec<u8>> = (0..5).flat_map(|_| [run("never"), sync()]).collect();
+        assert_same("several", &[&many]);
+    }
+
+    #[test]
+    fn a_transaction_fails_of_it() {
+        let begin = [query("begin")];
+        let end = [query("select 1"), query("rollback")];
+        assert_same("an unknown name", &[&begin, &[run("never"), sync()], &end]);
+        let taken = [parse("t", "select 1"), sync()];
+        let other = [parse("t", "select 2"), sync()];
+        assert_same("a taken name", &[&taken, &begin, &other, &end]);
+        let sql = "create table undone (a int); grant all on undone to public";
+        Postgres::shared().session("app").query(sql).expect("a new table");
+        let undone = [parse("", "insert into undone values (1)"), run(""), run("never"), sync()];
+        let count = [query("select count(*) from undone")];
+        assert_same("what was done before it", &[&undone, &count]);
+    }
+
+    #[test]
+    fn a_failed_transaction_takes_no_text_but_its_end() {
+        let known = [parse("s", "select 1"), parse("r", "rollback"), sync()];
+        let failed = [query("begin"), query("select 1/0")];
+        let texts = [parse("t", "select 1"), sync()];
+        let end = [parse("u", "rollback"), run("u"), sync()];
+        assert_same("a text that is there", &[&known, &failed, &texts, &end]);
+        assert_same("a use", &[&known, &failed, &[run("s"), sync()], &[run("r"), sync()]]);
+    }
+
+    #[test]
+    fn what_drops_all_statements_counts_in_its_place() {
+        let first = [parse("s", "select 1"), sync()];
+        let again = [parse("s", "select 2"), run("s"), sync()];
+        for sql in ["deallocate all", "discard all", "/* why */ Deallocate Prepare All -- so"] {
+            let simple = [&[query(sql)][..], &again].concat();
+            assert_same(sql, &[&first, &simple]);
+            let extended = [&[parse("", sql), run(""), sync()][..], &again].concat();
+            assert_same(&format!("{sql}, extended"), &[&first, &extended]);
+            let named = [&[parse("d", sql), run("d"), sync()][..], &again].concat();
+            assert_same(&format!("{sql}, by name"), &[&first, &named]);
+        }
+        let sql = "select 1; deallocate all";
+        assert_same(sql, &[&first, &[&[query(sql)][..], &again].concat()]);
+        let long = format!("/*{}*/ deallocate all", "x".repeat(9000));
+        assert_same("a long one", &[&first, &[&[query(&long)][..], &again].concat()]);
+        let extended = [&[parse("", &long), run(""), sync()][..], &again].concat();
+        assert_same("a long one, extended", &[&first, &extended]);
+        // Without a Sync between: all of it is one transaction.
+        let one = [&[parse("", "deallocate all"), run("")][..], &again].concat();
+        assert_same("in one go", &[&first, &one]);
+    }
+
+    #[test]
+    fn a_cursor_that_another_client_has_left_is_not_there() {
+        let pooler = pool_of(1);
+        let mut owner = pooler.client();
+        owner.query("declare c cursor with hold for select 'of the owner'").expect("a cursor");
+        let mut other = pooler.client();
+        for kind in [b'E', b'D'] {
+            let answer = ask(&mut other, &portal(kind, "c"));
+            assert_eq!(kinds(&answer), "EZ");
+            assert_eq!(answer[0].field('C').as_deref(), Some("34000"));
+            let words = answer[0].field('M').unwrap_or_default();
+            assert_eq!(words, "portal \"c\" does not exist");
+        }
+        assert_eq!(ask_kinds(&mut other, &portal(b'C', "c")), "3Z");
+        let fetched = owner.query("fetch c").expect("its own cursor, on the only server");
+        assert_eq!(fetched.rows.len(), 1);
+    }
+
+    /// No tag tells that statements are gone.
+    #[test]
+    fn a_server_that_has_lost_a_statement_gets_it_again() {
+        let pooler = pool_of(1);
+        let (mut one, mut other) = (pooler.client(), pooler.client());
+        ask(&mut one, &[parse("s", "select 'kept'"), run("s")].concat());
+        let drop_all = "do $$ begin execute 'deallocate all'; end $$";
+        for use_it in [use_known("x"), use_described("x")] {
+            one.query(drop_all).expect("an answer");
+            let messages = [close("x"), parse("x", "select 'kept'"), use_it.clone()].concat();
+            let answer = ask(&mut other, &messages);
+            assert!(kinds(&answer).ends_with("DCZ"), "{}", kinds(&answer));
+            one.query(drop_all).expect("an answer");
+            assert!(ask_kinds(&mut other, &use_it).ends_with("DCZ"));
+        }
+        // In a transaction the error passes, with the client's own name, and the next use works.
+        other.query("begin").expect("a transaction");
+        other.query(drop_all).expect("an answer");
+        let answer = ask(&mut other, &use_known("x"));
+        let words = answer[0].field('M').unwrap_or_default();
+        assert_eq!(words, "prepared statement \"x\" does not exist");
+        other.query("rollback").expect("its end");
+        assert_eq!(ask_kinds(&mut other, &use_known("x")), "2DCZ");
+    }
+}
+
+/// One text of several clients, which need not mean the same.
+mod shared {
+    use super::*;
+
+    fn use_with(name: &str, value: &str) -> Vec<u8> {
+        [wire::bind(name, &[value]), wire::execute()].concat()
+    }
+
+    fn value(answer: &[Message]) -> String {
+        let row = answer.iter().find(|message| message.kind == b'D');
+        let value = row.and_then(|row| row.values().into_iter().next().flatten());
+        value.unwrap_or_else(|| format!("{answer:?}"))
+    }
+
+    fn sqlstate(answer: &[Message]) -> String {
+        let error = answer.iter().find(|message| message.kind == b'E');
+        error.and_then(|error| error.field('C')).unwrap_or_default()
+    }
+
+    #[test]
+    fn constants_mean_what_they_mean_to_whoever_prepares_them() {
+        const DATE: &str = "select to_char('01/02/2020'::date, 'YYYY-MM-DD')";
+        let pooler = pool_of(1);
+        let (mut one, mut other) = (pooler.client(), pooler.client());
+        one.query("set datestyle = 'ISO, MDY'").expect("an answer");
+        other.query("set datestyle = 'ISO, DMY'").expect("an answer");
+        let prepare = |name: &str| [wire::parse(name, DATE), use_known(name)].concat();
+        assert_eq!(value(&ask(&mut one, &prepare("q"))), "2020-01-02");
+        assert_eq!(value(&ask(&mut other, &prepare("q"))), "2020-02-01");
+        assert_eq!(value(&ask(&mut one, &use_known("q"))), "2020-01-02");
+        one.query("set datestyle = 'ISO, DMY'").expect("an answer");
+        assert_eq!(value(&ask(&mut one, &prepare("r"))), "2020-02-01");
+        // A SET under way is not known yet when the Parse behind it is judged.
+        let set = wire::query("set datestyle = 'ISO, MDY'");
+        let text = DATE.replace("YYYY", "YY");
+        one.wire.send(&[set, wire::parse("s", &text), wire::sync()].concat());
+        (0..2).for_each(|_| drop(one.wire.hear_until_ready().expect("an answer")));
+        let answer = ask(&mut other, &[wire::parse("s", &text), use_known("s")].concat());
+        assert_eq!(value(&answer), "20-02-01");
+    }
+
+    #[test]
+    fn a_text_is_prepared_anew_when_tables_have_changed() {
+        let pooler = pool_of(1);
+        let (mut one, mut other) = (pooler.client(), pooler.client());
+        one.query("create temp table ddl (v int)").expect("an answer");
+        let text = "select count(*) from ddl where v = $1";
+        let answer = ask(&mut one, &[wire::parse("s", text), use_with("s", "1")].concat());
+        assert_eq!(value(&answer), "0");
+        one.query("alter table ddl alter v type text").expect("an answer");
+        let answer = ask(&mut other, &[wire::parse("s", text), use_with("s", "abc")].concat());
+        assert_eq!(value(&answer), "0");
+        // Nobody else sees what a transaction changes before it is over.
+        one.query("begin; alter table ddl alter v type int using 1").expect("an answer");
+        let answer = ask(&mut one, &[wire::parse("t", text), use_with("t", "7")].concat());
+        assert_eq!(value(&answer), "0");
+        one.query("rollback").expect("its end");
+        let answer = ask(&mut other, &[wire::parse("t", text), use_with("t", "abc")].concat());
+        assert_eq!(value(&answer), "0");
+    }
+
+    /// The pooler has not seen the change: it learns of it by the first error.
+    #[test]
+    fn an_error_that_may_come_of_a_change_ends_the_statement_for_others() {
+        let mut postgres = Postgres::shared().session("app");
+        let sql = "create table unseen (v int); grant all on unseen to public";
+        postgres.query(sql).expect("a new table");
+        let pooler = pool_of(1);
+        let text = "select count(*) from unseen where v = $1";
+        let try_it = |value: &str| {
+            let mut client = pooler.client();
+            ask(&mut client, &[wire::parse("s", text), use_with("s", value)].concat())
+        };
+        assert_eq!(value(&try_it("1")), "0");
+        postgres.query("alter table unseen alter v type text").expect("an answer");
+        assert_eq!(sqlstate(&try_it("abc")), "22P02");
+        assert_eq!(value(&try_it("abc")), "0");
+    }
+
+    /// Two servers that describe a statement in two ways: it is older on one of them.
+    #[test]
+    fn other_types_of_parameters_end_the_statement_for_others() {
+        let mut postgres = Postgres::shared().session("app");
+        let sql = "create table described (v int); grant all on described to public";
+        postgres.query(sql).expect("a new table");
+        let pooler = pool_of(2);
+        let (mut one, mut other) = (pooler.client(), pooler.client());
+        let text = "select count(*) from described where v = $1";
+        let describe = wire::describe_statement("s");
+        ask(&mut one, &[wire::parse("s", text), describe.clone()].concat());
+        postgres.query("alter table described alter v type text").expect("an answer");
+        other.query("begin").expect("the first server");
+        ask(&mut one, &describe);
+        other.query("commit").expect("its end");
+        let answer = ask(&mut other, &[wire::parse("s", text), use_with("s", "abc")].concat());
+        assert_eq!(value(&answer), "0");
+    }
+
+    #[test]
+    fn what_they_may_take_of_memory_is_bounded() {
+        let setup = Setup::new().set("max_client_prepared_bytes", "100000");
+        let pooler = setup.set("max_prepared_bytes", "150000").start();
+        let text = |n: usize, size: usize| format!("select {n} /*{}*/", "x".repeat(size));
+        let parse = |n: usize| wire::parse(&format!("s{n}"), &text(n, 30_000));
+        let last_words = |mut client: Client, bytes: &[u8]| {
+            client.wire.send(bytes);
+            let words = client.wire.hear_to_the_end();
+            let last = words.last().expect("last words");
+            ['S', 'C', 'D'].map(|field| last.field(field).unwrap_or_default())
+        };
+        let mut client = pooler.client();
+        // A name that is given up makes room.
+        for round in 0..3 {
+            let three = (0..3).map(|n| parse(round * 3 + n)).collect::<Vec<_>>().concat();
+            assert_eq!(ask_kinds(&mut client, &three), "111Z");
+            assert_eq!(ask_kinds(&mut client, &[parse(round * 3), close("s0")].concat()), "13Z");
+            let closes = (0..9).map(|n| close(&format!("s{n}"))).collect::<Vec<_>>().concat();
+            ask(&mut client, &closes);
+        }
+        let three = (0..3).map(parse).collect::<Vec<_>>().concat();
+        assert_eq!(ask_kinds(&mut client, &three), "111Z");
+        let mut other = pooler.client();
+        // The same texts again take no more but the names.
+        assert_eq!(ask_kinds(&mut other, &three), "111Z");
+        let mut third = pooler.client();
+        assert_eq!(ask_kinds(&mut third, &parse(3)), "1Z");
+        let detail = "max_prepared_bytes is 150000.";
+        assert_eq!(last_words(third, &parse(4)), ["FATAL", "53200", detail]);
+        let detail = "max_client_prepared_bytes is 100000.";
+        assert_eq!(last_words(other, &parse(3)), ["FATAL", "54000", detail]);
+        // A long one is refused before it has come.
+        let begun = &wire::parse("long", &text(5, 200_000))[..1000];
+        assert_eq!(last_words(pooler.client(), begun), ["FATAL", "54000", detail]);
+        assert_eq!(ask_kinds(&mut client, &use_known("s1")), "2DCZ");
+    }
+
+    /// Names that are long and much alike are not compared with each other.
+    #[test]
+    fn long_names_in_a_pipeline_take_little_time() {
+        const NAMES: usize = 400;
+        let pooler = pool_of(1);
+        let mut client = pooler.client();
+        let begin = "n".repeat(60_000);
+        let all = (0..NAMES).map(|n| wire::parse(&format!("{begin}{n}"), "select 1"));
+        let all: Vec<u8> = all.collect::<Vec<_>>().concat();
+        let before = cpu_ticks(pooler.pid);
+        assert_eq!(ask(&mut client, &all).len(), NAMES + 1);
+        let closes = (0..NAMES).map(|n| close(&format!("{begin}{n}")));
+        assert_eq!(ask(&mut client, &closes.collect::<Vec<_>>().concat()).len(), NAMES + 1);
+        let used = cpu_ticks(pooler.pid) - before;
+        assert!(used < 200, "{used} ticks of 10 ms");
     }
 }
 

@@ -338,6 +338,10 @@ impl<I: Io> Engine<I> {
             }
             Verdict::Drop => {
                 judged.taken += here;
+                if !self.core.splice.is_empty() {
+                    self.outgoing.insert(data, &self.core.splice);
+                    self.core.splice.clear();
+                }
                 judged.server =
                     judged.server.or(self.core.clients.get(id).and_then(Client::server));
                 if here < length {

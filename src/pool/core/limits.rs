@@ -5,10 +5,16 @@ use std::time::Duration;
 
 use crate::config::PoolMode;
 use crate::pool::core::Core;
-use crate::pool::ids::{DatabaseId, PoolId, UserId};
+use crate::pool::ids::{DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::records::client::Client;
 
 impl Core {
+    /// Whether a server goes back to the pool before its client's session ends.
+    pub(in crate::pool) fn shares_servers(&self, id: ServerId) -> bool {
+        let server = &self.servers[id];
+        self.pool_mode(server.pool) != PoolMode::Session && !server.is_private
+    }
+
     pub fn pool_mode(&self, pool: PoolId) -> PoolMode {
         let pool = &self.pools[pool];
         let user = self.users[pool.user].line.as_ref().and_then(|line| line.pool_mode);

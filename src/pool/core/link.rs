@@ -181,6 +181,27 @@ impl Core {
         self.part(server_id);
     }
 
+    /// The client lets go of its server: what it may bind later goes with it.
+    #[inline]
+    pub(in crate::pool) fn take_unnamed_along(&mut self, id: ClientId, server: ServerId) {
+        let Some(after) = self.servers[server].unnamed.result() else { return };
+        let keeps_one = self.clients[id].statements.as_ref().is_some_and(|s| s.unnamed.is_some());
+        if after.is_some() || keeps_one {
+            self.replace_kept_unnamed(id, server);
+        }
+    }
+
+    #[cold]
+    fn replace_kept_unnamed(&mut self, id: ClientId, server: ServerId) {
+        let Some(after) = self.servers[server].unnamed.result() else { return };
+        let after = match (after, self.terms(id)) {
+            (Some(text), Some(terms)) => Some(self.statements.hold(text, terms)),
+            (None, _) | (_, None) => None,
+        };
+        let statements = self.clients[id].statements.get_or_insert_default();
+        statements.keep_unnamed(&mut self.statements, after);
+    }
+
     /// What becomes of a clean server whose client is done with it.
     pub(in crate::pool) fn part(&mut self, id: ServerId) {
         let now = self.mono();

@@ -7,7 +7,7 @@ pub mod link;
 pub mod note;
 pub mod period;
 mod rest;
-mod unnamed;
+mod terms;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

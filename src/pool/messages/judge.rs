@@ -231,6 +231,12 @@ impl Core {
             return Verdict::Hold;
         }
         server.is_untouched = false;
+        if replies.is_refusing()
+            && !matches!(kind, Front::Flush | Front::Password | Front::Sync | Front::Terminate)
+        {
+            // The server will pass over it.
+            return Verdict::Drop;
+        }
         server.last_sent = kind;
         match kind {
             Front::Terminate => return self.goodbye(id),
@@ -249,6 +255,11 @@ impl Core {
             if server.replies.status() == Status::Idle {
                 server.xact_start = now;
             }
+        }
+        if matches!(kind, Front::Close | Front::Describe | Front::Execute)
+            && let Some(verdict) = self.refuse_portal(server_id, kind, head, seen)
+        {
+            return verdict;
         }
         if let Some(verdict) = self.heed_unnamed(id, server_id, kind, head, seen) {
             return verdict;

@@ -8,9 +8,7 @@ use crate::log::Level;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::replies::{Reply, Status};
-use crate::pool::owed::request::Request;
 use crate::pool::owed::verdict::{ServerVerdict, Verdict};
-use crate::pool::prepared::repeat;
 use crate::pool::records::client::State as ClientState;
 use crate::pool::records::server::{Own, State, Test};
 use crate::pool::telling::reason::Reason;
@@ -34,7 +32,7 @@ impl Core {
             return Verdict::Need(need);
         }
         match self.servers[id].state {
-            State::Active { client } => self.judge_reply(id, client, kind, seen),
+            State::Active { client } => self.judge_reply(id, client, kind, head, seen),
             State::Tested(test) => self.judge_own_reply(id, test, kind, seen),
             State::Lookup(_) => self.judge_lookup_reply(id, kind, head, seen),
             State::Login(_) => {
@@ -73,6 +71,7 @@ impl Core {
         id: ServerId,
         client: ClientId,
         kind: Back,
+        head: Head,
         seen: &[u8],
     ) -> ServerVerdict {
         let server = &mut self.servers[id];
@@ -90,7 +89,7 @@ impl Core {
         self.push_due_answers(id);
         let Some(reply) = self.take_reply(id, kind, seen) else { return Verdict::Closed };
         match reply {
-            Reply::Forward => self.heed(id, client, kind, seen),
+            Reply::Forward => self.heed(id, client, kind, head, seen),
             Reply::Parsed(statement) => {
                 self.server_prepared(id, statement);
                 self.name_settled(client);
@@ -131,7 +130,14 @@ impl Core {
 
     /// Replies that belong to the client and tell the pooler something too.
     #[inline]
-    fn heed(&mut self, id: ServerId, client: ClientId, kind: Back, seen: &[u8]) -> ServerVerdict {
+    fn heed(
+        &mut self,
+        id: ServerId,
+        client: ClientId,
+        kind: Back,
+        head: Head,
+        seen: &[u8],
+    ) -> ServerVerdict {
         match kind {
             Back::ParameterStatus => {
                 self.server_reported(id, seen);
@@ -141,25 +147,7 @@ impl Core {
                 self.client_takes_over(id, client, seen);
             }
             Back::CommandComplete => self.heed_tag(id, client, seen),
-            Back::ErrorResponse => {
-                self.heed_error(id, seen);
-                let skipped = self.servers[id].replies.take_skipped();
-                self.requests_skipped(id, &skipped);
-                self.unnamed_skipped(id, &skipped);
-                self.doubt_failed(id, &skipped, seen);
-                if self.is_no_concern_of_the_client(id) {
-                    // If it sends anything all the same it is told of the end then.
-                    self.servers[id].has_said_farewell = false;
-                    return Verdict::Drop;
-                }
-                if let Some(statement) = skipped.first().and_then(Request::used)
-                    && repeat::is_outlived(seen)
-                    && self.outlived(id, client, statement, skipped.len())
-                {
-                    return Verdict::Drop;
-                }
-                self.tell_parameters(id);
-            }
+            Back::ErrorResponse => return self.heed_failure(id, client, head, seen),
             Back::ParameterDescription => {
                 self.note_types(id, seen);
                 if self.hold_parameters_back(id, seen) {
@@ -170,6 +158,35 @@ impl Core {
             _ => {}
         }
         Verdict::Forward(client)
+    }
+
+    /// An error: what it made the server skip is undone, and the client hears of it, if it must.
+    fn heed_failure(
+        &mut self,
+        id: ServerId,
+        client: ClientId,
+        head: Head,
+        seen: &[u8],
+    ) -> ServerVerdict {
+        self.heed_error(id, seen);
+        let skipped = self.servers[id].replies.take_skipped();
+        self.requests_skipped(id, &skipped);
+        self.unnamed_skipped(id, &skipped);
+        self.doubt_failed(id, &skipped, seen);
+        if self.is_no_concern_of_the_client(id) {
+            // If it sends anything all the same it is told of the end then.
+            self.servers[id].has_said_farewell = false;
+            return Verdict::Drop;
+        }
+        if self.is_repeated(id, client, &skipped, seen) {
+            return Verdict::Drop;
+        }
+        self.tell_parameters(id);
+        let is_whole = seen.len() == head.body;
+        match self.tell_by_own_name(id, client, &skipped, seen, is_whole) {
+            true => Verdict::Drop,
+            false => Verdict::Forward(client),
+        }
     }
 
     /// A server says goodbye while its client is done with it, and about to be taken off it: the

@@ -13,6 +13,7 @@ use crate::pool::prepared::prepare::{Named, named_by};
 use crate::pool::prepared::settle::tells_of_statements;
 use crate::pool::records::client;
 use crate::pool::records::server::{self, Own, Server};
+use crate::pool::statements::deallocate;
 use crate::wire::fields::Fields;
 use crate::wire::head::{self, HEAD};
 use crate::wire::kind::{Back, Front};
@@ -25,7 +26,7 @@ impl Core {
         let is_tracking = self.tracks_statements(client);
         let keeps_unnamed = self.shares_servers(server);
         let Server { own, replies, unnamed, .. } = &mut self.servers[server];
-        if *own != Own::Nothing || replies.is_skipping() {
+        if *own != Own::Nothing || replies.is_skipping() || replies.is_refusing() {
             return 0;
         }
         let longest = self.config.settings.max_packet_size as usize;
@@ -36,7 +37,8 @@ impl Core {
             let is_routine = may_pass
                 && body.len() <= longest.min(kind.largest())
                 && is_routine_request(kind, body, is_tracking)
-                && !(replies.has_foreign_unnamed() && uses_unnamed(kind, body));
+                && !(replies.has_foreign_unnamed() && uses_unnamed(kind, body))
+                && !(is_tracking && concerns_all(kind, body, replies.may_drop_all()));
             if is_routine {
                 match kind {
                     Front::Parse if body.first() != Some(&0) => replies.push(Request::ParseNamed),
@@ -97,6 +99,16 @@ fn is_routine_request(kind: Front, body: &[u8], is_tracking: bool) -> bool {
         | Front::Password
         | Front::Query
         | Front::Terminate => false,
+    }
+}
+
+/// Whether a message prepares or runs what may drop all statements.
+#[inline]
+fn concerns_all(kind: Front, body: &[u8], may_drop_all: bool) -> bool {
+    match kind {
+        Front::Execute => may_drop_all,
+        Front::Parse => deallocate::begins_to_drop_all(body.get(1..).unwrap_or_default()),
+        _ => false,
     }
 }
 

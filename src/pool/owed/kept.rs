@@ -5,6 +5,8 @@
 pub struct Kept {
     /// Nothing when it need not; the room stays.
     pub(in crate::pool) bytes: Vec<u8>,
+    /// It asks for the columns of its result.
+    pub(in crate::pool) asks_columns: bool,
     /// Requests under way when it had been sent.
     pub(in crate::pool) requests: usize,
     /// A description of parameters that the client gets with the next answer.

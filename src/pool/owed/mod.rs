@@ -3,6 +3,7 @@
 
 mod bar;
 pub mod kept;
+pub mod misnamed;
 mod owner;
 pub mod replies;
 pub mod reply;

@@ -8,6 +8,8 @@
 //! "Pipelining": after an error in an extended query the server skips everything up to Sync, and
 //! while it takes in COPY data it skips Flush and Sync.
 
+mod questions;
+
 use std::collections::VecDeque;
 
 use super::bar::Bar;
@@ -60,6 +62,11 @@ pub struct Replies {
     has_result: bool,
     bar: Bar,
     unnamed: Owner,
+    /// Something is under way that will be refused, and its Sync was not sent: the server will
+    /// pass over what is sent before that.
+    refusing: bool,
+    /// A portal may be there whose end drops all statements.
+    may_drop_all: bool,
     bound: Option<StatementId>,
     /// Counts the Syncs that were sent.
     segment: u32,
@@ -74,13 +81,6 @@ impl Replies {
         self.queue.is_empty() && self.is_outside_transaction()
     }
 
-    /// The server has nothing to do: what is under way is answered by the pooler.
-    #[inline]
-    pub fn is_at_rest(&self) -> bool {
-        let is_own = |r: &Request| matches!(r, Request::AnswerClose | Request::AnswerParse);
-        self.queue.iter().all(is_own) && self.is_outside_transaction()
-    }
-
     #[inline(always)]
     fn is_outside_transaction(&self) -> bool {
         self.status == Status::Idle && !self.skipping && !self.unsynced && self.copy == Copy::None
@@ -90,11 +90,6 @@ impl Replies {
     #[inline(always)]
     pub fn is_answered(&self) -> bool {
         self.queue.is_empty()
-    }
-
-    /// Requests under way.
-    pub fn len(&self) -> usize {
-        self.queue.len()
     }
 
     #[inline(always)]
@@ -107,54 +102,37 @@ impl Replies {
         self.queue.len() >= MOST_UNDER_WAY
     }
 
-    /// Statements whose Close is under way, for a server that will not answer any more.
-    pub fn unanswered_closes(&self) -> impl Iterator<Item = StatementId> {
-        self.queue.iter().chain(&self.skipped).filter_map(|request| match request {
-            Request::OwnClose(id) => Some(*id),
-            _ => None,
-        })
-    }
-
-    /// The tracked statement that was bound last.
-    pub fn bound(&self) -> Option<StatementId> {
-        self.bound
-    }
-
-    /// The tracked statement whose description is due.
-    pub fn described(&self) -> Option<StatementId> {
-        self.queue.front().and_then(Request::used)
-    }
-
-    /// Statements that are being prepared.
-    pub fn parses_under_way(&self) -> impl Iterator<Item = StatementId> {
-        self.queue.iter().filter_map(|request| match request {
-            Request::OwnParse(id) | Request::Parse(Some(id)) => Some(*id),
-            _ => None,
-        })
-    }
-
-    /// There may be one more ReadyForQuery on its way than is known of.
-    pub fn is_doubtful(&self) -> bool {
-        self.in_doubt > 0
-    }
-
     /// A reply to a later request has come: there was none more.
     pub fn settle_doubt(&mut self) {
         self.in_doubt = 0;
     }
 
-    /// Whether a Close of this statement is under way whose fate an earlier Sync decides.
-    pub fn is_close_undecided(&self, id: StatementId) -> bool {
-        let mut is_earlier = false;
-        self.queue.iter().rev().any(|request| {
-            is_earlier |= *request == Request::Sync;
-            is_earlier && *request == Request::OwnClose(id)
-        })
-    }
-
     /// Whether what the client sends must wait.
     pub fn is_barred(&self) -> bool {
-        self.bar.holds() && !self.queue.is_empty()
+        self.bar.holds() && !self.queue.is_empty() && !self.takes_copy_data()
+    }
+
+    /// Whether the server will pass over all but a Sync, though it has not said so.
+    #[inline(always)]
+    pub fn is_refusing(&self) -> bool {
+        self.refusing
+    }
+
+    /// Notes a request that will be refused.
+    pub fn push_misnamed(&mut self) {
+        self.push(Request::Misnamed);
+        self.refusing = true;
+    }
+
+    /// Whether an Execute may drop all statements.
+    #[inline(always)]
+    pub fn may_drop_all(&self) -> bool {
+        self.may_drop_all
+    }
+
+    /// A statement is prepared or bound that drops all statements when it is run.
+    pub fn expect_drop_all(&mut self) {
+        self.may_drop_all = true;
     }
 
     /// Lets nothing pass before all that was sent is answered. The last request must be one that
@@ -181,48 +159,13 @@ impl Replies {
     /// statement away.
     pub fn disown_unnamed(&mut self) {
         self.unnamed = Owner::Foreign;
-    }
-
-    /// An extended query was sent, and no Sync: its replies may stay in the server.
-    pub fn is_unsynced(&self) -> bool {
-        self.unsynced
+        self.may_drop_all = false;
     }
 
     /// An extended query failed and its Sync has not been sent.
     #[inline(always)]
     pub fn is_skipping(&self) -> bool {
         self.skipping
-    }
-
-    /// Whether one extended query is under way, and nothing else, that uses statements which were
-    /// prepared before, and asks for the columns of a result. Its Sync may be yet to come.
-    #[inline]
-    pub fn is_lone_use(&self) -> bool {
-        let mut uses_tracked = false;
-        let mut asks_columns = false;
-        for (at, request) in self.queue.iter().enumerate() {
-            match request {
-                Request::Bind(Some(_)) => uses_tracked = true,
-                Request::Describe(statement) => {
-                    asks_columns = true;
-                    uses_tracked |= statement.is_some();
-                }
-                Request::Execute => {}
-                Request::Sync if at + 1 == self.queue.len() => {}
-                _ => return false,
-            }
-        }
-        uses_tracked && asks_columns
-    }
-
-    /// Whether one Sync is all that is to be answered.
-    pub fn is_last_sync(&self) -> bool {
-        self.queue.len() == 1 && self.queue[0] == Request::Sync
-    }
-
-    /// The number of Syncs sent so far: requests of one number are skipped together.
-    pub fn segment(&self) -> u32 {
-        self.segment
     }
 
     /// The requests that an error made the server skip since this was last asked.
@@ -278,12 +221,16 @@ impl Replies {
             | Request::Execute
             | Request::OwnClose(_)
             | Request::OwnParse(_)
+            | Request::Misnamed
             | Request::OwnUnnamed
             | Request::Parse(_)
             | Request::ParseNamed => self.unsynced = true,
         }
         self.unnamed.sent(&request);
         self.queue.push_back(request);
+        if request == Request::Sync && std::mem::take(&mut self.refusing) {
+            self.bar();
+        }
     }
 
     fn copy_ended(&mut self) {
@@ -476,6 +423,7 @@ impl Replies {
                 self.skipped.extend(self.queue.drain(..before_sync));
                 self.unnamed.skipped(self.skipped.iter(), self.queue.iter());
                 self.skipping = self.queue.is_empty();
+                self.refusing &= !self.skipping;
             }
         }
     }
@@ -502,11 +450,6 @@ impl Replies {
             }
         }
         Ok(())
-    }
-
-    /// Whether CopyFail, Sync and ROLLBACK are enough to make the server clean.
-    pub fn can_be_brought_to_an_end(&self) -> bool {
-        !matches!(self.copy, Copy::Both { .. })
     }
 
     /// Ends a COPY whose data nobody will send any more. Returns whether a CopyFail must be sent.

@@ -28,6 +28,9 @@ pub enum Request {
     OwnClose(StatementId),
     /// A Parse or Close of the pooler's, of the unnamed statement: the reply is swallowed.
     OwnUnnamed,
+    /// What is sent in the place of a message that names a statement or portal as it must not: an
+    /// error is the answer.
+    Misnamed,
     /// A Parse of the client's that the pooler answers, when its turn comes.
     AnswerParse,
     /// A Close of the client's that the pooler answers, when its turn comes.
@@ -54,6 +57,15 @@ impl Request {
 
     pub fn ends_in_ready(self) -> bool {
         matches!(self, Request::FunctionCall | Request::Query | Request::Sync)
+    }
+
+    /// The tracked statement that an error in answer to it may name.
+    pub fn concerned(&self) -> Option<StatementId> {
+        match *self {
+            Request::OwnParse(id) | Request::OwnClose(id) => Some(id),
+            Request::Parse(statement) => statement,
+            _ => self.used(),
+        }
     }
 
     /// The tracked statement that it uses.

@@ -144,9 +144,9 @@ impl VarTable {
             .filter_map(|(place, name)| Some((&**name, self.value(vars, place)?)))
     }
 
-    /// The values of the settings by which the texts of statements are read.
-    pub fn readings<'a>(&'a self, vars: &'a Vars) -> impl Iterator<Item = &'a str> {
-        self.readings.iter().map(|&place| self.value(vars, place).unwrap_or_default())
+    /// Place and value of the settings by which the texts of statements are read.
+    pub fn readings<'a>(&'a self, vars: &'a Vars) -> impl Iterator<Item = (usize, &'a str)> {
+        self.readings.iter().filter_map(|&place| Some((place, self.value(vars, place)?)))
     }
 
     /// Whether the texts of statements are read by this setting.

@@ -9,7 +9,7 @@ pub enum Verdict<To> {
     Forward(To),
     /// [`Core::splice`] in place of the first `taken` bytes (the head counts), then the rest.
     Replace { to: To, taken: usize },
-    /// Not at all.
+    /// Not at all; [`Core::splice`] in its place, where there is any.
     Drop,
     /// So many bytes of the body must be there first.
     Need(usize),

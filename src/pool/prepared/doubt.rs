@@ -10,9 +10,8 @@ use crate::pool::owed::request::Request;
 use crate::wire::fields::{Fields, Report};
 
 /// Errors that a statement may owe to what it was made for.
-const DOUBTFUL: [&str; 10] = [
-    "0A000", "22003", "22007", "22008", "22P02", "22P03", "42804", "42883", "42P18", "XX000",
-];
+const DOUBTFUL: [&str; 10] =
+    ["0A000", "22003", "22007", "22008", "22P02", "22P03", "42804", "42883", "42P18", "XX000"];
 
 impl Core {
     /// A request has failed with this error, and others behind it were skipped.

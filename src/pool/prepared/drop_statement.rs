@@ -132,7 +132,7 @@ impl Core {
         self.answer_deallocate(id, &query, status)
     }
 
-    /// Behind a simple query that drops all statements nothing is judged before it is done: which
+    /// Behind a simple query that may drop all statements nothing is judged before it is done: which
     /// names and statements are there is not known so long.
     pub(super) fn watch_for_drop_all(
         &mut self,
@@ -140,17 +140,14 @@ impl Core {
         head: Head,
         seen: &[u8],
     ) -> Option<ClientVerdict> {
-        match seen.first() {
-            None if head.body > 0 => return Some(Verdict::Need(1)),
-            Some(&first) if deallocate::may_concern(first) => {}
-            _ => return None,
-        }
         let need = Front::Query.must_see(head);
         if seen.len() < need {
             return Some(Verdict::Need(need));
         }
+        // A long one is not looked at: it may be anything.
+        let may_drop = need < head.body || deallocate::may_drop_all(seen);
         let replies = &mut self.servers[server].replies;
-        if replies.is_skipping() || !deallocate::drops_all(seen) {
+        if replies.is_skipping() || !may_drop {
             return None;
         }
         replies.push(Request::Query);

@@ -16,20 +16,22 @@ use crate::config::PoolMode;
 use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
+use crate::pool::owed::replies::Status;
 use crate::pool::owed::request::Request;
 use crate::pool::owed::verdict::{ClientVerdict, Verdict};
 use crate::pool::records::client::Client;
+use crate::pool::statements::deallocate;
 use crate::pool::telling::reason::Reason;
-use crate::wire::build::Message;
+use crate::wire::build::{self, Message};
 use crate::wire::fields::Fields;
 use crate::wire::head::{HEAD, Head};
 use crate::wire::kind::Front;
 
 /// A named Parse, taken apart.
-pub(super) struct ParseMessage<'a> {
-    pub(super) name: &'a [u8],
+struct ParseMessage<'a> {
+    name: &'a [u8],
     /// Everything behind the name.
-    pub(super) text: &'a [u8],
+    text: &'a [u8],
 }
 
 impl Core {
@@ -49,10 +51,11 @@ impl Core {
         head: Head,
         seen: &[u8],
     ) -> Option<ClientVerdict> {
-        let concerned = matches!(
-            kind,
-            Front::Parse | Front::Bind | Front::Describe | Front::Close | Front::Query
-        );
+        let concerned = match kind {
+            Front::Parse | Front::Bind | Front::Describe | Front::Close | Front::Query => true,
+            Front::Execute => self.servers[server].replies.may_drop_all(),
+            _ => false,
+        };
         if !concerned || !self.tracks_statements(&self.clients[id]) {
             return None;
         }
@@ -72,8 +75,28 @@ impl Core {
             Front::Query => self
                 .rewrite_deallocate(id, server, head, seen)
                 .or_else(|| self.watch_for_drop_all(server, head, seen)),
+            Front::Execute => self.rewrite_execute(server, head, seen),
             _ => None,
         }
+    }
+
+    /// Behind an Execute that drops all statements nothing is judged before it is done. A Flush
+    /// brings the answer, for its Sync may be yet to come.
+    fn rewrite_execute(
+        &mut self,
+        server: ServerId,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<ClientVerdict> {
+        if seen.len() < head.body {
+            return Some(Verdict::Need(head.body));
+        }
+        Message::front(&mut self.splice, Front::Execute).bytes(seen).end();
+        build::empty_front(&mut self.splice, Front::Flush);
+        let replies = &mut self.servers[server].replies;
+        replies.push(Request::Execute);
+        replies.bar();
+        Some(Verdict::Replace { to: server, taken: usize::MAX })
     }
 
     fn rewrite_parse(
@@ -109,6 +132,9 @@ impl Core {
             self.servers[server].replies.bar_until_synced();
             return Some(Verdict::Hold);
         }
+        if let Some(verdict) = self.refuse_other(id, server, &parse) {
+            return Some(verdict);
+        }
         if let Some(verdict) = self.refuse_more(id, &parse) {
             return Some(verdict);
         }
@@ -120,6 +146,49 @@ impl Core {
         Some(verdict)
     }
 
+    /// Refuses a Parse that must be kept until all of it has come, and is longer than what its
+    /// client may have.
+    fn refuse_long(&mut self, id: ClientId, body: usize) -> Option<ClientVerdict> {
+        let most = self.config.settings.max_client_prepared_bytes;
+        is_beyond(body, most).then(|| self.refuse_client_bytes(id, most))
+    }
+
+    /// Refuses a Parse that has come, where its client or all clients have too much already.
+    fn refuse_more(&mut self, id: ClientId, parse: &ParseMessage<'_>) -> Option<ClientVerdict> {
+        let settings = &self.config.settings;
+        let most_names = settings.max_client_prepared_statements;
+        let (most, most_in_all) = (settings.max_client_prepared_bytes, settings.max_prepared_bytes);
+        let statements = self.clients[id].statements.as_ref()?;
+        if statements.names.get(parse.name).is_some() {
+            // It is there already, or the name is taken.
+            return None;
+        }
+        if most_names > 0 && statements.len() >= most_names as usize {
+            let detail = format!("max_client_prepared_statements is {most_names}.");
+            self.close_client_with(id, Reason::StatementLimit, Some(&detail));
+            return Some(Verdict::Closed);
+        }
+        let size = parse.name.len() + parse.text.len();
+        if is_beyond(statements.held_bytes() + size, most) {
+            return Some(self.refuse_client_bytes(id, most));
+        }
+        let terms = self.terms(id)?;
+        let is_new = !self.statements.is_used(parse.text, terms);
+        let more = parse.name.len() + if is_new { parse.text.len() } else { 0 };
+        if is_beyond(self.statements.client_bytes() + more, most_in_all) {
+            let detail = format!("max_prepared_bytes is {most_in_all}.");
+            self.close_client_with(id, Reason::StatementMemory, Some(&detail));
+            return Some(Verdict::Closed);
+        }
+        None
+    }
+
+    fn refuse_client_bytes(&mut self, id: ClientId, most: u32) -> ClientVerdict {
+        let detail = format!("max_client_prepared_bytes is {most}.");
+        self.close_client_with(id, Reason::StatementBytes, Some(&detail));
+        Verdict::Closed
+    }
+
     fn parse_named(
         &mut self,
         id: ClientId,
@@ -128,13 +197,17 @@ impl Core {
         statement: StatementId,
         segment: u32,
     ) -> ClientVerdict {
-        let statements = self.clients[id].statements.get_or_insert_default();
-        if let Some(present) = statements.names.get(name)
-            && !self.statements.is_same_text(present, statement)
-        {
-            return self.bad_name(id, name, "was already prepared", Reason::PreparedTaken);
-        }
         let presence = self.presence(server, statement);
+        let replies = &self.servers[server].replies;
+        if let Presence::Held = presence
+            && replies.status() == Status::Failed
+            && replies.is_answered()
+            && !deallocate::may_end_block(self.statements.statements[statement].text())
+        {
+            // The server refuses every Parse; this one without a look at its name.
+            let text = self.statements.statements[statement].text().to_vec();
+            return self.refuse_taken(server, name, statement, &text);
+        }
         if let Presence::Undecided = presence {
             // To know the text again it must be read again, all of it.
             self.servers[server].replies.bar_until_synced();
@@ -179,6 +252,9 @@ impl Core {
             Err(verdict) => return Some(verdict),
         };
         self.count_bind(id);
+        if self.statements.drops_all(statement) {
+            self.servers[server].replies.expect_drop_all();
+        }
         let new_name = self.statements.statements[statement].name();
         let body = head.body - name.len() + new_name.len();
         self.splice.push(Front::Bind as u8);
@@ -273,15 +349,24 @@ impl Core {
         if let Some(found) = found {
             return found;
         }
-        Err(self.bad_name(id, name, "not found", Reason::PreparedMissing))
+        Err(self.refuse_unknown(server, name))
     }
 
-    /// Ends a client that uses a name as it must not.
-    fn bad_name(&mut self, id: ClientId, name: &[u8], what: &str, why: Reason) -> ClientVerdict {
-        let name = String::from_utf8_lossy(&name[..name.len().min(LOGGED)]);
-        self.log_client(Level::Error, id, format_args!("prepared statement '{name}' {what}"));
-        self.close_client(id, why);
-        Verdict::Closed
+    /// Refuses a Parse whose name the client has given to another text.
+    fn refuse_other(
+        &mut self,
+        id: ClientId,
+        server: ServerId,
+        parse: &ParseMessage<'_>,
+    ) -> Option<ClientVerdict> {
+        let present = self.clients[id].statements.as_ref()?.names.get(parse.name)?;
+        if self.statements.statements[present].text() == parse.text {
+            return None;
+        }
+        Some(match self.prepare_on(id, server, present) {
+            Ok(present) => self.refuse_taken(server, parse.name, present, parse.text),
+            Err(verdict) => verdict,
+        })
     }
 
     fn malformed(&mut self, id: ClientId, kind: Front) -> ClientVerdict {
@@ -308,11 +393,13 @@ impl Core {
     }
 }
 
+/// 0 is no limit.
+fn is_beyond(bytes: usize, most: u32) -> bool {
+    most > 0 && bytes > most as usize
+}
+
 /// The longest portal and statement names together that a Bind may have, in bytes.
 const LONGEST_NAMES: usize = 256 * 1024;
-
-/// So much of a name goes into the log, in bytes.
-const LOGGED: usize = 128;
 
 /// What a Describe or Close names.
 pub(in crate::pool) enum Named<'a> {

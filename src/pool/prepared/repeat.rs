@@ -13,12 +13,16 @@
 //! PostgreSQL describes the parameters of a statement before it looks at its columns. That answer
 //! waits for the next one, so that the client does not hear it twice.
 //!
+//! A server may have lost a statement without a tag that tells of it: a DO block has dropped all.
+//! Then it gets it again, and the query is sent once more where it stood alone.
+//!
 //! What may have to be sent again is kept until the client uses a statement again: a copy of one
 //! small message or two, into memory that the server keeps for it.
 
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::replies::Status;
+use crate::pool::owed::request::Request;
 use crate::pool::owed::verdict::{ServerVerdict, Verdict};
 use crate::pool::records::server::Own;
 use crate::wire::build::{self, Message};
@@ -48,7 +52,10 @@ impl Core {
     /// have to be sent again.
     pub fn keep_for_repeat(&mut self, id: ServerId, bytes: &[u8]) {
         let Some(server) = self.servers.get_mut(id) else { return };
-        if bytes.len() <= LONGEST && server.replies.is_lone_use() {
+        if bytes.len() <= LONGEST
+            && let Some(asks_columns) = server.replies.lone_use()
+        {
+            server.kept.asks_columns = asks_columns;
             server.kept.bytes.extend_from_slice(behind_what_was_answered(bytes));
             server.kept.requests = server.replies.len();
         }
@@ -82,15 +89,30 @@ impl Core {
         }
     }
 
-    /// The server has refused to run a statement. Returns whether the client need not know.
-    pub(in crate::pool) fn outlived(
+    /// The server has refused a request with this error. Returns whether it is sent once more, and
+    /// the client need not know.
+    pub(in crate::pool) fn is_repeated(
         &mut self,
         id: ServerId,
         client: ClientId,
-        statement: StatementId,
-        skipped: usize,
+        skipped: &[Request],
+        error: &[u8],
     ) -> bool {
-        self.move_names_on(client, statement);
+        let Some(statement) = skipped.first().and_then(Request::used) else { return false };
+        if is_outlived(error) {
+            self.move_names_on(client, statement);
+            self.servers[id].kept.asks_columns && self.send_again(id, skipped.len())
+        } else if is_lost(error) {
+            // Something that no tag tells of has dropped it there.
+            self.unprepare(id, statement);
+            self.send_again(id, skipped.len())
+        } else {
+            false
+        }
+    }
+
+    /// Sends once more what has failed, where nothing is lost with it. Returns whether it is.
+    fn send_again(&mut self, id: ServerId, skipped: usize) -> bool {
         let server = &mut self.servers[id];
         let replies = &server.replies;
         let is_alone = server.kept.requests == skipped + replies.len()
@@ -141,8 +163,13 @@ impl Core {
     }
 }
 
+/// Whether an error means that the server does not have a statement.
+fn is_lost(error: &[u8]) -> bool {
+    Report::parse(error).sqlstate == sqlstate::UNDEFINED_PREPARED_STATEMENT
+}
+
 /// Whether an error means that the statement does not fit its tables any more.
-pub(in crate::pool) fn is_outlived(error: &[u8]) -> bool {
+fn is_outlived(error: &[u8]) -> bool {
     let report = Report::parse(error);
     report.sqlstate == sqlstate::FEATURE_NOT_SUPPORTED
         && (report.message == WORDS || error.windows(ROUTINE.len()).any(|part| part == ROUTINE))

@@ -6,7 +6,7 @@ use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::request::Request;
 use crate::pool::owed::verdict::{ClientVerdict, Verdict};
 use crate::pool::records::server::Server;
-use crate::pool::statements::table::Held;
+use crate::pool::statements::held::Held;
 use crate::wire::build::{self, Message};
 use crate::wire::kind::Front;
 
@@ -147,7 +147,7 @@ impl Core {
         }
     }
 
-    fn unprepare(&mut self, server: ServerId, id: StatementId) {
+    pub(super) fn unprepare(&mut self, server: ServerId, id: StatementId) {
         if let Some(statements) = &mut self.servers[server].statements
             && statements.held.remove(&id).is_some()
         {

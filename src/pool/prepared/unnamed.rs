@@ -18,10 +18,15 @@ use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::request::Request;
 use crate::pool::owed::unnamed::{LONGEST, UNNAMED};
 use crate::pool::owed::verdict::{ClientVerdict, Verdict};
+use crate::pool::records::server::Server;
+use crate::pool::statements::deallocate;
 use crate::wire::build::Message;
 use crate::wire::fields::Fields;
 use crate::wire::head::Head;
 use crate::wire::kind::Front;
+
+/// So much is looked at of a Parse of the unnamed statement that is not kept, in bytes.
+const LOOKED_AT: usize = 256;
 
 impl Core {
     /// Takes note of what a message does to the unnamed statement, and sees to it that the one
@@ -72,7 +77,7 @@ impl Core {
         seen: &[u8],
     ) -> Option<ClientVerdict> {
         let is_kept = self.shares_servers(server) && head.body <= LONGEST;
-        let need = if is_kept { head.body } else { head.body.min(1) };
+        let need = if is_kept { head.body } else { head.body.min(LOOKED_AT) };
         match seen.first() {
             None if head.body > 0 => Some(Verdict::Need(1)),
             Some(0) if seen.len() < need => Some(Verdict::Need(need)),
@@ -81,6 +86,9 @@ impl Core {
                 match is_kept {
                     true => unnamed.prepared(&seen[1..]),
                     false => unnamed.prepared_long(),
+                }
+                if deallocate::begins_to_drop_all(&seen[1..]) {
+                    self.servers[server].replies.expect_drop_all();
                 }
                 None
             }
@@ -130,6 +138,9 @@ impl Core {
                 Message::front(&mut self.splice, Front::Parse).cstr(b"").bytes(text).end();
                 let pool = self.servers[server].pool;
                 self.pools[pool].stats.server_parses += 1;
+                if self.statements.drops_all(statement) {
+                    self.servers[server].replies.expect_drop_all();
+                }
             }
             None => Message::front(&mut self.splice, Front::Close).bytes(UNNAMED).end(),
         }
@@ -152,15 +163,18 @@ impl Core {
             let server = &mut self.servers[server];
             server.replies.disown_unnamed();
             server.unnamed.dropped();
-        } else if let Some(statements) = &mut self.clients[id].statements
-        {
+        } else if let Some(statements) = &mut self.clients[id].statements {
             statements.keep_unnamed(&mut self.statements, None);
         }
     }
 
     /// An error made the server skip requests: the first of them has failed itself.
     pub(in crate::pool) fn unnamed_skipped(&mut self, server: ServerId, skipped: &[Request]) {
-        let unnamed = &mut self.servers[server].unnamed;
+        let Server { replies, unnamed, .. } = &mut self.servers[server];
+        if replies.prepares_unnamed() {
+            // What was sent later counts.
+            return;
+        }
         match skipped.iter().position(|request| *request == Request::Parse(None)) {
             // It has dropped the one before, and left none.
             Some(0) => unnamed.dropped(),

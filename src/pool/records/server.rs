@@ -10,10 +10,11 @@ use crate::base::time::Moment;
 use crate::log::{Peer, Prefix, Side, Who, ptr};
 use crate::pool::ids::{ClientId, PoolId, ServerId, ServerKind};
 use crate::pool::owed::kept::Kept;
+use crate::pool::owed::misnamed::Misnamed;
 use crate::pool::owed::replies::Replies;
 use crate::pool::owed::unnamed::UnnamedText;
 use crate::pool::owed::varcache::Vars;
-use crate::pool::statements::table::ServerStatements;
+use crate::pool::statements::held::ServerStatements;
 use crate::pool::telling::reason::Reason;
 use crate::wire::kind::Front;
 
@@ -174,6 +175,8 @@ pub struct Server {
     pub statements: Option<Box<ServerStatements>>,
     pub(in crate::pool) kept: Kept,
     pub(in crate::pool) unnamed: UnnamedText,
+    /// The request under way that it will refuse, if there is one.
+    pub(in crate::pool) misnamed: Option<Box<Misnamed>>,
     /// Its transaction has changed tables, types or functions.
     pub(in crate::pool) has_changed_tables: bool,
     /// The client that had it last, or has it.
@@ -235,6 +238,7 @@ impl Server {
             statements: None,
             kept: Kept::default(),
             unnamed: UnnamedText::default(),
+            misnamed: None,
             has_changed_tables: false,
             last_client: None,
             lifetime_cut_us: 0,

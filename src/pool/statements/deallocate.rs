@@ -1,7 +1,8 @@
 //! Recognises one statement of SQL: `DEALLOCATE [PREPARE] name`, as drivers send it to drop a
 //! statement that they prepared by protocol, alone or (psqlODBC in a transaction) between SAVEPOINT
 //! and RELEASE. No parser: anything else is left to the server. `DEALLOCATE ALL` and `DISCARD ALL`
-//! are told apart too, since what is sent behind them must wait.
+//! are told apart too, since what is sent behind them must wait; where that is not sure, it waits
+//! for nothing worse than an answer.
 //!
 //! Source: PostgreSQL manual, "Lexical Structure" and DEALLOCATE.
 
@@ -57,14 +58,25 @@ fn release(rest: &mut &[u8], savepoint: &[u8]) -> Option<()> {
     (name.folded() == savepoint).then_some(())
 }
 
-/// Whether `sql` can be a statement that drops all, by its first byte.
-pub fn may_concern(first: u8) -> bool {
-    matches!(first, b'd' | b'D') || is_blank(first)
+/// Whether a text, of which only the beginning may be here, begins with a statement that drops all
+/// prepared statements, as far as can be told.
+#[inline]
+pub fn begins_to_drop_all(sql: &[u8]) -> bool {
+    // Most texts are told apart by their first byte.
+    match sql.first() {
+        Some(b'd' | b'D' | b'-' | b'/') => drops_all(sql),
+        Some(&first) if is_blank(first) => drops_all(sql),
+        _ => false,
+    }
 }
 
-/// Whether `sql` begins with a statement that drops all prepared statements.
-pub fn drops_all(sql: &[u8]) -> bool {
+fn drops_all(sql: &[u8]) -> bool {
     let mut rest = sql;
+    skip_blanks(&mut rest);
+    if rest.is_empty() || rest.starts_with(b"/*") {
+        // A comment that goes on behind what is here.
+        return !sql.is_empty();
+    }
     let Some(word) = token(&mut rest) else { return false };
     let mut next = token(&mut rest);
     if word.is_keyword("deallocate") && next.as_ref().is_some_and(|n| n.is_keyword("prepare")) {
@@ -72,6 +84,33 @@ pub fn drops_all(sql: &[u8]) -> bool {
     }
     let is_all = next.is_some_and(|next| next.is_keyword("all"));
     is_all && (word.is_keyword("deallocate") || word.is_keyword("discard"))
+}
+
+/// Whether a text may be one that a failed transaction lets pass: its end, or nothing at all.
+pub fn may_end_block(text: &[u8]) -> bool {
+    let mut rest = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    match token(&mut rest) {
+        Some(word) => {
+            let ends = ["abort", "commit", "end", "prepare", "rollback"];
+            ends.iter().any(|end| word.is_keyword(end))
+        }
+        None => true,
+    }
+}
+
+/// Whether one of the statements of a simple query may drop all prepared statements.
+pub fn may_drop_all(sql: &[u8]) -> bool {
+    let text = sql.strip_suffix(b"\0").unwrap_or(sql);
+    begins_to_drop_all(text) || text.contains(&b';') && names_dropping(text)
+}
+
+/// Whether a word is there that begins such a statement, wherever it stands.
+fn names_dropping(text: &[u8]) -> bool {
+    let is_word = |at: usize, word: &[u8]| {
+        text[at..].get(..word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word))
+    };
+    let starts = |at: &usize| matches!(text[*at], b'd' | b'D');
+    (0..text.len()).filter(starts).any(|at| is_word(at, b"deallocate") || is_word(at, b"discard"))
 }
 
 struct Token<'a> {
@@ -90,9 +129,41 @@ impl Token<'_> {
     }
 }
 
+/// Blanks and comments. One that has no end is left.
 fn skip_blanks(rest: &mut &[u8]) {
-    let blanks = rest.iter().take_while(|byte| is_blank(**byte)).count();
-    *rest = &rest[blanks..];
+    loop {
+        let blanks = rest.iter().take_while(|byte| is_blank(**byte)).count();
+        *rest = &rest[blanks..];
+        let length = match rest {
+            [b'-', b'-', ..] => {
+                Some(rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len()))
+            }
+            [b'/', b'*', ..] => length_of_comment(rest),
+            _ => None,
+        };
+        let Some(length) = length else { return };
+        *rest = &rest[length..];
+    }
+}
+
+/// Comments in comments count.
+fn length_of_comment(text: &[u8]) -> Option<usize> {
+    let (mut at, mut depth) = (0, 0);
+    while let Some(two) = text.get(at..at + 2) {
+        match two {
+            b"/*" => depth += 1,
+            b"*/" => depth -= 1,
+            _ => {
+                at += 1;
+                continue;
+            }
+        }
+        at += 2;
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+    None
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -183,19 +254,54 @@ mod tests {
             ("DEALLOCATE \"a\"\"b\"", "a\"b"),
             ("DEALLOCATE \"all\"", "all"),
             ("DEALLOCATE PREPARE prepare", "prepare"),
+            ("-- why\nDEALLOCATE /* what */ a -- done", "a"),
         ] {
             assert_eq!(name(sql).as_deref(), Some(expected), "{sql}");
         }
     }
 
     #[test]
-    fn what_drops_all_statements_is_recognised() {
-        for sql in ["DISCARD ALL", " discard all;", "Deallocate All", "DEALLOCATE PREPARE ALL; x"] {
-            assert!(super::drops_all(sql.as_bytes()), "{sql}");
-            assert!(super::may_concern(sql.as_bytes()[0]));
+    fn what_a_failed_transaction_lets_pass_is_recognised() {
+        for sql in ["ROLLBACK\0\0\0", "", "\0\0\0", " -- a\n commit", "END", ";"] {
+            assert!(super::may_end_block(sql.as_bytes()), "{sql}");
         }
-        for sql in ["", "DISCARD", "DISCARD PLANS", "DISCARD \"all\"", "DEALLOCATE a", "SELECT 1"] {
-            assert!(!super::drops_all(sql.as_bytes()), "{sql}");
+        for sql in ["SELECT 1\0\0\0", "begin", "committed"] {
+            assert!(!super::may_end_block(sql.as_bytes()), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_drops_all_statements_is_recognised() {
+        for sql in [
+            "DISCARD ALL",
+            " discard all;",
+            "Deallocate All",
+            "DEALLOCATE PREPARE ALL; x",
+            "/* a /* b */ c */ -- d\n discard/**/all",
+            "-- a\n--b\ndeallocate all",
+            "/* goes on",
+        ] {
+            assert!(super::begins_to_drop_all(sql.as_bytes()), "{sql}");
+            assert!(super::may_drop_all(sql.as_bytes()), "{sql}");
+        }
+        for sql in ["select 1; discard all", "/*;*/ select 1;/* a;b */ Deallocate All\0"] {
+            assert!(super::may_drop_all(sql.as_bytes()), "{sql}");
+            assert!(!super::begins_to_drop_all(sql.as_bytes()), "{sql}");
+        }
+        for sql in [
+            "",
+            "DISCARD",
+            "DISCARD PLANS",
+            "DISCARD \"all\"",
+            "DEALLOCATE a",
+            "SELECT 1",
+            "SELECT 1; SELECT 2",
+            "/* discard all */ SELECT 1",
+            "-- discard all\nDELETE",
+            "- discard all",
+        ] {
+            assert!(!super::begins_to_drop_all(sql.as_bytes()), "{sql}");
+            assert!(!super::may_drop_all(sql.as_bytes()), "{sql}");
         }
     }
 
@@ -210,7 +316,7 @@ mod tests {
             "DEALLOCATE a b",
             "DEALLOCATE \"a",
             "DEALLOCATE 'a'",
-            "DEALLOCATE /* x */ a",
+            "DEALLOCATE /* x a",
             "SELECT 1",
             "DEALLOCATEa",
         ] {

@@ -2,5 +2,6 @@
 //! a server holds, and how a DEALLOCATE is told from other SQL.
 
 pub mod deallocate;
+pub mod held;
 pub mod names;
 pub mod table;

@@ -41,6 +41,10 @@ impl Names {
         self.find(name).ok().map(|at| self.entries[at].id)
     }
 
+    pub fn name_of(&self, id: StatementId) -> Option<&[u8]> {
+        self.entries.iter().find(|entry| entry.id == id).map(|entry| &*entry.name)
+    }
+
     /// Returns what the name stood for before.
     pub fn insert(&mut self, name: &[u8], id: StatementId) -> Option<StatementId> {
         match self.find(name) {

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
+use super::deallocate;
+use super::held::ServerStatements;
 use super::names::Names;
 use crate::base::arena::{Arena, Record};
 use crate::pool::ids::{StatementId, StatementKind};
@@ -20,6 +22,8 @@ pub struct Statement {
     types: u64,
     /// Names of clients that hold it, those included that an error would bring back.
     clients: u32,
+    /// It drops all statements when it is run.
+    drops_all: bool,
     /// Servers that hold it.
     servers: u32,
 }
@@ -58,9 +62,6 @@ pub struct StatementTable {
 /// Texts that no client holds are kept for clients to come, so many bytes of them.
 const MOST_IDLE: usize = 32 << 20;
 
-/// So many statements that were prepared since the last ReadyForQuery are known.
-const MOST_FRESH: usize = 4096;
-
 /// Changes for which room is kept when none is under way.
 const KEPT_CHANGES: usize = 16;
 
@@ -84,23 +85,6 @@ pub(in crate::pool) struct Change {
     hash: u64,
     pub(in crate::pool) name: Box<[u8]>,
     pub(in crate::pool) before: Option<StatementId>,
-}
-
-/// The statements of one server.
-#[derive(Debug, Default)]
-pub struct ServerStatements {
-    pub(in crate::pool) held: HashMap<StatementId, Held>,
-    /// Prepared since the last ReadyForQuery.
-    pub(in crate::pool) fresh: Vec<StatementId>,
-    /// Counts uses, to find the one that was not used for longest.
-    clock: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(in crate::pool) struct Held {
-    pub(in crate::pool) used: u64,
-    /// The segment whose Sync decides whether it is there; `None` when it is known to be.
-    pub(in crate::pool) pending: Option<u32>,
 }
 
 impl Record for Statement {
@@ -128,9 +112,9 @@ impl StatementTable {
         self.statements.len()
     }
 
-    /// Bytes of all texts and of the names that clients have for them.
-    pub fn bytes(&self) -> usize {
-        self.text_bytes + self.name_bytes
+    /// Bytes of the names that clients have, and of the texts behind them.
+    pub fn client_bytes(&self) -> usize {
+        self.text_bytes - self.idle_bytes + self.name_bytes
     }
 
     /// Bytes of all texts, for SHOW MEM.
@@ -150,8 +134,10 @@ impl StatementTable {
         let body = [name.as_bytes(), text].concat().into_boxed_slice();
         let name_end = name.len() as u8 - 1;
         self.text_bytes += body.len();
+        let drops_all = deallocate::begins_to_drop_all(text);
+        let (types, clients, servers) = (0, 1, 0);
         let statement =
-            Statement { body, hash, name_end, terms, types: 0, clients: 1, servers: 0 };
+            Statement { body, hash, name_end, terms, types, clients, drops_all, servers };
         let id = self.statements.insert(statement);
         self.shared.insert(hash, id);
         id
@@ -163,9 +149,10 @@ impl StatementTable {
         (known.terms == terms && known.text() == text).then_some(id)
     }
 
-    /// Whether a text is there already under its terms.
-    pub(in crate::pool) fn knows(&self, text: &[u8], terms: Terms) -> bool {
-        self.find(self.hasher.hash_one((terms, text)), text, terms).is_some()
+    /// Whether a client has a text already, under its terms.
+    pub(in crate::pool) fn is_used(&self, text: &[u8], terms: Terms) -> bool {
+        let found = self.find(self.hasher.hash_one((terms, text)), text, terms);
+        found.is_some_and(|id| self.statements[id].clients > 0)
     }
 
     /// Tables or types of a database have changed: texts that come from now on are not answered
@@ -181,13 +168,17 @@ impl StatementTable {
     /// The terms of a text that comes now. `settings` are those by which constants are read.
     pub(in crate::pool) fn terms<'a>(
         &self,
-        settings: impl Iterator<Item = &'a str>,
+        settings: impl Iterator<Item = (usize, &'a str)>,
         database: &str,
     ) -> Terms {
         let mut hasher = self.hasher.build_hasher();
         settings.for_each(|value| value.hash(&mut hasher));
         let generation = self.generations.get(database).copied().unwrap_or_default();
         Terms { settings: hasher.finish(), generation }
+    }
+
+    pub(in crate::pool) fn drops_all(&self, id: StatementId) -> bool {
+        self.statements[id].drops_all
     }
 
     pub(in crate::pool) fn terms_of(&self, id: StatementId) -> Terms {
@@ -229,10 +220,6 @@ impl StatementTable {
         if self.shared.get(&hash) == Some(&id) {
             self.shared.remove(&hash);
         }
-    }
-
-    pub(in crate::pool) fn is_same_text(&self, one: StatementId, other: StatementId) -> bool {
-        one == other || self.statements[one].text() == self.statements[other].text()
     }
 
     pub(in crate::pool) fn hold_again(&mut self, id: StatementId) {
@@ -329,6 +316,11 @@ impl ClientStatements {
     /// Bytes that the names take.
     pub fn bytes(&self) -> usize {
         self.names.bytes()
+    }
+
+    /// A name of a statement.
+    pub(in crate::pool) fn name_of(&self, id: StatementId) -> Option<&[u8]> {
+        self.names.name_of(id)
     }
 
     /// Bytes of the names and of the texts behind them.
@@ -461,43 +453,68 @@ impl ClientStatements {
     }
 }
 
-impl ServerStatements {
-    /// A statement was prepared.
-    pub(in crate::pool) fn note_fresh(&mut self, id: StatementId) {
-        if self.fresh.len() < MOST_FRESH {
-            self.fresh.push(id);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMS: Terms = Terms { settings: 0, generation: 0 };
+
+    #[test]
+    fn one_text_under_other_terms_is_another_statement() {
+        let mut table = StatementTable::default();
+        let first = table.hold(b"text", TERMS);
+        assert_eq!(table.hold(b"text", TERMS), first);
+        assert_ne!(table.hold(b"text", Terms { settings: 1, ..TERMS }), first);
+        assert_ne!(table.hold(b"text", Terms { generation: 1, ..TERMS }), first);
+        let settings = |value| [(1, value)].into_iter();
+        let before = table.terms(settings("a"), "db");
+        assert_eq!(table.terms(settings("a"), "db"), before);
+        assert_ne!(table.terms(settings("b"), "db"), before);
+        assert_ne!(table.terms([(2, "a")].into_iter(), "db"), before);
+        table.begin_generation("other");
+        assert_eq!(table.terms(settings("a"), "db"), before);
+        table.begin_generation("db");
+        assert_ne!(table.terms(settings("a"), "db"), before);
+    }
+
+    #[test]
+    fn a_statement_whose_types_have_changed_is_not_shared_any_more() {
+        let mut table = StatementTable::default();
+        let first = table.hold(b"text", TERMS);
+        table.compare_types(first, b"int");
+        table.compare_types(first, b"int");
+        assert_eq!(table.hold(b"text", TERMS), first);
+        table.compare_types(first, b"text");
+        assert_ne!(table.hold(b"text", TERMS), first);
+    }
+
+    /// What clients hold is counted, and what is left of it when they are gone is bounded.
+    #[test]
+    fn bytes_are_counted_while_somebody_holds_them() {
+        let mut table = StatementTable::default();
+        let mut client = ClientStatements::default();
+        let text = vec![b'x'; MOST_IDLE / 4];
+        for number in 0..8u8 {
+            let id = table.hold(&[&text[..], &[number]].concat(), TERMS);
+            table.server_holds(id);
+            client.change(&mut table, &[b'n', number], Some(id), 0);
         }
-    }
-
-    /// Notes that a statement is used, if it is there.
-    pub(in crate::pool) fn use_held(&mut self, id: StatementId) -> Option<Held> {
-        let held = self.held.get_mut(&id)?;
-        self.clock += 1;
-        held.used = self.clock;
-        Some(*held)
-    }
-
-    /// A statement that the server is being given; its Sync is that of `segment`.
-    pub(in crate::pool) fn hold(&mut self, id: StatementId, segment: u32) {
-        self.clock += 1;
-        self.held.insert(id, Held { used: self.clock, pending: Some(segment) });
-    }
-
-    /// Drops all statements but those that requests under way prepare. Returns what was held.
-    pub(in crate::pool) fn forget_settled(&mut self) -> Vec<StatementId> {
-        let is_settled = |held: &Held| held.pending.is_none();
-        let settled = self.held.iter().filter(|(_, held)| is_settled(held)).map(|(&id, _)| id);
-        let dropped = settled.collect();
-        self.held.retain(|_, held| !is_settled(held));
-        dropped
-    }
-
-    pub fn len(&self) -> usize {
-        self.held.len()
-    }
-
-    pub(in crate::pool) fn oldest(&self) -> Option<StatementId> {
-        let decided = self.held.iter().filter(|(_, held)| held.pending.is_none());
-        decided.min_by_key(|(id, held)| (held.used, id.to_bits())).map(|(&id, _)| id)
+        assert_eq!(client.held_bytes(), 8 * (text.len() + 1 + 2));
+        assert!(table.client_bytes() > client.held_bytes());
+        client.undo(&mut table, 2);
+        (0..6).for_each(|_| client.settle_oldest(&mut table));
+        assert_eq!(client.held_bytes(), 6 * (text.len() + 1 + 2));
+        for number in 2..8u8 {
+            client.change(&mut table, &[b'n', number], None, 1);
+        }
+        assert_eq!(client.held_bytes(), 6 * (text.len() + 1 + 2), "they may come back");
+        (0..6).for_each(|_| client.settle_oldest(&mut table));
+        assert_eq!((client.held_bytes(), table.client_bytes()), (0, 0));
+        assert!(table.text_bytes() <= MOST_IDLE + 8 * 20);
+        assert_eq!(table.len(), 8, "servers have them yet");
+        for id in table.statements.ids() {
+            table.server_releases(id);
+        }
+        assert_eq!((table.len(), table.text_bytes()), (0, 0));
     }
 }

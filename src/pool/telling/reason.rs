@@ -106,8 +106,6 @@ reasons! {
         PasswordFirst: "client password pkt before startup packet", Client, PROTOCOL_VIOLATION;
         PauseMode: "pause mode", Log, SUCCESSFUL;
         PoolerEnds: "pooler is shutting down", Client, ADMIN_SHUTDOWN;
-        PreparedMissing: "prepared statement did not exist", Client, PROTOCOL_VIOLATION;
-        PreparedTaken: "prepared statement name is already in use", Client, PROTOCOL_VIOLATION;
         QueryDisallowed: "PQexec disallowed", Client, PROTOCOL_VIOLATION;
         QueryTimeout: "query timeout", Client, PROTOCOL_VIOLATION;
         QueryTimeoutWaiting: "query_timeout", Client, PROTOCOL_VIOLATION;

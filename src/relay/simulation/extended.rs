@@ -25,36 +25,18 @@ impl Session {
         }
     }
 
-    /// What a pooler that tracks statements answers itself. Returns whether it has.
+    /// A pooler that tracks statements answers the same Parse twice. Returns whether it has.
     fn pooler_judges(&mut self, kind: Front, body: &[u8]) -> bool {
-        if !self.rules.pooled.is_some_and(|pooled| pooled.tracks) {
+        if kind != Front::Parse || !self.rules.pooled.is_some_and(|pooled| pooled.tracks) {
             return false;
         }
         let mut fields = Fields::new(body);
-        let name = match kind {
-            Front::Parse => fields.str(),
-            Front::Bind => fields.cstr().and_then(|_| fields.str()),
-            Front::Describe if fields.u8() == Some(b'S') => fields.str(),
-            _ => None,
-        };
-        let Some(name) = name.filter(|name| !name.is_empty()) else { return false };
-        let known = self.statements.get(name);
-        match (kind, known) {
-            (Front::Parse, None) => false,
-            (Front::Parse, Some(known)) if known.key == fields.rest() => {
-                self.push(Back::ParseComplete, b"");
-                true
-            }
-            (Front::Parse, Some(_)) => {
-                self.pooler_ends("prepared statement name is already in use");
-                true
-            }
-            (_, None) => {
-                self.pooler_ends("prepared statement did not exist");
-                true
-            }
-            (_, Some(_)) => false,
+        let Some(name) = fields.str().filter(|name| !name.is_empty()) else { return false };
+        let is_known = self.statements.get(name).is_some_and(|known| known.key == fields.rest());
+        if is_known {
+            self.push(Back::ParseComplete, b"");
         }
+        is_known
     }
 
     /// The pooler has decided on a Parse in a failed transaction: answered it, or left it to the

@@ -15,7 +15,7 @@ pub struct Profile {
     pub blocks: bool,
     /// DISCARD ALL and RESET: for clients whose startup packet sets nothing.
     pub resets: bool,
-    /// Prepared statements that are not there, and the like, which end the client.
+    /// Prepared statements that are not there, and what ends the client.
     pub rogue: bool,
     /// Results and queries of many kilobytes.
     pub big: bool,

@@ -154,11 +154,6 @@ impl Session {
         self.statements.contains_key(name)
     }
 
-    /// The named statements, each with everything behind its name in its Parse.
-    pub fn named_statements(&self) -> BTreeMap<String, Vec<u8>> {
-        self.statements.iter().map(|(name, known)| (name.clone(), known.key.clone())).collect()
-    }
-
     /// Takes a message.
     pub fn handle(&mut self, packet: &Packet) -> Vec<Out> {
         if !self.has_ended {

@@ -111,14 +111,12 @@ impl Shadow {
     }
 
     /// Whether the pooler may end the client with these words: because the session, once it has
-    /// taken everything, ends with them; or because what was sent names statements that are not
-    /// there, or there already, though an error that the pooler cannot know yet will skip it.
+    /// taken everything, ends with them.
     pub fn foresees(&mut self, words: &str) -> bool {
         let mut session = self.session.clone();
         let rest = self.inputs.iter().flat_map(|packet| session.handle(packet));
         self.fatal.is_some_and(|fatal| fatal == words)
             || rest.into_iter().any(|out| matches!(out, Out::Fatal(fatal) if fatal == words))
-            || self.is_hasty(words)
     }
 
     /// Whether the session ends itself.
@@ -126,19 +124,6 @@ impl Shadow {
         let mut session = self.session.clone();
         self.inputs.iter().for_each(|packet| drop(session.handle(packet)));
         session.has_ended
-    }
-
-    /// What the pooler knows is true up to some Sync or query, and what follows it takes for done.
-    fn is_hasty(&self, words: &str) -> bool {
-        let known: Vec<&Packet> = self.current.iter().chain(&self.inputs).collect();
-        let mut session = self.before.clone();
-        (0..known.len()).any(|at| {
-            let is_start = at == 0 || matches!(known[at - 1].kind, b'Q' | b'S');
-            let is_hasty =
-                is_start && is_hasty_from(session.named_statements(), &known[at..], words);
-            session.handle(known[at]);
-            is_hasty
-        })
     }
 
     /// The session itself says this next.
@@ -228,7 +213,7 @@ impl Shadow {
     fn is_outlived_by(&mut self, packet: &Packet) -> bool {
         let report = packet.report();
         let is_refusal = packet.kind == Back::ErrorResponse as u8 && report.message == OUTLIVED;
-        let Some(Named::Used(name)) = self.current.as_ref().map(statement_of) else { return false };
+        let Some(name) = self.current.as_ref().and_then(used_by) else { return false };
         let text = self.before.text_of_statement(&name).unwrap_or_default();
         if !is_refusal || !sql::reads_table(&text) {
             return false;
@@ -320,53 +305,15 @@ impl Shadow {
     }
 }
 
-/// Whether `words` are what one hears of one of `packets`, if all before it succeed.
-fn is_hasty_from(mut names: BTreeMap<String, Vec<u8>>, packets: &[&Packet], words: &str) -> bool {
-    packets.iter().any(|packet| match statement_of(packet) {
-        Named::Prepared(name, key) => {
-            let is_other = names.insert(name, key.clone()).is_some_and(|known| known != key);
-            is_other && words == "prepared statement name is already in use"
-        }
-        Named::Used(name) => {
-            !names.contains_key(&name) && words == "prepared statement did not exist"
-        }
-        Named::Closed(name) => {
-            names.remove(&name);
-            false
-        }
-        Named::Not => false,
-    })
-}
-
-/// What a message does with a named statement.
-enum Named {
-    Prepared(String, Vec<u8>),
-    Used(String),
-    Closed(String),
-    Not,
-}
-
-fn statement_of(packet: &Packet) -> Named {
+/// The named statement that a message uses.
+fn used_by(packet: &Packet) -> Option<String> {
     let mut fields = Fields::new(&packet.body);
     let name = match packet.kind {
-        b'P' => fields.str(),
         b'B' => fields.cstr().and_then(|_| fields.str()),
-        b'D' | b'C' if fields.u8() == Some(b'S') => fields.str(),
-        b'Q' => {
-            let text = fields.str().unwrap_or_default();
-            return text
-                .strip_prefix("DEALLOCATE ")
-                .map_or(Named::Not, |n| Named::Closed(n.into()));
-        }
+        b'D' if fields.u8() == Some(b'S') => fields.str(),
         _ => None,
     };
-    let Some(name) = name.filter(|name| !name.is_empty()) else { return Named::Not };
-    let name = name.to_owned();
-    match packet.kind {
-        b'P' => Named::Prepared(name, fields.rest().to_vec()),
-        b'C' => Named::Closed(name),
-        _ => Named::Used(name),
-    }
+    name.filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 fn is_same(due: &Packet, got: &Packet) -> bool {

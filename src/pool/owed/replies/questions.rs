@@ -1,0 +1,105 @@
+//! What is asked of the requests under way, and changes nothing.
+
+use super::{Copy, Replies};
+use crate::pool::ids::StatementId;
+use crate::pool::owed::request::Request;
+
+impl Replies {
+    /// The server has nothing to do: what is under way is answered by the pooler.
+    #[inline]
+    pub fn is_at_rest(&self) -> bool {
+        let is_own = |r: &Request| matches!(r, Request::AnswerClose | Request::AnswerParse);
+        self.queue.iter().all(is_own) && self.is_outside_transaction()
+    }
+
+    /// Statements whose Close is under way, for a server that will not answer any more.
+    pub fn unanswered_closes(&self) -> impl Iterator<Item = StatementId> {
+        self.queue.iter().chain(&self.skipped).filter_map(|request| match request {
+            Request::OwnClose(id) => Some(*id),
+            _ => None,
+        })
+    }
+
+    /// The tracked statement whose description is due.
+    pub fn described(&self) -> Option<StatementId> {
+        self.queue.front().and_then(Request::used)
+    }
+
+    /// Statements that are being prepared.
+    pub fn parses_under_way(&self) -> impl Iterator<Item = StatementId> {
+        self.queue.iter().filter_map(|request| match request {
+            Request::OwnParse(id) | Request::Parse(Some(id)) => Some(*id),
+            _ => None,
+        })
+    }
+
+    /// Whether a Close of this statement is under way whose fate an earlier Sync decides.
+    pub fn is_close_undecided(&self, id: StatementId) -> bool {
+        let mut is_earlier = false;
+        self.queue.iter().rev().any(|request| {
+            is_earlier |= *request == Request::Sync;
+            is_earlier && *request == Request::OwnClose(id)
+        })
+    }
+
+    /// A Parse of the client's unnamed statement is under way.
+    pub fn prepares_unnamed(&self) -> bool {
+        self.queue.contains(&Request::Parse(None))
+    }
+
+    /// One extended query is under way, and nothing else, that uses statements which were prepared
+    /// before; whether it asks for the columns of a result. Its Sync may be yet to come.
+    #[inline]
+    pub fn lone_use(&self) -> Option<bool> {
+        let mut uses_tracked = false;
+        let mut asks_columns = false;
+        for (at, request) in self.queue.iter().enumerate() {
+            match request {
+                Request::Bind(Some(_)) => uses_tracked = true,
+                Request::Describe(statement) => {
+                    asks_columns = true;
+                    uses_tracked |= statement.is_some();
+                }
+                Request::Execute => {}
+                Request::Sync if at + 1 == self.queue.len() => {}
+                _ => return None,
+            }
+        }
+        uses_tracked.then_some(asks_columns)
+    }
+
+    /// Whether one Sync is all that is to be answered.
+    pub fn is_last_sync(&self) -> bool {
+        self.queue.len() == 1 && self.queue[0] == Request::Sync
+    }
+
+    /// Whether CopyFail, Sync and ROLLBACK are enough to make the server clean.
+    pub fn can_be_brought_to_an_end(&self) -> bool {
+        !matches!(self.copy, Copy::Both { .. })
+    }
+
+    /// The tracked statement that was bound last.
+    pub fn bound(&self) -> Option<StatementId> {
+        self.bound
+    }
+
+    /// Requests under way.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// An extended query was sent, and no Sync: its replies may stay in the server.
+    pub fn is_unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    /// The number of Syncs sent so far: requests of one number are skipped together.
+    pub fn segment(&self) -> u32 {
+        self.segment
+    }
+
+    /// There may be one more ReadyForQuery on its way than is known of.
+    pub fn is_doubtful(&self) -> bool {
+        self.in_doubt > 0
+    }
+}

@@ -1,0 +1,153 @@
+//! Names that are used as they must not be: unknown ones, and those that are taken.
+//!
+//! PostgreSQL refuses such a message by an error at its place in the order, undoes the transaction
+//! and passes over what follows up to Sync; an earlier error makes it pass over the message itself.
+//! So it is left to the server to refuse: it is sent something in the message's place that it
+//! refuses in the same way, under a name that stands for the client's, and the error is handed on
+//! with the client's own name. Until the next Sync is answered nothing more is judged.
+
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, ServerId, StatementId};
+use crate::pool::owed::misnamed::Misnamed;
+use crate::pool::owed::request::Request;
+use crate::pool::owed::verdict::{ClientVerdict, Verdict};
+use crate::wire::build::Message;
+use crate::wire::head::Head;
+use crate::wire::kind::{Back, Front};
+
+/// A name that no statement and no portal has on any server: the numbers begin at 1.
+const NOBODY: &[u8] = b"PGBOUNCER_0";
+
+/// How the names of the pooler's statements begin.
+const PREFIX: &[u8] = b"PGBOUNCER_";
+
+impl Core {
+    /// A statement that the client does not have.
+    pub(super) fn refuse_unknown(&mut self, server: ServerId, name: &[u8]) -> ClientVerdict {
+        Message::front(&mut self.splice, Front::Describe).u8(b'S').cstr(NOBODY).end();
+        self.will_be_refused(server, name, NOBODY)
+    }
+
+    /// A Parse under a name that the client has given to another text. The server has that one.
+    pub(super) fn refuse_taken(
+        &mut self,
+        server: ServerId,
+        name: &[u8],
+        present: StatementId,
+        text: &[u8],
+    ) -> ClientVerdict {
+        let stand_in = self.statements.statements[present].name().to_vec();
+        Message::front(&mut self.splice, Front::Parse).cstr(&stand_in).bytes(text).end();
+        self.will_be_refused(server, name, &stand_in)
+    }
+
+    fn will_be_refused(&mut self, server: ServerId, name: &[u8], stand_in: &[u8]) -> ClientVerdict {
+        let server = &mut self.servers[server];
+        server.replies.push_misnamed();
+        server.misnamed = Some(Box::new(Misnamed { name: name.into(), stand_in: stand_in.into() }));
+        Verdict::Drop
+    }
+
+    /// Outside of a transaction a server has no portals but what another client may have left
+    /// there, a cursor WITH HOLD: the client's own is not there.
+    pub(in crate::pool) fn refuse_portal(
+        &mut self,
+        server: ServerId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+    ) -> Option<ClientVerdict> {
+        let is_named = match (kind, seen) {
+            (_, []) if head.body > 0 => return Some(Verdict::Need(1)),
+            (Front::Execute, [first, ..]) => *first != 0,
+            (Front::Describe | Front::Close, [b'P']) if head.body > 1 => {
+                return Some(Verdict::Need(2));
+            }
+            (Front::Describe | Front::Close, [b'P', first, ..]) => *first != 0,
+            _ => false,
+        };
+        if !is_named || !self.shares_servers(server) || !self.servers[server].replies.is_clean() {
+            return None;
+        }
+        if seen.len() < head.body {
+            return Some(Verdict::Need(head.body));
+        }
+        if kind == Front::Close {
+            Message::front(&mut self.splice, Front::Close).u8(b'P').cstr(NOBODY).end();
+            self.servers[server].replies.push(Request::Close);
+            return Some(Verdict::Drop);
+        }
+        let name = if kind == Front::Execute { seen } else { &seen[1..] };
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        Message::front(&mut self.splice, Front::Describe).u8(b'P').cstr(NOBODY).end();
+        Some(self.will_be_refused(server, name, NOBODY))
+    }
+
+    /// An error that the client hears in its own words: the server's name for a statement gives
+    /// way to the client's. Returns whether the error was handed on.
+    pub(in crate::pool) fn tell_by_own_name(
+        &mut self,
+        server: ServerId,
+        client: ClientId,
+        skipped: &[Request],
+        error: &[u8],
+        is_whole: bool,
+    ) -> bool {
+        let misnamed = match skipped.contains(&Request::Misnamed) {
+            true => self.servers[server].misnamed.take(),
+            false => None,
+        };
+        if !is_whole || !error.windows(PREFIX.len()).any(|part| part == PREFIX) {
+            return false;
+        }
+        let names = match (skipped.first(), misnamed) {
+            (Some(Request::Misnamed), Some(misnamed)) => Some(misnamed),
+            (Some(request), _) => request.concerned().and_then(|id| self.both_names(client, id)),
+            (None, _) => None,
+        };
+        let Some(names) = names else { return false };
+        let told = replaced(error, &names.stand_in, &names.name);
+        Message::back(&mut self.back, Back::ErrorResponse).bytes(&told).end();
+        true
+    }
+
+    fn both_names(&self, client: ClientId, id: StatementId) -> Option<Box<Misnamed>> {
+        let stand_in = self.statements.statements.get(id)?.name().into();
+        let name = self.clients[client].statements.as_ref()?.name_of(id)?.into();
+        Some(Box::new(Misnamed { name, stand_in }))
+    }
+}
+
+/// The text with `name` in every place where `stand_in` stands by itself.
+fn replaced(text: &[u8], stand_in: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut told = Vec::with_capacity(text.len() + name.len());
+    let mut rest = text;
+    while let Some(at) = rest.windows(stand_in.len()).position(|part| part == stand_in) {
+        let (before, behind) = rest.split_at(at);
+        let behind = &behind[stand_in.len()..];
+        told.extend_from_slice(before);
+        let goes_on = behind.first().is_some_and(u8::is_ascii_digit);
+        told.extend_from_slice(if goes_on { stand_in } else { name });
+        rest = behind;
+    }
+    told.extend_from_slice(rest);
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_replaced_where_it_stands_by_itself() {
+        let cases: [(&[u8], &[u8]); 4] = [
+            (b"Mstatement \"P_1\" is not \"P_12\"\0\0", b"Mstatement \"mine\" is not \"P_12\"\0\0"),
+            (b"P_1 P_1", b"mine mine"),
+            (b"", b""),
+            (b"nothing", b"nothing"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(replaced(text, b"P_1", b"mine"), expected);
+        }
+    }
+}
