@@ -1,11 +1,11 @@
 //! The built program as scripts and service managers meet it: options, exit codes, files, signals.
 
 use std::fs::{self, File, Permissions};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -257,6 +257,74 @@ fn quiet_keeps_stderr_empty_and_the_log_full() {
 }
 
 #[test]
+fn a_stderr_that_nobody_reads_stops_nothing_and_is_told_what_it_missed() {
+    let home = Home::new("unread");
+    home.configure("auth_type = trust\n");
+    let mut instance = Instance::start(&home, &[]);
+    // More than a pipe holds.
+    let name = "d".repeat(900);
+    for _ in 0..200 {
+        let mut client = UnixStream::connect(home.socket()).expect("it listens");
+        client.set_read_timeout(Some(PATIENCE)).expect("option");
+        let body = format!("\0\x03\0\0user\0x\0database\0{name}\0\0");
+        client.write_all(&(body.len() as u32 + 4).to_be_bytes()).expect("write");
+        client.write_all(body.as_bytes()).expect("write");
+        client.read_to_end(&mut Vec::new()).expect("it answers");
+    }
+    let mut next = || {
+        let mut line = String::new();
+        assert_ne!(instance.stderr.read_line(&mut line).expect("read"), 0, "it has ended");
+        assert!(line.starts_with("20") && line.ends_with('\n'), "a torn line: {line}");
+        line
+    };
+    (0..30).for_each(|_| drop(next()));
+    signal(instance.child.id(), "HUP");
+    while !next().contains(" WARNING lines that the standard error stream did not take: ") {}
+    instance.signal("QUIT");
+    assert_eq!(instance.exit_code(), Some(0));
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_holds_nobody_up() {
+    let home = Home::new("pipes");
+    let more = home.path("more.ini");
+    fs::write(&more, "").expect("write");
+    home.configure(&format!("%include {}\n", more.display()));
+    let mut instance = Instance::start(&home, &[]);
+    let make_pipe = |path: &PathBuf| {
+        let _ = fs::remove_file(path);
+        assert!(Command::new("mkfifo").args(["-m", "666"]).arg(path).status().expect("x").success());
+    };
+    make_pipe(&more);
+    instance.signal("HUP");
+    let log = || fs::read_to_string(home.path("log")).unwrap_or_default();
+    wait_until(|| log().contains("more.ini\": Not a regular file"));
+    for setting in ["auth_file", "auth_hba_file", "logfile"] {
+        let pipe = home.path(setting);
+        make_pipe(&pipe);
+        home.configure(&format!("auth_type = hba\n{setting} = {}\n", pipe.display()));
+        instance.signal("HUP");
+        wait_until(|| log().lines().any(|l| l.contains(" ERROR ") && l.contains(setting)));
+    }
+    instance.signal("QUIT");
+    assert_eq!(instance.exit_code(), Some(0));
+}
+
+#[test]
+fn what_the_pid_file_links_to_is_not_written_over() {
+    let home = Home::new("link");
+    home.configure("");
+    let precious = home.path("precious");
+    fs::write(&precious, "precious").expect("write");
+    fs::set_permissions(&precious, Permissions::from_mode(0o666)).expect("mode");
+    std::os::unix::fs::symlink(&precious, home.path("pid")).expect("link");
+    let output = run_as_other(&[&home.ini()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("it must not be a symbolic link"));
+    assert_eq!(fs::read_to_string(&precious).expect("still there"), "precious");
+}
+
+#[test]
 fn the_service_manager_is_told_of_start_reload_end_and_statistics() {
     let home = Home::new("notify");
     home.configure("stats_period = 1\n");
@@ -357,8 +425,8 @@ impl Drop for Home {
 /// A running instance in the foreground.
 struct Instance {
     child: Child,
-    /// Keeps the stream open, so that writing to it does not fail.
-    _stderr: BufReader<ChildStderr>,
+    /// Kept open, so that writing to it does not fail.
+    stderr: BufReader<ChildStderr>,
     /// What it said until it was up.
     seen: String,
 }
@@ -377,7 +445,7 @@ impl Instance {
         while !seen.contains(" LOG process up: ") {
             assert_ne!(stderr.read_line(&mut seen).expect("read"), 0, "ended: {seen}");
         }
-        Instance { child, _stderr: stderr, seen }
+        Instance { child, stderr, seen }
     }
 
     fn signal(&self, name: &str) {

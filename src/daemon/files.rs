@@ -1,7 +1,8 @@
 //! Reading the files that the configuration names, for the floors that touch none themselves.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
 use crate::config::Files;
 use crate::log::plain;
@@ -18,9 +19,10 @@ impl Files for Disk {
     }
 }
 
-/// The whole content of a file, up to a limit that no sane one reaches.
+/// The whole content of a file, up to a limit that no sane one reaches. What somebody else would
+/// have to fill first (a pipe, a socket) is refused: a reload must not wait for it.
 pub fn read(path: &str) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    let file = open(path)?;
     let mut bytes = Vec::new();
     file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > BYTES_MAX {
@@ -29,9 +31,37 @@ pub fn read(path: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+fn open(path: &str) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let kind = file.metadata()?.file_type();
+    // A directory is refused by the read, in the system's words; /dev/null is an empty file.
+    if kind.is_file() || kind.is_dir() || kind.is_char_device() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "Not a regular file"))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::{env, fs, process};
+
     use super::*;
+
+    #[test]
+    fn nothing_is_read_that_somebody_would_have_to_fill_first() {
+        assert_eq!(read("/dev/null").expect("empty"), b"");
+        let fifo = env::temp_dir().join(format!("pgbouncer-fifo-{}", process::id()));
+        let _ = fs::remove_file(&fifo);
+        assert!(process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+        let error = Disk.read(&fifo.to_string_lossy()).expect_err("a pipe");
+        assert_eq!(error.to_string(), "Not a regular file");
+        fs::remove_file(&fifo).expect("remove");
+        let _listener = UnixListener::bind(&fifo).expect("bind");
+        assert!(read(&fifo.to_string_lossy()).is_err());
+        fs::remove_file(&fifo).expect("remove");
+    }
 
     #[test]
     fn what_cannot_be_read_is_told_in_the_systems_words_alone() {

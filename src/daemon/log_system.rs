@@ -1,13 +1,21 @@
 //! What the log needs of the system, from the floor beside it.
 
-use crate::log::{Level, LocalSecond, Platform, SyslogOptions};
+use std::io;
+
+use crate::log::{LocalSecond, Platform};
 use crate::sys::clock;
-use crate::sys::syslog::Syslog;
+use crate::sys::stderr::Stderr;
 
 /// The real system.
-#[derive(Default)]
 pub struct System {
-    syslog: Option<Syslog>,
+    stderr: Stderr,
+}
+
+impl System {
+    /// To be called before the process becomes another user.
+    pub fn new() -> System {
+        System { stderr: Stderr::new() }
+    }
 }
 
 impl Platform for System {
@@ -16,15 +24,11 @@ impl Platform for System {
         LocalSecond { date_time, zone }
     }
 
-    fn open_syslog(&mut self, options: Option<&SyslogOptions>) {
-        // The C library has one log per process: close it before it is opened anew.
-        self.syslog = None;
-        self.syslog = options.map(|options| Syslog::open(&options.ident, options.facility));
+    fn write_stderr(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stderr.write(bytes)
     }
 
-    fn syslog(&mut self, level: Level, message: &str) {
-        if let Some(syslog) = &self.syslog {
-            syslog.send(level.severity(), message);
-        }
+    fn close_stderr(&mut self) {
+        self.stderr.close();
     }
 }

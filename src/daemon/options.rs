@@ -35,6 +35,7 @@ pub fn start(args: &RunArgs, config: &Config, users: u32) -> StartOptions {
 /// Where lines go. In the background the log itself keeps off the standard error stream.
 pub fn log(args: &RunArgs, settings: &Settings) -> log::Options {
     let syslog = SyslogOptions {
+        path: log::SYSLOG_SOCKET.into(),
         ident: settings.syslog_ident.clone(),
         facility: log::facility(&settings.syslog_facility).unwrap_or(DAEMON),
     };
@@ -129,6 +130,8 @@ mod tests {
     fn a_syslog_is_opened_as_configured() {
         let text = "[pgbouncer]\nsyslog = 1\nsyslog_ident = x\nsyslog_facility = local3\n";
         let options = log(&RunArgs::default(), &config(text).settings);
-        assert_eq!(options.syslog, Some(SyslogOptions { ident: "x".to_owned(), facility: 19 }));
+        let path = "/dev/log".into();
+        let expected = SyslogOptions { path, ident: "x".to_owned(), facility: 19 };
+        assert_eq!(options.syslog, Some(expected));
     }
 }

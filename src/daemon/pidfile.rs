@@ -3,11 +3,13 @@
 //! Whether the instance that wrote the file still runs is decided by a lock on it, which the
 //! kernel drops with the process. The number in it decides nothing: after a crash it may belong to
 //! anybody, in a container even to ourselves.
+//!
+//! What is written over must be a file of that name: neither what a link leads to, nor a pipe.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -36,6 +38,10 @@ pub enum PidFileError {
         path: PathBuf,
         error: io::Error,
     },
+    /// What stands at the path is something else, and not ours to write over.
+    NoFile {
+        path: PathBuf,
+    },
 }
 
 /// What stood at the path.
@@ -49,7 +55,9 @@ pub enum Found {
 /// Refuses when another instance holds the file; changes nothing.
 pub fn check_free(path: &Path) -> Result<Found, PidFileError> {
     // Whatever is wrong with the path is told when it is written.
-    let Ok(file) = File::open(path) else { return Ok(Found::Nothing) };
+    let Ok(file) = without_following(OpenOptions::new().read(true)).open(path) else {
+        return Ok(Found::Nothing);
+    };
     if is_free(&file) { Ok(Found::Stale) } else { Err(in_use(path, file)) }
 }
 
@@ -67,6 +75,9 @@ impl PidFile {
                 }
                 result => result.map_err(failed)?,
             };
+            if !file.metadata().map_err(failed)?.is_file() {
+                return Err(PidFileError::NoFile { path: path.to_owned() });
+            }
             if !is_free(&file) {
                 return Err(in_use(path, file));
             }
@@ -100,14 +111,28 @@ impl fmt::Display for PidFileError {
                 pid.map_or(Ok(()), |pid| write!(f, " (process {pid})"))
             }
             PidFileError::Io { path, error } => {
-                write!(f, "could not open pidfile '{}': {}", path.display(), plain(error))
+                write!(f, "could not open pidfile '{}': {}", path.display(), plain(error))?;
+                match error.raw_os_error() {
+                    Some(libc::ELOOP) => f.write_str(": it must not be a symbolic link"),
+                    _ => Ok(()),
+                }
+            }
+            PidFileError::NoFile { path } => {
+                write!(f, "could not open pidfile '{}': Not a regular file", path.display())
             }
         }
     }
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    without_following(&mut options).open(path)
+}
+
+/// Neither a link in the file's place is followed, nor a pipe waited for.
+fn without_following(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
 }
 
 /// Takes the lock for as long as `file` is open. Where a file system knows no locks, everybody
@@ -191,6 +216,28 @@ mod tests {
         fs::write(&path, "another").expect("write");
         drop(held);
         assert_eq!(fs::read_to_string(&path).expect("still there"), "another");
+        fs::remove_file(&path).expect("remove");
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_not_written_over() {
+        let (path, precious) = (path("link"), path("precious"));
+        fs::write(&precious, "precious").expect("write");
+        std::os::unix::fs::symlink(&precious, &path).expect("link");
+        let error = PidFile::create(&path).expect_err("a link").to_string();
+        assert!(error.ends_with(": it must not be a symbolic link"), "{error}");
+        assert_eq!(fs::read_to_string(&precious).expect("read"), "precious");
+        fs::remove_file(&path).expect("remove");
+        fs::remove_file(&precious).expect("remove");
+    }
+
+    #[test]
+    fn a_pipe_in_its_place_is_refused_at_once() {
+        let path = path("pipe");
+        assert!(process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+        assert_eq!(check_free(&path).expect("told when it is written"), Found::Stale);
+        let error = PidFile::create(&path).expect_err("a pipe").to_string();
+        assert!(error.ends_with(": Not a regular file"), "{error}");
         fs::remove_file(&path).expect("remove");
     }
 

@@ -73,7 +73,7 @@ pub enum StartError {
 
 /// The log as it is before the configuration was read.
 pub fn first_logger(quiet: bool, verbosity: u32) -> Logger {
-    let mut logger = Logger::new(Box::new(System::default()));
+    let mut logger = Logger::new(Box::new(System::new()));
     let options = log::Options {
         stderr: !quiet,
         threshold: Level::from_verbosity(verbosity),

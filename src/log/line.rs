@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use crate::base::time::Now;
-use crate::log::Level;
+use crate::log::{Level, SyslogOptions};
 
 /// A second of the local calendar, as text.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -38,6 +38,30 @@ pub(super) fn journal(out: &mut String, level: Level, message: &str) {
     for part in message.split('\n') {
         let _ = writeln!(out, "<{}>{part}", level.severity());
     }
+}
+
+/// Writes a line for the system's log into `out`, in the form of RFC 3164 that the C library
+/// gives it. The daemon ends it by itself.
+pub(super) fn syslog(
+    out: &mut String,
+    options: &SyslogOptions,
+    second: &LocalSecond,
+    pid: u32,
+    level: Level,
+    message: &str,
+) {
+    // The level stands in the priority.
+    const MONTHS: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+    // `2026-01-31 15:05:40`; a calendar with other words than that has no month to tell.
+    let date_time = &second.date_time;
+    let number = |from, to| date_time.get(from..to).and_then(|text| text.parse().ok());
+    let month = number(5, 7).unwrap_or(1usize).saturating_sub(1).min(11) * 3;
+    let month = String::from_utf8_lossy(&MONTHS[month..month + 3]);
+    let day = number(8, 10).unwrap_or(1usize);
+    let time = date_time.get(11..).unwrap_or("00:00:00");
+    let priority = u32::from(options.facility) << 3 | u32::from(level.severity());
+    let ident = &options.ident;
+    let _ = write!(out, "<{priority}>{month} {day:>2} {time} {ident}[{pid}]: {message}");
 }
 
 /// A message as it may be written: a newline becomes newline and tab, so that no part of it looks

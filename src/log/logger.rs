@@ -2,7 +2,8 @@
 //!
 //! The file is opened for appending and every line is one write, so that several processes and a
 //! `logrotate` that copies and truncates can share it, and a line that was written is never lost
-//! with the process.
+//! with the process. No place is waited for: what one does not take is lost there, counted, and
+//! told as soon as it takes lines again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,16 +14,19 @@ use std::{env, fmt, process};
 
 use crate::base::time::Now;
 use crate::log::line::{self, LocalSecond};
+use crate::log::sink::Sink;
+use crate::log::syslog::Syslog;
 use crate::log::{Level, SyslogOptions};
 
 /// What the log needs of the system beyond files.
 pub trait Platform {
     /// The local date, time and zone of a second since 1970-01-01 UTC.
     fn local_second(&self, unix_seconds: u64) -> LocalSecond;
-    /// Opens the system's log, anew when it is open already; None closes it.
-    fn open_syslog(&mut self, options: Option<&SyslogOptions>);
-    /// Sends a message to the system's log, when it is open.
-    fn syslog(&mut self, level: Level, message: &str);
+    /// Writes to the standard error stream what it takes at once; `WouldBlock` when that is
+    /// nothing.
+    fn write_stderr(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes nothing to the standard error stream from now on.
+    fn close_stderr(&mut self);
 }
 
 /// What is written, and where to.
@@ -40,6 +44,7 @@ pub struct Options {
 pub struct Logger {
     options: Options,
     file: Option<File>,
+    syslog: Option<Syslog>,
     /// Whether the standard error stream leads anywhere; options cannot bring it back.
     has_stderr: bool,
     /// Whether the standard error stream is the journal's.
@@ -50,10 +55,29 @@ pub struct Logger {
     second: (u64, LocalSecond),
     /// The line under construction, kept for its memory.
     line: String,
-    /// Lines that the file did not take, and that it was not told of yet.
-    lost: u64,
-    /// Whether the last line was one of them.
-    is_losing: bool,
+    /// What became of the lines of each [`Place`].
+    sinks: [Sink; 3],
+}
+
+/// Where a line can go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    System,
+    File,
+    Stderr,
+}
+
+/// The file before the stream: who saw a line on the stream may look for it in the file.
+const PLACES: [Place; 3] = [Place::System, Place::File, Place::Stderr];
+
+impl Place {
+    fn words(self) -> &'static str {
+        match self {
+            Place::System => "the system's log",
+            Place::File => "the log file",
+            Place::Stderr => "the standard error stream",
+        }
+    }
 }
 
 impl Logger {
@@ -63,14 +87,14 @@ impl Logger {
         Logger {
             options: Options { stderr: true, file: None, syslog: None, threshold: Level::Log },
             file: None,
+            syslog: None,
             has_stderr: true,
             is_journal: is_journal(),
             platform,
             pid: process::id(),
             second: (u64::MAX, LocalSecond::default()),
             line: String::new(),
-            lost: 0,
-            is_losing: false,
+            sinks: Default::default(),
         }
     }
 
@@ -79,41 +103,29 @@ impl Logger {
         level <= self.options.threshold
     }
 
-    /// Writes one line to every place there is. What a place does not take is lost there.
+    /// Writes one line to every place there is, and waits for none.
     pub fn write(&mut self, now: Now, level: Level, message: &str) {
         if !self.is_enabled(level) {
             return;
         }
         let message = line::clean(message);
-        if self.options.syslog.is_some() {
-            self.platform.syslog(level, &message);
+        for place in PLACES {
+            if self.is_open(place) && self.tell_lost(place, now) {
+                self.send(place, now, level, &message);
+            } else if self.is_open(place) {
+                self.sinks[place as usize].lost += 1;
+            }
         }
-        let stderr = self.options.stderr && self.has_stderr;
-        if stderr && self.is_journal {
-            self.line.clear();
-            line::journal(&mut self.line, level, &message);
-            let _ = io::stderr().write_all(self.line.as_bytes());
-        }
-        let wants_stderr = stderr && !self.is_journal;
-        if !wants_stderr && self.file.is_none() {
-            return;
-        }
-        self.make_line(now, level, &message);
-        // The file first: who saw a line on the stream may look for it in the file.
-        self.write_file();
-        if wants_stderr {
-            let _ = io::stderr().write_all(self.line.as_bytes());
-        }
-        self.tell_lost(now);
     }
 
     /// Takes over new options. When the new file cannot be opened all stays as it was.
     pub fn configure(&mut self, options: Options) -> Result<(), LogError> {
         if options.file != self.options.file {
             self.file = options.file.as_deref().map(open).transpose()?;
+            self.sinks[Place::File as usize].forget_rest();
         }
         if options.syslog != self.options.syslog {
-            self.platform.open_syslog(options.syslog.as_ref());
+            self.syslog = options.syslog.clone().map(Syslog::new);
         }
         self.options = options;
         Ok(())
@@ -124,6 +136,7 @@ impl Logger {
     pub fn reopen(&mut self) -> Result<(), LogError> {
         if let Some(path) = &self.options.file {
             self.file = Some(open(path)?);
+            self.sinks[Place::File as usize].forget_rest();
         }
         Ok(())
     }
@@ -138,39 +151,64 @@ impl Logger {
     pub fn went_into_background(&mut self) {
         self.pid = process::id();
         self.has_stderr = false;
+        self.platform.close_stderr();
     }
 
-    /// Puts the line for people into `self.line`.
-    fn make_line(&mut self, now: Now, level: Level, message: &str) {
+    fn is_open(&self, place: Place) -> bool {
+        match place {
+            Place::System => self.syslog.is_some(),
+            Place::File => self.file.is_some(),
+            Place::Stderr => self.options.stderr && self.has_stderr,
+        }
+    }
+
+    /// Says how many lines the place did not take, if it takes lines again; false if it does not.
+    fn tell_lost(&mut self, place: Place, now: Now) -> bool {
+        let lost = self.sinks[place as usize].lost;
+        if lost == 0 {
+            return true;
+        }
+        let message = format!("lines that {} did not take: {lost}", place.words());
+        self.sinks[place as usize].lost = 0;
+        let is_told = self.send(place, now, Level::Warning, &message);
+        if !is_told {
+            self.sinks[place as usize].lost = lost;
+        }
+        is_told
+    }
+
+    /// Gives a line to a place; false, and counted there, when it is not taken.
+    fn send(&mut self, place: Place, now: Now, level: Level, message: &str) -> bool {
+        self.make_line(place, now, level, message);
+        let bytes = self.line.as_bytes();
+        let sink = &mut self.sinks[place as usize];
+        match (place, &mut self.file, &self.syslog) {
+            (Place::System, _, Some(syslog)) => sink.put(bytes, &mut |line| syslog.send(line)),
+            (Place::File, Some(file), _) => sink.put(bytes, &mut |part| file.write(part)),
+            (Place::Stderr, _, _) => {
+                let platform = &mut self.platform;
+                sink.put(bytes, &mut |part| platform.write_stderr(part))
+            }
+            (Place::System | Place::File, _, _) => false,
+        }
+    }
+
+    /// Puts the line into `self.line`, in the form that the place wants.
+    fn make_line(&mut self, place: Place, now: Now, level: Level, message: &str) {
+        self.line.clear();
+        if place == Place::Stderr && self.is_journal {
+            return line::journal(&mut self.line, level, message);
+        }
         let seconds = now.wall_us / 1_000_000;
         if self.second.0 != seconds {
             self.second = (seconds, self.platform.local_second(seconds));
         }
-        self.line.clear();
-        line::timed(&mut self.line, now, &self.second.1, self.pid, level, message);
-    }
-
-    /// Writes `self.line` to the file, or counts it as lost.
-    fn write_file(&mut self) {
-        let Some(file) = &mut self.file else { return };
-        if file.write_all(self.line.as_bytes()).is_err() {
-            self.lost = self.lost.saturating_add(1);
-            self.is_losing = true;
-        } else {
-            self.is_losing = false;
-        }
-    }
-
-    /// Once the file takes lines again, says how many it did not.
-    fn tell_lost(&mut self, now: Now) {
-        if self.lost == 0 || self.is_losing {
-            return;
-        }
-        let message = format!("lines that the log file did not take: {}", self.lost);
-        self.make_line(now, Level::Warning, &message);
-        self.write_file();
-        if !self.is_losing {
-            self.lost = 0;
+        let second = &self.second.1;
+        match (place, &self.syslog) {
+            (Place::System, Some(syslog)) => {
+                line::syslog(&mut self.line, syslog.options(), second, self.pid, level, message);
+            }
+            _ => line::timed(&mut self.line, now, second, self.pid, level, message),
         }
     }
 }
@@ -201,11 +239,13 @@ pub fn plain(error: &io::Error) -> String {
     }
 }
 
+/// A pipe in the file's place is no reason to wait, neither for a reader nor for room.
 fn open(path: &Path) -> Result<File, LogError> {
     OpenOptions::new()
         .append(true)
         .create(true)
         .mode(0o644)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)
         .map_err(|error| LogError::Open { path: path.to_owned(), error })
 }
@@ -224,35 +264,29 @@ pub fn is_journal() -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::sync::mpsc::{self, Receiver, Sender};
+    use std::os::unix::net::UnixDatagram;
 
     use super::*;
     use crate::base::time::Moment;
 
-    struct FakePlatform {
-        sent: Sender<String>,
-        is_open: bool,
-    }
+    struct FakePlatform;
 
     impl Platform for FakePlatform {
         fn local_second(&self, unix_seconds: u64) -> LocalSecond {
-            LocalSecond { date_time: format!("second {unix_seconds}"), zone: "XYZ".to_owned() }
+            let date_time = format!("2026-01-07 15:05:{:02}", unix_seconds % 60);
+            LocalSecond { date_time, zone: "XYZ".to_owned() }
         }
-        fn open_syslog(&mut self, options: Option<&SyslogOptions>) {
-            self.is_open = options.is_some();
+        fn write_stderr(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
         }
-        fn syslog(&mut self, level: Level, message: &str) {
-            assert!(self.is_open);
-            self.sent.send(format!("{level} {message}")).expect("somebody listens");
-        }
+        fn close_stderr(&mut self) {}
     }
 
     const NOW: Now = Now { mono: Moment(0), wall_us: 7_042_000 };
 
     /// A quiet log into a file of its own, whose name ends in `name`.
-    fn quiet(name: &str) -> (Logger, Options, PathBuf, Receiver<String>) {
-        let (sender, sent) = mpsc::channel();
-        let logger = Logger::new(Box::new(FakePlatform { sent: sender, is_open: false }));
+    fn quiet(name: &str) -> (Logger, Options, PathBuf) {
+        let logger = Logger::new(Box::new(FakePlatform));
         let path = env::temp_dir().join(format!("pgbouncer-log-{}-{name}", process::id()));
         let _ = fs::remove_file(&path);
         let options = Options {
@@ -261,24 +295,24 @@ mod tests {
             syslog: None,
             threshold: Level::Log,
         };
-        (logger, options, path, sent)
+        (logger, options, path)
     }
 
     #[test]
     fn a_line_is_in_the_file_as_soon_as_it_is_written() {
-        let (mut logger, options, path, _) = quiet("at-once");
+        let (mut logger, options, path) = quiet("at-once");
         logger.configure(options).expect("open");
         logger.write(NOW, Level::Log, "one\ntwo");
         logger.write(NOW, Level::Debug, "not at this verbosity");
         let pid = process::id();
         let text = fs::read_to_string(&path).expect("log");
-        assert_eq!(text, format!("second 7.042 XYZ [{pid}] LOG one\n\ttwo\n"));
+        assert_eq!(text, format!("2026-01-07 15:05:07.042 XYZ [{pid}] LOG one\n\ttwo\n"));
         fs::remove_file(path).expect("remove");
     }
 
     #[test]
     fn a_file_moved_away_is_opened_again_under_its_name() {
-        let (mut logger, options, path, _) = quiet("moved");
+        let (mut logger, options, path) = quiet("moved");
         logger.configure(options).expect("open");
         let moved = path.with_extension("1");
         fs::rename(&path, &moved).expect("rename");
@@ -293,7 +327,7 @@ mod tests {
 
     #[test]
     fn when_the_new_file_cannot_be_opened_the_old_one_goes_on() {
-        let (mut logger, options, path, _) = quiet("kept");
+        let (mut logger, options, path) = quiet("kept");
         logger.configure(options.clone()).expect("open");
         let bad = Options { file: Some("/nonexistent/log".into()), ..options };
         let error = logger.configure(bad).expect_err("cannot be opened");
@@ -307,19 +341,35 @@ mod tests {
     }
 
     #[test]
-    fn the_systems_log_gets_the_bare_message() {
-        let (mut logger, options, _, sent) = quiet("syslog");
-        let syslog = SyslogOptions { ident: "pgbouncer".to_owned(), facility: 3 };
-        logger
-            .configure(Options { file: None, syslog: Some(syslog), ..options })
-            .expect("nothing to open");
+    fn the_systems_log_gets_a_datagram_and_is_not_waited_for() {
+        let (mut logger, options, path) = quiet("syslog");
+        let daemon = UnixDatagram::bind(&path).expect("bind");
+        daemon.set_nonblocking(true).expect("a flag");
+        let syslog = SyslogOptions { path: path.clone(), ident: "bouncer".to_owned(), facility: 3 };
+        let options = Options { file: None, syslog: Some(syslog), ..options };
+        logger.configure(options).expect("nothing to open");
+        let read = || {
+            let mut bytes = [0; 256];
+            let length = daemon.recv(&mut bytes).ok()?;
+            Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+        };
         logger.write(NOW, Level::Warning, "hm");
-        assert_eq!(sent.try_iter().collect::<Vec<_>>(), ["WARNING hm"]);
+        let pid = process::id();
+        assert_eq!(read(), Some(format!("<28>Jan  7 15:05:07 bouncer[{pid}]: hm")));
+        const MANY: usize = 5000;
+        (0..MANY).for_each(|_| logger.write(NOW, Level::Log, "nobody reads"));
+        let taken = std::iter::from_fn(read).count();
+        assert!((1..MANY).contains(&taken), "{taken}");
+        logger.write(NOW, Level::Log, "somebody reads");
+        let told = format!("did not take: {}", MANY - taken);
+        assert!(read().is_some_and(|line| line.ends_with(&told)), "{taken}");
+        assert!(read().is_some_and(|line| line.ends_with(": somebody reads")));
+        fs::remove_file(path).expect("remove");
     }
 
     #[test]
     fn lines_lost_to_a_full_disk_are_counted_and_told() {
-        let (mut logger, options, path, _) = quiet("full");
+        let (mut logger, options, path) = quiet("full");
         logger
             .configure(Options { file: Some("/dev/full".into()), ..options.clone() })
             .expect("open");

@@ -3,16 +3,17 @@
 //!
 //! [`Level`], [`Prefix`] and the form of a line touch nothing outside, so that the floors without
 //! I/O make lines as data. Only [`Logger`] writes. What it needs of the system beyond files
-//! (the local calendar, the system's log) is handed in as a [`Platform`].
+//! (the local calendar, the standard error stream) is handed in as a [`Platform`].
 
 mod level;
 mod line;
 mod logger;
 mod prefix;
+mod sink;
 mod syslog;
 
 pub use level::Level;
 pub use line::LocalSecond;
 pub use logger::{LogError, Logger, Options, Platform, is_journal, plain};
 pub use prefix::{Peer, Prefix, Ptr, Side, Who, ptr};
-pub use syslog::{SyslogOptions, facility};
+pub use syslog::{SYSLOG_SOCKET, SyslogOptions, facility};

@@ -1,11 +1,47 @@
-//! Names of syslog facilities.
+//! The system's log: the datagrams that syslog(3) sends, but without waiting for the daemon, and
+//! the names of facilities.
+
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+
+/// Where the daemon listens.
+pub const SYSLOG_SOCKET: &str = "/dev/log";
 
 /// How lines appear in the system's log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SyslogOptions {
+    /// The daemon's socket, [`SYSLOG_SOCKET`] but in tests.
+    pub path: PathBuf,
     pub ident: String,
     /// The facility's code (RFC 5424, table 1), as [`facility`] gives it.
     pub facility: u8,
+}
+
+/// The way to the daemon. It is named with each line, so that one that was started again is found.
+pub(super) struct Syslog {
+    options: SyslogOptions,
+    socket: io::Result<UnixDatagram>,
+}
+
+impl Syslog {
+    pub(super) fn new(options: SyslogOptions) -> Syslog {
+        let socket = UnixDatagram::unbound();
+        let socket = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+        Syslog { options, socket }
+    }
+
+    pub(super) fn options(&self) -> &SyslogOptions {
+        &self.options
+    }
+
+    /// Sends one line.
+    pub(super) fn send(&self, line: &[u8]) -> io::Result<usize> {
+        match &self.socket {
+            Ok(socket) => socket.send_to(line, &self.options.path),
+            Err(error) => Err(error.kind().into()),
+        }
+    }
 }
 
 /// The code of a facility's name (RFC 5424, table 1), None for a name that has none here.

@@ -16,7 +16,7 @@ pub mod process;
 pub mod random;
 pub mod signals;
 pub mod socket;
-pub mod syslog;
+pub mod stderr;
 #[cfg(feature = "tls")]
 pub mod tls;
 

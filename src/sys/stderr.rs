@@ -1,0 +1,87 @@
+//! The standard error stream, written without waiting for whoever reads it: a pipe that nobody
+//! empties and a terminal that is held by Ctrl-S must not stop the process.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+
+use super::check;
+
+/// What a pipe that has room takes whole (POSIX grants 512; Linux has 4096).
+const ATOMIC: usize = 4096;
+
+/// The stream, by the way that does not wait.
+#[derive(Debug)]
+pub struct Stderr(Way);
+
+#[derive(Debug)]
+enum Way {
+    /// A description of our own, which does not wait. The one behind descriptor 2 may be shared
+    /// with a shell, which would not like to find it changed.
+    Own(File),
+    /// Nothing is written any more.
+    Closed,
+    /// A file on a disk, which keeps nobody waiting for a reader.
+    Disk,
+    /// A pipe or terminal that cannot be opened anew: it is asked whether it has room.
+    Shared,
+    Socket,
+}
+
+impl Stderr {
+    /// To be called before the process becomes another user, who may not open what is there.
+    pub fn new() -> Stderr {
+        let Ok(fd) = io::stderr().as_fd().try_clone_to_owned() else { return Stderr(Way::Closed) };
+        let Ok(kind) = File::from(fd).metadata().map(|found| found.file_type()) else {
+            return Stderr(Way::Closed);
+        };
+        Stderr(if kind.is_fifo() || kind.is_char_device() {
+            open_anew().map_or(Way::Shared, Way::Own)
+        } else if kind.is_socket() {
+            Way::Socket
+        } else {
+            Way::Disk
+        })
+    }
+
+    /// Writes nothing from now on, and keeps nobody waiting who reads up to the end of the stream.
+    pub fn close(&mut self) {
+        self.0 = Way::Closed;
+    }
+
+    /// Writes as much as is taken at once; `WouldBlock` when that is nothing.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Way::Closed => Ok(bytes.len()),
+            Way::Disk => io::stderr().write(bytes),
+            Way::Own(file) => file.write(bytes),
+            Way::Shared => write_where_room(bytes),
+            Way::Socket => send(bytes),
+        }
+    }
+}
+
+fn open_anew() -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2")
+}
+
+/// Others who write to the same pipe may take the room in between; that is a moment's wait.
+fn write_where_room(bytes: &[u8]) -> io::Result<usize> {
+    let mut asked = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: the pointer is to one initialised local, as the count says.
+    check(unsafe { libc::poll(&mut asked, 1, 0) })?;
+    if asked.revents & libc::POLLOUT == 0 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    io::stderr().write(&bytes[..bytes.len().min(ATOMIC)])
+}
+
+fn send(bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the pointer and length are those of one slice, which is only read.
+    let sent =
+        unsafe { libc::send(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len(), flags) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
