@@ -8,7 +8,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use support::postgres::{self, APP};
+use support::postgres::{self, APP, Role};
 use support::tool::Tool;
 use support::{Client, Pooler, Postgres, Setup, eventually, host, pooler, runner, wire};
 
@@ -298,14 +298,40 @@ fn another_file_is_read_when_set_names_it() {
     let other = pooler.folder.join("other.ini");
     let ini = fs::read_to_string(pooler.folder.join("pgbouncer.ini")).expect("a file");
     host::write_file(&other, ini.replace("[pgbouncer]", "[pgbouncer]\nmax_client_conn = 77"));
-    admin.query(&format!("SET conffile = '{}'; RELOAD", other.display())).expect("a good file");
+    let set = format!("SET conffile = '{}'; RELOAD", other.display());
+    own_console(&pooler, &set).run();
     let shown = pooler.shown("show config", "key", "max_client_conn", "value");
     assert_eq!(shown.as_deref(), Some("77"));
-    admin.query("SET conffile = '/nonexistent'").expect("any name");
+    own_console(&pooler, "SET conffile = '/nonexistent'").run();
     let error = admin.query("RELOAD").expect_err("there is no such file");
     assert_eq!(error.code(), "F0000");
     let support::Failure::Error { detail, .. } = error else { panic!("no error") };
     assert!(detail.contains("could not load file \"/nonexistent\""), "{detail}");
+}
+
+#[test]
+fn a_setting_that_names_a_file_is_for_the_poolers_own_user() {
+    let pooler = start();
+    let mut admin = pooler.console();
+    let file = pooler.folder.join("authorized_keys");
+    for setting in ["logfile", "conffile", "auth_file", "auth_hba_file"] {
+        let set = format!("SET {setting} = '{}'", file.display());
+        let error = admin.query(&set).expect_err("an admin from anywhere");
+        assert_eq!(error.message(), "SET failed");
+        let support::Failure::Error { detail, .. } = error else { panic!("no error") };
+        assert!(detail.starts_with(&format!("{setting}: it names a file")), "{detail}");
+    }
+    assert!(!file.exists());
+    own_console(&pooler, &format!("SET logfile = '{}'; SHOW VERSION", file.display())).run();
+    assert!(file.exists());
+}
+
+/// A command of the user that the pooler runs as, over its Unix socket.
+fn own_console(pooler: &Pooler, command: &str) -> Tool {
+    let nameless = Role { name: "pgbouncer", password: "", method: "" };
+    let folder = pooler.folder.to_str().expect("a path of plain letters");
+    let psql = Tool::psql(pooler.port, &nameless, "pgbouncer").unprivileged();
+    psql.env("PGHOST", folder).args(["-c", command])
 }
 
 #[test]

@@ -68,6 +68,7 @@ pub enum Refusal {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Unset {
     Gone,
+    NeedsOwnUser,
     NeedsRestart,
     Value(ValueError),
 }
@@ -200,6 +201,9 @@ impl Refusal {
             Refusal::NotPaused { by_name } if !by_name.is_empty() => {
                 Some("Use RESUME with the name of the database.".to_owned())
             }
+            Refusal::SetFailed { why: Unset::NeedsOwnUser, .. } => {
+                Some("Change the configuration file, and RELOAD.".to_owned())
+            }
             Refusal::SetFailed { why: Unset::NeedsRestart, .. } => {
                 Some("Change the configuration file, and restart.".to_owned())
             }
@@ -228,6 +232,10 @@ impl fmt::Display for Unset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unset::Gone => f.write_str("the setting has no effect any more"),
+            Unset::NeedsOwnUser => f.write_str(
+                "it names a file, and is set here only by the user that the pooler runs as, over \
+                 its Unix socket",
+            ),
             Unset::NeedsRestart => f.write_str("the setting is read at start only"),
             Unset::Value(error) => error.fmt(f),
         }

@@ -27,6 +27,11 @@ const IGNORED: [&str; 14] = [
     "xmloption",
 ];
 
+/// Settings that name a file which is written, or whose content the log and RELOAD may tell. Who
+/// gives them another value reads and writes as the pooler's user, so on the console they belong to
+/// that user alone. Files of TLS are not among them: of those nothing is written or told.
+const PATHS: [&str; 5] = ["auth_file", "auth_hba_file", "auth_ident_file", "conffile", "logfile"];
+
 /// Whether these are the arguments of a SET that has no effect here. Their values may be of any
 /// form that PostgreSQL takes.
 pub fn is_ignored(arguments: &[Token<'_>]) -> bool {
@@ -69,7 +74,8 @@ pub fn ignore(session: &mut Session<'_>) -> Result<Done, Refusal> {
 pub fn set(session: &mut Session<'_>, key: &str, value: &str) -> Result<Done, Refusal> {
     let mut settings = session.core.settings().clone();
     let before = settings.clone();
-    if let Err(why) = assign(&mut settings, key, value) {
+    let is_own_user = session.console().is_some_and(|console| console.is_own_user);
+    if let Err(why) = assign(&mut settings, key, value, is_own_user) {
         if let Unset::Value(ValueError::UnknownKey { .. }) = why {
             session.core.log(Level::Error, format!("unknown parameter: pgbouncer/{key}"));
         }
@@ -82,7 +88,7 @@ pub fn set(session: &mut Session<'_>, key: &str, value: &str) -> Result<Done, Re
     Ok(Done::Tag(format!("SET {key}={value}").into()))
 }
 
-fn assign(settings: &mut Settings, key: &str, value: &str) -> Result<(), Unset> {
+fn assign(settings: &mut Settings, key: &str, value: &str, is_own_user: bool) -> Result<(), Unset> {
     let key = key.to_ascii_lowercase();
     if GONE.contains(&key.as_str()) {
         return Err(Unset::Gone);
@@ -91,6 +97,9 @@ fn assign(settings: &mut Settings, key: &str, value: &str) -> Result<(), Unset> 
     let key = alias.map_or(key.as_str(), |(_, new)| new);
     if Settings::row(key).is_some_and(|row| !row.is_changeable()) {
         return Err(Unset::NeedsRestart);
+    }
+    if PATHS.contains(&key) && !is_own_user {
+        return Err(Unset::NeedsOwnUser);
     }
     if key == "auth_dbname" && value == CONSOLE {
         return Err(Unset::Value(ValueError::Reserved));
@@ -136,12 +145,29 @@ mod tests {
     #[test]
     fn a_value_is_checked_as_in_the_file() {
         let mut settings = Settings::default();
-        assert_eq!(assign(&mut settings, "Default_Pool_Size", "7"), Ok(()));
+        assert_eq!(assign(&mut settings, "Default_Pool_Size", "7", false), Ok(()));
         assert_eq!(settings.default_pool_size, 7);
-        assert_eq!(assign(&mut settings, "listen_port", "7"), Err(Unset::NeedsRestart));
-        assert_eq!(assign(&mut settings, "suspend_timeout", "7"), Err(Unset::Gone));
+        assert_eq!(assign(&mut settings, "listen_port", "7", false), Err(Unset::NeedsRestart));
+        assert_eq!(assign(&mut settings, "suspend_timeout", "7", false), Err(Unset::Gone));
         let reserved = Err(Unset::Value(ValueError::Reserved));
-        assert_eq!(assign(&mut settings, "auth_dbname", "pgbouncer"), reserved);
-        assert!(matches!(assign(&mut settings, "pool_mode", "x"), Err(Unset::Value(_))));
+        assert_eq!(assign(&mut settings, "auth_dbname", "pgbouncer", false), reserved);
+        assert!(matches!(assign(&mut settings, "pool_mode", "x", false), Err(Unset::Value(_))));
+    }
+
+    #[test]
+    fn what_names_a_file_is_for_the_poolers_own_user() {
+        let is_path = |name: &str| {
+            (name.ends_with("file") && !name.contains("_tls_")) || PATHS.contains(&name)
+        };
+        let changeable = Settings::rows().iter().filter(|row| row.is_changeable());
+        let paths: Vec<&str> = changeable.map(|row| row.name).filter(|row| is_path(row)).collect();
+        assert_eq!(paths, PATHS);
+        for path in paths {
+            let mut settings = Settings::default();
+            let refused = assign(&mut settings, path, "/tmp/x", false);
+            assert_eq!(refused, Err(Unset::NeedsOwnUser), "{path}");
+            assert_eq!(settings, Settings::default(), "{path}");
+            assert_eq!(assign(&mut settings, path, "/tmp/x", true), Ok(()), "{path}");
+        }
     }
 }

@@ -370,7 +370,16 @@ impl Core {
 
     fn enter_console(&mut self, id: ClientId, user: String, is_admin: bool) -> Result<(), Reason> {
         let session = ConsoleSession::default();
-        let console = ConsoleState { user, is_admin, wait: None, pending: None, session };
+        let is_own_user = self.is_own_user(id);
+        let console = ConsoleState {
+            user,
+            is_admin,
+            is_own_user,
+            answered: (self.mono(), 0),
+            wait: None,
+            pending: None,
+            session,
+        };
         self.move_client(id, State::Console(Box::new(console)));
         self.console_stats.logins += 1;
         let key = self.give_key(id);

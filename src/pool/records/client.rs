@@ -117,6 +117,10 @@ pub struct ConsoleState {
     pub user: String,
     /// May change things; stats users may only look.
     pub is_admin: bool,
+    /// It came over the Unix socket from a process of the pooler's own user.
+    pub is_own_user: bool,
+    /// The bytes that it was answered in one turn, and when that was.
+    pub answered: (Moment, usize),
     /// The command under way, if it takes time.
     pub wait: Option<super::wait::Wait>,
     /// The command that takes time, as the console will answer it.
@@ -128,8 +132,8 @@ pub struct ConsoleState {
 /// A command that a console session waits for.
 #[derive(Debug)]
 pub struct Pending {
-    /// What is answered when it succeeds.
-    pub tag: &'static str,
+    /// What is answered when it succeeds; `None` where all is said, and only the rest waits.
+    pub tag: Option<&'static str>,
     pub since: Moment,
     /// What follows it in the same string of commands; an Execute has none.
     pub script: Option<Script>,
