@@ -100,8 +100,8 @@ impl Session<'_> {
         let Some(state) = self.state() else { return Ok(()) };
         let portal = state.portal(&name)?;
         let (text, formats) = (portal.text.clone(), portal.formats);
-        if let Some(left) = portal.left.take() {
-            return self.give(&name, left, most);
+        if let Some((answer, from)) = portal.left.take() {
+            return self.give(&name, answer, from, most);
         }
         self.core.count_command(self.id);
         // The rows and the tag stand behind what was answered before in the same message.
@@ -109,11 +109,11 @@ impl Session<'_> {
         match self.execute_text(&text, formats)? {
             None => build::empty_back(&mut self.out, Back::EmptyQuery),
             Some(Done::Over) => {}
-            Some(Done::Waits(tag)) => self.wait(tag, None),
+            Some(Done::Waits(tag)) => self.wait(Some(tag), None),
             Some(Done::Tag(tag)) => {
                 build::command_complete(&mut self.out, &tag);
                 let answer = self.out.split_off(before);
-                return self.give(&name, answer, most);
+                return self.give(&name, answer, 0, most);
             }
         }
         Ok(())
@@ -128,20 +128,21 @@ impl Session<'_> {
         command::run(self, &statement.tokens, text).map(Some)
     }
 
-    /// Gives at most `most` rows of an answer (0 is all) and keeps the rest for the next Execute.
-    fn give(&mut self, name: &str, mut answer: Vec<u8>, most: usize) -> Result<()> {
-        let end = end_of_rows(&answer, most);
-        let left = answer.split_off(end);
-        self.out.append(&mut answer);
-        if left.is_empty() {
+    /// Gives at most `most` rows of an answer (0 is all) from there on, and keeps the rest for the
+    /// next Execute.
+    fn give(&mut self, name: &str, answer: Vec<u8>, from: usize, most: usize) -> Result<()> {
+        let end = from + end_of_rows(&answer[from..], most);
+        self.out.extend_from_slice(&answer[from..end]);
+        if end == answer.len() {
             return Ok(());
         }
         let Some(state) = self.state() else { return Ok(()) };
-        let kept: usize = state.portals.iter().flat_map(|p| &p.left).map(Vec::len).sum();
-        if kept + left.len() > LONGEST_REPLY {
+        let left = state.portals.iter().flat_map(|portal| &portal.left);
+        let kept: usize = left.map(|(answer, _)| answer.len()).sum();
+        if kept + answer.len() > LONGEST_REPLY {
             return Err(Refusal::ReplyTooLong);
         }
-        state.portal(name)?.left = Some(left);
+        state.portal(name)?.left = Some((answer, end));
         build::empty_back(&mut self.out, Back::PortalSuspended);
         Ok(())
     }

@@ -26,6 +26,7 @@ pub use table::{Buffers, Held};
 pub fn message(core: &mut Core, buffers: &dyn Buffers, id: ClientId, kind: u8, body: &[u8]) {
     let mut session = Session::new(core, buffers, id);
     session.message(kind, body);
+    session.end_message();
     session.send();
 }
 

@@ -55,6 +55,7 @@ impl Session<'_> {
         let mut rest = script;
         while let Some(found) = parse::next(&mut rest) {
             done.commands += 1;
+            let answered = self.out.len();
             let is_all = done.commands == 1 && rest.trim().is_empty();
             let text = if is_all { Some(script) } else { None };
             let result = self.check_length(&done).and_then(|()| {
@@ -63,11 +64,18 @@ impl Session<'_> {
                 command::run(self, &statement.tokens, text.unwrap_or(statement.text))
             });
             match result {
-                Ok(Done::Tag(tag)) => build::command_complete(&mut self.out, &tag),
+                Ok(Done::Tag(tag)) => {
+                    build::command_complete(&mut self.out, &tag);
+                    if self.has_had_its_turn(answered) {
+                        done.rest = rest.into();
+                        done.bytes += self.out.len();
+                        return self.let_others_go_first(Some(done));
+                    }
+                }
                 Ok(Done::Waits(tag)) => {
                     done.rest = rest.into();
                     done.bytes += self.out.len();
-                    return self.wait(tag, Some(done));
+                    return self.wait(Some(tag), Some(done));
                 }
                 Ok(Done::Over) => return,
                 Err(refusal) => {
@@ -107,10 +115,10 @@ impl Session<'_> {
         match (refusal, script) {
             (None, None) => {
                 self.may_wait = true;
-                build::command_complete(&mut self.out, tag);
+                self.complete(tag);
             }
             (None, Some(script)) => {
-                build::command_complete(&mut self.out, tag);
+                self.complete(tag);
                 let rest = script.rest.clone();
                 self.run(&rest, script);
             }
@@ -122,6 +130,12 @@ impl Session<'_> {
                 self.refuse(&refusal);
                 self.ready();
             }
+        }
+    }
+
+    fn complete(&mut self, tag: Option<&str>) {
+        if let Some(tag) = tag {
+            build::command_complete(&mut self.out, tag);
         }
     }
 }

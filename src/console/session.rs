@@ -17,6 +17,12 @@ use crate::wire::sqlstate;
 /// When the answers to one string are longer, in bytes, no further command of it is carried out.
 pub const LONGEST_REPLY: usize = 16 * 1024 * 1024;
 
+/// What one session is answered in one turn, in bytes; the rest of what it asks waits for the next.
+const MOST_IN_A_TURN: usize = 32 * 1024;
+
+/// What a command counts for at least, however short its answer is.
+const LEAST_FOR_A_COMMAND: usize = 256;
+
 /// Bytes that wait for a Sync or Flush.
 const MOST_UNSENT: usize = 16 * 1024;
 
@@ -82,11 +88,38 @@ impl<'a> Session<'a> {
     }
 
     /// Notes how a command that takes time is to be answered.
-    pub fn wait(&mut self, tag: &'static str, script: Option<Script>) {
+    pub fn wait(&mut self, tag: Option<&'static str>, script: Option<Script>) {
         let since = self.core.mono();
         if let Some(console) = self.core.console_mut(self.id) {
             console.pending = Some(Pending { tag, since, script });
         }
+    }
+
+    /// Whether others want their turn: notes what the session was answered in this one. `answered` is
+    /// how much of the answer was noted before.
+    pub fn has_had_its_turn(&mut self, answered: usize) -> bool {
+        let bytes = (self.out.len() - answered).max(LEAST_FOR_A_COMMAND);
+        let now = self.core.mono();
+        let Some(console) = self.core.console_mut(self.id) else { return false };
+        if console.answered.0 != now {
+            console.answered = (now, 0);
+        }
+        console.answered.1 += bytes;
+        console.answered.1 >= MOST_IN_A_TURN
+    }
+
+    /// A message was dealt with: those behind it wait if the session has had its turn.
+    pub fn end_message(&mut self) {
+        let is_free = |console: &ConsoleState| console.wait.is_none() && console.pending.is_none();
+        if self.console().is_some_and(is_free) && self.has_had_its_turn(0) {
+            self.let_others_go_first(None);
+        }
+    }
+
+    /// Goes on in the next turn, with `script` if there is one.
+    pub fn let_others_go_first(&mut self, script: Option<Script>) {
+        self.wait(None, script);
+        self.core.wait_for_turn(self.id);
     }
 
     /// Tells why a command is not carried out.

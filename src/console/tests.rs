@@ -53,6 +53,8 @@ struct World {
     connecting: Vec<ServerId>,
     reloads: Vec<ClientId>,
     lookups: Vec<String>,
+    /// Sessions that let others have their turn.
+    next_turn: Vec<ClientId>,
     is_over: bool,
 }
 
@@ -88,6 +90,7 @@ impl World {
             connecting: Vec::new(),
             reloads: Vec::new(),
             lookups: Vec::new(),
+            next_turn: Vec::new(),
             is_over: false,
         };
         world.carry_out();
@@ -206,6 +209,9 @@ impl World {
     fn pass(&mut self, time: Duration) {
         self.core.now.mono = self.core.now.mono + time;
         self.core.now.wall_us += time.as_micros() as u64;
+        for id in std::mem::take(&mut self.next_turn) {
+            self.core.turn_has_come(id);
+        }
         self.core.sweep();
         self.carry_out();
     }
@@ -226,6 +232,7 @@ impl World {
                 }
                 Action::Reload { client } => self.reloads.extend(client),
                 Action::Resolve(name) => self.lookups.push(name),
+                Action::NextTurn(id) => self.next_turn.push(id),
                 Action::Exit => self.is_over = true,
                 Action::SendServer { .. }
                 | Action::Repeat { .. }
@@ -1236,4 +1243,45 @@ fn any_input_leaves_the_console_able_to_answer() {
         let answer = world.query(admin, "show version");
         assert!(kinds(&answer).ends_with("TDCZ"), "seed {seed}: {answer:?}");
     }
+}
+
+#[test]
+fn a_string_that_asks_for_much_lets_others_have_their_turn() {
+    const COMMANDS: usize = 60;
+    let mut world = World::new();
+    let greedy = world.console("stats");
+    let other = world.console("admin");
+    let done = |heard: &[Message]| heard.iter().filter(|m| m.kind == 'C').count();
+    let mut tables = done(&world.query(greedy, &"SHOW CONFIG;".repeat(COMMANDS)));
+    assert!((1..COMMANDS).contains(&tables), "{tables} in one turn");
+    // What comes behind it waits.
+    assert_eq!(world.query(greedy, "SHOW VERSION"), []);
+    let mut turns = 1;
+    loop {
+        assert_eq!(world.rows(other, "SHOW VERSION").len(), 1, "others are served");
+        world.pass(Duration::from_millis(1));
+        let heard = world.heard(greedy);
+        let more = done(&heard);
+        tables += more;
+        turns += 1;
+        if heard.iter().any(|message| message.kind == 'Z') {
+            break;
+        }
+        assert!((1..COMMANDS / 4).contains(&more), "{more} in one turn");
+    }
+    assert_eq!(tables, COMMANDS);
+    assert!(turns > 4, "{turns}");
+}
+
+#[test]
+fn messages_that_ask_for_much_let_others_have_their_turn() {
+    let mut world = World::new();
+    let greedy = world.console("stats");
+    let answered = (0..60).filter(|_| !world.query(greedy, "SHOW CONFIG").is_empty()).count();
+    assert!(answered < 30, "{answered} in one turn");
+    world.pass(Duration::from_millis(1));
+    assert!(!world.query(greedy, "SHOW CONFIG").is_empty(), "it is its turn again");
+    // What answers little counts too.
+    let refused = (0..1000).take_while(|_| !world.query(greedy, "X").is_empty()).count();
+    assert!(refused < 500, "{refused} in one turn");
 }

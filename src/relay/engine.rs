@@ -82,6 +82,8 @@ pub struct Readiness {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Run {
     Client(ClientId),
+    /// The rest of what a console session was asked.
+    Console(ClientId),
     Server(ServerId),
 }
 
@@ -236,6 +238,7 @@ impl<I: Io> Engine<I> {
                     self.run_client(id);
                 }
             }
+            Run::Console(id) => self.core.turn_has_come(id),
             Run::Server(id) => {
                 if let Some(server) = self.servers.get_mut(id) {
                     server.conn.is_queued = false;
@@ -286,6 +289,7 @@ impl<I: Io> Engine<I> {
                     }
                     self.queue_client(id);
                 }
+                Action::NextTurn(id) => self.queue.push_back(Run::Console(id)),
                 Action::Repeat { client, bytes } => self.repeat(client, bytes),
                 Action::SecureClient(id) => self.secure_client(id, &[]),
                 Action::RunServer(id) => self.queue_server(id),

@@ -63,9 +63,10 @@ pub static DATABASES: Sheet<Row> = Sheet {
         }),
         int4("current_connections", |scene, row| {
             let Some(id) = *row else { return Value::Number(0) };
-            let pools = scene.core.pools.iter().filter(|(_, pool)| pool.database == id);
-            let cancels: usize = pools.map(|(_, pool)| pool.cancels.len()).sum();
-            Value::count(scene.core.databases[id].servers as usize + cancels)
+            let database = &scene.core.databases[id];
+            let pools = database.pools.iter().map(|id| &scene.core.pools[*id]);
+            let cancels: usize = pools.map(|pool| pool.cancels.len()).sum();
+            Value::count(database.servers as usize + cancels)
         }),
         int4("max_client_connections", |scene, row| {
             Value::Number(row.map_or(0, |id| scene.core.max_db_client_connections(id)).into())

@@ -26,7 +26,7 @@ fn lists(scene: Scene<'_>) -> Vec<(&'static str, usize)> {
     let queued: usize = core.pools.iter().map(|(_, pool)| pool.queued_clients()).sum();
     vec![
         ("databases", databases::sorted(core).len()),
-        ("users", users::sorted(core).len()),
+        ("users", users::shown(core).len()),
         ("peers", core.config.peers.len()),
         // The console's is one of them.
         ("pools", pools::shown(core).len()),

@@ -39,7 +39,7 @@ impl Core {
         self.note_event(&format!("RESUME{}", self.named(database)));
         self.end_waits(|wait| match wait {
             Wait::Pause { database: paused, .. } => *paused == database,
-            Wait::Close { .. } | Wait::Reload => false,
+            Wait::Close { .. } | Wait::Reload | Wait::Turn => false,
         });
         for pool in self.pools.ids() {
             self.launch(pool);
@@ -92,7 +92,7 @@ impl Core {
         let (database, until, is_owner) = match wait {
             Wait::Pause { database, until, is_owner } => (*database, *until, *is_owner),
             Wait::Close { database } => (*database, None, false),
-            Wait::Reload => return None,
+            Wait::Reload | Wait::Turn => return None,
         };
         if database.is_some_and(|id| !self.databases.contains(id)) {
             return Some(Outcome::Gone);
@@ -156,6 +156,19 @@ impl Core {
         self.act(Action::RunClient(client));
         if let (Some(Wait::Pause { database, .. }), true) = (wait, must_resume) {
             self.resume(database);
+        }
+    }
+
+    /// Lets others have their turn before a console session goes on.
+    pub fn wait_for_turn(&mut self, client: ClientId) {
+        self.wait_for(client, Wait::Turn);
+        self.act(Action::NextTurn(client));
+    }
+
+    /// The next turn has come.
+    pub fn turn_has_come(&mut self, client: ClientId) {
+        if self.clients.contains(client) {
+            self.end_wait(client, Outcome::Done);
         }
     }
 

@@ -90,6 +90,8 @@ pub enum Action {
         client: ClientId,
         outcome: Outcome,
     },
+    /// Call [`Core::turn_has_come`] for this console session in the next turn.
+    NextTurn(ClientId),
     /// Read the configuration anew; whoever asked for it is told.
     Reload {
         client: Option<ClientId>,

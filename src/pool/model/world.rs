@@ -251,6 +251,7 @@ impl World {
                 | Action::SettingsChanged => {}
                 Action::ConsoleDone { .. }
                 | Action::Exit
+                | Action::NextTurn(_)
                 | Action::Reload { .. }
                 | Action::Repeat { .. }
                 | Action::Resolve(_)

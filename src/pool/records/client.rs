@@ -167,7 +167,7 @@ pub struct ConsolePortal {
     pub text: Box<str>,
     pub formats: Formats,
     /// The answer that is left when fewer rows were asked for than there are.
-    pub left: Option<Vec<u8>>,
+    pub left: Option<(Vec<u8>, usize)>,
 }
 
 /// What kind of walsender session the client asked for (manual, "Streaming Replication Protocol").

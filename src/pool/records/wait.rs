@@ -35,6 +35,8 @@ pub enum Wait {
     Close { database: Option<DatabaseId> },
     /// RELOAD: the shell reads the files.
     Reload,
+    /// The next turn: it was answered much in this one, and others want to be served.
+    Turn,
 }
 
 /// How a wait ended.
