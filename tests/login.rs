@@ -44,6 +44,18 @@ fn refusal(pooler: &Pooler, parameters: &[(&str, &str)]) -> (String, String) {
 }
 
 #[test]
+fn the_log_has_the_reason_before_the_client_hears_it() {
+    let pooler = Setup::empty().database("app", "host=127.0.0.1 port=1").start();
+    for number in 0..50 {
+        let database = format!("absent{number}");
+        let login = Login { user: APP.name, password: "", database: &database, parameters: &[] };
+        let error = Client::attempt(pooler.port, &login).expect_err("there is no such database");
+        assert!(error.message().contains("no such database"), "{error:?}");
+        assert!(pooler.log().contains(&format!("no such database: {database}")), "{database}");
+    }
+}
+
+#[test]
 fn what_is_not_spoken_is_negotiated_away_once() {
     let pooler = Setup::new().start();
     for database in ["app", "pgbouncer"] {

@@ -2,7 +2,7 @@
 //!
 //! One turn, in this order: poll; sample the clocks once; events to the relay, signals; accepting;
 //! answers of the resolver; the run queue, actions and the sweep (all in the relay's turn); what
-//! concerns the process; the log.
+//! concerns the process. Lines of the log are written before the bytes that they tell of are sent.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -50,7 +50,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// end says to whoever waits for it that another may start.
 pub struct Service {
     args: RunArgs,
-    logger: Logger,
     poll: Poll,
     engine: Engine<Network>,
     doors: Doors,
@@ -74,14 +73,13 @@ impl Service {
         });
         let tcp = options::tcp(&config.settings);
         let mut network =
-            Network { registry: poll.registry()?, resolver, tcp, tls: Tls::default() };
+            Network { registry: poll.registry()?, resolver, logger, tcp, tls: Tls::default() };
         let host = Host { uid: account::effective_uid(), uid_name };
         let mut core = Core::new(config, access, host, Box::new(SystemRng::new()), clock::now());
         core.local_time = local_time;
         tls::put_in_force(tls, &mut network, &mut core);
         let mut service = Service {
             args,
-            logger,
             doors: Doors::new(std::mem::take(&mut started.listeners)),
             started,
             poll,
@@ -102,7 +100,7 @@ impl Service {
 
     /// Turns the loop until the process is told to end.
     pub fn run(&mut self) -> io::Result<()> {
-        self.started.announce(&mut self.logger);
+        self.started.announce(&mut self.engine.io.logger);
         let mut next = Some(Moment(0));
         while !self.is_over {
             self.poll.wait(self.timeout(next))?;
@@ -111,7 +109,7 @@ impl Service {
             self.accept_pending();
             self.take_answers();
             next = self.turn();
-            self.write_lines();
+            self.engine.write_lines();
         }
         Ok(())
     }
@@ -329,8 +327,9 @@ impl Service {
             errors.first().map(words).unwrap_or_default()
         })?;
         let mut first = None;
+        self.engine.write_lines();
         let now = self.engine.core.now;
-        let logger = &mut self.logger;
+        let logger = &mut self.engine.io.logger;
         let before = self.engine.core.access();
         let access = access::read(&new.settings, before, &mut |_, text| {
             logger.write(now, Level::Error, &text);
@@ -348,7 +347,7 @@ impl Service {
             }
         };
         for warning in &new.warnings {
-            self.logger.write(now, Level::Warning, &words(warning));
+            self.report(Level::Warning, &words(warning));
         }
         let old = &self.engine.core.config;
         let changes = config::diff(old, &new);
@@ -381,31 +380,23 @@ impl Service {
 
     fn configure_log(&mut self) {
         let options = options::log(&self.args, self.engine.core.settings());
-        let done = self.logger.configure(options).and_then(|()| self.logger.reopen());
+        // What was said before belongs where it was said.
+        self.engine.write_lines();
+        let logger = &mut self.engine.io.logger;
+        let done = logger.configure(options).and_then(|()| logger.reopen());
         if let Err(error) = done {
             self.report(Level::Error, &error.to_string());
         }
     }
 
     fn report(&mut self, level: Level, text: &str) {
-        self.write_lines();
-        self.logger.write(self.engine.core.now, level, text);
-    }
-
-    /// Hands the core's lines to the log.
-    fn write_lines(&mut self) {
-        if !self.engine.core.has_lines() {
-            return;
-        }
-        let now = self.engine.core.now;
-        for line in self.engine.core.take_lines() {
-            self.logger.write(now, line.level, &line.text);
-        }
+        self.engine.write_lines();
+        self.engine.io.logger.write(self.engine.core.now, level, text);
     }
 
     /// The log, for what is said after the end.
     pub fn into_logger(self) -> Logger {
-        self.logger
+        self.engine.io.logger
     }
 }
 

@@ -10,8 +10,9 @@ use super::listen::{Accepted, Local, Peer as ListenPeer, Socket};
 use super::poll::{BOTH, Source};
 use super::resolve::Resolver;
 use super::tls::{Raw, Tls};
-use crate::log::{Peer, plain};
-use crate::pool::core::Target;
+use crate::base::time::Now;
+use crate::log::{Logger, Peer, plain};
+use crate::pool::core::{Line, Target};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
@@ -21,6 +22,7 @@ use crate::sys::socket::{self, TcpOptions};
 pub struct Network {
     pub registry: Registry,
     pub resolver: Resolver,
+    pub logger: Logger,
     /// For connections to servers, and from clients.
     pub tcp: TcpOptions,
     pub tls: Tls,
@@ -146,6 +148,12 @@ impl Io for Network {
 
     fn resolve(&mut self, name: String) {
         self.resolver.lookup(name);
+    }
+
+    fn log(&mut self, now: Now, lines: Vec<Line>) {
+        for line in lines {
+            self.logger.write(now, line.level, &line.text);
+        }
     }
 }
 

@@ -10,10 +10,10 @@ use std::io;
 
 use super::conn::{Conn, Inbound, Stream, Table};
 use super::outgoing::Outgoing;
-use crate::base::time::Moment;
+use crate::base::time::{Moment, Now};
 use crate::console::{self, Buffers, Held};
 use crate::log::Peer;
-use crate::pool::core::{Action, Core, Target};
+use crate::pool::core::{Action, Core, Line, Target};
 use crate::pool::ids::{ClientId, ClientKind, ServerId, ServerKind};
 use crate::pool::login::entry::Arrival;
 use crate::pool::records::client::Client;
@@ -50,6 +50,9 @@ pub trait Io {
     fn close(&mut self, stream: Self::Stream);
 
     fn resolve(&mut self, name: String);
+
+    /// Writes lines to the log.
+    fn log(&mut self, now: Now, lines: Vec<Line>);
 }
 
 /// How far a TLS handshake has come.
@@ -344,7 +347,17 @@ impl<I: Io> Engine<I> {
         }
     }
 
+    /// Writes what the core has to say. To be called before peers hear of it, so that who looks into
+    /// the log on hearing an error finds it there.
+    #[inline]
+    pub fn write_lines(&mut self) {
+        if self.core.has_lines() {
+            self.io.log(self.core.now, self.core.take_lines());
+        }
+    }
+
     pub(super) fn send_client(&mut self, id: ClientId, bytes: &[u8]) {
+        self.write_lines();
         let Some(conn) = self.clients.get_mut(id) else { return };
         if let Err(error) = conn.send(bytes) {
             self.core.client_gone(id, Some(crate::log::plain(&error)));
@@ -352,6 +365,7 @@ impl<I: Io> Engine<I> {
     }
 
     pub(super) fn send_server(&mut self, id: ServerId, bytes: &[u8]) {
+        self.write_lines();
         let Some(server) = self.servers.get_mut(id) else { return };
         if let Err(error) = server.conn.send(bytes) {
             self.server_broke(id, &error);
@@ -423,6 +437,7 @@ impl<I: Io> Engine<I> {
     }
 
     fn close_client(&mut self, id: ClientId) {
+        self.write_lines();
         if let Some(mut conn) = self.clients.remove(id) {
             conn.is_writable = true;
             // Best effort: a peer that does not read has had its chance.
@@ -434,6 +449,7 @@ impl<I: Io> Engine<I> {
     }
 
     fn close_server(&mut self, id: ServerId) {
+        self.write_lines();
         if let Some(mut server) = self.servers.remove(id) {
             let is_session = server.phase == Phase::Open && server.conn.is_flushed();
             if is_session && self.core.servers.get(id).is_some_and(|s| s.may_say_goodbye()) {

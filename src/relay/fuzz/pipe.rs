@@ -4,8 +4,9 @@ use std::io;
 use std::net::IpAddr;
 
 use super::watch::{Side, Watch};
+use crate::base::time::Now;
 use crate::log::Peer;
-use crate::pool::core::Target;
+use crate::pool::core::{Line, Target};
 use crate::pool::ids::ServerId;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
 
@@ -109,4 +110,6 @@ impl Io for Network {
     }
 
     fn resolve(&mut self, _: String) {}
+
+    fn log(&mut self, _: Now, _: Vec<Line>) {}
 }

@@ -7,8 +7,9 @@ use std::net::IpAddr;
 
 use super::stream::{Contact, SimStream};
 use crate::base::rng::{Rng, SeededRng};
+use crate::base::time::Now;
 use crate::log::Peer;
-use crate::pool::core::Target;
+use crate::pool::core::{Line, Target};
 use crate::pool::ids::ServerId;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls};
 
@@ -21,6 +22,8 @@ pub struct Begun {
 pub struct System {
     pub begun: Vec<Begun>,
     pub lookups: Vec<String>,
+    /// Lines of the log that nobody has read.
+    pub lines: Vec<Line>,
     /// Closed by the pooler; the far end has not read everything.
     pub closed: BTreeMap<u64, SimStream>,
     /// Connections have room enough.
@@ -36,6 +39,7 @@ impl System {
         System {
             begun: Vec::new(),
             lookups: Vec::new(),
+            lines: Vec::new(),
             closed: BTreeMap::new(),
             is_wide: false,
             failing: 0,
@@ -103,5 +107,9 @@ impl Io for System {
 
     fn resolve(&mut self, name: String) {
         self.lookups.push(name);
+    }
+
+    fn log(&mut self, _: Now, mut lines: Vec<Line>) {
+        self.lines.append(&mut lines);
     }
 }

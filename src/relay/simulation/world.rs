@@ -202,7 +202,8 @@ impl World {
 
     /// Notes why clients were closed, and which of them have lost their servers.
     fn read_log(&mut self) {
-        let lines = self.engine.core.take_lines();
+        self.engine.write_lines();
+        let lines = std::mem::take(&mut self.engine.io.lines);
         let has_crashed = self.crashes > 0;
         // The latter where a cancel request did not come to its end in time.
         let ends_client = |text: &str| {
