@@ -1,14 +1,13 @@
 //! The command line: `pgbouncer [OPTION]... CONFIG_FILE`.
 //!
-//! Scripts written for PgBouncer must find what they know, so this reads arguments as getopt_long
-//! of the GNU C library does: options after the file, clusters (`-dv`), values attached or apart
-//! (`-upg`, `-u pg`, `--user=pg`), unique abbreviations (`--verb`), repeats, `--`. The first
-//! mistake ends it, as do `-V` and `-h`, whatever follows them.
+//! Scripts written for PgBouncer find what they know: options before and after the file, joined
+//! letters (`-dv`), values attached or apart (`-upg`, `-u pg`, `--user=pg`), repeats, `--`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+use getopts::{Fail, Matches, Options};
 
 /// What the command line asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,222 +39,82 @@ pub struct CheckArgs {
     pub quiet: bool,
 }
 
-/// Why the command line makes no sense, in the words of getopt_long.
+/// Why the command line makes no sense.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ArgsError {
-    Ambiguous { given: String, possible: Vec<&'static str> },
     NoConfig,
-    NoValueAllowed { name: &'static str },
-    ShortUnknown { letter: char },
-    ShortWithoutValue { letter: char },
-    Unknown { given: String },
-    WithoutValue { name: &'static str },
+    Option(Fail),
+    /// `-R`, which the reference has taken out of use.
+    Reboot,
+    SeveralConfigs,
 }
 
 /// Reads the arguments that follow the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsError> {
-    let mut rest = arguments.into_iter();
-    let mut found = Found::default();
-    while let Some(argument) = rest.next() {
-        let bytes = argument.as_bytes();
-        if bytes == b"--" {
-            found.files.extend(rest.map(PathBuf::from));
-            break;
-        }
-        let ended = match bytes {
-            [b'-', b'-', name @ ..] => found.long(name, &mut rest)?,
-            [b'-', letters @ ..] if !letters.is_empty() => found.cluster(letters, &mut rest)?,
-            _ => {
-                found.files.push(PathBuf::from(argument));
-                None
-            }
-        };
-        if let Some(command) = ended {
-            return Ok(command);
-        }
+    let matches = options().parse(arguments).map_err(|fail| match fail {
+        Fail::UnrecognizedOption(name) if name == "R" || name == "reboot" => ArgsError::Reboot,
+        other => ArgsError::Option(other),
+    })?;
+    if matches.opt_present("h") {
+        return Ok(Command::Help);
     }
-    found.command()
+    if matches.opt_present("V") {
+        return Ok(Command::Version);
+    }
+    let config = config_file(&matches)?;
+    let quiet = matches.opt_present("q");
+    if matches.opt_present("check") {
+        return Ok(Command::Check(CheckArgs { config, quiet }));
+    }
+    Ok(Command::Run(RunArgs {
+        config,
+        daemon: matches.opt_present("d"),
+        quiet,
+        user: matches.opt_strs("u").pop(),
+        verbosity: u32::try_from(matches.opt_count("v")).unwrap_or(u32::MAX),
+    }))
 }
 
 /// The text that `-h` prints.
 pub fn help(program: &str) -> String {
-    let mut text = format!(
+    options().usage(&format!(
         "{program} pools connections to PostgreSQL servers.\n\n\
-         Usage:\n  {program} [OPTION]... CONFIG_FILE\n\nOptions:\n"
-    );
-    for row in &OPTIONS {
-        let short = row.letter.map_or("    ".to_owned(), |letter| format!("-{letter}, "));
-        let value = row.value.map_or(String::new(), |value| format!("={value}"));
-        let long = format!("--{}{value}", row.name);
-        text.push_str(&format!("  {short}{long:<15}  {}\n", row.help));
+         Usage:\n    {program} [OPTION]... CONFIG_FILE"
+    ))
+}
+
+/// Every option may be repeated; of several values the last counts.
+fn options() -> Options {
+    let mut options = Options::new();
+    options
+        .optflagmulti("d", "daemon", "go into the background")
+        .optflagmulti("q", "quiet", "log nothing to the standard error stream")
+        .optmulti("u", "user", "run as the system's user NAME", "NAME")
+        .optflagmulti("v", "verbose", "log more; twice: log everything")
+        .optflagmulti("V", "version", "print the version and exit")
+        .optflagmulti("h", "help", "print this text and exit")
+        .optflagmulti("", "check", "check the configuration and exit");
+    options
+}
+
+fn config_file(matches: &Matches) -> Result<PathBuf, ArgsError> {
+    match matches.free.as_slice() {
+        [] => Err(ArgsError::NoConfig),
+        [file] => Ok(PathBuf::from(file)),
+        [_, _, ..] => Err(ArgsError::SeveralConfigs),
     }
-    text
-}
-
-#[derive(Clone, Copy)]
-enum Action {
-    Check,
-    Daemon,
-    Help,
-    Quiet,
-    User,
-    Verbose,
-    Version,
-}
-
-struct Row {
-    letter: Option<char>,
-    name: &'static str,
-    /// What stands for the value in the help text; None when the option takes none.
-    value: Option<&'static str>,
-    action: Action,
-    help: &'static str,
-}
-
-const fn row(
-    letter: Option<char>,
-    name: &'static str,
-    value: Option<&'static str>,
-    action: Action,
-    help: &'static str,
-) -> Row {
-    Row { letter, name, value, action, help }
-}
-
-const OPTIONS: [Row; 7] = [
-    row(Some('d'), "daemon", None, Action::Daemon, "go into the background"),
-    row(Some('q'), "quiet", None, Action::Quiet, "log nothing to the standard error stream"),
-    row(Some('u'), "user", Some("NAME"), Action::User, "run as the system's user NAME"),
-    row(Some('v'), "verbose", None, Action::Verbose, "log more; twice: log everything"),
-    row(Some('V'), "version", None, Action::Version, "print the version and exit"),
-    row(Some('h'), "help", None, Action::Help, "print this text and exit"),
-    row(None, "check", None, Action::Check, "check the configuration and exit"),
-];
-
-/// What was read so far.
-#[derive(Default)]
-struct Found {
-    args: RunArgs,
-    is_check: bool,
-    files: Vec<PathBuf>,
-}
-
-impl Found {
-    /// Reads what follows `--` in one argument.
-    fn long(
-        &mut self,
-        text: &[u8],
-        rest: &mut impl Iterator<Item = OsString>,
-    ) -> Result<Option<Command>, ArgsError> {
-        let mut parts = text.splitn(2, |&byte| byte == b'=');
-        let name = parts.next().unwrap_or_default();
-        let attached = parts.next();
-        let row = find_long(name, text)?;
-        if row.value.is_none() {
-            return match attached {
-                Some(_) => Err(ArgsError::NoValueAllowed { name: row.name }),
-                None => Ok(self.apply(row.action, String::new())),
-            };
-        }
-        let value = match attached {
-            Some(value) => lossy(value),
-            None => {
-                lossy(rest.next().ok_or(ArgsError::WithoutValue { name: row.name })?.as_bytes())
-            }
-        };
-        Ok(self.apply(row.action, value))
-    }
-
-    /// Reads what follows `-` in one argument: letters, of which the last may have a value.
-    fn cluster(
-        &mut self,
-        letters: &[u8],
-        rest: &mut impl Iterator<Item = OsString>,
-    ) -> Result<Option<Command>, ArgsError> {
-        let letters = lossy(letters);
-        for (at, letter) in letters.char_indices() {
-            let row = OPTIONS
-                .iter()
-                .find(|row| row.letter == Some(letter))
-                .ok_or(ArgsError::ShortUnknown { letter })?;
-            if row.value.is_some() {
-                let value = match &letters[at + letter.len_utf8()..] {
-                    "" => lossy(
-                        rest.next().ok_or(ArgsError::ShortWithoutValue { letter })?.as_bytes(),
-                    ),
-                    attached => attached.to_owned(),
-                };
-                return Ok(self.apply(row.action, value));
-            }
-            if let Some(command) = self.apply(row.action, String::new()) {
-                return Ok(Some(command));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Notes one option; gives the command when it ends the reading.
-    fn apply(&mut self, action: Action, value: String) -> Option<Command> {
-        match action {
-            Action::Check => self.is_check = true,
-            Action::Daemon => self.args.daemon = true,
-            Action::Help => return Some(Command::Help),
-            Action::Quiet => self.args.quiet = true,
-            Action::User => self.args.user = Some(value),
-            Action::Verbose => self.args.verbosity = self.args.verbosity.saturating_add(1),
-            Action::Version => return Some(Command::Version),
-        }
-        None
-    }
-
-    /// The command when all was read: exactly one file must have been named.
-    fn command(mut self) -> Result<Command, ArgsError> {
-        match (self.files.pop(), self.files.is_empty()) {
-            (Some(config), true) if self.is_check => {
-                Ok(Command::Check(CheckArgs { config, quiet: self.args.quiet }))
-            }
-            (Some(config), true) => Ok(Command::Run(RunArgs { config, ..self.args })),
-            _ => Err(ArgsError::NoConfig),
-        }
-    }
-}
-
-/// The option of that name, or the only one that begins with it.
-fn find_long(name: &[u8], given: &[u8]) -> Result<&'static Row, ArgsError> {
-    let begins = |row: &&Row| row.name.as_bytes().starts_with(name);
-    let possible: Vec<&'static Row> = OPTIONS.iter().filter(begins).collect();
-    let exact = possible.iter().find(|row| row.name.as_bytes() == name);
-    match (exact, possible.as_slice()) {
-        (Some(row), _) | (None, [row]) => Ok(row),
-        (None, []) => Err(ArgsError::Unknown { given: lossy(given) }),
-        (None, rows) => Err(ArgsError::Ambiguous {
-            given: lossy(given),
-            possible: rows.iter().map(|row| row.name).collect(),
-        }),
-    }
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    OsStr::from_bytes(bytes).to_string_lossy().into_owned()
 }
 
 impl fmt::Display for ArgsError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            ArgsError::Ambiguous { given, possible } => {
-                write!(f, "option '--{given}' is ambiguous; possibilities:")?;
-                possible.iter().try_for_each(|name| write!(f, " '--{name}'"))
-            }
             ArgsError::NoConfig => f.write_str("no configuration file specified"),
-            ArgsError::NoValueAllowed { name } => {
-                write!(f, "option '--{name}' doesn't allow an argument")
-            }
-            ArgsError::ShortUnknown { letter } => write!(f, "invalid option -- '{letter}'"),
-            ArgsError::ShortWithoutValue { letter } => {
-                write!(f, "option requires an argument -- '{letter}'")
-            }
-            ArgsError::Unknown { given } => write!(f, "unrecognized option '--{given}'"),
-            ArgsError::WithoutValue { name } => write!(f, "option '--{name}' requires an argument"),
+            ArgsError::Option(fail) => fail.fmt(f),
+            ArgsError::Reboot => f.write_str(
+                "-R is not supported: start the new process beside the old one, with so_reuseport \
+                 and peers in both, and end the old one with TERM",
+            ),
+            ArgsError::SeveralConfigs => f.write_str("more than one configuration file specified"),
         }
     }
 }
@@ -289,7 +148,6 @@ mod tests {
             "f.ini -dqvv -upg",
             "-dqvvu pg f.ini",
             "--daemon --quiet --verbose --verbose --user pg f.ini",
-            "--daem --qui --verb f.ini --verbo --us=pg",
             "-q -d -q -vv -u other --user=pg -- f.ini",
         ] {
             assert_eq!(run(line), all, "{line}");
@@ -301,65 +159,40 @@ mod tests {
     }
 
     #[test]
-    fn version_and_help_end_it_whatever_follows() {
+    fn what_only_prints_needs_no_file() {
         assert_eq!(parsed("-V"), Ok(Command::Version));
-        assert_eq!(parsed("-dVx --bogus"), Ok(Command::Version));
-        assert_eq!(parsed("--vers"), Ok(Command::Version));
-        assert_eq!(parsed("--he -x"), Ok(Command::Help));
-        assert!(parsed("-x -h").is_err());
+        assert_eq!(parsed("-dh"), Ok(Command::Help));
+        let check = CheckArgs { config: "f.ini".into(), quiet: true };
+        assert_eq!(parsed("--check -q f.ini"), Ok(Command::Check(check)));
     }
 
     #[test]
-    fn a_check_takes_the_file_on_either_side() {
-        let check = |quiet| Ok(Command::Check(CheckArgs { config: "f.ini".into(), quiet }));
-        assert_eq!(parsed("--check f.ini"), check(false));
-        assert_eq!(parsed("f.ini --che -q"), check(true));
-        assert_eq!(parsed("--check"), Err(ArgsError::NoConfig));
-    }
-
-    #[test]
-    fn mistakes_are_told_in_the_words_of_getopt() {
+    fn a_mistake_is_named() {
         for (line, words) in [
-            ("-R f.ini", "invalid option -- 'R'"),
-            ("-dR f.ini", "invalid option -- 'R'"),
-            ("-u", "option requires an argument -- 'u'"),
-            ("-dvu", "option requires an argument -- 'u'"),
-            ("--bogus", "unrecognized option '--bogus'"),
-            ("--bogus=1", "unrecognized option '--bogus=1'"),
-            ("--reload", "unrecognized option '--reload'"),
-            ("--user", "option '--user' requires an argument"),
-            ("--us", "option '--user' requires an argument"),
-            ("--qui=1 f.ini", "option '--quiet' doesn't allow an argument"),
-            ("--v", "option '--v' is ambiguous; possibilities: '--verbose' '--version'"),
-            (
-                "--=x",
-                "option '--=x' is ambiguous; possibilities: '--daemon' '--quiet' '--user' \
-              '--verbose' '--version' '--help' '--check'",
-            ),
             ("", "no configuration file specified"),
-            ("a.ini b.ini", "no configuration file specified"),
+            ("a b", "more than one configuration file specified"),
+            ("-x f", "Unrecognized option: 'x'"),
+            ("--bogus f", "Unrecognized option: 'bogus'"),
+            ("--daemon=1 f", "Option 'daemon' does not take an argument"),
+            ("f -u", "Argument to option 'u' missing"),
         ] {
-            let error = parsed(line).expect_err(line);
-            assert_eq!(error.to_string(), words, "{line}");
+            assert_eq!(parsed(line).expect_err(line).to_string(), words, "{line}");
+        }
+        for line in ["-R f.ini", "-dR f.ini", "--reboot f.ini"] {
+            assert_eq!(parsed(line), Err(ArgsError::Reboot), "{line}");
         }
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_an_error_or_a_file_but_no_panic() {
-        let odd = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
-        let found = parse([odd(b"\xff.ini")]).expect("a file");
-        assert!(matches!(found, Command::Run(args) if args.config.as_os_str() == odd(b"\xff.ini")));
-        assert!(parse([odd(b"-\xff\xfe")]).is_err());
-        assert!(parse([odd(b"--\xff")]).is_err());
-        assert!(parse([odd(b"-u\xff"), odd(b"f.ini")]).is_ok());
+    fn bytes_that_are_no_text_are_an_error_but_no_panic() {
+        use std::os::unix::ffi::OsStringExt;
+        for bytes in [&b"\xff.ini"[..], b"-\xff\xfe", b"--\xff", b"-u\xff"] {
+            assert!(parse([OsString::from_vec(bytes.to_vec())]).is_err(), "{bytes:?}");
+        }
     }
 
     #[test]
-    fn the_help_names_every_option() {
-        let text = help("pgbouncer");
-        for row in &OPTIONS {
-            assert!(text.contains(&format!("--{}", row.name)), "{}", row.name);
-        }
-        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    fn the_help_fits_a_terminal() {
+        assert!(help("pgbouncer").lines().all(|line| line.len() <= 80), "{}", help("pgbouncer"));
     }
 }
