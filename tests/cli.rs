@@ -205,14 +205,45 @@ fn in_the_background_the_exit_code_tells_whether_it_works() {
         let log = fs::read_to_string(home.path("log")).expect("the log");
         log.contains("FATAL failed to listen on any address in listen_addr list")
     });
-    for (line, words) in [
-        ("pidfile =\n", "FATAL daemon needs pidfile configured"),
-        ("logfile =\n", "FATAL daemon needs logfile or syslog configured"),
-    ] {
+    home.configure("pidfile =\n");
+    let output = run_as_other(&["-d", &home.ini()]);
+    assert_eq!(output.status.code(), Some(1));
+    let words = "FATAL daemon needs pidfile configured";
+    assert_eq!(messages(&text(&output.stderr)), [words]);
+}
+
+#[test]
+fn in_the_background_it_runs_without_a_log_too() {
+    let home = Home::new("daemon-no-log");
+    home.configure("logfile =\n");
+    let warning = "WARNING neither logfile nor syslog is set: in the background nothing will be \
+                   logged";
+    for (options, said) in [(vec!["-d"], vec![warning]), (vec!["-d", "-q"], vec![])] {
+        let output = run_as_other(&[options, vec![&home.ini()]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert_eq!(messages(&text(&output.stderr)), said);
+        signal(home.pid().expect("it runs"), "INT");
+        wait_until(|| !home.path("pid").exists());
+    }
+}
+
+#[test]
+fn its_memory_is_written_nowhere_unless_somebody_wants_that() {
+    let home = Home::new("cores");
+    for (line, owner, limit) in [("", 0, "0"), ("core_dumps = 1\n", 1, "unlimited")] {
         home.configure(line);
-        let output = run_as_other(&["-d", &home.ini()]);
-        assert_eq!(output.status.code(), Some(1));
-        assert_eq!(messages(&text(&output.stderr)), [words]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -c unlimited && exec \"$@\"", "sh", PROGRAM]);
+        let mut instance = Instance::spawn(shell.args(as_other()).arg(home.ini()));
+        let proc = format!("/proc/{}", instance.child.id());
+        // What nobody may look into belongs to root.
+        let uid = fs::metadata(format!("{proc}/environ")).expect("a process").uid();
+        assert_eq!(uid.min(1), owner, "{line}");
+        let limits = fs::read_to_string(format!("{proc}/limits")).expect("a process");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+        assert!(core.is_some_and(|l| l["Max core file size".len()..].trim().starts_with(limit)));
+        instance.signal("QUIT");
+        assert_eq!(instance.exit_code(), Some(0));
     }
 }
 

@@ -60,7 +60,6 @@ impl Started {
 #[derive(Debug)]
 pub enum StartError {
     Background { error: io::Error },
-    BackgroundWithoutLog,
     BackgroundWithoutPidFile,
     Listen(ListenError),
     Log(LogError),
@@ -162,7 +161,8 @@ fn go_into_background(
         return Ok(None);
     }
     if options.log.file.is_none() && options.log.syslog.is_none() {
-        return Err(StartError::BackgroundWithoutLog);
+        let line = "neither logfile nor syslog is set: in the background nothing will be logged";
+        logger.write(clock::now(), Level::Warning, line);
     }
     let background = process::daemonise().map_err(|error| StartError::Background { error })?;
     logger.went_into_background();
@@ -200,9 +200,6 @@ impl fmt::Display for StartError {
         match self {
             StartError::Background { error } => {
                 write!(f, "cannot go into the background: {}", plain(error))
-            }
-            StartError::BackgroundWithoutLog => {
-                f.write_str("daemon needs logfile or syslog configured")
             }
             StartError::BackgroundWithoutPidFile => f.write_str("daemon needs pidfile configured"),
             StartError::Listen(error) => error.fmt(f),
