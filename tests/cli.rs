@@ -44,6 +44,9 @@ fn a_command_line_that_makes_no_sense_exits_with_1_and_says_why() {
             format!("{PROGRAM}: {words}\nTry \"{PROGRAM} --help\" for more information.\n");
         assert_eq!(text(&output.stderr), expected);
     }
+    let output = run(&["-R", "x.ini"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("-R is not supported: "), "{}", text(&output.stderr));
 }
 
 #[test]
@@ -323,7 +326,9 @@ fn a_pipe_in_the_place_of_a_file_holds_nobody_up() {
     let mut instance = Instance::start(&home, &[]);
     let make_pipe = |path: &PathBuf| {
         let _ = fs::remove_file(path);
-        assert!(Command::new("mkfifo").args(["-m", "666"]).arg(path).status().expect("x").success());
+        assert!(
+            Command::new("mkfifo").args(["-m", "666"]).arg(path).status().expect("x").success()
+        );
     };
     make_pipe(&more);
     instance.signal("HUP");

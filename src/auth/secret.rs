@@ -5,7 +5,8 @@ use std::fmt;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use crate::crypto::key::{Key, wipe};
+use crate::base::wipe::wipe;
+use crate::crypto::key::Key;
 use crate::crypto::md5::{self, MD5_LEN};
 use crate::crypto::scram::Verifier;
 use crate::crypto::scram_message::parse_iterations;

@@ -8,3 +8,4 @@ pub mod order;
 pub mod places;
 pub mod rng;
 pub mod time;
+pub mod wipe;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use super::value::{Field, Kind, ValueError};
+use crate::base::wipe::wipe;
 
 /// Names from a list, and the list as it was written, which is what SHOW CONFIG prints.
 ///
@@ -68,6 +69,12 @@ impl Secret {
             }
         }
         bytes
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        wipe(&mut std::mem::take(&mut self.0).into_bytes());
     }
 }
 

@@ -1,8 +1,8 @@
 //! A 32-byte key that is never printed, compares in constant time, and is wiped when dropped.
 
 use std::fmt;
-use std::hint::black_box;
 
+use crate::base::wipe::wipe;
 use crate::crypto::compare;
 
 /// The length of a SHA-256 value, which every key of SCRAM-SHA-256 is.
@@ -49,13 +49,6 @@ impl Drop for Key {
     fn drop(&mut self) {
         wipe(&mut self.0);
     }
-}
-
-/// Overwrites what is about to be freed. A best effort: the compiler is asked, not forced, to keep
-/// the writes, and copies that it made on the way are out of reach.
-pub fn wipe(bytes: &mut [u8]) {
-    bytes.fill(0);
-    black_box(bytes);
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::auth::hba_file::ProblemKind;
 use crate::auth::ident::IdentMaps;
 use crate::auth::secret::Secret;
 use crate::auth::{hba_file, ident, userlist};
+use crate::base::wipe::wipe;
 use crate::config::{AuthType, Settings};
 use crate::log::plain;
 use crate::pool::records::access::Access;
@@ -47,7 +48,7 @@ pub fn read(settings: &Settings, before: &Access, report: Report<'_>) -> Result<
 fn read_users(settings: &Settings, report: Report<'_>) -> Option<Vec<(String, Secret)>> {
     let path = settings.auth_file.as_deref().filter(|path| !path.is_empty());
     let Some(path) = path else { return Some(Vec::new()) };
-    let text = match files::read(path) {
+    let mut text = match files::read(path) {
         Ok(text) => text,
         Err(error) => {
             report(File::Users, unreadable("auth_file", path, &error));
@@ -55,6 +56,7 @@ fn read_users(settings: &Settings, report: Report<'_>) -> Option<Vec<(String, Se
         }
     };
     let list = userlist::parse(&text);
+    wipe(&mut text);
     if !list.problems.is_empty() {
         report(File::Users, format!("broken auth file {path}"));
     }

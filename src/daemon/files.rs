@@ -23,7 +23,9 @@ impl Files for Disk {
 /// have to fill first (a pipe, a socket) is refused: a reload must not wait for it.
 pub fn read(path: &str) -> io::Result<Vec<u8>> {
     let file = open(path)?;
-    let mut bytes = Vec::new();
+    // Room for all of it, since a vector that grows leaves copies of secrets behind.
+    let length = file.metadata()?.len().min(BYTES_MAX);
+    let mut bytes = Vec::with_capacity(length as usize + 1);
     file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > BYTES_MAX {
         return Err(io::ErrorKind::FileTooLarge.into());

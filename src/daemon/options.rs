@@ -22,6 +22,7 @@ pub fn start(args: &RunArgs, config: &Config, users: u32) -> StartOptions {
     let pools = databases
         .map(|line| (line.pool_size.unwrap_or(settings.default_pool_size), line.user.is_some()));
     StartOptions {
+        core_dumps: settings.core_dumps,
         daemon: args.daemon,
         listen: listen(settings),
         log: log(args, settings),

@@ -21,6 +21,8 @@ use crate::sys::signals::SignalFd;
 /// What the start takes from the command line and the configuration.
 #[derive(Clone, Debug)]
 pub struct StartOptions {
+    /// Whether the system may write the memory of the process to a disk when it crashes.
+    pub core_dumps: bool,
     pub daemon: bool,
     pub listen: ListenOptions,
     pub log: log::Options,
@@ -88,6 +90,15 @@ pub fn prepare(options: &StartOptions, logger: &mut Logger) -> Result<(), StartE
     become_user(options.user.as_deref())?;
     if account::effective_uid() == 0 {
         return Err(StartError::Root);
+    }
+    // After the change of user, which the kernel answers with a value of its own.
+    let memory = match options.core_dumps {
+        true => process::show_memory(),
+        false => process::hide_memory(),
+    };
+    if let Err(error) = memory {
+        let line = format!("cannot set whether cores are written: {}", plain(&error));
+        logger.write(clock::now(), Level::Warning, &line);
     }
     // After the change of user: the file must belong to the one who will open it again later.
     logger.configure(options.log.clone()).map_err(StartError::Log)

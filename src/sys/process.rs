@@ -1,4 +1,5 @@
-//! The process itself: its limit of descriptors, and going into the background.
+//! The process itself: its limit of descriptors, who may look into its memory, and going into the
+//! background.
 
 use std::fs::OpenOptions;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -31,6 +32,27 @@ pub fn raise_fd_limit() -> io::Result<FdLimit> {
     // SAFETY: the pointer is to an initialised local of the right type.
     check(unsafe { libc::setrlimit64(libc::RLIMIT_NOFILE, &limit) })?;
     fd_limit()
+}
+
+/// Keeps the memory of the process, passwords and all, from other processes of its user and from
+/// the disk: no core is written when it crashes, and nobody but root attaches to it.
+pub fn hide_memory() -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to an initialised local of the right type.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &limit) })?;
+    set_dumpable(false)
+}
+
+/// Lets cores be written as far as the limit that the process was started with allows. The kernel
+/// forbids them to a process that has changed its user, until it is told otherwise.
+pub fn show_memory() -> io::Result<()> {
+    set_dumpable(true)
+}
+
+fn set_dumpable(is_dumpable: bool) -> io::Result<()> {
+    // SAFETY: takes numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(is_dumpable)) })?;
+    Ok(())
 }
 
 /// The way by which a process in the background tells the one that was started that it works.
