@@ -295,7 +295,19 @@ impl Core {
 
     /// A line about a client.
     pub fn log_client(&mut self, level: Level, id: ClientId, text: fmt::Arguments<'_>) {
-        let (database, user) = self.names_of(id);
+        let (database, user) = self.names_in_log(id);
+        let text = format!("{}{text}", self.clients[id].prefix(database, user));
+        self.log(level, text);
+    }
+
+    /// A line about a client under these names of database and user.
+    pub(super) fn log_as(
+        &mut self,
+        level: Level,
+        id: ClientId,
+        (database, user): (Option<&str>, Option<&str>),
+        text: fmt::Arguments<'_>,
+    ) {
         let text = format!("{}{text}", self.clients[id].prefix(database, user));
         self.log(level, text);
     }

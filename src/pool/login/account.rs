@@ -2,6 +2,7 @@
 //! told on behalf of the server.
 
 use crate::auth::client::{Account, Candidate, ClientLogin, Identity, Method, Step};
+use crate::auth::failure::Failure;
 use crate::auth::hba;
 use crate::auth::secret::Secret;
 use crate::config::AuthType;
@@ -58,6 +59,14 @@ impl Core {
     /// Begins the login of a client whose startup packet is read.
     pub(super) fn begin_login(&mut self, id: ClientId, is_console: bool) -> Result<(), Reason> {
         let names = self.login_names(id);
+        let is_own = is_console && names.user == CONSOLE && self.is_own_user(id);
+        if is_own {
+            let text = format_args!("pgbouncer access from unix socket");
+            self.log_as(Level::Log, id, (None, Some(CONSOLE)), text);
+        } else if self.is_nobody(id, &names) {
+            let text = format_args!("no such user: {}", names.user);
+            self.log_as(Level::Log, id, (None, None), text);
+        }
         if self.settings().log_connections {
             let Names { database, user } = &names;
             let replication = self.clients[id].replication.word();
@@ -70,7 +79,7 @@ impl Core {
         if !is_console {
             self.admit_one_more(id)?;
         }
-        if is_console && names.user == CONSOLE && self.is_own_user(id) {
+        if is_own {
             return self.enter_console(id, names.user, true);
         }
         let is_plain_tcp =
@@ -120,6 +129,31 @@ impl Core {
                 Err(Reason::AuthRefused("login rejected".into()))
             }
         }
+    }
+
+    /// Whether no file names the user, and nothing looks it up.
+    fn is_nobody(&self, id: ClientId, names: &Names) -> bool {
+        let State::Login(login) = &self.clients[id].state else { return false };
+        let user = self.find_user(&names.user).map(|id| &self.users[id]);
+        self.settings().auth_type != AuthType::Any
+            && account_of(user, None).is_missing()
+            && login.found.is_none()
+            && self.auth_user_for(&names.database).is_none()
+    }
+
+    /// Database and user of a client that logs in, as the reference names it in the log: a database
+    /// that does not exist, or whose user does not, is none yet.
+    pub(super) fn names_in_log(&self, id: ClientId) -> (Option<&str>, Option<&str>) {
+        let (database, user) = self.names_of(id);
+        let State::Login(login) = &self.clients[id].state else { return (database, user) };
+        let is_known = login.names.as_ref().is_some_and(|names| {
+            let has_database = names.database == CONSOLE
+                || self.find_database(&names.database).is_some()
+                || self.config.databases.iter().any(crate::config::DatabaseLine::is_fallback);
+            let is_own = names.user == CONSOLE && names.database == CONSOLE;
+            has_database && (is_own || !self.is_nobody(id, names))
+        });
+        (database.filter(|_| is_known), user)
     }
 
     /// Lets in whom somebody else vouches for, if it is a user at all.
@@ -305,6 +339,10 @@ impl Core {
                 self.admit(id, identity)
             }
             Step::Fail(failure) => {
+                if matches!(failure, Failure::Sasl(_)) {
+                    let text = format_args!("password authentication failed");
+                    self.log_client(Level::Error, id, text);
+                }
                 self.log_client(Level::Log, id, format_args!("login refused: {failure}"));
                 Err(Reason::AuthRefused(failure.client_text().into()))
             }
@@ -329,7 +367,10 @@ impl Core {
         if found.is_none() && keys.is_some() {
             self.users[user_id].keys = keys.clone();
         }
-        let database_id = self.database_for(id, &database)?;
+        let database_id = self.database_for(id, &database).inspect_err(|_| {
+            let text = format!("login failed: db={database} user={user}");
+            self.log_client(Level::Log, id, format_args!("{text}"));
+        })?;
         self.clients[id].database = Some(database_id);
         self.clients[id].user = Some(user_id);
         self.check_client_limits(database_id, user_id)?;

@@ -42,23 +42,28 @@ impl Core {
         if user.is_some_and(|id| self.users[id].secret.is_some()) {
             return Ok(None);
         }
-        let is_console = names.database == CONSOLE;
+        let Some(auth_user) = self.auth_user_for(&names.database) else { return Ok(None) };
         let line = self.line_of(&names.database);
-        if line.is_none() && !is_console {
-            return Ok(None);
-        }
         let of_line = |get: fn(&DatabaseLine) -> &Option<String>| {
             line.as_ref().and_then(|line| get(line).as_deref())
         };
         let settings = self.settings();
-        let auth_user = set(of_line(|line| &line.auth_user), settings.auth_user.as_deref());
-        let Some(auth_user) = auth_user.map(str::to_owned) else { return Ok(None) };
         let sql = set(of_line(|line| &line.auth_query), Some(&settings.auth_query));
         let sql = sql.unwrap_or_default().to_owned();
         let place = set(of_line(|line| &line.auth_dbname), settings.auth_dbname.as_deref());
         let place = place.unwrap_or(&names.database).to_owned();
         let pool = self.lookup_pool(id, &place, &auth_user)?;
         Ok(Some(Errand { pool, sql }))
+    }
+
+    /// Who looks up the users of that database, if anybody does.
+    pub(super) fn auth_user_for(&self, database: &str) -> Option<String> {
+        let line = self.line_of(database);
+        if line.is_none() && database != CONSOLE {
+            return None;
+        }
+        let own = line.as_ref().and_then(|line| line.auth_user.as_deref());
+        set(own, self.settings().auth_user.as_deref()).map(str::to_owned)
     }
 
     /// The line that a database has, or would get from `*`.
