@@ -43,7 +43,7 @@ fn folder(ini: &str, files: &[(&str, &str)]) -> std::path::PathBuf {
 #[test]
 fn a_good_configuration_is_summed_up() {
     let ini = "[databases]\na = host=127.0.0.1\n[pgbouncer]\nauth_file = users\n\
-               default_pool_size = 5\nmax_client_conn = 10\n";
+               listen_addr = *\ndefault_pool_size = 5\nmax_client_conn = 10\n";
     let folder = folder(ini, &[("users", "\"a\" \"one\"\n\"b\" \"two\"\n")]);
     let said = check(&folder, &[]);
     assert_eq!((said.code, said.problems.as_slice()), (Some(0), [].as_slice()));
@@ -165,21 +165,26 @@ fn what_would_start_and_not_serve_is_a_warning() {
 #[test]
 fn what_no_start_gets_past_on_this_machine_is_a_warning() {
     let folder = folder("", &[]);
+    let begin = "[databases]\na = host=x user=u\n[pgbouncer]\nauth_type = any\n\
+                 listen_addr = 127.0.0.1\nauth_file = users\n";
+    host::write_file(&folder.join("users"), "\"u\" \"x\"\n");
     let cases = [
         ("logfile = /tmp", "logfile: /tmp is a directory"),
         ("pidfile = /", "pidfile: / is a directory"),
         ("listen_addr = 127.0.0.1, 127.0.0.300", "cannot resolve '127.0.0.300' of listen_addr"),
         ("unix_socket_group = no such group", "could not find group 'no such group'"),
+        ("listen_addr = 127.0.0.1:5432", "the port goes into listen_port"),
+        ("logfile = /log", "logfile: / cannot be written by user "),
         ("user = root", "should not run as root"),
     ];
     for (line, expected) in cases {
-        let ini = format!("[pgbouncer]\nauth_type = any\nunix_socket_dir = /tmp\n{line}\n");
+        let ini = format!("{begin}unix_socket_dir = /tmp\n{line}\n");
         host::write_file(&folder.join("pgbouncer.ini"), ini);
         let said = check(&folder, &[]);
         assert_eq!((said.code, said.problems.len()), (Some(0), 1), "{line}: {:?}", said.problems);
         assert!(said.problems[0].contains(expected), "{line}: {:?}", said.problems);
     }
-    let long = format!("[pgbouncer]\nauth_type = any\nunix_socket_dir = @{}\n", "x".repeat(200));
+    let long = format!("{begin}unix_socket_dir = @{}\n", "x".repeat(200));
     host::write_file(&folder.join("pgbouncer.ini"), long);
     let said = check(&folder, &[]);
     assert_eq!(said.problems.len(), 1, "{:?}", said.problems);
@@ -188,7 +193,8 @@ fn what_no_start_gets_past_on_this_machine_is_a_warning() {
 
 #[test]
 fn the_process_that_runs_tells_what_needs_a_restart() {
-    let pooler = Setup::empty().set("pidfile", "{dir}/pid").start();
+    let pooler = Setup::empty().database("a", "host=127.0.0.1").set("pidfile", "{dir}/pid");
+    let pooler = pooler.start();
     let said = check(&pooler.folder, &[]);
     assert_eq!((said.code, said.problems.as_slice()), (Some(0), [].as_slice()));
     assert!(said.out.contains(&format!("process {} has", pooler.pid)), "{}", said.out);
@@ -207,5 +213,36 @@ fn the_process_that_runs_tells_what_needs_a_restart() {
     );
     host::write_file(&ini, format!("{text}\nlisten_port = 1\n"));
     let said = check(&pooler.folder, &[]);
-    assert!(said.problems[0].contains("does not tell its settings here"), "{:?}", said.problems);
+    assert!(said.problems[0].contains("does not answer at"), "{:?}", said.problems);
+}
+
+#[test]
+fn what_nobody_reaches_or_everybody_changes_is_a_warning() {
+    let ini = "[pgbouncer]\nauth_type = hba\nauth_file = users\nadmin_users = boss\n";
+    let folder = folder(ini, &[("users", "\"a\" \"x\"\n")]);
+    let users = folder.join("users");
+    std::fs::set_permissions(&users, std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .expect("a mode");
+    let said = check(&folder, &[]);
+    assert_eq!(said.code, Some(0));
+    for expected in [
+        "listen_addr is not set: only the Unix socket is served",
+        "[databases] is empty: clients reach nothing but the console",
+        "auth_type is hba, but auth_hba_file is not set: nobody is let in",
+        "admin_users: auth_file has no user boss",
+        "auth_file: everybody may write to users (mode 0666)",
+    ] {
+        let expected = format!("WARNING {expected}");
+        assert!(said.problems.contains(&expected), "{expected}: {:?}", said.problems);
+    }
+}
+
+#[test]
+fn a_start_counts_descriptors_as_the_check_does() {
+    let setup = Setup::empty().database("a", "host=127.0.0.1");
+    let pooler = (0..5).fold(setup, |setup, n| setup.secret(&format!("user{n}"), "x")).start();
+    let said = check(&pooler.folder, &[]);
+    let most = said.out.split("at most ").nth(1).and_then(|rest| rest.split(' ').next());
+    let expected = format!("max expected fd use: {}", most.expect("a sum"));
+    assert!(pooler.log().contains(&expected), "{expected}: {}", pooler.log());
 }

@@ -12,6 +12,7 @@ pub mod serve;
 pub mod start;
 mod tls;
 pub mod version;
+mod watchdog;
 
 #[cfg(test)]
 mod documents;
@@ -28,6 +29,7 @@ use files::Disk;
 use serve::Service;
 use start::{StartError, Started};
 
+use crate::base::places::Places;
 use crate::config::{self, Config, Diagnostic, Problem};
 use crate::log::{Level, Logger};
 use crate::pool::records::access::Access;
@@ -73,28 +75,43 @@ fn pool(args: &RunArgs) -> ExitCode {
         }
     };
     match start(args, &config, &mut logger) {
-        Ok(started) => serve(args.clone(), config, started, logger),
+        Ok((started, access)) => serve(args.clone(), config, access, started, logger),
         Err(error) => failed(&mut logger, &error),
     }
 }
 
-fn start(args: &RunArgs, config: &Config, logger: &mut Logger) -> Result<Started, StartError> {
-    // The console's own user, and those that the files name.
-    let users = u32::try_from(config.users.len()).unwrap_or(u32::MAX).saturating_add(1);
-    let options = options::start(args, config, users);
+fn start(
+    args: &RunArgs,
+    config: &Config,
+    logger: &mut Logger,
+) -> Result<(Started, Access), StartError> {
+    let mut options = options::start(args, config);
     start::prepare(&options, logger)?;
     for warning in &config.warnings {
         logger.write(clock::now(), Level::Warning, &words(warning));
     }
-    start::start(&options, logger)
+    let mut report = |_, text: String| logger.write(clock::now(), Level::Error, &text);
+    let access = access::read(&config.settings, &Access::default(), &mut report);
+    let access = access.map_err(|_| StartError::Files)?;
+    options.expected_fds = options::expected_fds(config, known_users(config, &access));
+    Ok((start::start(&options, logger)?, access))
+}
+
+/// The users that the files name, and the console's own.
+fn known_users(config: &Config, access: &Access) -> u32 {
+    let listed = access.users.iter().map(|(name, _)| name.as_str());
+    let names = Places::of(&mut listed.chain(config.users.iter().map(|l| l.name.as_str())));
+    u32::try_from(names.len()).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// Turns the loop until the program is told to end. What `started` holds is removed on return.
-fn serve(args: RunArgs, config: Config, started: Started, mut logger: Logger) -> ExitCode {
-    let mut report = |_, text: String| logger.write(clock::now(), Level::Error, &text);
-    let Ok(access) = access::read(&config.settings, &Access::default(), &mut report) else {
-        return failed(&mut logger, &"cannot load config file");
-    };
+fn serve(
+    args: RunArgs,
+    config: Config,
+    access: Access,
+    started: Started,
+    mut logger: Logger,
+) -> ExitCode {
     let tls = match tls::set_up(&config.settings) {
         Ok(tls) => tls,
         Err(error) => {

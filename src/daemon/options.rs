@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::args::RunArgs;
-use super::start::{StartOptions, expected_fds};
+use super::start::{self, StartOptions};
 use crate::config::{Config, Settings};
 use crate::log::{self, Level, SyslogOptions};
 use crate::net::listen::{ListenOptions, UnixOptions};
@@ -15,22 +15,28 @@ const DEFER_ACCEPT_S: u32 = 45;
 /// The syslog facility when the configured one is none that we know.
 const DAEMON: u8 = 3;
 
-/// What the start needs; `users` counts the known users, see [`expected_fds`].
-pub fn start(args: &RunArgs, config: &Config, users: u32) -> StartOptions {
+/// What the start needs; the number of descriptors is still to be counted, by [`expected_fds`].
+pub fn start(args: &RunArgs, config: &Config) -> StartOptions {
     let settings = &config.settings;
-    let databases = config.databases.iter().filter(|line| line.name != "*");
-    let pools = databases
-        .map(|line| (line.pool_size.unwrap_or(settings.default_pool_size), line.user.is_some()));
     StartOptions {
         core_dumps: settings.core_dumps,
         daemon: args.daemon,
         listen: listen(settings),
         log: log(args, settings),
         max_client_conn: settings.max_client_conn,
-        expected_fds: expected_fds(settings.max_client_conn, pools, users),
+        expected_fds: 0,
         pid_file: path(&settings.pidfile),
         user: args.user.clone().or_else(|| settings.user.clone()),
     }
+}
+
+/// How many descriptors the configuration may need, for so many known users.
+pub fn expected_fds(config: &Config, users: u32) -> u64 {
+    let settings = &config.settings;
+    let databases = config.databases.iter().filter(|line| line.name != "*");
+    let pools = databases
+        .map(|line| (line.pool_size.unwrap_or(settings.default_pool_size), line.user.is_some()));
+    start::expected_fds(settings.max_client_conn, pools, users)
 }
 
 /// Where lines go. In the background the log itself keeps off the standard error stream.
@@ -95,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_defaults_listen_on_a_unix_socket_only() {
-        let options = start(&RunArgs::default(), &config("[pgbouncer]\n"), 1);
+        let options = start(&RunArgs::default(), &config("[pgbouncer]\n"));
         assert!(options.listen.addresses.is_empty());
         let unix = options.listen.unix.expect("a unix socket");
         assert_eq!((unix.directory.as_str(), unix.mode, unix.group), ("/tmp", 0o777, None));
@@ -113,7 +119,7 @@ mod tests {
             quiet: true,
             ..RunArgs::default()
         };
-        let options = start(&args, &config("[pgbouncer]\nuser = you\nverbose = 1\n"), 1);
+        let options = start(&args, &config("[pgbouncer]\nuser = you\nverbose = 1\n"));
         assert_eq!(options.user.as_deref(), Some("me"));
         assert_eq!(options.log.threshold, Level::Noise);
         assert!(!options.log.stderr);
@@ -123,8 +129,7 @@ mod tests {
     fn each_database_but_the_wildcard_counts_for_descriptors() {
         let text = "[databases]\na = host=x\nb = host=x user=u pool_size=3\n* = host=x\n\
                     [pgbouncer]\ndefault_pool_size = 5\nmax_client_conn = 10\n";
-        let options = start(&RunArgs::default(), &config(text), 2);
-        assert_eq!(options.expected_fds, 10 + 12 + 5 * 2 + 3);
+        assert_eq!(expected_fds(&config(text), 2), 10 + 12 + 5 * 2 + 3);
     }
 
     #[test]

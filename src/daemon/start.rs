@@ -61,8 +61,12 @@ impl Started {
 /// Why there is no start.
 #[derive(Debug)]
 pub enum StartError {
-    Background { error: io::Error },
+    Background {
+        error: io::Error,
+    },
     BackgroundWithoutPidFile,
+    /// A file that the settings name cannot be put in force: that has been told.
+    Files,
     Listen(ListenError),
     Log(LogError),
     PidFile(PidFileError),
@@ -213,6 +217,7 @@ impl fmt::Display for StartError {
                 write!(f, "cannot go into the background: {}", plain(error))
             }
             StartError::BackgroundWithoutPidFile => f.write_str("daemon needs pidfile configured"),
+            StartError::Files => f.write_str("cannot load config file"),
             StartError::Listen(error) => error.fmt(f),
             StartError::Log(error) => error.fmt(f),
             StartError::PidFile(error) => error.fmt(f),

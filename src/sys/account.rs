@@ -4,6 +4,8 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 
 use super::check;
@@ -81,6 +83,15 @@ pub fn group_by_name(name: &str) -> io::Result<Option<u32>> {
         };
         lookup_result(code, found).map(|entry| entry.map(|group| group.gr_gid))
     })
+}
+
+/// Whether the process may write there, by the rights that it has now.
+pub fn can_write(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: the path is NUL-terminated and outlives the call.
+    let result =
+        unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::W_OK, libc::AT_EACCESS) };
+    result == 0
 }
 
 /// The user whose rights the process has.

@@ -9,18 +9,19 @@
 
 mod lookups;
 mod names;
+mod reach;
 mod running;
 mod secrets;
 
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::access::File;
 use super::args::{CheckArgs, RunArgs};
 use super::start::{StartError, StartOptions};
-use super::{FAILED, access, load, options, words};
-use crate::base::places::Places;
+use super::{FAILED, access, known_users, load, options, words};
 use crate::config::{Config, Settings};
 use crate::log::{self, Level};
 use crate::net::listen;
@@ -84,8 +85,10 @@ fn check(config: &Config, findings: &mut Findings) -> Option<String> {
         return Some(String::new());
     }
     secrets::doubts(config, &access).iter().for_each(|doubt| findings.warn(doubt));
+    reach::doubts(config, &access).iter().for_each(|doubt| findings.warn(doubt));
     let users = known_users(config, &access);
-    let options = options::start(&RunArgs::default(), config, users);
+    let mut options = options::start(&RunArgs::default(), config);
+    options.expected_fds = options::expected_fds(config, users);
     check_surroundings(&options, findings);
     let descriptors = check_process(&options, &config.settings, findings);
     let databases = config.databases.len();
@@ -107,18 +110,12 @@ fn read_access(config: &Config, findings: &mut Findings) -> Option<Access> {
     access::read(&config.settings, &before, &mut report).ok()
 }
 
-/// The users that the files name, and the console's own.
-fn known_users(config: &Config, access: &Access) -> u32 {
-    let listed = access.users.iter().map(|(name, _)| name.as_str());
-    let names = Places::of(&mut listed.chain(config.users.iter().map(|l| l.name.as_str())));
-    u32::try_from(names.len()).unwrap_or(u32::MAX).saturating_add(1)
-}
-
 /// Places and names of the system that a start needs. Not whether they can be used: the check may
 /// run as another user than the pooler.
 fn check_surroundings(options: &StartOptions, findings: &mut Findings) {
-    check_place("logfile", options.log.file.as_deref(), findings);
-    check_place("pidfile", options.pid_file.as_deref(), findings);
+    let writer = Writer::of(options);
+    check_place("logfile", options.log.file.as_deref(), &writer, findings);
+    check_place("pidfile", options.pid_file.as_deref(), &writer, findings);
     let unix = options.listen.unix.as_ref().map(|unix| unix.directory.as_str());
     if let Some(directory) = unix.filter(|directory| !directory.starts_with('@')) {
         check_directory("unix_socket_dir", Path::new(directory), findings);
@@ -135,12 +132,18 @@ fn check_surroundings(options: &StartOptions, findings: &mut Findings) {
 }
 
 /// A file that the start makes, or opens.
-fn check_place(setting: &str, file: Option<&Path>, findings: &mut Findings) {
+fn check_place(setting: &str, file: Option<&Path>, writer: &Writer, findings: &mut Findings) {
     let Some(file) = file else { return };
+    let parent = file.parent().filter(|path| !path.as_os_str().is_empty());
     if file.is_dir() {
-        findings.warn(&format!("{setting}: {} is a directory", file.display()));
-    } else if let Some(parent) = file.parent().filter(|path| !path.as_os_str().is_empty()) {
-        check_directory(setting, parent, findings);
+        return findings.warn(&format!("{setting}: {} is a directory", file.display()));
+    }
+    let parent = parent.unwrap_or(Path::new("."));
+    check_directory(setting, parent, findings);
+    let target = if file.exists() { file } else { parent };
+    if target.exists() && !writer.may_write(target) {
+        let (target, who) = (target.display(), &writer.name);
+        findings.warn(&format!("{setting}: {target} cannot be written by {who}"));
     }
 }
 
@@ -173,10 +176,26 @@ fn check_process(options: &StartOptions, settings: &Settings, findings: &mut Fin
 
 /// Names the settings that differ from those of the process and that RELOAD does not change.
 fn check_restart(pid: u32, settings: &Settings, findings: &mut Findings) {
-    let Some(running) = running::settings(settings) else {
-        let asked = "does not tell its settings here, so that those that need a restart are not \
-                     compared";
-        return findings.warn(&format!("process {pid} {asked}"));
+    let running = match running::settings(settings) {
+        Ok(running) => running,
+        Err(error) => {
+            let (why, end) = match error.kind() {
+                io::ErrorKind::PermissionDenied => (
+                    "lets only its own user see its settings".to_owned(),
+                    "run --check as that user",
+                ),
+                _ => (
+                    format!(
+                        "does not answer at {} ({})",
+                        running::socket_path(settings),
+                        log::plain(&error)
+                    ),
+                    "a restart is needed if listen_port or unix_socket_dir has changed",
+                ),
+            };
+            let text = "those that need a restart are not compared";
+            return findings.warn(&format!("process {pid} {why}, so that {text}: {end}"));
+        }
     };
     for row in Settings::rows().iter().filter(|row| !row.is_changeable()) {
         let new = settings.show(row.name);
@@ -189,5 +208,50 @@ fn check_restart(pid: u32, settings: &Settings, findings: &mut Findings) {
             }
             _ => {}
         }
+    }
+}
+
+/// The user who will write the files of the process.
+struct Writer {
+    name: String,
+    uid: u32,
+    gid: u32,
+    is_us: bool,
+}
+
+impl Writer {
+    fn of(options: &StartOptions) -> Writer {
+        let ours = account::effective_uid();
+        let name = options.user.as_deref().filter(|name| !name.is_empty());
+        let found = match name {
+            Some(name) => account::user_by_name(name),
+            None => account::user_by_id(ours),
+        };
+        match found {
+            Ok(Some(found)) => Writer {
+                is_us: found.uid == ours,
+                name: format!("user {}", found.name),
+                uid: found.uid,
+                gid: found.gid,
+            },
+            // Whoever it is, nothing can be said of it.
+            _ => Writer { name: format!("user {ours}"), uid: ours, gid: 0, is_us: true },
+        }
+    }
+
+    /// Whether the owner and mode of a place, or the system itself where it is about us, let it
+    /// write there. Where nothing can be said it may.
+    fn may_write(&self, place: &Path) -> bool {
+        if self.is_us || self.uid == 0 {
+            return account::can_write(place);
+        }
+        let Ok(found) = place.metadata() else { return true };
+        let bit = match () {
+            () if found.uid() == self.uid => 0o200,
+            () if found.gid() == self.gid => 0o020,
+            () => 0o002,
+        };
+        // Groups beside its first are not looked up: they may let it.
+        found.mode() & bit != 0 || found.gid() != self.gid && found.mode() & 0o020 != 0
     }
 }

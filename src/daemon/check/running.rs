@@ -43,11 +43,7 @@ pub fn fd_limit(pid: u32) -> Option<u64> {
 }
 
 /// What SHOW CONFIG of the running process says, by name; None stands for a NULL.
-pub fn settings(settings: &Settings) -> Option<HashMap<String, Option<String>>> {
-    show_config(settings).ok()
-}
-
-fn show_config(settings: &Settings) -> io::Result<HashMap<String, Option<String>>> {
+pub fn settings(settings: &Settings) -> io::Result<HashMap<String, Option<String>>> {
     let mut console = Console { stream: connect(settings)? };
     let mut packet = Vec::new();
     startup::startup_message(&mut packet, 0, &[("user", USER), ("database", USER)]);
@@ -76,8 +72,13 @@ fn field(fields: &mut Fields<'_>) -> Option<Option<String>> {
     Some(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
+/// Where a process with these settings listens.
+pub fn socket_path(settings: &Settings) -> String {
+    format!("{}/.s.PGSQL.{}", settings.unix_socket_dir, settings.listen_port)
+}
+
 fn connect(settings: &Settings) -> io::Result<UnixStream> {
-    let path = format!("{}/.s.PGSQL.{}", settings.unix_socket_dir, settings.listen_port);
+    let path = socket_path(settings);
     let address = match path.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(&path)?,

@@ -1,0 +1,101 @@
+//! Whether anybody reaches anything: addresses, databases, admins, and the files that let them in.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::lookups;
+use crate::config::{AuthType, Config};
+use crate::pool::core::CONSOLE;
+use crate::pool::records::access::Access;
+
+/// The bit of a mode that lets everybody write.
+const OTHERS_WRITE: u32 = 0o002;
+
+/// A sentence for each doubt.
+pub fn doubts(config: &Config, access: &Access) -> Vec<String> {
+    let settings = &config.settings;
+    let mut doubts = Vec::new();
+    if settings.listen_addr.is_empty() && !settings.unix_socket_dir.is_empty() {
+        doubts.push("listen_addr is not set: only the Unix socket is served".to_owned());
+    }
+    if config.databases.is_empty() {
+        doubts.push("[databases] is empty: clients reach nothing but the console".to_owned());
+    }
+    if settings.auth_type == AuthType::Hba && settings.auth_hba_file.is_empty() {
+        doubts.push("auth_type is hba, but auth_hba_file is not set: nobody is let in".to_owned());
+    }
+    doubts.extend(of_admins(config, access));
+    let files = [
+        ("auth_file", settings.auth_file.as_deref()),
+        ("auth_hba_file", Some(settings.auth_hba_file.as_str())),
+        ("auth_ident_file", settings.auth_ident_file.as_deref()),
+        ("conffile", settings.conffile.as_deref()),
+    ];
+    doubts.extend(files.into_iter().filter_map(|(setting, path)| of_file(setting, path?)));
+    doubts
+}
+
+/// Users of the console whom nothing knows, where a login needs that.
+fn of_admins(config: &Config, access: &Access) -> Vec<String> {
+    let settings = &config.settings;
+    if settings.auth_type == AuthType::Any || !lookups::readers(config).is_empty() {
+        return Vec::new();
+    }
+    let is_known =
+        |name: &str| name == CONSOLE || access.users.iter().any(|(user, _)| user == name);
+    let lists = [("admin_users", &settings.admin_users), ("stats_users", &settings.stats_users)];
+    let unknown = lists.into_iter().flat_map(|(setting, names)| {
+        let unknown = names.iter().filter(|name| !is_known(name));
+        unknown.map(move |name| format!("{setting}: auth_file has no user {name}"))
+    });
+    unknown.collect()
+}
+
+/// A file that decides who comes in must not be everybody's to change.
+fn of_file(setting: &str, path: &str) -> Option<String> {
+    let mode = Path::new(path).metadata().ok()?.mode();
+    let is_open = !path.is_empty() && mode & OTHERS_WRITE != 0;
+    is_open
+        .then(|| format!("{setting}: everybody may write to {path} (mode {:04o})", mode & 0o7777))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::secret::Secret;
+    use crate::config;
+
+    fn doubts_of(databases: &str, settings: &str) -> Vec<String> {
+        let text = format!("[databases]\n{databases}\n[pgbouncer]\n{settings}\n");
+        let config = config::load_text("test.ini", &text).expect("a good configuration");
+        let users = vec![("known".to_owned(), Secret::parse(b"x"))];
+        doubts(&config, &Access { users, ..Access::default() })
+    }
+
+    #[test]
+    fn what_nobody_reaches_is_told() {
+        let good = "listen_addr = *\nadmin_users = known, pgbouncer\n";
+        assert_eq!(doubts_of("a = host=x", good), [""; 0]);
+        for (databases, settings, expected) in [
+            ("a = host=x", "admin_users = known", "listen_addr is not set"),
+            ("", good, "[databases] is empty"),
+            ("a = host=x", "listen_addr = *\nauth_type = hba", "auth_hba_file is not set"),
+            (
+                "a = host=x",
+                "listen_addr = *\nadmin_users = x",
+                "admin_users: auth_file has no user x",
+            ),
+            (
+                "a = host=x",
+                "listen_addr = *\nstats_users = x",
+                "stats_users: auth_file has no user x",
+            ),
+        ] {
+            let doubts = doubts_of(databases, settings);
+            assert_eq!(doubts.len(), 1, "{doubts:?}");
+            assert!(doubts[0].contains(expected), "{doubts:?}");
+        }
+        let found = "listen_addr = *\nadmin_users = x\nauth_user = y";
+        assert_eq!(doubts_of("a = host=x", found), [""; 0]);
+    }
+}
