@@ -14,8 +14,8 @@ INSTALL ?= install
 # How many seeds each entry point is given by `make fuzz`.
 SEEDS   ?= 1000000
 
-.PHONY: build demo test test-clients check check-manual idle-pools fuzz fuzz-differential stress \
-	test-outside bench documents install deb check-deb test-deb clean
+.PHONY: build demo test test-clients check check-advisories check-manual idle-pools fuzz \
+	fuzz-differential stress test-outside bench documents install deb check-deb test-deb clean
 
 build:
 	scripts/prepare build
@@ -37,11 +37,17 @@ test-clients:
 	scripts/prepare build all rust
 	PGBOUNCER_TESTS_CLIENTS=all $(CARGO) test --locked --test clients
 
-check: check-manual
+check: check-manual check-advisories
 	scripts/prepare build
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --test tidy --test packaging
+
+# Known faults of the crates that we use, where a program that knows them is installed.
+check-advisories:
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check advisories; \
+	elif $(CARGO) audit --version >/dev/null 2>&1; then $(CARGO) audit; \
+	else echo "SKIPPED: neither cargo-deny nor cargo-audit is installed"; fi
 
 check-manual:
 	scripts/prepare manual

@@ -240,6 +240,7 @@ fn what_nobody_reaches_or_everybody_changes_is_a_warning() {
 #[test]
 fn a_start_counts_descriptors_as_the_check_does() {
     let setup = Setup::empty().database("a", "host=127.0.0.1");
+    let setup = setup.database("b", "host=127.0.0.1 user=forced password=x");
     let pooler = (0..5).fold(setup, |setup, n| setup.secret(&format!("user{n}"), "x")).start();
     let said = check(&pooler.folder, &[]);
     let most = said.out.split("at most ").nth(1).and_then(|rest| rest.split(' ').next());

@@ -82,7 +82,8 @@ fn root_is_refused() {
         let output = Command::new(PROGRAM).args(options).arg(home.ini()).output().expect("run");
         assert_eq!(output.status.code(), Some(1));
         let lines = messages(&text(&output.stderr));
-        assert_eq!(lines, ["FATAL PgBouncer should not run as root"]);
+        let words = "FATAL PgBouncer should not run as root: name another user with -u";
+        assert!(lines.len() == 1 && lines[0].starts_with(words), "{lines:?}");
     }
     assert!(!home.path("log").exists(), "no file that belongs to root is left behind");
     let output = run(&["-u", "no such user", &home.ini()]);
@@ -341,6 +342,25 @@ fn a_pipe_in_the_place_of_a_file_holds_nobody_up() {
         instance.signal("HUP");
         wait_until(|| log().lines().any(|l| l.contains(" ERROR ") && l.contains(setting)));
     }
+    instance.signal("QUIT");
+    assert_eq!(instance.exit_code(), Some(0));
+}
+
+#[test]
+fn in_a_debug_build_who_holds_the_loop_is_named() {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let home = Home::new("watchdog");
+    home.configure("auth_type = trust\n");
+    let limit = ("PGBOUNCER_WATCHDOG_MS", "0.0001".to_owned());
+    let mut instance = Instance::start(&home, &[limit]);
+    let log = || fs::read_to_string(home.path("log")).unwrap_or_default();
+    wait_until(|| {
+        let _client = UnixStream::connect(home.socket()).expect("it listens");
+        let log = log();
+        log.contains(" WARNING the loop was held for ") && log.contains(" by ")
+    });
     instance.signal("QUIT");
     assert_eq!(instance.exit_code(), Some(0));
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+use support::client::Login;
 use support::postgres::{self, APP, Role};
 use support::tool::Tool;
 use support::{Client, Pooler, Postgres, Setup, eventually, host, pooler, runner, wire};
@@ -225,6 +226,7 @@ fn a_pause_ends_by_release_by_resume_or_by_its_limit() {
     let pooler = start();
     let mut client = pooler.client();
     client.query("begin").expect("a transaction");
+    let session = client.one("select pg_backend_pid()");
     let mut admin = pooler.console();
 
     let error = admin.query("PAUSE app TIMEOUT 0.5").expect_err("somebody holds on");
@@ -245,8 +247,9 @@ fn a_pause_ends_by_release_by_resume_or_by_its_limit() {
     client.query("commit").expect("work that was begun may end");
     let answer = admin.answer().expect("nobody holds on any more");
     assert_eq!(answer.tags, ["PAUSE", "SHOW"]);
-    eventually("PostgreSQL to see its sessions end", || {
-        (Postgres::shared().sessions(APP.name, "app") == 0).then_some(())
+    eventually("PostgreSQL to see its session end", || {
+        let sql = format!("select count(*) from pg_stat_activity where pid = {session}");
+        (Postgres::shared().one(&sql) == "0").then_some(())
     });
     client.wire.send(&wire::query("select 2"));
     admin.query("RESUME").expect("a pause to end");
@@ -287,8 +290,78 @@ fn a_setting_that_is_set_takes_effect_at_once() {
     assert_eq!(error.message(), "query_wait_timeout");
     let support::Failure::Error { detail, .. } = &error else { panic!("no error") };
     assert!(detail.contains("app/app") && detail.contains("1 servers busy"), "{detail}");
+    pooler.wait_log(&[&format!(" detail: {detail}")]);
+    // With verbose = 3 the log follows a client to its server.
+    pooler.wait_log(&[" NOISE C-", " is given S-", " DEBUG S-", " opening a connection: "]);
     let errors = admin.query("SHOW ERRORS").expect("a table").rows;
     assert!(errors.iter().any(|row| row[1].as_deref() == Some("query_wait_timeout")));
+}
+
+#[test]
+fn the_end_says_whom_it_waits_for() {
+    let pooler = start();
+    let mut holder = pooler.client();
+    holder.query("begin").expect("a transaction");
+    pooler.console().query("SHUTDOWN WAIT_FOR_SERVERS").expect("an admin");
+    let log = pooler.wait_log(&["still waiting for 1 servers; transactions: C-"]);
+    let line = log.lines().find(|line| line.contains("still waiting for")).expect("a line");
+    assert!(line.contains(": app/app@127.0.0.1:"), "{line}");
+    let _ = holder.query("commit");
+    pooler.expect_exit();
+}
+
+#[test]
+fn sql_on_the_console_is_told_where_it_is() {
+    let pooler = start();
+    let answer = Tool::psql(pooler.port, &pooler::ADMIN, "pgbouncer").args(["-c", "select 1"]);
+    let said = answer.fail();
+    assert!(said.contains("HINT:  This is the console of the pooler"), "{said}");
+}
+
+#[test]
+fn the_console_takes_what_drivers_send_at_their_start() {
+    let pooler = start();
+    let parameters = [("extra_float_digits", "2"), ("options", "-c search_path=x -d 5")];
+    let role = pooler::ADMIN;
+    let (user, password) = (role.name, role.password);
+    let login = Login { user, password, database: "pgbouncer", parameters: &parameters };
+    let mut admin = Client::attempt(pooler.port, &login).unwrap_or_else(|e| panic!("{e:?}"));
+    assert_eq!(admin.query("SHOW VERSION").expect("a table").rows.len(), 1);
+    let login = Login { user: APP.name, password: APP.password, database: "app", ..login };
+    assert!(Client::attempt(pooler.port, &login).is_err(), "a server has no such parameter");
+}
+
+#[test]
+fn the_console_shows_users_of_database_lines_and_its_own_limits() {
+    let pooler = start_with(|setup| {
+        let line = "host=127.0.0.1 port=1 user=forced password=x";
+        let setup = setup.database("records", line);
+        setup.set("max_db_connections", "50").set("max_db_client_connections", "60")
+    });
+    let name = pooler.shown("show users", "name", "forced", "name");
+    assert_eq!(name.as_deref(), Some("forced"));
+    for (column, limit) in [("max_connections", "50"), ("max_client_connections", "60")] {
+        let shown = pooler.shown("show databases", "name", "pgbouncer", column);
+        assert_eq!(shown.as_deref(), Some(limit), "{column}");
+    }
+}
+
+#[test]
+fn a_refused_login_of_the_pooler_is_told_apart_from_the_clients_own() {
+    let pooler = start_with(|setup| {
+        let port = Postgres::shared().port;
+        let line = format!("host=127.0.0.1 port={port} dbname=app user=app password=wrong");
+        setup.database("strange", &line).database("down", "host=127.0.0.1 port=1")
+    });
+    let login =
+        |database| Login { user: APP.name, password: APP.password, database, parameters: &[] };
+    let Err(error) = Client::attempt(pooler.port, &login("strange")) else { panic!("let in") };
+    let support::Failure::Error { message, detail, .. } = &error else { panic!("{error:?}") };
+    assert!(message.starts_with("password authentication failed for user"), "{error:?}");
+    assert_eq!(detail, "PostgreSQL said this to the pooler, which logged in as user app.");
+    pooler.wait_log(&[" login refused: password authentication failed", "Compare the password in"]);
+    assert!(Client::attempt(pooler.port, &login("down")).is_err());
+    pooler.wait_log(&["connect failed: Connection refused (127.0.0.1:1)"]);
 }
 
 #[test]
@@ -323,7 +396,7 @@ fn a_setting_that_names_a_file_is_for_the_poolers_own_user() {
     }
     assert!(!file.exists());
     own_console(&pooler, &format!("SET logfile = '{}'; SHOW VERSION", file.display())).run();
-    assert!(file.exists());
+    eventually("the new log", || file.exists().then_some(()));
 }
 
 /// A command of the user that the pooler runs as, over its Unix socket.
@@ -581,7 +654,8 @@ fn what_was_notable_and_what_went_wrong_is_kept() {
     let known = ["client_login_timeout (server down)", "query_wait_timeout"];
     assert!(known.contains(&message.as_str()) || message.contains("connect failed"), "{message}");
     let why = "Pool down/app has no server: last login error: connect failed";
-    assert!(detail == why || detail.contains("The next attempt"), "{message}: {detail}");
+    let is_why = detail.starts_with(why) && detail.contains(": Connection refused (127.0.0.1:");
+    assert!(is_why || detail.contains("The next attempt"), "{message}: {detail}");
     // One server for two users: the idle one makes room, the busy one does not.
     let mut first = login(&APP, "narrow").expect("a login");
     assert_eq!(first.one("select 1"), "1");

@@ -107,6 +107,17 @@ fn a_database_made_from_the_star_and_an_idle_pool_are_forgotten() {
 }
 
 #[test]
+fn a_database_that_no_server_has_is_forgotten_without_a_warning() {
+    let pooler = Setup::empty().database("*", &line("")).start();
+    let login =
+        Login { user: APP.name, password: APP.password, database: "absent", parameters: &[] };
+    assert!(Client::attempt(pooler.port, &login).is_err());
+    let shown = || pooler.shown("show databases", "name", "absent", "database");
+    eventually("the name to be forgotten", || shown().is_none().then_some(()));
+    assert!(!pooler.log().contains("dropping database 'absent'"), "{}", pooler.log());
+}
+
+#[test]
 fn clients_of_a_database_that_reload_takes_away_are_told() {
     let setup = Setup::empty().database("app", &line("")).database("again", &line(""));
     let pooler = setup.start();

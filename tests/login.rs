@@ -49,7 +49,8 @@ fn the_log_has_the_reason_before_the_client_hears_it() {
     for number in 0..50 {
         let database = format!("absent{number}");
         let login = Login { user: APP.name, password: "", database: &database, parameters: &[] };
-        let error = Client::attempt(pooler.port, &login).expect_err("there is no such database");
+        let attempt = Client::attempt(pooler.port, &login);
+        let Err(error) = attempt else { panic!("there is no such database") };
         assert!(error.message().contains("no such database"), "{error:?}");
         assert!(pooler.log().contains(&format!("no such database: {database}")), "{database}");
     }
@@ -428,4 +429,32 @@ fn what_is_refused_is_told_in_the_words_that_tools_know() {
         assert_eq!(last.field('M').as_deref(), Some(expected));
         assert_eq!(last.field('S').as_deref(), Some("FATAL"), "{expected}");
     }
+}
+
+#[test]
+fn failed_logins_are_logged_in_the_words_that_filters_look_for() {
+    let setup = Setup::empty().database("app", "host=127.0.0.1 port=1");
+    let pooler = setup.set("auth_type", "scram-sha-256").set("auth_user", "").start();
+    let attempt = |user, password, database| {
+        let login = Login { user, password, database, parameters: &[] };
+        assert!(Client::attempt(pooler.port, &login).is_err(), "{login:?}");
+    };
+    attempt(APP.name, "wrong", "app");
+    attempt("nobody", "wrong", "app");
+    attempt(APP.name, APP.password, "absent");
+    let log = pooler.log();
+    let has = |line: &str| {
+        let (prefix, text) = line.split_once('@').expect("a prefix and a text");
+        let is_it = |l: &str| l.contains(&format!(": {prefix}@127.0.0.1:")) && l.contains(text);
+        assert!(log.lines().any(is_it), "{line}\n{log}");
+    };
+    has("app/app@ password authentication failed");
+    has("app/app@ login refused: wrong password");
+    has("(nodb)/(nouser)@ no such user: nobody");
+    has("(nodb)/nobody@ login attempt: db=app user=nobody ");
+    has("(nodb)/nobody@ password authentication failed");
+    has("(nodb)/nobody@ closing because: SASL authentication failed");
+    has("(nodb)/app@ login attempt: db=absent user=app ");
+    has("(nodb)/app@ login failed: db=absent user=app");
+    has("(nodb)/app@ closing because: no such database: absent");
 }

@@ -194,7 +194,10 @@ impl fmt::Display for Problem {
             Problem::Unreadable(error) => write!(f, "could not load file: {error}"),
             Problem::Value { value: None, error } => error.fmt(f),
             Problem::Value { value: Some(value), error } => {
-                write!(f, "{error}, not \"{}\"", Shown(value))
+                write!(f, "{error}, not \"{}\"", Shown(value))?;
+                let has_comment = value.contains([';', '#']);
+                let hint = if has_comment { ": a comment stands on a line of its own" } else { "" };
+                f.write_str(hint)
             }
         }
     }

@@ -90,10 +90,6 @@ table! {
         client_tls_sslmode: TlsMode = TLS_MODES, Some("disable"), TLS;
         /// The configuration file. When it is changed, the next RELOAD reads the new one.
         conffile: Option<String> = Kind::Text, None, RELOAD;
-        /// Whether the system may write the memory of the process to a disk when it crashes, and
-        /// other processes of its user look into it. It holds the passwords of users. With 1 the
-        /// limit that the process was started with (`LimitCORE=` of systemd, `ulimit -c`) decides.
-        core_dumps: bool = Kind::Flag, Some("0"), RESTART.and(OURS);
         /// Server connections per pair of user and database, unless database or user say more;
         /// 0 is no limit.
         default_pool_size: u32 = COUNT, Some("20"), PER_BOTH;
@@ -290,6 +286,10 @@ table! {
         /// Bytes that the prepared statements of all clients together may have; a text that many
         /// use counts once. 0 is no limit.
         max_prepared_bytes: u32 = COUNT, Some("536870912"), OURS;
+        /// Whether the system may write the memory of the process to a disk when it crashes, and
+        /// other processes of its user look into it. It holds the passwords of users. With 1 the
+        /// limit that the process was started with (`LimitCORE=` of systemd, `ulimit -c`) decides.
+        core_dumps: bool = Kind::Flag, Some("0"), RESTART.and(OURS);
     }
 }
 

@@ -76,6 +76,20 @@ const fn row(word: &'static str, arguments: &'static str, who: Who, run: Run) ->
     Command { word, arguments, who, run }
 }
 
+/// Words with which SQL begins.
+const SQL: [&str; 16] = [
+    "ALTER", "BEGIN", "COMMIT", "COPY", "CREATE", "DELETE", "DROP", "EXPLAIN", "INSERT", "LISTEN",
+    "ROLLBACK", "SELECT", "START", "UPDATE", "VACUUM", "WITH",
+];
+
+/// What was perhaps meant by a word that is no command.
+fn hint_for(word: &str) -> Hint {
+    if SQL.iter().any(|known| word.eq_ignore_ascii_case(known)) {
+        return Hint::Sql;
+    }
+    nearest(word, COMMANDS.iter().map(|row| row.word)).map_or(Hint::None, Hint::Word)
+}
+
 /// Carries out one command; `text` is what is told back when it is none.
 pub fn run(session: &mut Session<'_>, tokens: &[Token<'_>], text: &str) -> Answer {
     let invalid = |hint| Err(Refusal::invalid(text, hint));
@@ -84,8 +98,7 @@ pub fn run(session: &mut Session<'_>, tokens: &[Token<'_>], text: &str) -> Answe
     };
     let mut known = COMMANDS.iter().filter(|row| row.word.eq_ignore_ascii_case(word)).peekable();
     let Some(first) = known.peek() else {
-        let words = COMMANDS.iter().map(|row| row.word);
-        return invalid(nearest(word, words).map_or(Hint::None, Hint::Word));
+        return invalid(hint_for(word));
     };
     let hint = match first.run {
         Run::Show => show::hint(arguments),
@@ -112,10 +125,7 @@ pub fn look_up(tokens: &[Token<'_>], text: &str) -> Result<Option<&'static Show>
         {
             Ok(None)
         }
-        Some((Token::Word(word), _)) => {
-            let words = COMMANDS.iter().map(|row| row.word);
-            invalid(nearest(word, words).map_or(Hint::None, Hint::Word))
-        }
+        Some((Token::Word(word), _)) => invalid(hint_for(word)),
         _ => invalid(Hint::None),
     }
 }

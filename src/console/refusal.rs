@@ -77,8 +77,13 @@ pub enum Unset {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hint {
     None,
-    Arguments { word: &'static str, arguments: &'static str },
+    Arguments {
+        word: &'static str,
+        arguments: &'static str,
+    },
     Show(&'static str),
+    /// It is SQL.
+    Sql,
     Unterminated,
     Word(&'static str),
 }
@@ -223,6 +228,9 @@ impl Hint {
                 Some(format!("The command is {word} {arguments}.").replace(" .", "."))
             }
             Hint::Show(word) => Some(format!("Perhaps you meant SHOW {word}.")),
+            Hint::Sql => Some(
+                "This is the console of the pooler: for SQL, connect to a database.".to_owned(),
+            ),
             Hint::Word(word) => Some(format!("Perhaps you meant {word}.")),
         }
     }

@@ -95,8 +95,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether others want their turn: notes what the session was answered in this one. `answered` is
-    /// how much of the answer was noted before.
+    /// Whether others want their turn: notes what the session was answered in this one. `answered`
+    /// is how much of the answer was noted before.
     pub fn has_had_its_turn(&mut self, answered: usize) -> bool {
         let bytes = (self.out.len() - answered).max(LEAST_FOR_A_COMMAND);
         let now = self.core.mono();

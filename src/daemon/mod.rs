@@ -100,7 +100,9 @@ fn start(
 /// The users that the files name, and the console's own.
 fn known_users(config: &Config, access: &Access) -> u32 {
     let listed = access.users.iter().map(|(name, _)| name.as_str());
-    let names = Places::of(&mut listed.chain(config.users.iter().map(|l| l.name.as_str())));
+    let limited = config.users.iter().map(|line| line.name.as_str());
+    let forced = config.databases.iter().filter_map(|line| line.user.as_deref());
+    let names = Places::of(&mut listed.chain(limited).chain(forced));
     u32::try_from(names.len()).unwrap_or(u32::MAX).saturating_add(1)
 }
 

@@ -18,6 +18,7 @@ use super::doors::Doors;
 use super::options;
 use super::start::Started;
 use super::tls;
+use super::watchdog::{Deed, Watchdog};
 use super::words;
 use crate::base::time::Moment;
 use crate::config::{self, Config};
@@ -54,6 +55,7 @@ pub struct Service {
     engine: Engine<Network>,
     doors: Doors,
     started: Started,
+    watchdog: Watchdog,
     is_over: bool,
 }
 
@@ -78,12 +80,14 @@ impl Service {
         let mut core = Core::new(config, access, host, Box::new(SystemRng::new()), clock::now());
         core.local_time = local_time;
         tls::put_in_force(tls, &mut network, &mut core);
+        core.threshold = network.logger.options().threshold;
         let mut service = Service {
             args,
             doors: Doors::new(std::mem::take(&mut started.listeners)),
             started,
             poll,
             engine: Engine::new(core, network),
+            watchdog: Watchdog::from_environment(),
             is_over: false,
         };
         service.register()?;
@@ -128,6 +132,7 @@ impl Service {
         let mut signalled = false;
         let engine = &mut self.engine;
         for (source, readiness) in self.poll.events() {
+            let begun = self.watchdog.begin();
             match source {
                 Source::Client(id) => {
                     if let Some(id) = poll::whole(id, |index| engine.core.clients.id_at(index)) {
@@ -143,6 +148,11 @@ impl Service {
                 Source::Signals => signalled = true,
                 // Its answers are taken in every turn.
                 Source::Waker => {}
+            }
+            let core = &mut engine.core;
+            if let Some(held) = self.watchdog.held(begun, Deed::Event, core.now.mono) {
+                let who = name_of(core, source);
+                core.log(Level::Warning, format!("the loop was held for {held:?} by {who}"));
             }
         }
         if signalled {
@@ -212,7 +222,13 @@ impl Service {
     fn turn(&mut self) -> Option<Moment> {
         let mut others = Vec::new();
         loop {
+            let begun = self.watchdog.begin();
             let next = self.engine.turn(&mut others);
+            let core = &mut self.engine.core;
+            if let Some(held) = self.watchdog.held(begun, Deed::Turn, core.now.mono) {
+                let what = "what follows the events: the run queue, actions, the sweep";
+                core.log(Level::Warning, format!("the loop was held for {held:?} by {what}"));
+            }
             if others.is_empty() || self.is_over {
                 return next;
             }
@@ -382,6 +398,7 @@ impl Service {
         let options = options::log(&self.args, self.engine.core.settings());
         // What was said before belongs where it was said.
         self.engine.write_lines();
+        self.engine.core.threshold = options.threshold;
         let logger = &mut self.engine.io.logger;
         let done = logger.configure(options).and_then(|()| logger.reopen());
         if let Err(error) = done {
@@ -397,6 +414,27 @@ impl Service {
     /// The log, for what is said after the end.
     pub fn into_logger(self) -> Logger {
         self.engine.io.logger
+    }
+}
+
+/// Whom an event is about, in words.
+fn name_of(core: &Core, source: Source) -> String {
+    match source {
+        Source::Client(id) => match poll::whole(id, |index| core.clients.id_at(index)) {
+            Some(id) if core.clients.contains(id) => {
+                let (database, user) = core.names_of(id);
+                let prefix = core.clients[id].prefix(database, user);
+                prefix.to_string().trim_end().to_owned()
+            }
+            _ => "a client that is gone".to_owned(),
+        },
+        Source::Server(id) => match poll::whole(id, |index| core.servers.id_at(index)) {
+            Some(id) if core.servers.contains(id) => {
+                format!("a server of pool {}", core.pool_name(core.servers[id].pool))
+            }
+            _ => "a server that is gone".to_owned(),
+        },
+        Source::Listener(_) | Source::Signals | Source::Waker => format!("{source:?}"),
     }
 }
 

@@ -71,9 +71,16 @@ pub enum StartError {
     Log(LogError),
     PidFile(PidFileError),
     Root,
-    Signals { error: io::Error },
-    UserChange { name: String, error: io::Error },
-    UserUnknown { name: String },
+    Signals {
+        error: io::Error,
+    },
+    UserChange {
+        name: String,
+        error: io::Error,
+    },
+    UserUnknown {
+        name: String,
+    },
 }
 
 /// The log as it is before the configuration was read.
@@ -221,7 +228,10 @@ impl fmt::Display for StartError {
             StartError::Listen(error) => error.fmt(f),
             StartError::Log(error) => error.fmt(f),
             StartError::PidFile(error) => error.fmt(f),
-            StartError::Root => f.write_str("PgBouncer should not run as root"),
+            StartError::Root => f.write_str(
+                "PgBouncer should not run as root: name another user with -u, or as `user` in the \
+                 configuration file",
+            ),
             StartError::Signals { error } => {
                 write!(f, "cannot receive signals: {}", plain(error))
             }

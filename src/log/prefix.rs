@@ -86,7 +86,13 @@ impl fmt::Display for Prefix<'_> {
             Side::Client => 'C',
             Side::Server => 'S',
         };
-        write!(f, "{letter}-{}: {}@{} ", self.ptr, self.who, self.peer)
+        write!(f, "{letter}-{}: {}@", self.ptr, self.who)?;
+        match (self.side, self.peer) {
+            // Not connected anywhere yet: its name has no address.
+            (Side::Server, Peer::Unix { pid: None, port: 0 }) => f.write_str("(bad-af):0 "),
+            (Side::Server, Peer::Unix { port, .. }) => write!(f, "unix:{port} "),
+            (_, peer) => write!(f, "{peer} "),
+        }
     }
 }
 
@@ -134,6 +140,10 @@ mod tests {
             prefix(Side::Server, Some("db"), Some("me"), Peer::Unix { pid: None, port: 5432 }),
             "S-0x55fe6b182c40: db/me@unix:5432 "
         );
+        for (pid, port, words) in [(Some(7), 5432, "unix:5432"), (None, 0, "(bad-af):0")] {
+            let line = prefix(Side::Server, Some("db"), Some("me"), Peer::Unix { pid, port });
+            assert_eq!(line, format!("S-0x55fe6b182c40: db/me@{words} "));
+        }
         let peer = Peer::Tcp { ip: ip("10.0.0.8"), port: 6432 };
         let who = Who::Pooler { id: 2 };
         assert_eq!(

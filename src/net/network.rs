@@ -177,9 +177,13 @@ fn connect_unix(path: &str) -> io::Result<UnixStream> {
 /// Both ends of a connection to a server's Unix socket; its port is in the path.
 fn unix_ends(stream: &UnixStream) -> Option<(Peer, Peer)> {
     use std::os::fd::AsFd;
+    use std::os::linux::net::SocketAddrExt;
+    use std::path::Path;
     let pid = socket::peer_credentials(stream.as_fd()).ok().map(|credentials| credentials.pid);
-    let path = stream.peer_addr().ok();
-    let path = path.as_ref().and_then(|address| address.as_pathname());
+    let address = stream.peer_addr().ok();
+    let hidden = address.as_ref().and_then(|address| address.as_abstract_name());
+    let hidden = hidden.and_then(|name| std::str::from_utf8(name).ok()).map(Path::new);
+    let path = address.as_ref().and_then(|address| address.as_pathname()).or(hidden);
     let port = path.and_then(|path| path.extension()?.to_str()?.parse().ok()).unwrap_or_default();
     Some((Peer::Unix { pid, port }, Peer::Unix { pid: None, port }))
 }

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -128,8 +128,18 @@ pub(super) fn words(error: &io::Error) -> String {
 
 /// Asks the system; blocks.
 fn addresses(name: &str) -> Found {
-    let found = (name, 0).to_socket_addrs().map_err(|error: io::Error| words(&error))?;
-    Ok(found.map(|address| address.ip()).collect())
+    match (name, 0).to_socket_addrs() {
+        Ok(found) => Ok(found.map(|address| address.ip()).collect()),
+        Err(error) => own_addresses(name).map(Vec::from).ok_or_else(|| words(&error)),
+    }
+}
+
+/// The addresses of `localhost` and names below it (RFC 6761, section 6.3): known also where no
+/// file and no name server tells them, as in small containers.
+pub(super) fn own_addresses(name: &str) -> Option<[IpAddr; 2]> {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let is_own = name == "localhost" || name.ends_with(".localhost");
+    is_own.then_some([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)])
 }
 
 #[cfg(test)]
@@ -153,6 +163,16 @@ mod tests {
     fn resolver() -> (Resolver, Receiver<()>) {
         let (sender, wakes) = mpsc::channel();
         (Resolver::new(move || sender.send(()).unwrap_or(())), wakes)
+    }
+
+    #[test]
+    fn the_machine_itself_is_known_without_anybody_saying_so() {
+        for name in ["localhost", "LocalHost.", "db.localhost"] {
+            assert_eq!(own_addresses(name).map(|found| found.len()), Some(2), "{name}");
+        }
+        for name in ["localhost.example", "notlocalhost", ""] {
+            assert_eq!(own_addresses(name), None, "{name}");
+        }
     }
 
     #[test]

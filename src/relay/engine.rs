@@ -347,15 +347,6 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// Writes what the core has to say. To be called before peers hear of it, so that who looks into
-    /// the log on hearing an error finds it there.
-    #[inline]
-    pub fn write_lines(&mut self) {
-        if self.core.has_lines() {
-            self.io.log(self.core.now, self.core.take_lines());
-        }
-    }
-
     pub(super) fn send_client(&mut self, id: ClientId, bytes: &[u8]) {
         self.write_lines();
         let Some(conn) = self.clients.get_mut(id) else { return };

@@ -16,6 +16,15 @@ struct Judged {
 }
 
 impl<I: Io> Engine<I> {
+    /// Writes what the core has to say. To be called before peers hear of it, so that who looks
+    /// into the log on hearing an error finds it there.
+    #[inline]
+    pub fn write_lines(&mut self) {
+        if self.core.has_lines() {
+            self.io.log(self.core.now, self.core.take_lines());
+        }
+    }
+
     pub(super) fn run_server(&mut self, id: ServerId) {
         let mut runs = match self.core.settings().sbuf_loopcnt {
             0 => u32::MAX,

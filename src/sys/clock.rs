@@ -21,6 +21,11 @@ pub fn now() -> Now {
     Now { mono: Moment(micros(libc::CLOCK_MONOTONIC)), wall_us: micros(libc::CLOCK_REALTIME) }
 }
 
+/// What this thread has used of a processor, in microseconds.
+pub fn thread_us() -> u64 {
+    micros(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// The local date, time and zone of a second since 1970-01-01 UTC.
 pub fn local_second(unix_seconds: u64) -> LocalSecond {
     let seconds = libc::time_t::try_from(unix_seconds).unwrap_or(0);

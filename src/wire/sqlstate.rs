@@ -17,4 +17,6 @@ pub const UNDEFINED_TABLE: &str = "42P01";
 pub const UNDEFINED_PREPARED_STATEMENT: &str = "26000";
 pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
 pub const DUPLICATE_CURSOR: &str = "42P03";
+pub const INVALID_AUTHORIZATION: &str = "28000";
+pub const INVALID_PASSWORD: &str = "28P01";
 pub const INVALID_CURSOR_NAME: &str = "34000";

@@ -59,7 +59,8 @@ pub static DATABASES: Sheet<Row> = Sheet {
             Value::text_or_null(row.and_then(|id| load_balance(scene.core, id)))
         }),
         int4("max_connections", |scene, row| {
-            Value::Number(row.map_or(0, |id| scene.core.max_db_connections(id)).into())
+            let most = scene.core.settings().max_db_connections;
+            Value::Number(row.map_or(most, |id| scene.core.max_db_connections(id)).into())
         }),
         int4("current_connections", |scene, row| {
             let Some(id) = *row else { return Value::Number(0) };
@@ -69,7 +70,8 @@ pub static DATABASES: Sheet<Row> = Sheet {
             Value::count(database.servers as usize + cancels)
         }),
         int4("max_client_connections", |scene, row| {
-            Value::Number(row.map_or(0, |id| scene.core.max_db_client_connections(id)).into())
+            let most = scene.core.settings().max_db_client_connections;
+            Value::Number(row.map_or(most, |id| scene.core.max_db_client_connections(id)).into())
         }),
         int4("current_client_connections", |scene, row| match record(scene, row) {
             Some(database) => Value::Number(database.clients.into()),

@@ -1,6 +1,7 @@
-//! SHOW USERS: users of the userlist and of `[users]`, and those that are connected.
+//! SHOW USERS: users of the userlist, of `[users]` and of database lines, and those that are
+//! connected.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
 use crate::base::order;
@@ -60,10 +61,13 @@ fn sorted(core: &Core) -> Vec<Row> {
 
 /// The users that have a row.
 pub fn shown(core: &Core) -> Vec<Option<UserId>> {
+    let forced = core.databases.iter().filter_map(|(_, database)| database.forced_user);
+    let forced: HashSet<UserId> = forced.collect();
     let is_shown = |id: &UserId| {
         let user = &core.users[*id];
+        let is_used = user.clients > 0 || user.servers > 0;
         // Requests to peers are nobody's.
-        !user.name.is_empty() && (user.is_listed || user.clients > 0 || user.servers > 0)
+        !user.name.is_empty() && (user.is_listed || forced.contains(id) || is_used)
     };
     let mut users: Vec<_> = core.users.ids().into_iter().filter(is_shown).map(Some).collect();
     if !users.iter().any(|user| name(core, *user) == CONSOLE) {

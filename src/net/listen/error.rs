@@ -49,7 +49,13 @@ impl fmt::Display for ListenError {
             }
             ListenError::Nowhere => f.write_str("nowhere to listen on"),
             ListenError::Resolve { name, error } => {
-                write!(f, "cannot resolve '{name}' of listen_addr: {}", resolve::words(error))
+                write!(f, "cannot resolve '{name}' of listen_addr: {}", resolve::words(error))?;
+                match name.rsplit_once(':') {
+                    Some((_, port)) if port.parse::<u16>().is_ok() => {
+                        f.write_str(": the port goes into listen_port")
+                    }
+                    _ => Ok(()),
+                }
             }
             ListenError::UnixCreate { error } => {
                 write!(f, "failed to create unix socket: {}", plain(error))

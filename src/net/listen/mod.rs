@@ -20,6 +20,7 @@ pub use error::ListenError;
 pub use unix::check_free as check_unix_free;
 
 use crate::log::{Level, plain};
+use crate::net::resolve::own_addresses;
 use crate::sys::activation::Inherited;
 use crate::sys::socket::{self, TcpListen};
 
@@ -102,10 +103,13 @@ fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, ListenError> {
         let any = [IpAddr::from([0; 4]), IpAddr::from([0; 16])];
         return Ok(any.map(|ip| SocketAddr::new(ip, port)).to_vec());
     }
-    (name, port)
-        .to_socket_addrs()
-        .map(Iterator::collect)
-        .map_err(|error| ListenError::Resolve { name: name.to_owned(), error })
+    match (name, port).to_socket_addrs() {
+        Ok(found) => Ok(found.collect()),
+        Err(error) => match own_addresses(name) {
+            Some(ips) => Ok(ips.map(|ip| SocketAddr::new(ip, port)).to_vec()),
+            None => Err(ListenError::Resolve { name: name.to_owned(), error }),
+        },
+    }
 }
 
 fn listen_tcp(address: SocketAddr, options: TcpListen) -> io::Result<Listener> {

@@ -12,6 +12,9 @@ use crate::pool::telling::reason::Reason;
 
 use crate::pool::records::wait::{Outcome, Shutdown, Wait};
 
+/// How often it is told whom the end of the process waits for.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
 /// How long a connection may take to come about: three packets, one after the other.
 const LAST_ARRIVALS: Duration = Duration::from_millis(300);
 
@@ -194,6 +197,7 @@ impl Core {
     pub fn change_shutdown(&mut self, mode: Shutdown) {
         if self.shutdown == Shutdown::No {
             self.shutdown_since = self.now.mono;
+            self.end_told = self.now.mono;
         }
         self.shutdown = mode;
         self.note_event(&format!("SHUTDOWN{}", mode.words()));
@@ -268,6 +272,30 @@ impl Core {
             }
         }
         self.act(Action::Exit);
+    }
+
+    /// Says every few seconds whom the end waits for.
+    pub(in crate::pool) fn tell_whom_the_end_waits_for(&mut self) {
+        let is_due = self.mono() >= self.end_told + TELL_EVERY;
+        if !matches!(self.shutdown, Shutdown::WaitForClients | Shutdown::WaitForServers) || !is_due
+        {
+            return;
+        }
+        self.end_told = self.mono();
+        let holders = self.holders(None);
+        let clients = self.clients.len();
+        let open = self.servers.iter().filter(|(_, server)| server.is_session()).count();
+        let whom = match self.shutdown {
+            Shutdown::WaitForClients => format!("{clients} clients"),
+            _ => format!("{open} servers"),
+        };
+        let since = self.mono().since(self.shutdown_since).as_secs();
+        let held = match holders.as_slice() {
+            [] => "none has a transaction open".to_owned(),
+            holders => format!("transactions: {}", holders.join("; ")),
+        };
+        let text = format!("shutting down for {since}s, still waiting for {whom}; {held}");
+        self.log(Level::Log, text);
     }
 
     /// ` NAME` of a database, or nothing for all of them.

@@ -238,9 +238,13 @@ impl Core {
     }
 
     pub(in crate::pool) fn log_dropped(&mut self, id: DatabaseId) {
-        let name = &self.databases[id].line.name;
+        let database = &self.databases[id];
+        let name = &database.line.name;
         let why = "as it does not exist anymore or inactive auto-database";
-        self.log(Level::Warning, format!("dropping database '{name}' {why}"));
+        let text = format!("dropping database '{name}' {why}");
+        // A name that anybody may have made up, and that no server knows, is no loss.
+        let is_loss = database.is_reached || !database.is_auto;
+        self.log(if is_loss { Level::Warning } else { Level::Debug }, text);
     }
 
     pub(in crate::pool) fn forget_database(&mut self, id: DatabaseId) {

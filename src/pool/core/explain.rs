@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::records::client::State as ClientState;
 use crate::pool::records::server::State;
 use crate::pool::telling::events::{Concern, Limit, Met};
 use crate::pool::telling::reason::Reason;
+use crate::wire::sqlstate;
 
 impl Core {
     /// The DETAIL of a reason that a client is told. Nothing here may help somebody who has not
@@ -44,6 +46,22 @@ impl Core {
         }
     }
 
+    /// DETAIL and HINT of words that a server has said to the pooler's own login.
+    pub(super) fn explain_refusal(
+        &self,
+        id: ClientId,
+        sqlstate: &str,
+    ) -> (Option<String>, Option<&'static str>) {
+        let client = &self.clients[id];
+        let Some(pool) = client.pool.filter(|_| !matches!(client.state, ClientState::Login(_)))
+        else {
+            return (None, None);
+        };
+        let user = &self.users[self.pools[pool].user].name;
+        let detail = format!("PostgreSQL said this to the pooler, which logged in as user {user}.");
+        (Some(detail), refusal_hint(sqlstate))
+    }
+
     /// Counts what a client is told.
     pub(super) fn tally_client(&mut self, id: ClientId, reason: &Reason, detail: Option<&str>) {
         let (database, user) = self.names_of(id);
@@ -73,6 +91,21 @@ impl Core {
         let kind = reason.kind().unwrap_or(&words);
         let concern = Concern::Server;
         self.tally(Met { concern, kind, database: &database, user: &user, detail: &detail });
+    }
+}
+
+/// What helps against a server's refusal of the pooler's own login.
+pub fn refusal_hint(state: &str) -> Option<&'static str> {
+    match state {
+        sqlstate::INVALID_PASSWORD | sqlstate::INVALID_AUTHORIZATION => Some(
+            "Compare the password in auth_file, or in the database's line, with the one that \
+             PostgreSQL has, and its pg_hba.conf with where the pooler comes from.",
+        ),
+        sqlstate::TOO_MANY_CONNECTIONS => Some(
+            "PostgreSQL's max_connections must leave room for the sum of all pools: lower \
+             pool_size or set max_db_connections.",
+        ),
+        _ => None,
     }
 }
 

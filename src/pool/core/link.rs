@@ -1,7 +1,7 @@
 //! Every move of a record: between states, into and out of lists, onto and off its partner. The
 //! counters are kept here, and nowhere else.
 
-use crate::log::Level;
+use crate::log::{Level, Side, ptr};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::client::{self, Client};
@@ -154,6 +154,12 @@ impl Core {
         pool.stats.assignments += 1;
         pool.stats.wait_us += now.micros_since(client.requested);
         client.is_notified = false;
+        let (peer, number) = (server.peer, server.number);
+        if self.hears(Level::Noise) {
+            let ptr = ptr(number, Side::Server);
+            self.log_client(Level::Noise, client_id, format_args!("is given S-{ptr} at {peer}"));
+        }
+        let (server, client) = (&mut self.servers[server_id], &self.clients[client_id]);
         let Some(sql) = self.vars.difference(&client.vars, &server.vars) else {
             return true;
         };
@@ -164,6 +170,7 @@ impl Core {
 
     /// Sends a query of the pooler's own to a server.
     pub(in crate::pool) fn run_own_query(&mut self, id: ServerId, sql: &str) {
+        self.log_server(Level::Debug, id, format_args!("query of the pooler's own: {sql}"));
         let server = &mut self.servers[id];
         server.replies.push(crate::pool::owed::request::Request::Query);
         // A simple query takes the unnamed statement away.
@@ -253,6 +260,7 @@ impl Core {
             self.link(client, id);
             return self.act(Action::RunClient(client));
         }
+        self.log_server(Level::Noise, id, format_args!("is free"));
         let untested = self.settings().server_check_delay.is_zero()
             && !self.settings().server_check_query.is_empty();
         let state = if untested { server::State::Used } else { server::State::Idle };
@@ -319,7 +327,8 @@ impl Core {
         self.close_client_with(id, reason, None);
     }
 
-    /// Ends a client with the words and SQLSTATE of a server.
+    /// Ends a client with the words and SQLSTATE of a server, and tells who has said them to whom
+    /// unless the client is still a stranger.
     pub(in crate::pool) fn close_client_as(&mut self, id: ClientId, words: &str, sqlstate: &str) {
         if self.clients[id].is_closing() {
             return;
@@ -327,7 +336,8 @@ impl Core {
         let reason = Reason::ServerMessage(words.into());
         self.log_client_end(id, &reason);
         self.tally_client(id, &reason, None);
-        self.tell(id, words, sqlstate, None, None);
+        let (detail, hint) = self.explain_refusal(id, sqlstate);
+        self.tell(id, words, sqlstate, detail.as_deref(), hint);
         self.leave(id);
         self.act(Action::CloseClient(id));
     }
@@ -356,10 +366,16 @@ impl Core {
         if self.clients[id].is_closing() {
             return;
         }
+        let explained = match detail {
+            None if reason.is_told() => self.explain(id, &reason),
+            _ => None,
+        };
+        let detail = detail.or(explained.as_deref());
         self.log_client_end(id, &reason);
         if reason.is_told() {
-            let explained = if detail.is_none() { self.explain(id, &reason) } else { None };
-            let detail = detail.or(explained.as_deref());
+            if let Some(detail) = detail.filter(|_| self.settings().log_pooler_errors) {
+                self.log_client(Level::Warning, id, format_args!("detail: {detail}"));
+            }
             self.tally_client(id, &reason, detail);
             self.tell(id, &reason.words(), reason.sqlstate(), detail, reason.hint());
         }

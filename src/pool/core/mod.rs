@@ -115,6 +115,8 @@ pub struct Core {
     /// Sampled by the shell at the start of each turn.
     pub now: Now,
     pub config: Config,
+    /// The least important level of the lines that the shell writes.
+    pub threshold: Level,
 
     pub clients: Arena<Client>,
     pub servers: Arena<Server>,
@@ -161,6 +163,8 @@ pub struct Core {
     pub shutdown: Shutdown,
     /// When the end of the process began.
     pub shutdown_since: Moment,
+    /// When it was said last whom the end waits for.
+    pub end_told: Moment,
     /// Clients past their startup packet; the console's are not among them.
     pub client_count: u32,
     /// Counters of clients and servers of one sequence.
@@ -230,6 +234,7 @@ impl Core {
             is_paused: false,
             shutdown: Shutdown::No,
             shutdown_since: Moment(0),
+            end_told: Moment(0),
             client_count: 0,
             last_number: 0,
             stats: crate::pool::telling::stats::Totals::new(now.mono),
@@ -248,6 +253,7 @@ impl Core {
             actions: VecDeque::new(),
             lines: Vec::new(),
             config: config.clone(),
+            threshold: Level::Log,
         };
         core.adopt(config, access);
         core.note_event("start");
@@ -289,31 +295,55 @@ impl Core {
         self.last_number
     }
 
+    /// Whether a line of this level is written: to be asked before words are made for one that
+    /// comes often.
+    #[inline]
+    pub fn hears(&self, level: Level) -> bool {
+        level <= self.threshold
+    }
+
     pub fn log(&mut self, level: Level, text: impl Into<String>) {
+        if !self.hears(level) {
+            return;
+        }
         self.lines.push(Line { level, text: text.into() });
     }
 
     /// A line about a client.
     pub fn log_client(&mut self, level: Level, id: ClientId, text: fmt::Arguments<'_>) {
-        let (database, user) = self.names_in_log(id);
+        if !self.hears(level) {
+            return;
+        }
+        let (database, user) = self.names_of(id);
+        let is_stray = |state: &client::State| match state {
+            client::State::Login(login) => login.is_stray,
+            _ => false,
+        };
+        let database = database.filter(|_| !is_stray(&self.clients[id].state));
         let text = format!("{}{text}", self.clients[id].prefix(database, user));
         self.log(level, text);
     }
 
     /// A line about a client under these names of database and user.
-    pub(super) fn log_as(
+    pub fn log_as(
         &mut self,
         level: Level,
         id: ClientId,
         (database, user): (Option<&str>, Option<&str>),
         text: fmt::Arguments<'_>,
     ) {
+        if !self.hears(level) {
+            return;
+        }
         let text = format!("{}{text}", self.clients[id].prefix(database, user));
         self.log(level, text);
     }
 
     /// A line about a server.
     pub fn log_server(&mut self, level: Level, id: ServerId, text: fmt::Arguments<'_>) {
+        if !self.hears(level) {
+            return;
+        }
         let server = &self.servers[id];
         let pool = &self.pools[server.pool];
         let database = &self.databases[pool.database];

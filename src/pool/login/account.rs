@@ -8,7 +8,7 @@ use crate::auth::secret::Secret;
 use crate::config::AuthType;
 use crate::log::{Level, Peer};
 use crate::pool::core::{Action, CONSOLE, Core};
-use crate::pool::ids::{ClientId, DatabaseId, PoolId, UserId};
+use crate::pool::ids::{ClientId, PoolId};
 use crate::pool::records::client::{
     ConsoleSession, ConsoleState, Names, Progress, Replication, State,
 };
@@ -63,9 +63,16 @@ impl Core {
         if is_own {
             let text = format_args!("pgbouncer access from unix socket");
             self.log_as(Level::Log, id, (None, Some(CONSOLE)), text);
-        } else if self.is_nobody(id, &names) {
-            let text = format_args!("no such user: {}", names.user);
-            self.log_as(Level::Log, id, (None, None), text);
+        } else {
+            let is_nobody = self.is_nobody(id, &names);
+            if is_nobody {
+                let text = format_args!("no such user: {}", names.user);
+                self.log_as(Level::Log, id, (None, None), text);
+            }
+            let is_stray = is_nobody || !self.has_database(&names.database);
+            if let State::Login(login) = &mut self.clients[id].state {
+                login.is_stray = is_stray;
+            }
         }
         if self.settings().log_connections {
             let Names { database, user } = &names;
@@ -129,31 +136,6 @@ impl Core {
                 Err(Reason::AuthRefused("login rejected".into()))
             }
         }
-    }
-
-    /// Whether no file names the user, and nothing looks it up.
-    fn is_nobody(&self, id: ClientId, names: &Names) -> bool {
-        let State::Login(login) = &self.clients[id].state else { return false };
-        let user = self.find_user(&names.user).map(|id| &self.users[id]);
-        self.settings().auth_type != AuthType::Any
-            && account_of(user, None).is_missing()
-            && login.found.is_none()
-            && self.auth_user_for(&names.database).is_none()
-    }
-
-    /// Database and user of a client that logs in, as the reference names it in the log: a database
-    /// that does not exist, or whose user does not, is none yet.
-    pub(super) fn names_in_log(&self, id: ClientId) -> (Option<&str>, Option<&str>) {
-        let (database, user) = self.names_of(id);
-        let State::Login(login) = &self.clients[id].state else { return (database, user) };
-        let is_known = login.names.as_ref().is_some_and(|names| {
-            let has_database = names.database == CONSOLE
-                || self.find_database(&names.database).is_some()
-                || self.config.databases.iter().any(crate::config::DatabaseLine::is_fallback);
-            let is_own = names.user == CONSOLE && names.database == CONSOLE;
-            has_database && (is_own || !self.is_nobody(id, names))
-        });
-        (database.filter(|_| is_known), user)
     }
 
     /// Lets in whom somebody else vouches for, if it is a user at all.
@@ -305,6 +287,10 @@ impl Core {
         user: &str,
         found: Option<Account<'_>>,
     ) -> Result<(), Reason> {
+        if self.hears(Level::Debug) {
+            let text = format!("is asked for {method:?}");
+            self.log_client(Level::Debug, id, format_args!("{text}"));
+        }
         let record = self.find_user(user).map(|id| &self.users[id]);
         let account = account_of(record, found);
         let candidate = Candidate { user: user.as_bytes(), account };
@@ -437,31 +423,6 @@ impl Core {
         Ok(())
     }
 
-    fn database_for(&mut self, id: ClientId, name: &str) -> Result<DatabaseId, Reason> {
-        let found = match self.find_database(name) {
-            Some(found) => found,
-            None => self.auto_database(id, name).ok_or(Reason::NoSuchDatabase(cut(name).into()))?,
-        };
-        if self.databases[found].is_disabled {
-            return Err(Reason::DatabaseDisabled(cut(name).into()));
-        }
-        Ok(found)
-    }
-
-    fn check_client_limits(&mut self, database: DatabaseId, user: UserId) -> Result<(), Reason> {
-        let limit = self.max_db_client_connections(database);
-        if limit > 0 && self.databases[database].clients >= limit {
-            self.note_limit(Limit::DatabaseClients(database));
-            return Err(Reason::DatabaseClientsExceeded);
-        }
-        let limit = self.max_user_client_connections(user);
-        if limit > 0 && self.users[user].clients >= limit {
-            self.note_limit(Limit::UserClients(user));
-            return Err(Reason::UserClientsExceeded);
-        }
-        Ok(())
-    }
-
     /// Tells a client, on behalf of the server, that it is logged in.
     pub(in crate::pool) fn welcome(&mut self, id: ClientId) {
         let pool = self.clients[id].pool.expect("a client that awaits its welcome has a pool");
@@ -520,7 +481,7 @@ impl Core {
 }
 
 /// What is known of a user: what auth_query has found, or else what the files say.
-fn account_of<'a>(user: Option<&'a User>, found: Option<Account<'a>>) -> Account<'a> {
+pub(super) fn account_of<'a>(user: Option<&'a User>, found: Option<Account<'a>>) -> Account<'a> {
     match (user.filter(|user| user.is_listed), found) {
         (_, Some(account)) => account,
         (None, None) => Account::Missing,
@@ -531,10 +492,4 @@ fn account_of<'a>(user: Option<&'a User>, found: Option<Account<'a>>) -> Account
 
 fn push_key(bytes: &mut Vec<u8>, key: u64) {
     Message::back(bytes, Back::BackendKeyData).bytes(&key.to_be_bytes()).end();
-}
-
-/// Names of databases are told back to a stranger no longer than PostgreSQL's names are.
-fn cut(name: &str) -> &str {
-    let end = (0..=name.len().min(63)).rev().find(|&at| name.is_char_boundary(at)).unwrap_or(0);
-    &name[..end]
 }

@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use crate::config::DatabaseLine;
+use super::account::account_of;
+use crate::config::{AuthType, DatabaseLine};
 use crate::log::Level;
 use crate::pool::core::{Action, CONSOLE, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
@@ -64,6 +65,23 @@ impl Core {
         }
         let own = line.as_ref().and_then(|line| line.auth_user.as_deref());
         set(own, self.settings().auth_user.as_deref()).map(str::to_owned)
+    }
+
+    /// Whether no file names the user, and nothing looks it up.
+    pub(super) fn is_nobody(&self, id: ClientId, names: &Names) -> bool {
+        let ClientState::Login(login) = &self.clients[id].state else { return false };
+        let user = self.find_user(&names.user).map(|id| &self.users[id]);
+        self.settings().auth_type != AuthType::Any
+            && account_of(user, None).is_missing()
+            && login.found.is_none()
+            && self.auth_user_for(&names.database).is_none()
+    }
+
+    /// Whether there is such a database, or would be one by `*`.
+    pub(super) fn has_database(&self, name: &str) -> bool {
+        name == CONSOLE
+            || self.find_database(name).is_some()
+            || self.config.databases.iter().any(DatabaseLine::is_fallback)
     }
 
     /// The line that a database has, or would get from `*`.

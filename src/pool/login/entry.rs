@@ -6,8 +6,9 @@ use std::borrow::Cow;
 
 use crate::log::{Level, Peer};
 use crate::pool::core::{Action, CONSOLE, Core};
-use crate::pool::ids::ClientId;
+use crate::pool::ids::{ClientId, DatabaseId, UserId};
 use crate::pool::records::client::{Client, Names, Replication, State};
+use crate::pool::telling::events::Limit;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::Message;
 use crate::wire::kind::Back;
@@ -118,7 +119,7 @@ impl Core {
         let names = names_of(parameters)?;
         let is_console = names.database == CONSOLE;
         self.negotiate(id, minor, parameters);
-        let mut bag = Bag::default();
+        let mut bag = Bag { drops_unknown: is_console, ..Bag::default() };
         for (name, value) in parameters {
             self.take_parameter(id, &mut bag, name, value)?;
         }
@@ -169,7 +170,7 @@ impl Core {
             _ if name.starts_with("_pq_.") => return Ok(()),
             _ => {}
         }
-        if !self.set_startup_parameter(id, name, value) {
+        if !self.set_startup_parameter(id, name, value) && !bag.drops_unknown {
             let text = format!("unsupported startup parameter: {name}={value}");
             self.log_client(Level::Warning, id, format_args!("{text}"));
             return Err(Reason::UnsupportedParameter(name.into()));
@@ -181,7 +182,7 @@ impl Core {
     /// Connection Parameters").
     fn take_options(&mut self, id: ClientId, bag: &mut Bag, text: &str) -> Result<(), Reason> {
         bag.passed_on.push(("options".into(), text.into()));
-        let all_ignored = self.is_ignored("options");
+        let all_ignored = bag.drops_unknown || self.is_ignored("options");
         for switch in switches(text) {
             let Some((name, value)) = switch.as_ref().and_then(|s| s.split_once('=')) else {
                 if all_ignored {
@@ -225,11 +226,48 @@ impl Core {
         let full = format!("{name} - {}", client.peer);
         self.vars.set(&mut client.vars, place, &full);
     }
+
+    pub(super) fn database_for(&mut self, id: ClientId, name: &str) -> Result<DatabaseId, Reason> {
+        let found = match self.find_database(name) {
+            Some(found) => found,
+            None => self.auto_database(id, name).ok_or(Reason::NoSuchDatabase(cut(name).into()))?,
+        };
+        if self.databases[found].is_disabled {
+            return Err(Reason::DatabaseDisabled(cut(name).into()));
+        }
+        Ok(found)
+    }
+
+    pub(super) fn check_client_limits(
+        &mut self,
+        database: DatabaseId,
+        user: UserId,
+    ) -> Result<(), Reason> {
+        let limit = self.max_db_client_connections(database);
+        if limit > 0 && self.databases[database].clients >= limit {
+            self.note_limit(Limit::DatabaseClients(database));
+            return Err(Reason::DatabaseClientsExceeded);
+        }
+        let limit = self.max_user_client_connections(user);
+        if limit > 0 && self.users[user].clients >= limit {
+            self.note_limit(Limit::UserClients(user));
+            return Err(Reason::UserClientsExceeded);
+        }
+        Ok(())
+    }
+}
+
+/// Names of databases are told back to a stranger no longer than PostgreSQL's names are.
+fn cut(name: &str) -> &str {
+    let end = (0..=name.len().min(63)).rev().find(|&at| name.is_char_boundary(at)).unwrap_or(0);
+    &name[..end]
 }
 
 /// What a startup packet brings besides names and tracked parameters.
 #[derive(Default)]
 struct Bag {
+    /// The console has no server that a parameter could concern: it takes what drivers send.
+    drops_unknown: bool,
     replication: Replication,
     /// For the server of a replication connection, as it came.
     passed_on: Vec<(String, String)>,

@@ -7,6 +7,7 @@ use crate::pool::records::pool::Refusal;
 use crate::pool::records::retry::Retry;
 use crate::pool::records::server::State;
 use crate::pool::records::site::Health;
+use crate::pool::telling::reason::Reason;
 
 impl Core {
     /// Ends the clients that wait for this login with the server's own words.
@@ -86,7 +87,11 @@ impl Core {
         }
         let (message, retry_at) = self.failure(id)?;
         let is_told = self.mono() < retry_at && !self.has_lasting_server(id);
-        is_told.then(|| message.into())
+        // Where a host is stands in the log, and in the DETAIL for who has logged in.
+        let known = [Reason::ServerConnectFailed, Reason::ServerDnsFailed];
+        let mut known = known.iter().map(Reason::words);
+        let told = known.find(|words| message.starts_with(&**words));
+        is_told.then(|| told.map_or(message.into(), |words| (*words).into()))
     }
 
     /// Whether a pool has servers at work that will serve those who wait. One that is to be closed

@@ -1,5 +1,6 @@
 //! What servers report of their parameters, and what new clients are told on their behalf.
 
+use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, PoolId, ServerId};
 use crate::pool::records::server::State;
@@ -17,6 +18,7 @@ impl Core {
             return self.server_failed(id, Reason::BrokenParameterStatus);
         };
         let value = String::from_utf8_lossy(value);
+        self.log_server(Level::Noise, id, format_args!("reports {name}={value}"));
         match self.vars.track(name) {
             Some(place) => self.vars.set(&mut self.servers[id].vars, place, &value),
             None => {

@@ -6,6 +6,7 @@
 use crate::auth::server::{Credential, ServerLogin, ServerStep};
 use crate::config::Host;
 use crate::log::{Level, Peer};
+use crate::pool::core::explain::refusal_hint;
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::varcache::Vars;
@@ -44,7 +45,10 @@ impl Core {
         use crate::pool::records::dns::Lookup;
         match self.dns.look_up(name, self.now.mono) {
             Lookup::Address(ip) => self.connect_tcp(id, ip, port),
-            Lookup::Failed(_) => self.server_failed(id, Reason::ServerDnsFailed),
+            Lookup::Failed(_) => {
+                let words = format!("server DNS lookup failed: no address for host {name}");
+                self.server_failed_as(id, Reason::ServerDnsFailed, &words);
+            }
             Lookup::Pending => self.set_stage(id, Stage::Resolving(name.into())),
             Lookup::Ask => {
                 self.set_stage(id, Stage::Resolving(name.into()));
@@ -76,6 +80,12 @@ impl Core {
         if let Err(error) = &answer {
             let text = format!("DNS lookup failed: {name}: {error}");
             self.log(Level::Warning, text);
+        }
+        if let Ok(found) = &answer
+            && self.hears(Level::Debug)
+        {
+            let text = format!("DNS lookup: {name} is at {found:?}");
+            self.log(Level::Debug, text);
         }
         let has_changed = self.dns.answered(name, answer, self.now.mono, ttl);
         let waits = |server: &Server| match &server.state {
@@ -216,6 +226,7 @@ impl Core {
         let Some(code) = code else {
             return self.server_failed(id, Reason::ServerAuthUnanswered);
         };
+        self.log_server(Level::Debug, id, format_args!("authentication request {code}"));
         match machine.handle(code, fields.rest(), &mut self.scram, &mut *self.rng) {
             ServerStep::Ok => {}
             ServerStep::Wait(next) => self.set_stage(id, Stage::Authenticating(next)),
@@ -244,6 +255,9 @@ impl Core {
         };
         let (severity, message) = (&report.severity, &report.message);
         self.log(Level::Warning, format!("server login failed: {severity} {message}"));
+        if let Some(hint) = refusal_hint(&report.sqlstate) {
+            self.log_server(Level::Warning, id, format_args!("login refused: {message}. {hint}"));
+        }
         let name = self.pool_name(self.servers[id].pool);
         self.note_repeating(&format!("server login of {name} failed: {text}"));
         if report.sqlstate != crate::wire::sqlstate::CANNOT_CONNECT_NOW {
@@ -259,15 +273,20 @@ impl Core {
 
     /// Ends a server in login for what is no answer of PostgreSQL's.
     pub(in crate::pool) fn server_failed(&mut self, id: ServerId, reason: Reason) {
+        let words = reason.words();
+        self.server_failed_as(id, reason, &words);
+    }
+
+    /// The same, where more is known than the reason says.
+    pub(in crate::pool) fn server_failed_as(&mut self, id: ServerId, reason: Reason, words: &str) {
         if let State::Login(login) = &self.servers[id].state {
-            let words = reason.words();
             match login.stage {
                 // What the operator wants run has failed, not the host.
-                Stage::ConnectQuery => self.note_refusal(id, &words),
+                Stage::ConnectQuery => self.note_refusal(id, words),
                 Stage::Authenticating(_)
                 | Stage::Connecting
                 | Stage::Reporting
-                | Stage::Resolving(_) => self.note_unreachable(id, &words),
+                | Stage::Resolving(_) => self.note_unreachable(id, words),
             }
             let name = self.pool_name(self.servers[id].pool);
             self.note_repeating(&format!("server login of {name} failed: {words}"));

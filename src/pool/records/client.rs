@@ -78,6 +78,8 @@ pub struct Login {
     pub progress: Progress,
     /// What auth_query has found for its user.
     pub found: Option<Secret>,
+    /// There is no such user, or no such database: the log names none then.
+    pub is_stray: bool,
 }
 
 impl Login {

@@ -344,6 +344,17 @@ impl Core {
         let mut server = Server::new(number, self.mono(), pool_id, site, login);
         server.is_private = for_client.is_some();
         let id = self.add_server(server);
+        if self.hears(Level::Debug) {
+            let pool = &self.pools[pool_id];
+            let text = format!(
+                "opening a connection: clients waiting {}, servers busy {}, idle {}, opening {}",
+                pool.waiting.len() + pool.welcoming.len(),
+                pool.active.len(),
+                pool.idle.len(),
+                pool.logging_in.len()
+            );
+            self.log_server(Level::Debug, id, format_args!("{text}"));
+        }
         debug_assert!(self.is_within_limits(pool_id), "{}", self.pool_name(pool_id));
         self.approach(id);
     }

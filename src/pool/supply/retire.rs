@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use crate::base::time::Moment;
-use crate::log::Level;
+use crate::config::Host;
+use crate::log::{Level, Peer};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::State as ClientState;
 use crate::pool::records::server::{Server, State, Test};
+use crate::pool::records::site::Site;
 use crate::pool::telling::reason::Reason;
 
 /// How long no connection is begun after one for which there was no descriptor.
@@ -158,8 +160,22 @@ impl Core {
         if !self.servers.contains(id) || self.servers[id].is_closing() {
             return;
         }
-        self.log_server(Level::Warning, id, format_args!("connect failed: {error}"));
-        self.server_failed(id, Reason::ServerConnectFailed);
+        let place = self.place_of(id);
+        self.log_server(Level::Warning, id, format_args!("connect failed: {error} ({place})"));
+        let words = format!("connect failed: {error} ({place})");
+        self.server_failed_as(id, Reason::ServerConnectFailed, &words);
+    }
+
+    /// Where a server connection goes to: host and port, or the path of a socket.
+    fn place_of(&self, id: ServerId) -> String {
+        let Site { host, port, .. } = &self.sites[self.servers[id].site];
+        match (host, self.servers[id].peer) {
+            (Host::Unix(directory), _) => format!("unix:{directory}/.s.PGSQL.{port}"),
+            (Host::Tcp(name), Peer::Tcp { ip, .. }) if *name != ip.to_string() => {
+                format!("{name} at {}", self.servers[id].peer)
+            }
+            (Host::Tcp(name), _) => format!("{name}:{port}"),
+        }
     }
 
     /// A connection to a server could not be begun for want of descriptors or memory of ours: the

@@ -46,6 +46,7 @@ impl Core {
             self.sweep_databases();
             self.check_waits();
             self.check_shutdown();
+            self.tell_whom_the_end_waits_for();
             self.sweep_stats();
             self.feed();
         }
@@ -169,7 +170,8 @@ impl Core {
         if self.is_held_back(pool.database) {
             return format!("Pool {name} is paused.");
         }
-        if let Some((message, _)) = self.failure(id).filter(|_| pool.working_count() == 0) {
+        let failure = self.failure(id).map(|(message, _)| message);
+        if let Some(message) = failure.filter(|_| pool.working_count() == 0) {
             return format!("Pool {name} has no server: last login error: {message}");
         }
         let size = match self.pool_size(id) {
@@ -185,7 +187,10 @@ impl Core {
             Plan::Await(Shortage::Limit(limit)) => format!("; {}", self.limit_words(limit)),
             _ => String::new(),
         };
-        format!("Pool {name} (pool_size {size}): {busy} servers busy{oldest}{limit}.")
+        let refused = failure.map_or(String::new(), |message| {
+            format!("; no more could be opened: last login error: {message}")
+        });
+        format!("Pool {name} (pool_size {size}): {busy} servers busy{oldest}{limit}{refused}.")
     }
 
     fn notify_waiting(&mut self, id: ClientId) {

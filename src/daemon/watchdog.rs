@@ -1,0 +1,81 @@
+//! Who holds the loop for too long, so that all others wait: told in debug builds, where every test
+//! looks for it. It is time of the processor that counts, so that a busy machine raises no alarm.
+
+use std::env;
+use std::time::Duration;
+
+use crate::base::time::Moment;
+use crate::sys::clock;
+
+/// Milliseconds that one event may take; 0 switches the watchdog off.
+const VARIABLE: &str = "PGBOUNCER_WATCHDOG_MS";
+
+const DEFAULT_MS: f64 = 5.0;
+
+/// How much longer what follows the events may take: in debug builds it checks the whole core.
+const TURN: u32 = 20;
+
+/// How often it is told.
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub struct Watchdog {
+    /// None where nobody watches.
+    limit: Option<Duration>,
+    /// When it was told last.
+    told: Option<Moment>,
+}
+
+/// What has a limit of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deed {
+    Event,
+    Turn,
+}
+
+impl Watchdog {
+    pub fn from_environment() -> Watchdog {
+        let set = env::var(VARIABLE).ok().and_then(|text| text.parse().ok());
+        let limit = Duration::try_from_secs_f64(set.unwrap_or(DEFAULT_MS) / 1000.0).ok();
+        let limit = limit.filter(|limit| cfg!(debug_assertions) && !limit.is_zero());
+        Watchdog { limit, told: None }
+    }
+
+    /// To be given to [`Watchdog::held`].
+    pub fn begin(&self) -> u64 {
+        if self.limit.is_some() { clock::thread_us() } else { 0 }
+    }
+
+    /// How long the loop was held, where that was too long and is to be told.
+    pub fn held(&mut self, begun: u64, deed: Deed, now: Moment) -> Option<Duration> {
+        let limit = match deed {
+            Deed::Event => self.limit?,
+            Deed::Turn => self.limit? * TURN,
+        };
+        let held = Duration::from_micros(clock::thread_us().saturating_sub(begun));
+        if held <= limit || self.told.is_some_and(|told| now.since(told) < PAUSE) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_long_is_told_of_once_in_a_while() {
+        let mut watchdog = Watchdog { limit: Some(Duration::from_millis(2)), told: None };
+        let second = |number: u64| Moment(number * 1_000_000);
+        let begun = watchdog.begin();
+        while clock::thread_us() - begun < 3000 {}
+        assert_eq!(watchdog.held(watchdog.begin(), Deed::Event, second(1)), None);
+        assert_eq!(watchdog.held(begun, Deed::Turn, second(1)), None);
+        assert!(watchdog.held(begun, Deed::Event, second(1)).is_some());
+        assert_eq!(watchdog.held(begun, Deed::Event, second(1)), None);
+        assert!(watchdog.held(begun, Deed::Event, second(3)).is_some());
+        watchdog.limit = None;
+        assert_eq!(watchdog.held(begun, Deed::Event, second(9)), None);
+    }
+}
