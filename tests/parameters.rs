@@ -5,7 +5,7 @@ mod support;
 
 use support::client::Login;
 use support::postgres::APP;
-use support::{Client, Failure, Pooler, Postgres, Setup};
+use support::{Client, Failure, FakeServer, Pooler, Postgres, Setup, fake, wire};
 
 /// A database of one's own, its owner `APP`.
 fn new_database(name: &str) {
@@ -78,4 +78,189 @@ fn servers_that_are_to_close_keep_nobody_waiting_for_one_that_is_refused() {
     // The next attempt is waited for, and tells what it met.
     run("postgres", "alter role changing password 'first'");
     attempt(&pooler, "refused").expect("a login").query("select 1").expect("an answer");
+}
+
+/// Who asks for nothing has the default of whatever server it gets, and is told when that is
+/// another; a wish goes along.
+#[test]
+fn a_client_from_before_has_new_defaults_and_keeps_its_wishes() {
+    new_database("earlier");
+    let pooler = Setup::new().start();
+    let mut plain = attempt(&pooler, "earlier").expect("a login");
+    let mut other = attempt(&pooler, "earlier").expect("a login");
+    assert_eq!(plain.one("show timezone"), "UTC");
+    other.query("set timezone = 'Europe/Lisbon'").expect("a value of its own");
+    run("earlier", "alter database earlier set timezone = 'Asia/Tokyo'");
+    run("earlier", "alter database earlier set client_encoding = 'LATIN1'");
+    reconnect(&pooler);
+    for _ in 0..3 {
+        assert_eq!(plain.one("show timezone"), "Asia/Tokyo");
+        assert_eq!(plain.parameters["TimeZone"], "Asia/Tokyo");
+        assert_eq!(other.one("show timezone"), "Europe/Lisbon");
+        assert_eq!(other.parameters["TimeZone"], "Europe/Lisbon");
+        // What queries are written in stays as the client was told.
+        assert_eq!(plain.one("show client_encoding"), "UTF8");
+    }
+    let both = seen(&pooler, "earlier", &["TimeZone", "client_encoding"]);
+    let pair = |value: &str| (value.to_owned(), value.to_owned());
+    assert_eq!(both, ["Asia/Tokyo", "LATIN1"].map(pair));
+}
+
+/// A login whose parameters are bytes in whatever encoding.
+fn login_with(pooler: &Pooler, database: &str, pairs: &[(&str, &[u8])]) -> Client {
+    let mut body = Vec::new();
+    let names = [("user", APP.name.as_bytes()), ("database", database.as_bytes())];
+    for (name, value) in names.iter().chain(pairs) {
+        body.extend([name.as_bytes(), b"\0", value, b"\0"].concat());
+    }
+    body.push(0);
+    let mut wire = pooler.connect();
+    wire.send(&wire::packet(3 << 16, &body));
+    let mut client =
+        Client { wire, parameters: Default::default(), cancel_key: vec![], asides: vec![] };
+    client.answer().unwrap_or_else(|e| panic!("{pairs:?}: {e:?}"));
+    client
+}
+
+/// What PostgreSQL has for the client, in UTF-8.
+fn path_of(client: &mut Client) -> String {
+    let sql = "select encode(convert_to(current_setting('search_path'), 'UTF8'), 'hex')";
+    let hex = client.one(sql);
+    let digits = hex.as_bytes().chunks(2).map(|two| std::str::from_utf8(two).expect("digits"));
+    let bytes = digits.map(|two| u8::from_str_radix(two, 16).expect("a byte")).collect();
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+/// The bytes of a value mean what its client means by them, whatever encoding the client before has
+/// left on the server.
+#[test]
+fn values_are_read_in_the_encoding_of_the_client_that_sets_them() {
+    for encoding in ["UTF8", "LATIN1", "EUC_JP"] {
+        let database = format!("read_{}", encoding.to_lowercase());
+        let create = format!("create database {database} template template0 encoding '{encoding}'");
+        run("postgres", &create);
+        let pooler = Setup::new().set("default_pool_size", "1").start();
+        let left = match encoding {
+            "EUC_JP" => vec!["UTF8", "EUC_JP", "SJIS"],
+            _ => vec!["UTF8", "LATIN1", "SQL_ASCII"],
+        };
+        // In both character sets, and of two bytes in all of these encodings but LATIN1.
+        let text = if encoding == "EUC_JP" { "表" } else { "schéma" };
+        for left in left {
+            let mut before = login_with(&pooler, &database, &[]);
+            before.query(&format!("set client_encoding = '{left}'")).expect("an encoding");
+            let mut client = login_with(
+                &pooler,
+                &database,
+                &[
+                    ("search_path", text.as_bytes()),
+                    ("client_encoding", b"utf8"),
+                    ("application_name", "Ärger".as_bytes()),
+                ],
+            );
+            assert_eq!(path_of(&mut client), text, "{encoding} after {left}");
+            // A value in another encoding than the first one.
+            if encoding != "EUC_JP" {
+                let pairs = [("search_path", &b"sch\xe9ma"[..]), ("client_encoding", b"LATIN1")];
+                let mut latin = login_with(&pooler, &database, &pairs);
+                assert_eq!(path_of(&mut latin), text, "LATIN1 in {encoding} after {left}");
+            }
+            assert_eq!(path_of(&mut client), text, "{encoding} again after {left}");
+        }
+    }
+}
+
+/// An application_name in no encoding at all stops no login, as with PostgreSQL.
+#[test]
+fn an_application_name_that_is_no_text_is_taken() {
+    let pooler = Setup::new().start();
+    for name in [&b"\xc4rger"[..], b"\x81\\", b"\xff'"] {
+        let mut client = login_with(&pooler, "app", &[("application_name", name)]);
+        let shown = client.one("show application_name");
+        assert_eq!(shown.len(), name.len(), "{shown:?}");
+        assert!(shown.starts_with('?'), "{shown:?}");
+    }
+}
+
+/// A character of two bytes may end in the byte of a backslash, and any client may take down
+/// PostgreSQL's own safety net.
+#[test]
+fn nothing_in_a_value_is_run_whatever_the_encoding() {
+    run("app", "create table injected (x text); grant all on injected to public");
+    let attack = "',false);insert/**/into/**/public.injected/**/values($$x$$);--";
+    let encodings = ["SJIS", "BIG5", "GBK", "UHC", "JOHAB", "GB18030", "EUC_JP", "LATIN1", "UTF8"];
+    for encoding in encodings {
+        let pooler = Setup::new().set("default_pool_size", "1").start();
+        for lead in ["\u{c1}\\", "\u{c1}\\\\", "\\", "\u{101}\\", "$v$", "\u{c1}$v"] {
+            for tail in [attack, "';drop/**/table/**/public.injected;--"] {
+                let mut before = login_with(&pooler, "app", &[]);
+                for sql in ["backslash_quote = on", "standard_conforming_strings = off"] {
+                    before.query(&format!("set {sql}")).expect("a setting");
+                }
+                before.query(&format!("set client_encoding = '{encoding}'")).expect("an encoding");
+                let value = format!("{lead}{tail}");
+                let pairs =
+                    [("search_path", value.as_bytes()), ("client_encoding", encoding.as_bytes())];
+                let mut client = login_with(&pooler, "app", &pairs);
+                // Not all of it is text in all of the encodings: then the client is refused.
+                if client.query("select 1").is_ok() {
+                    let kept = client.one("select length(current_setting('search_path')) > 20");
+                    assert_eq!(kept, "t", "{encoding} {value:?}");
+                }
+            }
+        }
+    }
+    assert_eq!(Postgres::shared().one("select count(*) from injected"), "0");
+}
+
+/// What the server refuses costs the client its connection, and nobody a server.
+#[test]
+fn a_refused_parameter_costs_no_server() {
+    let pooler = Setup::new().set("default_pool_size", "1").start();
+    let mut other = pooler.client();
+    let pid = other.one("select pg_backend_pid()");
+    for value in [&b"no/such"[..], b"\xff"] {
+        let mut client = login_with(&pooler, "app", &[("timezone", value)]);
+        let error = client.query("select 1").expect_err("no such zone");
+        assert_eq!(error.message(), "invalid server parameter");
+        assert_eq!(other.one("select pg_backend_pid()"), pid);
+    }
+}
+
+/// What a server says of itself: AuthenticationOk, `reports`, ReadyForQuery; then `idle`.
+fn talker(reports: Vec<u8>, idle: Vec<u8>) -> FakeServer {
+    FakeServer::start(move |wire| {
+        if !matches!(fake::hear_startup(wire), Ok(Some(_))) {
+            return;
+        }
+        let mut welcome = wire::message(b'R', &[0; 4]);
+        welcome.extend(&reports);
+        welcome.extend(wire::message(b'K', &[0, 0, 0, 7, 1, 2, 3, 4]));
+        welcome.extend(wire::ready(b'I'));
+        wire.send(&welcome);
+        while !idle.is_empty() && wire.send(&idle) {}
+        wire.hear_to_the_end();
+    })
+}
+
+fn report(name: &str, value: &str) -> Vec<u8> {
+    wire::message(b'S', format!("{name}\0{value}\0").as_bytes())
+}
+
+#[test]
+fn a_server_may_report_so_much_and_no_more() {
+    let many: Vec<u8> = (0..300).flat_map(|n| report(&format!("name{n}"), "x")).collect();
+    let again = report("TimeZone", &"x".repeat(1000)).repeat(40);
+    for reports in [many, report("server_version", &"x".repeat(60_000)), again] {
+        let server = talker(reports, vec![]);
+        let line = format!("host=127.0.0.1 port={}", server.port);
+        let pooler = Setup::empty().database("app", &line).set("query_wait_timeout", "1").start();
+        attempt(&pooler, "app").err().expect("no server can be had");
+        pooler.wait_log(&["closing because: broken ParameterStatus packet"]);
+    }
+    let bounded = talker((0..100).flat_map(|n| report(&format!("name{n}"), "x")).collect(), vec![]);
+    let line = format!("host=127.0.0.1 port={}", bounded.port);
+    let pooler = Setup::empty().database("app", &line).start();
+    let client = attempt(&pooler, "app").expect("that much is good");
+    assert_eq!(client.parameters["name99"], "x");
 }

@@ -383,3 +383,23 @@ fn assert_no_server_is_left(pooler: &Pooler) {
         answer.rows.iter().all(|row| row[place].as_deref() == Some("none")).then_some(())
     });
 }
+
+/// What a subscription sends: PostgreSQL judges the options of a connection that is for one client.
+#[test]
+fn options_of_a_replication_client_go_to_its_server_as_they_are() {
+    let pooler = pooler();
+    let kind = ("replication", "database");
+    let options = |text| ("options", text);
+    let of_subscription = "-c datestyle=German -c intervalstyle=postgres -c extra_float_digits=3";
+    for parameters in [[kind, options(of_subscription)], [options(of_subscription), kind]] {
+        let mut client = attempt(&pooler, &parameters).expect("a login");
+        assert_eq!(client.parameters["DateStyle"], "German, DMY");
+        assert_eq!(client.one("show extra_float_digits"), "3");
+        assert_eq!(client.one("show datestyle"), "German, DMY");
+    }
+    let refusal = attempt(&pooler, &[kind, options("garbage")]).err().expect("PostgreSQL's answer");
+    assert!(refusal.message().contains("invalid command-line argument"), "{refusal:?}");
+    let plain = [("replication", "off"), options("-c enable_seqscan=off")];
+    let refusal = attempt(&pooler, &plain).err().expect("no replication");
+    assert_eq!(refusal.message(), "unsupported startup parameter in options: enable_seqscan");
+}

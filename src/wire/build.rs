@@ -102,7 +102,7 @@ pub fn report(out: &mut Vec<u8>, report: &Report<'_>) {
     message.u8(0).end();
 }
 
-pub fn parameter_status(out: &mut Vec<u8>, name: &str, value: &str) {
+pub fn parameter_status(out: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) {
     Message::back(out, Back::ParameterStatus).cstr(name).cstr(value).end();
 }
 
@@ -120,7 +120,7 @@ pub fn authentication(out: &mut Vec<u8>, code: u32, body: &[u8]) {
     Message::back(out, Back::Authentication).u32(code).bytes(body).end();
 }
 
-pub fn query(out: &mut Vec<u8>, sql: &str) {
+pub fn query(out: &mut Vec<u8>, sql: impl AsRef<[u8]>) {
     Message::front(out, Front::Query).cstr(sql).end();
 }
 

@@ -27,7 +27,8 @@ pub enum Packet<'a> {
     Ssl,
     Startup {
         minor: u16,
-        parameters: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+        /// Values are bytes: their encoding may be told by one of them.
+        parameters: Vec<(Cow<'a, str>, &'a [u8])>,
     },
     /// Protocol 2.0, which PostgreSQL itself dropped in release 14.
     V2,
@@ -88,16 +89,15 @@ fn read(packet: &[u8]) -> Result<Packet<'_>, Bad> {
     }
 }
 
-/// Name and value in turn, each with its NUL, and a last NUL. Texts in another encoding than UTF-8
-/// are kept readable rather than refused: an application_name must not stop a login.
-fn parameters(mut fields: Fields<'_>) -> Option<Vec<(Cow<'_, str>, Cow<'_, str>)>> {
+/// Name and value in turn, each with its NUL, and a last NUL.
+fn parameters(mut fields: Fields<'_>) -> Option<Vec<(Cow<'_, str>, &[u8])>> {
     let mut found = Vec::new();
     loop {
         let name = String::from_utf8_lossy(fields.cstr()?);
         if name.is_empty() {
             return fields.is_empty().then_some(found);
         }
-        found.push((name, String::from_utf8_lossy(fields.cstr()?)));
+        found.push((name, fields.cstr()?));
     }
 }
 
@@ -112,7 +112,7 @@ pub fn ssl_request(out: &mut Vec<u8>) {
 }
 
 /// The bytes of a StartupMessage of protocol 3.0 (`minor` 0) or later.
-pub fn startup_message(out: &mut Vec<u8>, minor: u16, parameters: &[(&str, &str)]) {
+pub fn startup_message<V: AsRef<[u8]>>(out: &mut Vec<u8>, minor: u16, parameters: &[(&str, V)]) {
     let mut message = super::build::Message::untyped(out).u32(3 << 16 | u32::from(minor));
     for (name, value) in parameters {
         message = message.cstr(name).cstr(value);
@@ -144,8 +144,8 @@ mod tests {
         let Parsed::Packet(Packet::Startup { minor: 0, parameters }, taken) = parse(&bytes) else {
             panic!("not read")
         };
-        let pairs: Vec<_> = parameters.iter().map(|(n, v)| (&**n, &**v)).collect();
-        assert_eq!(pairs, [("user", "joe"), ("database", "db")]);
+        let pairs: Vec<_> = parameters.iter().map(|(n, v)| (&**n, *v)).collect();
+        assert_eq!(pairs, [("user", &b"joe"[..]), ("database", b"db")]);
         assert_eq!(taken, bytes.len());
         for cut in 0..bytes.len() {
             assert_eq!(parse(&bytes[..cut]), Parsed::Short, "cut at {cut}");

@@ -86,10 +86,10 @@ const REST: &[Column<Row>] = &[
     }),
     text("application_name", |scene, row| {
         let vars = match *row {
-            Row::Client(id) => &scene.core.clients[id].vars,
-            Row::Server(id) => &scene.core.servers[id].vars,
+            Row::Client(id) => &scene.core.clients[id].vars.told,
+            Row::Server(id) => &scene.core.servers[id].vars.present,
         };
-        Value::text(scene.core.vars.named(vars, "application_name").unwrap_or_default())
+        Value::Text(scene.core.vars.named(vars, "application_name").unwrap_or_default())
     }),
     int4("prepared_statements", |scene, row| Value::count(statements(scene.core, row))),
     int4("id", |scene, row| {

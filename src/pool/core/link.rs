@@ -10,6 +10,10 @@ use crate::pool::records::server::{self, Own, Server, Test};
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Report, Severity};
 
+/// Queries at most that give a server its client's parameters: one for each encoding of a value
+/// that is not ASCII, one to come to it, and one for the others.
+const MOST_STEPS: u8 = 16;
+
 impl Core {
     /// Moves a client to another state, list and counters with it.
     pub(in crate::pool) fn move_client(&mut self, id: ClientId, to: client::State) {
@@ -159,18 +163,40 @@ impl Core {
             let ptr = ptr(number, Side::Server);
             self.log_client(Level::Noise, client_id, format_args!("is given S-{ptr} at {peer}"));
         }
-        let (server, client) = (&mut self.servers[server_id], &self.clients[client_id]);
-        let Some(sql) = self.vars.difference(&client.vars, &server.vars) else {
-            return true;
-        };
-        server.own = Own::Vars { failed: false };
-        self.run_own_query(server_id, &sql);
-        false
+        self.set_parameters(client_id, server_id, MOST_STEPS)
+    }
+
+    /// Makes a server's parameters its client's. Returns whether they are; else they are being set.
+    pub(in crate::pool) fn set_parameters(
+        &mut self,
+        client_id: ClientId,
+        server_id: ServerId,
+        steps: u8,
+    ) -> bool {
+        let (client, server) = (&mut self.clients[client_id], &mut self.servers[server_id]);
+        if let Some(step) = self.vars.next_step(&client.vars, &server.vars) {
+            server.own = match steps.checked_sub(1) {
+                Some(more) => Own::Vars { change: step.change, more },
+                None => Own::VarsRefused,
+            };
+            self.run_own_query(server_id, &step.sql);
+            return false;
+        }
+        let mut bytes = Vec::new();
+        self.vars.agree(&mut client.vars, &server.vars, &mut bytes);
+        if !bytes.is_empty() {
+            self.act(Action::SendClient { client: client_id, bytes });
+        }
+        true
     }
 
     /// Sends a query of the pooler's own to a server.
-    pub(in crate::pool) fn run_own_query(&mut self, id: ServerId, sql: &str) {
-        self.log_server(Level::Debug, id, format_args!("query of the pooler's own: {sql}"));
+    pub(in crate::pool) fn run_own_query(&mut self, id: ServerId, sql: impl AsRef<[u8]>) {
+        let sql = sql.as_ref();
+        if self.hears(Level::Debug) {
+            let text = String::from_utf8_lossy(sql).into_owned();
+            self.log_server(Level::Debug, id, format_args!("query of the pooler's own: {text}"));
+        }
         let server = &mut self.servers[id];
         server.replies.push(crate::pool::owed::request::Request::Query);
         // A simple query takes the unnamed statement away.

@@ -436,7 +436,7 @@ impl Core {
     /// Gives back the record of a closed client.
     pub fn free_client(&mut self, id: ClientId) {
         if let Some(mut client) = self.clients.remove(id) {
-            self.vars.clear(&mut client.vars);
+            self.vars.clear_client(&mut client.vars);
             if let Some(statements) = client.statements.take() {
                 self.statements.forget_client(*statements);
             }
@@ -446,7 +446,7 @@ impl Core {
     /// Gives back the record of a closed server.
     pub fn free_server(&mut self, id: ServerId) {
         if let Some(mut server) = self.servers.remove(id) {
-            self.vars.clear(&mut server.vars);
+            self.vars.clear_server(&mut server.vars);
             if let Some(statements) = server.statements.take() {
                 self.statements.forget_server(*statements);
             }

@@ -9,7 +9,7 @@ impl Core {
     pub(in crate::pool) fn terms(&self, id: ClientId) -> Option<Terms> {
         let client = &self.clients[id];
         let database = self.pools[client.pool?].database;
-        let settings = self.vars.readings(&client.vars);
+        let settings = self.vars.readings(&client.vars.told);
         Some(self.statements.terms(settings, self.databases[database].remote_name()))
     }
 }

@@ -449,7 +449,7 @@ impl Core {
     ) -> Vec<u8> {
         let key = self.give_key(id);
         let mode = self.pool_mode(pool).word();
-        self.vars.fill_unset(&mut self.clients[id].vars, &welcome.vars);
+        self.vars.greet(&mut self.clients[id].vars, &welcome.vars);
         let settings = self.settings();
         let mut bytes = Vec::new();
         build::authentication(&mut bytes, 0, b"");
@@ -460,7 +460,7 @@ impl Core {
         let prepared = settings.max_prepared_statements.to_string();
         build::parameter_status(&mut bytes, "pgbouncer.max_prepared_statements", &prepared);
         build::parameter_status(&mut bytes, "pgbouncer.pool_mode", mode);
-        for (name, value) in self.vars.iter(&self.clients[id].vars) {
+        for (name, value) in self.vars.iter(&self.clients[id].vars.told) {
             build::parameter_status(&mut bytes, name, value);
         }
         push_key(&mut bytes, key);

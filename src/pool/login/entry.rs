@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use crate::log::{Level, Peer};
 use crate::pool::core::{Action, CONSOLE, Core};
 use crate::pool::ids::{ClientId, DatabaseId, UserId};
-use crate::pool::records::client::{Client, Names, Replication, State};
+use crate::pool::records::client::{Client, Names, Options, Replication, State};
 use crate::pool::telling::events::Limit;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::Message;
@@ -114,20 +114,16 @@ impl Core {
         &mut self,
         id: ClientId,
         minor: u16,
-        parameters: &[(Cow<'_, str>, Cow<'_, str>)],
+        parameters: &[(Cow<'_, str>, &[u8])],
     ) -> Result<(), Reason> {
         let names = names_of(parameters)?;
         let is_console = names.database == CONSOLE;
         self.negotiate(id, minor, parameters);
-        let mut bag = Bag { drops_unknown: is_console, ..Bag::default() };
+        self.clients[id].replication = replication_of(parameters);
         for (name, value) in parameters {
-            self.take_parameter(id, &mut bag, name, value)?;
+            self.take_parameter(id, name, value, is_console)?;
         }
         let client = &mut self.clients[id];
-        client.replication = bag.replication;
-        if bag.replication != Replication::No {
-            client.passed_on = Some(bag.passed_on.into());
-        }
         let State::Login(login) = &mut client.state else { return Ok(()) };
         login.names = Some(names);
         self.complete_application_name(id, is_console);
@@ -135,7 +131,7 @@ impl Core {
     }
 
     /// Tells a client which version it gets instead of a newer one, and which options are unknown.
-    fn negotiate(&mut self, id: ClientId, minor: u16, parameters: &[(Cow<'_, str>, Cow<'_, str>)]) {
+    fn negotiate(&mut self, id: ClientId, minor: u16, parameters: &[(Cow<'_, str>, &[u8])]) {
         let unknown: Vec<&str> =
             parameters.iter().map(|(n, _)| &**n).filter(|n| n.starts_with("_pq_.")).collect();
         if minor <= NEWEST_MINOR && unknown.is_empty() {
@@ -153,24 +149,28 @@ impl Core {
         self.act(Action::SendClient { client: id, bytes });
     }
 
+    /// The console drops what it does not know: it has no server that a parameter could concern, and
+    /// takes what drivers send.
     fn take_parameter(
         &mut self,
         id: ClientId,
-        bag: &mut Bag,
         name: &str,
-        value: &str,
+        value: &[u8],
+        drops_unknown: bool,
     ) -> Result<(), Reason> {
         match name {
-            "user" | "database" => return Ok(()),
-            "replication" => {
-                bag.replication = replication(value);
+            "user" | "database" | "replication" => return Ok(()),
+            // PostgreSQL judges them: it has this one client only.
+            "options" if self.clients[id].replication != Replication::No => {
+                self.clients[id].options = Some(Box::new(Options(value.to_vec())));
                 return Ok(());
             }
-            "options" => return self.take_options(id, bag, value),
+            "options" => return self.take_options(id, value, drops_unknown),
             _ if name.starts_with("_pq_.") => return Ok(()),
             _ => {}
         }
-        if !self.set_startup_parameter(id, name, value) && !bag.drops_unknown {
+        if !self.set_startup_parameter(id, name, value) && !drops_unknown {
+            let value = String::from_utf8_lossy(value);
             let text = format!("unsupported startup parameter: {name}={value}");
             self.log_client(Level::Warning, id, format_args!("{text}"));
             return Err(Reason::UnsupportedParameter(name.into()));
@@ -180,17 +180,23 @@ impl Core {
 
     /// The command-line switches of the parameter `options` (PostgreSQL manual, "libpq,
     /// Connection Parameters").
-    fn take_options(&mut self, id: ClientId, bag: &mut Bag, text: &str) -> Result<(), Reason> {
-        bag.passed_on.push(("options".into(), text.into()));
-        let all_ignored = bag.drops_unknown || self.is_ignored("options");
+    fn take_options(
+        &mut self,
+        id: ClientId,
+        text: &[u8],
+        drops_unknown: bool,
+    ) -> Result<(), Reason> {
+        let all_ignored = drops_unknown || self.is_ignored("options");
         for switch in switches(text) {
-            let Some((name, value)) = switch.as_ref().and_then(|s| s.split_once('=')) else {
+            let Some((name, value)) = switch.as_deref().and_then(assignment) else {
                 if all_ignored {
                     continue;
                 }
                 return Err(Reason::OptionsForm);
             };
+            let name = &*String::from_utf8_lossy(name);
             if !self.set_startup_parameter(id, name, value) && !all_ignored {
+                let value = String::from_utf8_lossy(value);
                 let text = format!("unsupported startup parameter in options: {name}={value}");
                 self.log_client(Level::Warning, id, format_args!("{text}"));
                 return Err(Reason::UnsupportedOption(name.into()));
@@ -205,14 +211,12 @@ impl Core {
     }
 
     /// Returns false for a parameter that is neither tracked nor to be ignored.
-    fn set_startup_parameter(&mut self, id: ClientId, name: &str, value: &str) -> bool {
+    fn set_startup_parameter(&mut self, id: ClientId, name: &str, value: &[u8]) -> bool {
         let is_application_name = name.eq_ignore_ascii_case("application_name");
         if self.is_ignored(name) && !is_application_name {
             return true;
         }
-        let Some(place) = self.vars.find(name) else { return false };
-        self.vars.set(&mut self.clients[id].vars, place, value);
-        true
+        self.vars.ask(&mut self.clients[id].vars, name, value)
     }
 
     /// Adds where the client is to its application_name (application_name_add_host).
@@ -220,11 +224,12 @@ impl Core {
         if !self.settings().application_name_add_host || is_console {
             return;
         }
-        let Some(place) = self.vars.find("application_name") else { return };
         let client = &mut self.clients[id];
-        let name = self.vars.value(&client.vars, place).unwrap_or("app");
-        let full = format!("{name} - {}", client.peer);
-        self.vars.set(&mut client.vars, place, &full);
+        let place = self.vars.find("application_name");
+        let name = place.and_then(|place| self.vars.value(&client.vars.told, place));
+        let name = name.map_or(&b"app"[..], |name| name.bytes);
+        let full = [name, format!(" - {}", client.peer).as_bytes()].concat();
+        self.vars.ask(&mut client.vars, "application_name", &full);
     }
 
     pub(super) fn database_for(&mut self, id: ClientId, name: &str) -> Result<DatabaseId, Reason> {
@@ -263,34 +268,29 @@ fn cut(name: &str) -> &str {
     &name[..end]
 }
 
-/// What a startup packet brings besides names and tracked parameters.
-#[derive(Default)]
-struct Bag {
-    /// The console has no server that a parameter could concern: it takes what drivers send.
-    drops_unknown: bool,
-    replication: Replication,
-    /// For the server of a replication connection, as it came.
-    passed_on: Vec<(String, String)>,
-}
-
 /// Database and user; the last one of a name counts, and the database is the user's by default.
-fn names_of(parameters: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<Names, Reason> {
+fn names_of(parameters: &[(Cow<'_, str>, &[u8])]) -> Result<Names, Reason> {
     let last = |name: &str| {
         let found = parameters.iter().rev().find(|(n, _)| n == name);
-        found.map(|(_, value)| &**value).filter(|value| !value.is_empty())
+        found.map(|(_, value)| String::from_utf8_lossy(value)).filter(|value| !value.is_empty())
     };
     let user = last("user").ok_or(Reason::NoUserName)?;
     if user.len() >= USER_NAME_LIMIT {
         return Err(Reason::UserNameTooLong);
     }
-    let database = last("database").unwrap_or(user);
+    let database = last("database").unwrap_or(user.clone());
     Ok(Names { database: database.into(), user: user.into() })
+}
+
+/// What a client wants to replicate, by the last word that it says about it.
+fn replication_of(parameters: &[(Cow<'_, str>, &[u8])]) -> Replication {
+    let mut words = parameters.iter().rev().filter(|(name, _)| name == "replication");
+    words.next().map_or(Replication::No, |(_, word)| replication(word))
 }
 
 /// As PostgreSQL reads it: `database`, or a boolean in any case, whose beginning is enough. What
 /// PostgreSQL would refuse asks for no replication, as in the reference.
-fn replication(value: &str) -> Replication {
-    let value = value.as_bytes();
+fn replication(value: &[u8]) -> Replication {
     let begins = |word: &str| {
         !value.is_empty() && word.len() >= value.len() && {
             value.eq_ignore_ascii_case(&word.as_bytes()[..value.len()])
@@ -307,38 +307,45 @@ fn replication(value: &str) -> Replication {
 
 /// Splits `-c name=value`, `-cname=value` and `--name=value`; `None` stands for what is none of
 /// them. A backslash takes the next character as it is.
-fn switches(text: &str) -> Vec<Option<String>> {
+fn switches(text: &[u8]) -> Vec<Option<Vec<u8>>> {
     let mut words = words(text).into_iter().peekable();
     let mut found = Vec::new();
     while let Some(word) = words.next() {
-        let switch = if word == "-c" {
+        let switch = if word == b"-c" {
             words.next()
         } else {
-            word.strip_prefix("--").or_else(|| word.strip_prefix("-c")).map(str::to_owned)
+            let value = word.strip_prefix(b"--").or_else(|| word.strip_prefix(b"-c"));
+            value.map(<[u8]>::to_vec)
         };
         found.push(switch);
     }
     found
 }
 
-fn words(text: &str) -> Vec<String> {
+/// Name and value of a switch.
+fn assignment(switch: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = switch.iter().position(|&byte| byte == b'=')?;
+    Some((&switch[..end], &switch[end + 1..]))
+}
+
+fn words(text: &[u8]) -> Vec<Vec<u8>> {
     let mut words = Vec::new();
-    let mut word = String::new();
+    let mut word = Vec::new();
     let mut started = false;
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => {
-                word.extend(chars.next());
+    let mut bytes = text.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => {
+                word.extend(bytes.next());
                 started = true;
             }
-            ' ' if !started => {}
-            ' ' => {
+            b' ' if !started => {}
+            b' ' => {
                 words.push(std::mem::take(&mut word));
                 started = false;
             }
             _ => {
-                word.push(c);
+                word.push(byte);
                 started = true;
             }
         }
@@ -353,13 +360,13 @@ fn words(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn split(text: &str) -> Vec<Option<String>> {
-        switches(text)
+    fn split(text: &str) -> Vec<Option<Vec<u8>>> {
+        switches(text.as_bytes())
     }
 
     #[test]
     fn options_are_split_as_postgresql_splits_them() {
-        let some = |s: &str| Some(s.to_owned());
+        let some = |s: &str| Some(s.as_bytes().to_vec());
         assert_eq!(split("-c a=b  -cc=d --e=f"), [some("a=b"), some("c=d"), some("e=f")]);
         assert_eq!(split(r"-c a=x\ y"), [some("a=x y")]);
         assert_eq!(split("-d 5"), [None, None]);
@@ -371,7 +378,7 @@ mod tests {
     #[test]
     fn the_database_is_the_users_by_default_and_the_last_name_counts() {
         let pairs = |list: &[(&'static str, &'static str)]| -> Vec<_> {
-            list.iter().map(|&(n, v)| (Cow::from(n), Cow::from(v))).collect()
+            list.iter().map(|&(n, v)| (Cow::from(n), v.as_bytes())).collect()
         };
         let names = names_of(&pairs(&[("user", "a"), ("user", "b")])).unwrap();
         assert_eq!((&*names.user, &*names.database), ("b", "b"));

@@ -7,8 +7,21 @@ use crate::pool::records::server::State;
 use crate::pool::telling::reason::Reason;
 use crate::wire::fields::Fields;
 
-/// Parameters that one server may report at its login; more end it.
+/// Parameters that are not tracked and that one server may report at its login; more end it.
 const MOST_REPORTED: usize = 200;
+
+/// Names and values at most that one server may report at its login, in bytes; more end it. Every
+/// client of its pool is told them.
+const MOST_REPORTED_BYTES: usize = 32 * 1024;
+
+/// What is no client's doing, so that new clients are told of a change: a standby was promoted.
+const IN_HOT_STANDBY: &str = "in_hot_standby";
+
+/// The longest value of it that is believed, in bytes.
+const LONGEST_STANDBY: usize = 16;
+
+/// The longest value of a tracked parameter, in bytes; a server that reports a longer one ends.
+const LONGEST_VALUE: usize = 16 * 1024;
 
 impl Core {
     /// ParameterStatus, in login or later.
@@ -17,17 +30,39 @@ impl Core {
         let (Some(name), Some(value)) = (fields.str(), fields.cstr()) else {
             return self.server_failed(id, Reason::BrokenParameterStatus);
         };
-        let value = String::from_utf8_lossy(value);
-        self.log_server(Level::Noise, id, format_args!("reports {name}={value}"));
-        match self.vars.track(name) {
-            Some(place) => self.vars.set(&mut self.servers[id].vars, place, &value),
-            None => {
-                let State::Login(login) = &mut self.servers[id].state else { return };
-                if login.reported.len() >= MOST_REPORTED {
-                    return self.server_failed(id, Reason::BrokenParameterStatus);
-                }
-                login.reported.push((name.into(), value.into()));
-            }
+        if self.hears(Level::Noise) {
+            let value = String::from_utf8_lossy(value).into_owned();
+            self.log_server(Level::Noise, id, format_args!("reports {name}={value}"));
+        }
+        let place = self.vars.find(name);
+        let is_too_long = place.is_some() && value.len() > LONGEST_VALUE;
+        if is_too_long || !self.may_report(id, body.len()) {
+            return self.server_failed(id, Reason::BrokenParameterStatus);
+        }
+        match place {
+            Some(place) => self.vars.set(&mut self.servers[id].vars.present, place, value),
+            None => self.reported_untracked(id, name, value),
+        }
+    }
+
+    /// Whether a server may report so many bytes, which are counted at its login.
+    fn may_report(&mut self, id: ServerId, bytes: usize) -> bool {
+        let State::Login(login) = &mut self.servers[id].state else { return true };
+        login.reported_bytes += bytes;
+        login.reported_bytes <= MOST_REPORTED_BYTES && login.reported.len() <= MOST_REPORTED
+    }
+
+    /// A parameter that does not follow clients: new ones are told of it.
+    fn reported_untracked(&mut self, id: ServerId, name: &str, value: &[u8]) {
+        let server = &mut self.servers[id];
+        if let State::Login(login) = &mut server.state {
+            return login.reported.push((name.into(), value.into()));
+        }
+        let Some(welcome) = &mut self.pools[server.pool].welcome else { return };
+        let is_told = name == IN_HOT_STANDBY && value.len() <= LONGEST_STANDBY;
+        let known = welcome.fixed.iter_mut().find(|(known, _)| **known == *name);
+        if let Some((_, known)) = known.filter(|_| is_told) {
+            *known = value.into();
         }
     }
 

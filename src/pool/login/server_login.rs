@@ -9,7 +9,6 @@ use crate::log::{Level, Peer};
 use crate::pool::core::explain::refusal_hint;
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::owed::varcache::Vars;
 use crate::pool::records::client::{Replication, State as ClientState};
 use crate::pool::records::handshake::Stage;
 use crate::pool::records::lookup::LOOKUP_PATH;
@@ -160,7 +159,7 @@ impl Core {
     fn startup_bytes(&self, id: ServerId) -> Vec<u8> {
         let pool = &self.pools[self.servers[id].pool];
         let database = &self.databases[pool.database];
-        let mut pairs: Vec<(&str, &str)> = vec![("database", database.remote_name())];
+        let mut pairs: Vec<(&str, &[u8])> = vec![("database", database.remote_name().as_bytes())];
         let client = match &self.servers[id].state {
             State::Login(login) => login.for_client.and_then(|id| self.clients.get(id)),
             _ => None,
@@ -171,10 +170,9 @@ impl Core {
                     Replication::Logical => "database",
                     Replication::Physical | Replication::No => "yes",
                 };
-                pairs.push(("replication", word));
-                pairs.extend(self.vars.iter(&client.vars));
-                let passed_on = client.passed_on.iter().flat_map(|list| list.iter());
-                pairs.extend(passed_on.map(|(name, value)| (name.as_str(), value.as_str())));
+                pairs.push(("replication", word.as_bytes()));
+                pairs.extend(self.vars.iter(&client.vars.told));
+                pairs.extend(client.options.iter().map(|options| ("options", &*options.0)));
             }
             None => {
                 let line = &database.line;
@@ -185,14 +183,14 @@ impl Core {
                     ("application_name", &line.application_name),
                 ];
                 for (name, value) in of_line {
-                    pairs.extend(value.as_deref().map(|value| (name, value)));
+                    pairs.extend(value.as_deref().map(|value| (name, value.as_bytes())));
                 }
             }
         }
         if pool.purpose == Purpose::Lookups {
-            pairs.push(("search_path", LOOKUP_PATH));
+            pairs.push(("search_path", LOOKUP_PATH.as_bytes()));
         }
-        pairs.push(("user", &self.users[pool.user].name));
+        pairs.push(("user", self.users[pool.user].name.as_bytes()));
         let mut bytes = Vec::new();
         startup::startup_message(&mut bytes, 0, &pairs);
         bytes
@@ -298,6 +296,7 @@ impl Core {
         let pool_id = self.servers[id].pool;
         let site = self.servers[id].site;
         self.change_health(site, Health::Well);
+        self.vars.settle_defaults(&mut self.servers[id].vars);
         let database = &mut self.databases[self.pools[pool_id].database];
         database.is_reached = true;
         let sql = database.line.connect_query.clone();
@@ -343,8 +342,8 @@ impl Core {
         let pool_id = server.pool;
         let State::Login(login) = &mut server.state else { return };
         let (reported, for_client) = (std::mem::take(&mut login.reported), login.for_client);
-        let mut vars = Vars::default();
-        self.vars.fill_unset(&mut vars, &self.servers[id].vars);
+        self.vars.settle_connect_query(&mut self.servers[id].vars);
+        let vars = self.vars.copy_defaults(&self.servers[id].vars);
         let welcome = Welcome { fixed: reported, vars };
         if let Some(client) = for_client {
             return self.give_to_replication_client(id, client, welcome);

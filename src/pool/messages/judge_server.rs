@@ -75,7 +75,7 @@ impl Core {
         seen: &[u8],
     ) -> ServerVerdict {
         let server = &mut self.servers[id];
-        if let Own::Vars { .. } = server.own {
+        if let Own::Vars { .. } | Own::VarsRefused = server.own {
             return self.judge_vars_reply(id, client, kind, seen);
         }
         let is_asked_or_news = !server.replies.is_clean()
@@ -201,10 +201,8 @@ impl Core {
     fn client_takes_over(&mut self, id: ServerId, client: ClientId, body: &[u8]) {
         let name = fields::Fields::new(body).str().unwrap_or_default();
         let Some(place) = self.vars.find(name) else { return };
-        let server = &self.servers[id];
-        if let Some(value) = self.vars.value(&server.vars, place).map(str::to_owned) {
-            self.vars.set(&mut self.clients[client].vars, place, &value);
-        }
+        let server = &self.servers[id].vars;
+        self.vars.take_over(&mut self.clients[client].vars, server, place);
         if self.vars.is_reading(place) {
             self.settings_changed(id);
         }
@@ -263,7 +261,7 @@ impl Core {
         match kind {
             Back::ParameterStatus => self.server_reported(id, seen),
             Back::ErrorResponse => {
-                self.servers[id].own = Own::Vars { failed: true };
+                self.servers[id].own = Own::VarsRefused;
                 let report = fields::Report::parse(seen);
                 let text = format!(
                     "setting the client's parameters failed: {}: {}",
@@ -279,26 +277,31 @@ impl Core {
     }
 
     fn vars_settled(&mut self, id: ServerId, client: ClientId) {
-        let own = std::mem::take(&mut self.servers[id].own);
-        if own == (Own::Vars { failed: true }) || !self.servers[id].replies.is_clean() {
-            let detail = self.servers[id].own_error.take();
-            self.move_client(client, ClientState::Idle);
-            self.forsake(id, Reason::ParametersRefused);
-            return self.close_client_with(client, Reason::ParametersRefused, detail.as_deref());
-        }
-        let pool = self.servers[id].pool;
         let server = &mut self.servers[id];
-        server.replies.disown_unnamed();
-        if let Some(welcome) = &self.pools[pool].welcome {
-            self.vars.settle(&mut self.clients[client].vars, &mut server.vars, &welcome.vars);
+        let own = std::mem::take(&mut server.own);
+        let Own::Vars { change, more } = own else { return self.vars_refused(id, client) };
+        if !server.replies.is_clean() {
+            return self.vars_refused(id, client);
         }
-        self.act(Action::RunClient(client));
+        server.replies.disown_unnamed();
+        self.vars.step_done(&mut self.clients[client].vars, &mut server.vars, change);
+        if self.set_parameters(client, id, more) {
+            self.act(Action::RunClient(client));
+        }
     }
 
-    /// Ends a server whose client has been taken off it already.
-    fn forsake(&mut self, id: ServerId, reason: Reason) {
+    /// A client asks for what its server does not take. The server is as it was before, since its
+    /// statements were one query, and another client may have it.
+    fn vars_refused(&mut self, id: ServerId, client: ClientId) {
+        let server = &mut self.servers[id];
+        let (is_clean, detail) = (server.replies.is_clean(), server.own_error.take());
+        self.move_client(client, ClientState::Idle);
         self.move_server(id, State::Tested(Test::Check));
-        self.close_server(id, reason);
+        self.close_client_with(client, Reason::ParametersRefused, detail.as_deref());
+        match is_clean {
+            true => self.part(id),
+            false => self.close_server(id, Reason::ParametersRefused),
+        }
     }
 
     /// Replies to a reset or check query.

@@ -9,5 +9,7 @@ pub mod replies;
 pub mod reply;
 pub mod request;
 pub mod unnamed;
+mod value;
 pub mod varcache;
 pub mod verdict;
+pub mod wishes;

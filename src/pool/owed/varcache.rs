@@ -1,20 +1,22 @@
-//! Tracked parameters: what each side of a link has set, so that a client finds its settings on
-//! whatever server it gets.
+//! Tracked parameters as data: their names, and the values that connections have.
 //!
-//! A server reports some parameters by ParameterStatus; all of those that SET can change are
-//! tracked. Most connections have the same values for all of them, so whole sets of values are
-//! interned: a connection keeps the four bytes of a key, and two of them agree when their keys do.
-//! A value is kept in the spelling that the server reported, so that a SET is not repeated because
-//! of 'utc' and 'UTC'.
+//! Most connections have the same values for all of them, so whole sets of values are interned: a
+//! connection keeps the four bytes of a key, and two of them agree when their keys do.
+//!
+//! Only names of the fixed list and of track_extra_parameters are tracked, so that no server can
+//! fill the table, which all databases share. Values are bytes: nobody says that they are UTF-8.
 //!
 //! Source: PostgreSQL manual, "Asynchronous Operations" of the message flow.
 
+use std::borrow::Cow;
+
+use super::value::{self, Value};
 use crate::base::interned::{Interned, Key};
 
-/// Parameters that can be tracked at most; a server that reports more is relayed, not believed.
+/// Parameters that can be tracked at most, as many as [`Places`] has room for.
 const MOST_NAMES: usize = 64;
 
-/// Tracked before any server has reported anything, since clients send them at startup.
+/// Tracked always, whatever the settings say.
 pub const ALWAYS: [&str; 10] = [
     "DateStyle",
     "client_encoding",
@@ -27,6 +29,16 @@ pub const ALWAYS: [&str; 10] = [
     "scram_iterations",
     "session_authorization",
 ];
+
+/// Where in [`ALWAYS`] it stands.
+pub(super) const CLIENT_ENCODING: usize = 1;
+
+/// Those that say what the bytes of a query mean. A client may have composed the next one by what
+/// it was told, so that these stay as it was told, whatever the default of a server is.
+pub(super) const BY_BYTES: Places = Places(1 << CLIENT_ENCODING | 1 << 3);
+
+/// Sent as text that PostgreSQL keeps the ASCII of.
+const APPLICATION_NAME: usize = 4;
 
 /// By these PostgreSQL reads the constants and names of a text when it is prepared.
 const READ_BY: [&str; 12] = [
@@ -55,22 +67,37 @@ const FIXED: [&str; 7] = [
     "ssl_renegotiation_limit",
 ];
 
+/// A set of places in the table of names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Places(u64);
+
+impl Places {
+    pub fn add(&mut self, place: usize) {
+        self.0 |= 1 << place;
+    }
+
+    pub fn has(self, place: usize) -> bool {
+        self.0 >> place & 1 == 1
+    }
+}
+
 /// The parameters of one connection: the key of a set in the table. Must be given back with
 /// [`VarTable::clear`], since sets are counted.
 #[derive(PartialEq, Eq, Debug, Default)]
 pub struct Vars(Option<Key>);
 
-/// Texts in the order of the table's names, as keys of their own; `None` is not set. The last one
+/// Values in the order of the table's names, as keys of their own; `None` is not set. The last one
 /// is set, so that sets which mean the same are the same.
 type Values = [Option<Key>];
 
 /// Names, values and sets of values of all tracked parameters.
 #[derive(Default)]
 pub struct VarTable {
-    names: Vec<Box<str>>,
+    pub(super) names: Vec<Box<str>>,
     /// The places of [`READ_BY`].
     readings: Vec<usize>,
-    texts: Interned<str>,
+    /// Values as [`value::keep`] makes them.
+    pub(super) texts: Interned<[u8]>,
     /// Each set holds its texts once, however many connections have it.
     sets: Interned<Values>,
 }
@@ -99,54 +126,52 @@ impl VarTable {
         self.names.iter().position(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// The place of a name that a server reports, tracked from now on.
-    pub fn track(&mut self, name: &str) -> Option<usize> {
-        if let Some(place) = self.find(name) {
-            return Some(place);
-        }
+    fn track(&mut self, name: &str) {
         let fixed = FIXED.iter().any(|fixed| fixed.eq_ignore_ascii_case(name));
         let sane = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.');
-        if fixed || !sane || name.is_empty() || self.names.len() == MOST_NAMES {
-            return None;
+        let has_room = self.names.len() < MOST_NAMES;
+        if has_room && sane && !fixed && !name.is_empty() && self.find(name).is_none() {
+            if READ_BY.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                self.readings.push(self.names.len());
+            }
+            self.names.push(name.into());
         }
-        if READ_BY.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            self.readings.push(self.names.len());
-        }
-        self.names.push(name.into());
-        Some(self.names.len() - 1)
     }
 
-    pub fn set(&mut self, vars: &mut Vars, place: usize, text: &str) {
-        let text = self.texts.hold(text);
-        let mut values = self.values(vars).to_vec();
-        if values.len() <= place {
-            values.resize(place + 1, None);
-        }
-        values[place] = Some(text);
-        self.put(vars, &values);
+    /// Sets one value, which is in the encoding that `vars` has at present.
+    pub fn set(&mut self, vars: &mut Vars, place: usize, bytes: &[u8]) {
+        let encoding = self.value(vars, CLIENT_ENCODING).map(|value| value.bytes.to_vec());
+        self.set_in(vars, place, bytes, &encoding.unwrap_or_default());
+    }
+
+    /// Sets one value, which is in that encoding; an empty name stands for one not known yet.
+    pub(super) fn set_in(&mut self, vars: &mut Vars, place: usize, bytes: &[u8], encoding: &[u8]) {
+        let text = self.texts.hold(&value::keep(bytes, encoding));
+        self.set_key(vars, place, Some(text));
         self.texts.release(text);
     }
 
-    pub fn value(&self, vars: &Vars, place: usize) -> Option<&str> {
-        Some(self.texts.get(self.key(vars, place)?))
+    pub fn value(&self, vars: &Vars, place: usize) -> Option<Value<'_>> {
+        Some(Value::of(self.texts.get(self.key(vars, place)?)))
     }
 
     /// The value of a parameter by name, for SHOW tables.
-    pub fn named(&self, vars: &Vars, name: &str) -> Option<&str> {
-        self.value(vars, self.find(name)?)
+    pub fn named(&self, vars: &Vars, name: &str) -> Option<Cow<'_, str>> {
+        Some(String::from_utf8_lossy(self.value(vars, self.find(name)?)?.bytes))
     }
 
     /// Name and value of all that is set.
-    pub fn iter<'a>(&'a self, vars: &'a Vars) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub fn iter<'a>(&'a self, vars: &'a Vars) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.names
             .iter()
             .enumerate()
-            .filter_map(|(place, name)| Some((&**name, self.value(vars, place)?)))
+            .filter_map(|(place, name)| Some((&**name, self.value(vars, place)?.bytes)))
     }
 
     /// Place and value of the settings by which the texts of statements are read.
-    pub fn readings<'a>(&'a self, vars: &'a Vars) -> impl Iterator<Item = (usize, &'a str)> {
-        self.readings.iter().filter_map(|&place| Some((place, self.value(vars, place)?)))
+    pub fn readings<'a>(&'a self, vars: &'a Vars) -> impl Iterator<Item = (usize, &'a [u8])> {
+        let kept = |place| Some((place, self.texts.get(self.key(vars, place)?)));
+        self.readings.iter().filter_map(move |&place| kept(place))
     }
 
     /// Whether the texts of statements are read by this setting.
@@ -154,41 +179,43 @@ impl VarTable {
         self.readings.contains(&place)
     }
 
+    /// Makes `vars` what `from` is.
+    pub fn copy(&mut self, vars: &mut Vars, from: &Vars) {
+        if vars != from {
+            let values = self.values(from).to_vec();
+            self.put(vars, &values);
+        }
+    }
+
     /// Gives `vars` what it lacks and `from` has.
     pub fn fill_unset(&mut self, vars: &mut Vars, from: &Vars) {
-        let values = self.merged(|place| self.key(vars, place).or(self.key(from, place)));
+        let places = 0..self.names.len();
+        let values: Vec<_> =
+            places.map(|place| self.key(vars, place).or(self.key(from, place))).collect();
         self.put(vars, &values);
     }
 
-    /// The statements that make the server's parameters the client's; `None` when they agree. What
-    /// the client has not set is reset on a server where another client has set it.
-    pub fn difference(&self, client: &Vars, server: &Vars) -> Option<String> {
-        if client == server {
-            return None;
+    /// Values that came before their encoding was known are in the one that is known now. What
+    /// cannot be in it, in an application_name, is left out as PostgreSQL would do: such a name
+    /// must not stop a login.
+    pub fn name_encoding(&mut self, vars: &mut Vars) {
+        let encoding = self.value(vars, CLIENT_ENCODING).map(|value| value.bytes.to_vec());
+        let encoding = encoding.unwrap_or_else(|| b"UTF8".to_vec());
+        for place in 0..self.names.len() {
+            let Some(found) = self.value(vars, place).filter(|value| value.lacks_encoding()) else {
+                continue;
+            };
+            let is_ascii_only = match place {
+                CLIENT_ENCODING => true,
+                APPLICATION_NAME => !value::is_utf8(found.bytes, &encoding),
+                _ => false,
+            };
+            let bytes = match is_ascii_only {
+                true => value::ascii_of(found.bytes),
+                false => found.bytes.to_vec(),
+            };
+            self.set_in(vars, place, &bytes, &encoding);
         }
-        let mut sql = String::new();
-        for (place, name) in self.names.iter().enumerate() {
-            match (self.value(client, place), self.value(server, place)) {
-                (Some(wanted), present) if present != Some(wanted) => {
-                    push_set(&mut sql, name, wanted);
-                }
-                (None, Some(_)) => sql.push_str(&format!("RESET {name};")),
-                _ => {}
-            }
-        }
-        (!sql.is_empty()).then_some(sql)
-    }
-
-    /// After the statements of [`VarTable::difference`] succeeded. Where the server has reported a
-    /// parameter its spelling stands, and the client takes it over; where it reports nothing of
-    /// the parameter, it has what the client has. `reported` tells which are reported.
-    pub fn settle(&mut self, client: &mut Vars, server: &mut Vars, reported: &Vars) {
-        let agreed = self.merged(|place| match self.key(reported, place) {
-            Some(_) => self.key(server, place),
-            None => self.key(client, place),
-        });
-        self.put(client, &agreed);
-        self.put(server, &agreed);
     }
 
     pub fn clear(&mut self, vars: &mut Vars) {
@@ -212,13 +239,18 @@ impl VarTable {
         vars.0.map_or(&[], |set| self.sets.get(set))
     }
 
-    fn key(&self, vars: &Vars, place: usize) -> Option<Key> {
+    pub(super) fn key(&self, vars: &Vars, place: usize) -> Option<Key> {
         self.values(vars).get(place).copied().flatten()
     }
 
-    /// What `choose` says of each name.
-    fn merged(&self, choose: impl Fn(usize) -> Option<Key>) -> Vec<Option<Key>> {
-        (0..self.names.len()).map(choose).collect()
+    /// Somebody must hold the text meanwhile.
+    pub(super) fn set_key(&mut self, vars: &mut Vars, place: usize, text: Option<Key>) {
+        let mut values = self.values(vars).to_vec();
+        if values.len() <= place {
+            values.resize(place + 1, None);
+        }
+        values[place] = text;
+        self.put(vars, &values);
     }
 
     /// Makes `vars` these values. Somebody must hold their texts meanwhile.
@@ -237,111 +269,63 @@ impl VarTable {
     }
 }
 
-/// Appends the statement that sets one parameter. A list whose elements are identifiers, such as
-/// search_path, is reported as SQL text and SET would take it for one identifier; set_config takes
-/// it as it was reported.
-fn push_set(sql: &mut String, name: &str, value: &str) {
-    let quoted = quote(value);
-    if name.eq_ignore_ascii_case("search_path") {
-        sql.push_str(&format!("SELECT pg_catalog.set_config('{name}', {quoted}, false);"));
-    } else {
-        sql.push_str(&format!("SET {name}={quoted};"));
-    }
-}
-
-/// A literal that means the same whatever standard_conforming_strings says.
-pub fn quote(value: &str) -> String {
-    let escape = if value.contains('\\') { "E" } else { "" };
-    format!("{escape}'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn vars(table: &mut VarTable, pairs: &[(&str, &str)]) -> Vars {
-        let mut vars = Vars::default();
-        for (name, value) in pairs {
-            let place = table.track(name).unwrap();
-            table.set(&mut vars, place, value);
-        }
-        vars
+    #[test]
+    fn places_of_the_fixed_list_are_what_their_names_say() {
+        assert_eq!(ALWAYS[CLIENT_ENCODING], "client_encoding");
+        assert_eq!(ALWAYS[APPLICATION_NAME], "application_name");
+        let by_bytes: Vec<&str> =
+            (0..ALWAYS.len()).filter(|&place| BY_BYTES.has(place)).map(|p| ALWAYS[p]).collect();
+        assert_eq!(by_bytes, ["client_encoding", "standard_conforming_strings"]);
     }
 
     #[test]
-    fn only_what_differs_is_set_and_case_of_names_does_not_matter() {
-        let mut table = VarTable::new([]);
-        let client = vars(
-            &mut table,
-            &[("timezone", "UTC"), ("DateStyle", "ISO"), ("client_encoding", "x")],
-        );
-        let pairs = [("TimeZone", "CET"), ("datestyle", "ISO"), ("client_encoding", "x")];
-        let server = vars(&mut table, &pairs);
-        assert_eq!(table.difference(&client, &server).as_deref(), Some("SET TimeZone='UTC';"));
-        assert_eq!(table.difference(&client, &client), None);
-    }
-
-    #[test]
-    fn the_spelling_of_the_server_is_taken_over() {
-        let mut table = VarTable::new([]);
-        let mut client = vars(&mut table, &[("TimeZone", "utc")]);
-        let mut server = vars(&mut table, &[("TimeZone", "UTC")]);
-        let reported = vars(&mut table, &[("TimeZone", "UTC")]);
-        assert!(table.difference(&client, &server).is_some());
-        table.settle(&mut client, &mut server, &reported);
-        assert_eq!(table.difference(&client, &server), None);
-        assert_eq!(table.named(&client, "timezone"), Some("UTC"));
-    }
-
-    #[test]
-    fn what_the_server_does_not_report_is_remembered_and_reset_for_the_next_client() {
-        let mut table = VarTable::new([]);
-        let mut client = vars(&mut table, &[("search_path", "a")]);
-        let (mut server, reported) = (Vars::default(), Vars::default());
-        assert!(table.difference(&client, &server).is_some());
-        table.settle(&mut client, &mut server, &reported);
-        assert_eq!(table.difference(&client, &server), None);
-        let next = Vars::default();
-        assert_eq!(table.difference(&next, &server).as_deref(), Some("RESET search_path;"));
+    fn only_names_that_are_sane_and_asked_for_are_tracked() {
+        let table = VarTable::new(["a;drop", "", "is_superuser", "timezone", "app.tenant"]);
+        assert_eq!(table.names.len(), ALWAYS.len() + 1);
+        assert_eq!(table.find("APP.Tenant"), Some(ALWAYS.len()));
+        let many: Vec<String> = (0..100).map(|i| format!("name{i}")).collect();
+        let table = VarTable::new(many.iter().map(String::as_str));
+        assert_eq!(table.names.len(), MOST_NAMES);
+        let mut places = Places::default();
+        places.add(MOST_NAMES - 1);
+        assert!(places.has(MOST_NAMES - 1) && !places.has(0));
     }
 
     #[test]
     fn values_go_when_nobody_has_them() {
         let mut table = VarTable::new([]);
-        let mut one = vars(&mut table, &[("TimeZone", "UTC")]);
-        let mut other = Vars::default();
+        let place = table.find("TimeZone").unwrap();
+        let (mut one, mut other) = (Vars::default(), Vars::default());
+        table.set(&mut one, place, b"UTC");
         table.fill_unset(&mut other, &one);
         assert_eq!(table.usage(), Usage { sets: 1, texts: 1, bytes: 3 * 4 + 3 });
         table.clear(&mut one);
-        assert_eq!(table.named(&other, "TimeZone"), Some("UTC"));
+        assert_eq!(table.named(&other, "timezone").as_deref(), Some("UTC"));
+        table.copy(&mut one, &other);
         table.clear(&mut other);
+        assert_eq!(one, one);
+        table.clear(&mut one);
         assert_eq!(table.usage(), Usage { sets: 0, texts: 0, bytes: 0 });
-        let again = vars(&mut table, &[("TimeZone", "CET")]);
-        assert_eq!(table.named(&again, "TimeZone"), Some("CET"));
+        table.set(&mut one, place, b"CET");
+        assert_eq!(table.named(&one, "TimeZone").as_deref(), Some("CET"));
     }
 
     #[test]
-    fn hostile_names_and_values_stay_literals() {
+    fn an_application_name_in_no_encoding_becomes_ascii_and_other_values_stay() {
         let mut table = VarTable::new([]);
-        assert_eq!(table.track("a;drop"), None);
-        assert_eq!(table.track(""), None);
-        assert_eq!(table.track("is_superuser"), None);
-        assert_eq!(quote("it's"), "'it''s'");
-        assert_eq!(quote("a\\'b"), "E'a\\\\''b'");
-        for i in 0..100 {
-            table.track(&format!("name{i}"));
-        }
-        assert_eq!(table.names.len(), MOST_NAMES);
-    }
-
-    #[test]
-    fn a_search_path_is_set_as_it_was_reported() {
-        let mut table = VarTable::new([]);
-        let client = vars(&mut table, &[("search_path", "\"$user\", public")]);
-        let server = vars(&mut table, &[("search_path", "x")]);
-        assert_eq!(
-            table.difference(&client, &server).unwrap(),
-            "SELECT pg_catalog.set_config('search_path', '\"$user\", public', false);"
-        );
+        let mut vars = Vars::default();
+        let path = table.find("search_path").unwrap();
+        table.set(&mut vars, APPLICATION_NAME, b"\xc4rger");
+        table.set(&mut vars, path, b"sch\xc3\xa9ma");
+        table.name_encoding(&mut vars);
+        assert_eq!(table.value(&vars, APPLICATION_NAME).unwrap().bytes, b"?rger");
+        let path = table.value(&vars, path).unwrap();
+        assert_eq!((path.bytes, path.encoding), (&b"sch\xc3\xa9ma"[..], Some(&b"UTF8"[..])));
+        table.clear(&mut vars);
+        assert_eq!(table.usage().texts, 0);
     }
 }

@@ -8,7 +8,7 @@ use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::log::{Peer, Prefix, Side, Who, ptr};
 use crate::pool::ids::{ClientKind, DatabaseId, PoolId, ServerId, UserId};
-use crate::pool::owed::varcache::Vars;
+use crate::pool::owed::wishes::ClientVars;
 use crate::pool::statements::table::ClientStatements;
 use crate::wire::formats::Formats;
 
@@ -203,6 +203,9 @@ pub enum Refusal {
     ToSync,
 }
 
+/// Command-line switches for a server, as they came.
+pub struct Options(pub Vec<u8>);
+
 pub struct Client {
     links: Links<ClientKind>,
     /// Only [`crate::pool::core::link`] changes it.
@@ -223,12 +226,12 @@ pub struct Client {
     pub user: Option<UserId>,
     /// Whose servers are used.
     pub pool: Option<PoolId>,
-    pub vars: Vars,
+    pub vars: ClientVars,
     /// What a CancelRequest must bring to cancel this client's query.
     pub key: u64,
     pub replication: Replication,
-    /// Startup parameters that go to the server of a replication connection as they came.
-    pub passed_on: Option<Box<[(String, String)]>>,
+    /// The startup parameter `options` of a replication client, which goes to its server as it came.
+    pub options: Option<Box<Options>>,
     /// Its connection is under TLS.
     pub tls: Option<Box<Secured>>,
     pub statements: Option<Box<ClientStatements>>,
@@ -267,10 +270,10 @@ impl Client {
             database: None,
             user: None,
             pool: None,
-            vars: Vars::default(),
+            vars: ClientVars::default(),
             key: 0,
             replication: Replication::No,
-            passed_on: None,
+            options: None,
             tls: None,
             statements: None,
             refusal: Refusal::None,

@@ -8,7 +8,9 @@ use crate::pool::ids::ClientId;
 pub struct Login {
     pub(in crate::pool) stage: Stage,
     /// Reported so far, not tracked.
-    pub(in crate::pool) reported: Vec<(Box<str>, Box<str>)>,
+    pub(in crate::pool) reported: Vec<(Box<str>, Box<[u8]>)>,
+    /// Names and values of all that was reported so far, in bytes.
+    pub(in crate::pool) reported_bytes: usize,
     /// The replication client that it is opened for.
     pub for_client: Option<ClientId>,
 }
@@ -27,7 +29,7 @@ pub(in crate::pool) enum Stage {
 
 impl Login {
     pub fn new(for_client: Option<ClientId>) -> Login {
-        Login { stage: Stage::Connecting, reported: Vec::new(), for_client }
+        Login { stage: Stage::Connecting, reported: Vec::new(), reported_bytes: 0, for_client }
     }
 
     /// The name that is being looked up.

@@ -75,7 +75,7 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub struct Welcome {
     /// Reported and not tracked, in the server's order.
-    pub fixed: Vec<(Box<str>, Box<str>)>,
+    pub fixed: Vec<(Box<str>, Box<[u8]>)>,
     /// Reported and tracked: what a client has that sets nothing.
     pub vars: Vars,
 }

@@ -13,7 +13,7 @@ use crate::pool::owed::kept::Kept;
 use crate::pool::owed::misnamed::Misnamed;
 use crate::pool::owed::replies::Replies;
 use crate::pool::owed::unnamed::UnnamedText;
-use crate::pool::owed::varcache::Vars;
+use crate::pool::owed::wishes::{Change, ServerVars};
 use crate::pool::statements::held::ServerStatements;
 use crate::pool::telling::reason::Reason;
 use crate::wire::kind::Front;
@@ -132,8 +132,10 @@ impl CancelCarrier {
 pub enum Own {
     #[default]
     Nothing,
-    /// The client's parameters are being set; its messages wait.
-    Vars { failed: bool },
+    /// The client's parameters are being set; its messages wait. So many steps may follow.
+    Vars { change: Change, more: u8 },
+    /// They were refused, and the client is told at the end of the answer.
+    VarsRefused,
     /// A query of the client's has failed and is sent once more, when the server is done with the
     /// first time; the client's messages wait, and it does not hear of the failure.
     Repeat,
@@ -159,7 +161,7 @@ pub struct Server {
     pub xact_start: Moment,
     /// Process id and secret of BackendKeyData, joined as a CancelRequest carries them.
     pub key: Box<[u8]>,
-    pub vars: Vars,
+    pub vars: ServerVars,
     pub replies: Replies,
     pub own: Own,
     /// What the server said of a query of the pooler's own that failed.
@@ -227,7 +229,7 @@ impl Server {
             since: now,
             xact_start: Moment(0),
             key: Box::default(),
-            vars: Vars::default(),
+            vars: ServerVars::default(),
             replies: Replies::default(),
             own: Own::Nothing,
             own_error: None,

@@ -168,7 +168,7 @@ impl StatementTable {
     /// The terms of a text that comes now. `settings` are those by which constants are read.
     pub(in crate::pool) fn terms<'a>(
         &self,
-        settings: impl Iterator<Item = (usize, &'a str)>,
+        settings: impl Iterator<Item = (usize, &'a [u8])>,
         database: &str,
     ) -> Terms {
         let mut hasher = self.hasher.build_hasher();
@@ -466,11 +466,11 @@ mod tests {
         assert_eq!(table.hold(b"text", TERMS), first);
         assert_ne!(table.hold(b"text", Terms { settings: 1, ..TERMS }), first);
         assert_ne!(table.hold(b"text", Terms { generation: 1, ..TERMS }), first);
-        let settings = |value| [(1, value)].into_iter();
+        let settings = |value: &'static str| [(1, value.as_bytes())].into_iter();
         let before = table.terms(settings("a"), "db");
         assert_eq!(table.terms(settings("a"), "db"), before);
         assert_ne!(table.terms(settings("b"), "db"), before);
-        assert_ne!(table.terms([(2, "a")].into_iter(), "db"), before);
+        assert_ne!(table.terms([(2, &b"a"[..])].into_iter(), "db"), before);
         table.begin_generation("other");
         assert_eq!(table.terms(settings("a"), "db"), before);
         table.begin_generation("db");

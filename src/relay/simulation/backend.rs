@@ -32,6 +32,8 @@ pub struct Installation {
     pub last_session: u32,
     /// How often the table has changed.
     pub changes: u32,
+    /// How often a default has changed.
+    pub defaults: u32,
     pub rng: SeededRng,
 }
 
@@ -272,8 +274,9 @@ impl Backend {
                 self.stage = Stage::Cancel { key: key.to_vec(), strikes_at: now + delay };
             }
             startup::Packet::Startup { parameters, .. } => {
+                let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
                 let pairs: Vec<(String, String)> =
-                    parameters.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+                    parameters.into_iter().map(|(name, v)| (name.into(), text(v))).collect();
                 self.ask(pairs, stream, all);
             }
             _ => wire::push(&mut self.outbox, &wire::back(Back::NoData, b"")),
@@ -340,7 +343,8 @@ impl Backend {
     fn begin_session(&mut self, pairs: &[(String, String)], all: &mut Installation) {
         all.last_session += 1;
         let number = all.last_session;
-        let parameters = Parameters::new(pairs).unwrap_or_else(|_| panic!("refused: {pairs:?}"));
+        let parameters =
+            Parameters::new(pairs, all.defaults).unwrap_or_else(|_| panic!("refused: {pairs:?}"));
         let mut session = Session::new(number, all.rules, parameters);
         session.changes = all.changes;
         self.key = [number.to_be_bytes(), (self.rng.next_u64() as u32).to_be_bytes()].concat();

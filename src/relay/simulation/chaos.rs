@@ -75,6 +75,9 @@ impl World {
         }
         if self.strikes(weather.reconnects) {
             let database = self.some_database();
+            if database.is_none() {
+                self.all.defaults += 1;
+            }
             self.note(|| format!("RECONNECT {database:?}"));
             self.engine.core.reconnect(database);
         }

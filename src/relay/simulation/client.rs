@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::bytes::Bytes;
-use super::parameters::Parameters;
+use super::parameters::{self, Parameters, VARYING};
 use super::program::{Program, Wait};
 use super::session::{Pooled, Rules, Session};
 use super::shadow::Shadow;
@@ -91,6 +91,8 @@ pub struct SimClient {
     is_finishing: bool,
     has_said_goodbye: bool,
     pub largest_parse: usize,
+    /// How often a default had changed before it came.
+    pub defaults: u32,
     /// What was sent and got, for the trace; `None` when nobody wants to know.
     pub notes: Option<Vec<String>>,
     rng: SeededRng,
@@ -105,7 +107,7 @@ impl SimClient {
         program: Program,
         rng: SeededRng,
     ) -> SimClient {
-        let parameters = Parameters::new(&character.startup)
+        let parameters = Parameters::new(&character.startup, 0)
             .unwrap_or_else(|_| panic!("bad parameters are not for clients with a shadow"));
         let session = Session::new(0, character.rules, parameters);
         let login = ServerLogin::new(character.user.as_bytes(), character.credential.clone());
@@ -126,6 +128,7 @@ impl SimClient {
             is_finishing: false,
             has_said_goodbye: false,
             largest_parse: 0,
+            defaults: 0,
             notes: None,
             character,
             rng,
@@ -315,8 +318,13 @@ impl SimClient {
     }
 
     /// The client was told its own parameters where it has set some, else the server's.
-    fn check_welcome(&self) -> Result<(), String> {
-        let server = Parameters::new(&[]).map_err(|_| "defaults are refused")?;
+    fn check_welcome(&mut self) -> Result<(), String> {
+        let server = Parameters::new(&[], 0).map_err(|_| "defaults are refused")?;
+        let varying = self.told.get(VARYING).cloned().unwrap_or_default();
+        if varying < parameters::varying(self.defaults) {
+            return Err(format!("{varying} is told of {VARYING} after {} changes", self.defaults));
+        }
+        self.shadow.varying = varying;
         let asked = |name: &str| {
             let found = self.character.startup.iter().rev().find(|(n, _)| n == name);
             found.map(|(_, value)| value.clone())
@@ -324,7 +332,7 @@ impl SimClient {
         for (name, value) in server.welcome() {
             let expected = asked(name).unwrap_or(value);
             let told = self.told.get(name);
-            if told != Some(&expected) && name != "in_hot_standby" {
+            if told != Some(&expected) && !matches!(name, VARYING | "in_hot_standby") {
                 return Err(format!("{name} is {told:?} in the welcome, not {expected}"));
             }
         }

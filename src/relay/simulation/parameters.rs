@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 /// What a new session has. Parameters that are not in [`REPORTED`] are never told.
-const DEFAULTS: [(&str, &str); 9] = [
+const DEFAULTS: [(&str, &str); 10] = [
     ("DateStyle", "ISO, MDY"),
     ("IntervalStyle", "postgres"),
     ("TimeZone", "UTC"),
     ("application_name", ""),
     ("client_encoding", "UTF8"),
+    (VARYING, ""),
     ("in_hot_standby", "off"),
     ("search_path", "\"$user\", public"),
     ("server_version", "17.2"),
@@ -16,6 +17,15 @@ const DEFAULTS: [(&str, &str); 9] = [
 ];
 
 const UNREPORTED: &str = "search_path";
+
+/// The parameter whose default an operator changes, and that no client sets. Servers that are opened
+/// later have another value, which is no value of PostgreSQL's.
+pub const VARYING: &str = "default_transaction_read_only";
+
+/// The default of [`VARYING`] after so many changes. All are of one length.
+pub fn varying(changes: u32) -> String {
+    format!("d{changes:05}")
+}
 
 #[derive(Clone, Debug)]
 pub struct Parameters {
@@ -33,9 +43,10 @@ pub struct Refused;
 
 impl Parameters {
     /// With what a startup packet asks for. Unknown names are none of the simulation's.
-    pub fn new(startup: &[(String, String)]) -> Result<Parameters, Refused> {
+    pub fn new(startup: &[(String, String)], changes: u32) -> Result<Parameters, Refused> {
         let mut values: BTreeMap<_, _> =
             DEFAULTS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        values.insert(VARYING, varying(changes));
         for (name, value) in startup {
             if let Some(name) = find(name) {
                 values.insert(name, canonical(name, value)?);
@@ -50,6 +61,9 @@ impl Parameters {
 
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), Refused> {
         let name = find(name).ok_or(Refused)?;
+        // A value that is not ASCII holds the name of its encoding: in another it is another text.
+        let is_read = value.is_ascii() || value.contains(&self.values["client_encoding"]);
+        let value = if is_read { value } else { "misread" };
         self.values.insert(name, canonical(name, value)?);
         Ok(())
     }

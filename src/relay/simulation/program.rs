@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::parameters::VARYING;
 use super::wire::{self, Packet};
 use crate::base::rng::{Rng, SeededRng};
 use crate::wire::kind::Front;
@@ -156,7 +157,11 @@ impl Program {
             5 => format!("SET application_name='{tag}'; FAIL {tag}"),
             6 => "SET TimeZone='bad'".to_owned(),
             7 => "SHOW application_name".to_owned(),
-            _ => "SHOW TimeZone".to_owned(),
+            _ => match self.tags % 3 {
+                0 => format!("SHOW {VARYING}"),
+                1 => "SHOW search_path".to_owned(),
+                _ => "SHOW TimeZone".to_owned(),
+            },
         };
         wire::query(&text)
     }

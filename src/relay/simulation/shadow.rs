@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::parameters::{VARYING, varying};
 use super::session::{Block, CANCELLED, OUTLIVED, Out, SESSION_IN_ROW, Session};
 use super::sql;
 use super::wire::Packet;
@@ -54,6 +55,8 @@ pub struct Shadow {
     pub refusals: u32,
     /// Messages sent by the client.
     sent: usize,
+    /// What the client was told last of [`VARYING`].
+    pub varying: String,
     /// Times that a Parse in a failed transaction was answered by the pooler, see `tolerates`.
     pub tolerated: u32,
 }
@@ -76,6 +79,7 @@ impl Shadow {
             outlived: BTreeMap::new(),
             refusals: 0,
             sent: 0,
+            varying: String::new(),
             tolerated: 0,
         }
     }
@@ -144,11 +148,15 @@ impl Shadow {
         if is_unasked(packet) {
             return Ok(());
         }
+        if let Some(value) = told_of_varying(packet) {
+            return self.varies(value);
+        }
         if self.is_blind {
             return self.check_owner(packet);
         }
         self.fill();
-        if self.due.front().is_some_and(|due| is_same(&due.packet, packet)) {
+        let is_due = |due: &Due| is_same(&due.packet, packet) || self.shows_varying(due, packet);
+        if self.due.front().is_some_and(is_due) {
             let Some(due) = self.due.pop_front() else { return Ok(()) };
             if packet.kind == Back::ParameterStatus as u8 {
                 self.told.push(packet.body.clone());
@@ -160,6 +168,24 @@ impl Shadow {
         }
         let due = self.due.front().map(|due| &due.packet);
         Err(format!("{due:?} is due in answer to {:?}, {packet:?} came", self.current))
+    }
+
+    /// The default of the client's server is another one than before.
+    fn varies(&mut self, value: String) -> Result<(), String> {
+        if value <= self.varying {
+            return Err(format!("{value} is told of {VARYING} after {}", self.varying));
+        }
+        self.varying = value;
+        Ok(())
+    }
+
+    /// A default that varies is shown as it was told last.
+    fn shows_varying(&self, due: &Due, packet: &Packet) -> bool {
+        let is_shown = due.packet.body.ends_with(varying(0).as_bytes());
+        is_shown
+            && due.packet.kind == packet.kind
+            && due.packet.body.len() == packet.body.len()
+            && packet.body.ends_with(self.varying.as_bytes())
     }
 
     fn fill(&mut self) {
@@ -325,6 +351,12 @@ fn is_same(due: &Packet, got: &Packet) -> bool {
     }
     due.body[..SESSION_IN_ROW.start] == got.body[..SESSION_IN_ROW.start]
         && due.body[SESSION_IN_ROW.end..] == got.body[SESSION_IN_ROW.end..]
+}
+
+fn told_of_varying(packet: &Packet) -> Option<String> {
+    let mut fields = Fields::new(&packet.body);
+    let is_it = packet.kind == b'S' && fields.str() == Some(VARYING);
+    fields.str().filter(|_| is_it).map(str::to_owned)
 }
 
 fn is_unasked(packet: &Packet) -> bool {

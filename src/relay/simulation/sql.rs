@@ -126,7 +126,7 @@ fn one(text: &str) -> Option<Statement> {
         "RESET" => Statement::Reset { name: words.get(1)?.to_string() },
         "SET" => {
             let (name, value) = text[4..].split_once('=')?;
-            let value = value.trim().strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'");
+            let value = literal(value.trim())?;
             Statement::Set { name: name.trim().to_owned(), value, is_function: false }
         }
         "DISCARD" => Statement::DiscardAll,
@@ -137,8 +137,17 @@ fn one(text: &str) -> Option<Statement> {
 }
 
 fn set_config(text: &str) -> Option<Statement> {
-    let arguments = text.split_once("set_config(")?.1;
-    let parts: Vec<&str> = arguments.split('\'').collect();
-    let (name, value) = (parts.get(1)?.to_string(), parts.get(3)?.to_string());
+    let arguments = text.split_once("set_config('")?.1.strip_suffix(", false)")?;
+    let (name, value) = arguments.split_once("', ")?;
+    let (name, value) = (name.to_owned(), literal(value)?);
     Some(Statement::Set { name, value, is_function: true })
+}
+
+/// What a literal stands for, in quotes or between tags of dollar signs.
+fn literal(text: &str) -> Option<String> {
+    if let Some(rest) = text.strip_prefix('$') {
+        let tag = &text[..rest.find('$')? + 2];
+        return text.strip_prefix(tag)?.strip_suffix(tag).map(str::to_owned);
+    }
+    Some(text.strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'"))
 }

@@ -88,6 +88,9 @@ impl std::ops::AddAssign for Figures {
 /// The first moment of every simulation.
 const START: Now = Now { mono: Moment(1_000_000_000), wall_us: 1_700_000_000_000_000 };
 
+/// Of clients that ask for one.
+const ENCODINGS: [&str; 3] = ["UTF8", "LATIN1", "SJIS"];
+
 impl World {
     pub fn new(seed: u64) -> World {
         let mut rng = SeededRng::new(seed);
@@ -105,6 +108,7 @@ impl World {
             cache: ScramCache::new(&mut other),
             last_session: 0,
             changes: 0,
+            defaults: 0,
             rng: other.clone(),
         };
         setup.steps = setup.steps.max(100);
@@ -280,6 +284,8 @@ impl World {
             true => vec![
                 ("TimeZone".to_owned(), ["cet", "UTC"][self.rng.below(2) as usize].to_owned()),
                 ("application_name".to_owned(), format!("app{index}")),
+                ("client_encoding".to_owned(), ENCODINGS[index % 3].to_owned()),
+                ("search_path".to_owned(), format!("\u{e9}_{}_{index}", ENCODINGS[index % 3])),
             ],
             false => Vec::new(),
         };
@@ -330,6 +336,7 @@ impl World {
             format!("client {index} {id:?} comes: {database}/{user} {startup:?}")
         });
         let mut client = SimClient::new(index, id, number, character, program, rng);
+        client.defaults = self.all.defaults;
         client.notes = self.trace.as_ref().map(|_| Vec::new());
         if let Some(key) = cancel {
             client = client.canceller(key);

@@ -1,0 +1,152 @@
+//! The value of a parameter: bytes, and the encoding that they are in where that matters.
+//!
+//! Bytes that are ASCII mean the same in every encoding of PostgreSQL's. Others mean nothing
+//! without their encoding: in another one they may be another text, or none.
+
+use std::borrow::Cow;
+
+/// A value, taken apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Value<'a> {
+    pub bytes: &'a [u8],
+    /// `None` where it is ASCII; empty where it is not known yet.
+    pub encoding: Option<&'a [u8]>,
+}
+
+impl<'a> Value<'a> {
+    /// Of what [`keep`] has made.
+    pub fn of(kept: &'a [u8]) -> Value<'a> {
+        match kept.iter().position(|&byte| byte == 0) {
+            Some(end) => Value { bytes: &kept[end + 1..], encoding: Some(&kept[..end]) },
+            None => Value { bytes: kept, encoding: None },
+        }
+    }
+
+    pub fn lacks_encoding(self) -> bool {
+        self.encoding.is_some_and(<[u8]>::is_empty)
+    }
+}
+
+/// A value as it is kept: where it is not ASCII, behind the name of its encoding and a NUL, which
+/// no value holds. So two of them are the same when their bytes and their encodings are.
+pub fn keep<'a>(bytes: &'a [u8], encoding: &[u8]) -> Cow<'a, [u8]> {
+    match bytes.is_ascii() {
+        true => bytes.into(),
+        false => [encoding, b"\0", bytes].concat().into(),
+    }
+}
+
+/// The same with a question mark for each byte that is not ASCII.
+pub fn ascii_of(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().map(|&byte| if byte.is_ascii() { byte } else { b'?' }).collect()
+}
+
+/// Whether bytes are valid in an encoding, which is UTF-8.
+pub fn is_utf8(bytes: &[u8], encoding: &[u8]) -> bool {
+    let named = [&b"UTF8"[..], b"UNICODE"].iter().any(|name| is_same_encoding(name, encoding));
+    named && std::str::from_utf8(bytes).is_ok()
+}
+
+/// Names of encodings are compared as PostgreSQL does, but for their aliases.
+pub fn is_same_encoding(one: &[u8], other: &[u8]) -> bool {
+    let letters = |name: &[u8]| {
+        let letters = name.iter().filter(|byte| byte.is_ascii_alphanumeric());
+        letters.map(u8::to_ascii_lowercase).collect::<Vec<u8>>()
+    };
+    letters(one) == letters(other)
+}
+
+/// Appends the statement that sets one parameter. A list whose elements are identifiers, such as
+/// search_path, is reported as SQL text and SET would take it for one identifier; set_config takes
+/// it as it was reported.
+pub fn push_set(sql: &mut Vec<u8>, name: &str, value: &[u8]) {
+    let is_list = name.eq_ignore_ascii_case("search_path");
+    let (before, after) = match is_list {
+        true => (format!("SELECT pg_catalog.set_config('{name}', "), ", false);"),
+        false => (format!("SET {name}="), ";"),
+    };
+    sql.extend_from_slice(before.as_bytes());
+    push_literal(sql, value);
+    sql.extend_from_slice(after.as_bytes());
+}
+
+/// Appends a literal that means the same whatever standard_conforming_strings, backslash_quote and
+/// the encodings are. In some encodings a character may end in the byte of a backslash, so that
+/// nothing that is not ASCII is escaped: it stands between two tags of dollar signs, which are no
+/// part of any character.
+fn push_literal(sql: &mut Vec<u8>, value: &[u8]) {
+    if !value.is_ascii() {
+        let tag = free_tag(value);
+        return sql.extend([tag.as_bytes(), value, tag.as_bytes()].concat());
+    }
+    if value.contains(&b'\\') {
+        sql.push(b'E');
+    }
+    sql.push(b'\'');
+    for &byte in value {
+        if matches!(byte, b'\\' | b'\'') {
+            sql.push(byte);
+        }
+        sql.push(byte);
+    }
+    sql.push(b'\'');
+}
+
+/// A tag that the value does not hold, nor the value with the beginning of the tag behind it: it has
+/// one more letter than any that begins in the value.
+fn free_tag(value: &[u8]) -> String {
+    let letters = |part: &[u8]| part.iter().take_while(|&&byte| byte == b'v').count();
+    let longest = value.split(|&byte| byte == b'$').skip(1).map(letters).max();
+    format!("${}$", "v".repeat(longest.unwrap_or_default() + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn literal(value: &[u8]) -> Vec<u8> {
+        let mut sql = Vec::new();
+        push_literal(&mut sql, value);
+        sql
+    }
+
+    #[test]
+    fn what_is_ascii_is_quoted_whatever_a_backslash_means() {
+        assert_eq!(literal(b"it's"), b"'it''s'");
+        assert_eq!(literal(b"a\\'b"), b"E'a\\\\''b'");
+    }
+
+    #[test]
+    fn what_is_not_ascii_stands_between_tags_that_it_does_not_hold() {
+        assert_eq!(literal(b"\xc1\\',x"), b"$v$\xc1\\',x$v$");
+        assert_eq!(literal(b"\xc1$v$"), b"$vv$\xc1$v$$vv$");
+        // It ends in what could be the beginning of the tag.
+        assert_eq!(literal(b"\xc1$vv"), b"$vvv$\xc1$vv$vvv$");
+    }
+
+    #[test]
+    fn a_value_reads_back_with_its_encoding() {
+        let read = |bytes: &[u8]| {
+            let kept = keep(bytes, b"LATIN1").into_owned();
+            let value = Value::of(&kept);
+            (value.bytes.to_vec(), value.encoding.map(<[u8]>::to_vec))
+        };
+        assert_eq!(read(b"plain"), (b"plain".to_vec(), None));
+        assert_eq!(read(b"\xe9t\xe9"), (b"\xe9t\xe9".to_vec(), Some(b"LATIN1".to_vec())));
+        assert!(Value::of(&keep(b"\xe9", b"")).lacks_encoding());
+        assert!(is_same_encoding(b"utf-8", b"UTF8") && !is_same_encoding(b"SJIS", b"EUC_JP"));
+        assert!(is_utf8("é".as_bytes(), b"unicode") && !is_utf8(b"\xe9", b"UTF8"));
+    }
+
+    #[test]
+    fn a_search_path_is_set_as_it_was_reported() {
+        let mut sql = Vec::new();
+        push_set(&mut sql, "search_path", b"\"$user\", public");
+        push_set(&mut sql, "TimeZone", b"UTC");
+        assert_eq!(
+            String::from_utf8(sql).unwrap(),
+            "SELECT pg_catalog.set_config('search_path', '\"$user\", public', false);\
+             SET TimeZone='UTC';"
+        );
+    }
+}

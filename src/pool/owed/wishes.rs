@@ -1,0 +1,393 @@
+//! What clients ask for and what servers have: how a client finds its parameters on whatever
+//! server it gets.
+//!
+//! A client has what it has asked for, at its login or by SET. Of all else it has the default of
+//! the server that it gets: that is nobody's wish, and another server may have another. Where it
+//! is not what the client was told last, the client is told.
+//!
+//! A value is kept in the spelling that the server reported, so that a SET is not repeated because
+//! of 'utc' and 'UTC'.
+
+use super::value::{self, Value};
+use super::varcache::{BY_BYTES, CLIENT_ENCODING, Places, VarTable, Vars};
+use crate::base::interned::Key;
+use crate::wire::build;
+
+/// The parameters of a client.
+#[derive(Debug, Default)]
+pub struct ClientVars {
+    /// What it was told last, or what it has asked for.
+    pub told: Vars,
+    /// Which of that it has asked for.
+    wishes: Places,
+}
+
+/// The parameters of a server.
+#[derive(Debug, Default)]
+pub struct ServerVars {
+    /// In force: as reported, or as set where it reports nothing.
+    pub present: Vars,
+    /// What a client has that asks for nothing: as reported up to the end of its login.
+    defaults: Vars,
+    /// Which of the defaults connect_query has set: RESET would not bring them back.
+    by_query: Places,
+}
+
+/// Statements for a server, and what they are about.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Step {
+    pub sql: Vec<u8>,
+    pub change: Change,
+}
+
+/// What statements under way are about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// The encoding of a value that is set next, whose place this is.
+    Encoding(usize),
+    Values(Places),
+}
+
+/// What one parameter needs to be the client's.
+enum Aim {
+    Kept,
+    Reset,
+    Set(Key),
+}
+
+impl VarTable {
+    /// A client asks for a value, in an encoding that is not known yet. Returns false where the
+    /// parameter is not tracked.
+    pub fn ask(&mut self, client: &mut ClientVars, name: &str, bytes: &[u8]) -> bool {
+        let Some(place) = self.find(name) else { return false };
+        self.set_in(&mut client.told, place, bytes, b"");
+        client.wishes.add(place);
+        true
+    }
+
+    /// A client is told at its login what it has asked for, and for the rest a server's defaults.
+    pub fn greet(&mut self, client: &mut ClientVars, defaults: &Vars) {
+        self.fill_unset(&mut client.told, defaults);
+        self.name_encoding(&mut client.told);
+    }
+
+    /// The login of a server is over: what it has are its defaults.
+    pub fn settle_defaults(&mut self, server: &mut ServerVars) {
+        self.name_encoding(&mut server.present);
+        self.copy(&mut server.defaults, &server.present);
+    }
+
+    /// A server has run connect_query, whose SETs count as defaults.
+    pub fn settle_connect_query(&mut self, server: &mut ServerVars) {
+        for place in 0..self.names.len() {
+            if self.key(&server.present, place) != self.key(&server.defaults, place) {
+                server.by_query.add(place);
+            }
+        }
+        self.settle_defaults(server);
+    }
+
+    /// What a server reports at its login, for the welcome of clients.
+    pub fn copy_defaults(&mut self, server: &ServerVars) -> Vars {
+        let mut vars = Vars::default();
+        self.copy(&mut vars, &server.defaults);
+        vars
+    }
+
+    /// A parameter has changed while the client had the server: its value is the client's wish.
+    pub fn take_over(&mut self, client: &mut ClientVars, server: &ServerVars, place: usize) {
+        let key = self.key(&server.present, place);
+        self.set_key(&mut client.told, place, key);
+        client.wishes.add(place);
+    }
+
+    /// The next statements that make the server's parameters the client's; `None` when they are. A
+    /// value that is not ASCII goes to a server that is known to have its encoding, which the whole
+    /// of a query is in.
+    #[inline]
+    pub fn next_step(&self, client: &ClientVars, server: &ServerVars) -> Option<Step> {
+        if client.told == server.present { None } else { self.difference(client, server) }
+    }
+
+    fn difference(&self, client: &ClientVars, server: &ServerVars) -> Option<Step> {
+        let present = self.value(&server.present, CLIENT_ENCODING).map(|value| value.bytes);
+        let is_present = |needed: &[u8]| {
+            needed.is_empty() || present.is_some_and(|name| value::is_same_encoding(name, needed))
+        };
+        // Not with the others: what is reported together with another encoding may be in either.
+        let (mut now, mut last) = (Step::default(), Step::default());
+        let mut other_encoding = None;
+        for (place, name) in self.names.iter().enumerate() {
+            match self.aim(client, server, place) {
+                Aim::Kept => {}
+                Aim::Reset => last.add(place, |sql| sql.extend(format!("RESET {name};").bytes())),
+                Aim::Set(key) => {
+                    let Value { bytes, encoding } = Value::of(self.texts.get(key));
+                    let set = |sql: &mut Vec<u8>| value::push_set(sql, name, bytes);
+                    match encoding {
+                        None => last.add(place, set),
+                        Some(needed) if is_present(needed) => now.add(place, set),
+                        Some(needed) => {
+                            other_encoding.get_or_insert((place, needed));
+                        }
+                    }
+                }
+            }
+        }
+        match other_encoding {
+            _ if !now.sql.is_empty() => Some(now),
+            None => Some(last).filter(|last| !last.sql.is_empty()),
+            Some((place, needed)) => {
+                let mut sql = Vec::new();
+                value::push_set(&mut sql, &self.names[CLIENT_ENCODING], needed);
+                Some(Step { sql, change: Change::Encoding(place) })
+            }
+        }
+    }
+
+    fn aim(&self, client: &ClientVars, server: &ServerVars, place: usize) -> Aim {
+        let told = self.key(&client.told, place);
+        let present = self.key(&server.present, place);
+        let default = self.key(&server.defaults, place);
+        let is_kept = client.wishes.has(place) || BY_BYTES.has(place);
+        match (told.filter(|_| is_kept), default) {
+            (Some(wanted), _) if present == Some(wanted) => Aim::Kept,
+            (Some(wanted), _) => Aim::Set(wanted),
+            (None, default) if present == default => Aim::Kept,
+            (None, Some(default)) if server.by_query.has(place) => Aim::Set(default),
+            (None, _) => Aim::Reset,
+        }
+    }
+
+    /// The statements of a step have succeeded. Where the server reports a parameter its spelling
+    /// stands, and the client takes it over; where it reports nothing of the parameter, it has what
+    /// was set.
+    pub fn step_done(&mut self, client: &mut ClientVars, server: &mut ServerVars, change: Change) {
+        match change {
+            Change::Encoding(place) => self.encoding_done(client, server, place),
+            Change::Values(places) => {
+                for place in (0..self.names.len()).filter(|&place| places.has(place)) {
+                    self.value_done(client, server, place);
+                }
+            }
+        }
+    }
+
+    /// The server has the encoding that a value needs, by whatever name it calls it.
+    fn encoding_done(&mut self, client: &ClientVars, server: &mut ServerVars, place: usize) {
+        let Aim::Set(key) = self.aim(client, server, place) else { return };
+        let encoding = Value::of(self.texts.get(key)).encoding.unwrap_or_default().to_vec();
+        self.set(&mut server.present, CLIENT_ENCODING, &encoding);
+    }
+
+    fn value_done(&mut self, client: &mut ClientVars, server: &mut ServerVars, place: usize) {
+        let is_reported = self.key(&server.defaults, place).is_some();
+        let is_wish = client.wishes.has(place);
+        let present = self.key(&server.present, place);
+        match (is_reported, is_wish) {
+            (true, true) => self.set_key(&mut client.told, place, present),
+            (true, false) if BY_BYTES.has(place) => self.set_key(&mut client.told, place, present),
+            // Another default may hold since the server has logged in.
+            (true, false) => self.set_key(&mut server.defaults, place, present),
+            (false, true) => {
+                let told = self.key(&client.told, place);
+                self.set_key(&mut server.present, place, told);
+            }
+            (false, false) => self.set_key(&mut server.present, place, None),
+        }
+    }
+
+    /// The server has what the client wants. Where a default is another than the client was told
+    /// last, appends what tells it.
+    pub fn agree(&mut self, client: &mut ClientVars, server: &ServerVars, out: &mut Vec<u8>) {
+        if client.told == server.present {
+            return;
+        }
+        for (place, name) in self.names.iter().enumerate() {
+            let present = self.key(&server.present, place);
+            if let Some(key) = present.filter(|_| present != self.key(&client.told, place)) {
+                let value = Value::of(self.texts.get(key)).bytes;
+                build::parameter_status(out, name, value);
+            }
+        }
+        self.copy(&mut client.told, &server.present);
+    }
+
+    pub fn clear_client(&mut self, client: &mut ClientVars) {
+        self.clear(&mut client.told);
+    }
+
+    pub fn clear_server(&mut self, server: &mut ServerVars) {
+        self.clear(&mut server.present);
+        self.clear(&mut server.defaults);
+    }
+}
+
+impl Default for Step {
+    fn default() -> Step {
+        Step { sql: Vec::new(), change: Change::Values(Places::default()) }
+    }
+}
+
+impl Step {
+    fn add(&mut self, place: usize, push: impl FnOnce(&mut Vec<u8>)) {
+        push(&mut self.sql);
+        if let Change::Values(places) = &mut self.change {
+            places.add(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table, one client and one server.
+    struct Scene {
+        table: VarTable,
+        client: ClientVars,
+        server: ServerVars,
+    }
+
+    const REPORTED: &[(&str, &str)] =
+        &[("client_encoding", "UTF8"), ("DateStyle", "ISO, MDY"), ("TimeZone", "UTC")];
+
+    impl Scene {
+        /// A server has reported, and a client that asks for `asked` is welcomed on its behalf.
+        fn new(asked: &[(&str, &[u8])]) -> Scene {
+            let table = VarTable::new([]);
+            let (client, server) = (ClientVars::default(), ServerVars::default());
+            let mut scene = Scene { table, client, server };
+            REPORTED.iter().for_each(|(name, value)| scene.report(name, value));
+            scene.table.settle_defaults(&mut scene.server);
+            for (name, value) in asked {
+                assert!(scene.table.ask(&mut scene.client, name, value));
+            }
+            scene.table.greet(&mut scene.client, &scene.server.present);
+            scene
+        }
+
+        fn report(&mut self, name: &str, value: &str) {
+            let place = self.table.find(name).unwrap();
+            self.table.set(&mut self.server.present, place, value.as_bytes());
+        }
+
+        /// The statements of the next step, which succeed.
+        fn step(&mut self) -> Option<String> {
+            let Step { sql, change } = self.table.next_step(&self.client, &self.server)?;
+            self.table.step_done(&mut self.client, &mut self.server, change);
+            Some(String::from_utf8_lossy(&sql).into_owned())
+        }
+
+        fn steps(&mut self) -> Vec<String> {
+            std::iter::from_fn(|| self.step()).take(9).collect()
+        }
+
+        /// What the client is told when it has got the server.
+        fn news(&mut self) -> Vec<u8> {
+            let mut out = Vec::new();
+            self.table.agree(&mut self.client, &self.server, &mut out);
+            assert!(self.client.told == self.server.present);
+            out
+        }
+    }
+
+    #[test]
+    fn only_wishes_are_set_and_case_of_names_does_not_matter() {
+        let scene = Scene::new(&[("timezone", b"CET")]);
+        let step = scene.table.next_step(&scene.client, &scene.server).unwrap();
+        assert_eq!(step.sql, b"SET TimeZone='CET';");
+        let mut scene = Scene::new(&[]);
+        assert!(scene.steps().is_empty() && scene.news().is_empty());
+    }
+
+    #[test]
+    fn another_clients_value_goes_back_to_the_default() {
+        let mut scene = Scene::new(&[]);
+        scene.report("TimeZone", "CET");
+        scene.report("client_encoding", "LATIN1");
+        let step = scene.table.next_step(&scene.client, &scene.server).unwrap();
+        assert_eq!(step.sql, b"SET client_encoding='UTF8';RESET TimeZone;");
+    }
+
+    #[test]
+    fn another_default_is_no_wish_and_is_told() {
+        let mut scene = Scene::new(&[]);
+        scene.report("TimeZone", "Asia/Tokyo");
+        scene.table.settle_defaults(&mut scene.server);
+        assert!(scene.steps().is_empty());
+        assert_eq!(scene.news(), b"S\0\0\0\x18TimeZone\0Asia/Tokyo\0");
+        assert!(scene.news().is_empty());
+    }
+
+    #[test]
+    fn what_a_query_is_read_by_stays_as_the_client_was_told() {
+        let mut scene = Scene::new(&[]);
+        scene.report("client_encoding", "LATIN1");
+        scene.table.settle_defaults(&mut scene.server);
+        let step = scene.table.next_step(&scene.client, &scene.server).unwrap();
+        assert_eq!(step.sql, b"SET client_encoding='UTF8';");
+    }
+
+    #[test]
+    fn what_connect_query_has_set_is_set_again() {
+        let mut scene = Scene::new(&[]);
+        scene.report("TimeZone", "CET");
+        scene.table.settle_connect_query(&mut scene.server);
+        scene.report("TimeZone", "Asia/Tokyo");
+        scene.report("DateStyle", "German");
+        let step = scene.table.next_step(&scene.client, &scene.server).unwrap();
+        assert_eq!(step.sql, b"RESET DateStyle;SET TimeZone='CET';");
+    }
+
+    #[test]
+    fn the_spelling_of_the_server_is_taken_over() {
+        let mut scene = Scene::new(&[("TimeZone", b"utc")]);
+        assert_eq!(scene.steps(), ["SET TimeZone='utc';"]);
+        assert_eq!(scene.table.named(&scene.client.told, "timezone").as_deref(), Some("UTC"));
+        assert!(scene.news().is_empty());
+    }
+
+    #[test]
+    fn what_the_server_does_not_report_is_remembered_and_reset_for_the_next_client() {
+        let mut scene = Scene::new(&[("search_path", b"a")]);
+        assert_eq!(scene.steps().len(), 1);
+        scene.table.clear_client(&mut scene.client);
+        scene.client = ClientVars::default();
+        scene.table.greet(&mut scene.client, &scene.server.defaults);
+        assert_eq!(scene.steps(), ["RESET search_path;"]);
+        assert!(scene.news().is_empty());
+    }
+
+    #[test]
+    fn a_value_goes_to_a_server_that_has_its_encoding() {
+        let set = "SELECT pg_catalog.set_config('search_path', $v$sch\u{e9}ma$v$, false);";
+        let scene = || Scene::new(&[("search_path", "sch\u{e9}ma".as_bytes())]);
+        assert_eq!(scene().steps(), [set]);
+        // Another client has left another encoding there.
+        let mut left = scene();
+        left.report("client_encoding", "LATIN1");
+        assert_eq!(left.steps(), ["SET client_encoding='UTF8';", set]);
+        // The client has set the value in another encoding than it has now.
+        let mut changed = scene();
+        let place = changed.table.find("client_encoding").unwrap();
+        changed.report("client_encoding", "LATIN1");
+        changed.table.take_over(&mut changed.client, &changed.server, place);
+        let (there, back) = ("SET client_encoding='UTF8';", "SET client_encoding='LATIN1';");
+        assert_eq!(changed.steps(), [there, set, back]);
+    }
+
+    #[test]
+    fn nothing_is_left_in_the_table() {
+        let mut scene = Scene::new(&[("application_name", b"\xff"), ("DateStyle", b"x")]);
+        scene.report("client_encoding", "SJIS");
+        scene.steps();
+        scene.news();
+        let mut welcome = scene.table.copy_defaults(&scene.server);
+        scene.table.clear(&mut welcome);
+        scene.table.clear_client(&mut scene.client);
+        scene.table.clear_server(&mut scene.server);
+        let usage = scene.table.usage();
+        assert_eq!((usage.sets, usage.texts), (0, 0));
+    }
+}
