@@ -493,3 +493,21 @@ impl Worker<'_> {
         }
     }
 }
+
+/// In transaction pooling nothing is reset when a client goes as it should; one that goes in the
+/// middle may have taken what only its own session can give back.
+#[test]
+fn a_rescued_server_keeps_nothing_of_the_session() {
+    let pooler = pooler("transaction", "rollback");
+    let mut next = pooler.login(&LOADER, LOADED);
+    let pid = next.one("select pg_backend_pid()");
+    let mut client = pooler.login(&LOADER, LOADED);
+    client.query("select pg_advisory_lock(4711); set statement_timeout = '77s'").expect("a lock");
+    client.query("begin; prepare left_behind as select 1").expect("a statement");
+    drop(client);
+    assert_eq!(next.one("show statement_timeout"), "0");
+    assert_eq!(next.one("select pg_backend_pid()"), pid);
+    let held = "select count(*) from pg_locks where locktype = 'advisory' and objid = 4711";
+    assert_eq!(next.one(held), "0");
+    assert_eq!(next.one("select count(*) from pg_prepared_statements where from_sql"), "0");
+}

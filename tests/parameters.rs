@@ -227,6 +227,51 @@ fn a_refused_parameter_costs_no_server() {
     }
 }
 
+/// Servers that were opened under other settings for TLS do not go on as they are.
+#[test]
+fn other_settings_for_tls_to_servers_renew_the_servers() {
+    let pooler = Setup::new().start();
+    let mut client = pooler.client();
+    let pid = client.one("select pg_backend_pid()");
+    pooler.console().query("set server_tls_sslmode = 'disable'").expect("a setting");
+    pooler.wait_log(&["closing because: database configuration changed"]);
+    let renewed = client.one("select pg_backend_pid()");
+    assert_ne!(renewed, pid);
+    pooler.console().query("set server_tls_sslmode = 'disable'").expect("the same again");
+    assert_eq!(client.one("select pg_backend_pid()"), renewed);
+}
+
+/// A client knows its own notifications by the process id that it was told.
+#[test]
+fn a_notification_of_ones_own_has_ones_own_process_id() {
+    let pooler = Setup::new().set("pool_mode", "session").start();
+    let mut client = pooler.client();
+    client.query("listen news").expect("a subscription");
+    client.query("notify news, 'mine'").expect("a notification");
+    Postgres::shared().session("app").query("notify news, 'foreign'").expect("a notification");
+    let foreign = support::eventually("both notifications", || {
+        client.query("select 1").expect("an answer");
+        client.asides.iter().position(|aside| aside.text().contains("foreign"))
+    });
+    let own = client.asides.iter().position(|aside| aside.text().contains("mine"));
+    let own = &client.asides[own.expect("the first one")];
+    assert_eq!(own.body[..4], client.cancel_key[..4]);
+    assert_eq!(&own.body[4..], b"news\0mine\0");
+    assert_ne!(client.asides[foreign].body[..4], client.cancel_key[..4]);
+}
+
+/// A reset that fails leaves the server as its client has left it: nobody else gets it.
+#[test]
+fn a_server_whose_reset_fails_is_not_lent_on() {
+    let setup = Setup::new().set("pool_mode", "session").set("default_pool_size", "1");
+    let pooler = setup.set("server_reset_query", "select 1/0").start();
+    let mut first = pooler.client();
+    first.query("set statement_timeout = '77s'").expect("a setting");
+    first.terminate();
+    assert_eq!(pooler.client().one("show statement_timeout"), "0");
+    pooler.wait_log(&["closing because: reset query failed"]);
+}
+
 /// What a server says of itself: AuthenticationOk, `reports`, ReadyForQuery; then `idle`.
 fn talker(reports: Vec<u8>, idle: Vec<u8>) -> FakeServer {
     FakeServer::start(move |wire| {
@@ -263,4 +308,72 @@ fn a_server_may_report_so_much_and_no_more() {
     let pooler = Setup::empty().database("app", &line).start();
     let client = attempt(&pooler, "app").expect("that much is good");
     assert_eq!(client.parameters["name99"], "x");
+}
+
+/// A server that goes on talking when nobody has asked costs the others their time.
+#[test]
+fn a_server_that_talks_unasked_is_closed() {
+    let news = [
+        wire::message(b'N', b"SNOTICE\0C00000\0Mhello\0\0"),
+        wire::message(b'A', b"\0\0\0\x01channel\0payload\0"),
+        report("TimeZone", "UTC"),
+    ];
+    for message in news {
+        let server = talker(report("TimeZone", "UTC"), message.repeat(100));
+        let line = format!("host=127.0.0.1 port={}", server.port);
+        let setup = Setup::new().database("talker", &line);
+        let pooler = setup.set("server_login_retry", "1").start();
+        attempt(&pooler, "talker").expect("a login");
+        pooler.wait_log(&["closing because: server says too much unasked"]);
+        // Nobody needs another one.
+        assert_eq!(pooler.client().one("select 1"), "1");
+    }
+}
+
+/// The log says what has become of a cancel request.
+#[test]
+fn cancel_requests_that_are_not_sent_are_logged_as_what_they_are() {
+    let server = FakeServer::start(|wire| match fake::hear_startup(wire) {
+        // The one that carries the request does not end.
+        Ok(None) => drop(wire.hear_bytes_to_the_end()),
+        _ => {
+            wire.send(&fake::welcome());
+            wire.hear_to_the_end();
+        }
+    });
+    let line = format!("host=127.0.0.1 port={} pool_size=1", server.port);
+    let pooler = Setup::empty().database("app", &line).start();
+    let mut running = attempt(&pooler, "app").expect("a login");
+    running.wire.send(&wire::query("select 1"));
+    support::eventually("a server at work", || {
+        (pooler.shown("show servers", "database", "app", "state")? == "active").then_some(())
+    });
+    let ask = |client: &Client| {
+        let mut wire = pooler.connect();
+        wire.send(&wire::packet(wire::CANCEL, &client.cancel_key));
+        wire
+    };
+    let _first = ask(&running);
+    support::eventually("the first request", || (server.accepted() == 2).then_some(()));
+    ask(&running).hear_to_the_end();
+    pooler.wait_log(&["closing because: cancel request for a query that is being cancelled"]);
+    let mut waiting = attempt(&pooler, "app").expect("a login");
+    waiting.wire.send(&wire::query("select 1"));
+    support::eventually("a client that waits", || {
+        (pooler.shown("show pools", "database", "app", "cl_waiting")? == "1").then_some(())
+    });
+    ask(&waiting).hear_to_the_end();
+    pooler.wait_log(&["closing because: cancelled a query that waited for a server"]);
+    assert!(!pooler.log().contains("successfully sent"), "{}", pooler.log());
+}
+
+/// PostgreSQL does not look at what a Terminate brings.
+#[test]
+fn a_goodbye_with_a_body_is_a_goodbye() {
+    let pooler = Setup::new().start();
+    let mut client = pooler.client();
+    client.query("select 1").expect("an answer");
+    client.wire.say(b'X', b"bye");
+    assert!(client.wire.hear_to_the_end().is_empty());
+    pooler.wait_log(&["closing because: client close request"]);
 }

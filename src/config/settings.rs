@@ -270,10 +270,11 @@ table! {
         server_login_concurrency: u32 = COUNT, Some("10"), OURS;
         /// What becomes of a server whose client leaves it in the middle of a query or a
         /// transaction: `close` the connection, or `rollback`: cancel what runs, roll the
-        /// transaction back, and keep the connection.
+        /// transaction back, reset the session in every pool mode (by DISCARD ALL where
+        /// `server_reset_query` is empty), and keep the connection.
         server_abandon: ServerAbandon = Kind::Choice(ServerAbandon::WORDS), Some("close"), OURS;
         /// How long a server may take for the rollback of `server_abandon`, and for the reset
-        /// behind it in session pooling, before it is closed.
+        /// behind it, before it is closed.
         server_abandon_timeout: Duration = Kind::Seconds, Some("1"), OURS;
         /// Prepared statements that one client may have.
         max_client_prepared_statements: u32 = COUNT, Some("10000"), OURS;

@@ -80,7 +80,7 @@ kinds! {
     Password = b'p', 65_540, See::Whole;
     Query = b'Q', MAX_BODY, See::WholeIfSmall;
     Sync = b'S', 0, See::Head;
-    Terminate = b'X', 0, See::Head;
+    Terminate = b'X', SMALL, See::Head;
 }
 
 kinds! {
@@ -103,13 +103,21 @@ kinds! {
     NegotiateProtocolVersion = b'v', 65_540, See::Whole;
     NoData = b'n', 0, See::Head;
     NoticeResponse = b'N', MAX_BODY, See::First(8192);
-    NotificationResponse = b'A', MAX_BODY, See::Head;
+    NotificationResponse = b'A', 65_540, See::Whole;
     ParameterDescription = b't', 300_000, See::WholeIfSmall;
     ParameterStatus = b'S', 65_540, See::Whole;
     ParseComplete = b'1', 0, See::Head;
     PortalSuspended = b's', 0, See::Head;
     ReadyForQuery = b'Z', 1, See::Whole;
     RowDescription = b'T', MAX_BODY, See::Head;
+}
+
+impl Back {
+    /// What a server may say at any time, without being asked.
+    #[inline(always)]
+    pub fn is_news(self) -> bool {
+        matches!(self, Back::NoticeResponse | Back::NotificationResponse | Back::ParameterStatus)
+    }
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ impl Core {
         match self.clients[owner].state {
             ClientState::Waiting => {
                 self.cancel_waiting(owner);
-                self.close_client(id, Reason::CancelDone);
+                self.close_client(id, Reason::CancelWaiting);
             }
             ClientState::Active { server } => self.cancel_running(id, server),
             _ => self.close_client(id, Reason::CancelNothing),
@@ -85,7 +85,7 @@ impl Core {
         }
         // A second request adds nothing to one that is on its way.
         if server.cancels > 0 {
-            return self.close_client(id, Reason::CancelDone);
+            return self.close_client(id, Reason::CancelAgain);
         }
         let Some(carrier) = self.open_carrier(target, Some(id)) else {
             return self.close_client(id, Reason::CancelFailed);
@@ -141,11 +141,15 @@ impl Core {
     }
 
     /// A carrier has ended: its client is done, and its target may be handed on.
-    pub(in crate::pool) fn cancel_ended(&mut self, carrier: CancelCarrier) {
+    pub(in crate::pool) fn cancel_ended(&mut self, carrier: CancelCarrier, end: Reason) {
         if let Some(client) = carrier.client
             && self.clients.contains(client)
         {
-            let reason = if carrier.is_sent { Reason::CancelDone } else { Reason::CancelFailed };
+            let reason = match (carrier.is_sent, end) {
+                (true, _) => Reason::CancelDone,
+                (false, Reason::CancelOvertaken) => Reason::CancelOvertaken,
+                (false, _) => Reason::CancelFailed,
+            };
             self.close_client(client, reason);
         }
         let Some(target) = carrier.target() else { return };

@@ -18,17 +18,29 @@ use crate::pool::records::access::Access;
 impl Core {
     /// Puts a configuration and what belongs to it in force.
     pub fn adopt(&mut self, config: Config, access: Access) {
+        let had_other_tls = has_other_tls(self.settings(), &config.settings);
         self.config = config;
         self.adopt_users(&access);
         self.access = access;
         self.adopt_databases();
+        self.renew_servers(had_other_tls);
         self.look_at_all();
     }
 
     /// One setting, by SET on the console. The value has been checked.
     pub fn set_settings(&mut self, settings: Settings) {
+        let had_other_tls = has_other_tls(self.settings(), &settings);
         self.config.settings = settings;
+        self.renew_servers(had_other_tls);
         self.look_at_all();
+    }
+
+    /// Servers that were opened under other TLS settings must not go on as they are.
+    fn renew_servers(&mut self, is_needed: bool) {
+        if is_needed {
+            self.forget_welcomes(None);
+            self.retire_all(None, &Reason::DatabaseChanged);
+        }
     }
 
     /// Other limits may hold from now on, for pools at rest too.
@@ -279,6 +291,11 @@ impl Core {
     pub fn ask_for_reload(&mut self, client: Option<ClientId>) {
         self.act(Action::Reload { client });
     }
+}
+
+/// Whether the settings for TLS to servers differ.
+fn has_other_tls(old: &Settings, new: &Settings) -> bool {
+    old.changes(new).iter().any(|change| change.row.name.starts_with("server_tls"))
 }
 
 /// Whether servers of the one line are of no use under the other.

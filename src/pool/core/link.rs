@@ -154,6 +154,7 @@ impl Core {
             server.replies.disown_unnamed();
         }
         server.unnamed.begin();
+        server.unheard = 0;
         let pool = &mut self.pools[server.pool];
         pool.stats.assignments += 1;
         pool.stats.wait_us += now.micros_since(client.requested);
@@ -201,6 +202,7 @@ impl Core {
         server.replies.push(crate::pool::owed::request::Request::Query);
         // A simple query takes the unnamed statement away.
         server.last_client = None;
+        server.unheard = 0;
         let mut bytes = Vec::new();
         build::query(&mut bytes, sql);
         self.act(Action::SendServer { server: id, bytes });
@@ -257,23 +259,37 @@ impl Core {
             return self.run_own_query(id, "");
         }
         if self.must_reset(id) {
-            let sql = self.settings().server_reset_query.clone();
+            let sql = self.reset_query();
             self.move_server(id, server::State::Tested(Test::Reset));
             return self.run_own_query(id, &sql);
         }
         self.make_available(id);
     }
 
+    /// Whether a server is reset before another client gets it. Not where each transaction may go
+    /// to another server anyhow, unless its client has left it in the middle, with its locks.
     pub(in crate::pool) fn must_reset(&self, id: ServerId) -> bool {
+        if self.servers[id].is_abandoned {
+            return true;
+        }
         let settings = self.settings();
         let is_session = self.pool_mode(self.servers[id].pool) == crate::config::PoolMode::Session;
         !settings.server_reset_query.is_empty()
             && (is_session || settings.server_reset_query_always)
     }
 
+    pub(in crate::pool) fn reset_query(&self) -> String {
+        match &*self.settings().server_reset_query {
+            // None for clients that end as they should: an abandoned server is reset all the same.
+            "" => "DISCARD ALL".to_owned(),
+            sql => sql.to_owned(),
+        }
+    }
+
     /// Hands a clean server to the client that has waited longest, or puts it into its pool.
     pub(in crate::pool) fn make_available(&mut self, id: ServerId) {
         debug_assert!(self.servers[id].is_clean());
+        self.servers[id].is_abandoned = false;
         if let Some(reason) = self.reason_to_retire(id) {
             return self.close_server(id, reason);
         }
@@ -320,7 +336,7 @@ impl Core {
                 };
                 self.end_client_of_lost_server(client, told);
             }
-            server::State::Cancel(carrier) => self.cancel_ended(carrier),
+            server::State::Cancel(carrier) => self.cancel_ended(carrier, reason),
             server::State::Lookup(lookup) => self.lookup_lost(id, *lookup, &reason),
             server::State::Active { .. }
             | server::State::Login(_)

@@ -149,8 +149,8 @@ impl Core {
         self.act(Action::SendClient { client: id, bytes });
     }
 
-    /// The console drops what it does not know: it has no server that a parameter could concern, and
-    /// takes what drivers send.
+    /// The console drops what it does not know: it has no server that a parameter could concern,
+    /// and takes what drivers send.
     fn take_parameter(
         &mut self,
         id: ClientId,

@@ -10,11 +10,19 @@ use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::replies::{Reply, Status};
 use crate::pool::owed::verdict::{ServerVerdict, Verdict};
 use crate::pool::records::client::State as ClientState;
-use crate::pool::records::server::{Own, State, Test};
+use crate::pool::records::server::{Own, Rescue, Server, State, Test};
 use crate::pool::telling::reason::Reason;
+use crate::wire::build::Message;
 use crate::wire::fields;
 use crate::wire::head::Head;
 use crate::wire::kind::Back;
+
+/// What a server may say in a row that nobody has asked for and no client hears, in bytes: it costs
+/// the others time.
+const MOST_UNHEARD: u32 = 1024 * 1024;
+
+/// A notice, notification or parameter counts for so many bytes besides its body.
+const COST_OF_NEWS: u32 = 64;
 
 impl Core {
     /// Judges a message of a server's. `seen` is what has come of its body.
@@ -30,6 +38,10 @@ impl Core {
         let need = kind.must_see(head);
         if seen.len() < need {
             return Verdict::Need(need);
+        }
+        if kind.is_news() && !self.servers[id].bears(head) {
+            self.close_server(id, Reason::ServerTalks);
+            return Verdict::Closed;
         }
         match self.servers[id].state {
             State::Active { client } => self.judge_reply(id, client, kind, head, seen),
@@ -78,11 +90,7 @@ impl Core {
         if let Own::Vars { .. } | Own::VarsRefused = server.own {
             return self.judge_vars_reply(id, client, kind, seen);
         }
-        let is_asked_or_news = !server.replies.is_clean()
-            || matches!(
-                kind,
-                Back::NoticeResponse | Back::NotificationResponse | Back::ParameterStatus
-            );
+        let is_asked_or_news = !server.replies.is_clean() || kind.is_news();
         if !is_asked_or_news && self.let_go_of_done_client(id) {
             return self.judge_unasked(id, kind, seen);
         }
@@ -155,6 +163,9 @@ impl Core {
                 }
             }
             Back::NoData | Back::RowDescription => self.tell_parameters(id),
+            Back::NotificationResponse if self.notified_itself(id, client, seen) => {
+                return Verdict::Drop;
+            }
             _ => {}
         }
         Verdict::Forward(client)
@@ -187,6 +198,18 @@ impl Core {
             true => Verdict::Drop,
             false => Verdict::Forward(client),
         }
+    }
+
+    /// A client hears of its own NOTIFY: it knows itself by the process id that it was told.
+    fn notified_itself(&mut self, id: ServerId, client: ClientId, body: &[u8]) -> bool {
+        let own = self.servers[id].key.first_chunk::<4>();
+        let Some((from, rest)) = body.split_first_chunk::<4>() else { return false };
+        if own != Some(from) {
+            return false;
+        }
+        let told = self.clients[client].process_id();
+        Message::back(&mut self.back, Back::NotificationResponse).bytes(&told).bytes(rest).end();
+        true
     }
 
     /// A server says goodbye while its client is done with it, and about to be taken off it: the
@@ -327,11 +350,7 @@ impl Core {
             (_, Back::CopyBoth | Back::CopyIn) => self.close_server(id, test.failure()),
             (_, Back::ParameterStatus) => self.server_reported(id, seen),
             (_, Back::CommandComplete) => self.heed_server_tag(id, seen),
-            (_, Back::ErrorResponse) if !matches!(test, Test::Abandoned(_)) => {
-                let message = fields::Report::parse(seen).message;
-                let text = format!("{}: {message}", test.failure().words());
-                self.log_server(Level::Warning, id, format_args!("{text}"));
-            }
+            (_, Back::ErrorResponse) if test.is_heeded() => self.own_query_failed(id, test, seen),
             (_, Back::EmptyQuery) if test == Test::Doubt => self.servers[id].replies.settle_doubt(),
             (Reply::Ready(_), _) => {
                 self.transaction_settled(id);
@@ -344,6 +363,17 @@ impl Core {
             _ => {}
         }
         self.server_dropped_or_closed(id)
+    }
+
+    /// A check query that fails tells something of the query. A server whose reset has failed is as
+    /// its client has left it, and no other one gets it.
+    fn own_query_failed(&mut self, id: ServerId, test: Test, body: &[u8]) {
+        let message = fields::Report::parse(body).message;
+        let text = format!("{}: {message}", test.failure().words());
+        self.log_server(Level::Warning, id, format_args!("{text}"));
+        if test.failure() == Reason::ResetFailed {
+            self.close_server(id, Reason::ResetFailed);
+        }
     }
 
     /// What a server says that nobody has asked: its parameters, a notice, a notification, or a
@@ -371,13 +401,30 @@ impl Core {
     }
 }
 
+impl Server {
+    /// Counts what nobody has asked for and no client hears. Returns whether it is within bounds.
+    fn bears(&mut self, head: Head) -> bool {
+        if matches!(self.state, State::Active { .. }) && self.own == Own::Nothing {
+            return true;
+        }
+        let bytes = u32::try_from(head.body).unwrap_or(u32::MAX);
+        self.unheard = self.unheard.saturating_add(bytes).saturating_add(COST_OF_NEWS);
+        self.unheard <= MOST_UNHEARD
+    }
+}
+
 impl Test {
     /// The reason to close a server that does not come clean out of the test.
     pub fn failure(self) -> Reason {
         match self {
-            Test::Abandoned(_) => Reason::ServerAbandoned,
+            Test::Reset | Test::Abandoned(Rescue::Resetting) => Reason::ResetFailed,
+            Test::Abandoned(Rescue::Ending { .. } | Rescue::RollingBack) => Reason::ServerAbandoned,
             Test::Check | Test::Doubt => Reason::TestFailed,
-            Test::Reset => Reason::ResetFailed,
         }
+    }
+
+    /// Whether an error tells of the query that is run: not where a client's own work is ended.
+    fn is_heeded(self) -> bool {
+        self.failure() != Reason::ServerAbandoned
     }
 }

@@ -92,8 +92,8 @@ fn push_literal(sql: &mut Vec<u8>, value: &[u8]) {
     sql.push(b'\'');
 }
 
-/// A tag that the value does not hold, nor the value with the beginning of the tag behind it: it has
-/// one more letter than any that begins in the value.
+/// A tag that the value does not hold, nor the value with the beginning of the tag behind it: it
+/// has one more letter than any that begins in the value.
 fn free_tag(value: &[u8]) -> String {
     let letters = |part: &[u8]| part.iter().take_while(|&&byte| byte == b'v').count();
     let longest = value.split(|&byte| byte == b'$').skip(1).map(letters).max();

@@ -230,7 +230,7 @@ pub struct Client {
     /// What a CancelRequest must bring to cancel this client's query.
     pub key: u64,
     pub replication: Replication,
-    /// The startup parameter `options` of a replication client, which goes to its server as it came.
+    /// The startup parameter `options` of a replication client, which its server gets as it came.
     pub options: Option<Box<Options>>,
     /// Its connection is under TLS.
     pub tls: Option<Box<Secured>>,
@@ -309,6 +309,12 @@ impl Client {
             State::Idle | State::Waiting | State::Active { .. } | State::Console(_) => true,
             State::Login(_) | State::AwaitWelcome | State::Cancel { .. } | State::Closing => false,
         }
+    }
+
+    /// The process id that it was told, as messages carry it.
+    pub fn process_id(&self) -> [u8; 4] {
+        let [a, b, c, d, ..] = self.key.to_be_bytes();
+        [a, b, c, d]
     }
 
     /// The connection's name at the start of its log lines.

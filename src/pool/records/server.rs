@@ -198,6 +198,10 @@ pub struct Server {
     pub is_waiting: bool,
     /// A replication connection, for its one client only.
     pub is_private: bool,
+    /// Its client went away in the middle of something: it is reset before another one gets it.
+    pub is_abandoned: bool,
+    /// What it has said since its last client or query of the pooler's that nobody hears, in bytes.
+    pub unheard: u32,
 }
 
 impl Record for Server {
@@ -250,6 +254,8 @@ impl Server {
             is_mid_reply: false,
             is_waiting: false,
             is_private: false,
+            is_abandoned: false,
+            unheard: 0,
         }
     }
 

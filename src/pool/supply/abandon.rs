@@ -1,6 +1,6 @@
 //! What a client leaves behind when it goes in the middle of something, with
 //! `server_abandon = rollback`: what is open is ended, what runs is cancelled, the transaction
-//! rolled back, the session reset where sessions are, and the server goes back to its pool; all
+//! rolled back, the session reset, in every pool mode, and the server goes back to its pool; all
 //! within `server_abandon_timeout`, else it is closed.
 //!
 //! Source: PostgreSQL manual, "COPY Operations": CopyFail ends a COPY with an error, whatever data
@@ -33,6 +33,7 @@ impl Core {
         let rescue = Rescue::Ending { owed: usize::MAX };
         self.move_server(id, State::Tested(Test::Abandoned(rescue)));
         self.servers[id].own = Own::Nothing;
+        self.servers[id].is_abandoned = true;
         self.end_requests(id);
         // It may not have been read for the sake of a client that did not take what came.
         self.act(Action::RunServer(id));
@@ -123,7 +124,7 @@ impl Core {
     /// The transaction is over. A session is reset within the same limit of time.
     fn rescued(&mut self, id: ServerId) {
         if self.must_reset(id) && !self.servers[id].replies.is_doubtful() {
-            let sql = self.settings().server_reset_query.clone();
+            let sql = self.reset_query();
             return self.rescue_by(id, Rescue::Resetting, &sql);
         }
         self.part(id);

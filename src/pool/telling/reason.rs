@@ -71,6 +71,8 @@ reasons! {
         CancelHops: "cancel request was passed on too often", Log, SUCCESSFUL;
         CancelNothing: "cancel request for idle client", Log, SUCCESSFUL;
         CancelFailed: "failed cancel request", Log, SUCCESSFUL;
+        CancelAgain: "cancel request for a query that is being cancelled", Log, SUCCESSFUL;
+        CancelWaiting: "cancelled a query that waited for a server", Log, SUCCESSFUL;
         CancelOvertaken: "query ended before its cancel request was sent", Log, SUCCESSFUL;
         CancelWaitTimeout: "cancel_wait_timeout", Log, SUCCESSFUL;
         ClientClose: "client close request", Log, SUCCESSFUL;
@@ -123,6 +125,7 @@ reasons! {
         ServerFarewell: "server conn crashed?", Log, SUCCESSFUL;
         ServerIdleTimeout: "server idle timeout", Log, SUCCESSFUL;
         ServerLifetime: "server lifetime over", Log, SUCCESSFUL;
+        ServerTalks: "server says too much unasked", Log, SUCCESSFUL;
         ServerShuttingDown: "server shutting down", Client, PROTOCOL_VIOLATION;
         ShuttingDown: "pooler is shutting down", Client, PROTOCOL_VIOLATION;
         ServerRefusedSsl: "server refused SSL", Log, SUCCESSFUL;

@@ -18,8 +18,8 @@ const DEFAULTS: [(&str, &str); 10] = [
 
 const UNREPORTED: &str = "search_path";
 
-/// The parameter whose default an operator changes, and that no client sets. Servers that are opened
-/// later have another value, which is no value of PostgreSQL's.
+/// The parameter whose default an operator changes, and that no client sets. Servers that are
+/// opened later have another value, which is no value of PostgreSQL's.
 pub const VARYING: &str = "default_transaction_read_only";
 
 /// The default of [`VARYING`] after so many changes. All are of one length.
