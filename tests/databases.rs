@@ -108,7 +108,8 @@ fn a_database_made_from_the_star_and_an_idle_pool_are_forgotten() {
 
 #[test]
 fn a_database_that_no_server_has_is_forgotten_without_a_warning() {
-    let pooler = Setup::empty().database("*", &line("")).start();
+    let everywhere = format!("host=127.0.0.1 port={}", Postgres::shared().port);
+    let pooler = Setup::empty().database("*", &everywhere).start();
     let login =
         Login { user: APP.name, password: APP.password, database: "absent", parameters: &[] };
     assert!(Client::attempt(pooler.port, &login).is_err());

@@ -21,9 +21,6 @@ pub fn doubts(config: &Config, access: &Access) -> Vec<String> {
     if config.databases.is_empty() {
         doubts.push("[databases] is empty: clients reach nothing but the console".to_owned());
     }
-    if settings.auth_type == AuthType::Hba && settings.auth_hba_file.is_empty() {
-        doubts.push("auth_type is hba, but auth_hba_file is not set: nobody is let in".to_owned());
-    }
     doubts.extend(of_admins(config, access));
     let files = [
         ("auth_file", settings.auth_file.as_deref()),
@@ -79,7 +76,6 @@ mod tests {
         for (databases, settings, expected) in [
             ("a = host=x", "admin_users = known", "listen_addr is not set"),
             ("", good, "[databases] is empty"),
-            ("a = host=x", "listen_addr = *\nauth_type = hba", "auth_hba_file is not set"),
             (
                 "a = host=x",
                 "listen_addr = *\nadmin_users = x",
