@@ -1,8 +1,8 @@
 //! Statements that may not mean any more what their text means: tables, types and functions change,
 //! and a statement that was prepared before counts on what was there then.
 //!
-//! A client that prepares its text again gets what PostgreSQL makes of it today: such a statement is
-//! not shared any more. Names that clients have already stay with it, as they would in a session.
+//! A client that prepares its text again gets what PostgreSQL makes of it today: such a statement
+//! is not shared any more. Names that clients have already stay with it, as in a session.
 
 use crate::pool::core::Core;
 use crate::pool::ids::ServerId;

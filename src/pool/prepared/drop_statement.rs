@@ -132,8 +132,8 @@ impl Core {
         self.answer_deallocate(id, &query, status)
     }
 
-    /// Behind a simple query that may drop all statements nothing is judged before it is done: which
-    /// names and statements are there is not known so long.
+    /// Nothing behind a simple query that may drop all statements is judged before that query is
+    /// done: until then nobody knows which names and statements there are.
     pub(super) fn watch_for_drop_all(
         &mut self,
         server: ServerId,

@@ -43,8 +43,8 @@ pub struct Terms {
 #[derive(Default)]
 pub struct StatementTable {
     pub(in crate::pool) statements: Arena<Statement>,
-    /// By the hash of terms and text, which must be compared. Of two texts with one hash the younger is
-    /// here; the other is not shared any more.
+    /// By the hash of terms and text, which must be compared. Of two texts with one hash the
+    /// younger is here; the other is not shared any more.
     shared: HashMap<u64, StatementId>,
     hasher: RandomState,
     /// The number in a name on servers is never used again.
