@@ -9,16 +9,34 @@ use std::collections::HashMap;
 
 use crate::base::rng::Rng;
 use crate::crypto::key::{KEY_LEN, Key};
-use crate::crypto::scram::{self, SALT_LEN, ScramKeys, Verifier};
+use crate::crypto::scram::{self, Derivation, SALT_LEN, ScramKeys};
+
+/// What keys are found by: a keyed hash of all that went into them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyName([u8; KEY_LEN]);
+
+/// Keys to be derived, slice by slice.
+#[derive(Debug)]
+pub struct Work {
+    pub name: KeyName,
+    pub derivation: Box<Derivation>,
+}
+
+/// What the cache has of some keys.
+#[derive(Debug)]
+pub enum Keys {
+    Known(ScramKeys),
+    Wanted(Work),
+}
 
 /// Keys that were derived, and the salts of this process.
 pub struct ScramCache {
     /// Of this process alone: what cannot be known outside cannot be searched for offline.
     process_key: Key,
     /// Used since the last turn of generations.
-    young: HashMap<[u8; KEY_LEN], ScramKeys>,
+    young: HashMap<KeyName, ScramKeys>,
     /// Forgotten at the next turn, unless used before.
-    old: HashMap<[u8; KEY_LEN], ScramKeys>,
+    old: HashMap<KeyName, ScramKeys>,
 }
 
 impl ScramCache {
@@ -32,67 +50,42 @@ impl ScramCache {
         }
     }
 
-    /// [`ScramKeys::derive`], at most once for the same arguments while the entry is kept.
-    pub fn keys(&mut self, password: &[u8], salt: &[u8], iterations: u32) -> ScramKeys {
+    /// The keys of a password, or the work that they cost.
+    pub fn keys(&mut self, password: &[u8], salt: &[u8], iterations: u32) -> Keys {
         let name = self.name(password, salt, iterations);
-        self.find(&name).unwrap_or_else(|| {
-            let keys = ScramKeys::derive(password, salt, iterations);
-            self.keep(name, keys.clone());
-            keys
-        })
-    }
-
-    /// The verifier for a user whose plain password is known.
-    pub fn verifier(&mut self, user: &[u8], password: &[u8], iterations: u32) -> Verifier {
-        let salt = self.salt(user);
-        let keys = self.keys(password, &salt, iterations);
-        Verifier::derive(&keys, &salt, iterations)
-    }
-
-    /// A verifier that no proof satisfies, for users without a usable secret. From outside it
-    /// looks like [`ScramCache::verifier`]'s: same salt for the same name, same iterations.
-    pub fn mock_verifier(&self, user: &[u8], iterations: u32) -> Verifier {
-        Verifier {
-            salt: self.salt(user).into(),
-            iterations,
-            stored_key: self.hash(&[b"stored", user]),
-            server_key: self.hash(&[b"server", user]),
+        match self.find(&name) {
+            Some(keys) => Keys::Known(keys),
+            None => {
+                let derivation = Box::new(Derivation::new(password, salt, iterations));
+                Keys::Wanted(Work { name, derivation })
+            }
         }
     }
 
-    /// The keys of a password that came in clear, if it is the one behind `verifier`. Only right
-    /// ones are kept: guesses must not push out what is in use.
-    pub fn check(&mut self, password: &[u8], verifier: &Verifier) -> Option<ScramKeys> {
-        let name = self.name(password, &verifier.salt, verifier.iterations);
-        let found = self.find(&name);
-        let is_new = found.is_none();
-        let keys = found
-            .unwrap_or_else(|| ScramKeys::derive(password, &verifier.salt, verifier.iterations));
-        if keys.stored_key() != verifier.stored_key {
-            return None;
-        }
-        if is_new {
-            self.keep(name, keys.clone());
-        }
-        Some(keys)
+    /// Work that nobody needs. It is done before a login is refused that has cost none yet, so that
+    /// those who do not exist are refused no sooner than others.
+    pub fn idle_work(&self, user: &[u8], iterations: u32) -> Work {
+        let name = KeyName(*self.hash(&[b"idle", &iterations.to_be_bytes(), user]).as_bytes());
+        Work { name, derivation: Box::new(Derivation::new(&name.0, b"", iterations)) }
     }
 
-    fn salt(&self, user: &[u8]) -> [u8; SALT_LEN] {
+    /// The salt of a user whose secret has none, or who does not exist.
+    pub fn salt(&self, user: &[u8]) -> [u8; SALT_LEN] {
         let hash = self.hash(&[b"salt", user]);
         std::array::from_fn(|i| hash.as_bytes()[i])
     }
 
-    fn name(&self, password: &[u8], salt: &[u8], iterations: u32) -> [u8; KEY_LEN] {
+    fn name(&self, password: &[u8], salt: &[u8], iterations: u32) -> KeyName {
         let salt_len = (salt.len() as u64).to_be_bytes();
         let parts: [&[u8]; 5] = [b"name", &iterations.to_be_bytes(), &salt_len, salt, password];
-        *self.hash(&parts).as_bytes()
+        KeyName(*self.hash(&parts).as_bytes())
     }
 
     fn hash(&self, parts: &[&[u8]]) -> Key {
         scram::hmac(self.process_key.as_bytes(), parts)
     }
 
-    fn find(&mut self, name: &[u8; KEY_LEN]) -> Option<ScramKeys> {
+    fn find(&mut self, name: &KeyName) -> Option<ScramKeys> {
         if let Some(keys) = self.young.get(name) {
             return Some(keys.clone());
         }
@@ -101,7 +94,9 @@ impl ScramCache {
         Some(keys)
     }
 
-    fn keep(&mut self, name: [u8; KEY_LEN], keys: ScramKeys) {
+    /// Keeps what was derived. Of clients only right passwords are kept: guesses must not push out
+    /// what is in use.
+    pub fn keep(&mut self, name: KeyName, keys: ScramKeys) {
         if self.young.len() >= GENERATION_MAX {
             self.old = std::mem::take(&mut self.young);
         }
@@ -112,6 +107,29 @@ impl ScramCache {
 /// Entries in one generation; there are at most two. At some 100 bytes each this bounds memory to
 /// about 1 MB. One entry serves all logins of a user on one side.
 const GENERATION_MAX: usize = 4096;
+
+#[cfg(test)]
+impl ScramCache {
+    /// The keys, derived at once and kept.
+    pub fn keys_now(&mut self, password: &[u8], salt: &[u8], iterations: u32) -> ScramKeys {
+        match self.keys(password, salt, iterations) {
+            Keys::Known(keys) => keys,
+            Keys::Wanted(work) => {
+                let (name, keys) = work.finish();
+                self.keep(name, keys.clone());
+                keys
+            }
+        }
+    }
+}
+
+impl Work {
+    /// Does all that is left, at once: not for the loop.
+    pub fn finish(mut self) -> (KeyName, ScramKeys) {
+        self.derivation.advance(u32::MAX);
+        (self.name, self.derivation.keys().expect("nothing is left"))
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -125,14 +143,14 @@ mod tests {
     #[test]
     fn the_same_arguments_are_derived_once() {
         let mut cache = cache();
-        let first = cache.keys(b"secret", b"salt", 3);
+        let first = cache.keys_now(b"secret", b"salt", 3);
         assert_eq!(first, ScramKeys::derive(b"secret", b"salt", 3));
-        assert_eq!(cache.keys(b"secret", b"salt", 3), first);
+        assert!(matches!(cache.keys(b"secret", b"salt", 3), Keys::Known(keys) if keys == first));
         assert_eq!(cache.young.len(), 1);
         for (password, salt, iterations) in
             [(&b"secreT"[..], &b"salt"[..], 3), (b"secret", b"sal", 3), (b"secret", b"salt", 4)]
         {
-            assert_ne!(cache.keys(password, salt, iterations), first);
+            assert_ne!(cache.keys_now(password, salt, iterations), first);
         }
         assert_eq!(cache.young.len(), 4);
     }
@@ -147,9 +165,9 @@ mod tests {
     fn memory_is_bounded_and_what_is_in_use_stays() {
         let mut cache = cache();
         let name = cache.name(b"used", b"salt", 1);
-        cache.keys(b"used", b"salt", 1);
+        cache.keys_now(b"used", b"salt", 1);
         for i in 0..3 * GENERATION_MAX {
-            cache.keys(&i.to_be_bytes(), b"salt", 1);
+            cache.keys_now(&i.to_be_bytes(), b"salt", 1);
             if i % 1000 == 0 {
                 assert!(cache.find(&name).is_some(), "{i}");
             }
@@ -160,25 +178,18 @@ mod tests {
     }
 
     #[test]
-    fn users_that_do_not_exist_have_the_same_salt_each_time() {
-        let mut cache = cache();
-        let real = cache.verifier(b"joe", b"secret", 1);
-        let mock = cache.mock_verifier(b"joe", 1);
-        assert_eq!(real.salt, mock.salt);
-        assert_eq!(mock, cache.mock_verifier(b"joe", 1));
-        assert_ne!(mock.salt, cache.mock_verifier(b"jim", 1).salt);
-        assert_ne!(mock.stored_key, real.stored_key);
+    fn a_user_has_the_same_salt_each_time() {
+        let cache = cache();
+        assert_eq!(cache.salt(b"joe"), cache.salt(b"joe"));
+        assert_ne!(cache.salt(b"joe"), cache.salt(b"jim"));
     }
 
     #[test]
-    fn wrong_passwords_are_not_kept() {
+    fn idle_work_leaves_nothing_behind() {
         let mut cache = cache();
-        let keys = ScramKeys::derive(b"right", b"salt", 2);
-        let verifier = Verifier::derive(&keys, b"salt", 2);
-        assert_eq!(cache.check(b"wrong", &verifier), None);
-        assert!(cache.young.is_empty());
-        assert_eq!(cache.check(b"right", &verifier), Some(keys.clone()));
-        assert_eq!(cache.check(b"right", &verifier), Some(keys));
-        assert_eq!(cache.young.len(), 1);
+        let (name, _) = cache.idle_work(b"joe", 2).finish();
+        assert!(cache.find(&name).is_none());
+        assert_eq!(cache.idle_work(b"joe", 2).name, name, "guesses of one name share it");
+        assert_ne!(cache.idle_work(b"jim", 2).name, name);
     }
 }

@@ -4,10 +4,11 @@
 //! next step. Users that do not exist are asked the same questions as others and fail at the same
 //! place with the same words. Only the log says why.
 
-use crate::auth::cache::ScramCache;
+use crate::auth::cache::{KeyName, Keys, ScramCache, Work};
 use crate::auth::failure::{Failure, Refusal};
-use crate::auth::secret::{Secret, SecretKind};
+use crate::auth::secret::{Password, Secret, SecretKind};
 use crate::base::rng::Rng;
+use crate::crypto::key::Key;
 use crate::crypto::md5::{self, MD5_LEN};
 use crate::crypto::scram::{self, ScramKeys, Verifier};
 use crate::crypto::scram_message::{self, ClientFinal, ClientFirst, MECHANISM};
@@ -56,6 +57,11 @@ pub enum Step {
     Ask {
         request: AuthRequest,
         next: ClientLogin,
+    },
+    /// Do the work, then give its keys to `next`.
+    Derive {
+        work: Work,
+        next: AwaitKeys,
     },
     /// The client is in. `last`, where there is one, is sent before AuthenticationOk.
     Done {
@@ -108,7 +114,7 @@ pub fn begin(
         (Method::Any, _) => Step::Done { last: None, identity: Identity::default() },
         (Method::Trust, Account::Missing) => Step::Fail(Failure::Trust),
         (Method::Trust, _) => Step::Done { last: None, identity: Identity::default() },
-        (Method::Plain, _) => ask_password(candidate),
+        (Method::Plain, _) => ask_password(candidate, scram_iterations),
         (Method::ScramSha256, _) | (Method::Md5, Account::Known(Secret::Scram(_))) => {
             ask_sasl(candidate, scram_iterations)
         }
@@ -123,30 +129,92 @@ pub enum ClientLogin {
     Md5(AwaitMd5),
     Password(AwaitPassword),
     SaslInitial(AwaitSaslInitial),
-    SaslResponse(AwaitSaslResponse),
+    SaslResponse(Box<AwaitSaslResponse>),
 }
 
 impl ClientLogin {
+    /// How long the payload that is awaited may be, in bytes.
+    pub fn longest(&self) -> usize {
+        match self {
+            ClientLogin::Md5(_) => MD5_MAX,
+            ClientLogin::Password(_) => PASSWORD_MAX,
+            ClientLogin::SaslInitial(_) | ClientLogin::SaslResponse(_) => SASL_MAX,
+        }
+    }
+
     /// `payload` is what follows the head of the client's 'p' message.
     pub fn handle(self, payload: &[u8], cache: &mut ScramCache, rng: &mut dyn Rng) -> Step {
         match self {
             ClientLogin::Md5(login) => login.handle(payload),
             ClientLogin::Password(login) => login.handle(payload, cache),
             ClientLogin::SaslInitial(login) => login.handle(payload, cache, rng),
-            ClientLogin::SaslResponse(login) => login.handle(payload),
+            ClientLogin::SaslResponse(login) => login.handle(payload, cache),
         }
     }
 }
+
+/// What keys are being derived for. A login that is refused has cost one derivation, whether its
+/// user exists or not.
+#[derive(Debug)]
+pub struct AwaitKeys(Purpose);
+
+#[derive(Debug)]
+enum Purpose {
+    /// To hold a password that came in clear against the verifier.
+    Password(Verifier),
+    /// To hold a proof against a password that is known.
+    Proof(Box<Proven>),
+    /// None: to let time pass.
+    Refusal(Failure),
+}
+
+impl AwaitKeys {
+    /// Goes on with the keys that the work has given.
+    pub fn handle(self, name: KeyName, keys: ScramKeys, cache: &mut ScramCache) -> Step {
+        match self.0 {
+            Purpose::Password(verifier) if keys.stored_key() == verifier.stored_key => {
+                cache.keep(name, keys.clone());
+                Step::Done { last: None, identity: Identity { scram_keys: Some(keys) } }
+            }
+            Purpose::Password(_) => Step::Fail(Failure::Password(Refusal::WrongPassword)),
+            Purpose::Proof(proven) => {
+                cache.keep(name, keys.clone());
+                let verifier = proven.verifier(&keys);
+                let wrong = || Step::Fail(Failure::Sasl(Refusal::WrongPassword));
+                proven.accept(&verifier, None).unwrap_or_else(wrong)
+            }
+            Purpose::Refusal(failure) => Step::Fail(failure),
+        }
+    }
+}
+
+/// Refuses a login that has cost no derivation yet.
+fn refuse(failure: Failure, user: &[u8], iterations: u32, cache: &ScramCache) -> Step {
+    let next = AwaitKeys(Purpose::Refusal(failure));
+    Step::Derive { work: cache.idle_work(user, iterations), next }
+}
+
+/// The longest answer to SASL that is waited for, in bytes: a message of the exchange, a mechanism
+/// and a length.
+const SASL_MAX: usize = 2048;
+
+/// The longest MD5 answer, which has 36 bytes.
+const MD5_MAX: usize = 64;
+
+/// The longest password in clear, as PostgreSQL takes it.
+const PASSWORD_MAX: usize = 65_536;
 
 /// The password in clear is on its way.
 #[derive(Debug)]
 pub struct AwaitPassword {
     user: Box<[u8]>,
     secret: Result<Secret, Refusal>,
+    scram_iterations: u32,
 }
 
-fn ask_password(candidate: &Candidate<'_>) -> Step {
-    let next = AwaitPassword { user: candidate.user.into(), secret: usable_secret(candidate) };
+fn ask_password(candidate: &Candidate<'_>, scram_iterations: u32) -> Step {
+    let (user, secret) = (candidate.user.into(), usable_secret(candidate));
+    let next = AwaitPassword { user, secret, scram_iterations };
     Step::Ask { request: AuthRequest::CleartextPassword, next: ClientLogin::Password(next) }
 }
 
@@ -156,23 +224,36 @@ impl AwaitPassword {
             Ok(password) => password,
             Err(failure) => return Step::Fail(failure),
         };
-        let secret = match &self.secret {
-            Ok(secret) => secret,
-            Err(refusal) => return Step::Fail(Failure::Password(*refusal)),
-        };
-        let mut identity = Identity::default();
-        let is_right = match secret {
-            Secret::Plain(known) => compare::equal(known.as_bytes(), password),
-            Secret::Md5(stored) => compare::equal(stored, &md5::stored(password, &self.user)),
-            Secret::Scram(verifier) => {
-                identity.scram_keys = cache.check(password, verifier);
-                identity.scram_keys.is_some()
+        let refusal = match &self.secret {
+            Ok(Secret::Plain(known)) if compare::equal(known.as_bytes(), password) => None,
+            Ok(Secret::Md5(stored))
+                if compare::equal(stored, &md5::stored(password, &self.user)) =>
+            {
+                None
             }
+            Ok(Secret::Plain(_) | Secret::Md5(_)) => Some(Refusal::WrongPassword),
+            Ok(Secret::Scram(verifier)) => return self.check(password, verifier, cache),
+            Err(refusal) => Some(*refusal),
         };
-        if is_right {
-            Step::Done { last: None, identity }
-        } else {
-            Step::Fail(Failure::Password(Refusal::WrongPassword))
+        match refusal {
+            None => Step::Done { last: None, identity: Identity::default() },
+            Some(refusal) => {
+                refuse(Failure::Password(refusal), &self.user, self.scram_iterations, cache)
+            }
+        }
+    }
+
+    fn check(&self, password: &[u8], verifier: &Verifier, cache: &mut ScramCache) -> Step {
+        let purpose = Purpose::Password(verifier.clone());
+        match cache.keys(password, &verifier.salt, verifier.iterations) {
+            Keys::Known(keys) if keys.stored_key() == verifier.stored_key => {
+                Step::Done { last: None, identity: Identity { scram_keys: Some(keys) } }
+            }
+            Keys::Known(_) => {
+                let failure = Failure::Password(Refusal::WrongPassword);
+                refuse(failure, &self.user, verifier.iterations, cache)
+            }
+            Keys::Wanted(work) => Step::Derive { work, next: AwaitKeys(purpose) },
         }
     }
 }
@@ -236,64 +317,68 @@ impl AwaitSaslInitial {
             Ok(first) => first,
             Err(error) => return Step::Fail(Failure::SaslMessage(error)),
         };
-        let (verifier, standing) = self.verifier(cache);
+        let basis = self.basis();
+        let (salt, iterations) = match &basis {
+            Basis::StoredSecret(verifier) => (verifier.salt.clone(), verifier.iterations),
+            Basis::PlainPassword(_) | Basis::Refused(_) => {
+                (cache.salt(&self.user).into(), self.scram_iterations)
+            }
+        };
         let nonce = [first.nonce, nonce::scram_nonce(rng).as_bytes()].concat();
-        let server_first = scram_message::server_first(&nonce, &verifier.salt, verifier.iterations);
+        let server_first = scram_message::server_first(&nonce, &salt, iterations);
         let next = AwaitSaslResponse {
+            user: self.user,
             header: first.header.into(),
             client_first_bare: first.bare.into(),
             server_first: server_first.clone(),
             nonce,
-            verifier,
-            standing,
+            salt,
+            iterations,
+            basis,
         };
         Step::Ask {
             request: AuthRequest::SaslContinue(server_first),
-            next: ClientLogin::SaslResponse(next),
+            next: ClientLogin::SaslResponse(Box::new(next)),
         }
     }
 
-    /// What the proof is held against, and what a right proof means.
-    fn verifier(self, cache: &mut ScramCache) -> (Verifier, Standing) {
-        let (user, iterations) = (&self.user, self.scram_iterations);
-        let refusal = match self.secret {
-            Ok(Secret::Scram(verifier)) => return (verifier, Standing::StoredSecret),
-            Ok(Secret::Plain(password)) => {
-                let verifier = cache.verifier(user, password.as_bytes(), iterations);
-                return (verifier, Standing::PlainPassword);
-            }
-            Ok(Secret::Md5(_)) => Refusal::UnusableSecret(SecretKind::Md5),
-            Err(refusal) => refusal,
-        };
-        (cache.mock_verifier(user, iterations), Standing::Refused(refusal))
+    fn basis(&self) -> Basis {
+        match &self.secret {
+            Ok(Secret::Scram(verifier)) => Basis::StoredSecret(verifier.clone()),
+            Ok(Secret::Plain(password)) => Basis::PlainPassword(password.clone()),
+            Ok(Secret::Md5(_)) => Basis::Refused(Refusal::UnusableSecret(SecretKind::Md5)),
+            Err(refusal) => Basis::Refused(*refusal),
+        }
     }
 }
 
-/// What stands behind the verifier of a SCRAM exchange.
-#[derive(Clone, Copy, Debug)]
-enum Standing {
-    PlainPassword,
+/// What a proof is held against.
+#[derive(Debug)]
+enum Basis {
+    PlainPassword(Password),
     /// Nothing: the exchange is for show, and fails at its end.
     Refused(Refusal),
     /// A secret that a server may have, too: the client's keys are worth keeping.
-    StoredSecret,
+    StoredSecret(Verifier),
 }
 
 /// The client proves its password with client-final-message.
 #[derive(Debug)]
 pub struct AwaitSaslResponse {
+    user: Box<[u8]>,
     /// The header of the client's first message, which its last one has to repeat.
     header: Box<[u8]>,
     client_first_bare: Box<[u8]>,
     server_first: Vec<u8>,
     /// The client's nonce and ours.
     nonce: Vec<u8>,
-    verifier: Verifier,
-    standing: Standing,
+    salt: Box<[u8]>,
+    iterations: u32,
+    basis: Basis,
 }
 
 impl AwaitSaslResponse {
-    fn handle(self, payload: &[u8]) -> Step {
+    fn handle(self, payload: &[u8], cache: &mut ScramCache) -> Step {
         let last = match ClientFinal::parse(payload, &self.header, &self.nonce) {
             Ok(last) => last,
             Err(error) => return Step::Fail(Failure::SaslMessage(error)),
@@ -303,16 +388,55 @@ impl AwaitSaslResponse {
             &self.server_first,
             last.without_proof,
         );
-        let keys = self.verifier.verify(&auth_message, &last.proof);
-        let scram_keys = match (self.standing, keys) {
-            (Standing::Refused(refusal), _) => return Step::Fail(Failure::Sasl(refusal)),
-            (_, None) => return Step::Fail(Failure::Sasl(Refusal::WrongPassword)),
-            (Standing::PlainPassword, Some(_)) => None,
-            (Standing::StoredSecret, Some(keys)) => Some(keys),
+        let AwaitSaslResponse { user, salt, iterations, .. } = self;
+        let proven = Proven { auth_message, proof: last.proof, salt, iterations };
+        let refusal = match self.basis {
+            Basis::Refused(refusal) => refusal,
+            Basis::StoredSecret(verifier) => {
+                let keys = verifier.verify(&proven.auth_message, &proven.proof);
+                match proven.accept(&verifier, keys) {
+                    Some(step) => return step,
+                    None => Refusal::WrongPassword,
+                }
+            }
+            Basis::PlainPassword(password) => {
+                match cache.keys(password.as_bytes(), &proven.salt, iterations) {
+                    Keys::Known(keys) => match proven.accept(&proven.verifier(&keys), None) {
+                        Some(step) => return step,
+                        None => Refusal::WrongPassword,
+                    },
+                    Keys::Wanted(work) => {
+                        let next = AwaitKeys(Purpose::Proof(Box::new(proven)));
+                        return Step::Derive { work, next };
+                    }
+                }
+            }
         };
-        let signature = scram::server_signature(&self.verifier.server_key, &auth_message);
+        refuse(Failure::Sasl(refusal), &user, iterations, cache)
+    }
+}
+
+/// A proof, and what it is a proof of.
+#[derive(Debug)]
+struct Proven {
+    auth_message: Vec<u8>,
+    proof: Key,
+    salt: Box<[u8]>,
+    iterations: u32,
+}
+
+impl Proven {
+    fn verifier(&self, keys: &ScramKeys) -> Verifier {
+        Verifier::derive(keys, &self.salt, self.iterations)
+    }
+
+    /// Lets the client in if its proof is right. `scram_keys` are worth keeping where a secret is
+    /// stored.
+    fn accept(&self, verifier: &Verifier, scram_keys: Option<ScramKeys>) -> Option<Step> {
+        verifier.verify(&self.auth_message, &self.proof)?;
+        let signature = scram::server_signature(&verifier.server_key, &self.auth_message);
         let last = AuthRequest::SaslFinal(scram_message::server_final(&signature));
-        Step::Done { last: Some(last), identity: Identity { scram_keys } }
+        Some(Step::Done { last: Some(last), identity: Identity { scram_keys } })
     }
 }
 
@@ -384,7 +508,7 @@ mod tests {
         let mut rng = SeededRng::new(2);
         let mut cache = ScramCache::new(&mut rng);
         let Step::Ask { next, .. } = start(method, account) else { panic!("nothing is asked") };
-        next.handle(answer, &mut cache, &mut rng)
+        next.handle(answer, &mut cache, &mut rng).at_once(&mut cache)
     }
 
     fn failure(step: Step) -> Failure {

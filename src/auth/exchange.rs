@@ -47,6 +47,7 @@ impl Table {
         for count in 0.. {
             let (request, next) = match step {
                 Step::Ask { request, next } => (request, next),
+                Step::Derive { .. } => panic!("one derivation after the other"),
                 Step::Fail(failure) => return Outcome::ClientRefused(failure),
                 Step::Done { last, identity } => {
                     return self.finish(login, last, identity, count, tamper);
@@ -57,6 +58,7 @@ impl Table {
                     tamper(2 * count + 1, &mut payload);
                     login = awaits;
                     step = next.handle(&payload, &mut self.theirs, &mut self.rng);
+                    step = step.at_once(&mut self.theirs);
                 }
                 ServerStep::Fail(failure) => return Outcome::ServerRefused(failure),
                 other => panic!("{other:?}"),
@@ -99,7 +101,8 @@ impl Table {
         let (code, body) = payload.split_first_chunk::<4>().unwrap();
         let mut body = body.to_vec();
         tamper(number, &mut body);
-        login.handle(u32::from_be_bytes(*code), &body, &mut self.ours, &mut self.rng)
+        let code = u32::from_be_bytes(*code);
+        login.handle(code, &body, &mut self.ours, &mut self.rng).at_once(&mut self.ours)
     }
 }
 
@@ -268,7 +271,65 @@ fn a_burst_of_logins_costs_pbkdf2_once_on_each_side() {
             let ServerStep::Send { payload, next: awaits } = sent else { panic!("{sent:?}") };
             login = awaits;
             step = next.handle(&payload, &mut table.theirs, &mut table.rng);
+            step = step.at_once(&mut table.theirs);
         }
         assert!(matches!(step, Step::Done { .. }), "{step:?}");
+    }
+}
+
+#[test]
+fn a_refusal_costs_one_derivation_whoever_is_refused() {
+    let (md5, empty) = (Secret::parse(b"md5b350798a23d7544eb353a6f8dca231c2"), plain(""));
+    let (scram, real) = (stored_scram("secret"), plain("secret"));
+    let accounts = [
+        Account::Missing,
+        Account::NoPassword,
+        Account::Known(&md5),
+        Account::Known(&empty),
+        Account::Known(&scram),
+        Account::Known(&real),
+    ];
+    for method in [Method::Plain, Method::ScramSha256] {
+        for account in accounts {
+            let mut table = Table::new(1);
+            // The second time what may be known of the user is known.
+            for attempt in 0..2 {
+                let costs = table.refused(method, account);
+                assert_eq!(costs, 1, "{method:?}, {account:?}, attempt {attempt}");
+                if let Account::Known(Secret::Plain(_) | Secret::Scram(_)) = account {
+                    table.play(method, account, with_password("secret"), &|_, _| {});
+                }
+            }
+        }
+    }
+}
+
+impl Table {
+    /// How many derivations it costs our side to refuse a login with a wrong password.
+    fn refused(&mut self, method: Method, account: Account<'_>) -> usize {
+        let candidate = Candidate { user: b"joe", account };
+        let mut step = client::begin(method, &candidate, 5, &mut self.rng);
+        let mut login = Some(ServerLogin::new(b"joe", with_password("wrong")));
+        let mut costs = 0;
+        loop {
+            step = match step {
+                Step::Ask { request, next } => {
+                    let login_now = login.take().expect("a login that goes on");
+                    let ServerStep::Send { payload, next: awaits } =
+                        self.receive(login_now, &request, 0, &|_, _| {})
+                    else {
+                        panic!("nothing is answered");
+                    };
+                    login = Some(awaits);
+                    next.handle(&payload, &mut self.theirs, &mut self.rng)
+                }
+                Step::Derive { .. } => {
+                    costs += 1;
+                    step.at_once(&mut self.theirs)
+                }
+                Step::Fail(_) => return costs,
+                Step::Done { .. } => panic!("a wrong password opens"),
+            };
+        }
     }
 }

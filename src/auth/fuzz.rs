@@ -26,6 +26,7 @@ pub fn fuzz_client_login(data: &[u8]) {
         let Step::Ask { request, next } = step else { break };
         assert!(request.payload().len() <= 2 * MESSAGE_LEN_MAX);
         step = ClientLogin::handle(next, message, &mut cache, &mut rng);
+        step = step.at_once(&mut cache);
     }
     assert!(!matches!(step, Step::Done { .. }), "came in without the password");
 }
@@ -40,7 +41,9 @@ pub fn fuzz_server_login(data: &[u8]) {
     for message in data.split(|&byte| byte == 0xff) {
         let Some((&code, body)) = message.split_first() else { return };
         let is_scram = matches!(login, ServerLogin::SaslContinue(_) | ServerLogin::SaslFinal(_));
-        login = match login.handle(u32::from(code), body, &mut cache, &mut rng) {
+        let step = login.handle(u32::from(code), body, &mut cache, &mut rng);
+        login = match step.at_once(&mut cache) {
+            ServerStep::Derive { .. } => panic!("one derivation after the other"),
             ServerStep::Send { payload, next } => {
                 assert!(payload.len() <= 2 * MESSAGE_LEN_MAX);
                 next
@@ -82,6 +85,19 @@ fn fuzz_rules(text: &[u8], maps: &IdentMaps) {
     rules.find(&visitor);
     visitor.address = None;
     rules.find(&visitor);
+}
+
+impl Step {
+    /// The step behind the work, which is done at once: not for the loop.
+    pub fn at_once(self, cache: &mut ScramCache) -> Step {
+        match self {
+            Step::Derive { work, next } => {
+                let (name, keys) = work.finish();
+                next.handle(name, keys, cache)
+            }
+            step => step,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +170,7 @@ mod tests {
         let filled = filled(SERVER[2]);
         for message in filled.split(|&byte| byte == 0xff).take(2) {
             let step = login.handle(message[0].into(), &message[1..], &mut cache, &mut rng);
+            let step = step.at_once(&mut cache);
             let ServerStep::Send { next, .. } = step else { panic!("{step:?}") };
             login = next;
         }

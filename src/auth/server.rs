@@ -4,7 +4,7 @@
 //! secret, its iterations and messages have bounds, and its questions must come in the one legal
 //! order. A stored secret is never sent in place of the password that it was made from.
 
-use crate::auth::cache::ScramCache;
+use crate::auth::cache::{KeyName, Keys, ScramCache, Work};
 use crate::auth::failure::{Asked, ServerFailure};
 use crate::auth::secret::{Password, Secret, SecretKind};
 use crate::base::rng::Rng;
@@ -50,6 +50,11 @@ pub enum ServerStep {
     Send {
         payload: Vec<u8>,
         next: ServerLogin,
+    },
+    /// Do the work, then give its keys to `next`.
+    Derive {
+        work: Work,
+        next: AwaitKeys,
     },
     /// Nothing to send; the next 'R' message goes to `next`.
     Wait(ServerLogin),
@@ -191,19 +196,41 @@ impl AwaitSaslContinue {
     fn handle(self, body: &[u8], cache: &mut ScramCache) -> Result<ServerStep> {
         let first =
             ServerFirst::parse(body, self.nonce.as_bytes()).map_err(ServerFailure::SaslMessage)?;
-        let keys = match self.knowledge {
-            Knowledge::Keys(keys) => keys,
-            Knowledge::Password(password) => {
-                cache.keys(password.as_bytes(), &first.salt, first.iterations)
-            }
-        };
         let without_proof = scram_message::client_final_without_proof(first.nonce);
         let auth_message =
             scram_message::auth_message(self.client_first_bare.as_bytes(), body, &without_proof);
-        let proof = keys.client_proof(&auth_message);
-        let payload = scram_message::client_final(&without_proof, &proof);
-        let next = AwaitSaslFinal { keys, auth_message };
-        Ok(ServerStep::Send { payload, next: ServerLogin::SaslFinal(next) })
+        let next = AwaitKeys { without_proof, auth_message };
+        Ok(match self.knowledge {
+            Knowledge::Keys(keys) => next.prove(keys),
+            Knowledge::Password(password) => {
+                match cache.keys(password.as_bytes(), &first.salt, first.iterations) {
+                    Keys::Known(keys) => next.prove(keys),
+                    Keys::Wanted(work) => ServerStep::Derive { work, next },
+                }
+            }
+        })
+    }
+}
+
+/// The keys of our password are being derived.
+#[derive(Debug)]
+pub struct AwaitKeys {
+    without_proof: Vec<u8>,
+    auth_message: Vec<u8>,
+}
+
+impl AwaitKeys {
+    /// Goes on with the keys that the work has given.
+    pub fn handle(self, name: KeyName, keys: ScramKeys, cache: &mut ScramCache) -> ServerStep {
+        cache.keep(name, keys.clone());
+        self.prove(keys)
+    }
+
+    fn prove(self, keys: ScramKeys) -> ServerStep {
+        let proof = keys.client_proof(&self.auth_message);
+        let payload = scram_message::client_final(&self.without_proof, &proof);
+        let next = AwaitSaslFinal { keys, auth_message: self.auth_message };
+        ServerStep::Send { payload, next: ServerLogin::SaslFinal(next) }
     }
 }
 
@@ -240,6 +267,19 @@ const SASL: u32 = 10;
 const SASL_CONTINUE: u32 = 11;
 const SASL_FINAL: u32 = 12;
 
+impl ServerStep {
+    /// The step behind the work, which is done at once: not for the loop.
+    pub fn at_once(self, cache: &mut ScramCache) -> ServerStep {
+        match self {
+            ServerStep::Derive { work, next } => {
+                let (name, keys) = work.finish();
+                next.handle(name, keys, cache)
+            }
+            step => step,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,7 +293,7 @@ mod tests {
     fn go_on(login: ServerLogin, code: u32, body: &[u8]) -> ServerStep {
         let mut rng = SeededRng::new(1);
         let mut cache = ScramCache::new(&mut rng);
-        login.handle(code, body, &mut cache, &mut rng)
+        login.handle(code, body, &mut cache, &mut rng).at_once(&mut cache)
     }
 
     fn sent(step: ServerStep) -> (Vec<u8>, ServerLogin) {

@@ -82,7 +82,7 @@ impl World {
             .map(|name| (name.to_owned(), crate::auth::secret::Secret::parse(name.as_bytes())));
         let access = Access { users: secrets.into(), ..Access::default() };
         let now = Now { mono: Moment(5_000_000), wall_us: 1_769_871_940_000_000 };
-        let host = Host { uid: 1, uid_name: |_| None };
+        let host = Host { uid: 1, uid_name: |_| None, descriptors: 100_000 };
         let core = Core::new(config, access, host, Box::new(SeededRng::new(1)), now);
         let mut world = World {
             core,

@@ -5,14 +5,17 @@
 //! beyond ASCII is used unprepared, which differs from PostgreSQL only where preparation changes
 //! it: compatibility forms such as ligatures, full-width letters and unusual spaces.
 
+use std::fmt;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
+use crate::base::wipe::wipe;
 use crate::crypto::compare;
 use crate::crypto::key::{KEY_LEN, Key};
 
-/// Iterations beyond this are refused from servers and in stored secrets: they would hold up every
-/// connection of the process for longer than a quarter of a second.
+/// Iterations beyond this are refused from servers and in stored secrets: they cost a quarter of a
+/// second of the processor.
 pub const ITERATIONS_MAX: u32 = 1_000_000;
 
 /// Length of the salts made here, in bytes, as in PostgreSQL.
@@ -35,17 +38,66 @@ pub struct ScramKeys {
     pub server_key: Key,
 }
 
-impl ScramKeys {
-    /// Costs `iterations` HMACs: 0.6 ms for 4096 on a machine of 2022.
-    pub fn derive(password: &[u8], salt: &[u8], iterations: u32) -> ScramKeys {
-        let mut salted = [0; KEY_LEN];
-        pbkdf2::pbkdf2::<Hmac<Sha256>>(password, salt, iterations, &mut salted)
-            .expect("HMAC takes a key of any length");
-        let salted = Key::new(salted);
-        ScramKeys {
-            client_key: hmac(salted.as_bytes(), &[b"Client Key"]),
-            server_key: hmac(salted.as_bytes(), &[b"Server Key"]),
+/// PBKDF2 (RFC 8018, section 5.2) with HMAC-SHA-256 for a key of one block, done in slices, so that
+/// nobody else waits for the whole.
+pub struct Derivation {
+    /// HMAC under the password, before its message.
+    mac: Hmac<Sha256>,
+    /// U_i, the outcome of the last iteration.
+    last: [u8; KEY_LEN],
+    /// U_1 to U_i, joined by exclusive or.
+    sum: [u8; KEY_LEN],
+    left: u32,
+}
+
+impl Derivation {
+    pub fn new(password: &[u8], salt: &[u8], iterations: u32) -> Derivation {
+        let mac = Hmac::<Sha256>::new_from_slice(password).expect("HMAC takes a key of any length");
+        let first = mac.clone().chain_update(salt).chain_update(1_u32.to_be_bytes());
+        let first = first.finalize().into_bytes().into();
+        Derivation { mac, last: first, sum: first, left: iterations.saturating_sub(1) }
+    }
+
+    /// Does so many iterations, or what is left: 1000 take 0.15 ms on a machine of 2022.
+    pub fn advance(&mut self, iterations: u32) {
+        let count = iterations.min(self.left);
+        for _ in 0..count {
+            let next = self.mac.clone().chain_update(self.last).finalize().into_bytes();
+            self.last = next.into();
+            self.sum.iter_mut().zip(self.last).for_each(|(sum, byte)| *sum ^= byte);
         }
+        self.left -= count;
+    }
+
+    /// The keys, when nothing is left to be done.
+    pub fn keys(&self) -> Option<ScramKeys> {
+        (self.left == 0).then(|| ScramKeys {
+            client_key: hmac(&self.sum, &[b"Client Key"]),
+            server_key: hmac(&self.sum, &[b"Server Key"]),
+        })
+    }
+}
+
+impl fmt::Debug for Derivation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Derivation({} left)", self.left)
+    }
+}
+
+impl Drop for Derivation {
+    fn drop(&mut self) {
+        wipe(&mut self.last);
+        wipe(&mut self.sum);
+    }
+}
+
+impl ScramKeys {
+    /// All of it at once, which the loop must not do.
+    #[cfg(test)]
+    pub fn derive(password: &[u8], salt: &[u8], iterations: u32) -> ScramKeys {
+        let mut derivation = Derivation::new(password, salt, iterations);
+        derivation.advance(u32::MAX);
+        derivation.keys().expect("nothing is left")
     }
 
     pub fn stored_key(&self) -> Key {
@@ -124,6 +176,21 @@ mod tests {
         let signature = decoded("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
         assert!(keys().is_server_signature(AUTH_MESSAGE, &signature));
         assert!(!keys().is_server_signature(AUTH_MESSAGE, &signature[1..]));
+    }
+
+    #[test]
+    fn slices_of_any_length_give_the_same_keys() {
+        for slice in [1, 7, 99, 100, 101, u32::MAX] {
+            let mut derivation = Derivation::new(b"pencil", b"salt", 100);
+            let mut slices = 1;
+            while derivation.keys().is_none() {
+                derivation.advance(slice);
+                slices += 1;
+            }
+            assert_eq!(derivation.keys(), Some(ScramKeys::derive(b"pencil", b"salt", 100)));
+            assert_eq!(slices, 1 + 99_u32.div_ceil(slice));
+        }
+        assert!(Derivation::new(b"pencil", b"salt", 1).keys().is_some());
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::pool::records::wait::Shutdown;
 use crate::relay::Engine;
 use crate::sys::random::SystemRng;
 use crate::sys::signals::Signal;
-use crate::sys::{account, clock};
+use crate::sys::{account, clock, process};
 
 /// Connections taken from one listener in one turn, so that those that are there get theirs.
 const ACCEPTS: usize = 64;
@@ -76,7 +76,8 @@ impl Service {
         let tcp = options::tcp(&config.settings);
         let mut network =
             Network { registry: poll.registry()?, resolver, logger, tcp, tls: Tls::default() };
-        let host = Host { uid: account::effective_uid(), uid_name };
+        let descriptors = process::fd_limit().map_or(u64::MAX, |limit| limit.soft);
+        let host = Host { uid: account::effective_uid(), uid_name, descriptors };
         let mut core = Core::new(config, access, host, Box::new(SystemRng::new()), clock::now());
         core.local_time = local_time;
         tls::put_in_force(tls, &mut network, &mut core);

@@ -133,7 +133,7 @@ impl Core {
         let client::State::Login(login) = self.clients[client].state() else { return None };
         match login.progress {
             Progress::LookUp { pool, .. } => Some(pool),
-            Progress::Asked(_) | Progress::Begun => None,
+            Progress::Asked(_) | Progress::Begun | Progress::Deriving(_) | Progress::Parked => None,
         }
     }
 

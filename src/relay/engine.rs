@@ -144,6 +144,8 @@ impl<I: Io> Engine<I> {
         register: impl FnOnce(&mut I, ClientId) -> io::Result<I::Stream>,
     ) -> ClientId {
         let id = self.core.client_arrived(arrival);
+        // Who has given way gives its descriptor back before the next is accepted.
+        self.carry_out();
         match register(&mut self.io, id) {
             Ok(stream) => self.clients.insert(id, Conn::new(stream)),
             Err(error) => self.core.client_gone(id, Some(crate::log::plain(&error))),
@@ -219,6 +221,7 @@ impl<I: Io> Engine<I> {
             self.run(run);
             self.carry_out_into(others);
         }
+        self.core.derive_keys();
         self.core.sweep();
         self.carry_out_into(others);
         self.handshakes = 0;
@@ -230,7 +233,7 @@ impl<I: Io> Engine<I> {
 
     /// Whether something is to be run at once, so that the poll must not sleep.
     pub fn has_work(&self) -> bool {
-        !self.queue.is_empty()
+        !self.queue.is_empty() || self.core.has_derivations()
     }
 
     fn run(&mut self, run: Run) {

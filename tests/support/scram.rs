@@ -109,3 +109,14 @@ pub fn scram_secret(password: &str, salt: &[u8], rounds: u32) -> String {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
+
+/// What a server that knows the password says last: the messages are those of the exchange, of the
+/// client's last one all that stands before its proof.
+pub fn server_final(
+    password: &str,
+    (salt, rounds): (&[u8], u32),
+    (first_bare, server_first, without_proof): (&str, &str, &str),
+) -> String {
+    let proof = Proof::new(password, salt, rounds, first_bare, server_first);
+    format!("v={}", proof.sign(without_proof).1)
+}

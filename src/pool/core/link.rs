@@ -5,8 +5,10 @@ use crate::log::{Level, Side, ptr};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::client::{self, Client};
-use crate::pool::records::pool::Rest;
+use crate::pool::records::pool::{Refusal, Rest};
+use crate::pool::records::retry::Retry;
 use crate::pool::records::server::{self, Own, Server, Test};
+use crate::pool::records::strangers::Origin;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Report, Severity};
 
@@ -38,7 +40,10 @@ impl Core {
     fn thread_client(&mut self, id: ClientId, into: bool) {
         let client = &self.clients[id];
         let list = match client.state.place() {
-            client::Place::Login => &mut self.logins,
+            client::Place::Login => {
+                self.strangers.count(Origin::of(client.peer), into);
+                &mut self.logins
+            }
             client::Place::Console => &mut self.consoles,
             client::Place::Cancel => &mut self.cancel_clients,
             client::Place::Pool(place) => {
@@ -60,6 +65,7 @@ impl Core {
         let pool = client.pool.expect("a client past its login has a pool");
         let login_user = client.user;
         self.wake_pool(pool);
+        count(&mut self.admitted, add);
         let pool = &mut self.pools[pool];
         pool.used_at = self.now.mono;
         let database = &mut self.databases[pool.database];
@@ -122,7 +128,7 @@ impl Core {
     /// A client record for a new connection, in the list of logins.
     pub(in crate::pool) fn add_client(&mut self, client: Client) -> ClientId {
         let id = self.clients.insert(client);
-        self.logins.push_back(&mut self.clients, id);
+        self.thread_client(id, true);
         id
     }
 
@@ -322,6 +328,10 @@ impl Core {
         if self.servers[id].state.is_counted() {
             self.count_server(id, false);
         }
+        if self.servers[id].owes_service && self.servers[id].is_session() && reason.is_servers_own()
+        {
+            self.note_unserved(id, &reason);
+        }
         let server = &mut self.servers[id];
         let pool = server.pool;
         let state = std::mem::replace(&mut server.state, server::State::Closing);
@@ -348,6 +358,24 @@ impl Core {
         }
         self.next_to_peer(pool);
         self.server_left(pool);
+    }
+
+    /// A server has ended whose login cost keys, and nobody had an answer of it: as if the login
+    /// had failed, the next is put off, or its server could have any number of them derived.
+    fn note_unserved(&mut self, id: ServerId, reason: &Reason) {
+        let pool = &mut self.pools[self.servers[id].pool];
+        let retry = Retry::after(pool.unserved, self.now.mono, &mut *self.rng);
+        pool.unserved = Some(retry);
+        let message = reason.words().into_owned().into();
+        pool.refusal = Some(Refusal { message, retry });
+    }
+
+    /// A server that was dear to log in to has given its first answer.
+    #[cold]
+    pub(in crate::pool) fn note_served(&mut self, id: ServerId) {
+        self.servers[id].owes_service = false;
+        let pool = self.servers[id].pool;
+        self.pools[pool].unserved = None;
     }
 
     fn log_server_end(&mut self, id: ServerId, reason: &Reason) {

@@ -27,12 +27,14 @@ use crate::pool::records::access::{Access, Host};
 use crate::pool::records::calendar::Calendar;
 use crate::pool::records::client::{self, Client};
 use crate::pool::records::database::Database;
+use crate::pool::records::derivations::Derivations;
 use crate::pool::records::dns::Dns;
 use crate::pool::records::keys::Keys;
 use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::records::secured::TlsModes;
 use crate::pool::records::server::Server;
 use crate::pool::records::site::Sites;
+use crate::pool::records::strangers::Strangers;
 use crate::pool::records::user::User;
 use crate::pool::records::wait::{Outcome, Shutdown};
 use crate::pool::statements::table::StatementTable;
@@ -135,6 +137,10 @@ pub struct Core {
 
     /// Clients on their way in, oldest first.
     pub logins: List<Client>,
+    /// Where those come from.
+    pub(in crate::pool) strangers: Strangers,
+    /// Those whose user is looked up when fewer unknown databases are tried, oldest first.
+    pub(in crate::pool) parked: VecDeque<ClientId>,
     pub consoles: List<Client>,
     pub cancel_clients: List<Client>,
     /// Pools that have somebody in them: those that the sweep visits.
@@ -153,6 +159,7 @@ pub struct Core {
     /// it nothing was under way (see [`crate::pool::prepared::repeat`]).
     pub may_repeat: bool,
     pub scram: ScramCache,
+    pub(in crate::pool) derivations: Derivations,
     pub dns: Dns,
     pub rng: Box<dyn Rng>,
 
@@ -167,6 +174,8 @@ pub struct Core {
     pub end_told: Moment,
     /// Clients past their startup packet; the console's are not among them.
     pub client_count: u32,
+    /// Clients that have proved who they are, of all pools: those that max_client_conn limits.
+    pub admitted: u32,
     /// Counters of clients and servers of one sequence.
     last_number: u64,
     pub stats: crate::pool::telling::stats::Totals,
@@ -218,6 +227,8 @@ impl Core {
             user_names: Places::default(),
             keys: Keys::default(),
             logins: List::default(),
+            strangers: Strangers::default(),
+            parked: VecDeque::new(),
             consoles: List::default(),
             cancel_clients: List::default(),
             live_pools: List::default(),
@@ -228,6 +239,7 @@ impl Core {
             statements: StatementTable::default(),
             may_repeat: false,
             scram: ScramCache::new(&mut *rng),
+            derivations: Derivations::default(),
             dns: Dns::default(),
             rng,
             tls: TlsModes::default(),
@@ -236,6 +248,7 @@ impl Core {
             shutdown_since: Moment(0),
             end_told: Moment(0),
             client_count: 0,
+            admitted: 0,
             last_number: 0,
             stats: crate::pool::telling::stats::Totals::new(now.mono),
             connects_after: Moment(0),

@@ -9,9 +9,8 @@ use crate::config::AuthType;
 use crate::log::{Level, Peer};
 use crate::pool::core::{Action, CONSOLE, Core};
 use crate::pool::ids::{ClientId, PoolId};
-use crate::pool::records::client::{
-    ConsoleSession, ConsoleState, Names, Progress, Replication, State,
-};
+use crate::pool::records::client::{Names, Progress, Replication, State};
+use crate::pool::records::lookup::Errand;
 use crate::pool::records::pool::{Found, Purpose, Welcome};
 use crate::pool::records::user::User;
 use crate::pool::records::wait::Shutdown;
@@ -24,17 +23,6 @@ use crate::wire::sqlstate;
 /// The version of PgBouncer whose place the program takes: tools and drivers rely on it. The
 /// program's own stands in Cargo.toml.
 pub const VERSION: &str = "1.26.1";
-
-/// What a console session is told of its server, in the reference's order.
-const CONSOLE_PARAMETERS: [(&str, &str); 7] = [
-    ("server_version", "1.26.1/bouncer"),
-    ("client_encoding", "UTF8"),
-    ("server_encoding", "UTF8"),
-    ("DateStyle", "ISO"),
-    ("TimeZone", "GMT"),
-    ("standard_conforming_strings", "on"),
-    ("is_superuser", "on"),
-];
 
 /// How a client may prove who it is, by the settings or a rule of the HBA file.
 enum Proof {
@@ -94,18 +82,28 @@ impl Core {
         if is_plain_tcp && self.tls.clients.is_required() {
             return Err(Reason::SslRequired);
         }
+        self.find_secret(id)
+    }
+
+    /// Has the user of a client looked up where that is needed, and asks it to prove who it is.
+    pub(super) fn find_secret(&mut self, id: ClientId) -> Result<(), Reason> {
+        let names = self.login_names(id);
         let errand = match self.proof_for(id, &names) {
             // Nothing depends on who it is, or has to be looked up to say no.
             Proof::Ask(Method::Any)
             | Proof::NeedsForcedUser
             | Proof::NoCertificate(_)
             | Proof::Refuse(_)
-            | Proof::Unbuilt { .. } => None,
+            | Proof::Unbuilt { .. } => Errand::None,
             Proof::Ask(_) | Proof::Certificate | Proof::Peer => self.errand(id, &names)?,
         };
         match errand {
-            Some(errand) => self.look_up(id, &names.user, errand),
-            None => self.challenge(id, None),
+            Errand::Later => {
+                self.park(id);
+                Ok(())
+            }
+            Errand::None => self.challenge(id, None),
+            Errand::Query { pool, sql } => self.look_up(id, &names.user, pool, &sql),
         }
     }
 
@@ -154,17 +152,24 @@ impl Core {
         self.admit(id, Identity::default())
     }
 
-    /// Counts the client against max_client_conn. The console is reached in any case.
+    /// Whether one more client may log in. The console is reached in any case.
     fn admit_one_more(&mut self, id: ClientId) -> Result<(), Reason> {
         if self.is_too_late(id) {
             return Err(Reason::ShuttingDown);
         }
-        if self.client_count >= self.settings().max_client_conn {
+        self.check_max_client_conn()?;
+        self.client_count += 1;
+        self.clients[id].is_counted = true;
+        Ok(())
+    }
+
+    /// max_client_conn limits those who have proved who they are: strangers cannot use it up. Where
+    /// it is reached nobody need prove anything; who was under way then is refused at the end.
+    fn check_max_client_conn(&mut self) -> Result<(), Reason> {
+        if self.admitted >= self.settings().max_client_conn {
             self.note_limit(Limit::Clients);
             return Err(Reason::MaxClientConn);
         }
-        self.client_count += 1;
-        self.clients[id].is_counted = true;
         Ok(())
     }
 
@@ -198,7 +203,7 @@ impl Core {
     }
 
     /// Whether the process behind a client's Unix socket runs as the pooler's own user.
-    fn is_own_user(&self, id: ClientId) -> bool {
+    pub(super) fn is_own_user(&self, id: ClientId) -> bool {
         self.peer_uid(id) == Some(self.host.uid)
     }
 
@@ -311,8 +316,13 @@ impl Core {
         }
     }
 
-    fn take_step(&mut self, id: ClientId, step: Step) -> Result<(), Reason> {
+    pub(super) fn take_step(&mut self, id: ClientId, step: Step) -> Result<(), Reason> {
         match step {
+            Step::Derive { work, next } => {
+                self.set_progress(id, Progress::Deriving(next));
+                self.derivations.clients.add(work, id);
+                Ok(())
+            }
             Step::Ask { request, next } => {
                 self.send_auth(id, &request.payload());
                 self.set_progress(id, Progress::Asked(next));
@@ -347,6 +357,7 @@ impl Core {
         if database == CONSOLE {
             return self.admit_to_console(id, user);
         }
+        self.check_max_client_conn()?;
         let user_id = self.ensure_user(&user);
         let found = self.take_found(id);
         let keys = identity.scram_keys;
@@ -383,44 +394,6 @@ impl Core {
             State::Login(login) => login.found.take(),
             _ => None,
         }
-    }
-
-    fn admit_to_console(&mut self, id: ClientId, user: String) -> Result<(), Reason> {
-        let settings = self.settings();
-        let is_any = settings.auth_type == AuthType::Any;
-        let is_admin = is_any || settings.admin_users.contains(&user);
-        if !is_admin && !settings.stats_users.contains(&user) {
-            return Err(Reason::NotAllowed);
-        }
-        self.enter_console(id, user, is_admin)
-    }
-
-    fn enter_console(&mut self, id: ClientId, user: String, is_admin: bool) -> Result<(), Reason> {
-        let session = ConsoleSession::default();
-        let is_own_user = self.is_own_user(id);
-        let console = ConsoleState {
-            user,
-            is_admin,
-            is_own_user,
-            answered: (self.mono(), 0),
-            wait: None,
-            pending: None,
-            session,
-        };
-        self.move_client(id, State::Console(Box::new(console)));
-        self.console_stats.logins += 1;
-        let key = self.give_key(id);
-        let mut bytes = Vec::new();
-        build::authentication(&mut bytes, 0, b"");
-        build::parameter_status(&mut bytes, "pgbouncer.version", VERSION);
-        for (name, value) in CONSOLE_PARAMETERS {
-            build::parameter_status(&mut bytes, name, value);
-        }
-        push_key(&mut bytes, key);
-        self.push_notify_message(&mut bytes);
-        build::ready_for_query(&mut bytes, b'I');
-        self.act(Action::SendClient { client: id, bytes });
-        Ok(())
     }
 
     /// Tells a client, on behalf of the server, that it is logged in.
@@ -470,7 +443,7 @@ impl Core {
     }
 
     /// login_notify_message, where there is one.
-    fn push_notify_message(&self, bytes: &mut Vec<u8>) {
+    pub(super) fn push_notify_message(&self, bytes: &mut Vec<u8>) {
         let message = &self.settings().login_notify_message;
         if message.is_empty() {
             return;
@@ -490,6 +463,6 @@ pub(super) fn account_of<'a>(user: Option<&'a User>, found: Option<Account<'a>>)
     }
 }
 
-fn push_key(bytes: &mut Vec<u8>, key: u64) {
+pub(super) fn push_key(bytes: &mut Vec<u8>, key: u64) {
     Message::back(bytes, Back::BackendKeyData).bytes(&key.to_be_bytes()).end();
 }

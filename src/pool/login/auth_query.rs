@@ -11,10 +11,10 @@ use super::account::account_of;
 use crate::config::{AuthType, DatabaseLine};
 use crate::log::Level;
 use crate::pool::core::{Action, CONSOLE, Core};
-use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use crate::pool::owed::verdict::{ServerVerdict, Verdict};
 use crate::pool::records::client::{Login, Names, Progress, State as ClientState};
-use crate::pool::records::lookup::{Fault, Finding, Lookup};
+use crate::pool::records::lookup::{Errand, Fault, Finding, Lookup};
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::{State, Test};
 use crate::pool::telling::reason::Reason;
@@ -25,25 +25,18 @@ use crate::wire::kind::{Back, Front};
 /// longer than this: it may have met a server that hangs.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
-/// A lookup to be made.
-pub(in crate::pool) struct Errand {
-    pool: PoolId,
-    sql: String,
-}
+/// Databases made from `*` for a lookup, that are tried at a time: until a server of one has let
+/// somebody in, anybody may have made its name up.
+const MOST_UNKNOWN: usize = 32;
 
 impl Core {
-    /// Where the secret of a user is to be looked up; `None` when it is known, or nobody would
-    /// know it.
-    pub(in crate::pool) fn errand(
-        &mut self,
-        id: ClientId,
-        names: &Names,
-    ) -> Result<Option<Errand>, Reason> {
+    /// Where the secret of a user is to be looked up, unless it is known, or nobody would know it.
+    pub(super) fn errand(&mut self, id: ClientId, names: &Names) -> Result<Errand, Reason> {
         let user = self.find_user(&names.user);
         if user.is_some_and(|id| self.users[id].secret.is_some()) {
-            return Ok(None);
+            return Ok(Errand::None);
         }
-        let Some(auth_user) = self.auth_user_for(&names.database) else { return Ok(None) };
+        let Some(auth_user) = self.auth_user_for(&names.database) else { return Ok(Errand::None) };
         let line = self.line_of(&names.database);
         let of_line = |get: fn(&DatabaseLine) -> &Option<String>| {
             line.as_ref().and_then(|line| get(line).as_deref())
@@ -53,8 +46,42 @@ impl Core {
         let sql = sql.unwrap_or_default().to_owned();
         let place = set(of_line(|line| &line.auth_dbname), settings.auth_dbname.as_deref());
         let place = place.unwrap_or(&names.database).to_owned();
+        if self.find_database(&place).is_none() && self.unknown_count() >= MOST_UNKNOWN {
+            return Ok(Errand::Later);
+        }
         let pool = self.lookup_pool(id, &place, &auth_user)?;
-        Ok(Some(Errand { pool, sql }))
+        Ok(Errand::Query { pool, sql })
+    }
+
+    /// Databases that no server has let anybody into yet, and that nobody who is logged in has
+    /// asked for.
+    fn unknown_count(&self) -> usize {
+        let is_unknown = |id: &&DatabaseId| {
+            let database = &self.databases[**id];
+            database.is_auto && !database.is_reached && database.clients == 0
+        };
+        self.transients.iter().filter(is_unknown).take(MOST_UNKNOWN).count()
+    }
+
+    pub(super) fn park(&mut self, id: ClientId) {
+        self.set_progress(id, Progress::Parked);
+        self.parked.push_back(id);
+    }
+
+    /// Lets those go on whose databases may be tried now.
+    pub(in crate::pool) fn unpark(&mut self) {
+        while self.unknown_count() < MOST_UNKNOWN {
+            let Some(id) = self.parked.pop_front() else { return };
+            let Some(login) = self.login_mut(id) else { continue };
+            if !matches!(login.progress, Progress::Parked) {
+                continue;
+            }
+            login.progress = Progress::Begun;
+            match self.find_secret(id) {
+                Ok(()) => self.act(Action::RunClient(id)),
+                Err(reason) => self.close_client(id, reason),
+            }
+        }
     }
 
     /// Who looks up the users of that database, if anybody does.
@@ -117,28 +144,28 @@ impl Core {
     }
 
     /// Lets a client wait for the secret of its user.
-    pub(in crate::pool) fn look_up(
+    pub(super) fn look_up(
         &mut self,
         id: ClientId,
         user: &str,
-        errand: Errand,
+        pool: PoolId,
+        sql: &str,
     ) -> Result<(), Reason> {
-        let Errand { pool, sql } = errand;
         // A server that is down may be back in time; one that refuses will do so again.
         let is_refused = self.pools[pool].refusal.is_some();
         if let Some(message) = self.failure_to_tell(pool).filter(|_| is_refused) {
             return Err(Reason::CachedLoginError(message));
         }
         self.set_progress(id, Progress::LookUp { pool, is_sent: false });
-        if let Some(queued) = self.pools[pool].lookups.iter_mut().find(|l| l.is_same(user, &sql)) {
+        if let Some(queued) = self.pools[pool].lookups.iter_mut().find(|l| l.is_same(user, sql)) {
             queued.clients.push(id);
             return Ok(());
         }
-        if let Some(running) = self.running_lookup(pool, user, &sql) {
+        if let Some(running) = self.running_lookup(pool, user, sql) {
             running.next.push(id);
             return Ok(());
         }
-        let lookup = Lookup::new(user, &sql, id, self.mono());
+        let lookup = Lookup::new(user, sql, id, self.mono());
         self.queue_lookup(pool, lookup);
         self.run_lookups(pool);
         Ok(())
@@ -235,6 +262,7 @@ impl Core {
         if let Some(next) = lookup.split_next(now) {
             self.queue_lookup(pool, next);
         }
+        self.note_served(id);
         self.servers[id].replies.take_skipped();
         self.move_server(id, State::Tested(Test::Check));
         match self.servers[id].replies.is_clean() {
@@ -307,7 +335,7 @@ impl Core {
         }
     }
 
-    fn login_mut(&mut self, id: ClientId) -> Option<&mut Login> {
+    pub(super) fn login_mut(&mut self, id: ClientId) -> Option<&mut Login> {
         match &mut self.clients.get_mut(id)?.state {
             ClientState::Login(login) => Some(login),
             _ => None,

@@ -8,6 +8,7 @@ use crate::log::{Level, Peer};
 use crate::pool::core::{Action, CONSOLE, Core};
 use crate::pool::ids::{ClientId, DatabaseId, UserId};
 use crate::pool::records::client::{Client, Names, Options, Replication, State};
+use crate::pool::records::strangers::Origin;
 use crate::pool::telling::events::Limit;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::Message;
@@ -19,6 +20,14 @@ const NEWEST_MINOR: u16 = 2;
 
 /// User names from this length on are refused, in bytes.
 const USER_NAME_LIMIT: usize = 128;
+
+/// So many connections may log in at a time whatever max_client_conn is.
+const STRANGERS_MIN: usize = 100;
+
+/// Descriptors that connections without a login leave to others: an eighth of all, and at least and
+/// at most so many.
+const KEPT_MIN: usize = 32;
+const KEPT_MAX: usize = 1024;
 
 /// What the shell does with the bytes of a connection that has sent no StartupMessage yet.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,12 +52,35 @@ pub struct Arrival {
 }
 
 impl Core {
-    /// Takes in a new connection.
+    /// Takes in a new connection. Where too many have not proved anything yet, the oldest of those
+    /// from where most come gives way.
     pub fn client_arrived(&mut self, arrival: Arrival) -> ClientId {
+        while self.logins.len() >= self.most_strangers() {
+            let Some(oldest) = self.stranger_to_go() else { break };
+            self.close_client(oldest, Reason::StrangerGaveWay);
+            self.note_repeating("limit reached: connections that have not logged in");
+        }
         let number = self.next_number();
         let Arrival { peer, local, uid } = arrival;
         let client = Client::new(number, self.mono(), peer, local, uid);
         self.add_client(client)
+    }
+
+    /// How many connections may be there that have not logged in: as many as may do so at a time,
+    /// and no more than leave descriptors for the console, servers and files.
+    fn most_strangers(&self) -> usize {
+        let limit = usize::try_from(self.host.descriptors).unwrap_or(usize::MAX);
+        let kept = (limit / 8).clamp(KEPT_MIN, KEPT_MAX);
+        let taken = self.clients.len().saturating_sub(self.logins.len()) + self.servers.len();
+        let free = limit.saturating_sub(kept).saturating_sub(taken);
+        let at_a_time = (self.settings().max_client_conn as usize).max(STRANGERS_MIN);
+        at_a_time.min(free).max(1)
+    }
+
+    fn stranger_to_go(&self) -> Option<ClientId> {
+        let has_its_share =
+            |id: &ClientId| self.strangers.has_its_share(Origin::of(self.clients[*id].peer));
+        self.logins.iter(&self.clients).find(has_its_share)
     }
 
     /// Whether the next bytes of this client are a startup packet rather than a message.

@@ -3,6 +3,8 @@
 
 pub mod account;
 pub mod auth_query;
+mod console;
+mod derive;
 pub mod entry;
 pub mod failure;
 pub mod reports;

@@ -225,7 +225,17 @@ impl Core {
             return self.server_failed(id, Reason::ServerAuthUnanswered);
         };
         self.log_server(Level::Debug, id, format_args!("authentication request {code}"));
-        match machine.handle(code, fields.rest(), &mut self.scram, &mut *self.rng) {
+        let step = machine.handle(code, fields.rest(), &mut self.scram, &mut *self.rng);
+        self.take_server_step(id, step);
+    }
+
+    pub(super) fn take_server_step(&mut self, id: ServerId, step: ServerStep) {
+        match step {
+            ServerStep::Derive { work, next } => {
+                self.set_stage(id, Stage::Deriving(next));
+                self.servers[id].owes_service = true;
+                self.derivations.servers.add(work, id);
+            }
             ServerStep::Ok => {}
             ServerStep::Wait(next) => self.set_stage(id, Stage::Authenticating(next)),
             ServerStep::Send { payload, next } => {
@@ -283,6 +293,7 @@ impl Core {
                 Stage::ConnectQuery => self.note_refusal(id, words),
                 Stage::Authenticating(_)
                 | Stage::Connecting
+                | Stage::Deriving(_)
                 | Stage::Reporting
                 | Stage::Resolving(_) => self.note_unreachable(id, words),
             }

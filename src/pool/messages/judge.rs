@@ -39,7 +39,7 @@ impl Core {
             ClientState::Active { server } => self.judge_linked(id, server, kind, head, seen),
             ClientState::Idle => self.judge_unlinked(id, kind, head, seen),
             ClientState::Waiting | ClientState::AwaitWelcome => Verdict::Hold,
-            ClientState::Login(ref login) if login.is_looked_up() => match kind {
+            ClientState::Login(ref login) if login.is_held() => match kind {
                 Front::Terminate => self.goodbye(id),
                 // Nothing has been asked yet.
                 _ => Verdict::Hold,
@@ -91,6 +91,11 @@ impl Core {
     ) -> ClientVerdict {
         if kind != Front::Password {
             return self.unknown_from_client(id, head.kind);
+        }
+        let ClientState::Login(login) = &self.clients[id].state else { return Verdict::Closed };
+        // Nothing longer is kept of those who have proved nothing.
+        if login.longest_answer().is_some_and(|longest| head.body > longest) {
+            return self.refuse_header(id, head);
         }
         if seen.len() < head.body {
             return Verdict::Need(head.body);

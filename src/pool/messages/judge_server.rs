@@ -245,6 +245,9 @@ impl Core {
     }
 
     fn query_ended(&mut self, id: ServerId, client: ClientId, status: Status) -> ServerVerdict {
+        if self.servers[id].owes_service {
+            self.note_served(id);
+        }
         let now = self.mono();
         let server = &mut self.servers[id];
         let pool = &mut self.pools[server.pool];

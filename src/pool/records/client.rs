@@ -1,7 +1,7 @@
 //! A client: one connection to the pooler, from its first packet to its end.
 
 use super::secured::Secured;
-use crate::auth::client::ClientLogin;
+use crate::auth::client::{AwaitKeys, ClientLogin};
 use crate::auth::secret::Secret;
 use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
@@ -83,9 +83,27 @@ pub struct Login {
 }
 
 impl Login {
-    /// Whether its user is being looked up.
-    pub fn is_looked_up(&self) -> bool {
-        matches!(self.progress, Progress::LookUp { .. })
+    /// Whether it waits for something else than the client, whose messages are kept.
+    pub fn is_held(&self) -> bool {
+        match self.progress {
+            Progress::Deriving(_) | Progress::LookUp { .. } | Progress::Parked => true,
+            Progress::Asked(_) | Progress::Begun => false,
+        }
+    }
+
+    /// The longest message that it may send now.
+    pub fn longest_answer(&self) -> Option<usize> {
+        match &self.progress {
+            Progress::Asked(login) => Some(login.longest()),
+            Progress::Begun
+            | Progress::Deriving(_)
+            | Progress::LookUp { .. }
+            | Progress::Parked => None,
+        }
+    }
+
+    pub fn awaits_keys(&self) -> bool {
+        matches!(self.progress, Progress::Deriving(_))
     }
 
     /// Whether it waits for a server to look up its user.
@@ -102,8 +120,12 @@ pub enum Progress {
     Begun,
     /// The client's answer.
     Asked(ClientLogin),
+    /// Keys to hold the client's answer against.
+    Deriving(AwaitKeys),
     /// Its user's secret: a lookup of this pool, whose query has been sent or not.
     LookUp { pool: PoolId, is_sent: bool },
+    /// As many databases are tried that nobody knows as may be: its own comes later.
+    Parked,
 }
 
 /// Names of a startup packet.
@@ -238,7 +260,7 @@ pub struct Client {
     pub refusal: Refusal,
     /// It was told that it waits (query_wait_notify).
     pub is_notified: bool,
-    /// It is among those that max_client_conn limits.
+    /// It is past its startup packet, and not of the console.
     pub is_counted: bool,
 }
 

@@ -1,6 +1,6 @@
 //! How far the login to a server has come.
 
-use crate::auth::server::ServerLogin;
+use crate::auth::server::{AwaitKeys, ServerLogin};
 use crate::pool::ids::ClientId;
 
 /// The login of one server.
@@ -21,6 +21,8 @@ pub(in crate::pool) enum Stage {
     Resolving(Box<str>),
     Connecting,
     Authenticating(ServerLogin),
+    /// The keys of our password are being derived for it.
+    Deriving(AwaitKeys),
     /// Authenticated; what it reports is on its way.
     Reporting,
     /// connect_query runs.
@@ -30,6 +32,11 @@ pub(in crate::pool) enum Stage {
 impl Login {
     pub fn new(for_client: Option<ClientId>) -> Login {
         Login { stage: Stage::Connecting, reported: Vec::new(), reported_bytes: 0, for_client }
+    }
+
+    /// Whether the pooler itself has to do something before the login goes on.
+    pub fn awaits_keys(&self) -> bool {
+        matches!(self.stage, Stage::Deriving(_))
     }
 
     /// The name that is being looked up.

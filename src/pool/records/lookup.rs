@@ -10,7 +10,7 @@ use std::fmt;
 use crate::auth::client::Account;
 use crate::auth::secret::Secret;
 use crate::base::time::Moment;
-use crate::pool::ids::ClientId;
+use crate::pool::ids::{ClientId, PoolId};
 use crate::wire::build::Message;
 use crate::wire::fields::{Fields, Report};
 use crate::wire::head::{self, HEAD, Head, Parsed};
@@ -28,6 +28,17 @@ const LONGEST_ROW: usize = 8192;
 
 /// Name and secret.
 const COLUMNS: u16 = 2;
+
+/// What is to be looked up before a client is asked to prove anything.
+pub enum Errand {
+    /// Something, but not now: as many databases are tried that nobody knows as may be.
+    Later,
+    None,
+    Query {
+        pool: PoolId,
+        sql: String,
+    },
+}
 
 #[derive(Debug, Default)]
 pub struct Lookup {

@@ -47,6 +47,9 @@ pub struct Pool {
     pub found: Option<Found>,
     /// The server refused the last login, and none has worked since.
     pub refusal: Option<Refusal>,
+    /// Servers whose login has cost keys, and that ended before anybody had an answer of them, one
+    /// after the other: a login that works is not enough for the next to be made at once.
+    pub unserved: Option<Retry>,
     /// Last time it had a client or a server.
     pub used_at: Moment,
     pub stats: Stats,
@@ -132,6 +135,7 @@ impl Pool {
             welcome: None,
             found: None,
             refusal: None,
+            unserved: None,
             used_at: now,
             stats: Stats::default(),
             rest: Rest::Awake,

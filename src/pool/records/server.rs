@@ -202,6 +202,8 @@ pub struct Server {
     pub is_abandoned: bool,
     /// What it has said since its last client or query of the pooler's that nobody hears, in bytes.
     pub unheard: u32,
+    /// Its login has cost keys, and nobody has had an answer of it since.
+    pub owes_service: bool,
 }
 
 impl Record for Server {
@@ -256,6 +258,7 @@ impl Server {
             is_private: false,
             is_abandoned: false,
             unheard: 0,
+            owes_service: false,
         }
     }
 

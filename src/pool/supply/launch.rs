@@ -81,7 +81,7 @@ impl Core {
     pub(in crate::pool) fn feed(&mut self) {
         while std::mem::take(&mut self.has_place) {
             let hungry = std::mem::take(&mut self.hungry);
-            let longest_first = |a: &PoolId, b: &PoolId| self.hunger(*a).cmp(&self.hunger(*b));
+            let longest_first = |a: &PoolId, b: &PoolId| self.turn_of(*a).cmp(&self.turn_of(*b));
             for pool in order::sorted(&hungry, longest_first) {
                 if let Some(record) = self.pools.get_mut(pool) {
                     record.is_hungry = false;
@@ -89,6 +89,17 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Clients that have proved who they are come first, then lookups in databases that are known
+    /// to exist; within each, who has waited longest.
+    fn turn_of(&self, pool: PoolId) -> (u8, Moment) {
+        let rank = self.pools.get(pool).map_or(0, |record| match record.purpose {
+            Purpose::Clients => 0,
+            Purpose::Lookups if self.databases[record.database].is_reached => 1,
+            Purpose::Lookups => 2,
+        });
+        (rank, self.hunger(pool))
     }
 
     /// Since when a pool's first client waits; later than ever when none does.

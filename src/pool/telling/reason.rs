@@ -130,6 +130,8 @@ reasons! {
         ShuttingDown: "pooler is shutting down", Client, PROTOCOL_VIOLATION;
         ServerRefusedSsl: "server refused SSL", Log, SUCCESSFUL;
         SslInside: "SSL req inside SSL", Log, PROTOCOL_VIOLATION;
+        StrangerGaveWay: "too many connections that have not logged in",
+            Client, TOO_MANY_CONNECTIONS;
         SslRequired: "SSL required", Client, PROTOCOL_VIOLATION;
         StatementBytes: "prepared statements take too much memory", Client, PROGRAM_LIMIT_EXCEEDED;
         StatementLimit: "too many prepared statements", Client, PROGRAM_LIMIT_EXCEEDED;
@@ -182,6 +184,21 @@ impl Reason {
     /// Whether the client is told before the connection ends.
     pub fn is_told(&self) -> bool {
         self.row().0 == To::Client
+    }
+
+    /// Whether it was the server that ended its connection, or made it useless.
+    pub fn is_servers_own(&self) -> bool {
+        matches!(
+            self,
+            Reason::BadPacketHeader
+                | Reason::BrokenParameterStatus
+                | Reason::IdleDirty
+                | Reason::ServerCrashed
+                | Reason::ServerDirty
+                | Reason::TestFailed
+                | Reason::UnknownServerPacket
+                | Reason::UsedDirty
+        )
     }
 
     /// The SQLSTATE that goes with the words.

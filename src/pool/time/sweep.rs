@@ -44,6 +44,7 @@ impl Core {
                 self.sweep_pool(pool);
             }
             self.sweep_databases();
+            self.unpark();
             self.check_waits();
             self.check_shutdown();
             self.tell_whom_the_end_waits_for();

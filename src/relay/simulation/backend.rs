@@ -319,6 +319,7 @@ impl Backend {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let Stage::Password(login, pairs) = stage else { return };
         let step = login.handle(&packet.body, &mut all.cache, &mut all.rng);
+        let step = step.at_once(&mut all.cache);
         self.take_step(step, pairs, all);
     }
 
@@ -336,6 +337,7 @@ impl Backend {
                 }
                 self.begin_session(&pairs, all);
             }
+            Step::Derive { .. } => panic!("the work was done"),
             Step::Fail(failure) => panic!("the pooler's password is refused: {failure}"),
         }
     }

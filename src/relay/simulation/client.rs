@@ -287,7 +287,8 @@ impl SimClient {
         let mut fields = Fields::new(&packet.body);
         let code = fields.u32().ok_or("a short Authentication message")?;
         let login = self.login.take().ok_or("a question too many")?;
-        match login.handle(code, fields.rest(), cache, &mut self.rng) {
+        match login.handle(code, fields.rest(), cache, &mut self.rng).at_once(cache) {
+            ServerStep::Derive { .. } => return Err("one derivation after the other".to_owned()),
             ServerStep::Ok => self.stage = Stage::Welcome,
             ServerStep::Wait(next) => self.login = Some(next),
             ServerStep::Send { payload, next } => {

@@ -95,7 +95,7 @@ impl World {
     pub fn new(seed: u64) -> World {
         let mut rng = SeededRng::new(seed);
         let mut setup = Setup::new(&mut rng);
-        let host = Host { uid: 1000, uid_name: |_| None };
+        let host = Host { uid: 1000, uid_name: |_| None, descriptors: 100_000 };
         let config = setup.config.clone();
         let core_rng = Box::new(SeededRng::new(rng.next_u64()));
         let core = Core::new(config, setup.access(), host, core_rng, START);

@@ -1,0 +1,68 @@
+//! Logins that need keys of a password: the work is done in slices, so that no connection waits for
+//! it but those that are logging in.
+
+use crate::auth::cache::KeyName;
+use crate::crypto::scram::ScramKeys;
+use crate::pool::core::{Action, Core};
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::records::client::{Progress, State as ClientState};
+use crate::pool::records::handshake::Stage;
+use crate::pool::records::server::State;
+
+/// Iterations in one turn of the loop, for clients and for servers each: some 0.15 ms where the
+/// processor knows SHA-256, 0.5 ms elsewhere.
+const SLICE: u32 = 1024;
+
+impl Core {
+    /// Whether keys are to be derived, so that the loop must not sleep.
+    pub fn has_derivations(&self) -> bool {
+        !self.derivations.is_empty()
+    }
+
+    /// Does a slice of what is to be derived. Logins whose keys are there go on.
+    pub fn derive_keys(&mut self) {
+        let clients = &self.clients;
+        let waits = |id: ClientId| {
+            let login = clients.get(id).map(|client| &client.state);
+            matches!(login, Some(ClientState::Login(login)) if login.awaits_keys())
+        };
+        if let Some(done) = self.derivations.clients.advance(SLICE, waits) {
+            for id in done.waiting {
+                self.client_has_keys(id, done.name, &done.keys);
+            }
+        }
+        let servers = &self.servers;
+        let waits = |id: ServerId| {
+            let login = servers.get(id).map(|server| &server.state);
+            matches!(login, Some(State::Login(login)) if login.awaits_keys())
+        };
+        if let Some(done) = self.derivations.servers.advance(SLICE, waits) {
+            for id in done.waiting {
+                self.server_has_keys(id, done.name, &done.keys);
+            }
+        }
+    }
+
+    fn client_has_keys(&mut self, id: ClientId, name: KeyName, keys: &ScramKeys) {
+        let Some(login) = self.login_mut(id).filter(|login| login.awaits_keys()) else { return };
+        let Progress::Deriving(next) = std::mem::take(&mut login.progress) else { return };
+        let step = next.handle(name, keys.clone(), &mut self.scram);
+        match self.take_step(id, step) {
+            Ok(()) => self.act(Action::RunClient(id)),
+            Err(reason) => self.close_client(id, reason),
+        }
+    }
+
+    fn server_has_keys(&mut self, id: ServerId, name: KeyName, keys: &ScramKeys) {
+        let Some(server) = self.servers.get_mut(id) else { return };
+        let State::Login(login) = &mut server.state else { return };
+        if !login.awaits_keys() {
+            return;
+        }
+        let Stage::Deriving(next) = std::mem::replace(&mut login.stage, Stage::Reporting) else {
+            return;
+        };
+        let step = next.handle(name, keys.clone(), &mut self.scram);
+        self.take_server_step(id, step);
+    }
+}

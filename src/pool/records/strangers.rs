@@ -1,0 +1,88 @@
+//! Where connections come from that have not proved anything yet, to see whose turn it is to give
+//! way when there are too many.
+
+use std::collections::HashMap;
+
+use crate::log::Peer;
+
+/// What counts as one place: an address, or with IPv6 the network of which one customer has many.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Origin {
+    /// By Unix socket.
+    Local,
+    V4(u32),
+    /// The first 64 bits.
+    V6(u64),
+}
+
+impl Origin {
+    pub fn of(peer: Peer) -> Origin {
+        match peer {
+            Peer::Tcp { ip: std::net::IpAddr::V4(ip), .. } => Origin::V4(ip.to_bits()),
+            Peer::Tcp { ip: std::net::IpAddr::V6(ip), .. } => {
+                Origin::V6((ip.to_bits() >> 64) as u64)
+            }
+            Peer::Unix { .. } => Origin::Local,
+        }
+    }
+}
+
+/// How many there are of each origin.
+#[derive(Debug, Default)]
+pub struct Strangers {
+    of_origin: HashMap<Origin, u32>,
+    all: u32,
+}
+
+impl Strangers {
+    pub fn count(&mut self, origin: Origin, comes: bool) {
+        let count = self.of_origin.entry(origin).or_default();
+        if comes {
+            *count += 1;
+            self.all += 1;
+            return;
+        }
+        *count -= 1;
+        self.all -= 1;
+        if *count == 0 {
+            self.of_origin.remove(&origin);
+        }
+    }
+
+    /// Whether an origin has at least its even share: who comes from where few do is not driven out
+    /// by those who come from where many do.
+    pub fn has_its_share(&self, origin: Origin) -> bool {
+        let count = self.of_origin.get(&origin).copied().unwrap_or_default() as usize;
+        count * self.of_origin.len() >= self.all as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(text: &str) -> Origin {
+        Origin::of(Peer::Tcp { ip: text.parse().expect("an address"), port: 1 })
+    }
+
+    #[test]
+    fn neighbours_of_one_network_of_ipv6_are_one_origin() {
+        assert_eq!(origin("2001:db8::1"), origin("2001:db8::ffff:1"));
+        assert_ne!(origin("2001:db8:0:1::1"), origin("2001:db8::1"));
+        assert_ne!(origin("10.0.0.1"), origin("10.0.0.2"));
+    }
+
+    #[test]
+    fn some_origin_always_has_its_share_and_few_among_many_have_not() {
+        let mut strangers = Strangers::default();
+        let (many, few) = (origin("10.0.0.1"), origin("10.0.0.2"));
+        strangers.count(few, true);
+        assert!(strangers.has_its_share(few));
+        (0..9).for_each(|_| strangers.count(many, true));
+        assert!(strangers.has_its_share(many) && !strangers.has_its_share(few));
+        (0..9).for_each(|_| strangers.count(many, false));
+        assert!(strangers.has_its_share(few));
+        strangers.count(few, false);
+        assert!(strangers.of_origin.is_empty());
+    }
+}

@@ -1,0 +1,200 @@
+//! Those who have proved nothing, and servers that cost much and serve nobody: none of them holds
+//! up those who are at work.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use support::postgres::{APP, SUPER};
+use support::scram::{self, MECHANISM};
+use support::wire::{self, Gone, Wire};
+use support::{Client, FakeServer, PATIENCE, Postgres, Setup, eventually, fake};
+
+/// So many iterations take the better part of a second, at least.
+const MANY: u32 = 100_000;
+
+/// Queries that must be answered while they are done.
+const QUERIES: usize = 20;
+
+/// A connection that asks for a login and is asked for its password.
+fn asked(port: u16, user: &str, database: &str) -> Wire {
+    let mut wire = Wire::connect(port);
+    wire.send(&wire::startup(&[("user", user), ("database", database)]));
+    assert_eq!(wire.hear().expect("a question").kind, b'R');
+    wire
+}
+
+#[test]
+fn a_guess_takes_its_time_and_holds_up_nobody() {
+    let setup = Setup::new().set("auth_type", "plain").set("scram_iterations", &MANY.to_string());
+    let pooler = setup.start();
+    let mut at_work = pooler.client();
+    let mut stranger = asked(pooler.port, "nobody", "app");
+    stranger.say(b'p', b"guess\0");
+    let mut queries = 0;
+    let told = loop {
+        at_work.one("select 1");
+        match stranger.hear_within(Duration::from_millis(1)) {
+            Err(Gone::Silent) => queries += 1,
+            told => break told.expect("a refusal"),
+        }
+    };
+    assert_eq!(told.field('M').as_deref(), Some("password authentication failed"));
+    assert!(queries >= QUERIES, "{queries} queries while a guess was made");
+}
+
+/// A server's half of a SCRAM login; false when the pooler has gone.
+fn let_in(wire: &mut Wire, rounds: u32, salt: &[u8], before_last: impl FnOnce()) -> Option<()> {
+    fake::hear_startup(wire).ok()??;
+    wire.say(b'R', &[&10_u32.to_be_bytes()[..], MECHANISM.as_bytes(), b"\0\0"].concat());
+    let first = wire.hear().ok()?.body;
+    let first = String::from_utf8_lossy(&first[MECHANISM.len() + 5..]).into_owned();
+    let first_bare = first.strip_prefix("n,,")?;
+    let nonce = first_bare.split("r=").nth(1)?;
+    let salt_text = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, salt);
+    let server_first = format!("r={nonce}more,s={salt_text},i={rounds}");
+    wire.say(b'R', &[&11_u32.to_be_bytes()[..], server_first.as_bytes()].concat());
+    let last = wire.hear().ok()?.text();
+    before_last();
+    let without_proof = last.split(",p=").next()?;
+    let messages = (first_bare, server_first.as_str(), without_proof);
+    let last = scram::server_final("secret", (salt, rounds), messages);
+    wire.say(b'R', &[&12_u32.to_be_bytes()[..], last.as_bytes()].concat());
+    wire.send(&fake::welcome());
+    Some(())
+}
+
+#[test]
+fn a_server_that_asks_for_many_iterations_holds_up_no_other() {
+    let (begun, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (begins, ends) = (begun.clone(), ended.clone());
+    let server = FakeServer::start(move |wire| {
+        begins.fetch_add(1, Ordering::SeqCst);
+        let count = || {
+            ends.fetch_add(1, Ordering::SeqCst);
+        };
+        let_in(wire, MANY, b"salt", count);
+    });
+    let line = format!("host=127.0.0.1 port={} user=x password=secret", server.port);
+    let pooler = Setup::new().set("auth_type", "trust").database("far", &line).start();
+    let mut at_work = pooler.client();
+    let mut waiting = Wire::connect(pooler.port);
+    waiting.send(&wire::startup(&[("user", APP.name), ("database", "far")]));
+    eventually("a login to the server", || (begun.load(Ordering::SeqCst) > 0).then_some(()));
+    let (mut queries, begin) = (0, Instant::now());
+    while ended.load(Ordering::SeqCst) == 0 && begin.elapsed() < PATIENCE {
+        at_work.one("select 1");
+        queries += 1;
+    }
+    assert!(queries >= QUERIES, "{queries} queries while the pooler logged in elsewhere");
+}
+
+#[test]
+fn a_server_that_costs_keys_and_serves_nobody_is_left_alone() {
+    let salts = AtomicU32::new(0);
+    let server = FakeServer::start(move |wire| {
+        let salt = salts.fetch_add(1, Ordering::SeqCst).to_be_bytes();
+        let_in(wire, 10, &salt, || {});
+    });
+    let line = format!("host=127.0.0.1 port={} user=x password=secret", server.port);
+    let pooler = Setup::new().set("auth_type", "trust").database("far", &line).start();
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(3) {
+        let login = support::client::Login {
+            user: APP.name,
+            password: "",
+            database: "far",
+            parameters: &[],
+        };
+        if let Ok(mut client) = Client::attempt(pooler.port, &login) {
+            let _ = client.query("select 1");
+        }
+    }
+    // 100 ms, 200, 400 and so on, and one when the pool was made.
+    let logins = server.accepted();
+    assert!(logins <= 10, "{logins} logins in three seconds");
+    assert!(logins >= 3, "it is tried again: {logins} logins");
+}
+
+#[test]
+fn connections_that_prove_nothing_give_way() {
+    let pooler = Setup::new()
+        .set("auth_type", "plain")
+        .set("max_client_conn", "20")
+        .set("tcp_defer_accept", "0")
+        .start();
+    let mut at_work = pooler.client();
+    // Some say nothing at all, the others begin to log in.
+    let mut silent: Vec<Wire> = (0..150).map(|_| pooler.connect()).collect();
+    let begun: Vec<Wire> = (0..150).map(|_| asked(pooler.port, APP.name, "app")).collect();
+    let told = silent[0].hear().expect("a word of goodbye");
+    let words = "too many connections that have not logged in";
+    assert_eq!(told.field('M').as_deref(), Some(words));
+    assert_eq!(told.field('C').as_deref(), Some("53300"));
+    let descriptors = format!("/proc/{}/fd", pooler.pid);
+    let open = std::fs::read_dir(descriptors).map_or(0, Iterator::count);
+    assert!(open < 150, "{open} descriptors are open");
+    assert_eq!(at_work.one("select 1"), "1");
+    for database in ["app", "pgbouncer"] {
+        let (user, password) =
+            if database == "app" { (APP.name, APP.password) } else { ("admin", "admin-secret") };
+        Client::login(pooler.port, user, password, database);
+    }
+    drop((silent, begun));
+}
+
+#[test]
+fn a_sasl_message_that_is_too_long_is_not_waited_for() {
+    let pooler = Setup::new().set("auth_type", "scram-sha-256").start();
+    let mut stranger = asked(pooler.port, APP.name, "app");
+    stranger.send(&[b"p", &3000_u32.to_be_bytes()[..], b"SCRAM-SHA-256\0"].concat());
+    let told = stranger.hear().expect("a refusal");
+    assert_eq!(told.field('M').as_deref(), Some("bad packet header: '7000000bb8'"));
+}
+
+#[test]
+fn names_that_strangers_make_up_wait_for_their_turn() {
+    // It takes connections, and says nothing.
+    let server = FakeServer::start(|wire| drop(wire.hear_to_the_end()));
+    let line = format!("host=127.0.0.1 port={}", server.port);
+    let pooler = Setup::new()
+        .set("auth_type", "plain")
+        .set("auth_user", SUPER.name)
+        .set("client_login_timeout", "20")
+        .database("app", &format!("host=127.0.0.1 port={}", Postgres::shared().port))
+        .database("*", &line)
+        .start();
+    let strangers: Vec<Wire> = (0..90)
+        .map(|number| {
+            let mut wire = Wire::connect(pooler.port);
+            let name = format!("made_up_{number}");
+            wire.send(&wire::startup(&[("user", "who"), ("database", &name)]));
+            wire
+        })
+        .collect();
+    let mut console = pooler.console();
+    let mut count = |table: &str, name: &str| {
+        let rows = console.query(table).expect("a table").rows;
+        let is_it =
+            |row: &&Vec<Option<String>>| row.iter().flatten().any(|value| value.starts_with(name));
+        rows.iter().filter(is_it).count()
+    };
+    eventually("all of them to be there", || {
+        let count = pooler.shown("show lists", "list", "used_clients", "items")?;
+        (count.parse::<usize>().ok()? > 90).then_some(())
+    });
+    assert_eq!(count("show databases", "made_up"), 32);
+    // Where somebody is known, nobody waits for them.
+    let begin = Instant::now();
+    let mut client = Client::login(pooler.port, APP.name, APP.password, "app");
+    assert_eq!(client.one("select 1"), "1");
+    println!("a login beside them took {:?}", begin.elapsed());
+    // When some have gone, others have their turn.
+    let mut strangers = strangers;
+    drop(strangers.drain(..80));
+    eventually("the last to have their turn", || {
+        (count("show databases", "made_up_8") == 10).then_some(())
+    });
+}
