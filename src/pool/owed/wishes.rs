@@ -87,6 +87,16 @@ impl VarTable {
         self.settle_defaults(server);
     }
 
+    /// A server has put its parameters back to its defaults. It says so of those that it reports;
+    /// the others are not what they were set to any more.
+    pub fn forget_unreported(&mut self, server: &mut ServerVars) {
+        for place in 0..self.names.len() {
+            if self.key(&server.defaults, place).is_none() {
+                self.set_key(&mut server.present, place, None);
+            }
+        }
+    }
+
     /// What a server reports at its login, for the welcome of clients.
     pub fn copy_defaults(&mut self, server: &ServerVars) -> Vars {
         let mut vars = Vars::default();

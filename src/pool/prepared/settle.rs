@@ -166,8 +166,8 @@ impl Core {
         }
     }
 
-    /// What a command has done to statements, as its tag tells: DEALLOCATE ALL and DISCARD ALL
-    /// leave nothing on the server, and nothing of the client; what changes tables or types ends
+    /// What a command has done to statements and parameters, as its tag tells: DEALLOCATE ALL and
+    /// DISCARD ALL leave nothing on the server, and nothing of the client; what changes tables or types ends
     /// what was prepared for them.
     #[inline]
     pub(in crate::pool) fn heed_tag(&mut self, server: ServerId, client: ClientId, tag: &[u8]) {
@@ -184,6 +184,9 @@ impl Core {
     }
 
     pub(in crate::pool) fn heed_server_tag(&mut self, server: ServerId, tag: &[u8]) {
+        if resets_parameters(tag) {
+            self.vars.forget_unreported(&mut self.servers[server].vars);
+        }
         if changes_tables(tag) {
             self.servers[server].has_changed_tables = true;
             self.begin_generation(server);
@@ -226,8 +229,14 @@ impl Core {
 pub(in crate::pool) fn tells_of_statements(tag: &[u8]) -> bool {
     match tag.first() {
         Some(b'A' | b'C' | b'D' | b'I') => is_all_gone(tag) || changes_tables(tag),
+        Some(b'R') => resets_parameters(tag),
         _ => false,
     }
+}
+
+/// Whether parameters may be back at their defaults.
+fn resets_parameters(tag: &[u8]) -> bool {
+    matches!(tag, b"DISCARD ALL\0" | b"RESET\0")
 }
 
 fn is_all_gone(tag: &[u8]) -> bool {
