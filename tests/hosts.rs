@@ -149,9 +149,10 @@ fn sockets_and_addresses_of_both_kinds_lead_to_servers() {
     assert_eq!(attempt(&pooler).expect("a login").one("select 1"), "by IPv6");
 }
 
-/// What makes no sense is refused at start, with its place and what was expected.
+/// What makes no sense is an error of --check, with its place and what was expected, also where a
+/// start gets past it as that of PgBouncer does.
 #[test]
-fn limits_and_hosts_that_make_no_sense_are_refused() {
+fn limits_and_hosts_that_make_no_sense_are_refused_by_the_check() {
     const WHOLE: &str = "expected a whole number from 0 to 2147483647";
     let cases = [
         (
@@ -207,10 +208,10 @@ fn limits_and_hosts_that_make_no_sense_are_refused() {
                     auth_type = trust\n";
         let ini = format!("[pgbouncer]\n{base}[{section}]\n{text}\n");
         let ini = if section == "pgbouncer" { format!("[pgbouncer]\n{base}{text}\n") } else { ini };
-        let (status, log) = Setup::empty().ini(&ini).refused();
+        let (status, log) = Setup::empty().ini(&ini).argument("--check").refused();
         assert_eq!(status.code(), Some(1), "{text}");
         let place = if section == "pgbouncer" { 6 } else { 7 };
-        let told = format!("pgbouncer.ini:{place}: {expected}\n");
+        let told = format!("pgbouncer.ini:{place}: {expected}");
         assert!(log.contains(&told), "{text}: no {told:?} in\n{log}");
     }
 }
