@@ -124,6 +124,8 @@ fn a_silent_peer_uses_nothing_up() {
         .set("peer_id", "1")
         .set("cancel_wait_timeout", "6")
         .set("max_client_conn", "20")
+        // Else it would be asked for TLS first, and not answer that.
+        .set("server_tls_sslmode", "disable")
         .peer("2", &line)
         .start();
     let witness = support::Witness::start(pooler.port);

@@ -670,14 +670,15 @@ mod shared {
     #[test]
     fn other_types_of_parameters_end_the_statement_for_others() {
         let mut postgres = Postgres::shared().session("app");
-        let sql = "create table described (v int); grant all on described to public";
+        let sql = "create table described_otherwise (v int); \
+                   grant all on described_otherwise to public";
         postgres.query(sql).expect("a new table");
         let pooler = pool_of(2);
         let (mut one, mut other) = (pooler.client(), pooler.client());
-        let text = "select count(*) from described where v = $1";
+        let text = "select count(*) from described_otherwise where v = $1";
         let describe = wire::describe_statement("s");
         ask(&mut one, &[wire::parse("s", text), describe.clone()].concat());
-        postgres.query("alter table described alter v type text").expect("an answer");
+        postgres.query("alter table described_otherwise alter v type text").expect("an answer");
         other.query("begin").expect("the first server");
         ask(&mut one, &describe);
         other.query("commit").expect("its end");

@@ -64,6 +64,7 @@ full_page_writes = off
 autovacuum = off
 wal_level = logical
 max_wal_senders = 30
+wal_keep_size = 1GB
 max_replication_slots = 30
 timezone = 'UTC'
 log_timezone = 'UTC'

@@ -157,7 +157,7 @@ impl Core {
         server.xact_start = now;
         server.is_untouched = true;
         // What the client has prepared since on another server counts, not what is left here.
-        let mark = server.number as u32;
+        let mark = server.mark();
         let was_here_last = std::mem::replace(&mut client.last_server, mark) == mark;
         if server.last_client.replace(client_id) != Some(client_id) || !was_here_last {
             server.replies.disown_unnamed();

@@ -254,9 +254,9 @@ pub struct Client {
     pub replication: Replication,
     /// The startup parameter `options` of a replication client, which its server gets as it came.
     pub options: Option<Box<Options>>,
-    /// The low half of the number of the server that it had last; 0 before the first. A server
-    /// that has this client's unnamed statement knows the client; this tells that it is the newest.
-    pub last_server: u32,
+    /// The mark of the server that it had last. A server knows the client that it had last, whose
+    /// unnamed statement it has; this tells that the client has not made a newer one elsewhere.
+    pub last_server: [u8; 3],
     /// Its connection is under TLS.
     pub tls: Option<Box<Secured>>,
     pub statements: Option<Box<ClientStatements>>,
@@ -299,7 +299,7 @@ impl Client {
             key: 0,
             replication: Replication::No,
             options: None,
-            last_server: 0,
+            last_server: [0; 3],
             tls: None,
             statements: None,
             refusal: Refusal::None,

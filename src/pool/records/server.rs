@@ -266,6 +266,13 @@ impl Server {
         &self.state
     }
 
+    /// The end of its number, in three bytes, which fit where a client has room: servers that one
+    /// client has had are told apart by it.
+    pub fn mark(&self) -> [u8; 3] {
+        let [.., a, b, c] = self.number.to_be_bytes();
+        [a, b, c]
+    }
+
     /// The client that has it.
     #[inline(always)]
     pub fn client(&self) -> Option<ClientId> {
