@@ -167,8 +167,8 @@ impl Core {
     }
 
     /// What a command has done to statements and parameters, as its tag tells: DEALLOCATE ALL and
-    /// DISCARD ALL leave nothing on the server, and nothing of the client; what changes tables or types ends
-    /// what was prepared for them.
+    /// DISCARD ALL leave nothing on the server, and nothing of the client; what changes tables or
+    /// types ends what was prepared for them.
     #[inline]
     pub(in crate::pool) fn heed_tag(&mut self, server: ServerId, client: ClientId, tag: &[u8]) {
         if !tells_of_statements(tag) {
