@@ -393,6 +393,22 @@ fn without_files_that_say_so_nobody_gets_in() {
     }
 }
 
+/// Drivers that are told to leave before they have come send Terminate for a startup packet, and
+/// take any word for an error of theirs.
+#[test]
+fn a_message_in_place_of_the_startup_packet_is_not_answered() {
+    let pooler = Setup::new().start();
+    for first in [wire::message(b'X', b""), wire::message(b'S', b""), wire::query("select 1")] {
+        let mut wire = pooler.connect();
+        wire.send(&first[..first.len() - 1]);
+        wire.send(&first[first.len() - 1..]);
+        let answer = wire.hear_bytes_to_the_end().expect("the end");
+        assert_eq!(answer, b"", "behind {}", first.escape_ascii());
+    }
+    pooler.wait_log(&["closing because: bad packet (age=0s)"]);
+    assert!(!pooler.log().contains("pooler error"), "{}", pooler.log());
+}
+
 /// The words of errors are what tools match.
 #[test]
 fn what_is_refused_is_told_in_the_words_that_tools_know() {

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::fields::Fields;
+use super::head::{self, HEAD};
 
 /// The longest startup packet that PostgreSQL takes, and we too
 /// (MAX_STARTUP_PACKET_LENGTH of its sources), in bytes, length word included.
@@ -39,6 +40,10 @@ pub enum Packet<'a> {
 pub enum Bad {
     /// The length word is below 8 or above [`LONGEST`].
     Length,
+    /// A whole message of a client that takes itself for logged in.
+    Message,
+    /// A password that nobody has asked for, whole or not.
+    Password,
     /// Neither protocol 3 nor one of the requests.
     Version,
     /// Parameters that are not pairs of texts.
@@ -57,6 +62,12 @@ pub enum Parsed<'a> {
 /// Reads the packet at the start of `bytes`.
 pub fn parse(bytes: &[u8]) -> Parsed<'_> {
     let Some((word, _)) = bytes.split_first_chunk::<4>() else { return Parsed::Short };
+    // No packet is so long that its first byte would not be zero.
+    match word[0] {
+        0 => {}
+        b'p' => return Parsed::Bad(Bad::Password),
+        _ => return message(bytes),
+    }
     let length = u32::from_be_bytes(*word) as usize;
     if !(8..=LONGEST).contains(&length) {
         return Parsed::Bad(Bad::Length);
@@ -65,6 +76,18 @@ pub fn parse(bytes: &[u8]) -> Parsed<'_> {
     match read(packet) {
         Ok(packet) => Parsed::Packet(packet, length),
         Err(bad) => Parsed::Bad(bad),
+    }
+}
+
+/// What comes with a kind byte is told from noise when it is whole.
+fn message(bytes: &[u8]) -> Parsed<'_> {
+    match head::parse(bytes) {
+        head::Parsed::Short => Parsed::Short,
+        head::Parsed::Head(head) if head.body <= LONGEST => match bytes.len() < HEAD + head.body {
+            true => Parsed::Short,
+            false => Parsed::Bad(Bad::Message),
+        },
+        head::Parsed::Head(_) | head::Parsed::Bad => Parsed::Bad(Bad::Length),
     }
 }
 
@@ -154,9 +177,22 @@ mod tests {
 
     #[test]
     fn lengths_that_cannot_be_are_refused_at_once() {
-        for length in [0u32, 3, 7, 10_001, i32::MAX as u32, u32::MAX] {
+        for length in [0u32, 3, 7, 10_001, 0xff_ffff] {
             assert_eq!(parse(&length.to_be_bytes()), Parsed::Bad(Bad::Length), "{length}");
         }
+    }
+
+    #[test]
+    fn a_message_before_the_packet_is_told_from_noise() {
+        let query = b"Q\0\0\0\rselect 1\0";
+        for cut in 0..query.len() {
+            assert_eq!(parse(&query[..cut]), Parsed::Short, "cut at {cut}");
+        }
+        assert_eq!(parse(query), Parsed::Bad(Bad::Message));
+        assert_eq!(parse(b"X\0\0\0\x04"), Parsed::Bad(Bad::Message));
+        assert_eq!(parse(b"p\0\0\0"), Parsed::Bad(Bad::Password));
+        assert_eq!(parse(b"GET / HTTP/1.0"), Parsed::Bad(Bad::Length));
+        assert_eq!(parse(b"Q\0\0\0\x03"), Parsed::Bad(Bad::Length));
     }
 
     #[test]

@@ -112,7 +112,8 @@ impl Core {
 
     fn refuse_opening(&mut self, id: ClientId, bad: Bad, bytes: &[u8]) {
         let reason = match bad {
-            Bad::Length if bytes.first() == Some(&b'p') => Reason::PasswordFirst,
+            Bad::Message => Reason::MessageFirst,
+            Bad::Password => Reason::PasswordFirst,
             Bad::Length | Bad::Version => {
                 let head: String = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
                 Reason::BadHeader(head.into())

@@ -97,6 +97,7 @@ reasons! {
         IdleTransactionTimeout: "idle transaction timeout", Client, PROTOCOL_VIOLATION;
         MaxClientConn: "no more connections allowed (max_client_conn)",
             Client, TOO_MANY_CONNECTIONS;
+        MessageFirst: "bad packet", Log, SUCCESSFUL;
         NoUserName: "no username supplied", Client, PROTOCOL_VIOLATION;
         NoSuchPeer: "could not find peer to forward request to", Log, SUCCESSFUL;
         NotAllowed: "not allowed", Client, PROTOCOL_VIOLATION;
