@@ -42,6 +42,72 @@ fn kinds(messages: &[Message]) -> String {
     messages.iter().map(|message| char::from(message.kind)).collect()
 }
 
+/// What the pooler answers itself, more of it in one stretch than may be under way at a server. No
+/// server speaks of it, so that nothing but the pooler can go on with what follows.
+mod answered_here {
+    use super::*;
+
+    /// More than fits into any of the pooler's queues.
+    const MANY: usize = 5000;
+
+    /// Sends what is to be answered in so many messages, and gives the server back.
+    fn expect_answers(pooler: &Pooler, before: &[&str], messages: &[u8], count: usize) {
+        let mut client = pooler.client();
+        for sql in before {
+            client.query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        }
+        client.wire.send(messages);
+        let answers = client.wire.hear_until_ready().expect("answers to all of it");
+        assert_eq!(answers.len(), count);
+        drop(client);
+        assert_eq!(pooler.client().one("select 'next'"), "next");
+    }
+
+    #[test]
+    fn many_closes_behind_nothing_else_are_all_answered() {
+        let pooler = pool_of(1);
+        let closes = close("x").repeat(MANY);
+        let all = [&closes, &wire::sync()[..]].concat();
+        expect_answers(&pooler, &["begin"], &all, MANY + 1);
+        // Rows: description, row, tag, ReadyForQuery.
+        let all = [&closes, &wire::query("select 1")[..]].concat();
+        expect_answers(&pooler, &["begin"], &all, MANY + 4);
+    }
+
+    #[test]
+    fn many_closes_behind_what_the_server_keeps_to_itself_are_all_answered() {
+        let pooler = pool_of(1);
+        let mut client = pooler.client();
+        assert_eq!(ask_kinds(&mut client, &wire::parse("a", "select 7")), "1Z");
+        let closes = close("x").repeat(MANY);
+        client.wire.send(&[&use_known("a"), &closes, &wire::sync()[..]].concat());
+        let answers = client.wire.hear_until_ready().expect("answers to all of it");
+        assert_eq!(kinds(&answers), format!("2DC{}Z", "3".repeat(MANY)));
+    }
+
+    #[test]
+    fn the_same_texts_under_many_names_are_all_answered() {
+        let pooler = pool_of(1);
+        let parses: Vec<u8> = (0..MANY)
+            .flat_map(|number| {
+                wire::parse(&format!("m{number}"), &format!("select {}", number % 50))
+            })
+            .collect();
+        expect_answers(&pooler, &[], &[&parses, &wire::sync()[..]].concat(), MANY + 1);
+    }
+
+    #[test]
+    fn a_deallocate_behind_a_close_does_not_wait_for_the_server() {
+        let pooler = pool_of(1);
+        let mut client = pooler.client();
+        assert_eq!(ask_kinds(&mut client, &wire::parse("a", "select 7")), "1Z");
+        client.query("begin").expect("BEGIN");
+        client.wire.send(&[close("x"), wire::query("deallocate a")].concat());
+        let answers = client.wire.hear_until_ready().expect("answers to both");
+        assert_eq!(kinds(&answers), "3CZ");
+    }
+}
+
 /// Tables that change after a statement was prepared for them.
 mod outlived {
     use super::*;

@@ -12,7 +12,7 @@ use crate::log::Peer;
 use crate::pool::core::Action;
 use crate::pool::ids::ServerId;
 use crate::pool::login::entry::Arrival;
-use crate::pool::owed::verdict::Verdict;
+use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::access::{Access, Host};
 use crate::wire::fields::{Fields, Report};
 use crate::wire::formats::Formats;
@@ -133,9 +133,9 @@ impl World {
             self.core.resolved(&name, Ok(vec![[127, 0, 0, 1].into()]));
             self.carry_out();
         }
-        let mut verdict = Verdict::Hold;
+        let mut verdict = Verdict::Hold(Hold::Server { is_told: false });
         // The first client of a pool waits for a server with its login, a later one with its query.
-        while verdict == Verdict::Hold {
+        while let Verdict::Hold(_) = verdict {
             if let Some(server) = self.connecting.pop() {
                 self.serve(server);
             }
@@ -202,7 +202,7 @@ impl World {
         let verdict = self.core.judge_client(id, head(kind, body), body);
         match verdict {
             Verdict::Console => message(&mut self.core, &NoBuffers, id, kind, body),
-            Verdict::Hold | Verdict::Closed => {}
+            Verdict::Hold(_) | Verdict::Closed => {}
             other => panic!("{other:?}"),
         }
         self.carry_out();

@@ -17,6 +17,7 @@ impl Core {
         self.check_links();
         self.check_lists();
         self.check_waiting();
+        self.check_holds();
         self.check_plans();
         self.check_resting();
         self.check_transients();
@@ -76,6 +77,19 @@ impl Core {
                 pool.demand() == 0 || pool.idle.is_empty() || !may_use,
                 "a client waits beside an idle server"
             );
+        }
+    }
+
+    /// No client is held for what has come already, nor for what can never come.
+    fn check_holds(&self) {
+        for (id, client) in self.clients.iter() {
+            let Some(hold) = client.hold() else { continue };
+            assert!(self.is_awaited(id, hold), "a client is held for {hold:?}, which has come");
+            if let Some(server) = client.server() {
+                let server = &self.servers[server];
+                let speaks = server.is_mid_reply || server.replies.is_server_to_speak();
+                assert!(speaks, "a client is held for {hold:?}, and its server owes nothing");
+            }
         }
     }
 

@@ -32,7 +32,7 @@ impl<I: Io> Engine<I> {
         // What lacks bytes is judged when they come, and stays where it is until then: a long
         // message would be copied for each of its pieces.
         let has_more_to_judge = !conn.carry().is_empty() && !conn.awaits_more(conn.carry().len());
-        if has_more_to_judge && !conn.is_held && self.may_take(id) {
+        if has_more_to_judge && self.may_take(id) {
             let held = self.clients.get_mut(id).map(|conn| conn.take_carry());
             if !self.client_bytes_owned(id, held.unwrap_or_default()) {
                 return;
@@ -53,17 +53,19 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// Whether what comes from this client could be passed on.
+    /// Whether what comes from this client could be judged and passed on.
     fn may_take(&self, id: ClientId) -> bool {
         let Some(conn) = self.clients.get(id) else { return false };
-        let server = self.core.clients.get(id).and_then(Client::server);
-        let server = server.and_then(|server| self.servers.get(server));
-        conn.is_flushed() && server.is_none_or(|server| server.conn.is_flushed())
+        let Some(client) = self.core.clients.get(id) else { return false };
+        let server = client.server().and_then(|server| self.servers.get(server));
+        client.hold().is_none()
+            && conn.is_flushed()
+            && server.is_none_or(|server| server.conn.is_flushed())
     }
 
     fn may_read_client(&self, id: ClientId) -> bool {
         let Some(conn) = self.clients.get(id) else { return false };
-        conn.is_readable && !conn.is_held && !conn.is_securing && self.may_take(id)
+        conn.is_readable && !conn.is_securing && self.may_take(id)
     }
 
     /// Reads once. Returns whether the connection is still there.
@@ -352,10 +354,7 @@ impl<I: Io> Engine<I> {
                 conn.want = bytes as u32;
                 return false;
             }
-            Verdict::Hold => {
-                conn.is_held = true;
-                return false;
-            }
+            Verdict::Hold(_) => return false,
             Verdict::Console => {
                 judged.taken += length;
                 let body = &data[at + HEAD..at + length];

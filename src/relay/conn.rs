@@ -63,8 +63,6 @@ pub struct Conn<S, To> {
     pub is_writable: bool,
     /// The other end has finished: read on until the end is met, short reads or not.
     pub is_ending: bool,
-    /// Not to be read, nor what is held of it judged, until the core says so.
-    pub is_held: bool,
     /// A TLS handshake is under way.
     pub is_securing: bool,
     /// It stands in the run queue.
@@ -95,7 +93,6 @@ impl<S: Stream, To> Conn<S, To> {
             is_readable: false,
             is_writable: false,
             is_ending: false,
-            is_held: false,
             is_securing: false,
             is_queued: false,
             is_cut: false,

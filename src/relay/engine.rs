@@ -289,12 +289,7 @@ impl<I: Io> Engine<I> {
                 Action::SendServer { server, bytes } => self.send_server(server, &bytes),
                 Action::CloseClient(id) => self.close_client(id),
                 Action::CloseServer(id) => self.close_server(id),
-                Action::RunClient(id) => {
-                    if let Some(conn) = self.clients.get_mut(id) {
-                        conn.is_held = false;
-                    }
-                    self.queue_client(id);
-                }
+                Action::RunClient(id) => self.queue_client(id),
                 Action::NextTurn(id) => self.queue.push_back(Run::Console(id)),
                 Action::Repeat { client, bytes } => self.repeat(client, bytes),
                 Action::SecureClient(id) => self.secure_client(id, &[]),
@@ -321,7 +316,6 @@ impl<I: Io> Engine<I> {
         bytes.append(&mut conn.take_carry());
         conn.put_carry(bytes);
         conn.want = 0;
-        conn.is_held = false;
         self.queue_client(id);
     }
 

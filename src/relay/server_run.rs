@@ -135,7 +135,10 @@ impl<I: Io> Engine<I> {
         self.carry_out();
         self.settle(id);
         self.carry_out();
-        self.wake_held_client(judged.client);
+        if let Some(client) = judged.client {
+            self.core.replies_came(client);
+            self.carry_out();
+        }
         self.servers.get(id).is_some()
     }
 
@@ -145,18 +148,6 @@ impl<I: Io> Engine<I> {
         let is_cut = matches!(server.conn.inbound, Inbound::Forward { to, .. } if to == client);
         if let Some(conn) = self.clients.get_mut(client) {
             conn.is_cut = is_cut;
-        }
-    }
-
-    /// A client that was held because too much was under way, or undecided, may go on.
-    fn wake_held_client(&mut self, client: Option<ClientId>) {
-        let Some(id) = client else { return };
-        // What decided its wait may have freed its server too.
-        let may_go_on = self.core.clients.get(id).is_some_and(|c| !c.is_waiting());
-        let Some(conn) = self.clients.get_mut(id) else { return };
-        if may_go_on && conn.is_held {
-            conn.is_held = false;
-            self.queue_client(id);
         }
     }
 
@@ -251,7 +242,7 @@ impl<I: Io> Engine<I> {
                 }
             }
             // The judge of servers asks for no more than a kind's largest size, and holds nothing.
-            Verdict::Need(_) | Verdict::Hold => return false,
+            Verdict::Need(_) | Verdict::Hold(_) => return false,
             Verdict::Replace { .. } | Verdict::Console => return false,
             Verdict::Closed => {
                 judged.is_closed = true;

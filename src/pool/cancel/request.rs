@@ -75,7 +75,6 @@ impl Core {
     fn cancel_waiting(&mut self, owner: ClientId) {
         self.clients[owner].refusal = Refusal::Cancelled;
         self.move_client(owner, ClientState::Idle);
-        self.act(Action::RunClient(owner));
     }
 
     fn cancel_running(&mut self, id: ClientId, target: ServerId) {

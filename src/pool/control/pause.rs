@@ -156,7 +156,7 @@ impl Core {
         let wait = console.wait.take();
         let must_resume = matches!(outcome, Outcome::TimedOut { is_resumed: true, .. });
         self.act(Action::ConsoleDone { client, outcome });
-        self.act(Action::RunClient(client));
+        self.wake(client);
         if let (Some(Wait::Pause { database, .. }), true) = (wait, must_resume) {
             self.resume(database);
         }

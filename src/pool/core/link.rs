@@ -34,6 +34,10 @@ impl Core {
         if is_counted && !was_counted {
             self.count_client(id, true);
         }
+        // Whatever it was held for is of the state that it leaves.
+        if self.clients[id].hold.is_some() {
+            self.wake(id);
+        }
     }
 
     /// Puts a client into the list of its state, or takes it out.
@@ -167,7 +171,6 @@ impl Core {
         let pool = &mut self.pools[server.pool];
         pool.stats.assignments += 1;
         pool.stats.wait_us += now.micros_since(client.requested);
-        client.is_notified = false;
         let (peer, number) = (server.peer, server.number);
         if self.hears(Level::Noise) {
             let ptr = ptr(number, Side::Server);
@@ -309,7 +312,7 @@ impl Core {
         }
         if !held_back && let Some(client) = self.pools[pool_id].waiting.first() {
             self.link(client, id);
-            return self.act(Action::RunClient(client));
+            return;
         }
         self.log_server(Level::Noise, id, format_args!("is free"));
         let untested = self.settings().server_check_delay.is_zero()

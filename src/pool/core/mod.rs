@@ -2,6 +2,7 @@
 //! move stands in `check`.
 
 pub mod explain;
+pub mod hold;
 pub mod limits;
 pub mod link;
 pub mod note;

@@ -410,7 +410,6 @@ impl Core {
         stats.wait_us += now.micros_since(self.clients[id].since);
         self.clients[id].requested = now;
         self.move_client(id, State::Idle);
-        self.act(Action::RunClient(id));
     }
 
     /// The messages from AuthenticationOk to ReadyForQuery, in the reference's order.

@@ -78,7 +78,7 @@ impl Core {
             }
             login.progress = Progress::Begun;
             match self.find_secret(id) {
-                Ok(()) => self.act(Action::RunClient(id)),
+                Ok(()) => self.wake(id),
                 Err(reason) => self.close_client(id, reason),
             }
         }
@@ -291,7 +291,7 @@ impl Core {
             Err(_) => Err(Reason::ConfigError),
         };
         match result {
-            Ok(()) => self.act(Action::RunClient(id)),
+            Ok(()) => self.wake(id),
             Err(reason) => self.close_client(id, reason),
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::auth::cache::KeyName;
 use crate::crypto::scram::ScramKeys;
-use crate::pool::core::{Action, Core};
+use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::client::{Progress, State as ClientState};
 use crate::pool::records::handshake::Stage;
@@ -48,7 +48,7 @@ impl Core {
         let Progress::Deriving(next) = std::mem::take(&mut login.progress) else { return };
         let step = next.handle(name, keys.clone(), &mut self.scram);
         match self.take_step(id, step) {
-            Ok(()) => self.act(Action::RunClient(id)),
+            Ok(()) => self.wake(id),
             Err(reason) => self.close_client(id, reason),
         }
     }

@@ -387,7 +387,6 @@ impl Core {
         self.pools[pool].stats.logins += 1;
         self.move_client(client, ClientState::Active { server: id });
         self.move_server(id, State::Active { client });
-        self.act(Action::RunClient(client));
     }
 
     pub(in crate::pool) fn unknown_from_server(&mut self, id: ServerId, kind: u8) {

@@ -6,10 +6,10 @@
 
 use crate::config::PoolMode;
 use crate::log::Level;
-use crate::pool::core::Core;
+use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::replies::Status;
-use crate::pool::owed::verdict::{ClientVerdict, Verdict};
+use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::records::client::{Refusal, State as ClientState};
 use crate::pool::records::server::{Own, State, Test};
 use crate::pool::telling::reason::Reason;
@@ -24,6 +24,15 @@ const LONGEST_COMMAND: usize = 64 * 1024;
 impl Core {
     /// Judges a message of a client's. `seen` is what has come of its body.
     pub fn judge_client(&mut self, id: ClientId, head: Head, seen: &[u8]) -> ClientVerdict {
+        let verdict = self.judge_message(id, head, seen);
+        if let Verdict::Hold(hold) = verdict {
+            self.clients[id].hold = Some(hold);
+        }
+        verdict
+    }
+
+    #[inline]
+    fn judge_message(&mut self, id: ClientId, head: Head, seen: &[u8]) -> ClientVerdict {
         if let ClientState::Console(ref console) = self.clients[id].state {
             let is_busy = console.wait.is_some();
             return self.judge_command(id, head, seen, is_busy);
@@ -38,17 +47,17 @@ impl Core {
         match self.clients[id].state {
             ClientState::Active { server } => self.judge_linked(id, server, kind, head, seen),
             ClientState::Idle => self.judge_unlinked(id, kind, head, seen),
-            ClientState::Waiting | ClientState::AwaitWelcome => Verdict::Hold,
+            ClientState::Waiting => Verdict::Hold(Hold::Server { is_told: false }),
+            ClientState::AwaitWelcome => Verdict::Hold(Hold::Welcome),
             ClientState::Login(ref login) if login.is_held() => match kind {
                 Front::Terminate => self.goodbye(id),
                 // Nothing has been asked yet.
-                _ => Verdict::Hold,
+                _ => Verdict::Hold(Hold::Login),
             },
             ClientState::Login(_) => self.judge_answer(id, kind, head, seen),
             ClientState::Cancel { .. } => Verdict::Drop,
             // The console was judged before.
-            ClientState::Console(_) => Verdict::Hold,
-            ClientState::Closing => Verdict::Closed,
+            ClientState::Console(_) | ClientState::Closing => Verdict::Closed,
         }
     }
 
@@ -116,7 +125,7 @@ impl Core {
             return self.goodbye(id);
         }
         if is_busy {
-            return Verdict::Hold;
+            return Verdict::Hold(Hold::Command);
         }
         if head.body > LONGEST_COMMAND {
             let detail = format!("The console takes messages of at most {LONGEST_COMMAND} bytes.");
@@ -161,8 +170,11 @@ impl Core {
                 }
                 match self.acquire(id) {
                     Some(server) => self.judge_linked(id, server, kind, head, seen),
-                    None if self.clients[id].is_closing() => Verdict::Closed,
-                    None => Verdict::Hold,
+                    None => match self.clients[id].state {
+                        ClientState::Closing => Verdict::Closed,
+                        ClientState::Active { .. } => Verdict::Hold(Hold::Parameters),
+                        _ => Verdict::Hold(Hold::Server { is_told: false }),
+                    },
                 }
             }
         }
@@ -229,14 +241,13 @@ impl Core {
         head: Head,
         seen: &[u8],
     ) -> ClientVerdict {
+        if let Some(hold) = self.awaits_replies(server_id) {
+            return Verdict::Hold(hold);
+        }
         let now = self.mono();
         let server = &mut self.servers[server_id];
-        let replies = &server.replies;
-        if server.own != Own::Nothing || replies.is_full() || replies.is_barred() {
-            return Verdict::Hold;
-        }
         server.is_untouched = false;
-        if replies.is_refusing()
+        if server.replies.is_refusing()
             && !matches!(kind, Front::Flush | Front::Password | Front::Sync | Front::Terminate)
         {
             // The server will pass over it.
@@ -274,6 +285,40 @@ impl Core {
         }
         self.servers[server_id].replies.sent(kind);
         Verdict::Forward(server_id)
+    }
+
+    /// Why no more may be sent to a server before it has spoken.
+    #[inline]
+    fn awaits_replies(&mut self, id: ServerId) -> Option<Hold> {
+        let server = &self.servers[id];
+        if server.replies.is_own_turn() && !server.is_mid_reply {
+            // Nothing of the server's comes before what the pooler answers itself.
+            self.push_due_answers(id);
+        }
+        let server = &self.servers[id];
+        match server.own {
+            Own::Nothing => {}
+            Own::Repeat => return Some(Hold::Repeat),
+            Own::Vars { .. } | Own::VarsRefused => return Some(Hold::Parameters),
+        }
+        if server.replies.is_barred() {
+            return Some(Hold::Bar);
+        }
+        if !server.replies.is_full() {
+            return None;
+        }
+        self.make_speak(id);
+        Some(Hold::Replies)
+    }
+
+    /// Sees to it that a server sends the answers that it has, if it may keep them to itself.
+    #[cold]
+    fn make_speak(&mut self, id: ServerId) {
+        if self.servers[id].replies.take_unflushed() {
+            let mut bytes = Vec::new();
+            build::empty_front(&mut bytes, Front::Flush);
+            self.act(Action::SendServer { server: id, bytes });
+        }
     }
 
     /// Finds a server for a client that asks, or puts it into the queue.

@@ -131,7 +131,6 @@ impl Core {
         }
         self.take_unnamed_along(client, id);
         self.move_client(client, ClientState::Idle);
-        self.act(Action::RunClient(client));
         self.move_server(id, State::Idle);
         true
     }
@@ -312,7 +311,7 @@ impl Core {
         server.replies.disown_unnamed();
         self.vars.step_done(&mut self.clients[client].vars, &mut server.vars, change);
         if self.set_parameters(client, id, more) {
-            self.act(Action::RunClient(client));
+            self.wake(client);
         }
     }
 

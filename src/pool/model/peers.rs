@@ -77,7 +77,7 @@ impl World {
         let head = Head { kind: b'Q', body: body.len() };
         let verdict = self.core.judge_client(id, head, body);
         self.note(format!("client {id:?} asks: {verdict:?}"));
-        self.visitors[at].has_asked = verdict == Verdict::Hold;
+        self.visitors[at].has_asked = matches!(verdict, Verdict::Hold(_));
         match verdict {
             Verdict::Forward(server) => {
                 self.figures.served += 1;
@@ -85,7 +85,7 @@ impl World {
                 self.reply(server, b'C', b"BEGIN\0");
                 self.reply(server, b'Z', b"T");
             }
-            Verdict::Hold => self.figures.waited += 1,
+            Verdict::Hold(_) => self.figures.waited += 1,
             Verdict::Closed => {}
             other => panic!("a question gets {other:?}"),
         }

@@ -2,6 +2,7 @@
 //! a query to send it again, the parameters that were set; and what a judge may say of a message.
 
 mod bar;
+mod copy;
 pub mod kept;
 pub mod misnamed;
 mod owner;

@@ -13,35 +13,19 @@ mod questions;
 use std::collections::VecDeque;
 
 use super::bar::Bar;
+use super::copy::Copy;
 use super::owner::Owner;
 pub use super::reply::{Reply, Status, Unexpected};
 use super::request::Request;
 use crate::pool::ids::StatementId;
 use crate::wire::kind::{Back, Front};
 
-/// Requests that may be under way at one server before its client is not read any more. More than
-/// twice what fits in a PostgreSQL's output buffer (8 kB of 5-byte replies), so that the server
-/// always has something to send that shortens the queue.
-pub const MOST_UNDER_WAY: usize = 4096;
+/// Requests that may be under way at one server before its client is not read any more.
+/// Tests meet the limit with pipelines of a common length.
+pub const MOST_UNDER_WAY: usize = if cfg!(test) { 64 } else { 4096 };
 
 /// Requests for which a server keeps room when it is handed on: 3 kB, enough for common pipelines.
 const ROOM: usize = 256;
-
-/// Which COPY is under way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Copy {
-    #[default]
-    None,
-    /// The server takes data; it skips Sync and Flush until `ended` by CopyDone or CopyFail.
-    In {
-        ended: bool,
-    },
-    Out,
-    /// Both ends send; it takes data until the client has `ended` its half.
-    Both {
-        ended: bool,
-    },
-}
 
 /// The requests under way at one server, and the state that its replies have told.
 #[derive(Default, Debug)]
@@ -68,6 +52,8 @@ pub struct Replies {
     /// A portal may be there whose end drops all statements.
     may_drop_all: bool,
     bound: Option<StatementId>,
+    /// An extended query was sent behind which the server was not told to speak.
+    unflushed: bool,
     /// Counts the Syncs that were sent.
     segment: u32,
     /// What the last error made the server skip, until it is taken.
@@ -162,6 +148,12 @@ impl Replies {
         self.may_drop_all = false;
     }
 
+    /// Whether what was sent last needs a Flush behind it before the server is sure to answer it.
+    /// Each request needs one at most.
+    pub fn take_unflushed(&mut self) -> bool {
+        std::mem::take(&mut self.unflushed)
+    }
+
     /// An extended query failed and its Sync has not been sent.
     #[inline(always)]
     pub fn is_skipping(&self) -> bool {
@@ -212,7 +204,9 @@ impl Replies {
         }
         match request {
             // A simple query ends the transaction of an extended one before it.
-            Request::FunctionCall | Request::Query | Request::Sync => self.unsynced = false,
+            Request::FunctionCall | Request::Query | Request::Sync => {
+                (self.unsynced, self.unflushed) = (false, false);
+            }
             // The server does not hear of them, or does not mind.
             Request::AnswerClose | Request::AnswerParse | Request::CopyEnd => {}
             Request::Bind(_)
@@ -224,7 +218,7 @@ impl Replies {
             | Request::Misnamed
             | Request::OwnUnnamed
             | Request::Parse(_)
-            | Request::ParseNamed => self.unsynced = true,
+            | Request::ParseNamed => (self.unsynced, self.unflushed) = (true, true),
         }
         self.unnamed.sent(&request);
         self.queue.push_back(request);
@@ -242,7 +236,13 @@ impl Replies {
         }
     }
 
-    /// Whether a reply that the pooler gives itself is due now, before any other.
+    /// Whether the next reply is one that the pooler gives itself.
+    #[inline(always)]
+    pub fn is_own_turn(&self) -> bool {
+        matches!(self.queue.front(), Some(Request::AnswerClose | Request::AnswerParse))
+    }
+
+    /// Takes a reply that the pooler gives itself, if it is due now, before any other.
     #[inline(always)]
     pub fn answer_due(&mut self) -> Option<Back> {
         let reply = match self.queue.front()? {

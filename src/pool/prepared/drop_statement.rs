@@ -6,7 +6,7 @@ use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::replies::Status;
 use crate::pool::owed::request::Request;
-use crate::pool::owed::verdict::{ClientVerdict, Verdict};
+use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::statements::deallocate::{self, Deallocate};
 use crate::wire::build;
 use crate::wire::head::Head;
@@ -126,7 +126,7 @@ impl Core {
             return None;
         }
         if !replies.is_answered() || self.servers[server].is_mid_reply {
-            return Some(Verdict::Hold);
+            return Some(Verdict::Hold(Hold::Answers));
         }
         let status = replies.status();
         self.answer_deallocate(id, &query, status)

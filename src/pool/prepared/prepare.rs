@@ -18,7 +18,7 @@ use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::replies::Status;
 use crate::pool::owed::request::Request;
-use crate::pool::owed::verdict::{ClientVerdict, Verdict};
+use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::records::client::Client;
 use crate::pool::statements::deallocate;
 use crate::pool::telling::reason::Reason;
@@ -130,7 +130,7 @@ impl Core {
         let statements = self.clients[id].statements.get_or_insert_default();
         if statements.is_undecided(&self.statements, parse.name, segment) {
             self.servers[server].replies.bar_until_synced();
-            return Some(Verdict::Hold);
+            return Some(Verdict::Hold(Hold::Settling));
         }
         if let Some(verdict) = self.refuse_other(id, server, &parse) {
             return Some(verdict);
@@ -211,7 +211,7 @@ impl Core {
         if let Presence::Undecided = presence {
             // To know the text again it must be read again, all of it.
             self.servers[server].replies.bar_until_synced();
-            return Verdict::Hold;
+            return Verdict::Hold(Hold::Settling);
         }
         // The same text under a name that has it already changes nothing, but the journal keeps
         // step with the replies.
@@ -325,7 +325,7 @@ impl Core {
         let segment = replies.segment();
         let statements = self.clients[id].statements.get_or_insert_default();
         if statements.is_undecided(&self.statements, name, segment) {
-            return Some(Verdict::Hold);
+            return Some(Verdict::Hold(Hold::Settling));
         }
         statements.change(&mut self.statements, name, None, segment);
         replies.push(Request::AnswerClose);
@@ -342,7 +342,7 @@ impl Core {
         let segment = self.servers[server].replies.segment();
         let found = self.clients[id].statements.as_ref().and_then(|statements| {
             if statements.is_undecided(&self.statements, name, segment) {
-                return Some(Err(Verdict::Hold));
+                return Some(Err(Verdict::Hold(Hold::Settling)));
             }
             statements.names.get(name).map(Ok)
         });

@@ -158,6 +158,7 @@ impl Core {
         let pool = server.pool;
         // They are counted when they come again.
         self.pools[pool].stats.received -= bytes.len() as u64;
+        self.clients[client].hold = None;
         self.act(Action::Repeat { client, bytes });
         Verdict::Drop
     }

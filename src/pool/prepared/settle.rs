@@ -4,7 +4,7 @@
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::request::Request;
-use crate::pool::owed::verdict::{ClientVerdict, Verdict};
+use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::records::server::Server;
 use crate::pool::statements::held::Held;
 use crate::wire::build::{self, Message};
@@ -28,13 +28,13 @@ impl Core {
     ) -> Result<StatementId, ClientVerdict> {
         match self.presence(server, id) {
             Presence::Held => return Ok(id),
-            Presence::Undecided => return Err(Verdict::Hold),
+            Presence::Undecided => return Err(Verdict::Hold(Hold::Settling)),
             Presence::Missing => {}
         }
         let id = self.on_present_terms(client, id);
         match self.presence(server, id) {
             Presence::Held => {}
-            Presence::Undecided => return Err(Verdict::Hold),
+            Presence::Undecided => return Err(Verdict::Hold(Hold::Settling)),
             Presence::Missing => self.splice_parse(server, id, true),
         }
         Ok(id)
@@ -161,6 +161,7 @@ impl Core {
         while let Some(reply) = self.servers[server].replies.answer_due() {
             if let Some(client) = self.servers[server].client() {
                 self.name_settled(client);
+                self.replies_came(client);
             }
             build::empty_back(&mut self.back, reply);
         }

@@ -8,6 +8,7 @@ use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::log::{Peer, Prefix, Side, Who, ptr};
 use crate::pool::ids::{ClientKind, DatabaseId, PoolId, ServerId, UserId};
+use crate::pool::owed::verdict::Hold;
 use crate::pool::owed::wishes::ClientVars;
 use crate::pool::statements::table::ClientStatements;
 use crate::wire::formats::Formats;
@@ -261,8 +262,8 @@ pub struct Client {
     pub tls: Option<Box<Secured>>,
     pub statements: Option<Box<ClientStatements>>,
     pub refusal: Refusal,
-    /// It was told that it waits (query_wait_notify).
-    pub is_notified: bool,
+    /// Why nothing that it sends is judged at present.
+    pub(in crate::pool) hold: Option<Hold>,
     /// It is past its startup packet, and not of the console.
     pub is_counted: bool,
 }
@@ -303,7 +304,7 @@ impl Client {
             tls: None,
             statements: None,
             refusal: Refusal::None,
-            is_notified: false,
+            hold: None,
             is_counted: false,
         }
     }
@@ -319,6 +320,12 @@ impl Client {
             State::Active { server } => Some(server),
             _ => None,
         }
+    }
+
+    /// Why nothing that it sends is judged at present.
+    #[inline(always)]
+    pub fn hold(&self) -> Option<Hold> {
+        self.hold
     }
 
     pub fn is_closing(&self) -> bool {

@@ -13,6 +13,7 @@ use crate::log::Level;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use crate::pool::owed::replies::Status;
+use crate::pool::owed::verdict::Hold;
 use crate::pool::records::calendar::STEP;
 use crate::pool::records::client::State as ClientState;
 use crate::pool::records::pool::Purpose;
@@ -148,7 +149,8 @@ impl Core {
             let since = client.requested;
             let query_limit = self.query_timeout(client);
             let notify = self.settings().query_wait_notify;
-            let must_notify = !client.is_notified && self.is_over(since, notify);
+            let must_notify =
+                client.hold == Some(Hold::Server { is_told: false }) && self.is_over(since, notify);
             if self.is_over(since, self.query_wait_timeout(client)) {
                 self.close_waiting(id, Reason::QueryWaitTimeout);
             } else if self.is_over(since, query_limit) {
@@ -195,7 +197,7 @@ impl Core {
     }
 
     fn notify_waiting(&mut self, id: ClientId) {
-        self.clients[id].is_notified = true;
+        self.clients[id].hold = Some(Hold::Server { is_told: true });
         let mut bytes = Vec::new();
         build::report(
             &mut bytes,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::client::SimClient;
 use super::world::{World, server_stream};
 use crate::pool::ids::{PoolId, ServerId};
+use crate::pool::records::client::Client;
 use crate::pool::records::server::{State, Test};
 use crate::pool::records::wait::Shutdown;
 
@@ -37,11 +38,12 @@ impl World {
             }
         }
         if let Some(conn) = self.engine.clients.get(client.id) {
-            let (held, carry, unsent) = (conn.is_held, conn.carry().len(), conn.unsent());
+            let (carry, unsent) = (conn.carry().len(), conn.unsent());
+            let held = self.engine.core.clients.get(client.id).and_then(Client::hold);
             let (readable, want, inbound) = (conn.is_readable, conn.want, conn.inbound);
             text += &format!(", stream {}", conn.stream.describe());
             text += &format!(
-                "\n    relay: held {held}, carry {carry}, unsent {unsent}, readable {readable}, \
+                "\n    relay: held {held:?}, carry {carry}, unsent {unsent}, readable {readable}, \
                  want {want}, {inbound:?}"
             );
         }

@@ -12,6 +12,13 @@ impl Replies {
         self.queue.iter().all(is_own) && self.is_outside_transaction()
     }
 
+    /// The next reply is the server's, and it does not keep it to itself.
+    #[cfg(any(test, debug_assertions))]
+    pub fn is_server_to_speak(&self) -> bool {
+        let has_end = self.queue.iter().any(|request| request.ends_in_ready());
+        !self.queue.is_empty() && !self.is_own_turn() && (has_end || !self.unflushed)
+    }
+
     /// Statements whose Close is under way, for a server that will not answer any more.
     pub fn unanswered_closes(&self) -> impl Iterator<Item = StatementId> {
         self.queue.iter().chain(&self.skipped).filter_map(|request| match request {

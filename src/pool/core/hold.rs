@@ -1,0 +1,61 @@
+//! Clients that are held: what ends it, and that they go on then.
+//!
+//! A hold ends in one of three ways. The client comes to another state ([`Core::move_client`]).
+//! Its server speaks, or is spoken for ([`Core::replies_came`]). Or what was waited for ends within
+//! a state, and whoever ends it calls [`Core::wake`]. `check` refuses a client that is held though
+//! what it waits for has come, or can never come.
+
+use crate::pool::core::{Action, Core};
+use crate::pool::ids::ClientId;
+use crate::pool::owed::verdict::Hold;
+use crate::pool::records::client::State;
+use crate::pool::records::server::{Own, Server};
+
+impl Core {
+    /// A client goes on, if it was held, with what it has sent meanwhile.
+    pub(in crate::pool) fn wake(&mut self, id: ClientId) {
+        self.clients[id].hold = None;
+        self.act(Action::RunClient(id));
+    }
+
+    /// A server has said something to its client, or the pooler in its place: what the client waits
+    /// for may have been among it.
+    pub fn replies_came(&mut self, id: ClientId) {
+        let Some(hold) = self.clients.get(id).and_then(|client| client.hold) else { return };
+        let goes_on = match hold {
+            // Each reply may be the one that decides; the judge will tell.
+            Hold::Settling => true,
+            Hold::Answers | Hold::Bar | Hold::Replies => !self.is_awaited(id, hold),
+            Hold::Command
+            | Hold::Login
+            | Hold::Parameters
+            | Hold::Repeat
+            | Hold::Server { .. }
+            | Hold::Welcome => false,
+        };
+        if goes_on {
+            self.wake(id);
+        }
+    }
+
+    /// Whether that which ends a hold is still to come.
+    pub(in crate::pool) fn is_awaited(&self, id: ClientId, hold: Hold) -> bool {
+        let client = &self.clients[id];
+        let server = client.server().map(|server| &self.servers[server]);
+        let of_server = |is_so: fn(&Server) -> bool| server.is_some_and(is_so);
+        match hold {
+            Hold::Answers => of_server(|s| !s.replies.is_answered() || s.is_mid_reply),
+            Hold::Bar => of_server(|server| server.replies.is_barred()),
+            Hold::Command => {
+                matches!(&client.state, State::Console(console) if console.wait.is_some())
+            }
+            Hold::Login => matches!(&client.state, State::Login(login) if login.is_held()),
+            Hold::Parameters => of_server(|s| matches!(s.own, Own::Vars { .. } | Own::VarsRefused)),
+            Hold::Repeat => of_server(|server| server.own == Own::Repeat),
+            Hold::Replies => of_server(|server| server.replies.is_full()),
+            Hold::Server { .. } => client.is_waiting(),
+            Hold::Settling => of_server(|server| !server.replies.is_answered()),
+            Hold::Welcome => matches!(client.state, State::AwaitWelcome),
+        }
+    }
+}
