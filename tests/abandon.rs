@@ -38,7 +38,7 @@ fn pooler(mode: &str, abandon: &str) -> Pooler {
 type Leave = fn(&mut Client);
 
 /// All ways to go in the middle from which the server can be rescued.
-const WAYS: [(&str, Leave); 14] = [
+const WAYS: [(&str, Leave); 16] = [
     ("in a transaction", |client| {
         begin(client);
     }),
@@ -115,6 +115,16 @@ const WAYS: [(&str, Leave); 14] = [
         begin(client);
         client.wire.send(&wire::query("select repeat('x', 100000000)"));
         client.wire.hear_bytes(100_000).expect("the first bytes");
+    }),
+    ("with a goodbye right behind a Parse", |client| {
+        let parse = wire::parse("", "select 1");
+        client.wire.send(&[parse, wire::message(b'X', &[])].concat());
+    }),
+    ("with nonsense right behind a long piece of data", |client| {
+        begin(client);
+        copy_in(client);
+        let data = wire::message(b'd', &b"1\n".repeat(50_000));
+        client.wire.send(&[data, wire::message(b'?', &[])].concat());
     }),
 ];
 
@@ -252,6 +262,28 @@ fn by_default_the_server_is_closed() {
         eventually("the backend to end", || (Postgres::shared().one(&ended) == "0").then_some(()));
         assert_ne!(backend(&mut pooler.client()), pid, "{way}");
         assert_undone(way);
+    }
+}
+
+/// As PostgreSQL does it: who says goodbye right behind a query wants it run.
+#[test]
+fn a_query_right_before_a_goodbye_is_run() {
+    let mut session = Postgres::shared().session("app");
+    let sql = "create table farewells (number int); grant all on farewells to public";
+    session.query(sql).expect("CREATE TABLE");
+    let pooler = pooler("transaction", "close");
+    let insert = "insert into farewells values (1)";
+    let extended = [wire::parse("", insert), wire::bind("", &[]), wire::execute(), wire::sync()];
+    for messages in [wire::query(insert), extended.concat()] {
+        // Its server is at hand.
+        let mut client = pooler.client();
+        assert_eq!(client.one("select 1"), "1");
+        client.wire.send(&[messages, wire::message(b'X', &[])].concat());
+        client.wire.hear_to_the_end();
+        eventually("the row to be there", || {
+            (session.one("select count(*) from farewells") == "1").then_some(())
+        });
+        session.query("delete from farewells").expect("DELETE");
     }
 }
 

@@ -156,6 +156,11 @@ impl<I: Io> Engine<I> {
     fn heed_judged(&mut self, id: ClientId, data: &[u8], judged: &Judged) -> bool {
         let may_repeat = std::mem::take(&mut self.core.may_repeat);
         if judged.is_closed {
+            // What was judged before the end is owed already. It goes out before what the end
+            // brings about.
+            if let Some(server) = judged.server {
+                self.send_outgoing(server, data);
+            }
             self.send_back(id);
             self.carry_out();
             return false;
@@ -185,13 +190,17 @@ impl<I: Io> Engine<I> {
         self.clients.get(id).is_some()
     }
 
-    fn pass_to_server(&mut self, id: ClientId, server: ServerId, data: &[u8]) {
+    fn send_outgoing(&mut self, server: ServerId, data: &[u8]) {
         let mut outgoing = std::mem::take(&mut self.outgoing);
         let bytes = outgoing.bytes(data);
         if !bytes.is_empty() {
             self.send_server(server, bytes);
         }
         self.outgoing = outgoing;
+    }
+
+    fn pass_to_server(&mut self, id: ClientId, server: ServerId, data: &[u8]) {
+        self.send_outgoing(server, data);
         let half_sent = match self.clients.get(id).map(|conn| conn.inbound) {
             Some(Inbound::Forward { left, .. }) => left,
             _ => 0,
@@ -235,9 +244,14 @@ impl<I: Io> Engine<I> {
                     }
                     self.pass_routine(id, data, &mut judged);
                 }
-                Inbound::Forward { .. } => {
+                Inbound::Forward { to, .. } => {
                     judged.taken += conn.inbound.go_on(data.len() - at);
                     self.outgoing.forward(data, at..judged.taken);
+                    if conn.inbound == Inbound::Boundary {
+                        // The next message may end the client, and that must not be taken for an
+                        // end within this one.
+                        self.core.set_half_sent(to, 0);
+                    }
                 }
                 Inbound::Drop { .. } => judged.taken += conn.inbound.go_on(data.len() - at),
             }
