@@ -287,6 +287,82 @@ fn a_query_right_before_a_goodbye_is_run() {
     }
 }
 
+/// Ends a client; one that does not close its connection is given back.
+type Go = fn(Client) -> Option<Client>;
+
+/// How clients go that wait for something.
+const ENDS: [(&str, Go); 3] = [
+    ("closes", |client| {
+        drop(client);
+        None
+    }),
+    ("says goodbye", |mut client| {
+        client.wire.say(b'X', &[]);
+        Some(client)
+    }),
+    ("sends no more", |client| {
+        client.wire.finish();
+        Some(client)
+    }),
+];
+
+fn expect_waiting(pooler: &Pooler, count: &str) {
+    eventually(&format!("{count} clients to wait"), || {
+        (pooler.shown("show pools", "database", "app", "cl_waiting")? == count).then_some(())
+    });
+}
+
+/// Who goes while it waits for a server is missed at once, and what it has asked is not run.
+#[test]
+fn nothing_is_run_for_a_client_that_went_while_it_waited() {
+    let mut session = Postgres::shared().session("app");
+    let sql = "create table unwanted (number int); grant all on unwanted to public";
+    session.query(sql).expect("CREATE TABLE");
+    let pooler = pooler("transaction", "close");
+    let insert = "insert into unwanted values (1)";
+    let extended = [wire::parse("", insert), wire::bind("", &[]), wire::execute(), wire::sync()];
+    let mut holder = pooler.client();
+    for (end, go) in ENDS {
+        for messages in [wire::query(insert), extended.concat()] {
+            holder.query("begin").expect("BEGIN");
+            let pid = backend(&mut holder);
+            let mut clients: Vec<Client> = (0..5).map(|_| pooler.client()).collect();
+            for client in &mut clients {
+                client.wire.send(&messages);
+            }
+            expect_waiting(&pooler, "5");
+            let _kept: Vec<_> = clients.into_iter().map(go).collect();
+            expect_waiting(&pooler, "0");
+            holder.query("commit").expect("COMMIT");
+            assert_eq!(backend(&mut pooler.client()), pid, "one that {end}");
+            assert_eq!(session.one("select count(*) from unwanted"), "0", "one that {end}");
+        }
+    }
+    for (end, go) in ENDS {
+        pooler.console().query("PAUSE app").expect("PAUSE");
+        let mut client = pooler.client();
+        client.wire.send(&wire::query(insert));
+        expect_waiting(&pooler, "1");
+        let _kept = go(client);
+        expect_waiting(&pooler, "0");
+        pooler.console().query("RESUME app").expect("RESUME");
+        assert_eq!(pooler.client().one("select count(*) from unwanted"), "0", "one that {end}");
+    }
+}
+
+/// A client that neither takes its answers nor closes is missed when it ends its half of the
+/// connection.
+#[test]
+fn the_end_of_a_client_that_takes_no_answers_is_noticed() {
+    let pooler = pooler("transaction", "close");
+    let mut client = pooler.client();
+    client.wire.send(&wire::query("select repeat('x', 1000) from generate_series(1, 200000)"));
+    client.wire.hear_until(|m| m.kind == b'D').expect("the first row");
+    client.wire.finish();
+    pooler.wait_log(&["closing because: client unexpected eof"]);
+    assert_eq!(pooler.client().one("select 'next'"), "next");
+}
+
 /// A server that does not heed a cancel request is closed when its time is over, and its place
 /// given to another.
 #[test]

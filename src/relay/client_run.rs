@@ -22,8 +22,14 @@ struct Judged {
 }
 
 impl<I: Io> Engine<I> {
-    /// Judges what is held of a client, then reads on.
+    /// Judges what is held of a client, then reads on; one that cannot be read is watched.
     pub(super) fn run_client(&mut self, id: ClientId) {
+        let was_held = self.is_held(id);
+        self.judge_and_read(id);
+        self.watch_client(id, was_held);
+    }
+
+    fn judge_and_read(&mut self, id: ClientId) {
         let Some(conn) = self.clients.get_mut(id) else { return };
         if conn.is_securing && !self.go_on_securing_client(id) {
             return;
@@ -54,7 +60,7 @@ impl<I: Io> Engine<I> {
     }
 
     /// Whether what comes from this client could be judged and passed on.
-    fn may_take(&self, id: ClientId) -> bool {
+    pub(super) fn may_take(&self, id: ClientId) -> bool {
         let Some(conn) = self.clients.get(id) else { return false };
         let Some(client) = self.core.clients.get(id) else { return false };
         let server = client.server().and_then(|server| self.servers.get(server));
@@ -121,7 +127,7 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    fn client_ended(&mut self, id: ClientId, error: Option<String>) -> bool {
+    pub(super) fn client_ended(&mut self, id: ClientId, error: Option<String>) -> bool {
         self.core.client_gone(id, error);
         self.carry_out();
         false

@@ -25,7 +25,7 @@ const BLOCK: usize = 64 * 1024;
 
 /// The most that is read of a peer to whom a last word was sent, so that the system does not throw
 /// that word away with a reset.
-const DRAIN: usize = 4;
+pub(super) const DRAIN: usize = 4;
 
 /// The system below the relay.
 pub trait Io {

@@ -2,6 +2,7 @@
 //! that a peer would not take, and the order of things; it is generic over the system below, so
 //! that the simulation runs the very code that the program runs.
 
+mod client_end;
 mod client_run;
 mod conn;
 mod engine;

@@ -139,6 +139,11 @@ impl Core {
         self.close_client(id, reason);
     }
 
+    /// A client has sent Terminate behind something that it does not wait for any more.
+    pub fn client_says_goodbye(&mut self, id: ClientId) {
+        self.close_client(id, Reason::ClientClose);
+    }
+
     /// A server's connection has ended or broken.
     pub fn server_gone(&mut self, id: ServerId, error: Option<String>) {
         if !self.servers.contains(id) || self.servers[id].is_closing() {

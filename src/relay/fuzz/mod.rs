@@ -240,8 +240,8 @@ impl Bench {
         }
     }
 
-    /// Everybody leaves, and nothing is left of them. A client that waits for a server is not read,
-    /// so that its end may be noticed only when it has waited long enough.
+    /// Everybody leaves, and nothing is left of them. The end of a client is noticed at once,
+    /// whatever it waits for.
     fn end(&mut self) {
         let databases = self.engine.core.databases.ids().into_iter().map(Some);
         for paused in databases.chain([None]) {
@@ -250,6 +250,8 @@ impl Bench {
         for id in self.clients.into_iter().flatten() {
             self.finish(Far::Client(id), End::Broken);
         }
+        let has_left = |id: &ClientId| self.engine.clients.get(*id).is_none();
+        assert!(self.is_over || self.clients.iter().flatten().all(has_left), "a client is left");
         self.connect();
         for id in self.servers.clone() {
             self.finish(Far::Server(id), End::Broken);
@@ -257,8 +259,6 @@ impl Bench {
         for _ in 0..LAST_TURNS {
             self.pass(Duration::from_secs(1));
         }
-        let has_left = |id: &ClientId| self.engine.clients.get(*id).is_none();
-        assert!(self.is_over || self.clients.iter().flatten().all(has_left), "a client is left");
         assert!(self.is_over || !self.engine.has_work(), "there is always something to be done");
     }
 }

@@ -148,18 +148,19 @@ impl World {
 
     fn let_one_vanish(&mut self) {
         let Some(at) = self.some_client() else { return };
-        let half = self.rng.one_in(4);
+        let (half, early) = (self.rng.one_in(4), self.rng.one_in(4));
         let client = &mut self.clients[at];
         let (index, id) = (client.index, client.id);
         let stream = client_stream(&mut self.engine, client.id, client.number);
         match stream {
             Some(stream) if half => client.half_close(stream),
+            Some(_) if early => client.leave_early(),
             stream => {
                 client.vanish(stream);
                 self.figures.vanished += 1;
             }
         }
-        self.note(|| format!("client {index} {id:?} goes away, half {half}"));
+        self.note(|| format!("client {index} {id:?} goes away, half {half}, early {early}"));
     }
 
     /// Sends a cancel request: for somebody, or with a key that is wrong.

@@ -19,6 +19,7 @@ impl World {
         self.check_free_servers()?;
         self.check_outlived()?;
         self.check_memory()?;
+        self.check_runs()?;
         self.check_tables()
     }
 
@@ -188,6 +189,27 @@ impl World {
             let most = pkt_buf + 2 * BLOCK + 3 * client.largest_parse;
             if held > most {
                 return Err(format!("{held} bytes are held of {}", client.describe()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of a client is noticed in the turn in which the poll tells of it, unless there is
+    /// more of it to be read first; and nothing that could be judged waits for nobody.
+    fn check_runs(&self) -> Result<(), String> {
+        for client in &self.clients {
+            let Some(conn) = self.engine.clients.get(client.id) else { continue };
+            if conn.is_queued {
+                continue;
+            }
+            if conn.stream.is_end_told {
+                return Err(format!("an end is not noticed: {}", self.describe_client(client)));
+            }
+            let carry = conn.carry().len();
+            let is_startup = self.engine.core.awaits_startup(client.id);
+            let is_judgeable = carry > 0 && !is_startup && !conn.awaits_more(carry);
+            if (conn.is_readable || is_judgeable) && self.engine.may_take(client.id) {
+                return Err(format!("nobody judges: {}", self.describe_client(client)));
             }
         }
         Ok(())

@@ -210,6 +210,14 @@ impl SimClient {
         }
     }
 
+    /// It says goodbye without waiting for what it has asked.
+    pub fn leave_early(&mut self) {
+        if self.stage == Stage::Work && !self.has_said_goodbye {
+            self.has_said_goodbye = true;
+            wire::push(&mut self.outbox, &wire::front(Front::Terminate, b""));
+        }
+    }
+
     pub fn act(
         &mut self,
         stream: &mut SimStream,

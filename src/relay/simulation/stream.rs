@@ -43,6 +43,8 @@ pub struct SimStream {
     /// Written by the near end, to be read by the far end.
     outbound: Bytes,
     far: FarEnd,
+    /// The poll has told of the far end's end.
+    pub is_end_told: bool,
     /// The far end reads no more: what is written is lost, and after that writing fails.
     is_deaf: bool,
     /// A write was cut short: room is news.
@@ -66,6 +68,7 @@ impl SimStream {
             arrived: Bytes::default(),
             outbound: Bytes::default(),
             far: FarEnd::Open,
+            is_end_told: false,
             is_deaf: false,
             wants_room: false,
             is_closed: false,
@@ -73,6 +76,12 @@ impl SimStream {
             room,
             rng,
         }
+    }
+
+    /// The news for the near end, which the poll tells now.
+    pub fn tell(&mut self) -> Readiness {
+        self.is_end_told |= self.edge.ending;
+        std::mem::take(&mut self.edge)
     }
 
     /// The connection has come about, or not.

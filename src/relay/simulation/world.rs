@@ -513,14 +513,14 @@ enum Event {
 /// Takes the news of a stream, or makes some up.
 fn tell(stream: &mut SimStream, rng: &mut SeededRng, spurious: u64) -> Option<Readiness> {
     if spurious > 0 && rng.one_in(spurious) && stream.contact == Contact::Made {
-        let mut readiness = std::mem::take(&mut stream.edge);
+        let mut readiness = stream.tell();
         readiness.readable = true;
         readiness.writable |= rng.one_in(2);
         return Some(readiness);
     }
     let Readiness { readable, writable, ending } = stream.edge;
     let is_news = readable || writable || ending;
-    (is_news && !rng.one_in(3)).then(|| std::mem::take(&mut stream.edge))
+    (is_news && !rng.one_in(3)).then(|| stream.tell())
 }
 
 /// The stream of a client, which the pooler may have closed.
