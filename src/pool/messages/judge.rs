@@ -302,6 +302,8 @@ impl Core {
             Own::Vars { .. } | Own::VarsRefused => return Some(Hold::Parameters),
         }
         if server.replies.is_barred() {
+            // Its answer decides, and a Sync may be among what has to wait for it.
+            self.make_speak(id);
             return Some(Hold::Bar);
         }
         if !server.replies.is_full() {
