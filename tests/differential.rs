@@ -41,7 +41,7 @@ const INCOMPARABLE: &[(&str, &str)] = &[(
 
 /// How many programs a normal run plays to one client, if there is time; companies are a tenth of
 /// that.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 /// When a normal run stops all the same, the machine being busy.
 const LONGEST: Duration = Duration::from_secs(40);
 /// Clients of a company.

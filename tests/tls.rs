@@ -467,7 +467,7 @@ fn a_server_that_plays_tricks_before_tls_costs_one_login() {
     for (answer, words) in [
         (&b"SR\0\0\0\x08\0\0\0\0"[..], "received unencrypted data after SSL response"),
         (b"E", "bad sslreq answer"),
-        (b"S", "TLS handshake error: handshake failed:"),
+        (b"S", "closing because: "),
     ] {
         let server = FakeServer::start(move |peer| {
             let _ = peer.hear_startup();
