@@ -7,11 +7,12 @@
 //! Source: PostgreSQL manual, "Message Flow", section "Extended Query".
 
 use super::command;
+use super::data_row;
 use super::parse::{self, Token};
 use super::refusal::{Hint, Refusal};
 use super::session::{Done, LONGEST_REPLY, Rows, Session};
 use super::show::{Answer, Show};
-use super::table::{Table, push_description};
+use super::table::Table;
 use crate::pool::records::client::{ConsolePortal, ConsoleSession};
 use crate::wire::build::{self, Message};
 use crate::wire::fields::Fields;
@@ -66,7 +67,7 @@ impl Session<'_> {
         }
         let Some(state) = self.state() else { return Ok(()) };
         let text: Box<str> = state.statement(&name)?.into();
-        let columns = shown_table(&text)?.map_or(0, |table| table.columns().len());
+        let columns = shown_table(&text)?.map_or(0, |table| table.heads().len());
         let formats = read_formats(&mut fields, columns)?;
         state.add_portal(ConsolePortal { name: portal, text, formats, left: None })?;
         build::empty_back(&mut self.out, Back::BindComplete);
@@ -87,7 +88,7 @@ impl Session<'_> {
             Message::back(&mut self.out, Back::ParameterDescription).u16(0).end();
         }
         match table {
-            Some(table) => push_description(&mut self.out, table, formats),
+            Some(table) => data_row::push_description(&mut self.out, table, formats),
             None => build::empty_back(&mut self.out, Back::NoData),
         }
         Ok(())

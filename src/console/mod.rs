@@ -5,6 +5,7 @@
 
 mod command;
 mod control;
+mod data_row;
 mod extended;
 mod parse;
 mod refusal;

@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
+use super::data_row;
 use super::refusal::Refusal;
-use super::table::{Buffers, Scene, Table, push_description};
+use super::table::{Buffers, Scene, Table};
 use crate::log::Level;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::ClientId;
@@ -177,12 +178,12 @@ impl<'a> Session<'a> {
         let formats = match self.rows {
             Rows::Bound(formats) => formats,
             Rows::Described => {
-                push_description(&mut self.out, table, Formats::TEXT);
+                data_row::push_description(&mut self.out, table, Formats::TEXT);
                 Formats::TEXT
             }
         };
         let scene = Scene { core: self.core, buffers: self.buffers };
-        table.push_rows(&mut self.out, scene, formats);
+        data_row::push_rows(&mut self.out, table, scene, formats);
     }
 
     pub fn console(&self) -> Option<&ConsoleState> {

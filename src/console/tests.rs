@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::command::{COMMANDS, Run, Who};
-use super::show::{Answer, SHOWS};
+use super::show::{Answer, SHOWS, Show};
+use super::table::{Nature, Reader, Value};
 use super::*;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
@@ -432,6 +433,56 @@ fn every_table_has_the_columns_of_the_reference() {
     let listed = COLUMNS.lines().filter_map(|line| line.strip_prefix("SHOW "));
     for word in listed.filter_map(|line| line.split('\t').next()) {
         assert!(show::find(word).is_some(), "{word}");
+    }
+}
+
+/// Takes in one column.
+struct OneColumn {
+    column: usize,
+    values: Vec<String>,
+    rows: usize,
+}
+
+impl Reader for OneColumn {
+    fn wants(&self, column: usize) -> bool {
+        column == self.column
+    }
+
+    fn value(&mut self, column: usize, value: &Value<'_>) {
+        assert_eq!(column, self.column, "only what is wanted is worked out");
+        self.values.push(format!("{value:?}"));
+    }
+
+    fn end_row(&mut self) {
+        self.rows += 1;
+    }
+}
+
+#[test]
+fn a_table_may_be_read_column_by_column_by_others_than_the_console() {
+    let mut world = World::new();
+    let (_, _) = world.busy_client();
+    let pools = show::find("POOLS").and_then(|show| match show.answer {
+        Answer::Table(table) => Some(table),
+        Answer::Help => None,
+    });
+    let heads = pools.unwrap().heads();
+    let column = heads.iter().position(|head| head.name == "sv_active").unwrap();
+    assert_eq!((heads[0].nature, heads[column].nature), (Nature::Label, Nature::Gauge));
+    let mut reader = OneColumn { column, values: Vec::new(), rows: 0 };
+    let scene = table::Scene { core: &world.core, buffers: &NoBuffers };
+    pools.unwrap().visit(scene, &mut reader);
+    // The pools of app and bob, and the console.
+    assert_eq!((reader.values.join(" "), reader.rows), ("Number(1) Number(0) Number(0)".into(), 3));
+}
+
+#[test]
+fn what_a_counter_or_gauge_holds_is_said_in_the_tables_that_others_read() {
+    for word in ["POOLS", "DATABASES", "STATS_TOTALS"] {
+        let Some(Show { answer: Answer::Table(table), .. }) = show::find(word) else { panic!() };
+        for head in table.heads() {
+            assert_eq!(head.help.is_empty(), head.nature == Nature::Label, "{word} {}", head.name);
+        }
     }
 }
 

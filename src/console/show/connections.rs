@@ -1,6 +1,6 @@
 //! SHOW CLIENTS, SERVERS, SOCKETS and ACTIVE_SOCKETS: one row for each connection.
 
-use super::super::table::{Column, Held, Scene, Sheet, Value, int4, text};
+use super::super::table::{Column, Held, Scene, Sheet, Value, int4, label, text};
 use super::{peers, pools, time};
 use crate::base::time::Moment;
 use crate::log::{Peer, Side, ptr};
@@ -63,20 +63,20 @@ const SOCKET_STATE: &[Column<Row>] =
 
 const REST: &[Column<Row>] = &[
     text("addr", |scene, row| address(ends(scene.core, row).0)),
-    int4("port", |scene, row| Value::Number(port(ends(scene.core, row).0))),
+    label(int4("port", |scene, row| Value::Number(port(ends(scene.core, row).0)))),
     text("local_addr", |scene, row| address(ends(scene.core, row).1)),
-    int4("local_port", |scene, row| Value::Number(port(ends(scene.core, row).1))),
+    label(int4("local_port", |scene, row| Value::Number(port(ends(scene.core, row).1)))),
     text("connect_time", |scene, row| moment(scene, times(scene.core, row).0)),
     text("request_time", |scene, row| moment(scene, times(scene.core, row).1)),
     int4("wait", |scene, row| Value::Number(wait_us(scene.core, row) / 1_000_000)),
     int4("wait_us", |scene, row| Value::Number(wait_us(scene.core, row) % 1_000_000)),
-    int4("close_needed", |scene, row| match *row {
+    label(int4("close_needed", |scene, row| match *row {
         Row::Client(_) => Value::flag(false),
         Row::Server(id) => Value::flag(scene.core.is_close_needed(id)),
-    }),
+    })),
     text("ptr", |scene, row| pointer(scene.core, Some(*row))),
     text("link", |scene, row| pointer(scene.core, link(scene.core, row))),
-    int4("remote_pid", |scene, row| Value::Number(remote_pid(scene.core, row))),
+    label(int4("remote_pid", |scene, row| Value::Number(remote_pid(scene.core, row)))),
     text("tls", |scene, row| {
         let tls = match *row {
             Row::Client(id) => &scene.core.clients[id].tls,
@@ -92,12 +92,12 @@ const REST: &[Column<Row>] = &[
         Value::Text(scene.core.vars.named(vars, "application_name").unwrap_or_default())
     }),
     int4("prepared_statements", |scene, row| Value::count(statements(scene.core, row))),
-    int4("id", |scene, row| {
+    label(int4("id", |scene, row| {
         Value::Number(match *row {
             Row::Client(id) => scene.core.clients[id].number,
             Row::Server(id) => scene.core.servers[id].number,
         })
-    }),
+    })),
 ];
 
 /// What the reference says of its buffers: how far what was read reaches, and what is left to be

@@ -1,6 +1,6 @@
 //! SHOW DATABASES: the lines of the configuration, those made from `*`, and the console itself.
 
-use super::super::table::{Scene, Sheet, Value, int4, text};
+use super::super::table::{Scene, Sheet, Value, gauge, int4, label, text};
 use crate::base::order;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::DatabaseId;
@@ -19,11 +19,11 @@ pub static DATABASES: Sheet<Row> = Sheet {
             }
             _ => Value::Null,
         }),
-        int4("port", |scene, row| {
+        label(int4("port", |scene, row| {
             let listen_port = scene.core.settings().listen_port;
             let port = record(scene, row).map_or(listen_port, |d| d.line.port.of(0));
             Value::Number(port.into())
-        }),
+        })),
         text("database", |scene, row| {
             Value::text(record(scene, row).map_or(CONSOLE, Database::remote_name))
         }),
@@ -31,26 +31,38 @@ pub static DATABASES: Sheet<Row> = Sheet {
             Some(database) => Value::text_or_null(database.line.user.as_deref()),
             None => Value::text(CONSOLE),
         }),
-        int4("pool_size", |scene, row| {
-            let size = scene.core.settings().default_pool_size;
-            let size = record(scene, row).map(|d| d.line.pool_size.unwrap_or(size));
-            Value::Number(size.unwrap_or(CONSOLE_POOL_SIZE).into())
-        }),
-        int4("min_pool_size", |scene, row| {
-            let size = scene.core.settings().min_pool_size;
-            let size = record(scene, row).map(|d| d.line.min_pool_size.unwrap_or(size));
-            Value::Number(size.unwrap_or_default().into())
-        }),
-        int4("reserve_pool_size", |scene, row| {
-            let size = scene.core.settings().reserve_pool_size;
-            let size = record(scene, row).map(|d| d.line.reserve_pool_size.unwrap_or(size));
-            Value::Number(size.unwrap_or_default().into())
-        }),
-        int4("server_lifetime", |scene, row| {
-            let lifetime = scene.core.settings().server_lifetime;
-            let own = record(scene, row).and_then(|database| database.line.server_lifetime);
-            Value::Number(own.unwrap_or(lifetime).as_secs())
-        }),
+        gauge(
+            "Most servers for each user of the database",
+            int4("pool_size", |scene, row| {
+                let size = scene.core.settings().default_pool_size;
+                let size = record(scene, row).map(|d| d.line.pool_size.unwrap_or(size));
+                Value::Number(size.unwrap_or(CONSOLE_POOL_SIZE).into())
+            }),
+        ),
+        gauge(
+            "Servers that are kept for each user",
+            int4("min_pool_size", |scene, row| {
+                let size = scene.core.settings().min_pool_size;
+                let size = record(scene, row).map(|d| d.line.min_pool_size.unwrap_or(size));
+                Value::Number(size.unwrap_or_default().into())
+            }),
+        ),
+        gauge(
+            "Servers beyond pool_size for clients that wait long",
+            int4("reserve_pool_size", |scene, row| {
+                let size = scene.core.settings().reserve_pool_size;
+                let size = record(scene, row).map(|d| d.line.reserve_pool_size.unwrap_or(size));
+                Value::Number(size.unwrap_or_default().into())
+            }),
+        ),
+        gauge(
+            "How old a server may get, in seconds",
+            int4("server_lifetime", |scene, row| {
+                let lifetime = scene.core.settings().server_lifetime;
+                let own = record(scene, row).and_then(|database| database.line.server_lifetime);
+                Value::Number(own.unwrap_or(lifetime).as_secs())
+            }),
+        ),
         text("pool_mode", |scene, row| match record(scene, row) {
             Some(database) => Value::text_or_null(database.line.pool_mode.map(|mode| mode.word())),
             None => Value::text("statement"),
@@ -58,31 +70,51 @@ pub static DATABASES: Sheet<Row> = Sheet {
         text("load_balance_hosts", |scene, row| {
             Value::text_or_null(row.and_then(|id| load_balance(scene.core, id)))
         }),
-        int4("max_connections", |scene, row| {
-            let most = scene.core.settings().max_db_connections;
-            Value::Number(row.map_or(most, |id| scene.core.max_db_connections(id)).into())
-        }),
-        int4("current_connections", |scene, row| {
-            let Some(id) = *row else { return Value::Number(0) };
-            let database = &scene.core.databases[id];
-            let pools = database.pools.iter().map(|id| &scene.core.pools[*id]);
-            let cancels: usize = pools.map(|pool| pool.cancels.len()).sum();
-            Value::count(database.servers as usize + cancels)
-        }),
-        int4("max_client_connections", |scene, row| {
-            let most = scene.core.settings().max_db_client_connections;
-            Value::Number(row.map_or(most, |id| scene.core.max_db_client_connections(id)).into())
-        }),
-        int4("current_client_connections", |scene, row| match record(scene, row) {
-            Some(database) => Value::Number(database.clients.into()),
-            None => Value::count(scene.core.consoles.len()),
-        }),
-        int4("paused", |scene, row| {
-            Value::flag(record(scene, row).is_some_and(|database| database.is_paused))
-        }),
-        int4("disabled", |scene, row| {
-            Value::flag(record(scene, row).is_some_and(|database| database.is_disabled))
-        }),
+        gauge(
+            "Most servers for the database; 0 is any number",
+            int4("max_connections", |scene, row| {
+                let most = scene.core.settings().max_db_connections;
+                Value::Number(row.map_or(most, |id| scene.core.max_db_connections(id)).into())
+            }),
+        ),
+        gauge(
+            "Servers of the database",
+            int4("current_connections", |scene, row| {
+                let Some(id) = *row else { return Value::Number(0) };
+                let database = &scene.core.databases[id];
+                let pools = database.pools.iter().map(|id| &scene.core.pools[*id]);
+                let cancels: usize = pools.map(|pool| pool.cancels.len()).sum();
+                Value::count(database.servers as usize + cancels)
+            }),
+        ),
+        gauge(
+            "Most clients of the database; 0 is any number",
+            int4("max_client_connections", |scene, row| {
+                let most = scene.core.settings().max_db_client_connections;
+                Value::Number(
+                    row.map_or(most, |id| scene.core.max_db_client_connections(id)).into(),
+                )
+            }),
+        ),
+        gauge(
+            "Clients of the database",
+            int4("current_client_connections", |scene, row| match record(scene, row) {
+                Some(database) => Value::Number(database.clients.into()),
+                None => Value::count(scene.core.consoles.len()),
+            }),
+        ),
+        gauge(
+            "1 while the database is paused",
+            int4("paused", |scene, row| {
+                Value::flag(record(scene, row).is_some_and(|database| database.is_paused))
+            }),
+        ),
+        gauge(
+            "1 while the database is disabled",
+            int4("disabled", |scene, row| {
+                Value::flag(record(scene, row).is_some_and(|database| database.is_disabled))
+            }),
+        ),
     ]],
     rows: |scene| sorted(scene.core),
 };

@@ -1,6 +1,6 @@
 //! SHOW PEERS and PEER_POOLS: other processes that cancel requests may belong to.
 
-use super::super::table::{Scene, Sheet, Value, int4, text};
+use super::super::table::{Scene, Sheet, Value, int4, label, text};
 use crate::base::order;
 use crate::pool::core::Core;
 use crate::pool::ids::PoolId;
@@ -10,12 +10,16 @@ use crate::pool::records::server::State;
 /// Rows are places in the configuration's list of peers.
 pub static PEERS: Sheet<usize> = Sheet {
     columns: &[&[
-        int4("peer_id", |scene, &at| Value::Number(scene.core.config.peers[at].id.into())),
+        label(label(int4("peer_id", |scene, &at| {
+            Value::Number(scene.core.config.peers[at].id.into())
+        }))),
         text("host", |scene, &at| {
             let hosts = scene.core.config.peers[at].host.iter().map(ToString::to_string);
             Value::owned(hosts.collect::<Vec<_>>().join(","))
         }),
-        int4("port", |scene, &at| Value::Number(scene.core.config.peers[at].port.of(0).into())),
+        label(int4("port", |scene, &at| {
+            Value::Number(scene.core.config.peers[at].port.of(0).into())
+        })),
         int4("pool_size", |scene, &at| {
             let size = scene.core.config.peers[at].pool_size;
             Value::Number(size.unwrap_or(scene.core.settings().default_pool_size).into())

@@ -1,6 +1,6 @@
 //! SHOW POOLS: who is where in each pair of database and user.
 
-use super::super::table::{Scene, Sheet, Value, int4, text};
+use super::super::table::{Scene, Sheet, Value, gauge, int4, text};
 use super::databases;
 use crate::base::order;
 use crate::pool::core::{CONSOLE, Core};
@@ -16,26 +16,65 @@ pub static POOLS: Sheet<Row> = Sheet {
     columns: &[&[
         text("database", |scene, row| Value::text(names(scene.core, row).0)),
         text("user", |scene, row| Value::text(names(scene.core, row).1)),
-        int4("cl_active", |scene, row| match row {
-            Some(_) => {
-                count(scene, row, |pool| pool.active_clients.len() + pool.idle_clients.len())
-            }
-            None => Value::count(scene.core.consoles.len()),
-        }),
-        int4("cl_waiting", |scene, row| {
-            count(scene, row, |p| p.waiting.len() + p.welcoming.len() + p.queued_clients())
-        }),
-        int4("cl_active_cancel_req", |scene, row| cancels(scene, row, true)),
-        int4("cl_waiting_cancel_req", |scene, row| cancels(scene, row, false)),
-        int4("sv_active", |scene, row| count(scene, row, |pool| pool.active.len())),
-        int4("sv_active_cancel", |scene, row| count(scene, row, |pool| pool.cancels.len())),
-        int4("sv_being_canceled", |scene, row| count(scene, row, |p| p.being_canceled.len())),
-        int4("sv_idle", |scene, row| count(scene, row, |pool| pool.idle.len())),
-        int4("sv_used", |scene, row| count(scene, row, |pool| pool.used.len())),
-        int4("sv_tested", |scene, row| count(scene, row, |pool| pool.tested.len())),
-        int4("sv_login", |scene, row| count(scene, row, |pool| pool.logging_in.len())),
-        int4("maxwait", |scene, row| Value::Number(longest_wait_us(scene, row) / 1_000_000)),
-        int4("maxwait_us", |scene, row| Value::Number(longest_wait_us(scene, row) % 1_000_000)),
+        gauge(
+            "Clients that have a server, or have nothing asked",
+            int4("cl_active", |scene, row| match row {
+                Some(_) => {
+                    count(scene, row, |pool| pool.active_clients.len() + pool.idle_clients.len())
+                }
+                None => Value::count(scene.core.consoles.len()),
+            }),
+        ),
+        gauge(
+            "Clients that wait for a server",
+            int4("cl_waiting", |scene, row| {
+                count(scene, row, |p| p.waiting.len() + p.welcoming.len() + p.queued_clients())
+            }),
+        ),
+        gauge(
+            "Clients whose cancel request was sent and is not yet answered",
+            int4("cl_active_cancel_req", |scene, row| cancels(scene, row, true)),
+        ),
+        gauge(
+            "Clients whose cancel request is not yet sent",
+            int4("cl_waiting_cancel_req", |scene, row| cancels(scene, row, false)),
+        ),
+        gauge(
+            "Servers that a client has",
+            int4("sv_active", |scene, row| count(scene, row, |pool| pool.active.len())),
+        ),
+        gauge(
+            "Connections that carry a cancel request",
+            int4("sv_active_cancel", |scene, row| count(scene, row, |pool| pool.cancels.len())),
+        ),
+        gauge(
+            "Servers that wait for the end of a cancel request",
+            int4("sv_being_canceled", |scene, row| count(scene, row, |p| p.being_canceled.len())),
+        ),
+        gauge(
+            "Servers that are free for the next client",
+            int4("sv_idle", |scene, row| count(scene, row, |pool| pool.idle.len())),
+        ),
+        gauge(
+            "Servers that are free, once they have been checked",
+            int4("sv_used", |scene, row| count(scene, row, |pool| pool.used.len())),
+        ),
+        gauge(
+            "Servers that are being reset or checked",
+            int4("sv_tested", |scene, row| count(scene, row, |pool| pool.tested.len())),
+        ),
+        gauge(
+            "Servers on their way in",
+            int4("sv_login", |scene, row| count(scene, row, |pool| pool.logging_in.len())),
+        ),
+        gauge(
+            "How long the client that waits longest has waited, whole seconds",
+            int4("maxwait", |scene, row| Value::Number(longest_wait_us(scene, row) / 1_000_000)),
+        ),
+        gauge(
+            "The microseconds of that wait beyond its whole seconds",
+            int4("maxwait_us", |scene, row| Value::Number(longest_wait_us(scene, row) % 1_000_000)),
+        ),
         text("pool_mode", |scene, row| match *row {
             Some(id) => Value::text(scene.core.pool_mode(id).word()),
             None => Value::text("statement"),

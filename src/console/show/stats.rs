@@ -1,7 +1,7 @@
 //! SHOW STATS and its kin: totals since the start, and averages of the last period, for each
 //! database that has a pool.
 
-use super::super::table::{Column, Scene, Sheet, Value, numeric, text};
+use super::super::table::{Column, Scene, Sheet, Value, counter, numeric, text};
 use super::databases;
 use crate::pool::core::Core;
 use crate::pool::telling::stats::{Averages, Counters, Stats, average};
@@ -21,6 +21,13 @@ const DATABASE: &[Column<Row>] =
 macro_rules! twelve {
     ($row:ident: $($name:literal => $value:expr,)+) => {
         &[$(numeric($name, |_, $row| Value::Number($value)),)+]
+    };
+}
+
+/// Declares counters, with what they count.
+macro_rules! totals {
+    ($row:ident: $($name:literal => $value:expr, $help:literal,)+) => {
+        &[$(counter($help, numeric($name, |_, $row| Value::Number($value))),)+]
     };
 }
 
@@ -62,19 +69,23 @@ pub static STATS: Sheet<Row> = Sheet {
 pub static STATS_TOTALS: Sheet<Row> = Sheet {
     columns: &[
         DATABASE,
-        twelve! { row:
+        totals! { row:
             "server_assignment_count" => row.totals.assignments,
-            "xact_count" => row.totals.xacts,
-            "query_count" => row.totals.queries,
-            "bytes_received" => row.totals.received,
-            "bytes_sent" => row.totals.sent,
-            "xact_time" => row.totals.xact_us,
-            "query_time" => row.totals.query_us,
+                "Times that a client was given a server",
+            "xact_count" => row.totals.xacts, "Transactions",
+            "query_count" => row.totals.queries, "Queries",
+            "bytes_received" => row.totals.received, "Bytes from clients",
+            "bytes_sent" => row.totals.sent, "Bytes to clients",
+            "xact_time" => row.totals.xact_us, "Time in transactions",
+            "query_time" => row.totals.query_us, "Time in queries",
             "wait_time" => row.totals.wait_us,
+                "Time that clients waited for a server",
             "client_parse_count" => row.totals.client_parses,
+                "Prepared statements that clients made",
             "server_parse_count" => row.totals.server_parses,
-            "bind_count" => row.totals.binds,
-            "client_login_count" => row.totals.logins,
+                "Prepared statements that were made on servers",
+            "bind_count" => row.totals.binds, "Prepared statements that were bound",
+            "client_login_count" => row.totals.logins, "Clients that have logged in",
         },
     ],
     rows: |scene| by_database(scene.core),

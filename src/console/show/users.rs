@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::super::table::{Scene, Sheet, Value, int4, text};
+use super::super::table::{Scene, Sheet, Value, gauge, int4, text};
 use crate::base::order;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::UserId;
@@ -29,21 +29,33 @@ pub static USERS: Sheet<Row> = Sheet {
             let mode = record(scene, row).and_then(|user| user.line.as_ref()?.pool_mode);
             Value::text_or_null(mode.map(|mode| mode.word()))
         }),
-        int4("max_user_connections", |scene, row| {
-            let most = scene.core.settings().max_user_connections;
-            let most = row.user.map_or(most, |id| scene.core.max_user_connections(id));
-            Value::Number(most.into())
-        }),
-        int4("current_connections", |scene, row| Value::count(connections(scene.core, row))),
-        int4("max_user_client_connections", |scene, row| {
-            let most = scene.core.settings().max_user_client_connections;
-            let most = row.user.map_or(most, |id| scene.core.max_user_client_connections(id));
-            Value::Number(most.into())
-        }),
-        int4("current_client_connections", |scene, row| {
-            let clients = record(scene, row).map_or(0, |user| user.clients as usize);
-            Value::count(clients + row.sessions)
-        }),
+        gauge(
+            "Most servers for the user; 0 is any number",
+            int4("max_user_connections", |scene, row| {
+                let most = scene.core.settings().max_user_connections;
+                let most = row.user.map_or(most, |id| scene.core.max_user_connections(id));
+                Value::Number(most.into())
+            }),
+        ),
+        gauge(
+            "Servers of the user",
+            int4("current_connections", |scene, row| Value::count(connections(scene.core, row))),
+        ),
+        gauge(
+            "Most clients of the user; 0 is any number",
+            int4("max_user_client_connections", |scene, row| {
+                let most = scene.core.settings().max_user_client_connections;
+                let most = row.user.map_or(most, |id| scene.core.max_user_client_connections(id));
+                Value::Number(most.into())
+            }),
+        ),
+        gauge(
+            "Clients of the user",
+            int4("current_client_connections", |scene, row| {
+                let clients = record(scene, row).map_or(0, |user| user.clients as usize);
+                Value::count(clients + row.sessions)
+            }),
+        ),
     ]],
     rows: |scene| sorted(scene.core),
 };
