@@ -104,15 +104,19 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
     }
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seeds = number("SIM_FROM").unwrap_or(SEEDS.start)..number("SIM_TO").unwrap_or(SEEDS.end);
+    // Fewer seeds show less of each.
+    let count = seeds.end.saturating_sub(seeds.start);
+    let least = (50 * count / SEEDS.end).min(50) as usize;
     let mut sum = Figures::default();
     for seed in seeds {
         sum += must_pass(seed);
     }
     println!("{sum:?}");
-    assert!(sum.outlived > 50, "hardly any client was told of a changed table: {sum:?}");
-    let unseen = sum.refused.saturating_sub(sum.outlived as usize);
-    assert!(unseen > 50, "hardly any query was sent once more: {sum:?}");
-    assert!(sum.rescued > 50, "hardly any abandoned server was rescued: {sum:?}");
+    let outlived = sum.outlived as usize;
+    assert!(outlived > least, "hardly any client was told of a changed table: {sum:?}");
+    let unseen = sum.refused.saturating_sub(outlived);
+    assert!(unseen > least, "hardly any query was sent once more: {sum:?}");
+    assert!(sum.rescued > least, "hardly any abandoned server was rescued: {sum:?}");
 }
 
 #[test]
