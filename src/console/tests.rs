@@ -10,9 +10,11 @@ use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
 use crate::config::load_text;
 use crate::log::Peer;
-use crate::pool::core::Action;
+use crate::pool::core::{Action, ProcessAction};
 use crate::pool::ids::ServerId;
 use crate::pool::login::entry::Arrival;
+use crate::pool::owed::outgoing::Outgoing;
+use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::access::{Access, Host};
 use crate::wire::fields::{Fields, Report};
@@ -140,7 +142,12 @@ impl World {
             if let Some(server) = self.connecting.pop() {
                 self.serve(server);
             }
-            verdict = self.core.judge_client(client, head(b'Q', b"begin\0"), b"begin\0");
+            verdict = self.core.judge_client(
+                client,
+                head(b'Q', b"begin\0"),
+                b"begin\0",
+                &mut Said::default(),
+            );
             self.carry_out();
         }
         let Verdict::Forward(server) = verdict else { panic!("{verdict:?}") };
@@ -162,13 +169,13 @@ impl World {
     }
 
     fn reply(&mut self, server: ServerId, kind: u8, body: &[u8]) {
-        self.core.judge_server(server, head(kind, body), body);
+        self.core.judge_server(server, head(kind, body), body, &mut Outgoing::default());
         self.carry_out();
     }
 
     /// The transaction ends, and the server is free.
     fn release(&mut self, client: ClientId, server: ServerId) {
-        self.core.judge_client(client, head(b'Q', b"commit\0"), b"commit\0");
+        self.core.judge_client(client, head(b'Q', b"commit\0"), b"commit\0", &mut Said::default());
         self.reply(server, b'C', b"COMMIT\0");
         self.reply(server, b'Z', b"I");
         self.core.settle(server);
@@ -200,7 +207,7 @@ impl World {
     }
 
     fn tell(&mut self, id: ClientId, kind: u8, body: &[u8]) {
-        let verdict = self.core.judge_client(id, head(kind, body), body);
+        let verdict = self.core.judge_client(id, head(kind, body), body, &mut Said::default());
         match verdict {
             Verdict::Console => message(&mut self.core, &NoBuffers, id, kind, body),
             Verdict::Hold(_) | Verdict::Closed => {}
@@ -246,18 +253,22 @@ impl World {
                 Action::ConsoleDone { client, outcome } => {
                     finish(&mut self.core, &NoBuffers, client, outcome);
                 }
-                Action::Reload { client } => self.reloads.extend(client),
                 Action::Resolve(name) => self.lookups.push(name),
                 Action::NextTurn(id) => self.next_turn.push(id),
-                Action::Exit => self.is_over = true,
                 Action::SendServer { .. }
                 | Action::Repeat { .. }
                 | Action::RunClient(_)
                 | Action::RunServer(_)
-                | Action::SecureClient(_)
-                | Action::SettingsChanged
-                | Action::Status(_)
-                | Action::StopListening => {}
+                | Action::SecureClient(_) => {}
+            }
+        }
+        while let Some(action) = self.core.poll_process_action() {
+            match action {
+                ProcessAction::Exit => self.is_over = true,
+                ProcessAction::Reload { client } => self.reloads.extend(client),
+                ProcessAction::SettingsChanged
+                | ProcessAction::Status(_)
+                | ProcessAction::StopListening => {}
             }
         }
         self.core.check();

@@ -28,7 +28,7 @@ use crate::net::network::{self, Network};
 use crate::net::poll::{self, Poll, Source};
 use crate::net::resolve::Resolver;
 use crate::net::tls::Tls;
-use crate::pool::core::{Action, Core};
+use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::ClientId;
 use crate::pool::records::access::{Access, Host};
 use crate::pool::records::wait::Shutdown;
@@ -221,34 +221,38 @@ impl Service {
     }
 
     fn turn(&mut self) -> Option<Moment> {
-        let mut others = Vec::new();
         loop {
             let begun = self.watchdog.begin();
-            let next = self.engine.turn(&mut others);
+            let next = self.engine.turn();
             let core = &mut self.engine.core;
             if let Some(held) = self.watchdog.held(begun, Deed::Turn, core.now.mono) {
                 let what = "what follows the events: the run queue, actions, the sweep";
                 core.log(Level::Warning, format!("the loop was held for {held:?} by {what}"));
             }
-            if others.is_empty() || self.is_over {
-                return next;
-            }
             // What these bring about is for now, not for the next event: a RELOAD is answered.
-            for action in std::mem::take(&mut others) {
-                self.act(action);
+            if self.is_over || !self.act_on_process() {
+                return next;
             }
         }
     }
 
-    fn act(&mut self, action: Action) {
+    /// Does what the core asks of the process. Returns whether there was anything.
+    fn act_on_process(&mut self) -> bool {
+        let mut has_acted = false;
+        while let Some(action) = self.engine.core.poll_process_action() {
+            self.act(action);
+            has_acted = true;
+        }
+        has_acted
+    }
+
+    fn act(&mut self, action: ProcessAction) {
         match action {
-            Action::Exit => self.is_over = true,
-            Action::Reload { client } => self.reload(Some(client)),
-            Action::SettingsChanged => self.take_settings(),
-            Action::Status(text) => self.started.notifier.status(&text),
-            Action::StopListening => self.stop_listening(),
-            // The relay has carried out the rest itself.
-            _ => {}
+            ProcessAction::Exit => self.is_over = true,
+            ProcessAction::Reload { client } => self.reload(Some(client)),
+            ProcessAction::SettingsChanged => self.take_settings(),
+            ProcessAction::Status(text) => self.started.notifier.status(&text),
+            ProcessAction::StopListening => self.stop_listening(),
         }
     }
 

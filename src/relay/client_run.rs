@@ -5,19 +5,28 @@ use super::engine::{Engine, HeldBytes, Io};
 use crate::console;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Opening;
-use crate::pool::owed::verdict::Verdict;
+use crate::pool::owed::outgoing::Outgoing;
+use crate::pool::owed::said::Said;
+use crate::pool::owed::verdict::{ClientVerdict, Verdict};
 use crate::pool::records::client::Client;
 use crate::wire::head::{self, HEAD, Head, Parsed};
 
-/// How a stretch of bytes was dealt with.
-struct Judged {
-    /// So many bytes need not be looked at again.
+/// Bytes of a client, and what comes of them.
+struct Judged<'a> {
+    data: &'a [u8],
+    /// So many of them need not be looked at again.
     taken: usize,
-    /// Nothing is left of them.
-    is_all_taken: bool,
     /// The connection is being closed: the rest is of no interest.
     is_closed: bool,
-    /// To whom what is in `outgoing` goes.
+    /// To whom goes what is said to a server.
+    server: Option<ServerId>,
+    said: Said<'a>,
+}
+
+/// How far a run has come, when what was said is sent.
+struct Ended {
+    taken: usize,
+    is_closed: bool,
     server: Option<ServerId>,
 }
 
@@ -142,71 +151,83 @@ impl<I: Io> Engine<I> {
             return true;
         }
         let judged = self.judge_client_bytes(id, &data);
-        if judged.taken > 0 || judged.is_closed {
-            return self.heed_judged(id, &data, &judged);
+        let ended = self.send_judged(id, judged);
+        if ended.taken == 0 && !ended.is_closed {
+            if let Some(conn) = self.clients.get_mut(id) {
+                conn.put_carry(data);
+            }
+        } else {
+            self.keep_rest(id, &data, &ended);
         }
-        if let Some(conn) = self.clients.get_mut(id) {
-            conn.put_carry(data);
-        }
-        self.heed_judged(id, &[], &judged)
+        self.end_client_run(id, &ended)
     }
 
     /// Judges bytes of a client and sends on what is to be sent on. Returns whether the connection
     /// is still there.
     fn client_bytes(&mut self, id: ClientId, data: &[u8]) -> bool {
         let judged = self.judge_client_bytes(id, data);
-        self.heed_judged(id, data, &judged)
+        let ended = self.send_judged(id, judged);
+        self.keep_rest(id, data, &ended);
+        self.end_client_run(id, &ended)
     }
 
-    /// Does what the judgement of `data` asks for. What is left of it is kept.
-    fn heed_judged(&mut self, id: ClientId, data: &[u8], judged: &Judged) -> bool {
-        let may_repeat = std::mem::take(&mut self.core.may_repeat);
-        if judged.is_closed {
-            // What was judged before the end is owed already. It goes out before what the end
+    /// Sends what was said of a stretch of bytes, to both sides.
+    fn send_judged(&mut self, id: ClientId, judged: Judged<'_>) -> Ended {
+        let Judged { data, taken, is_closed, server, said } = judged;
+        let Said { mut to_server, mut to_client, may_repeat } = said;
+        debug_assert!(server.is_some() || to_server.bytes().is_empty(), "nobody to say it to");
+        if let Some(server) = server {
+            // What was judged before an end is owed already. It goes out before what the end
             // brings about.
-            if let Some(server) = judged.server {
-                self.send_outgoing(server, data);
+            let bytes = to_server.bytes();
+            if !bytes.is_empty() {
+                self.send_server(server, bytes);
             }
-            self.send_back(id);
-            self.carry_out();
+            if !is_closed {
+                self.server_was_sent(id, server, &mut to_client);
+                if may_repeat && taken == data.len() && self.is_at_boundary(id) {
+                    self.core.keep_for_repeat(server, data);
+                }
+                // Logins, and what is answered here, are no traffic of the pool's.
+                self.core.count_bytes(id, taken, 0);
+            }
+        }
+        let back = to_client.bytes();
+        if !back.is_empty() {
+            self.core.count_bytes(id, 0, back.len());
+            self.send_client(id, back);
+        }
+        self.said.take_back(to_server, to_client);
+        Ended { taken, is_closed, server }
+    }
+
+    /// Keeps what could not be judged yet.
+    fn keep_rest(&mut self, id: ClientId, data: &[u8], ended: &Ended) {
+        let rest = &data[ended.taken..];
+        if !rest.is_empty()
+            && !ended.is_closed
+            && let Some(conn) = self.clients.get_mut(id)
+        {
+            conn.put_carry(rest.to_vec());
+        }
+    }
+
+    /// What follows when all of a run is sent and kept.
+    fn end_client_run(&mut self, id: ClientId, ended: &Ended) -> bool {
+        self.carry_out();
+        if ended.is_closed {
             return false;
         }
-        if let Some(conn) = self.clients.get_mut(id) {
-            let rest = &data[judged.taken..];
-            if !rest.is_empty() {
-                conn.put_carry(rest.to_vec());
-            }
-        }
-        if let Some(server) = judged.server {
-            self.pass_to_server(id, server, data);
-            if may_repeat && judged.is_all_taken && self.is_at_boundary(id) {
-                self.core.keep_for_repeat(server, data);
-            }
-        }
-        // Logins, and what is answered here, are no traffic of the pool's.
-        if judged.server.is_some() {
-            self.core.count_bytes(id, judged.taken, 0);
-        }
-        self.send_back(id);
-        self.carry_out();
-        if let Some(server) = judged.server {
+        if let Some(server) = ended.server {
             self.settle(server);
             self.carry_out();
         }
         self.clients.get(id).is_some()
     }
 
-    fn send_outgoing(&mut self, server: ServerId, data: &[u8]) {
-        let mut outgoing = std::mem::take(&mut self.outgoing);
-        let bytes = outgoing.bytes(data);
-        if !bytes.is_empty() {
-            self.send_server(server, bytes);
-        }
-        self.outgoing = outgoing;
-    }
-
-    fn pass_to_server(&mut self, id: ClientId, server: ServerId, data: &[u8]) {
-        self.send_outgoing(server, data);
+    /// Bytes of this run went to the server: the core learns how much of the last message has not
+    /// come yet, and gives answers of its own that are due behind what was sent.
+    fn server_was_sent(&mut self, id: ClientId, server: ServerId, to_client: &mut Outgoing<'_>) {
         let half_sent = match self.clients.get(id).map(|conn| conn.inbound) {
             Some(Inbound::Forward { left, .. }) => left,
             _ => 0,
@@ -215,8 +236,7 @@ impl<I: Io> Engine<I> {
         let at_boundary =
             self.servers.get(server).is_some_and(|s| s.conn.inbound == Inbound::Boundary);
         if at_boundary && self.core.servers.contains(server) {
-            self.core.push_due_answers(server);
-            self.back.append(&mut self.core.back);
+            self.core.push_due_answers(server, to_client);
         }
     }
 
@@ -225,34 +245,23 @@ impl<I: Io> Engine<I> {
         self.clients.get(id).is_some_and(|conn| conn.inbound == Inbound::Boundary)
     }
 
-    fn send_back(&mut self, id: ClientId) {
-        if !self.back.is_empty() {
-            let back = std::mem::take(&mut self.back);
-            self.core.count_bytes(id, 0, back.len());
-            self.send_client(id, &back);
-            self.back = back;
-            self.back.clear();
-        }
-    }
-
-    fn judge_client_bytes(&mut self, id: ClientId, data: &[u8]) -> Judged {
-        self.outgoing.clear();
-        self.back.clear();
+    fn judge_client_bytes<'a>(&mut self, id: ClientId, data: &'a [u8]) -> Judged<'a> {
         let server = self.core.clients.get(id).and_then(Client::server);
-        let mut judged = Judged { taken: 0, is_all_taken: false, is_closed: false, server };
+        let said = Said::of(data, &mut self.said);
+        let mut judged = Judged { data, taken: 0, is_closed: false, server, said };
         while judged.taken < data.len() {
             let Some(conn) = self.clients.get_mut(id) else { break };
             let at = judged.taken;
             match conn.inbound {
                 Inbound::Boundary => {
-                    if !self.judge_client_message(id, data, &mut judged) {
+                    if !self.judge_client_message(id, &mut judged) {
                         break;
                     }
-                    self.pass_routine(id, data, &mut judged);
+                    self.pass_routine(id, &mut judged);
                 }
                 Inbound::Forward { to, .. } => {
                     judged.taken += conn.inbound.go_on(data.len() - at);
-                    self.outgoing.forward(data, at..judged.taken);
+                    judged.said.to_server.forward(at..judged.taken);
                     if conn.inbound == Inbound::Boundary {
                         // The next message may end the client, and that must not be taken for an
                         // end within this one.
@@ -262,22 +271,21 @@ impl<I: Io> Engine<I> {
                 Inbound::Drop { .. } => judged.taken += conn.inbound.go_on(data.len() - at),
             }
         }
-        judged.is_all_taken = judged.taken == data.len();
         judged
     }
 
     /// Passes on what follows a message that was judged, as far as nothing is to be said of it.
-    fn pass_routine(&mut self, id: ClientId, data: &[u8], judged: &mut Judged) {
+    fn pass_routine(&mut self, id: ClientId, judged: &mut Judged<'_>) {
         let at = judged.taken;
-        if judged.server.is_some() && at < data.len() {
-            judged.taken += self.core.routine_requests(id, &data[at..]);
-            self.outgoing.forward(data, at..judged.taken);
+        if judged.server.is_some() && at < judged.data.len() {
+            judged.taken += self.core.routine_requests(id, &judged.data[at..]);
+            judged.said.to_server.forward(at..judged.taken);
         }
     }
 
     /// Judges the message that begins at `judged.taken`. Returns whether to go on.
-    fn judge_client_message(&mut self, id: ClientId, data: &[u8], judged: &mut Judged) -> bool {
-        let rest = &data[judged.taken..];
+    fn judge_client_message(&mut self, id: ClientId, judged: &mut Judged<'_>) -> bool {
+        let rest = &judged.data[judged.taken..];
         if self.core.awaits_startup(id) {
             return self.judge_opening(id, rest, judged);
         }
@@ -296,14 +304,11 @@ impl<I: Io> Engine<I> {
             return false;
         }
         conn.want = 0;
-        let verdict = self.core.judge_client(id, head, seen);
-        if !self.core.back.is_empty() {
-            self.back.append(&mut self.core.back);
-        }
-        self.heed_client_verdict(id, data, head, verdict, judged)
+        let verdict = self.core.judge_client(id, head, seen, &mut judged.said);
+        self.heed_client_verdict(id, head, verdict, judged)
     }
 
-    fn judge_opening(&mut self, id: ClientId, rest: &[u8], judged: &mut Judged) -> bool {
+    fn judge_opening(&mut self, id: ClientId, rest: &[u8], judged: &mut Judged<'_>) -> bool {
         match self.core.client_opening(id, rest) {
             Opening::Taken(count) => {
                 judged.taken += count;
@@ -328,19 +333,18 @@ impl<I: Io> Engine<I> {
     fn heed_client_verdict(
         &mut self,
         id: ClientId,
-        data: &[u8],
         head: Head,
-        verdict: Verdict<ServerId>,
-        judged: &mut Judged,
+        verdict: ClientVerdict,
+        judged: &mut Judged<'_>,
     ) -> bool {
         let (at, length) = (judged.taken, HEAD + head.body);
-        let here = length.min(data.len() - at);
+        let here = length.min(judged.data.len() - at);
         let Some(conn) = self.clients.get_mut(id) else { return false };
         match verdict {
             Verdict::Forward(to) => {
                 judged.server = Some(to);
                 judged.taken += here;
-                self.outgoing.forward(data, at..at + here);
+                judged.said.to_server.forward(at..at + here);
                 if here < length {
                     conn.inbound = Inbound::forward(to, length - here);
                 }
@@ -348,11 +352,9 @@ impl<I: Io> Engine<I> {
             Verdict::Replace { to, taken } => {
                 judged.server = Some(to);
                 judged.taken += here;
-                self.outgoing.insert(data, &self.core.splice);
-                self.core.splice.clear();
                 let replaced = taken.min(here);
                 if replaced < here {
-                    self.outgoing.forward(data, at + replaced..at + here);
+                    judged.said.to_server.forward(at + replaced..at + here);
                 }
                 if here < length {
                     conn.inbound = Inbound::forward(to, length - here);
@@ -360,10 +362,6 @@ impl<I: Io> Engine<I> {
             }
             Verdict::Drop => {
                 judged.taken += here;
-                if !self.core.splice.is_empty() {
-                    self.outgoing.insert(data, &self.core.splice);
-                    self.core.splice.clear();
-                }
                 judged.server =
                     judged.server.or(self.core.clients.get(id).and_then(Client::server));
                 if here < length {
@@ -377,7 +375,7 @@ impl<I: Io> Engine<I> {
             Verdict::Hold(_) => return false,
             Verdict::Console => {
                 judged.taken += length;
-                let body = &data[at + HEAD..at + length];
+                let body = &judged.data[at + HEAD..at + length];
                 let held = HeldBytes { clients: &self.clients, servers: &self.servers };
                 console::message(&mut self.core, &held, id, head.kind, body);
                 self.carry_out();

@@ -2,20 +2,20 @@
 //!
 //! One turn of the loop is, in this order: the clocks (set by the caller), events to handlers
 //! ([`Engine::client_event`], [`Engine::server_event`]), the run queue, actions, the sweep when it
-//! is due ([`Engine::turn`]). Actions that concern the process rather than connections are handed
-//! to the caller.
+//! is due ([`Engine::turn`]). Actions that concern the process rather than connections wait in the
+//! core for the caller.
 
 use std::collections::VecDeque;
 use std::io;
 
 use super::conn::{Conn, Inbound, Stream, Table};
-use super::outgoing::Outgoing;
 use crate::base::time::{Moment, Now};
 use crate::console::{self, Buffers, Held};
 use crate::log::Peer;
 use crate::pool::core::{Action, Core, Line, Target};
 use crate::pool::ids::{ClientId, ClientKind, ServerId, ServerKind};
 use crate::pool::login::entry::Arrival;
+use crate::pool::owed::said::Room;
 use crate::pool::records::client::Client;
 use crate::pool::records::secured::{Secured, ServerTls};
 use crate::pool::records::server::Server;
@@ -97,9 +97,10 @@ pub struct Engine<I: Io> {
     pub(super) servers: Table<ServerKind, ServerConn<I::Stream>>,
     /// Every read goes here, whosever it is.
     pub(super) block: Box<[u8]>,
-    pub(super) outgoing: Outgoing,
-    /// What the pooler itself answers to the client whose bytes are judged.
-    pub(super) back: Vec<u8>,
+    /// Memory for what comes of a run of a client.
+    pub(super) said: Room,
+    /// Memory for what comes of a run of a server.
+    pub(super) answers: Vec<u8>,
     queue: VecDeque<Run>,
     /// Steps of TLS handshakes in this turn.
     pub(super) handshakes: usize,
@@ -129,8 +130,8 @@ impl<I: Io> Engine<I> {
             clients,
             servers: Table::default(),
             block: vec![0; BLOCK].into_boxed_slice(),
-            outgoing: Outgoing::default(),
-            back: Vec::new(),
+            said: Room::default(),
+            answers: Vec::new(),
             queue: VecDeque::new(),
             handshakes: 0,
         }
@@ -212,18 +213,18 @@ impl<I: Io> Engine<I> {
     }
 
     /// Everything of a turn that follows the events: what was put off, actions, and the sweep.
-    /// Returns when the sweep must run next, and the actions that are the caller's.
-    pub fn turn(&mut self, others: &mut Vec<Action>) -> Option<Moment> {
-        self.carry_out_into(others);
+    /// Returns when the sweep must run next. What concerns the process is left to the caller.
+    pub fn turn(&mut self) -> Option<Moment> {
+        self.carry_out();
         // What is queued while this runs is for the next turn, so that events get theirs.
         for _ in 0..self.queue.len() {
             let Some(run) = self.queue.pop_front() else { break };
             self.run(run);
-            self.carry_out_into(others);
+            self.carry_out();
         }
         self.core.derive_keys();
         self.core.sweep();
-        self.carry_out_into(others);
+        self.carry_out();
         self.handshakes = 0;
         let next = self.core.next_sweep();
         #[cfg(debug_assertions)]
@@ -275,13 +276,6 @@ impl<I: Io> Engine<I> {
 
     /// Carries out actions that concern connections, now, so that their bytes keep their place.
     pub(super) fn carry_out(&mut self) {
-        let mut others = std::mem::take(&mut self.core.deferred);
-        self.carry_out_into(&mut others);
-        self.core.deferred = others;
-    }
-
-    fn carry_out_into(&mut self, others: &mut Vec<Action>) {
-        others.append(&mut self.core.deferred);
         while let Some(action) = self.core.poll_action() {
             match action {
                 Action::Connect { server, to } => self.connect(server, &to),
@@ -300,11 +294,6 @@ impl<I: Io> Engine<I> {
                     let held = HeldBytes { clients: &self.clients, servers: &self.servers };
                     console::finish(&mut self.core, &held, client, outcome);
                 }
-                Action::Exit
-                | Action::Reload { .. }
-                | Action::SettingsChanged
-                | Action::Status(_)
-                | Action::StopListening => others.push(action),
             }
         }
     }

@@ -7,7 +7,6 @@ mod client_run;
 mod conn;
 mod engine;
 pub mod fuzz;
-mod outgoing;
 mod secure;
 mod server_run;
 #[cfg(test)]

@@ -3,16 +3,19 @@
 use super::conn::{Got, Inbound};
 use super::engine::{Engine, Io, Phase};
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::owed::verdict::Verdict;
+use crate::pool::owed::outgoing::Outgoing;
+use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::server::Server;
 use crate::wire::head::{self, HEAD, Head, Parsed};
 
-/// How a stretch of bytes was dealt with.
-struct Judged {
+/// Bytes of a server, and what comes of them.
+struct Judged<'a> {
+    data: &'a [u8],
+    /// So many of them need not be looked at again.
     taken: usize,
     is_closed: bool,
-    /// To whom what is in `outgoing` goes.
     client: Option<ClientId>,
+    to_client: Outgoing<'a>,
 }
 
 impl<I: Io> Engine<I> {
@@ -108,24 +111,23 @@ impl<I: Io> Engine<I> {
     /// Judges bytes of a server and sends on what is to be sent on. Returns whether the connection
     /// is still there.
     fn server_bytes(&mut self, id: ServerId, data: &[u8]) -> bool {
-        self.outgoing.clear();
         let judged = self.judge_server_bytes(id, data);
-        if let Some(client) = judged.client {
-            let mut outgoing = std::mem::take(&mut self.outgoing);
-            let bytes = outgoing.bytes(data);
+        let Judged { taken, is_closed, client, mut to_client, .. } = judged;
+        if let Some(client) = client {
+            let bytes = to_client.bytes();
             if !bytes.is_empty() {
                 self.core.count_bytes(client, 0, bytes.len());
                 self.send_client(client, bytes);
             }
-            self.outgoing = outgoing;
             self.note_cut(id, client);
         }
-        if judged.is_closed {
+        self.answers = to_client.into_room();
+        if is_closed {
             self.carry_out();
             return false;
         }
         let Some(server) = self.servers.get_mut(id) else { return false };
-        let rest = &data[judged.taken..];
+        let rest = &data[taken..];
         if !rest.is_empty() {
             server.conn.put_carry(rest.to_vec());
         }
@@ -135,7 +137,7 @@ impl<I: Io> Engine<I> {
         self.carry_out();
         self.settle(id);
         self.carry_out();
-        if let Some(client) = judged.client {
+        if let Some(client) = client {
             self.core.replies_came(client);
             self.carry_out();
         }
@@ -151,15 +153,16 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    fn judge_server_bytes(&mut self, id: ServerId, data: &[u8]) -> Judged {
+    fn judge_server_bytes<'a>(&mut self, id: ServerId, data: &'a [u8]) -> Judged<'a> {
         let client = self.core.servers.get(id).and_then(Server::client);
-        let mut judged = Judged { taken: 0, is_closed: false, client };
+        let to_client = Outgoing::new(data, std::mem::take(&mut self.answers));
+        let mut judged = Judged { data, taken: 0, is_closed: false, client, to_client };
         while judged.taken < data.len() {
             let Some(server) = self.servers.get_mut(id) else { break };
             let at = judged.taken;
             match server.conn.inbound {
                 Inbound::Boundary => {
-                    if !self.judge_server_message(id, data, &mut judged) {
+                    if !self.judge_server_message(id, &mut judged) {
                         break;
                     }
                 }
@@ -167,35 +170,27 @@ impl<I: Io> Engine<I> {
                     judged.taken += server.conn.inbound.go_on(data.len() - at);
                     // The client may be gone: no other one may see the rest of its message.
                     if self.core.servers.get(id).and_then(Server::client) == Some(to) {
-                        self.outgoing.forward(data, at..judged.taken);
+                        judged.to_client.forward(at..judged.taken);
                     }
                 }
                 Inbound::Drop { .. } => judged.taken += server.conn.inbound.go_on(data.len() - at),
             }
         }
-        self.push_last_answers(id, data, &judged);
+        self.push_last_answers(id, &mut judged);
         judged
     }
 
     /// Replies of the pooler's own that are due behind the last message.
-    fn push_last_answers(&mut self, id: ServerId, data: &[u8], judged: &Judged) {
+    fn push_last_answers(&mut self, id: ServerId, judged: &mut Judged<'_>) {
         let at_boundary =
             self.servers.get(id).is_some_and(|server| server.conn.inbound == Inbound::Boundary);
         if at_boundary && !judged.is_closed && self.core.servers.contains(id) {
-            self.core.push_due_answers(id);
-            self.insert_back(data);
+            self.core.push_due_answers(id, &mut judged.to_client);
         }
     }
 
-    fn insert_back(&mut self, data: &[u8]) {
-        if !self.core.back.is_empty() {
-            self.outgoing.insert(data, &self.core.back);
-            self.core.back.clear();
-        }
-    }
-
-    fn judge_server_message(&mut self, id: ServerId, data: &[u8], judged: &mut Judged) -> bool {
-        let rest = &data[judged.taken..];
+    fn judge_server_message(&mut self, id: ServerId, judged: &mut Judged<'_>) -> bool {
+        let rest = &judged.data[judged.taken..];
         let head = match head::parse(rest) {
             Parsed::Head(head) => head,
             Parsed::Short => return false,
@@ -206,45 +201,42 @@ impl<I: Io> Engine<I> {
             }
         };
         let seen = &rest[HEAD..rest.len().min(HEAD + head.body)];
-        let verdict = self.core.judge_server(id, head, seen);
-        self.insert_back(data);
-        self.heed_server_verdict(id, data, head, verdict, judged)
+        let verdict = self.core.judge_server(id, head, seen, &mut judged.to_client);
+        self.heed_server_verdict(id, head, verdict, judged)
     }
 
     #[inline]
     fn heed_server_verdict(
         &mut self,
         id: ServerId,
-        data: &[u8],
         head: Head,
-        verdict: Verdict<ClientId>,
-        judged: &mut Judged,
+        verdict: ServerVerdict,
+        judged: &mut Judged<'_>,
     ) -> bool {
         let (at, length) = (judged.taken, HEAD + head.body);
-        let here = length.min(data.len() - at);
+        let here = length.min(judged.data.len() - at);
         let Some(server) = self.servers.get_mut(id) else { return false };
         match verdict {
-            Verdict::Forward(to) => {
+            ServerVerdict::Forward(to) => {
                 // The reply before this one may have brought the server its client.
                 judged.client = Some(to);
                 judged.taken += here;
                 if here < length {
                     server.conn.inbound = Inbound::forward(to, length - here);
                 } else {
-                    judged.taken += self.core.routine_replies(id, to, &data[judged.taken..]);
+                    judged.taken += self.core.routine_replies(id, to, &judged.data[judged.taken..]);
                 }
-                self.outgoing.forward(data, at..judged.taken);
+                judged.to_client.forward(at..judged.taken);
             }
-            Verdict::Drop => {
+            ServerVerdict::Drop => {
                 judged.taken += here;
                 if here < length {
                     server.conn.inbound = Inbound::drop(length - here);
                 }
             }
-            // The judge of servers asks for no more than a kind's largest size, and holds nothing.
-            Verdict::Need(_) | Verdict::Hold(_) => return false,
-            Verdict::Replace { .. } | Verdict::Console => return false,
-            Verdict::Closed => {
+            // No more than a kind's largest size, which is kept in any case.
+            ServerVerdict::Need(_) => return false,
+            ServerVerdict::Closed => {
                 judged.is_closed = true;
                 return false;
             }

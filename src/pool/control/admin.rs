@@ -3,7 +3,7 @@
 
 use crate::config::Settings;
 use crate::log::{Side, ptr};
-use crate::pool::core::{Action, Core};
+use crate::pool::core::{Action, Core, ProcessAction};
 use crate::pool::ids::{ClientId, DatabaseId};
 use crate::pool::records::client::{ConsoleState, State};
 use crate::pool::records::server;
@@ -117,7 +117,7 @@ impl Core {
             self.note_event(&format!("SET {change}"));
         }
         self.set_settings(settings);
-        self.act(Action::SettingsChanged);
+        self.act_on_process(ProcessAction::SettingsChanged);
     }
 
     /// Whether a database is one that clients may ask for: not on its way out, and no peer.

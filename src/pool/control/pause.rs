@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::base::time::Moment;
 use crate::log::Level;
-use crate::pool::core::{Action, Core};
+use crate::pool::core::{Action, Core, ProcessAction};
 use crate::pool::ids::{ClientId, DatabaseId};
 use crate::pool::records::client::State as ClientState;
 use crate::pool::records::server::State;
@@ -203,10 +203,10 @@ impl Core {
         self.note_event(&format!("SHUTDOWN{}", mode.words()));
         match mode {
             Shutdown::No => {}
-            Shutdown::Immediate => self.act(Action::Exit),
-            Shutdown::WaitForClients => self.act(Action::StopListening),
+            Shutdown::Immediate => self.act_on_process(ProcessAction::Exit),
+            Shutdown::WaitForClients => self.act_on_process(ProcessAction::StopListening),
             Shutdown::WaitForServers => {
-                self.act(Action::StopListening);
+                self.act_on_process(ProcessAction::StopListening);
                 self.close_idle(None, &Reason::PauseMode);
                 self.retire_all(None, &Reason::ServerShuttingDown);
                 self.refuse_all_waiting();
@@ -271,7 +271,7 @@ impl Core {
                 self.close_client(client, Reason::PoolerEnds);
             }
         }
-        self.act(Action::Exit);
+        self.act_on_process(ProcessAction::Exit);
     }
 
     /// Says every few seconds whom the end waits for.

@@ -6,7 +6,7 @@ use crate::auth::secret::Secret;
 use crate::base::places::Places;
 use crate::config::{Config, DatabaseLine, Settings};
 use crate::log::Level;
-use crate::pool::core::{Action, Core};
+use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::{ClientId, DatabaseId, PoolId};
 use crate::pool::records::database::{Database, sites_of};
 use crate::pool::records::pool::Purpose;
@@ -287,9 +287,9 @@ impl Core {
     }
 
     /// Asks the shell to read the files anew. The console session that wants to know is told by
-    /// [`Action::ConsoleDone`].
+    /// [`Action::ConsoleDone`](crate::pool::core::Action::ConsoleDone).
     pub fn ask_for_reload(&mut self, client: Option<ClientId>) {
-        self.act(Action::Reload { client });
+        self.act_on_process(ProcessAction::Reload { client });
     }
 }
 

@@ -52,7 +52,7 @@ pub enum Target {
     Unix(String),
 }
 
-/// What the shell must do besides relaying bytes, in this order.
+/// What the relay must do besides passing bytes on, in this order.
 #[derive(Debug)]
 pub enum Action {
     Connect {
@@ -85,9 +85,6 @@ pub enum Action {
     /// The server may be fit for the next client, if both its directions are drained.
     SettleServer(ServerId),
     Resolve(String),
-    /// Stop listening for clients by TCP (and, where the console must be reached no more, by Unix
-    /// sockets).
-    StopListening,
     /// A console command that took time has ended.
     ConsoleDone {
         client: ClientId,
@@ -95,15 +92,23 @@ pub enum Action {
     },
     /// Call [`Core::turn_has_come`] for this console session in the next turn.
     NextTurn(ClientId),
+}
+
+/// What concerns the process rather than its connections.
+#[derive(Debug)]
+pub enum ProcessAction {
+    Exit,
     /// Read the configuration anew; whoever asked for it is told.
     Reload {
         client: Option<ClientId>,
     },
-    /// What the shell has taken from the settings it must take again: SET has changed one.
+    /// What was taken from the settings must be taken again: SET has changed one.
     SettingsChanged,
     /// A line for the service manager.
     Status(String),
-    Exit,
+    /// Stop listening for clients by TCP (and, where the console must be reached no more, by Unix
+    /// sockets).
+    StopListening,
 }
 
 /// A line for the log.
@@ -156,9 +161,6 @@ pub struct Core {
 
     pub vars: VarTable,
     pub statements: StatementTable,
-    /// Among the messages that were judged last is one that uses a tracked statement, and before
-    /// it nothing was under way (see [`crate::pool::prepared::repeat`]).
-    pub may_repeat: bool,
     pub scram: ScramCache,
     pub(in crate::pool) derivations: Derivations,
     pub dns: Dns,
@@ -194,14 +196,8 @@ pub struct Core {
     /// Counters of the console's own logins and queries.
     pub console_stats: crate::pool::telling::stats::Stats,
 
-    /// Bytes that the message under judgement is to be preceded by, or replaced with.
-    pub splice: Vec<u8>,
-    /// Bytes for the client whose message is under judgement.
-    pub back: Vec<u8>,
-
-    /// Actions for the caller of the relay, met while bytes were judged.
-    pub deferred: Vec<Action>,
     actions: VecDeque<Action>,
+    process_actions: VecDeque<ProcessAction>,
     lines: Vec<Line>,
 }
 
@@ -238,7 +234,6 @@ impl Core {
             has_place: false,
             vars: VarTable::new(extra.iter().map(String::as_str)),
             statements: StatementTable::default(),
-            may_repeat: false,
             scram: ScramCache::new(&mut *rng),
             derivations: Derivations::default(),
             dns: Dns::default(),
@@ -261,10 +256,8 @@ impl Core {
             events: Events::default(),
             local_time: crate::base::time::utc,
             console_stats: crate::pool::telling::stats::Stats::default(),
-            splice: Vec::new(),
-            back: Vec::new(),
-            deferred: Vec::new(),
             actions: VecDeque::new(),
+            process_actions: VecDeque::new(),
             lines: Vec::new(),
             config: config.clone(),
             threshold: Level::Log,
@@ -291,6 +284,10 @@ impl Core {
         self.actions.pop_front()
     }
 
+    pub fn poll_process_action(&mut self) -> Option<ProcessAction> {
+        self.process_actions.pop_front()
+    }
+
     /// Lines that the log has not got yet, in order.
     pub fn take_lines(&mut self) -> Vec<Line> {
         std::mem::take(&mut self.lines)
@@ -302,6 +299,10 @@ impl Core {
 
     pub(in crate::pool) fn act(&mut self, action: Action) {
         self.actions.push_back(action);
+    }
+
+    pub(in crate::pool) fn act_on_process(&mut self, action: ProcessAction) {
+        self.process_actions.push_back(action);
     }
 
     pub(in crate::pool) fn next_number(&mut self) -> u64 {

@@ -12,7 +12,7 @@ use crate::config::{AuthType, DatabaseLine};
 use crate::log::Level;
 use crate::pool::core::{Action, CONSOLE, Core};
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
-use crate::pool::owed::verdict::{ServerVerdict, Verdict};
+use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::client::{Login, Names, Progress, State as ClientState};
 use crate::pool::records::lookup::{Errand, Fault, Finding, Lookup};
 use crate::pool::records::pool::Purpose;
@@ -229,10 +229,10 @@ impl Core {
     ) -> ServerVerdict {
         let need = Lookup::must_see(kind, head);
         if seen.len() < need {
-            return Verdict::Need(need);
+            return ServerVerdict::Need(need);
         }
         if self.take_reply(id, kind, seen).is_none() {
-            return Verdict::Closed;
+            return ServerVerdict::Closed;
         }
         match kind {
             Back::ParameterStatus => self.server_reported(id, seen),

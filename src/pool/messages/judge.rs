@@ -9,6 +9,7 @@ use crate::log::Level;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::replies::Status;
+use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::records::client::{Refusal, State as ClientState};
 use crate::pool::records::server::{Own, State, Test};
@@ -23,8 +24,14 @@ const LONGEST_COMMAND: usize = 64 * 1024;
 
 impl Core {
     /// Judges a message of a client's. `seen` is what has come of its body.
-    pub fn judge_client(&mut self, id: ClientId, head: Head, seen: &[u8]) -> ClientVerdict {
-        let verdict = self.judge_message(id, head, seen);
+    pub fn judge_client(
+        &mut self,
+        id: ClientId,
+        head: Head,
+        seen: &[u8],
+        said: &mut Said<'_>,
+    ) -> ClientVerdict {
+        let verdict = self.judge_message(id, head, seen, said);
         if let Verdict::Hold(hold) = verdict {
             self.clients[id].hold = Some(hold);
         }
@@ -32,7 +39,13 @@ impl Core {
     }
 
     #[inline]
-    fn judge_message(&mut self, id: ClientId, head: Head, seen: &[u8]) -> ClientVerdict {
+    fn judge_message(
+        &mut self,
+        id: ClientId,
+        head: Head,
+        seen: &[u8],
+        said: &mut Said<'_>,
+    ) -> ClientVerdict {
         if let ClientState::Console(ref console) = self.clients[id].state {
             let is_busy = console.wait.is_some();
             return self.judge_command(id, head, seen, is_busy);
@@ -45,8 +58,8 @@ impl Core {
             return self.refuse_header(id, head);
         }
         match self.clients[id].state {
-            ClientState::Active { server } => self.judge_linked(id, server, kind, head, seen),
-            ClientState::Idle => self.judge_unlinked(id, kind, head, seen),
+            ClientState::Active { server } => self.judge_linked(id, server, kind, head, seen, said),
+            ClientState::Idle => self.judge_unlinked(id, kind, head, seen, said),
             ClientState::Waiting => Verdict::Hold(Hold::Server { is_told: false }),
             ClientState::AwaitWelcome => Verdict::Hold(Hold::Welcome),
             ClientState::Login(ref login) if login.is_held() => match kind {
@@ -135,7 +148,7 @@ impl Core {
         if seen.len() < head.body { Verdict::Need(head.body) } else { Verdict::Console }
     }
 
-    fn dropped_or_closed<To>(&self, id: ClientId) -> Verdict<To> {
+    fn dropped_or_closed(&self, id: ClientId) -> ClientVerdict {
         if self.clients[id].is_closing() { Verdict::Closed } else { Verdict::Drop }
     }
 
@@ -146,9 +159,10 @@ impl Core {
         kind: Front,
         head: Head,
         seen: &[u8],
+        said: &mut Said<'_>,
     ) -> ClientVerdict {
         if self.clients[id].refusal != Refusal::None {
-            return self.refuse(id, kind, seen);
+            return self.refuse(id, kind, seen, said);
         }
         match kind {
             // Data of a COPY that has failed or ended, and a Flush behind nothing: PostgreSQL
@@ -165,11 +179,11 @@ impl Core {
             | Front::Parse
             | Front::Query
             | Front::Sync => {
-                if let Some(verdict) = self.answer_here(id, kind, head, seen) {
+                if let Some(verdict) = self.answer_here(id, kind, head, seen, said) {
                     return verdict;
                 }
                 match self.acquire(id) {
-                    Some(server) => self.judge_linked(id, server, kind, head, seen),
+                    Some(server) => self.judge_linked(id, server, kind, head, seen, said),
                     None => match self.clients[id].state {
                         ClientState::Closing => Verdict::Closed,
                         ClientState::Active { .. } => Verdict::Hold(Hold::Parameters),
@@ -194,7 +208,13 @@ impl Core {
 
     /// Answers in the server's place a client whose wait was cancelled: an error, and all up to
     /// the end of the query dropped.
-    fn refuse(&mut self, id: ClientId, kind: Front, seen: &[u8]) -> ClientVerdict {
+    fn refuse(
+        &mut self,
+        id: ClientId,
+        kind: Front,
+        seen: &[u8],
+        said: &mut Said<'_>,
+    ) -> ClientVerdict {
         let refusal = self.clients[id].refusal;
         if kind == Front::Terminate {
             return self.goodbye(id);
@@ -202,7 +222,7 @@ impl Core {
         if refusal == Refusal::Cancelled {
             self.clients[id].refusal = Refusal::ToSync;
             if kind != Front::Sync {
-                self.push_cancelled();
+                self.push_cancelled(said);
             }
             if kind == Front::Parse && seen.first().is_none_or(|first| *first == 0) {
                 // A Parse that a server breaks off leaves no unnamed statement.
@@ -214,14 +234,14 @@ impl Core {
                 && matches!(kind, Front::Query | Front::FunctionCall));
         if ends {
             self.clients[id].refusal = Refusal::None;
-            build::ready_for_query(&mut self.back, b'I');
+            build::ready_for_query(said.to_client.words(), b'I');
         }
         Verdict::Drop
     }
 
-    fn push_cancelled(&mut self) {
+    fn push_cancelled(&mut self, said: &mut Said<'_>) {
         build::report(
-            &mut self.back,
+            said.to_client.words(),
             &build::Report {
                 severity: Severity::Error,
                 sqlstate: sqlstate::QUERY_CANCELED,
@@ -240,8 +260,9 @@ impl Core {
         kind: Front,
         head: Head,
         seen: &[u8],
+        said: &mut Said<'_>,
     ) -> ClientVerdict {
-        if let Some(hold) = self.awaits_replies(server_id) {
+        if let Some(hold) = self.awaits_replies(server_id, said) {
             return Verdict::Hold(hold);
         }
         let now = self.mono();
@@ -273,14 +294,14 @@ impl Core {
             }
         }
         if matches!(kind, Front::Close | Front::Describe | Front::Execute)
-            && let Some(verdict) = self.refuse_portal(server_id, kind, head, seen)
+            && let Some(verdict) = self.refuse_portal(server_id, kind, head, seen, said)
         {
             return verdict;
         }
-        if let Some(verdict) = self.heed_unnamed(id, server_id, kind, head, seen) {
+        if let Some(verdict) = self.heed_unnamed(id, server_id, kind, head, seen, said) {
             return verdict;
         }
-        if let Some(verdict) = self.rewrite(id, server_id, kind, head, seen) {
+        if let Some(verdict) = self.rewrite(id, server_id, kind, head, seen, said) {
             return verdict;
         }
         self.servers[server_id].replies.sent(kind);
@@ -289,11 +310,11 @@ impl Core {
 
     /// Why no more may be sent to a server before it has spoken.
     #[inline]
-    fn awaits_replies(&mut self, id: ServerId) -> Option<Hold> {
+    fn awaits_replies(&mut self, id: ServerId, said: &mut Said<'_>) -> Option<Hold> {
         let server = &self.servers[id];
         if server.replies.is_own_turn() && !server.is_mid_reply {
             // Nothing of the server's comes before what the pooler answers itself.
-            self.push_due_answers(id);
+            self.push_due_answers(id, &mut said.to_client);
         }
         let server = &self.servers[id];
         match server.own {

@@ -7,8 +7,9 @@ use crate::config::PoolMode;
 use crate::log::Level;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::replies::{Reply, Status};
-use crate::pool::owed::verdict::{ServerVerdict, Verdict};
+use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::client::State as ClientState;
 use crate::pool::records::server::{Own, Rescue, Server, State, Test};
 use crate::pool::telling::reason::Reason;
@@ -26,25 +27,31 @@ const COST_OF_NEWS: u32 = 64;
 
 impl Core {
     /// Judges a message of a server's. `seen` is what has come of its body.
-    pub fn judge_server(&mut self, id: ServerId, head: Head, seen: &[u8]) -> ServerVerdict {
+    pub fn judge_server(
+        &mut self,
+        id: ServerId,
+        head: Head,
+        seen: &[u8],
+        to_client: &mut Outgoing<'_>,
+    ) -> ServerVerdict {
         let Some(kind) = Back::from_byte(head.kind) else {
             self.unknown_from_server(id, head.kind);
-            return Verdict::Closed;
+            return ServerVerdict::Closed;
         };
         if head.body > kind.largest() {
             self.server_sent_bad_head(id);
-            return Verdict::Closed;
+            return ServerVerdict::Closed;
         }
         let need = kind.must_see(head);
         if seen.len() < need {
-            return Verdict::Need(need);
+            return ServerVerdict::Need(need);
         }
         if kind.is_news() && !self.servers[id].bears(head) {
             self.close_server(id, Reason::ServerTalks);
-            return Verdict::Closed;
+            return ServerVerdict::Closed;
         }
         match self.servers[id].state {
-            State::Active { client } => self.judge_reply(id, client, kind, head, seen),
+            State::Active { client } => self.judge_reply(id, client, kind, head, seen, to_client),
             State::Tested(test) => self.judge_own_reply(id, test, kind, seen),
             State::Lookup(_) => self.judge_lookup_reply(id, kind, head, seen),
             State::Login(_) => {
@@ -52,13 +59,13 @@ impl Core {
                 self.server_dropped_or_closed(id)
             }
             State::Idle | State::Used | State::BeingCanceled => self.judge_unasked(id, kind, seen),
-            State::Cancel(_) => Verdict::Drop,
-            State::Closing => Verdict::Closed,
+            State::Cancel(_) => ServerVerdict::Drop,
+            State::Closing => ServerVerdict::Closed,
         }
     }
 
-    pub(in crate::pool) fn server_dropped_or_closed<To>(&self, id: ServerId) -> Verdict<To> {
-        if self.servers[id].is_closing() { Verdict::Closed } else { Verdict::Drop }
+    pub(in crate::pool) fn server_dropped_or_closed(&self, id: ServerId) -> ServerVerdict {
+        if self.servers[id].is_closing() { ServerVerdict::Closed } else { ServerVerdict::Drop }
     }
 
     /// Notes that a reply has come. One that nothing under way can have brought ends the server.
@@ -85,6 +92,7 @@ impl Core {
         kind: Back,
         head: Head,
         seen: &[u8],
+        to_client: &mut Outgoing<'_>,
     ) -> ServerVerdict {
         let server = &mut self.servers[id];
         if let Own::Vars { .. } | Own::VarsRefused = server.own {
@@ -94,24 +102,24 @@ impl Core {
         if !is_asked_or_news && self.let_go_of_done_client(id) {
             return self.judge_unasked(id, kind, seen);
         }
-        self.push_due_answers(id);
-        let Some(reply) = self.take_reply(id, kind, seen) else { return Verdict::Closed };
+        self.push_due_answers(id, to_client);
+        let Some(reply) = self.take_reply(id, kind, seen) else { return ServerVerdict::Closed };
         match reply {
-            Reply::Forward => self.heed(id, client, kind, head, seen),
+            Reply::Forward => self.heed(id, client, kind, head, seen, to_client),
             Reply::Parsed(statement) => {
                 self.server_prepared(id, statement);
                 self.name_settled(client);
-                Verdict::Forward(client)
+                ServerVerdict::Forward(client)
             }
             Reply::Prepared(statement) => {
                 self.server_prepared(id, statement);
-                Verdict::Drop
+                ServerVerdict::Drop
             }
             Reply::Dropped(statement) => {
                 self.server_dropped(statement);
-                Verdict::Drop
+                ServerVerdict::Drop
             }
-            Reply::Swallowed => Verdict::Drop,
+            Reply::Swallowed => ServerVerdict::Drop,
             Reply::Ready(status) if self.servers[id].own == Own::Repeat => {
                 self.repeat(id, client, status)
             }
@@ -144,30 +152,31 @@ impl Core {
         kind: Back,
         head: Head,
         seen: &[u8],
+        to_client: &mut Outgoing<'_>,
     ) -> ServerVerdict {
         match kind {
             Back::ParameterStatus => {
                 self.server_reported(id, seen);
                 if self.servers[id].is_closing() {
-                    return Verdict::Closed;
+                    return ServerVerdict::Closed;
                 }
                 self.client_takes_over(id, client, seen);
             }
             Back::CommandComplete => self.heed_tag(id, client, seen),
-            Back::ErrorResponse => return self.heed_failure(id, client, head, seen),
+            Back::ErrorResponse => return self.heed_failure(id, client, head, seen, to_client),
             Back::ParameterDescription => {
                 self.note_types(id, seen);
-                if self.hold_parameters_back(id, seen) {
-                    return Verdict::Drop;
+                if self.hold_parameters_back(id, seen, to_client) {
+                    return ServerVerdict::Drop;
                 }
             }
-            Back::NoData | Back::RowDescription => self.tell_parameters(id),
-            Back::NotificationResponse if self.notified_itself(id, client, seen) => {
-                return Verdict::Drop;
+            Back::NoData | Back::RowDescription => self.tell_parameters(id, to_client),
+            Back::NotificationResponse if self.notified_itself(id, client, seen, to_client) => {
+                return ServerVerdict::Drop;
             }
             _ => {}
         }
-        Verdict::Forward(client)
+        ServerVerdict::Forward(client)
     }
 
     /// An error: what it made the server skip is undone, and the client hears of it, if it must.
@@ -177,6 +186,7 @@ impl Core {
         client: ClientId,
         head: Head,
         seen: &[u8],
+        to_client: &mut Outgoing<'_>,
     ) -> ServerVerdict {
         self.heed_error(id, seen);
         let skipped = self.servers[id].replies.take_skipped();
@@ -186,28 +196,34 @@ impl Core {
         if self.is_no_concern_of_the_client(id) {
             // If it sends anything all the same it is told of the end then.
             self.servers[id].has_said_farewell = false;
-            return Verdict::Drop;
+            return ServerVerdict::Drop;
         }
         if self.is_repeated(id, client, &skipped, seen) {
-            return Verdict::Drop;
+            return ServerVerdict::Drop;
         }
-        self.tell_parameters(id);
+        self.tell_parameters(id, to_client);
         let is_whole = seen.len() == head.body;
-        match self.tell_by_own_name(id, client, &skipped, seen, is_whole) {
-            true => Verdict::Drop,
-            false => Verdict::Forward(client),
+        match self.tell_by_own_name(id, client, &skipped, seen, is_whole, to_client) {
+            true => ServerVerdict::Drop,
+            false => ServerVerdict::Forward(client),
         }
     }
 
     /// A client hears of its own NOTIFY: it knows itself by the process id that it was told.
-    fn notified_itself(&mut self, id: ServerId, client: ClientId, body: &[u8]) -> bool {
+    fn notified_itself(
+        &mut self,
+        id: ServerId,
+        client: ClientId,
+        body: &[u8],
+        to_client: &mut Outgoing<'_>,
+    ) -> bool {
         let own = self.servers[id].key.first_chunk::<4>();
         let Some((from, rest)) = body.split_first_chunk::<4>() else { return false };
         if own != Some(from) {
             return false;
         }
         let told = self.clients[client].process_id();
-        Message::back(&mut self.back, Back::NotificationResponse).bytes(&told).bytes(rest).end();
+        Message::back(to_client.words(), Back::NotificationResponse).bytes(&told).bytes(rest).end();
         true
     }
 
@@ -262,14 +278,14 @@ impl Core {
             pool.stats.xact_us += now.micros_since(server.xact_start);
             server.xact_start = now;
             self.transaction_settled(id);
-            return Verdict::Forward(client);
+            return ServerVerdict::Forward(client);
         }
         let pool = server.pool;
         if self.pool_mode(pool) == PoolMode::Statement && !self.servers[id].is_private {
             self.close_server(id, Reason::TransactionBlock);
-            return Verdict::Closed;
+            return ServerVerdict::Closed;
         }
-        Verdict::Forward(client)
+        ServerVerdict::Forward(client)
     }
 
     /// Replies to the SETs that give the server the client's parameters.
@@ -281,7 +297,7 @@ impl Core {
         seen: &[u8],
     ) -> ServerVerdict {
         if self.take_reply(id, kind, seen).is_none() {
-            return Verdict::Closed;
+            return ServerVerdict::Closed;
         }
         match kind {
             Back::ParameterStatus => self.server_reported(id, seen),
@@ -339,7 +355,7 @@ impl Core {
     ) -> ServerVerdict {
         // Whoever they were for is gone.
         while self.servers[id].replies.answer_due().is_some() {}
-        let Some(reply) = self.take_reply(id, kind, seen) else { return Verdict::Closed };
+        let Some(reply) = self.take_reply(id, kind, seen) else { return ServerVerdict::Closed };
         let skipped = self.servers[id].replies.take_skipped();
         self.requests_skipped(id, &skipped);
         match (reply, kind) {

@@ -8,6 +8,7 @@ use crate::config;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
+use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::records::access::{Access, Host};
 use crate::pool::records::calendar::STEP;
 use crate::wire::head::Head;
@@ -48,7 +49,7 @@ fn let_in(core: &mut Core) {
 }
 
 pub fn reply(core: &mut Core, server: ServerId, kind: u8, body: &[u8]) {
-    core.judge_server(server, Head { kind, body: body.len() }, body);
+    core.judge_server(server, Head { kind, body: body.len() }, body, &mut Outgoing::default());
 }
 
 /// The time of a sweep, and the sweep.

@@ -7,6 +7,8 @@ use crate::base::rng::Rng;
 use crate::pool::core::Target;
 use crate::pool::ids::ServerId;
 use crate::pool::login::entry::Arrival;
+use crate::pool::owed::outgoing::Outgoing;
+use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::client::State;
 use crate::pool::records::server;
@@ -75,7 +77,7 @@ impl World {
         let id = self.visitors[at].id;
         let body = b"begin\0";
         let head = Head { kind: b'Q', body: body.len() };
-        let verdict = self.core.judge_client(id, head, body);
+        let verdict = self.core.judge_client(id, head, body, &mut Said::default());
         self.note(format!("client {id:?} asks: {verdict:?}"));
         self.visitors[at].has_asked = matches!(verdict, Verdict::Hold(_));
         match verdict {
@@ -96,7 +98,12 @@ impl World {
         let id = self.visitors[at].id;
         self.note(format!("client {id:?} gives {server:?} back"));
         let body = b"commit\0";
-        let verdict = self.core.judge_client(id, Head { kind: b'Q', body: body.len() }, body);
+        let verdict = self.core.judge_client(
+            id,
+            Head { kind: b'Q', body: body.len() },
+            body,
+            &mut Said::default(),
+        );
         assert_eq!(verdict, Verdict::Forward(server));
         self.reply(server, b'C', b"COMMIT\0");
         self.reply(server, b'Z', b"I");
@@ -105,7 +112,12 @@ impl World {
     }
 
     fn reply(&mut self, server: ServerId, kind: u8, body: &[u8]) {
-        self.core.judge_server(server, Head { kind, body: body.len() }, body);
+        self.core.judge_server(
+            server,
+            Head { kind, body: body.len() },
+            body,
+            &mut Outgoing::default(),
+        );
     }
 
     pub fn connect(&mut self, server: ServerId, to: &Target) {

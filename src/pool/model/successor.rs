@@ -2,6 +2,7 @@
 
 use super::by_hand::{come, core_of, reply, step};
 use crate::pool::core::Core;
+use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::Verdict;
 use crate::wire::head::Head;
 
@@ -23,7 +24,12 @@ fn servers_at_the_end(pool_mode: &str) -> usize {
 fn begin(core: &mut Core) {
     let client = come(core, 0, 0);
     let body = b"begin\0";
-    let verdict = core.judge_client(client, Head { kind: b'Q', body: body.len() }, body);
+    let verdict = core.judge_client(
+        client,
+        Head { kind: b'Q', body: body.len() },
+        body,
+        &mut Said::default(),
+    );
     let Verdict::Forward(server) = verdict else { panic!("there is a server: {verdict:?}") };
     reply(core, server, b'C', b"BEGIN\0");
     reply(core, server, b'Z', b"T");

@@ -10,7 +10,7 @@ use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
 use crate::log::Peer;
-use crate::pool::core::{Action, Core};
+use crate::pool::core::{Action, Core, ProcessAction};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::access::{Access, Host};
 
@@ -245,19 +245,21 @@ impl World {
                     }
                 }
                 Action::SettleServer(id) => self.core.settle(id),
-                Action::SendClient { .. }
-                | Action::SendServer { .. }
-                | Action::Status(_)
-                | Action::SettingsChanged => {}
+                Action::SendClient { .. } | Action::SendServer { .. } => {}
                 Action::ConsoleDone { .. }
-                | Action::Exit
                 | Action::NextTurn(_)
-                | Action::Reload { .. }
                 | Action::Repeat { .. }
                 | Action::Resolve(_)
                 | Action::RunServer(_)
-                | Action::SecureClient(_)
-                | Action::StopListening => panic!("nobody has asked for {action:?}"),
+                | Action::SecureClient(_) => panic!("nobody has asked for {action:?}"),
+            }
+        }
+        while let Some(action) = self.core.poll_process_action() {
+            match action {
+                ProcessAction::SettingsChanged | ProcessAction::Status(_) => {}
+                ProcessAction::Exit
+                | ProcessAction::Reload { .. }
+                | ProcessAction::StopListening => panic!("nobody has asked for {action:?}"),
             }
         }
     }

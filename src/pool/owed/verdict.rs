@@ -2,14 +2,16 @@
 
 use crate::pool::ids::{ClientId, ServerId};
 
-/// What the relay does with a message. Bytes in [`Core::back`] go to the client in any case.
+/// What the relay does with a message of a client's. The judge has written into `Said` already
+/// what comes before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict<To> {
+pub enum Verdict {
     /// As it is.
-    Forward(To),
-    /// [`Core::splice`] in place of the first `taken` bytes (the head counts), then the rest.
-    Replace { to: To, taken: usize },
-    /// Not at all; [`Core::splice`] in its place, where there is any.
+    Forward(ServerId),
+    /// What the judge has written takes the place of the first `taken` bytes (the head counts); the
+    /// rest follows.
+    Replace { to: ServerId, taken: usize },
+    /// Not at all; what the judge has written takes its place.
     Drop,
     /// So many bytes of the body must be there first.
     Need(usize),
@@ -47,6 +49,18 @@ pub enum Hold {
     Welcome,
 }
 
-/// Messages to a server go to that server, messages of a server to its client.
-pub type ClientVerdict = Verdict<ServerId>;
-pub type ServerVerdict = Verdict<ClientId>;
+pub type ClientVerdict = Verdict;
+
+/// What the relay does with a message of a server's. What its client hears before it the judge has
+/// written already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ServerVerdict {
+    /// As it is.
+    Forward(ClientId),
+    /// Not at all.
+    Drop,
+    /// So many bytes of the body must be there first.
+    Need(usize),
+    /// The connection is being closed; what follows is of no interest.
+    Closed,
+}

@@ -6,6 +6,7 @@ use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::replies::Status;
 use crate::pool::owed::request::Request;
+use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::statements::deallocate::{self, Deallocate};
 use crate::wire::build;
@@ -21,10 +22,11 @@ impl Core {
         kind: Front,
         head: Head,
         seen: &[u8],
+        said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
         match kind {
             Front::Sync => {
-                self.end_local_query(id, Status::Idle);
+                self.end_local_query(id, Status::Idle, said);
                 Some(Verdict::Drop)
             }
             Front::Close if self.tracks_statements(&self.clients[id]) => {
@@ -33,7 +35,7 @@ impl Core {
                 }
                 let Named::Statement(name) = named_by(seen) else { return None };
                 self.drop_name(id, name);
-                build::empty_back(&mut self.back, Back::CloseComplete);
+                build::empty_back(said.to_client.words(), Back::CloseComplete);
                 Some(Verdict::Drop)
             }
             Front::Query => {
@@ -41,7 +43,7 @@ impl Core {
                     Ok(query) => query,
                     Err(need) => return Some(need),
                 };
-                self.answer_deallocate(id, &query, Status::Idle)
+                self.answer_deallocate(id, &query, Status::Idle, said)
             }
             _ => None,
         }
@@ -49,13 +51,13 @@ impl Core {
 
     /// ReadyForQuery. A query that was answered here is a query all the same, and outside of a
     /// transaction one of its own.
-    fn end_local_query(&mut self, id: ClientId, status: Status) {
+    fn end_local_query(&mut self, id: ClientId, status: Status, said: &mut Said<'_>) {
         if let Some(pool) = self.clients[id].pool {
             let stats = &mut self.pools[pool].stats;
             stats.queries += 1;
             stats.xacts += u64::from(status == Status::Idle);
         }
-        build::ready_for_query(&mut self.back, status as u8);
+        build::ready_for_query(said.to_client.words(), status as u8);
     }
 
     /// Drops a name as the server would, in a state in which it would. `None` leaves it to the
@@ -65,6 +67,7 @@ impl Core {
         id: ClientId,
         query: &Deallocate,
         status: Status,
+        said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
         let tags: &[&str] = match (status, query.in_savepoint) {
             (Status::Failed, _) | (Status::Idle, true) => return None,
@@ -74,9 +77,9 @@ impl Core {
         self.drop_name(id, &query.name);
         self.forget_unnamed(id);
         for tag in tags {
-            build::command_complete(&mut self.back, tag);
+            build::command_complete(said.to_client.words(), tag);
         }
-        self.end_local_query(id, status);
+        self.end_local_query(id, status, said);
         Some(Verdict::Drop)
     }
 
@@ -115,6 +118,7 @@ impl Core {
         server: ServerId,
         head: Head,
         seen: &[u8],
+        said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
         let query = match self.find_deallocate(id, Front::Query, head, seen)? {
             Ok(query) => query,
@@ -129,7 +133,7 @@ impl Core {
             return Some(Verdict::Hold(Hold::Answers));
         }
         let status = replies.status();
-        self.answer_deallocate(id, &query, status)
+        self.answer_deallocate(id, &query, status, said)
     }
 
     /// Nothing behind a simple query that may drop all statements is judged before that query is

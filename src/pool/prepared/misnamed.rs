@@ -9,7 +9,9 @@
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::misnamed::Misnamed;
+use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::request::Request;
+use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{ClientVerdict, Verdict};
 use crate::wire::build::Message;
 use crate::wire::head::Head;
@@ -23,8 +25,13 @@ const PREFIX: &[u8] = b"PGBOUNCER_";
 
 impl Core {
     /// A statement that the client does not have.
-    pub(super) fn refuse_unknown(&mut self, server: ServerId, name: &[u8]) -> ClientVerdict {
-        Message::front(&mut self.splice, Front::Describe).u8(b'S').cstr(NOBODY).end();
+    pub(super) fn refuse_unknown(
+        &mut self,
+        server: ServerId,
+        name: &[u8],
+        said: &mut Said<'_>,
+    ) -> ClientVerdict {
+        Message::front(said.to_server.words(), Front::Describe).u8(b'S').cstr(NOBODY).end();
         self.will_be_refused(server, name, NOBODY)
     }
 
@@ -35,9 +42,10 @@ impl Core {
         name: &[u8],
         present: StatementId,
         text: &[u8],
+        said: &mut Said<'_>,
     ) -> ClientVerdict {
         let stand_in = self.statements.statements[present].name().to_vec();
-        Message::front(&mut self.splice, Front::Parse).cstr(&stand_in).bytes(text).end();
+        Message::front(said.to_server.words(), Front::Parse).cstr(&stand_in).bytes(text).end();
         self.will_be_refused(server, name, &stand_in)
     }
 
@@ -56,6 +64,7 @@ impl Core {
         kind: Front,
         head: Head,
         seen: &[u8],
+        said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
         let is_named = match (kind, seen) {
             (_, []) if head.body > 0 => return Some(Verdict::Need(1)),
@@ -73,13 +82,13 @@ impl Core {
             return Some(Verdict::Need(head.body));
         }
         if kind == Front::Close {
-            Message::front(&mut self.splice, Front::Close).u8(b'P').cstr(NOBODY).end();
+            Message::front(said.to_server.words(), Front::Close).u8(b'P').cstr(NOBODY).end();
             self.servers[server].replies.push(Request::Close);
             return Some(Verdict::Drop);
         }
         let name = if kind == Front::Execute { seen } else { &seen[1..] };
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        Message::front(&mut self.splice, Front::Describe).u8(b'P').cstr(NOBODY).end();
+        Message::front(said.to_server.words(), Front::Describe).u8(b'P').cstr(NOBODY).end();
         Some(self.will_be_refused(server, name, NOBODY))
     }
 
@@ -92,6 +101,7 @@ impl Core {
         skipped: &[Request],
         error: &[u8],
         is_whole: bool,
+        to_client: &mut Outgoing<'_>,
     ) -> bool {
         let misnamed = match skipped.contains(&Request::Misnamed) {
             true => self.servers[server].misnamed.take(),
@@ -107,7 +117,7 @@ impl Core {
         };
         let Some(names) = names else { return false };
         let told = replaced(error, &names.stand_in, &names.name);
-        Message::back(&mut self.back, Back::ErrorResponse).bytes(&told).end();
+        Message::back(to_client.words(), Back::ErrorResponse).bytes(&told).end();
         true
     }
 

@@ -18,6 +18,7 @@ use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::replies::Status;
 use crate::pool::owed::request::Request;
+use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::records::client::Client;
 use crate::pool::statements::deallocate;
@@ -50,6 +51,7 @@ impl Core {
         kind: Front,
         head: Head,
         seen: &[u8],
+        said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
         let concerned = match kind {
             Front::Parse | Front::Bind | Front::Describe | Front::Close | Front::Query => true,
@@ -68,14 +70,14 @@ impl Core {
             return Some(Verdict::Drop);
         }
         match kind {
-            Front::Parse => self.rewrite_parse(id, server, head, seen),
-            Front::Bind => self.rewrite_bind(id, server, head, seen),
-            Front::Describe => self.rewrite_describe(id, server, head, seen),
+            Front::Parse => self.rewrite_parse(id, server, head, seen, said),
+            Front::Bind => self.rewrite_bind(id, server, head, seen, said),
+            Front::Describe => self.rewrite_describe(id, server, head, seen, said),
             Front::Close => self.rewrite_close(id, server, head, seen),
             Front::Query => self
-                .rewrite_deallocate(id, server, head, seen)
+                .rewrite_deallocate(id, server, head, seen, said)
                 .or_else(|| self.watch_for_drop_all(server, head, seen)),
-            Front::Execute => self.rewrite_execute(server, head, seen),
+            Front::Execute => self.rewrite_execute(server, head, seen, said),
             _ => None,
         }
     }
@@ -87,12 +89,13 @@ impl Core {
         server: ServerId,
         head: Head,
         seen: &[u8],
+        said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
         if seen.len() < head.body {
             return Some(Verdict::Need(head.body));
         }
-        Message::front(&mut self.splice, Front::Execute).bytes(seen).end();
-        build::empty_front(&mut self.splice, Front::Flush);
+        Message::front(said.to_server.words(), Front::Execute).bytes(seen).end();
+        build::empty_front(said.to_server.words(), Front::Flush);
         let replies = &mut self.servers[server].replies;
         replies.push(Request::Execute);
         replies.bar();
@@ -105,6 +108,7 @@ impl Core {
         server: ServerId,
         head: Head,
         seen: &[u8],
+        said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
         match seen.first() {
             None if head.body == 0 => return Some(self.malformed(id, Front::Parse)),
@@ -132,7 +136,7 @@ impl Core {
             self.servers[server].replies.bar_until_synced();
             return Some(Verdict::Hold(Hold::Settling));
         }
-        if let Some(verdict) = self.refuse_other(id, server, &parse) {
+        if let Some(verdict) = self.refuse_other(id, server, &parse, said) {
             return Some(verdict);
         }
         if let Some(verdict) = self.refuse_more(id, &parse) {
@@ -140,7 +144,7 @@ impl Core {
         }
         let terms = self.terms(id)?;
         let held = self.statements.hold(parse.text, terms);
-        let verdict = self.parse_named(id, server, parse.name, held, segment);
+        let verdict = self.parse_named(id, server, parse.name, held, segment, said);
         // The hold of this function ends; the client's name and the server have their own.
         self.statements.release(held);
         Some(verdict)
@@ -196,6 +200,7 @@ impl Core {
         name: &[u8],
         statement: StatementId,
         segment: u32,
+        said: &mut Said<'_>,
     ) -> ClientVerdict {
         let presence = self.presence(server, statement);
         let replies = &self.servers[server].replies;
@@ -206,7 +211,7 @@ impl Core {
         {
             // The server refuses every Parse; this one without a look at its name.
             let text = self.statements.statements[statement].text().to_vec();
-            return self.refuse_taken(server, name, statement, &text);
+            return self.refuse_taken(server, name, statement, &text, said);
         }
         if let Presence::Undecided = presence {
             // To know the text again it must be read again, all of it.
@@ -223,7 +228,7 @@ impl Core {
             self.servers[server].replies.push(Request::AnswerParse);
             return Verdict::Drop;
         }
-        self.splice_parse(server, statement, false);
+        self.say_parse(server, statement, false, said);
         Verdict::Replace { to: server, taken: usize::MAX }
     }
 
@@ -233,6 +238,7 @@ impl Core {
         server: ServerId,
         head: Head,
         seen: &[u8],
+        said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
         let mut fields = Fields::new(seen);
         let names = fields.cstr().and_then(|portal| Some((portal, fields.cstr()?)));
@@ -242,12 +248,12 @@ impl Core {
         if name.is_empty() {
             return None;
         }
-        let statement = match self.statement_of(id, server, name) {
+        let statement = match self.statement_of(id, server, name, said) {
             Ok(statement) => statement,
             Err(verdict) => return Some(verdict),
         };
-        self.begin_use(server);
-        let statement = match self.prepare_on(id, server, statement) {
+        self.begin_use(server, said);
+        let statement = match self.prepare_on(id, server, statement, said) {
             Ok(statement) => statement,
             Err(verdict) => return Some(verdict),
         };
@@ -257,11 +263,12 @@ impl Core {
         }
         let new_name = self.statements.statements[statement].name();
         let body = head.body - name.len() + new_name.len();
-        self.splice.push(Front::Bind as u8);
-        self.splice.extend_from_slice(&(body as u32 + 4).to_be_bytes());
+        let words = said.to_server.words();
+        words.push(Front::Bind as u8);
+        words.extend_from_slice(&(body as u32 + 4).to_be_bytes());
         for text in [portal, new_name] {
-            self.splice.extend_from_slice(text);
-            self.splice.push(0);
+            words.extend_from_slice(text);
+            words.push(0);
         }
         let taken = HEAD + portal.len() + name.len() + 2;
         self.servers[server].replies.push(Request::Bind(Some(statement)));
@@ -282,6 +289,7 @@ impl Core {
         server: ServerId,
         head: Head,
         seen: &[u8],
+        said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
         if seen.len() < head.body {
             return Some(Verdict::Need(head.body));
@@ -291,17 +299,17 @@ impl Core {
             Named::Other => return None,
             Named::Malformed => return Some(self.malformed(id, Front::Describe)),
         };
-        let statement = match self.statement_of(id, server, name) {
+        let statement = match self.statement_of(id, server, name, said) {
             Ok(statement) => statement,
             Err(verdict) => return Some(verdict),
         };
-        self.begin_use(server);
-        let statement = match self.prepare_on(id, server, statement) {
+        self.begin_use(server, said);
+        let statement = match self.prepare_on(id, server, statement, said) {
             Ok(statement) => statement,
             Err(verdict) => return Some(verdict),
         };
         let new_name = self.statements.statements[statement].name();
-        Message::front(&mut self.splice, Front::Describe).u8(b'S').cstr(new_name).end();
+        Message::front(said.to_server.words(), Front::Describe).u8(b'S').cstr(new_name).end();
         self.servers[server].replies.push(Request::Describe(Some(statement)));
         Some(Verdict::Replace { to: server, taken: usize::MAX })
     }
@@ -338,6 +346,7 @@ impl Core {
         id: ClientId,
         server: ServerId,
         name: &[u8],
+        said: &mut Said<'_>,
     ) -> Result<StatementId, ClientVerdict> {
         let segment = self.servers[server].replies.segment();
         let found = self.clients[id].statements.as_ref().and_then(|statements| {
@@ -349,7 +358,7 @@ impl Core {
         if let Some(found) = found {
             return found;
         }
-        Err(self.refuse_unknown(server, name))
+        Err(self.refuse_unknown(server, name, said))
     }
 
     /// Refuses a Parse whose name the client has given to another text.
@@ -358,13 +367,14 @@ impl Core {
         id: ClientId,
         server: ServerId,
         parse: &ParseMessage<'_>,
+        said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
         let present = self.clients[id].statements.as_ref()?.names.get(parse.name)?;
         if self.statements.statements[present].text() == parse.text {
             return None;
         }
-        Some(match self.prepare_on(id, server, present) {
-            Ok(present) => self.refuse_taken(server, parse.name, present, parse.text),
+        Some(match self.prepare_on(id, server, present, said) {
+            Ok(present) => self.refuse_taken(server, parse.name, present, parse.text, said),
             Err(verdict) => verdict,
         })
     }

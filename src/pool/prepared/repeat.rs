@@ -21,9 +21,11 @@
 
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId, StatementId};
+use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::replies::Status;
 use crate::pool::owed::request::Request;
-use crate::pool::owed::verdict::{ServerVerdict, Verdict};
+use crate::pool::owed::said::Said;
+use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::server::Own;
 use crate::wire::build::{self, Message};
 use crate::wire::fields::{Fields, Report};
@@ -42,10 +44,10 @@ const ROUTINE: &[u8] = b"\0RRevalidateCachedQuery\0";
 impl Core {
     /// A client is about to use a statement that the pooler tracks.
     #[inline]
-    pub(super) fn begin_use(&mut self, id: ServerId) {
+    pub(super) fn begin_use(&mut self, id: ServerId, said: &mut Said<'_>) {
         let server = &mut self.servers[id];
         server.kept.bytes.clear();
-        self.may_repeat |= server.replies.is_at_rest();
+        said.may_repeat |= server.replies.is_at_rest();
     }
 
     /// Whole messages of a client's went to its server, which had nothing to do before: they may
@@ -63,7 +65,12 @@ impl Core {
 
     /// The server describes the parameters of a statement. Returns whether the client has to wait
     /// for it.
-    pub(in crate::pool) fn hold_parameters_back(&mut self, id: ServerId, body: &[u8]) -> bool {
+    pub(in crate::pool) fn hold_parameters_back(
+        &mut self,
+        id: ServerId,
+        body: &[u8],
+        to_client: &mut Outgoing<'_>,
+    ) -> bool {
         let kept = &mut self.servers[id].kept;
         let mut fields = Fields::new(body);
         let types = fields.u16().map(|count| usize::from(count) * 4);
@@ -74,7 +81,7 @@ impl Core {
             return false;
         }
         // Two in a row make no sense, but do no harm.
-        self.tell_parameters(id);
+        self.tell_parameters(id, to_client);
         let kept = &mut self.servers[id].kept;
         Message::back(&mut kept.parameters, Back::ParameterDescription).bytes(body).end();
         true
@@ -82,10 +89,10 @@ impl Core {
 
     /// An answer to the client comes that it has to hear.
     #[inline]
-    pub(in crate::pool) fn tell_parameters(&mut self, id: ServerId) {
+    pub(in crate::pool) fn tell_parameters(&mut self, id: ServerId, to_client: &mut Outgoing<'_>) {
         let parameters = &mut self.servers[id].kept.parameters;
         if !parameters.is_empty() {
-            self.back.append(parameters);
+            to_client.words().append(parameters);
         }
     }
 
@@ -152,7 +159,7 @@ impl Core {
         if status != Status::Idle {
             // No transaction was open when it failed.
             self.unknown_from_server(id, Back::ReadyForQuery as u8);
-            return Verdict::Closed;
+            return ServerVerdict::Closed;
         }
         let bytes = std::mem::take(&mut server.kept.bytes);
         let pool = server.pool;
@@ -160,7 +167,7 @@ impl Core {
         self.pools[pool].stats.received -= bytes.len() as u64;
         self.clients[client].hold = None;
         self.act(Action::Repeat { client, bytes });
-        Verdict::Drop
+        ServerVerdict::Drop
     }
 }
 

@@ -3,7 +3,9 @@
 
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
+use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::request::Request;
+use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::records::server::Server;
 use crate::pool::statements::held::Held;
@@ -25,6 +27,7 @@ impl Core {
         client: ClientId,
         server: ServerId,
         id: StatementId,
+        said: &mut Said<'_>,
     ) -> Result<StatementId, ClientVerdict> {
         match self.presence(server, id) {
             Presence::Held => return Ok(id),
@@ -35,7 +38,7 @@ impl Core {
         match self.presence(server, id) {
             Presence::Held => {}
             Presence::Undecided => return Err(Verdict::Hold(Hold::Settling)),
-            Presence::Missing => self.splice_parse(server, id, true),
+            Presence::Missing => self.say_parse(server, id, true, said),
         }
         Ok(id)
     }
@@ -68,13 +71,19 @@ impl Core {
         }
     }
 
-    /// Appends a Parse under the server's name to the splice; before it, a Close of what must make
-    /// room. `is_own` tells that the client did not ask for it.
-    pub(super) fn splice_parse(&mut self, server: ServerId, id: StatementId, is_own: bool) {
+    /// Says a Parse under the server's name to it; before it, a Close of what must make room.
+    /// `is_own` tells that the client did not ask for it.
+    pub(super) fn say_parse(
+        &mut self,
+        server: ServerId,
+        id: StatementId,
+        is_own: bool,
+        said: &mut Said<'_>,
+    ) {
         let request = if is_own { Request::OwnParse(id) } else { Request::Parse(Some(id)) };
-        self.make_room_for_statement(server);
+        self.make_room_for_statement(server, said);
         let body = self.statements.statements[id].body();
-        Message::front(&mut self.splice, Front::Parse).bytes(body).end();
+        Message::front(said.to_server.words(), Front::Parse).bytes(body).end();
         let pool = self.servers[server].pool;
         self.pools[pool].stats.server_parses += 1;
         self.servers[server].replies.push(request);
@@ -85,7 +94,7 @@ impl Core {
         statements.hold(id, segment);
     }
 
-    fn make_room_for_statement(&mut self, server: ServerId) {
+    fn make_room_for_statement(&mut self, server: ServerId, said: &mut Said<'_>) {
         let most = self.config.settings.max_prepared_statements as usize;
         let record = &mut self.servers[server];
         let Some(statements) = &mut record.statements else { return };
@@ -93,7 +102,7 @@ impl Core {
             let Some(oldest) = statements.oldest() else { return };
             statements.held.remove(&oldest);
             let name = self.statements.statements[oldest].name();
-            Message::front(&mut self.splice, Front::Close).u8(b'S').cstr(name).end();
+            Message::front(said.to_server.words(), Front::Close).u8(b'S').cstr(name).end();
             // The hold goes over to the request: an error may give the statement back.
             record.replies.push(Request::OwnClose(oldest));
         }
@@ -157,13 +166,13 @@ impl Core {
 
     /// Replies that the pooler gives itself and whose turn has come.
     #[inline]
-    pub fn push_due_answers(&mut self, server: ServerId) {
+    pub fn push_due_answers(&mut self, server: ServerId, to_client: &mut Outgoing<'_>) {
         while let Some(reply) = self.servers[server].replies.answer_due() {
             if let Some(client) = self.servers[server].client() {
                 self.name_settled(client);
                 self.replies_came(client);
             }
-            build::empty_back(&mut self.back, reply);
+            build::empty_back(to_client.words(), reply);
         }
     }
 

@@ -16,6 +16,7 @@
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::request::Request;
+use crate::pool::owed::said::Said;
 use crate::pool::owed::unnamed::{LONGEST, UNNAMED};
 use crate::pool::owed::verdict::{ClientVerdict, Verdict};
 use crate::pool::records::server::Server;
@@ -39,6 +40,7 @@ impl Core {
         kind: Front,
         head: Head,
         seen: &[u8],
+        said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
         let concerned = matches!(
             kind,
@@ -57,9 +59,9 @@ impl Core {
         match kind {
             Front::Parse => return self.heed_parse(id, server, head, seen),
             Front::Query => self.servers[server].unnamed.dropped(),
-            Front::Bind => return self.heed_bind(id, server, head, seen, is_foreign),
+            Front::Bind => return self.heed_bind(id, server, head, seen, is_foreign, said),
             Front::Describe if is_foreign && seen == UNNAMED => {
-                self.own_unnamed(id, server);
+                self.own_unnamed(id, server, said);
                 self.servers[server].replies.push(Request::Describe(None));
                 return Some(Verdict::Replace { to: server, taken: 0 });
             }
@@ -107,6 +109,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         is_foreign: bool,
+        said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
         if !is_foreign && !self.tracks_statements(&self.clients[id]) {
             self.servers[server].unnamed.bound();
@@ -124,25 +127,25 @@ impl Core {
             self.servers[server].unnamed.bound();
             return None;
         }
-        self.own_unnamed(id, server);
+        self.own_unnamed(id, server, said);
         self.servers[server].replies.push(Request::Bind(None));
         Some(Verdict::Replace { to: server, taken: 0 })
     }
 
     /// Makes the server's unnamed statement the client's own, before the next message: prepares
     /// its text again, or drops what is there, so that the server says that it has none.
-    fn own_unnamed(&mut self, id: ClientId, server: ServerId) {
+    fn own_unnamed(&mut self, id: ClientId, server: ServerId, said: &mut Said<'_>) {
         match self.kept_unnamed(id, server) {
             Some(statement) => {
                 let text = self.statements.statements[statement].text();
-                Message::front(&mut self.splice, Front::Parse).cstr(b"").bytes(text).end();
+                Message::front(said.to_server.words(), Front::Parse).cstr(b"").bytes(text).end();
                 let pool = self.servers[server].pool;
                 self.pools[pool].stats.server_parses += 1;
                 if self.statements.drops_all(statement) {
                     self.servers[server].replies.expect_drop_all();
                 }
             }
-            None => Message::front(&mut self.splice, Front::Close).bytes(UNNAMED).end(),
+            None => Message::front(said.to_server.words(), Front::Close).bytes(UNNAMED).end(),
         }
         self.servers[server].replies.push(Request::OwnUnnamed);
     }

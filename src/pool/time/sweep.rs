@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::base::time::Moment;
 use crate::config::PoolMode;
 use crate::log::Level;
-use crate::pool::core::{Action, Core};
+use crate::pool::core::{Action, Core, ProcessAction};
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use crate::pool::owed::replies::Status;
 use crate::pool::owed::verdict::Hold;
@@ -458,7 +458,7 @@ impl Core {
             self.log(Level::Log, text);
         }
         let status = self.stats_line("\u{3bc}s");
-        self.act(Action::Status(status));
+        self.act_on_process(ProcessAction::Status(status));
     }
 
     /// The line of figures for log and service manager, over the last full period.

@@ -18,7 +18,7 @@ use crate::base::rng::SeededRng;
 use crate::base::time::{Moment, Now};
 use crate::config::load::load_text;
 use crate::log::Peer;
-use crate::pool::core::{Action, Core};
+use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
 use crate::pool::records::access::{Access, Host};
@@ -226,16 +226,18 @@ impl Bench {
     }
 
     fn turn(&mut self) {
-        let mut others = Vec::new();
-        self.engine.turn(&mut others);
+        self.engine.turn();
         self.engine.core.take_lines();
-        for action in others {
+        while let Some(action) = self.engine.core.poll_process_action() {
             match action {
-                Action::Reload { client: Some(client) } => {
+                ProcessAction::Reload { client: Some(client) } => {
                     self.engine.core.end_reload(client, Ok(()))
                 }
-                Action::Exit => self.is_over = true,
-                _ => {}
+                ProcessAction::Exit => self.is_over = true,
+                ProcessAction::Reload { client: None }
+                | ProcessAction::SettingsChanged
+                | ProcessAction::Status(_)
+                | ProcessAction::StopListening => {}
             }
         }
     }

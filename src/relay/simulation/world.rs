@@ -18,7 +18,7 @@ use crate::auth::server::Credential;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
 use crate::log::Peer;
-use crate::pool::core::{Action, Core};
+use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
 use crate::pool::records::access::Host;
@@ -47,7 +47,7 @@ pub struct World {
     pub reasons: BTreeMap<usize, String>,
     /// What happened, if somebody wants to know.
     pub trace: Option<Vec<String>>,
-    pub actions: Vec<Action>,
+    pub actions: Vec<ProcessAction>,
     /// Servers that clients have left in the middle, and that are being rescued.
     pub abandoned: Vec<ServerId>,
     /// Answers that clients got.
@@ -198,9 +198,8 @@ impl World {
             }
         }
         self.answer_lookups();
-        let mut others = Vec::new();
-        self.engine.turn(&mut others);
-        self.actions.append(&mut others);
+        self.engine.turn();
+        self.actions.extend(std::iter::from_fn(|| self.engine.core.poll_process_action()));
         self.read_log();
     }
 
@@ -492,7 +491,7 @@ impl World {
 
     /// The process has been told to end.
     pub fn has_ended(&self) -> bool {
-        self.actions.iter().any(|action| matches!(action, Action::Exit))
+        self.actions.iter().any(|action| matches!(action, ProcessAction::Exit))
     }
 }
 

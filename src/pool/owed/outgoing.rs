@@ -1,0 +1,90 @@
+//! What goes out to one side in one run. As long as it is one stretch of what was read, it is sent
+//! from where it was read; only when something is left out, put in or changed is it copied.
+
+use std::ops::Range;
+
+/// The bytes of one run for one destination, in order.
+#[derive(Default)]
+pub struct Outgoing<'a> {
+    /// What was read, of which stretches are passed on.
+    data: &'a [u8],
+    /// The stretch of `data` that follows `copied`.
+    stretch: Range<usize>,
+    copied: Vec<u8>,
+}
+
+/// Room that is kept for the next run, in bytes.
+const KEPT: usize = 128 * 1024;
+
+impl<'a> Outgoing<'a> {
+    /// Nothing yet. `room` is memory of an earlier run.
+    #[inline]
+    pub fn new(data: &'a [u8], mut room: Vec<u8>) -> Outgoing<'a> {
+        room.clear();
+        Outgoing { data, stretch: 0..0, copied: room }
+    }
+
+    /// The memory, for the next run.
+    #[inline]
+    pub fn into_room(self) -> Vec<u8> {
+        let mut room = self.copied;
+        if room.capacity() > KEPT {
+            room.clear();
+            room.shrink_to(KEPT);
+        }
+        room
+    }
+
+    /// Adds a stretch of what was read.
+    #[inline(always)]
+    pub fn forward(&mut self, stretch: Range<usize>) {
+        if self.stretch.is_empty() {
+            self.stretch = stretch;
+        } else if self.stretch.end == stretch.start {
+            self.stretch.end = stretch.end;
+        } else {
+            self.copy();
+            self.stretch = stretch;
+        }
+    }
+
+    /// Where bytes are appended that were not read.
+    pub fn words(&mut self) -> &mut Vec<u8> {
+        self.copy();
+        &mut self.copied
+    }
+
+    fn copy(&mut self) {
+        self.copied.extend_from_slice(&self.data[self.stretch.clone()]);
+        self.stretch = 0..0;
+    }
+
+    /// All of it, in one piece.
+    #[inline]
+    pub fn bytes(&mut self) -> &[u8] {
+        if self.copied.is_empty() {
+            return &self.data[self.stretch.clone()];
+        }
+        self.copy();
+        &self.copied
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_and_put_in_comes_out_in_order() {
+        let mut out = Outgoing::new(b"0123456789", b"left over".to_vec());
+        out.forward(0..2);
+        out.forward(2..4);
+        assert_eq!(out.bytes(), b"0123");
+        out.words().extend_from_slice(b"ab");
+        out.forward(5..6);
+        out.forward(8..10);
+        assert_eq!(out.bytes(), b"0123ab589");
+        let room = out.into_room();
+        assert_eq!(Outgoing::new(b"", room).bytes(), b"");
+    }
+}

@@ -1,0 +1,43 @@
+//! What the judges of messages say besides their verdicts, where it goes out: nothing of it waits
+//! in the core, where the next message could meet it.
+
+use super::outgoing::Outgoing;
+
+/// What comes of a run of a client. The judge of its messages writes into it; the relay, whose it
+/// is, passes stretches on and takes it apart when the run is over.
+#[derive(Default)]
+pub struct Said<'a> {
+    pub to_server: Outgoing<'a>,
+    /// What the pooler answers in the server's place.
+    pub to_client: Outgoing<'static>,
+    /// Among the messages was one that uses a tracked statement, and before it nothing was under
+    /// way (see [`crate::pool::prepared::repeat`]).
+    pub may_repeat: bool,
+}
+
+/// Memory for what is said, from run to run.
+#[derive(Default)]
+pub struct Room {
+    to_server: Vec<u8>,
+    to_client: Vec<u8>,
+}
+
+impl<'a> Said<'a> {
+    /// Nothing yet, about what was read.
+    #[inline]
+    pub fn of(data: &'a [u8], room: &mut Room) -> Said<'a> {
+        Said {
+            to_server: Outgoing::new(data, std::mem::take(&mut room.to_server)),
+            to_client: Outgoing::new(&[], std::mem::take(&mut room.to_client)),
+            may_repeat: false,
+        }
+    }
+}
+
+impl Room {
+    #[inline]
+    pub fn take_back(&mut self, to_server: Outgoing<'_>, to_client: Outgoing<'_>) {
+        self.to_server = to_server.into_room();
+        self.to_client = to_client.into_room();
+    }
+}
