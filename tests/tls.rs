@@ -3,6 +3,8 @@
 
 #![cfg(feature = "tls")]
 
+#[path = "tls/binding.rs"]
+mod binding;
 #[path = "tls/certificates.rs"]
 mod certificates;
 mod support;

@@ -6,12 +6,15 @@
 
 use crate::auth::cache::{KeyName, Keys, ScramCache, Work};
 use crate::auth::failure::{Failure, Refusal};
+use crate::auth::request::AuthRequest;
 use crate::auth::secret::{Password, Secret, SecretKind};
 use crate::base::rng::Rng;
 use crate::crypto::key::Key;
 use crate::crypto::md5::{self, MD5_LEN};
 use crate::crypto::scram::{self, ScramKeys, Verifier};
-use crate::crypto::scram_message::{self, ClientFinal, ClientFirst, MECHANISM};
+use crate::crypto::scram_message::{
+    self, BOUND, BOUND_MECHANISM, Binding, ClientFinal, ClientFirst, MECHANISM,
+};
 use crate::crypto::{compare, nonce};
 
 /// How a client proves who it is. HBA rules know more methods; those are not served here.
@@ -34,6 +37,8 @@ pub struct Candidate<'a> {
     /// As in the startup packet.
     pub user: &'a [u8],
     pub account: Account<'a>,
+    /// The hash of the certificate that the client has been shown, where SCRAM can be bound to it.
+    pub end_point: Option<&'a [u8]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,30 +82,6 @@ pub struct Identity {
     /// Of a client whose secret is stored for SCRAM and that proved its password: with them the
     /// pooler can log in as the same user to a server that stores the same secret.
     pub scram_keys: Option<ScramKeys>,
-}
-
-/// An Authentication message ('R') for the client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AuthRequest {
-    CleartextPassword,
-    Md5Password { salt: [u8; 4] },
-    Sasl,
-    SaslContinue(Vec<u8>),
-    SaslFinal(Vec<u8>),
-}
-
-impl AuthRequest {
-    /// What follows the message's head: the code and its data (protocol, Message Formats).
-    pub fn payload(&self) -> Vec<u8> {
-        let (code, data): (u32, &[u8]) = match self {
-            AuthRequest::CleartextPassword => (3, b""),
-            AuthRequest::Md5Password { salt } => (5, salt),
-            AuthRequest::Sasl => (10, b"SCRAM-SHA-256\0\0"),
-            AuthRequest::SaslContinue(message) => (11, message),
-            AuthRequest::SaslFinal(message) => (12, message),
-        };
-        [&code.to_be_bytes(), data].concat()
-    }
 }
 
 /// Starts a login. `scram_iterations` is the setting, for secrets that are plain passwords.
@@ -296,6 +277,8 @@ pub struct AwaitSaslInitial {
     user: Box<[u8]>,
     secret: Result<Secret, Refusal>,
     scram_iterations: u32,
+    /// What a client is bound to that chooses to be.
+    end_point: Option<Box<[u8]>>,
 }
 
 fn ask_sasl(candidate: &Candidate<'_>, scram_iterations: u32) -> Step {
@@ -303,17 +286,19 @@ fn ask_sasl(candidate: &Candidate<'_>, scram_iterations: u32) -> Step {
         user: candidate.user.into(),
         secret: usable_secret(candidate),
         scram_iterations,
+        end_point: candidate.end_point.map(Into::into),
     };
-    Step::Ask { request: AuthRequest::Sasl, next: ClientLogin::SaslInitial(next) }
+    let request = AuthRequest::Sasl { with_binding: candidate.end_point.is_some() };
+    Step::Ask { request, next: ClientLogin::SaslInitial(next) }
 }
 
 impl AwaitSaslInitial {
     fn handle(self, payload: &[u8], cache: &mut ScramCache, rng: &mut dyn Rng) -> Step {
-        let message = match sasl_initial(payload) {
-            Ok(message) => message,
+        let (binding, message) = match sasl_initial(payload, self.end_point.is_some()) {
+            Ok(chosen) => chosen,
             Err(failure) => return Step::Fail(failure),
         };
-        let first = match ClientFirst::parse(message) {
+        let first = match ClientFirst::parse(message, binding) {
             Ok(first) => first,
             Err(error) => return Step::Fail(Failure::SaslMessage(error)),
         };
@@ -328,7 +313,10 @@ impl AwaitSaslInitial {
         let server_first = scram_message::server_first(&nonce, &salt, iterations);
         let next = AwaitSaslResponse {
             user: self.user,
-            header: first.header.into(),
+            binding: match self.end_point {
+                Some(hash) if binding == Binding::Used => [BOUND, &hash].concat().into(),
+                Some(_) | None => first.header.into(),
+            },
             client_first_bare: first.bare.into(),
             server_first: server_first.clone(),
             nonce,
@@ -366,8 +354,9 @@ enum Basis {
 #[derive(Debug)]
 pub struct AwaitSaslResponse {
     user: Box<[u8]>,
-    /// The header of the client's first message, which its last one has to repeat.
-    header: Box<[u8]>,
+    /// What the client's last message has to repeat: the header of its first, and what it is bound
+    /// to.
+    binding: Box<[u8]>,
     client_first_bare: Box<[u8]>,
     server_first: Vec<u8>,
     /// The client's nonce and ours.
@@ -379,7 +368,7 @@ pub struct AwaitSaslResponse {
 
 impl AwaitSaslResponse {
     fn handle(self, payload: &[u8], cache: &mut ScramCache) -> Step {
-        let last = match ClientFinal::parse(payload, &self.header, &self.nonce) {
+        let last = match ClientFinal::parse(payload, &self.binding, &self.nonce) {
             Ok(last) => last,
             Err(error) => return Step::Fail(Failure::SaslMessage(error)),
         };
@@ -458,17 +447,21 @@ fn password_of(payload: &[u8]) -> Result<&[u8], Failure> {
     if text.is_empty() { Err(Failure::EmptyPassword) } else { Ok(text) }
 }
 
-/// The client's first message out of SASLInitialResponse, which must fill the payload exactly.
-fn sasl_initial(payload: &[u8]) -> Result<&[u8], Failure> {
+/// The client's first message out of SASLInitialResponse, which must fill the payload exactly, and
+/// what its choice of mechanism says of channel binding.
+fn sasl_initial(payload: &[u8], is_offered: bool) -> Result<(Binding, &[u8]), Failure> {
     let (mechanism, rest) = split_at_nul(payload).ok_or(Failure::BadPacket)?;
-    if mechanism != MECHANISM {
-        return Err(Failure::Mechanism);
-    }
+    let binding = match (mechanism, is_offered) {
+        (MECHANISM, true) => Binding::Declined,
+        (MECHANISM, false) => Binding::Unavailable,
+        (BOUND_MECHANISM, true) => Binding::Used,
+        _ => return Err(Failure::Mechanism),
+    };
     let (len, message) = rest.split_first_chunk::<4>().ok_or(Failure::BadPacket)?;
     if usize::try_from(i32::from_be_bytes(*len)) != Ok(message.len()) {
         return Err(Failure::BadPacket);
     }
-    Ok(message)
+    Ok((binding, message))
 }
 
 fn split_at_nul(payload: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -499,7 +492,7 @@ mod tests {
     }
 
     fn start(method: Method, account: Account<'_>) -> Step {
-        let candidate = Candidate { user: b"joe", account };
+        let candidate = Candidate { user: b"joe", account, end_point: None };
         begin(method, &candidate, ITERATIONS, &mut SeededRng::new(1))
     }
 

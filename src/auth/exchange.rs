@@ -2,18 +2,23 @@
 //! short, since nobody else's SCRAM is at hand here.
 
 use crate::auth::cache::ScramCache;
-use crate::auth::client::{self, Account, AuthRequest, Candidate, Identity, Method, Step};
+use crate::auth::client::{self, Account, Candidate, Identity, Method, Step};
 use crate::auth::failure::{Failure, Refusal, ServerFailure};
+use crate::auth::request::AuthRequest;
 use crate::auth::secret::{Password, Secret};
-use crate::auth::server::{Credential, ServerLogin, ServerStep};
+use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
 use crate::base::rng::SeededRng;
 use crate::crypto::scram::{ScramKeys, Verifier};
+use crate::crypto::scram_message::MessageError;
 
 /// Both sides, each with its own cache, as in two processes.
 struct Table {
     rng: SeededRng,
     ours: ScramCache,
     theirs: ScramCache,
+    /// The hash of the certificate that the client's side shows, and what the other has seen.
+    shown: Option<&'static [u8]>,
+    seen: Channel,
 }
 
 /// What changes a message on its way: the number of the message, counted from 0, and its payload.
@@ -30,7 +35,7 @@ impl Table {
     fn new(seed: u64) -> Table {
         let mut rng = SeededRng::new(seed);
         let (ours, theirs) = (ScramCache::new(&mut rng), ScramCache::new(&mut rng));
-        Table { rng, ours, theirs }
+        Table { rng, ours, theirs, shown: None, seen: Channel::Unbound }
     }
 
     /// Lets a login to a server talk with the login of a client until one of them is through.
@@ -41,9 +46,9 @@ impl Table {
         credential: Credential,
         tamper: Tamper<'_>,
     ) -> Outcome {
-        let candidate = Candidate { user: b"joe", account };
+        let candidate = Candidate { user: b"joe", account, end_point: self.shown };
         let mut step = client::begin(method, &candidate, 5, &mut self.rng);
-        let mut login = ServerLogin::new(b"joe", credential);
+        let mut login = ServerLogin::new(b"joe", credential, self.seen.clone());
         for count in 0.. {
             let (request, next) = match step {
                 Step::Ask { request, next } => (request, next),
@@ -257,15 +262,78 @@ fn a_server_that_does_not_know_the_secret_is_found_out() {
     assert!(matches!(outcome, Outcome::ServerRefused(ServerFailure::Signature)), "{outcome:?}");
 }
 
+/// Both sides under TLS, with what each takes for the hash of the certificate.
+fn under_tls(shown: &'static [u8], seen: &[u8]) -> Table {
+    Table { shown: Some(shown), seen: Channel::of(Some(seen)), ..Table::new(1) }
+}
+
+#[test]
+fn an_exchange_that_is_bound_to_its_channel_stands_and_falls_with_the_certificate() {
+    let secret = stored_scram("secret");
+    let account = Account::Known(&secret);
+    for method in [Method::Md5, Method::ScramSha256] {
+        let outcome = under_tls(b"the hash", b"the hash").play(
+            method,
+            account,
+            with_password("secret"),
+            &|number, message: &mut Vec<u8>| {
+                let is_chosen = message.starts_with(b"SCRAM-SHA-256-PLUS\0\0");
+                assert_eq!(number == 1, is_chosen, "{number}: {}", message.escape_ascii());
+            },
+        );
+        let Outcome::In(Identity { scram_keys: Some(keys) }) = outcome else {
+            panic!("{outcome:?}");
+        };
+        // The keys of a client that was bound open a server, bound or not.
+        let credential = Credential::of(Some(&secret), Some(&keys));
+        for mut table in [under_tls(b"its hash", b"its hash"), Table::new(1)] {
+            let outcome = table.play(method, account, credential.clone(), &|_, _| {});
+            assert!(matches!(outcome, Outcome::In(_)), "{outcome:?}");
+        }
+    }
+    let outcome = under_tls(b"the hash", b"another").play(
+        Method::ScramSha256,
+        account,
+        with_password("secret"),
+        &|_, _| {},
+    );
+    let changed = Failure::SaslMessage(MessageError::BindingChanged);
+    assert!(
+        matches!(outcome, Outcome::ClientRefused(failure) if failure == changed),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn whoever_takes_the_offer_of_channel_binding_out_is_found_out() {
+    let secret = stored_scram("secret");
+    let outcome = under_tls(b"the hash", b"another").play(
+        Method::ScramSha256,
+        Account::Known(&secret),
+        with_password("secret"),
+        &|number, message: &mut Vec<u8>| {
+            if number == 0 {
+                *message = b"SCRAM-SHA-256\0\0".to_vec();
+            }
+        },
+    );
+    let downgraded = Failure::SaslMessage(MessageError::Downgraded);
+    assert!(
+        matches!(outcome, Outcome::ClientRefused(failure) if failure == downgraded),
+        "{outcome:?}"
+    );
+}
+
 #[test]
 fn a_burst_of_logins_costs_pbkdf2_once_on_each_side() {
     let mut table = Table::new(1);
     let secret = plain("secret");
     // With a cache that did not keep anything, this would take minutes without optimisation.
     for _ in 0..2000 {
-        let candidate = Candidate { user: b"joe", account: Account::Known(&secret) };
+        let candidate =
+            Candidate { user: b"joe", account: Account::Known(&secret), end_point: None };
         let mut step = client::begin(Method::ScramSha256, &candidate, 20_000, &mut table.rng);
-        let mut login = ServerLogin::new(b"joe", with_password("secret"));
+        let mut login = ServerLogin::new(b"joe", with_password("secret"), Channel::Unbound);
         while let Step::Ask { request, next } = step {
             let sent = table.receive(login, &request, 0, &|_, _| {});
             let ServerStep::Send { payload, next: awaits } = sent else { panic!("{sent:?}") };
@@ -307,9 +375,9 @@ fn a_refusal_costs_one_derivation_whoever_is_refused() {
 impl Table {
     /// How many derivations it costs our side to refuse a login with a wrong password.
     fn refused(&mut self, method: Method, account: Account<'_>) -> usize {
-        let candidate = Candidate { user: b"joe", account };
+        let candidate = Candidate { user: b"joe", account, end_point: None };
         let mut step = client::begin(method, &candidate, 5, &mut self.rng);
-        let mut login = Some(ServerLogin::new(b"joe", with_password("wrong")));
+        let mut login = Some(ServerLogin::new(b"joe", with_password("wrong"), Channel::Unbound));
         let mut costs = 0;
         loop {
             step = match step {

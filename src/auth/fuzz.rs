@@ -5,13 +5,13 @@ use crate::auth::cache::ScramCache;
 use crate::auth::client::{self, Account, Candidate, ClientLogin, Method, Step};
 use crate::auth::ident::IdentMaps;
 use crate::auth::secret::{Password, Secret};
-use crate::auth::server::{Credential, ServerLogin, ServerStep};
+use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
 use crate::auth::{hba_file, ident, userlist};
 use crate::base::rng::SeededRng;
 use crate::crypto::scram_message::MESSAGE_LEN_MAX;
 
 /// What a client sends: one message per part between bytes of 0xff. The first byte chooses method
-/// and secret.
+/// and secret, and whether there is a certificate to be bound to.
 pub fn fuzz_client_login(data: &[u8]) {
     let Some((&choice, messages)) = data.split_first() else { return };
     let methods = [Method::Md5, Method::Plain, Method::ScramSha256];
@@ -20,7 +20,8 @@ pub fn fuzz_client_login(data: &[u8]) {
     let account = if choice & 0x80 == 0 { Account::Known(&secret) } else { Account::Missing };
     let mut rng = SeededRng::new(1);
     let mut cache = ScramCache::new(&mut rng);
-    let candidate = Candidate { user: b"joe", account };
+    let end_point = (choice & 0x40 != 0).then_some(&b"hash"[..]);
+    let candidate = Candidate { user: b"joe", account, end_point };
     let mut step = client::begin(method, &candidate, 1, &mut rng);
     for message in messages.split(|&byte| byte == 0xff) {
         let Step::Ask { request, next } = step else { break };
@@ -32,12 +33,14 @@ pub fn fuzz_client_login(data: &[u8]) {
 }
 
 /// What a server sends: one message per part between bytes of 0xff, of which the first byte is the
-/// code. It does not know the password, so it must not come to an Ok after SCRAM has begun.
+/// code. It does not know the password, so it must not come to an Ok after SCRAM has begun. Half of
+/// the servers have shown a certificate.
 pub fn fuzz_server_login(data: &[u8]) {
     let mut rng = SeededRng::new(1);
     let mut cache = ScramCache::new(&mut rng);
     let credential = Credential::Plain(Password::new(b"not to be guessed"));
-    let mut login = ServerLogin::new(b"joe", credential);
+    let channel = Channel::of((data.len() % 2 == 1).then_some(b"hash"));
+    let mut login = ServerLogin::new(b"joe", credential, channel);
     for message in data.split(|&byte| byte == 0xff) {
         let Some((&code, body)) = message.split_first() else { return };
         let is_scram = matches!(login, ServerLogin::SaslContinue(_) | ServerLogin::SaslFinal(_));
@@ -108,15 +111,19 @@ mod tests {
     /// As many per entry point as the normal test run can afford without optimisation.
     const SEEDS: u64 = 500;
 
-    const CLIENT: [&[u8]; 3] = [
+    const CLIENT: [&[u8]; 4] = [
         b"\x01not the password\0",
         b"\x02SCRAM-SHA-256\0\0\0\0\x0bn,,n=,r=abc\xffc=biws,r=abcNONCE,p=PROOF",
         b"\x82SCRAM-SHA-256\0\0\0\0\x0bn,,n=,r=abc\xffc=biws,r=abcNONCE,p=PROOF",
+        b"\x41SCRAM-SHA-256-PLUS\0\0\0\0\x20p=tls-server-end-point,,n=,r=abc\xff\
+          c=cD10bHMtc2VydmVyLWVuZC1wb2ludCwsaGFzaA==,r=abcNONCE,p=PROOF",
     ];
-    const SERVER: [&[u8]; 3] = [
+    const SERVER: [&[u8]; 4] = [
         b"\x05abcd\xff\0",
         b"\x03\xff\0",
         b"\x0aSCRAM-SHA-256\0\0\xff\x0br=NONCEx,s=QUJD,i=1\xff\x0cv=PROOF\xff\0",
+        b"\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0\xff\x0br=NONCEx,s=QUJD,i=1\xff\
+          \x0cv=PROOF\xff\0",
     ];
     const USERLIST: [&[u8]; 2] = [
         b"\"joe\" \"secret\"\n; comment\n\"a\"\"b\" \"md5b350798a23d7544eb353a6f8dca231c2\"\r\n",
@@ -166,7 +173,7 @@ mod tests {
         let mut rng = SeededRng::new(1);
         let mut cache = ScramCache::new(&mut rng);
         let credential = Credential::Plain(Password::new(b"not to be guessed"));
-        let mut login = ServerLogin::new(b"joe", credential);
+        let mut login = ServerLogin::new(b"joe", credential, Channel::Unbound);
         let filled = filled(SERVER[2]);
         for message in filled.split(|&byte| byte == 0xff).take(2) {
             let step = login.handle(message[0].into(), &message[1..], &mut cache, &mut rng);

@@ -11,6 +11,7 @@ pub mod fuzz;
 pub mod hba;
 pub mod hba_file;
 pub mod ident;
+mod request;
 pub mod secret;
 pub mod server;
 pub mod userlist;

@@ -11,7 +11,9 @@ use crate::base::rng::Rng;
 use crate::crypto::md5::{self, MD5_LEN};
 use crate::crypto::nonce;
 use crate::crypto::scram::ScramKeys;
-use crate::crypto::scram_message::{self, MECHANISM, ServerFinal, ServerFirst};
+use crate::crypto::scram_message::{
+    self, BOUND, BOUND_MECHANISM, MECHANISM, NOT_OFFERED, ServerFinal, ServerFirst, UNBOUND,
+};
 
 /// What the pooler can log in with.
 #[derive(Clone, Debug)]
@@ -40,6 +42,21 @@ impl Credential {
             (Some(Secret::Scram(_)), Some(keys)) => Credential::ScramKeys(keys.clone()),
             (Some(Secret::Scram(_)), None) => Credential::ScramSecret,
         }
+    }
+}
+
+/// What a login to a server can be bound to (RFC 5929, tls-server-end-point).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// The hash of the certificate that the server has shown.
+    Bound(Box<[u8]>),
+    /// Nothing: the connection is not under TLS, or its certificate has no hash to be bound to.
+    Unbound,
+}
+
+impl Channel {
+    pub fn of(end_point: Option<&[u8]>) -> Channel {
+        end_point.map_or(Channel::Unbound, |hash| Channel::Bound(hash.into()))
     }
 }
 
@@ -74,8 +91,8 @@ pub enum ServerLogin {
 
 impl ServerLogin {
     /// `user` is the name in the startup packet to the server.
-    pub fn new(user: &[u8], credential: Credential) -> ServerLogin {
-        ServerLogin::Request(AwaitRequest { user: user.into(), credential })
+    pub fn new(user: &[u8], credential: Credential, channel: Channel) -> ServerLogin {
+        ServerLogin::Request(AwaitRequest { user: user.into(), credential, channel })
     }
 
     /// `code` and `body` are those of an Authentication message ('R').
@@ -106,6 +123,7 @@ type Result<T> = std::result::Result<T, ServerFailure>;
 pub struct AwaitRequest {
     user: Box<[u8]>,
     credential: Credential,
+    channel: Channel,
 }
 
 impl AwaitRequest {
@@ -138,10 +156,7 @@ impl AwaitRequest {
     }
 
     fn choose_mechanism(self, body: &[u8], rng: &mut dyn Rng) -> Result<ServerStep> {
-        let mut offered = body.split(|&byte| byte == 0).take_while(|name| !name.is_empty());
-        if !offered.any(|name| name == MECHANISM) {
-            return Err(ServerFailure::Mechanism);
-        }
+        let (mechanism, header, end_point) = choose(body, &self.channel)?;
         let knowledge = match self.credential {
             Credential::Plain(password) => Knowledge::Password(password),
             Credential::ScramKeys(keys) => Knowledge::Keys(keys),
@@ -149,11 +164,31 @@ impl AwaitRequest {
         };
         let nonce = nonce::scram_nonce(rng);
         let client_first_bare = scram_message::client_first_bare(&nonce);
-        let message = [b"n,,", client_first_bare.as_bytes()].concat();
-        let len = u32::try_from(message.len()).expect("three bytes and a nonce of fixed length");
-        let payload = [MECHANISM, b"\0", &len.to_be_bytes(), &message].concat();
-        let next = AwaitSaslContinue { knowledge, nonce, client_first_bare };
+        let message = [header, client_first_bare.as_bytes()].concat();
+        let len = u32::try_from(message.len()).expect("a header and a nonce of fixed length");
+        let payload = [mechanism, b"\0", &len.to_be_bytes(), &message].concat();
+        let binding = [header, end_point].concat().into();
+        let next = AwaitSaslContinue { knowledge, binding, nonce, client_first_bare };
         Ok(ServerStep::Send { payload, next: ServerLogin::SaslContinue(next) })
+    }
+}
+
+/// The mechanism that is chosen of those offered, the header that goes with it, and what the
+/// exchange is bound to.
+fn choose<'a>(
+    offered: &[u8],
+    channel: &'a Channel,
+) -> Result<(&'static [u8], &'static [u8], &'a [u8])> {
+    let offers = |mechanism: &[u8]| {
+        let mut names = offered.split(|&byte| byte == 0).take_while(|name| !name.is_empty());
+        names.any(|name| name == mechanism)
+    };
+    match channel {
+        Channel::Bound(hash) if offers(BOUND_MECHANISM) => Ok((BOUND_MECHANISM, BOUND, hash)),
+        // The server refuses this where it has offered more than has come here.
+        Channel::Bound(_) if offers(MECHANISM) => Ok((MECHANISM, NOT_OFFERED, b"")),
+        Channel::Unbound if offers(MECHANISM) => Ok((MECHANISM, UNBOUND, b"")),
+        Channel::Bound(_) | Channel::Unbound => Err(ServerFailure::Mechanism),
     }
 }
 
@@ -188,6 +223,8 @@ enum Knowledge {
 #[derive(Debug)]
 pub struct AwaitSaslContinue {
     knowledge: Knowledge,
+    /// What the last message repeats: the header of the first, and what it is bound to.
+    binding: Box<[u8]>,
     nonce: String,
     client_first_bare: String,
 }
@@ -196,7 +233,7 @@ impl AwaitSaslContinue {
     fn handle(self, body: &[u8], cache: &mut ScramCache) -> Result<ServerStep> {
         let first =
             ServerFirst::parse(body, self.nonce.as_bytes()).map_err(ServerFailure::SaslMessage)?;
-        let without_proof = scram_message::client_final_without_proof(first.nonce);
+        let without_proof = scram_message::client_final_without_proof(&self.binding, first.nonce);
         let auth_message =
             scram_message::auth_message(self.client_first_bare.as_bytes(), body, &without_proof);
         let next = AwaitKeys { without_proof, auth_message };
@@ -287,7 +324,7 @@ mod tests {
 
     /// A login after a request to it.
     fn asked(credential: Credential, code: u32, body: &[u8]) -> ServerStep {
-        go_on(ServerLogin::new(b"joe", credential), code, body)
+        go_on(ServerLogin::new(b"joe", credential, Channel::Unbound), code, body)
     }
 
     fn go_on(login: ServerLogin, code: u32, body: &[u8]) -> ServerStep {
@@ -367,9 +404,22 @@ mod tests {
     }
 
     #[test]
-    fn only_the_mechanism_without_channel_binding_is_chosen() {
-        let both = b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
-        assert!(sent(asked(plain(), SASL, both)).0.starts_with(b"SCRAM-SHA-256\0"));
+    fn the_mechanism_depends_on_what_is_offered_and_what_there_is_to_be_bound_to() {
+        let bound = Channel::Bound([7; 32].into());
+        let (both, plus): (&[u8], &[u8]) =
+            (b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0", b"SCRAM-SHA-256-PLUS\0\0");
+        let less = b"SCRAM-SHA-256\0\0";
+        for (channel, offered, expected) in [
+            (&bound, both, &b"SCRAM-SHA-256-PLUS\0\0\0\0\x35p=tls-server-end-point,,n=,r="[..]),
+            (&bound, plus, b"SCRAM-SHA-256-PLUS\0\0\0\0\x35p=tls-server-end-point,,n=,r="),
+            (&bound, less, b"SCRAM-SHA-256\0\0\0\0\x20y,,n=,r="),
+            (&Channel::Unbound, both, b"SCRAM-SHA-256\0\0\0\0\x20n,,n=,r="),
+            (&Channel::Unbound, less, b"SCRAM-SHA-256\0\0\0\0\x20n,,n=,r="),
+        ] {
+            let login = ServerLogin::new(b"joe", plain(), channel.clone());
+            let (payload, _) = sent(go_on(login, SASL, offered));
+            assert!(payload.starts_with(expected), "{}", payload.escape_ascii());
+        }
         for body in
             [&b"SCRAM-SHA-256-PLUS\0\0"[..], b"", b"\0", b"\0SCRAM-SHA-256\0\0", b"SCRAM\0\0"]
         {

@@ -1,8 +1,8 @@
 //! The four messages of a SCRAM exchange (RFC 5802, sections 5 and 7), built and taken apart.
 //!
 //! Whoever sends them is not trusted: each has a largest length, attributes stand where the RFC
-//! puts them, and nothing is copied before it was checked. Channel binding is not supported, so the
-//! only headers are `n` (the client has none) and `y` (it has, and thinks that we have not).
+//! puts them, and nothing is copied before it was checked. The one way to bind an exchange to its
+//! channel is tls-server-end-point: by the hash of the server's certificate (RFC 5929, section 4).
 
 use std::fmt;
 
@@ -14,8 +14,32 @@ use crate::crypto::scram::ITERATIONS_MAX;
 /// The longest message taken from a peer, in bytes. PostgreSQL takes 1024 from its clients.
 pub const MESSAGE_LEN_MAX: usize = 1024;
 
-/// The only mechanism offered and chosen. Its variant with channel binding is not.
+/// The mechanism that is not bound to its channel.
 pub const MECHANISM: &[u8] = b"SCRAM-SHA-256";
+
+/// The mechanism that is: whoever stands between the two has another certificate.
+pub const BOUND_MECHANISM: &[u8] = b"SCRAM-SHA-256-PLUS";
+
+/// How the mechanism that was chosen stands to channel binding; and so what may stand at the
+/// beginning of the client's first message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// It could have been chosen, and was not. A client that says that we have none (`y`) was not
+    /// told of our offer: somebody stands between.
+    Declined,
+    /// There is none on this connection.
+    Unavailable,
+    Used,
+}
+
+/// The header of a message whose sender has no channel binding.
+pub const UNBOUND: &[u8] = b"n,,";
+
+/// The header of a message whose sender has channel binding, and was offered none.
+pub const NOT_OFFERED: &[u8] = b"y,,";
+
+/// The header of a message that is bound.
+pub const BOUND: &[u8] = b"p=tls-server-end-point,,";
 
 /// What is wrong with a message of the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +50,15 @@ pub enum MessageError {
     AuthorizationIdentity,
     /// An attribute, named by its letter, is not base64, or of the wrong length.
     Base64(char),
-    /// What the client says of channel binding at the end is not what it said at the beginning.
+    /// The client chose the mechanism with channel binding, and does not say so in its message.
+    BindingAbsent,
+    /// What the client says of channel binding at the end is not what it said at the beginning, or
+    /// its channel ends at another certificate.
     BindingChanged,
-    /// The client insists on channel binding.
+    /// The client insists on channel binding, and chose the mechanism without it.
     BindingRequired,
+    /// The client says that it was not offered the channel binding that it was offered.
+    Downgraded,
     /// Not a number from 1 to [`ITERATIONS_MAX`].
     Iterations,
     /// The peer demands an extension that nobody defined.
@@ -38,6 +67,8 @@ pub enum MessageError {
     Nonce,
     /// Longer than [`MESSAGE_LEN_MAX`].
     TooLong,
+    /// The client binds the exchange by something else than the certificate.
+    UnknownBinding,
 }
 
 impl fmt::Display for MessageError {
@@ -50,8 +81,17 @@ impl fmt::Display for MessageError {
             MessageError::Base64(letter) => {
                 write!(f, "attribute {letter}= is not base64 of the right length")
             }
+            MessageError::BindingAbsent => {
+                f.write_str("the mechanism has channel binding, and the message has none")
+            }
             MessageError::BindingChanged => f.write_str("channel binding does not match"),
-            MessageError::BindingRequired => f.write_str("channel binding is not supported"),
+            MessageError::BindingRequired => f.write_str(
+                "the client requires channel binding, and chose the mechanism without it",
+            ),
+            MessageError::Downgraded => f.write_str(
+                "the client was not told of the channel binding that it was offered: somebody may \
+                 stand between",
+            ),
             MessageError::Iterations => {
                 write!(f, "iteration count is not between 1 and {ITERATIONS_MAX}")
             }
@@ -61,6 +101,9 @@ impl fmt::Display for MessageError {
             MessageError::Nonce => f.write_str("nonce does not match"),
             MessageError::TooLong => {
                 write!(f, "message is longer than {MESSAGE_LEN_MAX} bytes")
+            }
+            MessageError::UnknownBinding => {
+                f.write_str("the only channel binding is tls-server-end-point")
             }
         }
     }
@@ -78,11 +121,15 @@ pub struct ClientFirst<'a> {
 }
 
 impl<'a> ClientFirst<'a> {
-    pub fn parse(message: &'a [u8]) -> Result<ClientFirst<'a>, MessageError> {
+    pub fn parse(message: &'a [u8], binding: Binding) -> Result<ClientFirst<'a>, MessageError> {
         let mut fields = Fields::of(message)?;
-        match fields.next() {
-            Some(b"n" | b"y") => {}
-            Some(flag) if flag.starts_with(b"p=") => return Err(MessageError::BindingRequired),
+        match (fields.next(), binding) {
+            (Some(b"n" | b"y"), Binding::Used) => return Err(MessageError::BindingAbsent),
+            (Some(b"y"), Binding::Declined) => return Err(MessageError::Downgraded),
+            (Some(b"n" | b"y"), Binding::Declined | Binding::Unavailable) => {}
+            (Some(b"p=tls-server-end-point"), Binding::Used) => {}
+            (Some([b'p', b'=', ..]), Binding::Used) => return Err(MessageError::UnknownBinding),
+            (Some([b'p', b'=', ..]), _) => return Err(MessageError::BindingRequired),
             _ => return Err(MessageError::Attribute('n')),
         }
         match fields.next() {
@@ -102,8 +149,8 @@ impl<'a> ClientFirst<'a> {
     }
 }
 
-/// client-first-message-bare; behind `n,,` it is the whole message. The user name stays empty, as
-/// libpq leaves it.
+/// client-first-message-bare; behind a header it is the whole message. The user name stays empty,
+/// as libpq leaves it.
 pub fn client_first_bare(nonce: &str) -> String {
     format!("n=,r={nonce}")
 }
@@ -148,14 +195,15 @@ pub struct ClientFinal<'a> {
 }
 
 impl<'a> ClientFinal<'a> {
-    /// `header` is that of the client's first message, `nonce` the whole nonce agreed on.
+    /// `binding` is the header of the client's first message, with our certificate's hash behind it
+    /// if the exchange is bound; `nonce` the whole nonce agreed on.
     pub fn parse(
         message: &'a [u8],
-        header: &[u8],
+        binding: &[u8],
         nonce: &[u8],
     ) -> Result<ClientFinal<'a>, MessageError> {
         let mut fields = Fields::of(message)?;
-        if fields.value('c')? != BASE64_STANDARD.encode(header).as_bytes() {
+        if fields.value('c')? != BASE64_STANDARD.encode(binding).as_bytes() {
             return Err(MessageError::BindingChanged);
         }
         if fields.value('r')? != nonce {
@@ -175,9 +223,10 @@ impl<'a> ClientFinal<'a> {
     }
 }
 
-/// client-final-message-without-proof, for a client that has no channel binding.
-pub fn client_final_without_proof(nonce: &[u8]) -> Vec<u8> {
-    [b"c=biws,r=", nonce].concat()
+/// client-final-message-without-proof. `binding` is the header of the first message, with the
+/// server's certificate's hash behind it if the exchange is bound.
+pub fn client_final_without_proof(binding: &[u8], nonce: &[u8]) -> Vec<u8> {
+    [b"c=", BASE64_STANDARD.encode(binding).as_bytes(), b",r=", nonce].concat()
 }
 
 /// client-final-message.
@@ -297,7 +346,8 @@ mod tests {
 
     #[test]
     fn the_messages_of_rfc_7677_are_read_and_written() {
-        let first = ClientFirst::parse(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO").unwrap();
+        let message = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
+        let first = ClientFirst::parse(message, Binding::Unavailable).unwrap();
         assert_eq!((first.header, first.nonce), (&b"n,,"[..], CLIENT_NONCE));
         assert_eq!(first.bare, b"n=user,r=rOprNGfwEbeRWgbNEkqO");
 
@@ -306,7 +356,7 @@ mod tests {
         assert_eq!(server_first(ours.nonce, &ours.salt, ours.iterations), SERVER_FIRST);
 
         let last = ClientFinal::parse(CLIENT_FINAL, b"n,,", NONCE).unwrap();
-        assert_eq!(last.without_proof, client_final_without_proof(NONCE));
+        assert_eq!(last.without_proof, client_final_without_proof(UNBOUND, NONCE));
         assert_eq!(client_final(last.without_proof, &last.proof), CLIENT_FINAL);
 
         let Ok(ServerFinal::Signature(signature)) = ServerFinal::parse(SERVER_FINAL) else {
@@ -335,9 +385,36 @@ mod tests {
             (b"n,,n=,r=a b", MessageError::Nonce),
         ];
         for (message, error) in cases {
-            assert_eq!(ClientFirst::parse(message), Err(error), "{message:?}");
+            let parsed = ClientFirst::parse(message, Binding::Unavailable);
+            assert_eq!(parsed, Err(error), "{message:?}");
         }
-        assert!(ClientFirst::parse(b"y,,n=,r=abc,x=ignored").is_ok());
+        let parsed = ClientFirst::parse(b"y,,n=,r=abc,x=ignored", Binding::Unavailable);
+        assert!(parsed.is_ok());
+    }
+
+    #[test]
+    fn what_a_client_says_of_channel_binding_must_fit_the_mechanism_that_it_chose() {
+        use Binding::{Declined, Unavailable, Used};
+        let cases: [(&[u8], Binding, Option<MessageError>); 12] = [
+            (b"n", Unavailable, None),
+            (b"y", Unavailable, None),
+            (b"p=tls-server-end-point", Unavailable, Some(MessageError::BindingRequired)),
+            (b"n", Declined, None),
+            (b"y", Declined, Some(MessageError::Downgraded)),
+            (b"p=tls-server-end-point", Declined, Some(MessageError::BindingRequired)),
+            (b"n", Used, Some(MessageError::BindingAbsent)),
+            (b"y", Used, Some(MessageError::BindingAbsent)),
+            (b"p=tls-server-end-point", Used, None),
+            (b"p=tls-unique", Used, Some(MessageError::UnknownBinding)),
+            (b"p=", Used, Some(MessageError::UnknownBinding)),
+            (b"p", Used, Some(MessageError::Attribute('n'))),
+        ];
+        for (flag, binding, error) in cases {
+            let message = [flag, b",,n=,r=abc"].concat();
+            let parsed = ClientFirst::parse(&message, binding).map(|first| first.header.to_vec());
+            let expected = error.map_or_else(|| Ok([flag, b",,"].concat()), Err);
+            assert_eq!(parsed, expected, "{flag:?}, {binding:?}");
+        }
     }
 
     #[test]
@@ -388,7 +465,7 @@ mod tests {
     #[test]
     fn a_message_too_long_is_refused_before_it_is_read() {
         let message = [b"n,,n=,r=".to_vec(), vec![b'a'; MESSAGE_LEN_MAX]].concat();
-        assert_eq!(ClientFirst::parse(&message), Err(MessageError::TooLong));
+        assert_eq!(ClientFirst::parse(&message, Binding::Unavailable), Err(MessageError::TooLong));
         assert_eq!(ServerFirst::parse(&message, b"a"), Err(MessageError::TooLong));
         assert_eq!(ServerFinal::parse(&message), Err(MessageError::TooLong));
         let last = ClientFinal::parse(&message, b"n,,", b"a");

@@ -7,6 +7,7 @@ use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
+use openssl::ssl::SslAcceptorBuilder;
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509NameBuilder};
 
@@ -23,6 +24,12 @@ impl Pair {
 
     pub fn key(&self) -> String {
         text(self.key.private_key_to_pem_pkcs8())
+    }
+
+    /// Has a server show this pair.
+    pub fn put_into(&self, server: &mut SslAcceptorBuilder) {
+        server.set_certificate(&self.certificate).expect("a certificate");
+        server.set_private_key(&self.key).expect("its key");
     }
 }
 
@@ -45,15 +52,27 @@ pub fn ed25519() -> PKey<Private> {
 
 /// An authority that signs itself.
 pub fn authority() -> Pair {
-    make("the authority of the tests", &[], p256(), None)
+    make("the authority of the tests", &[], p256(), None, MessageDigest::sha256())
+}
+
+/// A certificate for localhost that signs itself, with a hash of the caller's choice; none for
+/// keys that hash by themselves.
+pub fn self_signed(key: PKey<Private>, digest: MessageDigest) -> Pair {
+    make("localhost", &["localhost"], key, None, digest)
 }
 
 /// A certificate of an authority, for a common name and DNS names or addresses.
 pub fn signed(authority: &Pair, name: &str, others: &[&str], key: PKey<Private>) -> Pair {
-    make(name, others, key, Some(authority))
+    make(name, others, key, Some(authority), MessageDigest::sha256())
 }
 
-fn make(name: &str, others: &[&str], key: PKey<Private>, signer: Option<&Pair>) -> Pair {
+fn make(
+    name: &str,
+    others: &[&str],
+    key: PKey<Private>,
+    signer: Option<&Pair>,
+    digest: MessageDigest,
+) -> Pair {
     let mut subject = X509NameBuilder::new().expect("a name");
     subject.append_entry_by_nid(Nid::COMMONNAME, name).expect("a common name");
     let subject = subject.build();
@@ -84,10 +103,6 @@ fn make(name: &str, others: &[&str], key: PKey<Private>, signer: Option<&Pair>) 
         builder.append_extension(names).expect("an extension");
     }
     let signing = signer.map_or(&key, |signer| &signer.key);
-    let digest = match signing.id() {
-        openssl::pkey::Id::ED25519 => MessageDigest::null(),
-        _ => MessageDigest::sha256(),
-    };
     builder.sign(signing, digest).expect("a signature");
     Pair { certificate: builder.build(), key }
 }

@@ -298,7 +298,9 @@ impl Core {
         }
         let record = self.find_user(user).map(|id| &self.users[id]);
         let account = account_of(record, found);
-        let candidate = Candidate { user: user.as_bytes(), account };
+        let tls = self.clients[id].tls.as_ref();
+        let end_point = tls.and_then(|tls| tls.end_point.as_deref());
+        let candidate = Candidate { user: user.as_bytes(), account, end_point };
         let iterations = self.config.settings.scram_iterations;
         let step = crate::auth::client::begin(method, &candidate, iterations, &mut *self.rng);
         self.take_step(id, step)

@@ -3,7 +3,7 @@
 //! The server is as little trusted as a client: messages come in the legal order or the
 //! connection ends.
 
-use crate::auth::server::{Credential, ServerLogin, ServerStep};
+use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
 use crate::config::Host;
 use crate::log::{Level, Peer};
 use crate::pool::core::explain::refusal_hint;
@@ -137,7 +137,9 @@ impl Core {
         let bytes = self.startup_bytes(id);
         let credential = self.credential(self.servers[id].pool);
         let user = self.users[self.pools[self.servers[id].pool].user].name.clone();
-        let login = ServerLogin::new(user.as_bytes(), credential);
+        let tls = self.servers[id].tls.as_ref();
+        let channel = Channel::of(tls.and_then(|tls| tls.end_point.as_deref()));
+        let login = ServerLogin::new(user.as_bytes(), credential, channel);
         self.set_stage(id, Stage::Authenticating(login));
         self.act(Action::SendServer { server: id, bytes });
     }

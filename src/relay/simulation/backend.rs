@@ -301,7 +301,11 @@ impl Backend {
             }
         }
         let user = pairs.iter().find(|(name, _)| name == "user").map_or("", |(_, user)| user);
-        let candidate = Candidate { user: user.as_bytes(), account: Account::Known(&all.secret) };
+        let candidate = Candidate {
+            user: user.as_bytes(),
+            account: Account::Known(&all.secret),
+            end_point: None,
+        };
         let step = login::begin(all.method, &candidate, 1, &mut all.rng);
         self.take_step(step, pairs, all);
     }

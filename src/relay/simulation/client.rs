@@ -11,7 +11,7 @@ use super::shadow::Shadow;
 use super::stream::SimStream;
 use super::wire::{self, Packet};
 use crate::auth::cache::ScramCache;
-use crate::auth::server::{Credential, ServerLogin, ServerStep};
+use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
 use crate::base::rng::{Rng, SeededRng};
 use crate::pool::ids::ClientId;
 use crate::wire::build::Message;
@@ -110,7 +110,11 @@ impl SimClient {
         let parameters = Parameters::new(&character.startup, 0)
             .unwrap_or_else(|_| panic!("bad parameters are not for clients with a shadow"));
         let session = Session::new(0, character.rules, parameters);
-        let login = ServerLogin::new(character.user.as_bytes(), character.credential.clone());
+        let login = ServerLogin::new(
+            character.user.as_bytes(),
+            character.credential.clone(),
+            Channel::Unbound,
+        );
         let mut client = SimClient {
             id,
             number,
