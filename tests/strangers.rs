@@ -198,3 +198,39 @@ fn names_that_strangers_make_up_wait_for_their_turn() {
         (count("show databases", "made_up_8") == 10).then_some(())
     });
 }
+
+#[test]
+fn limits_of_clients_hold_for_those_who_only_look() {
+    let login = |database| support::client::Login {
+        user: APP.name,
+        password: APP.password,
+        database,
+        parameters: &[],
+    };
+    let cases =
+        [("max_user_client_connections", "app"), ("max_db_client_connections", "pgbouncer")];
+    for (limit, first) in cases {
+        let setup = Setup::new().set("auth_type", "plain").set("stats_users", APP.name);
+        let pooler = setup.set(limit, "1").start();
+        let _first = Client::attempt(pooler.port, &login(first)).expect("one");
+        let told = Client::attempt(pooler.port, &login("pgbouncer")).err().expect("one too many");
+        assert_eq!(told.message(), format!("client connections exceeded ({limit})"));
+        assert_eq!(told.code(), "53300");
+        pooler.console().query("show users").expect("an admin, whatever the limit");
+    }
+}
+
+#[test]
+fn sessions_on_the_console_count_for_the_limit_of_their_user() {
+    let setup = Setup::new().set("auth_type", "plain").set("stats_users", APP.name);
+    let pooler = setup.set("max_user_client_connections", "1").start();
+    let _watching = Client::login(pooler.port, APP.name, APP.password, "pgbouncer");
+    let login = support::client::Login {
+        user: APP.name,
+        password: APP.password,
+        database: "app",
+        parameters: &[],
+    };
+    let told = Client::attempt(pooler.port, &login).err().expect("one too many");
+    assert_eq!(told.message(), "client connections exceeded (max_user_client_connections)");
+}

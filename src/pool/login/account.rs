@@ -372,7 +372,7 @@ impl Core {
         })?;
         self.clients[id].database = Some(database_id);
         self.clients[id].user = Some(user_id);
-        self.check_client_limits(database_id, user_id)?;
+        self.check_client_limits(database_id, &user)?;
         let pool_user = self.databases[database_id].forced_user.unwrap_or(user_id);
         let pool = self.ensure_pool(database_id, pool_user, Purpose::Clients);
         if let Some(secret) = found.filter(|_| pool_user == user_id) {

@@ -27,7 +27,20 @@ impl Core {
         if !is_admin && !settings.stats_users.contains(&user) {
             return Err(Reason::NotAllowed);
         }
+        if !is_admin {
+            self.check_console_limits(&user)?;
+        }
         self.enter_console(id, user, is_admin)
+    }
+
+    /// The limits of clients hold for the console too, but for its admins: they are counted, and
+    /// never refused.
+    fn check_console_limits(&mut self, name: &str) -> Result<(), Reason> {
+        let limit = self.settings().max_db_client_connections as usize;
+        if limit > 0 && self.consoles.len() >= limit {
+            return Err(Reason::DatabaseClientsExceeded);
+        }
+        self.check_user_client_limit(name)
     }
 
     pub(super) fn enter_console(

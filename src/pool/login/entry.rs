@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use crate::log::{Level, Peer};
 use crate::pool::core::{Action, CONSOLE, Core};
-use crate::pool::ids::{ClientId, DatabaseId, UserId};
+use crate::pool::ids::{ClientId, DatabaseId};
 use crate::pool::records::client::{Client, Names, Options, Replication, State};
 use crate::pool::records::strangers::Origin;
 use crate::pool::telling::events::Limit;
@@ -279,19 +279,40 @@ impl Core {
     pub(super) fn check_client_limits(
         &mut self,
         database: DatabaseId,
-        user: UserId,
+        user: &str,
     ) -> Result<(), Reason> {
         let limit = self.max_db_client_connections(database);
         if limit > 0 && self.databases[database].clients >= limit {
             self.note_limit(Limit::DatabaseClients(database));
             return Err(Reason::DatabaseClientsExceeded);
         }
-        let limit = self.max_user_client_connections(user);
-        if limit > 0 && self.users[user].clients >= limit {
-            self.note_limit(Limit::UserClients(user));
-            return Err(Reason::UserClientsExceeded);
+        self.check_user_client_limit(user)
+    }
+
+    /// A user's sessions on the console count with the others. A user whom no file names may have
+    /// no record, and is held to the setting.
+    pub(super) fn check_user_client_limit(&mut self, name: &str) -> Result<(), Reason> {
+        let user = self.find_user(name);
+        let limit = match user {
+            Some(user) => self.max_user_client_connections(user),
+            None => self.settings().max_user_client_connections,
+        };
+        let clients = user.map_or(0, |user| self.users[user].clients as usize);
+        if limit == 0 || clients + self.consoles_of(name) < limit as usize {
+            return Ok(());
         }
-        Ok(())
+        if let Some(user) = user {
+            self.note_limit(Limit::UserClients(user));
+        }
+        Err(Reason::UserClientsExceeded)
+    }
+
+    fn consoles_of(&self, user: &str) -> usize {
+        let is_theirs = |id: &ClientId| match &self.clients[*id].state {
+            State::Console(console) => console.user == user,
+            _ => false,
+        };
+        self.consoles.iter(&self.clients).filter(is_theirs).count()
     }
 }
 
