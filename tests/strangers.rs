@@ -234,3 +234,14 @@ fn sessions_on_the_console_count_for_the_limit_of_their_user() {
     let told = Client::attempt(pooler.port, &login).err().expect("one too many");
     assert_eq!(told.message(), "client connections exceeded (max_user_client_connections)");
 }
+
+#[test]
+fn a_login_waits_no_longer_for_the_first_server_than_a_query_may() {
+    let server = FakeServer::start(|wire| drop(wire.hear_to_the_end()));
+    let line = format!("host=127.0.0.1 port={} user=x password=secret", server.port);
+    let setup = Setup::new().set("auth_type", "trust").set("query_timeout", "1");
+    let pooler = setup.database("far", &line).start();
+    let mut wire = Wire::connect(pooler.port);
+    wire.send(&wire::startup(&[("user", APP.name), ("database", "far")]));
+    assert_eq!(wire.hear().expect("an end").field('M').as_deref(), Some("query_timeout"));
+}

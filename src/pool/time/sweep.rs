@@ -132,6 +132,9 @@ impl Core {
             let wait_limit = self.query_wait_timeout(client);
             if self.is_over(client.since, wait_limit) {
                 self.close_waiting(id, Reason::QueryWaitTimeout);
+            } else if self.is_over(client.since, self.settings().query_timeout) {
+                // Of everybody: a user's own limit is for what it asks.
+                self.close_waiting(id, Reason::QueryTimeoutWaiting);
             } else if self.is_over(client.connected, limit) {
                 self.close_client(id, Reason::ClientLoginTimeoutDown);
             } else if client.replication != crate::pool::records::client::Replication::No
