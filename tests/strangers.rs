@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use support::postgres::{APP, SUPER};
 use support::scram::{self, MECHANISM};
 use support::wire::{self, Gone, Wire};
-use support::{Client, FakeServer, PATIENCE, Postgres, Setup, eventually, fake};
+use support::{Client, FakeServer, PATIENCE, Pooler, Postgres, Setup, eventually, fake};
 
 /// So many iterations take the better part of a second, at least.
 const MANY: u32 = 100_000;
@@ -244,4 +244,53 @@ fn a_login_waits_no_longer_for_the_first_server_than_a_query_may() {
     let mut wire = Wire::connect(pooler.port);
     wire.send(&wire::startup(&[("user", APP.name), ("database", "far")]));
     assert_eq!(wire.hear().expect("an end").field('M').as_deref(), Some("query_timeout"));
+}
+
+/// A server that refuses everybody with this SQLSTATE, and a pooler before it.
+fn refusing(sqlstate: &'static str) -> (FakeServer, Pooler) {
+    let server = FakeServer::start(move |wire| {
+        if fake::hear_startup(wire).is_ok() {
+            wire.send(&wire::error(&[('S', "FATAL"), ('C', sqlstate), ('M', "no")]));
+        }
+    });
+    let line = format!("host=127.0.0.1 port={} dbname=far", server.port);
+    let setup = Setup::new().set("auth_type", "trust").set("auth_file", "{dir}/list.txt");
+    let list = "\"admin\" \"admin-secret\"\n\"app\" \"wrong\"\n";
+    let pooler = setup.file("list.txt", list).database("far", &line).start();
+    (server, pooler)
+}
+
+/// How often a server is asked while clients come for two seconds.
+fn times_asked(server: &FakeServer, pooler: &Pooler) -> usize {
+    let (begin, before) = (Instant::now(), server.accepted());
+    while begin.elapsed() < Duration::from_secs(2) {
+        let mut wire = Wire::connect(pooler.port);
+        wire.send(&wire::startup(&[("user", APP.name), ("database", "far")]));
+        // Who comes in between waits.
+        let told = wire.hear_within(Duration::from_millis(200));
+        assert_eq!(told.map_or(b'E', |message| message.kind), b'E');
+    }
+    server.accepted() - before
+}
+
+#[test]
+fn a_wrong_password_is_not_tried_again_soon() {
+    let (server, pooler) = refusing("28P01");
+    assert_eq!(times_asked(&server, &pooler), 1);
+    // Until there is a reason to think that it is right.
+    pooler.console().query("reload").expect("the same files");
+    assert_eq!(times_asked(&server, &pooler), 0);
+    let list = "\"admin\" \"admin-secret\"\n\"app\" \"another\"\n";
+    pooler.rewrite(|setup| setup.file("list.txt", list));
+    pooler.console().query("reload").expect("another secret");
+    assert_eq!(times_asked(&server, &pooler), 1);
+    pooler.console().query("reconnect").expect("the operator's wish");
+    assert_eq!(times_asked(&server, &pooler), 1);
+}
+
+#[test]
+fn what_may_come_to_be_is_tried_again_soon() {
+    let (server, pooler) = refusing("3D000");
+    let times = times_asked(&server, &pooler);
+    assert!((3..10).contains(&times), "{times} times in two seconds");
 }

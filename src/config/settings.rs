@@ -131,7 +131,8 @@ table! {
         login_notify_message: String = Kind::Text, Some(""), RELOAD;
         /// Clients that may be connected. Raising it may need a higher limit of open files.
         max_client_conn: u32 = COUNT, Some("100"), RELOAD;
-        /// Clients that may be connected to one database; 0 is no limit.
+        /// Clients that may be connected to one database; 0 is no limit. It holds for the console
+        /// and its `stats_users` too; `admin_users` count there, and are never refused.
         max_db_client_connections: u32 = COUNT, Some("0"), PER_DATABASE;
         /// Server connections to one database, over all users; 0 is no limit.
         max_db_connections: u32 = COUNT, Some("0"), PER_DATABASE;
@@ -141,7 +142,8 @@ table! {
         /// Prepared statements kept on each server connection, so that clients find theirs again
         /// in transaction and statement pooling; 0 leaves prepared statements to the clients.
         max_prepared_statements: u32 = COUNT, Some("200"), RELOAD;
-        /// Clients that one user may have connected; 0 is no limit.
+        /// Clients that one user may have connected, sessions on the console among them; 0 is no
+        /// limit. On the console `admin_users` are never refused.
         max_user_client_connections: u32 = COUNT, Some("0"), PER_USER;
         /// Server connections of one user, over all databases; 0 is no limit.
         max_user_connections: u32 = COUNT, Some("0"), PER_USER;
@@ -196,8 +198,11 @@ table! {
         /// A server that was opened longer ago than this is closed once nobody uses it; 0 is to
         /// use each server once.
         server_lifetime: Duration = Kind::Seconds, Some("3600"), PER_DATABASE;
-        /// After a failed login to a server, how long until the next attempt. Clients that come
-        /// meanwhile are told of the failure at once.
+        /// After a failed login to a server, how long until the next attempt, at most: the first
+        /// comes after 100 ms, each further one after twice as long. A server that refuses the user
+        /// (SQLSTATE class 28, as for a wrong password) is not asked sooner, unless by RECONNECT, or
+        /// when a RELOAD brings another secret. Clients with a connection that need a server
+        /// meanwhile are told of the failure at once; logins wait.
         server_login_retry: Duration = Kind::Seconds, Some("15"), RELOAD;
         /// The query that cleans a server between two clients in session pooling; empty is none.
         server_reset_query: String = Kind::Text, Some("DISCARD ALL"), RELOAD;

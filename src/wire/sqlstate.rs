@@ -1,5 +1,7 @@
 //! The SQLSTATEs that the pooler sends or looks for (PostgreSQL manual, appendix "Error Codes").
 
+/// The first two characters of all that say who may not come in.
+pub const INVALID_AUTHORIZATION_CLASS: &str = "28";
 pub const ADMIN_SHUTDOWN: &str = "57P01";
 pub const PROTOCOL_VIOLATION: &str = "08P01";
 pub const CANNOT_CONNECT_NOW: &str = "57P03";

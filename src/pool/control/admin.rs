@@ -107,8 +107,9 @@ impl Core {
     /// report counts from now on: the defaults of a role, or of a database, may have changed.
     pub fn reconnect(&mut self, database: Option<DatabaseId>) {
         self.note_event(&format!("RECONNECT{}", self.named(database)));
-        self.forget_welcomes(database);
+        self.forget_logins(database);
         self.retire_all(database, &Reason::DatabaseChanged);
+        self.look_at_all();
     }
 
     /// SET: one setting has another value, which has been checked.

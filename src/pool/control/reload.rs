@@ -7,7 +7,7 @@ use crate::base::places::Places;
 use crate::config::{Config, DatabaseLine, Settings};
 use crate::log::Level;
 use crate::pool::core::{Core, ProcessAction};
-use crate::pool::ids::{ClientId, DatabaseId, PoolId};
+use crate::pool::ids::{ClientId, DatabaseId, PoolId, UserId};
 use crate::pool::records::database::{Database, sites_of};
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::site::Health;
@@ -38,13 +38,13 @@ impl Core {
     /// Servers that were opened under other TLS settings must not go on as they are.
     fn renew_servers(&mut self, is_needed: bool) {
         if is_needed {
-            self.forget_welcomes(None);
+            self.forget_logins(None);
             self.retire_all(None, &Reason::DatabaseChanged);
         }
     }
 
     /// Other limits may hold from now on, for pools at rest too.
-    fn look_at_all(&mut self) {
+    pub(super) fn look_at_all(&mut self) {
         for id in self.databases.ids() {
             self.ensure_forced_pool(id);
         }
@@ -72,19 +72,26 @@ impl Core {
                 continue;
             }
             let id = self.ensure_user(name);
-            let user = &mut self.users[id];
-            user.is_listed = true;
-            if user.secret.as_ref() != Some(secret) {
-                user.secret = Some(secret.clone());
-                user.keys = None;
-            }
+            self.users[id].is_listed = true;
+            self.set_secret(id, Some(secret));
         }
         for id in self.users.ids() {
-            let user = &mut self.users[id];
-            if secrets.get(&user.name).is_none() {
-                user.secret = None;
-                user.keys = None;
+            if secrets.get(&self.users[id].name).is_none() {
+                self.set_secret(id, None);
             }
+        }
+    }
+
+    /// With another secret a server may let in whom it has refused.
+    fn set_secret(&mut self, id: UserId, secret: Option<&Secret>) {
+        let user = &mut self.users[id];
+        if user.secret.as_ref() == secret {
+            return;
+        }
+        user.secret = secret.cloned();
+        user.keys = None;
+        for pool in &user.pools {
+            self.pools[*pool].refusal = None;
         }
     }
 

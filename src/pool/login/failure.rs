@@ -36,15 +36,25 @@ impl Core {
 
     /// Remembers that the host is well but does not let this user in, or not as the line wants.
     pub(super) fn note_refusal(&mut self, id: ServerId, text: &str) {
+        let before = self.pools[self.servers[id].pool].refusal.as_ref().map(|r| r.retry);
+        let retry = Retry::after(before, self.now.mono, &mut *self.rng);
+        self.note_refusal_until(id, text, retry);
+    }
+
+    /// The same, where it is of no use to ask again soon: a wrong password does not get right by
+    /// itself, and who counts failed logins would lock the user out.
+    pub(super) fn note_lasting_refusal(&mut self, id: ServerId, text: &str) {
+        let retry = Retry::lasting(self.now.mono, &mut *self.rng);
+        self.note_refusal_until(id, text, retry);
+    }
+
+    fn note_refusal_until(&mut self, id: ServerId, text: &str, retry: Retry) {
         let (site, pool) = (self.servers[id].site, self.servers[id].pool);
         self.change_health(site, Health::Well);
         // A replication client has been told, and says nothing of the others.
-        if self.servers[id].is_private {
-            return;
+        if !self.servers[id].is_private {
+            self.pools[pool].refusal = Some(Refusal { message: text.into(), retry });
         }
-        let before = self.pools[pool].refusal.as_ref().map(|refusal| refusal.retry);
-        let retry = Retry::after(before, self.now.mono, &mut *self.rng);
-        self.pools[pool].refusal = Some(Refusal { message: text.into(), retry });
     }
 
     /// Remembers that a host cannot be reached, and when it is tried again.

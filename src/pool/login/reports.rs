@@ -66,11 +66,12 @@ impl Core {
         }
     }
 
-    /// Clients are told nothing of what servers have reported so far: they wait for the next one.
-    pub(in crate::pool) fn forget_welcomes(&mut self, database: Option<DatabaseId>) {
+    /// What logins of servers have told counts no more, good or bad: clients wait for the next one.
+    pub(in crate::pool) fn forget_logins(&mut self, database: Option<DatabaseId>) {
         for id in self.pools.ids() {
             if database.is_none_or(|database| self.pools[id].database == database) {
                 self.forget_welcome(id);
+                self.pools[id].refusal = None;
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Message};
 use crate::wire::fields::{Fields, Report};
 use crate::wire::kind::{Back, Front};
-use crate::wire::startup;
+use crate::wire::{sqlstate, startup};
 
 impl Core {
     /// Starts a server connection towards its host: at once, or when its name is resolved.
@@ -249,7 +249,7 @@ impl Core {
             ServerStep::Fail(failure) => {
                 self.log_server(Level::Error, id, format_args!("{failure}"));
                 let text = failure.client_text().to_owned();
-                self.refuse_waiting(id, &text, crate::wire::sqlstate::PROTOCOL_VIOLATION);
+                self.refuse_waiting(id, &text, sqlstate::PROTOCOL_VIOLATION);
                 self.note_refusal(id, &text);
                 self.close_server(id, Reason::ServerAuthUnanswered);
             }
@@ -270,14 +270,17 @@ impl Core {
         }
         let name = self.pool_name(self.servers[id].pool);
         self.note_repeating(&format!("server login of {name} failed: {text}"));
-        if report.sqlstate != crate::wire::sqlstate::CANNOT_CONNECT_NOW {
+        if report.sqlstate != sqlstate::CANNOT_CONNECT_NOW {
             let state = match report.sqlstate.as_str() {
-                "" => crate::wire::sqlstate::PROTOCOL_VIOLATION,
+                "" => sqlstate::PROTOCOL_VIOLATION,
                 state => state,
             };
             self.refuse_waiting(id, &text, state);
         }
-        self.note_refusal(id, &text);
+        match report.sqlstate.starts_with(sqlstate::INVALID_AUTHORIZATION_CLASS) {
+            true => self.note_lasting_refusal(id, &text),
+            false => self.note_refusal(id, &text),
+        }
         self.close_server(id, Reason::ServerLoginFailed(text.into()));
     }
 

@@ -15,6 +15,9 @@ const FIRST: Duration = Duration::from_millis(100);
 /// The pause is longer or shorter by up to so many percent.
 const SPREAD: u32 = 10;
 
+/// The pause does not double any more after so many failures: nearly two hours.
+const FAILURES_MAX: u32 = 17;
+
 /// Failures in a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Retry {
@@ -32,9 +35,14 @@ impl Retry {
         Retry { failures, failed_at: now, percent }
     }
 
+    /// A failure after which it is of no use to try again before the longest pause is over.
+    pub fn lasting(now: Moment, rng: &mut dyn Rng) -> Retry {
+        Retry { failures: FAILURES_MAX, ..Retry::after(None, now, rng) }
+    }
+
     /// Not before then is it tried again; `longest` is server_login_retry.
     pub fn at(&self, longest: Duration) -> Moment {
-        let doubled = FIRST.saturating_mul(1 << (self.failures - 1).min(16));
+        let doubled = FIRST.saturating_mul(1 << (self.failures.min(FAILURES_MAX) - 1));
         self.failed_at + doubled.min(longest) * self.percent / 100
     }
 }
@@ -56,6 +64,13 @@ mod tests {
             assert_eq!(retry.at(Duration::ZERO), now, "a changed setting counts at once");
             before = Some(retry);
         }
+    }
+
+    #[test]
+    fn a_lasting_failure_is_not_tried_again_soon() {
+        let retry = Retry::lasting(Moment(0), &mut SeededRng::new(1));
+        let pause = retry.at(Duration::from_secs(15)).since(Moment(0));
+        assert!(pause >= Duration::from_millis(13_500), "{pause:?}");
     }
 
     #[test]
