@@ -91,6 +91,18 @@ fn who_is_not_there_or_may_not_come_in_is_told_the_same() {
 }
 
 #[test]
+fn a_login_by_trust_leaves_the_keys_of_the_secret_in_place() {
+    let pooler = setup().start();
+    let mut client = login(&pooler, APP.name, APP.password, "app").expect("a good password");
+    assert_eq!(client.one("select current_user"), APP.name);
+    pooler.rewrite(|setup| setup.set("auth_type", "trust"));
+    pooler.console().query("reload").expect("a good configuration");
+    let mut trusted = login(&pooler, APP.name, "", "app").expect("a user who exists");
+    pooler.console().query("reconnect").expect("servers to be opened anew");
+    assert_eq!(trusted.one("select current_user"), APP.name, "by the keys of the first");
+}
+
+#[test]
 fn trust_is_for_users_who_exist() {
     let pooler = setup().set("auth_type", "trust").start();
     assert_eq!(refusal(&pooler, "nobody", ""), "\"trust\" authentication failed");

@@ -294,3 +294,38 @@ fn what_may_come_to_be_is_tried_again_soon() {
     let times = times_asked(&server, &pooler);
     assert!((3..10).contains(&times), "{times} times in two seconds");
 }
+
+#[test]
+fn a_login_begun_before_a_reload_is_held_to_what_is_in_force_at_its_end() {
+    let list = |users: &str| format!("\"admin\" \"admin-secret\"\n{users}\n");
+    let app = format!("\"{}\" \"{}\"", APP.name, APP.password);
+    let (open, closed) =
+        ("host all all all password\n", "host app app all reject\nhost all all all password\n");
+    let pooler = Setup::new()
+        .set("auth_type", "hba")
+        .set("auth_hba_file", "{dir}/hba.conf")
+        .set("auth_file", "{dir}/list.txt")
+        .file("hba.conf", open)
+        .file("list.txt", &list(&app))
+        .start();
+    let password = format!("{}\0", APP.password);
+    let reload = |users: &str, rules: &str| {
+        pooler.rewrite(|setup| setup.file("list.txt", &list(users)).file("hba.conf", rules));
+        pooler.console().query("reload").expect("good files");
+    };
+    for (users, rules) in [("", open), ("\"app\" \"another\"", open), (&*app, closed)] {
+        let mut begun = asked(pooler.port, APP.name, "app");
+        reload(users, rules);
+        begun.say(b'p', password.as_bytes());
+        let told = begun.hear().expect("a refusal");
+        assert_eq!(told.field('M').as_deref(), Some("login rejected"), "{users} {rules}");
+        reload(&app, open);
+    }
+    let mut begun = asked(pooler.port, APP.name, "app");
+    reload(
+        &format!("{app}\n\"other\" \"o\""),
+        "host other all all reject\nhost all all all password\n",
+    );
+    begun.say(b'p', password.as_bytes());
+    begun.hear_until_ready().expect("a welcome: nothing has changed for it");
+}

@@ -199,10 +199,10 @@ table! {
         /// use each server once.
         server_lifetime: Duration = Kind::Seconds, Some("3600"), PER_DATABASE;
         /// After a failed login to a server, how long until the next attempt, at most: the first
-        /// comes after 100 ms, each further one after twice as long. A server that refuses the user
-        /// (SQLSTATE class 28, as for a wrong password) is not asked sooner, unless by RECONNECT, or
-        /// when a RELOAD brings another secret. Clients with a connection that need a server
-        /// meanwhile are told of the failure at once; logins wait.
+        /// comes after 100 ms, each further one after twice as long. A server that refuses the
+        /// user (SQLSTATE class 28, as for a wrong password) is not asked sooner, unless by
+        /// RECONNECT, or when a RELOAD brings another secret. Clients with a connection that need
+        /// a server meanwhile are told of the failure at once; logins wait.
         server_login_retry: Duration = Kind::Seconds, Some("15"), RELOAD;
         /// The query that cleans a server between two clients in session pooling; empty is none.
         server_reset_query: String = Kind::Text, Some("DISCARD ALL"), RELOAD;

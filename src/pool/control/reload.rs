@@ -20,6 +20,7 @@ impl Core {
     pub fn adopt(&mut self, config: Config, access: Access) {
         let had_other_tls = has_other_tls(self.settings(), &config.settings);
         self.config = config;
+        self.generation += 1;
         self.adopt_users(&access);
         self.access = access;
         self.adopt_databases();
@@ -31,6 +32,7 @@ impl Core {
     pub fn set_settings(&mut self, settings: Settings) {
         let had_other_tls = has_other_tls(self.settings(), &settings);
         self.config.settings = settings;
+        self.generation += 1;
         self.renew_servers(had_other_tls);
         self.look_at_all();
     }
@@ -56,6 +58,8 @@ impl Core {
     }
 
     fn adopt_users(&mut self, access: &Access) {
+        let mut listed_before = self.users.ids();
+        listed_before.retain(|id| self.users[*id].is_listed);
         for id in self.users.ids() {
             let user = &mut self.users[id];
             user.line = None;
@@ -80,6 +84,12 @@ impl Core {
                 self.set_secret(id, None);
             }
         }
+        for id in listed_before {
+            let user = &mut self.users[id];
+            if !user.is_listed {
+                user.changed_in = self.generation;
+            }
+        }
     }
 
     /// With another secret a server may let in whom it has refused.
@@ -90,6 +100,7 @@ impl Core {
         }
         user.secret = secret.cloned();
         user.keys = None;
+        user.changed_in = self.generation;
         for pool in &user.pools {
             self.pools[*pool].refusal = None;
         }

@@ -123,6 +123,8 @@ pub struct Core {
     /// Sampled by the shell at the start of each turn.
     pub now: Now,
     pub config: Config,
+    /// Counts the configurations, and settings changed by SET, that have been in force.
+    pub(in crate::pool) generation: u64,
     /// The least important level of the lines that the shell writes.
     pub threshold: Level,
 
@@ -260,6 +262,7 @@ impl Core {
             process_actions: VecDeque::new(),
             lines: Vec::new(),
             config: config.clone(),
+            generation: 0,
             threshold: Level::Log,
         };
         core.adopt(config, access);

@@ -11,7 +11,7 @@ use crate::pool::core::{Action, CONSOLE, Core};
 use crate::pool::ids::{ClientId, PoolId};
 use crate::pool::records::client::{Names, Progress, Replication, State};
 use crate::pool::records::lookup::Errand;
-use crate::pool::records::pool::{Found, Purpose, Welcome};
+use crate::pool::records::pool::{Purpose, Welcome};
 use crate::pool::records::user::User;
 use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::events::Limit;
@@ -114,6 +114,10 @@ impl Core {
         found: Option<Account<'_>>,
     ) -> Result<(), Reason> {
         let names = self.login_names(id);
+        let generation = self.generation;
+        if let Some(login) = self.login_mut(id) {
+            login.generation = generation;
+        }
         match self.proof_for(id, &names) {
             Proof::Ask(method) => self.ask(id, method, &names.user, found),
             Proof::NeedsForcedUser => {
@@ -355,7 +359,13 @@ impl Core {
 
     /// The client has proved who it is: finds out what it may use.
     fn admit(&mut self, id: ClientId, identity: Identity) -> Result<(), Reason> {
-        let Names { database, user } = self.login_names(id);
+        let names = self.login_names(id);
+        if self.is_overtaken(id, &names) {
+            let text = format_args!("login refused: the rules have changed since it began");
+            self.log_client(Level::Log, id, text);
+            return Err(Reason::AuthRefused("login rejected".into()));
+        }
+        let Names { database, user } = names;
         if database == CONSOLE {
             return self.admit_to_console(id, user);
         }
@@ -376,7 +386,7 @@ impl Core {
         let pool_user = self.databases[database_id].forced_user.unwrap_or(user_id);
         let pool = self.ensure_pool(database_id, pool_user, Purpose::Clients);
         if let Some(secret) = found.filter(|_| pool_user == user_id) {
-            self.pools[pool].found = Some(Found { secret, keys });
+            self.pools[pool].keep_found(secret, keys);
         }
         self.clients[id].pool = Some(pool);
         self.move_client(id, State::AwaitWelcome);
@@ -388,6 +398,27 @@ impl Core {
         // It needs the pool's first server, or more than that (min_pool_size).
         self.launch(pool);
         Ok(())
+    }
+
+    /// Whether a client that has proved who it is would not be let in by that any more: since it
+    /// was asked, its user was taken out, has another secret, or is rejected by the rules. It is
+    /// told at the end only: who is cut off at the RELOAD would learn that there is such a user.
+    fn is_overtaken(&self, id: ClientId, names: &Names) -> bool {
+        let State::Login(login) = &self.clients[id].state else { return false };
+        if login.generation == self.generation {
+            return false;
+        }
+        let is_refused = match self.proof_for(id, names) {
+            Proof::Ask(_) | Proof::Certificate | Proof::Peer => false,
+            Proof::NeedsForcedUser
+            | Proof::NoCertificate(_)
+            | Proof::Refuse(_)
+            | Proof::Unbuilt { .. } => true,
+        };
+        let changed_in = self.find_user(&names.user).map(|user| self.users[user].changed_in);
+        // What auth_query has found does not depend on the files.
+        let is_other = login.found.is_none() && changed_in.is_none_or(|at| at > login.generation);
+        is_refused || is_other
     }
 
     /// What auth_query has found for the user of a client that has proved it.

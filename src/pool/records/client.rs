@@ -77,6 +77,8 @@ pub struct Login {
     /// As the startup packet named it; `None` before that.
     pub names: Option<Names>,
     pub progress: Progress,
+    /// Which configuration said how it has to prove who it is (`Core::generation`).
+    pub generation: u64,
     /// What auth_query has found for its user.
     pub found: Option<Secret>,
     /// There is no such user, or no such database: the log names none then.

@@ -143,6 +143,18 @@ impl Pool {
         }
     }
 
+    /// Keeps a secret that its user has proved. The keys of the same secret stay where the user
+    /// came in this time by a way that gives none.
+    pub fn keep_found(&mut self, secret: Secret, keys: Option<ScramKeys>) {
+        let before = self.found.take().filter(|before| before.secret == secret);
+        if before.is_none() {
+            // What the server refused was another secret.
+            self.refusal = None;
+        }
+        let keys = keys.or(before.and_then(|before| before.keys));
+        self.found = Some(Found { secret, keys });
+    }
+
     /// Sessions, those that are logging in included.
     pub fn server_count(&self) -> usize {
         self.logging_in.len() + self.working_count()

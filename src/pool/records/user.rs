@@ -18,6 +18,8 @@ pub struct User {
     pub line: Option<UserLine>,
     /// The userlist names it.
     pub is_listed: bool,
+    /// The configuration with which its secret changed, or the userlist ceased to name it, last.
+    pub changed_in: u64,
     /// Pools whose servers log in as this user, in no order.
     pub pools: Vec<PoolId>,
     /// Sessions at servers, of all its pools.
@@ -40,6 +42,7 @@ impl User {
             keys: None,
             line: None,
             is_listed: false,
+            changed_in: 0,
             pools: Vec::new(),
             servers: 0,
             clients: 0,
