@@ -128,6 +128,11 @@ fn input_and_output_stay_on_their_floors() {
 }
 
 #[test]
+fn a_new_state_or_message_is_met_by_name_in_the_core() {
+    report(program().iter().filter(|s| s.name.starts_with("src/pool/")).flat_map(catch_alls));
+}
+
+#[test]
 fn nothing_shares_ownership() {
     report(program().iter().flat_map(sharing));
 }
@@ -278,6 +283,13 @@ fn sharing(source: &Source) -> Vec<Finding> {
     }
     found.retain(|(_, word)| !SHARED.contains(&(source.name.as_str(), word.as_str())));
     found.iter().map(|(line, word)| finding(source, *line, word.as_str())).collect()
+}
+
+/// Arms that do nothing for whatever is not named: a new variant would fall into them unseen.
+fn catch_alls(source: &Source) -> Vec<Finding> {
+    let lines = source.program.lines().enumerate();
+    let found = lines.filter(|(_, line)| line.contains("_ => {}"));
+    found.map(|(number, _)| finding(source, number + 1, "an arm for all the rest")).collect()
 }
 
 fn header(source: &Source) -> Vec<Finding> {

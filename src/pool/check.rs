@@ -37,6 +37,8 @@ impl Core {
                 let other = self.clients.get(*client).and_then(Client::server);
                 assert_eq!(other, Some(id), "a server's client has another server");
             }
+            let is_between = matches!(server.state(), server::State::Between);
+            assert!(!is_between, "a server was let go of, and nothing came of it");
             let is_free = matches!(server.state(), server::State::Idle | server::State::Used);
             assert!(!is_free || server.is_clean(), "a server in the pool is not clean");
             assert!(!is_free || server.closing.is_none(), "a server to be closed is in the pool");

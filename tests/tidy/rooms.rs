@@ -20,10 +20,10 @@ pub const ROOMS: &[&[&str]] = &[
 
 /// How many methods of one type are called against the order of the rooms: a pair is a file and a
 /// method. It may only fall.
-pub const MOST_AGAINST_ORDER: usize = 65;
+pub const MOST_AGAINST_ORDER: usize = 60;
 
 /// How many files that extend one type call each other in a circle. It may only fall.
-pub const LARGEST_KNOT: usize = 33;
+pub const LARGEST_KNOT: usize = 27;
 
 /// A file of the core uses, by its imports, only rooms below its own and its own room.
 pub fn imports(source: &Source) -> Vec<Finding> {

@@ -262,7 +262,8 @@ fn server_state(server: &Server) -> &'static str {
         server::State::Closing => "justfree",
         server::State::Idle => "idle",
         server::State::Login(_) => "new",
-        server::State::Tested(_) => "tested",
+        // No table is read while it is decided what becomes of a server.
+        server::State::Between | server::State::Tested(_) => "tested",
         server::State::Used => "used",
     }
 }

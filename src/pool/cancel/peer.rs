@@ -99,7 +99,7 @@ impl Core {
 
     /// Whether a carrier waits for the address of this name.
     pub(in crate::pool) fn awaits_peer_address(&self, server: &Server, name: &str) -> bool {
-        let State::Cancel(carrier) = &server.state else { return false };
+        let State::Cancel(carrier) = server.state() else { return false };
         let is_named = matches!(&self.sites[server.site].host, Host::Tcp(host) if host == name);
         let has_address = matches!(server.peer, Peer::Tcp { .. });
         is_named && !has_address && !carrier.is_sent && !server.is_waiting

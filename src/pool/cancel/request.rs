@@ -61,7 +61,7 @@ impl Core {
             }
             return;
         };
-        match self.clients[owner].state {
+        match *self.clients[owner].state() {
             ClientState::Waiting => {
                 self.cancel_waiting(owner);
                 self.close_client(id, Reason::CancelWaiting);
@@ -120,7 +120,7 @@ impl Core {
 
     /// The carrier is connected: the request goes out, if its query still runs.
     pub(in crate::pool) fn send_cancel(&mut self, id: ServerId) {
-        let State::Cancel(carrier) = &self.servers[id].state else { return };
+        let State::Cancel(carrier) = self.servers[id].state() else { return };
         let key = match carrier.errand {
             Errand::Peer { key } => key.into(),
             Errand::Target(target) => {
@@ -133,7 +133,7 @@ impl Core {
         };
         let mut bytes = Vec::new();
         startup::cancel_request(&mut bytes, &key);
-        if let State::Cancel(carrier) = &mut self.servers[id].state {
+        if let Some(carrier) = self.servers[id].carrier_mut() {
             carrier.is_sent = true;
         }
         self.act(Action::SendServer { server: id, bytes });
@@ -157,13 +157,19 @@ impl Core {
         if server.cancels > 0 {
             return;
         }
-        match server.state {
+        match server.state() {
             State::BeingCanceled => self.part(target),
             State::Active { .. } | State::Tested(_) => {
                 self.cancel_abandoned(target);
                 self.act(Action::SettleServer(target));
             }
-            _ => {}
+            State::Between
+            | State::Cancel(_)
+            | State::Closing
+            | State::Idle
+            | State::Login(_)
+            | State::Lookup(_)
+            | State::Used => {}
         }
     }
 
@@ -172,7 +178,7 @@ impl Core {
         let pool = self.servers[target].pool;
         let carriers = self.pools[pool].cancels.ids(&self.servers);
         for id in carriers {
-            let State::Cancel(carrier) = &self.servers[id].state else { continue };
+            let State::Cancel(carrier) = self.servers[id].state() else { continue };
             if carrier.target() == Some(target) && !carrier.is_sent {
                 self.close_server(id, Reason::CancelOvertaken);
             }
@@ -183,7 +189,7 @@ impl Core {
 impl Server {
     /// Whoever asked for the cancel is gone; the request goes its way.
     pub(in crate::pool) fn forget_cancel_client(&mut self) {
-        if let State::Cancel(carrier) = &mut self.state {
+        if let Some(carrier) = self.carrier_mut() {
             carrier.client = None;
         }
     }

@@ -6,7 +6,6 @@ use crate::log::{Side, ptr};
 use crate::pool::core::{Action, Core, ProcessAction};
 use crate::pool::ids::{ClientId, DatabaseId};
 use crate::pool::records::client::{ConsoleState, State};
-use crate::pool::records::server;
 use crate::pool::telling::reason::Reason;
 
 impl Core {
@@ -25,10 +24,7 @@ impl Core {
 
     /// The console session of a client that has one.
     pub fn console_mut(&mut self, id: ClientId) -> Option<&mut ConsoleState> {
-        match &mut self.clients.get_mut(id)?.state {
-            State::Console(console) => Some(console),
-            _ => None,
-        }
+        self.clients.get_mut(id)?.console_mut()
     }
 
     /// A command has come from a console session.
@@ -85,7 +81,7 @@ impl Core {
         for id in self.servers.ids() {
             let server = &self.servers[id];
             let is_of_it = self.pools[server.pool].database == database;
-            if is_of_it && matches!(server.state, server::State::Active { .. }) {
+            if is_of_it && server.client().is_some() {
                 self.servers[id].closing = Some(reason.clone());
             }
         }
@@ -130,6 +126,6 @@ impl Core {
     /// Whether a server was told to close as soon as it is free.
     pub fn is_close_needed(&self, id: crate::pool::ids::ServerId) -> bool {
         let server = &self.servers[id];
-        server.closing.is_some() && !matches!(server.state, server::State::Closing)
+        server.closing.is_some() && !server.is_closing()
     }
 }

@@ -6,7 +6,6 @@ use crate::base::time::Moment;
 use crate::log::Level;
 use crate::pool::core::{Action, Core, ProcessAction};
 use crate::pool::ids::{ClientId, DatabaseId};
-use crate::pool::records::client::State as ClientState;
 use crate::pool::records::server::State;
 use crate::pool::telling::reason::Reason;
 
@@ -74,7 +73,7 @@ impl Core {
 
     /// Makes a console session wait. It is answered by [`Action::ConsoleDone`].
     pub fn wait_for(&mut self, client: ClientId, wait: Wait) {
-        if let ClientState::Console(console) = &mut self.clients[client].state {
+        if let Some(console) = self.clients[client].console_mut() {
             console.wait = Some(wait);
         }
         self.check_waits();
@@ -83,7 +82,7 @@ impl Core {
     /// Ends the waits that have come true, or run out of time.
     pub(in crate::pool) fn check_waits(&mut self) {
         for client in self.consoles.ids(&self.clients) {
-            let ClientState::Console(console) = &self.clients[client].state else { continue };
+            let Some(console) = self.clients[client].console() else { continue };
             let Some(wait) = &console.wait else { continue };
             if let Some(outcome) = self.outcome_of(wait) {
                 self.end_wait(client, outcome);
@@ -144,7 +143,7 @@ impl Core {
 
     fn end_waits(&mut self, which: impl Fn(&Wait) -> bool) {
         for client in self.consoles.ids(&self.clients) {
-            let ClientState::Console(console) = &self.clients[client].state else { continue };
+            let Some(console) = self.clients[client].console() else { continue };
             if console.wait.as_ref().is_some_and(&which) {
                 self.end_wait(client, Outcome::Resumed);
             }
@@ -152,7 +151,7 @@ impl Core {
     }
 
     fn end_wait(&mut self, client: ClientId, outcome: Outcome) {
-        let ClientState::Console(console) = &mut self.clients[client].state else { return };
+        let Some(console) = self.clients[client].console_mut() else { return };
         let wait = console.wait.take();
         let must_resume = matches!(outcome, Outcome::TimedOut { is_resumed: true, .. });
         self.act(Action::ConsoleDone { client, outcome });
@@ -227,11 +226,6 @@ impl Core {
         if self.shutdown != Shutdown::No {
             self.sweep_at = Moment(0);
         }
-    }
-
-    /// Servers are being let go: none is opened, and nobody may wait for one.
-    pub(in crate::pool) fn is_winding_down(&self) -> bool {
-        self.shutdown >= Shutdown::WaitForServers
     }
 
     fn refuse_all_waiting(&mut self) {

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::records::client::State as ClientState;
-use crate::pool::records::server::State;
 use crate::pool::telling::events::{Concern, Limit, Met};
 use crate::pool::telling::reason::Reason;
 use crate::wire::sqlstate;
@@ -53,8 +51,7 @@ impl Core {
         sqlstate: &str,
     ) -> (Option<String>, Option<&'static str>) {
         let client = &self.clients[id];
-        let Some(pool) = client.pool.filter(|_| !matches!(client.state, ClientState::Login(_)))
-        else {
+        let Some(pool) = client.pool.filter(|_| client.login().is_none()) else {
             return (None, None);
         };
         let user = &self.users[self.pools[pool].user].name;
@@ -77,7 +74,7 @@ impl Core {
     /// Counts why a server is closed; a connection that carried a cancel request is none.
     pub(super) fn tally_server(&mut self, id: ServerId, reason: &Reason) {
         let server = &self.servers[id];
-        if matches!(server.state, State::Cancel(_)) {
+        if server.carrier().is_some() {
             return;
         }
         let pool = &self.pools[server.pool];

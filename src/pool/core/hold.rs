@@ -47,15 +47,15 @@ impl Core {
             Hold::Answers => of_server(|s| !s.replies.is_answered() || s.is_mid_reply),
             Hold::Bar => of_server(|server| server.replies.is_barred()),
             Hold::Command => {
-                matches!(&client.state, State::Console(console) if console.wait.is_some())
+                matches!(client.state(), State::Console(console) if console.wait.is_some())
             }
-            Hold::Login => matches!(&client.state, State::Login(login) if login.is_held()),
+            Hold::Login => matches!(client.state(), State::Login(login) if login.is_held()),
             Hold::Parameters => of_server(|s| matches!(s.own, Own::Vars { .. } | Own::VarsRefused)),
             Hold::Repeat => of_server(|server| server.own == Own::Repeat),
             Hold::Replies => of_server(|server| server.replies.is_full()),
             Hold::Server { .. } => client.is_waiting(),
             Hold::Settling => of_server(|server| !server.replies.is_answered()),
-            Hold::Welcome => matches!(client.state, State::AwaitWelcome),
+            Hold::Welcome => matches!(client.state(), State::AwaitWelcome),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::config::PoolMode;
 use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::records::client::Client;
+use crate::pool::records::pool::Purpose;
 
 impl Core {
     /// Whether a server goes back to the pool before its client's session ends.
@@ -99,5 +100,23 @@ impl Core {
         let user = client.user.and_then(|id| self.users[id].line.as_ref());
         user.and_then(|line| line.client_idle_timeout)
             .unwrap_or(self.settings().client_idle_timeout)
+    }
+
+    /// min_pool_size holds for pools that somebody uses, or that have a user of their own.
+    pub(in crate::pool) fn is_below_minimum(&self, pool_id: PoolId) -> bool {
+        let pool = &self.pools[pool_id];
+        let minimum = self.min_pool_size(pool_id) as usize;
+        let size = self.pool_size(pool_id) as usize;
+        let minimum = if size == 0 { minimum } else { minimum.min(size) };
+        let database = &self.databases[pool.database];
+        let is_used = database.forced_user == Some(pool.user) || pool.client_count() > 0;
+        is_used && pool.purpose == Purpose::Clients && pool.server_count() < minimum
+    }
+
+    /// Thousands of idle clients need no look when nobody has set a limit for them.
+    pub(in crate::pool) fn may_time_out_idle_clients(&self) -> bool {
+        let lines = &self.config.users;
+        !self.settings().client_idle_timeout.is_zero()
+            || lines.iter().any(|line| line.client_idle_timeout.is_some_and(|t| !t.is_zero()))
     }
 }

@@ -1,11 +1,16 @@
 //! The core as a value: its arenas, its names, its queue of actions. What must hold after every
 //! move stands in `check`.
 
+mod directory;
+mod end;
 pub mod explain;
+mod handover;
 pub mod hold;
+mod lifetime;
 pub mod limits;
-pub mod link;
+mod link;
 pub mod note;
+mod own_query;
 pub mod period;
 mod rest;
 mod terms;
@@ -31,6 +36,7 @@ use crate::pool::records::database::Database;
 use crate::pool::records::derivations::Derivations;
 use crate::pool::records::dns::Dns;
 use crate::pool::records::keys::Keys;
+use crate::pool::records::pass::Pass;
 use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::records::secured::TlsModes;
 use crate::pool::records::server::Server;
@@ -198,6 +204,7 @@ pub struct Core {
     /// Counters of the console's own logins and queries.
     pub console_stats: crate::pool::telling::stats::Stats,
 
+    mover: link::Mover,
     actions: VecDeque<Action>,
     process_actions: VecDeque<ProcessAction>,
     lines: Vec<Line>,
@@ -258,6 +265,7 @@ impl Core {
             events: Events::default(),
             local_time: crate::base::time::utc,
             console_stats: crate::pool::telling::stats::Stats::default(),
+            mover: link::Mover::new(Pass::issue()),
             actions: VecDeque::new(),
             process_actions: VecDeque::new(),
             lines: Vec::new(),
@@ -337,7 +345,7 @@ impl Core {
             client::State::Login(login) => login.is_stray,
             _ => false,
         };
-        let database = database.filter(|_| !is_stray(&self.clients[id].state));
+        let database = database.filter(|_| !is_stray(self.clients[id].state()));
         let text = format!("{}{text}", self.clients[id].prefix(database, user));
         self.log(level, text);
     }
@@ -379,7 +387,7 @@ impl Core {
     /// Database and user of a client, in any state, as far as they are known.
     pub fn names_of(&self, id: ClientId) -> (Option<&str>, Option<&str>) {
         let client = &self.clients[id];
-        match &client.state {
+        match client.state() {
             client::State::Login(login) => match &login.names {
                 Some(names) => (Some(&names.database), Some(&names.user)),
                 None => (None, None),
@@ -395,60 +403,6 @@ impl Core {
                 client.user.and_then(|id| self.users.get(id)).map(|u| &*u.name),
             ),
         }
-    }
-
-    pub fn find_database(&self, name: &str) -> Option<DatabaseId> {
-        self.database_names.id(name)
-    }
-
-    pub fn find_user(&self, name: &str) -> Option<UserId> {
-        self.user_names.id(name)
-    }
-
-    /// The user of that name, made where there is none.
-    pub(in crate::pool) fn ensure_user(&mut self, name: &str) -> UserId {
-        if let Some(id) = self.find_user(name) {
-            return id;
-        }
-        let id = self.users.insert(User::new(name));
-        self.user_names.insert_id(name, id);
-        id
-    }
-
-    /// The pool of a database and a user, made where there is none.
-    pub(in crate::pool) fn ensure_pool(
-        &mut self,
-        database: DatabaseId,
-        user: UserId,
-        purpose: Purpose,
-    ) -> PoolId {
-        let key = (database, user, purpose);
-        if let Some(&id) = self.pool_index.get(&key) {
-            self.wake_pool(id);
-            return id;
-        }
-        let id = self.pools.insert(Pool::new(database, user, purpose, self.now.mono));
-        self.pool_index.insert(key, id);
-        self.databases[database].pools.push(id);
-        self.users[user].pools.push(id);
-        self.live_pools.push_back(&mut self.pools, id);
-        id
-    }
-
-    /// The pool of the same database and user that serves the other purpose.
-    pub fn twin(&self, id: PoolId) -> Option<PoolId> {
-        let pool = &self.pools[id];
-        let other = match pool.purpose {
-            Purpose::Clients => Purpose::Lookups,
-            Purpose::Lookups => Purpose::Clients,
-        };
-        self.pool_index.get(&(pool.database, pool.user, other)).copied()
-    }
-
-    /// `database/user` of a pool, for people.
-    pub fn pool_name(&self, id: PoolId) -> String {
-        let pool = &self.pools[id];
-        format!("{}/{}", self.databases[pool.database].line.name, self.users[pool.user].name)
     }
 
     /// Gives back the record of a closed client.
@@ -472,6 +426,11 @@ impl Core {
                 self.statements.server_releases(id);
             }
         }
+    }
+
+    /// Servers are being let go: none is opened, and nobody may wait for one.
+    pub(in crate::pool) fn is_winding_down(&self) -> bool {
+        self.shutdown >= Shutdown::WaitForServers
     }
 
     /// No server is handed out for this database at present: PAUSE.

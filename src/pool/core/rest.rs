@@ -63,7 +63,7 @@ impl Core {
         let until = |server: &crate::pool::records::server::Server| {
             let end = self.end_of_life(server).unwrap_or(NEVER).min(server.requested + idle_limit);
             let is_tested = !settings.server_check_query.is_empty();
-            match server.state {
+            match server.state() {
                 State::Idle if is_tested => end.min(server.requested + settings.server_check_delay),
                 _ => end,
             }

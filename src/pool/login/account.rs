@@ -58,7 +58,7 @@ impl Core {
                 self.log_as(Level::Log, id, (None, None), text);
             }
             let is_stray = is_nobody || !self.has_database(&names.database);
-            if let State::Login(login) = &mut self.clients[id].state {
+            if let Some(login) = self.clients[id].login_mut() {
                 login.is_stray = is_stray;
             }
         }
@@ -192,7 +192,7 @@ impl Core {
     }
 
     fn login_names(&self, id: ClientId) -> Names {
-        match &self.clients[id].state {
+        match self.clients[id].state() {
             State::Login(login) => login.names.clone().expect("the startup packet was read"),
             _ => unreachable!("only a client in login begins one"),
         }
@@ -200,7 +200,7 @@ impl Core {
 
     /// The user behind the Unix socket of a client that logs in.
     fn peer_uid(&self, id: ClientId) -> Option<u32> {
-        match &self.clients[id].state {
+        match self.clients[id].state() {
             State::Login(login) => login.uid,
             _ => None,
         }
@@ -312,7 +312,7 @@ impl Core {
 
     /// The body of a PasswordMessage or SASL response.
     pub(in crate::pool) fn client_answered(&mut self, id: ClientId, payload: &[u8]) {
-        let State::Login(login) = &mut self.clients[id].state else { return };
+        let Some(login) = self.clients[id].login_mut() else { return };
         let Progress::Asked(step) = std::mem::take(&mut login.progress) else {
             return self.close_client(id, Reason::UnknownClientPacket);
         };
@@ -404,7 +404,7 @@ impl Core {
     /// was asked, its user was taken out, has another secret, or is rejected by the rules. It is
     /// told at the end only: who is cut off at the RELOAD would learn that there is such a user.
     fn is_overtaken(&self, id: ClientId, names: &Names) -> bool {
-        let State::Login(login) = &self.clients[id].state else { return false };
+        let State::Login(login) = self.clients[id].state() else { return false };
         if login.generation == self.generation {
             return false;
         }
@@ -423,10 +423,7 @@ impl Core {
 
     /// What auth_query has found for the user of a client that has proved it.
     fn take_found(&mut self, id: ClientId) -> Option<Secret> {
-        match &mut self.clients[id].state {
-            State::Login(login) => login.found.take(),
-            _ => None,
-        }
+        self.clients[id].login_mut()?.found.take()
     }
 
     /// Tells a client, on behalf of the server, that it is logged in.

@@ -16,7 +16,7 @@ use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::client::{Login, Names, Progress, State as ClientState};
 use crate::pool::records::lookup::{Errand, Fault, Finding, Lookup};
 use crate::pool::records::pool::Purpose;
-use crate::pool::records::server::{State, Test};
+use crate::pool::records::server::State;
 use crate::pool::telling::reason::Reason;
 use crate::wire::head::Head;
 use crate::wire::kind::{Back, Front};
@@ -96,7 +96,7 @@ impl Core {
 
     /// Whether no file names the user, and nothing looks it up.
     pub(super) fn is_nobody(&self, id: ClientId, names: &Names) -> bool {
-        let ClientState::Login(login) = &self.clients[id].state else { return false };
+        let ClientState::Login(login) = self.clients[id].state() else { return false };
         let user = self.find_user(&names.user).map(|id| &self.users[id]);
         self.settings().auth_type != AuthType::Any
             && account_of(user, None).is_missing()
@@ -264,7 +264,7 @@ impl Core {
         }
         self.note_served(id);
         self.servers[id].replies.take_skipped();
-        self.move_server(id, State::Tested(Test::Check));
+        self.move_server(id, State::Between);
         match self.servers[id].replies.is_clean() {
             true => self.make_available(id),
             false => self.close_server(id, Reason::AuthQueryFailed),
@@ -336,16 +336,13 @@ impl Core {
     }
 
     pub(super) fn login_mut(&mut self, id: ClientId) -> Option<&mut Login> {
-        match &mut self.clients.get_mut(id)?.state {
-            ClientState::Login(login) => Some(login),
-            _ => None,
-        }
+        self.clients.get_mut(id)?.login_mut()
     }
 
     /// A client ends. If it was the last that waited for a lookup, the query is not sent; if it is
     /// under way already, its server takes it to its end.
     pub(in crate::pool) fn leave_lookup(&mut self, id: ClientId) {
-        let ClientState::Login(login) = &self.clients[id].state else { return };
+        let ClientState::Login(login) = self.clients[id].state() else { return };
         let Progress::LookUp { pool, .. } = login.progress else { return };
         let queue = &mut self.pools[pool].lookups;
         if let Some(place) = queue.iter_mut().position(|lookup| lookup.remove(id)) {
@@ -407,7 +404,7 @@ impl Core {
 
     /// Tells the log what a client that is out of time has waited for.
     pub(in crate::pool) fn log_late_lookup(&mut self, id: ClientId) {
-        let ClientState::Login(login) = &self.clients[id].state else { return };
+        let ClientState::Login(login) = self.clients[id].state() else { return };
         let Progress::LookUp { pool, is_sent } = login.progress else { return };
         let why = match is_sent {
             true => format!("{} has not answered.", self.pool_name(pool)),

@@ -23,7 +23,7 @@ impl Core {
     pub fn derive_keys(&mut self) {
         let clients = &self.clients;
         let waits = |id: ClientId| {
-            let login = clients.get(id).map(|client| &client.state);
+            let login = clients.get(id).map(|client| client.state());
             matches!(login, Some(ClientState::Login(login)) if login.awaits_keys())
         };
         if let Some(done) = self.derivations.clients.advance(SLICE, waits) {
@@ -33,7 +33,7 @@ impl Core {
         }
         let servers = &self.servers;
         let waits = |id: ServerId| {
-            let login = servers.get(id).map(|server| &server.state);
+            let login = servers.get(id).map(|server| server.state());
             matches!(login, Some(State::Login(login)) if login.awaits_keys())
         };
         if let Some(done) = self.derivations.servers.advance(SLICE, waits) {
@@ -55,7 +55,7 @@ impl Core {
 
     fn server_has_keys(&mut self, id: ServerId, name: KeyName, keys: &ScramKeys) {
         let Some(server) = self.servers.get_mut(id) else { return };
-        let State::Login(login) = &mut server.state else { return };
+        let Some(login) = server.login_mut() else { return };
         if !login.awaits_keys() {
             return;
         }

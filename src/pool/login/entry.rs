@@ -157,7 +157,7 @@ impl Core {
             self.take_parameter(id, name, value, is_console)?;
         }
         let client = &mut self.clients[id];
-        let State::Login(login) = &mut client.state else { return Ok(()) };
+        let Some(login) = client.login_mut() else { return Ok(()) };
         login.names = Some(names);
         self.complete_application_name(id, is_console);
         self.begin_login(id, is_console)
@@ -199,8 +199,11 @@ impl Core {
                 return Ok(());
             }
             "options" => return self.take_options(id, value, drops_unknown),
-            _ if name.starts_with("_pq_.") => return Ok(()),
-            _ => {}
+            _ => {
+                if name.starts_with("_pq_.") {
+                    return Ok(());
+                }
+            }
         }
         if !self.set_startup_parameter(id, name, value) && !drops_unknown {
             let value = String::from_utf8_lossy(value);
@@ -308,7 +311,7 @@ impl Core {
     }
 
     fn consoles_of(&self, user: &str) -> usize {
-        let is_theirs = |id: &ClientId| match &self.clients[*id].state {
+        let is_theirs = |id: &ClientId| match self.clients[*id].state() {
             State::Console(console) => console.user == user,
             _ => false,
         };

@@ -12,7 +12,7 @@ use crate::pool::telling::reason::Reason;
 impl Core {
     /// Ends the clients that wait for this login with the server's own words.
     pub(super) fn refuse_waiting(&mut self, id: ServerId, text: &str, sqlstate: &str) {
-        let for_client = match &self.servers[id].state {
+        let for_client = match self.servers[id].state() {
             State::Login(login) => login.for_client,
             _ => None,
         };

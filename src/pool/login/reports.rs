@@ -3,7 +3,6 @@
 use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, PoolId, ServerId};
-use crate::pool::records::server::State;
 use crate::pool::telling::reason::Reason;
 use crate::wire::fields::Fields;
 
@@ -47,7 +46,7 @@ impl Core {
 
     /// Whether a server may report so many bytes, which are counted at its login.
     fn may_report(&mut self, id: ServerId, bytes: usize) -> bool {
-        let State::Login(login) = &mut self.servers[id].state else { return true };
+        let Some(login) = self.servers[id].login_mut() else { return true };
         login.reported_bytes += bytes;
         login.reported_bytes <= MOST_REPORTED_BYTES && login.reported.len() <= MOST_REPORTED
     }
@@ -55,7 +54,7 @@ impl Core {
     /// A parameter that does not follow clients: new ones are told of it.
     fn reported_untracked(&mut self, id: ServerId, name: &str, value: &[u8]) {
         let server = &mut self.servers[id];
-        if let State::Login(login) = &mut server.state {
+        if let Some(login) = server.login_mut() {
             return login.reported.push((name.into(), value.into()));
         }
         let Some(welcome) = &mut self.pools[server.pool].welcome else { return };

@@ -14,7 +14,7 @@ use crate::pool::records::handshake::Stage;
 use crate::pool::records::lookup::LOOKUP_PATH;
 use crate::pool::records::pool::{Purpose, Welcome};
 use crate::pool::records::secured::Secured;
-use crate::pool::records::server::{self, Server, State};
+use crate::pool::records::server::{Server, State};
 use crate::pool::records::site::{Health, Site};
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Message};
@@ -67,7 +67,7 @@ impl Core {
     }
 
     fn set_stage(&mut self, id: ServerId, stage: Stage) {
-        if let State::Login(login) = &mut self.servers[id].state {
+        if let Some(login) = self.servers[id].login_mut() {
             login.stage = stage;
         }
     }
@@ -87,7 +87,7 @@ impl Core {
             self.log(Level::Debug, text);
         }
         let has_changed = self.dns.answered(name, answer, self.now.mono, ttl);
-        let waits = |server: &Server| match &server.state {
+        let waits = |server: &Server| match server.state() {
             State::Login(login) => login.resolving() == Some(name),
             _ => self.awaits_peer_address(server, name),
         };
@@ -124,7 +124,7 @@ impl Core {
         server.tls = tls;
         server.peer = peer;
         server.local = local;
-        if let State::Cancel(_) = server.state {
+        if server.carrier().is_some() {
             return self.send_cancel(id);
         }
         if self.settings().log_connections {
@@ -162,7 +162,7 @@ impl Core {
         let pool = &self.pools[self.servers[id].pool];
         let database = &self.databases[pool.database];
         let mut pairs: Vec<(&str, &[u8])> = vec![("database", database.remote_name().as_bytes())];
-        let client = match &self.servers[id].state {
+        let client = match self.servers[id].state() {
             State::Login(login) => login.for_client.and_then(|id| self.clients.get(id)),
             _ => None,
         };
@@ -200,7 +200,7 @@ impl Core {
 
     /// A whole message of a server in login.
     pub(in crate::pool) fn server_login_message(&mut self, id: ServerId, kind: Back, body: &[u8]) {
-        let State::Login(login) = &mut self.servers[id].state else { return };
+        let Some(login) = self.servers[id].login_mut() else { return };
         match (&mut login.stage, kind) {
             (_, Back::NoticeResponse | Back::NotificationResponse) => {}
             (_, Back::ParameterStatus) => self.server_reported(id, body),
@@ -218,7 +218,7 @@ impl Core {
     fn server_asks(&mut self, id: ServerId, body: &[u8]) {
         let mut fields = Fields::new(body);
         let code = fields.u32();
-        let State::Login(login) = &mut self.servers[id].state else { return };
+        let Some(login) = self.servers[id].login_mut() else { return };
         let Stage::Authenticating(machine) = std::mem::replace(&mut login.stage, Stage::Reporting)
         else {
             return;
@@ -292,7 +292,7 @@ impl Core {
 
     /// The same, where more is known than the reason says.
     pub(in crate::pool) fn server_failed_as(&mut self, id: ServerId, reason: Reason, words: &str) {
-        if let State::Login(login) = &self.servers[id].state {
+        if let State::Login(login) = self.servers[id].state() {
             match login.stage {
                 // What the operator wants run has failed, not the host.
                 Stage::ConnectQuery => self.note_refusal(id, words),
@@ -327,7 +327,7 @@ impl Core {
 
     /// Whether a server in login is a walsender of physical replication, which knows no SQL.
     fn is_physical(&self, id: ServerId) -> bool {
-        let State::Login(login) = &self.servers[id].state else { return false };
+        let State::Login(login) = self.servers[id].state() else { return false };
         let client = login.for_client.and_then(|client| self.clients.get(client));
         client.is_some_and(|client| client.replication == Replication::Physical)
     }
@@ -338,15 +338,15 @@ impl Core {
         if self.take_reply(id, kind, body).is_none() {
             return;
         }
-        match kind {
-            Back::ErrorResponse => {
-                let Report { severity, message, .. } = Report::parse(body);
-                let words = "error while executing exec_on_query";
-                self.log_server(Level::Error, id, format_args!("{words}: {severity}: {message}"));
+        if kind == Back::ErrorResponse {
+            let Report { severity, message, .. } = Report::parse(body);
+            let words = "error while executing exec_on_query";
+            self.log_server(Level::Error, id, format_args!("{words}: {severity}: {message}"));
+        } else if kind == Back::ReadyForQuery {
+            match self.servers[id].replies.is_clean() {
+                true => self.server_ready(id),
+                false => self.server_failed(id, Reason::ConnectQueryFailed),
             }
-            Back::ReadyForQuery if self.servers[id].replies.is_clean() => self.server_ready(id),
-            Back::ReadyForQuery => self.server_failed(id, Reason::ConnectQueryFailed),
-            _ => {}
         }
     }
 
@@ -356,7 +356,7 @@ impl Core {
         let server = &mut self.servers[id];
         server.requested = now;
         let pool_id = server.pool;
-        let State::Login(login) = &mut server.state else { return };
+        let Some(login) = server.login_mut() else { return };
         let (reported, for_client) = (std::mem::take(&mut login.reported), login.for_client);
         self.vars.settle_connect_query(&mut self.servers[id].vars);
         let vars = self.vars.copy_defaults(&self.servers[id].vars);
@@ -375,13 +375,14 @@ impl Core {
             }
         }
         // Out of the list of logins first: launching counts those.
-        self.move_server(id, State::Tested(server::Test::Check));
+        self.move_server(id, State::Between);
         self.make_available(id);
         self.launch(pool_id);
     }
 
     fn give_to_replication_client(&mut self, id: ServerId, client: ClientId, welcome: Welcome) {
-        if !self.clients.get(client).is_some_and(|c| matches!(c.state, ClientState::AwaitWelcome)) {
+        if !self.clients.get(client).is_some_and(|c| matches!(c.state(), ClientState::AwaitWelcome))
+        {
             return self.close_server(id, Reason::ReplicationClientClosed);
         }
         let pool = self.servers[id].pool;
@@ -390,8 +391,7 @@ impl Core {
         self.vars.clear(&mut vars);
         self.act(Action::SendClient { client, bytes });
         self.pools[pool].stats.logins += 1;
-        self.move_client(client, ClientState::Active { server: id });
-        self.move_server(id, State::Active { client });
+        self.link(client, id);
     }
 
     pub(in crate::pool) fn unknown_from_server(&mut self, id: ServerId, kind: u8) {

@@ -4,7 +4,6 @@
 //! This is the path of every transaction: no memory is reserved here, no clock read, no line
 //! formatted, unless something is wrong.
 
-use crate::config::PoolMode;
 use crate::log::Level;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
@@ -12,7 +11,7 @@ use crate::pool::owed::replies::Status;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::records::client::{Refusal, State as ClientState};
-use crate::pool::records::server::{Own, State, Test};
+use crate::pool::records::server::Own;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Severity};
 use crate::wire::head::Head;
@@ -46,7 +45,7 @@ impl Core {
         seen: &[u8],
         said: &mut Said<'_>,
     ) -> ClientVerdict {
-        if let ClientState::Console(ref console) = self.clients[id].state {
+        if let Some(console) = self.clients[id].console() {
             let is_busy = console.wait.is_some();
             return self.judge_command(id, head, seen, is_busy);
         }
@@ -57,7 +56,7 @@ impl Core {
         if head.body > longest {
             return self.refuse_header(id, head);
         }
-        match self.clients[id].state {
+        match *self.clients[id].state() {
             ClientState::Active { server } => self.judge_linked(id, server, kind, head, seen, said),
             ClientState::Idle => self.judge_unlinked(id, kind, head, seen, said),
             ClientState::Waiting => Verdict::Hold(Hold::Server { is_told: false }),
@@ -114,7 +113,7 @@ impl Core {
         if kind != Front::Password {
             return self.unknown_from_client(id, head.kind);
         }
-        let ClientState::Login(login) = &self.clients[id].state else { return Verdict::Closed };
+        let ClientState::Login(login) = self.clients[id].state() else { return Verdict::Closed };
         // Nothing longer is kept of those who have proved nothing.
         if login.longest_answer().is_some_and(|longest| head.body > longest) {
             return self.refuse_header(id, head);
@@ -183,12 +182,8 @@ impl Core {
                     return verdict;
                 }
                 match self.acquire(id) {
-                    Some(server) => self.judge_linked(id, server, kind, head, seen, said),
-                    None => match self.clients[id].state {
-                        ClientState::Closing => Verdict::Closed,
-                        ClientState::Active { .. } => Verdict::Hold(Hold::Parameters),
-                        _ => Verdict::Hold(Hold::Server { is_told: false }),
-                    },
+                    Ok(server) => self.judge_linked(id, server, kind, head, seen, said),
+                    Err(verdict) => verdict,
                 }
             }
         }
@@ -283,7 +278,18 @@ impl Core {
             Front::CopyData | Front::CopyDone | Front::CopyFail if server.replies.is_answered() => {
                 return Verdict::Drop;
             }
-            _ => {}
+            Front::Bind
+            | Front::Close
+            | Front::CopyData
+            | Front::CopyDone
+            | Front::CopyFail
+            | Front::Describe
+            | Front::Execute
+            | Front::Flush
+            | Front::FunctionCall
+            | Front::Parse
+            | Front::Query
+            | Front::Sync => {}
         }
         if server.replies.is_answered() && kind != Front::Flush {
             let client = &mut self.clients[id];
@@ -344,95 +350,11 @@ impl Core {
         }
     }
 
-    /// Finds a server for a client that asks, or puts it into the queue.
-    fn acquire(&mut self, id: ClientId) -> Option<ServerId> {
-        let now = self.mono();
-        let pool_id = self.clients[id].pool.expect("a logged-in client has a pool");
-        if self.is_winding_down() {
-            self.close_client(id, Reason::ServerShuttingDown);
-            return None;
-        }
-        self.clients[id].requested = now;
-        let pool = &self.pools[pool_id];
-        if pool.waiting.is_empty() && !self.is_held_back(pool.database) {
-            if let Some(server) = self.take_idle(pool_id) {
-                return self.link(id, server).then_some(server);
-            }
-            if let Some(message) = self.failure_to_tell(pool_id) {
-                self.launch(pool_id);
-                self.close_client(id, Reason::CachedLoginError(message));
-                return None;
-            }
-        }
-        self.move_client(id, ClientState::Waiting);
-        self.launch(pool_id);
-        None
-    }
-
-    /// An idle server that need not be tested first.
-    pub(in crate::pool) fn take_idle(
-        &mut self,
-        pool_id: crate::pool::ids::PoolId,
-    ) -> Option<ServerId> {
-        let settings = &self.config.settings;
-        let (in_turn, delay) = (settings.server_round_robin, settings.server_check_delay);
-        let is_tested = !settings.server_check_query.is_empty();
-        loop {
-            let idle = &self.pools[pool_id].idle;
-            let id = if in_turn { idle.last() } else { idle.first() }?;
-            let rested = self.mono().since(self.servers[id].requested);
-            if is_tested && rested >= delay {
-                self.move_server(id, State::Used);
-                continue;
-            }
-            if let Some(reason) = self.reason_to_retire(id) {
-                self.close_server(id, reason);
-                continue;
-            }
-            return Some(id);
-        }
-    }
-
     /// Bytes have passed from a client or to one; counted per run, not per message.
     pub fn count_bytes(&mut self, client: ClientId, received: usize, sent: usize) {
         let Some(pool) = self.clients.get(client).and_then(|client| client.pool) else { return };
         let stats = &mut self.pools[pool].stats;
         stats.received += received as u64;
         stats.sent += sent as u64;
-    }
-
-    /// The server's client may be done with it. The shell calls this when both directions are
-    /// drained: nothing of either side is held, and no message is half relayed.
-    pub fn settle(&mut self, id: ServerId) {
-        let Some(server) = self.servers.get(id) else { return };
-        if let State::Tested(test @ Test::Abandoned(_)) = server.state {
-            return self.test_ended(id, test);
-        }
-        let State::Active { client } = server.state else { return };
-        let is_busy =
-            !server.replies.is_clean() || server.own != Own::Nothing || server.is_untouched;
-        if is_busy || server.is_private {
-            return;
-        }
-        let must_go = server.closing.is_some() && self.settings().server_fast_close;
-        if self.pool_mode(server.pool) == PoolMode::Session && !must_go {
-            return;
-        }
-        if server.closing.is_some() && self.pool_mode(server.pool) == PoolMode::Session {
-            let reason = server.closing.clone().unwrap_or(Reason::CloseNeeded);
-            return self.close_server(id, reason);
-        }
-        if server.cancels > 0 {
-            self.recall_unsent_cancels(id);
-        }
-        self.unlink(id, client);
-    }
-
-    /// Cheap to ask after each run: whether [`Core::settle`] could do something.
-    #[inline]
-    pub fn may_settle(&self, id: ServerId) -> bool {
-        self.servers.get(id).is_some_and(|server| {
-            server.replies.is_clean() || matches!(server.state, State::Tested(Test::Abandoned(_)))
-        })
     }
 }

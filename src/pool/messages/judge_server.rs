@@ -10,7 +10,6 @@ use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::replies::{Reply, Status};
 use crate::pool::owed::verdict::ServerVerdict;
-use crate::pool::records::client::State as ClientState;
 use crate::pool::records::server::{Own, Rescue, Server, State, Test};
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::Message;
@@ -50,7 +49,7 @@ impl Core {
             self.close_server(id, Reason::ServerTalks);
             return ServerVerdict::Closed;
         }
-        match self.servers[id].state {
+        match *self.servers[id].state() {
             State::Active { client } => self.judge_reply(id, client, kind, head, seen, to_client),
             State::Tested(test) => self.judge_own_reply(id, test, kind, seen),
             State::Lookup(_) => self.judge_lookup_reply(id, kind, head, seen),
@@ -58,7 +57,9 @@ impl Core {
                 self.server_login_message(id, kind, seen);
                 self.server_dropped_or_closed(id)
             }
-            State::Idle | State::Used | State::BeingCanceled => self.judge_unasked(id, kind, seen),
+            State::BeingCanceled | State::Between | State::Idle | State::Used => {
+                self.judge_unasked(id, kind, seen)
+            }
             State::Cancel(_) => ServerVerdict::Drop,
             State::Closing => ServerVerdict::Closed,
         }
@@ -127,22 +128,6 @@ impl Core {
         }
     }
 
-    /// Something came behind the last answer, with it in one read, that nobody has asked for.
-    /// Outside of session pooling the client is done with the server, and hears nothing of what
-    /// becomes of it. Returns whether there was such a client.
-    pub(in crate::pool) fn let_go_of_done_client(&mut self, id: ServerId) -> bool {
-        let server = &self.servers[id];
-        let State::Active { client } = server.state else { return false };
-        let is_done = server.is_clean() && !server.is_private;
-        if !is_done || self.pool_mode(server.pool) == PoolMode::Session {
-            return false;
-        }
-        self.take_unnamed_along(client, id);
-        self.move_client(client, ClientState::Idle);
-        self.move_server(id, State::Idle);
-        true
-    }
-
     /// Replies that belong to the client and tell the pooler something too.
     #[inline]
     fn heed(
@@ -174,7 +159,24 @@ impl Core {
             Back::NotificationResponse if self.notified_itself(id, client, seen, to_client) => {
                 return ServerVerdict::Drop;
             }
-            _ => {}
+            Back::Authentication
+            | Back::BackendKeyData
+            | Back::BindComplete
+            | Back::CloseComplete
+            | Back::CopyBoth
+            | Back::CopyData
+            | Back::CopyDone
+            | Back::CopyIn
+            | Back::CopyOut
+            | Back::DataRow
+            | Back::EmptyQuery
+            | Back::FunctionCallResponse
+            | Back::NegotiateProtocolVersion
+            | Back::NoticeResponse
+            | Back::NotificationResponse
+            | Back::ParseComplete
+            | Back::PortalSuspended
+            | Back::ReadyForQuery => {}
         }
         ServerVerdict::Forward(client)
     }
@@ -299,20 +301,19 @@ impl Core {
         if self.take_reply(id, kind, seen).is_none() {
             return ServerVerdict::Closed;
         }
-        match kind {
-            Back::ParameterStatus => self.server_reported(id, seen),
-            Back::ErrorResponse => {
-                self.servers[id].own = Own::VarsRefused;
-                let report = fields::Report::parse(seen);
-                let text = format!(
-                    "setting the client's parameters failed: {}: {}",
-                    report.severity, report.message
-                );
-                self.log_server(Level::Error, id, format_args!("{text}"));
-                self.servers[id].own_error = Some(report.message.into());
-            }
-            Back::ReadyForQuery => self.vars_settled(id, client),
-            _ => {}
+        if kind == Back::ParameterStatus {
+            self.server_reported(id, seen);
+        } else if kind == Back::ErrorResponse {
+            self.servers[id].own = Own::VarsRefused;
+            let report = fields::Report::parse(seen);
+            let text = format!(
+                "setting the client's parameters failed: {}: {}",
+                report.severity, report.message
+            );
+            self.log_server(Level::Error, id, format_args!("{text}"));
+            self.servers[id].own_error = Some(report.message.into());
+        } else if kind == Back::ReadyForQuery {
+            self.vars_settled(id, client);
         }
         self.server_dropped_or_closed(id)
     }
@@ -320,28 +321,14 @@ impl Core {
     fn vars_settled(&mut self, id: ServerId, client: ClientId) {
         let server = &mut self.servers[id];
         let own = std::mem::take(&mut server.own);
-        let Own::Vars { change, more } = own else { return self.vars_refused(id, client) };
+        let Own::Vars { change, more } = own else { return self.part_for_parameters(id, client) };
         if !server.replies.is_clean() {
-            return self.vars_refused(id, client);
+            return self.part_for_parameters(id, client);
         }
         server.replies.disown_unnamed();
         self.vars.step_done(&mut self.clients[client].vars, &mut server.vars, change);
         if self.set_parameters(client, id, more) {
             self.wake(client);
-        }
-    }
-
-    /// A client asks for what its server does not take. The server is as it was before, since its
-    /// statements were one query, and another client may have it.
-    fn vars_refused(&mut self, id: ServerId, client: ClientId) {
-        let server = &mut self.servers[id];
-        let (is_clean, detail) = (server.replies.is_clean(), server.own_error.take());
-        self.move_client(client, ClientState::Idle);
-        self.move_server(id, State::Tested(Test::Check));
-        self.close_client_with(client, Reason::ParametersRefused, detail.as_deref());
-        match is_clean {
-            true => self.part(id),
-            false => self.close_server(id, Reason::ParametersRefused),
         }
     }
 
@@ -358,29 +345,40 @@ impl Core {
         let Some(reply) = self.take_reply(id, kind, seen) else { return ServerVerdict::Closed };
         let skipped = self.servers[id].replies.take_skipped();
         self.requests_skipped(id, &skipped);
-        match (reply, kind) {
-            (Reply::Parsed(statement) | Reply::Prepared(statement), _) => {
+        match reply {
+            Reply::Parsed(statement) | Reply::Prepared(statement) => {
                 self.server_prepared(id, statement);
             }
-            (Reply::Dropped(statement), _) => self.server_dropped(statement),
-            // It waits for data that nobody will send.
-            (_, Back::CopyIn) if matches!(test, Test::Abandoned(_)) => self.end_requests(id),
-            (_, Back::CopyBoth | Back::CopyIn) => self.close_server(id, test.failure()),
-            (_, Back::ParameterStatus) => self.server_reported(id, seen),
-            (_, Back::CommandComplete) => self.heed_server_tag(id, seen),
-            (_, Back::ErrorResponse) if test.is_heeded() => self.own_query_failed(id, test, seen),
-            (_, Back::EmptyQuery) if test == Test::Doubt => self.servers[id].replies.settle_doubt(),
-            (Reply::Ready(_), _) => {
+            Reply::Dropped(statement) => self.server_dropped(statement),
+            Reply::Forward | Reply::Swallowed => self.heed_own_reply(id, test, kind, seen),
+            Reply::Ready(_) => {
                 self.transaction_settled(id);
                 match test {
-                    // Not before all that its client sent has gone out: the shell tells.
+                    // Not before all that its client sent has gone out: the relay tells.
                     Test::Abandoned(_) => self.act(Action::SettleServer(id)),
                     Test::Check | Test::Doubt | Test::Reset => self.test_ended(id, test),
                 }
             }
-            _ => {}
         }
         self.server_dropped_or_closed(id)
+    }
+
+    fn heed_own_reply(&mut self, id: ServerId, test: Test, kind: Back, seen: &[u8]) {
+        let is_abandoned = matches!(test, Test::Abandoned(_));
+        if kind == Back::CopyIn && is_abandoned {
+            // It waits for data that nobody will send.
+            self.end_requests(id);
+        } else if matches!(kind, Back::CopyBoth | Back::CopyIn) {
+            self.close_server(id, test.failure());
+        } else if kind == Back::ParameterStatus {
+            self.server_reported(id, seen);
+        } else if kind == Back::CommandComplete {
+            self.heed_server_tag(id, seen);
+        } else if kind == Back::ErrorResponse && test.is_heeded() {
+            self.own_query_failed(id, test, seen);
+        } else if kind == Back::EmptyQuery && test == Test::Doubt {
+            self.servers[id].replies.settle_doubt();
+        }
     }
 
     /// A check query that fails tells something of the query. A server whose reset has failed is as
@@ -407,10 +405,16 @@ impl Core {
                 self.close_server(id, Reason::ServerCrashed);
             }
             _ => {
-                let reason = match self.servers[id].state {
-                    State::Idle => Reason::IdleDirty,
+                let reason = match *self.servers[id].state() {
+                    State::Between | State::Idle => Reason::IdleDirty,
                     State::Used => Reason::UsedDirty,
-                    _ => Reason::ServerDirty,
+                    State::Active { .. }
+                    | State::BeingCanceled
+                    | State::Cancel(_)
+                    | State::Closing
+                    | State::Login(_)
+                    | State::Lookup(_)
+                    | State::Tested(_) => Reason::ServerDirty,
                 };
                 self.close_server(id, reason);
             }
@@ -422,7 +426,7 @@ impl Core {
 impl Server {
     /// Counts what nobody has asked for and no client hears. Returns whether it is within bounds.
     fn bears(&mut self, head: Head) -> bool {
-        if matches!(self.state, State::Active { .. }) && self.own == Own::Nothing {
+        if self.client().is_some() && self.own == Own::Nothing {
             return true;
         }
         let bytes = u32::try_from(head.body).unwrap_or(u32::MAX);

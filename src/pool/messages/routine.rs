@@ -11,8 +11,7 @@ use crate::pool::owed::request::Request;
 use crate::pool::owed::unnamed::UNNAMED;
 use crate::pool::prepared::prepare::{Named, named_by};
 use crate::pool::prepared::settle::tells_of_statements;
-use crate::pool::records::client;
-use crate::pool::records::server::{self, Own, Server};
+use crate::pool::records::server::{Own, Server};
 use crate::pool::statements::deallocate;
 use crate::wire::fields::Fields;
 use crate::wire::head::{self, HEAD};
@@ -22,7 +21,7 @@ impl Core {
     /// How many bytes of what a client has sent go to its server with nothing to be said of them.
     pub fn routine_requests(&mut self, id: ClientId, data: &[u8]) -> usize {
         let client = &self.clients[id];
-        let client::State::Active { server } = client.state else { return 0 };
+        let Some(server) = client.server() else { return 0 };
         let is_tracking = self.tracks_statements(client);
         let keeps_unnamed = self.shares_servers(server);
         let Server { own, replies, unnamed, .. } = &mut self.servers[server];
@@ -50,7 +49,19 @@ impl Core {
                     }
                     Front::Bind => unnamed.bound(),
                     Front::Close if body == UNNAMED => unnamed.dropped(),
-                    _ => {}
+                    Front::Close
+                    | Front::CopyData
+                    | Front::CopyDone
+                    | Front::CopyFail
+                    | Front::Describe
+                    | Front::Execute
+                    | Front::Flush
+                    | Front::FunctionCall
+                    | Front::Parse
+                    | Front::Password
+                    | Front::Query
+                    | Front::Sync
+                    | Front::Terminate => {}
                 }
             }
             is_routine
@@ -59,8 +70,9 @@ impl Core {
 
     /// How many bytes of what a server has sent its client hears with nothing to be said of them.
     pub fn routine_replies(&mut self, id: ServerId, to: ClientId, data: &[u8]) -> usize {
-        let Server { state, own, replies, kept, .. } = &mut self.servers[id];
-        let is_theirs = matches!(*state, server::State::Active { client } if client == to);
+        let server = &mut self.servers[id];
+        let is_theirs = server.client() == Some(to);
+        let Server { own, replies, kept, .. } = server;
         if !is_theirs || *own != Own::Nothing || !kept.is_told() {
             return 0;
         }

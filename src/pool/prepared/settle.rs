@@ -146,7 +146,18 @@ impl Core {
                     statements.held.insert(id, Held { used: 0, pending: None });
                 }
                 Request::AnswerParse | Request::AnswerClose => changes += 1,
-                _ => {}
+                Request::Bind(_)
+                | Request::Close
+                | Request::CopyEnd
+                | Request::Describe(_)
+                | Request::Execute
+                | Request::FunctionCall
+                | Request::Misnamed
+                | Request::OwnUnnamed
+                | Request::Parse(None)
+                | Request::ParseNamed
+                | Request::Query
+                | Request::Sync => {}
             }
         }
         if let Some(client) = client

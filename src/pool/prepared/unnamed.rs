@@ -66,7 +66,17 @@ impl Core {
                 return Some(Verdict::Replace { to: server, taken: 0 });
             }
             Front::Close if seen == UNNAMED => self.servers[server].unnamed.dropped(),
-            _ => {}
+            Front::Close
+            | Front::CopyData
+            | Front::CopyDone
+            | Front::CopyFail
+            | Front::Describe
+            | Front::Execute
+            | Front::Flush
+            | Front::FunctionCall
+            | Front::Password
+            | Front::Sync
+            | Front::Terminate => {}
         }
         None
     }

@@ -1,5 +1,6 @@
 //! A client: one connection to the pooler, from its first packet to its end.
 
+use super::pass::Pass;
 use super::secured::Secured;
 use crate::auth::client::{AwaitKeys, ClientLogin};
 use crate::auth::secret::Secret;
@@ -233,8 +234,8 @@ pub struct Options(pub Vec<u8>);
 
 pub struct Client {
     links: Links<ClientKind>,
-    /// Only [`crate::pool::core::link`] changes it.
-    pub(in crate::pool) state: State,
+    /// Only `core::link` writes it.
+    state: State,
     /// Of one counter with servers, never used again.
     pub number: u64,
     pub peer: Peer,
@@ -311,8 +312,51 @@ impl Client {
         }
     }
 
+    #[inline(always)]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    pub(in crate::pool) fn set_state(&mut self, to: State, _: &Pass) {
+        self.state = to;
+    }
+
+    /// Its login, as far as it has come.
+    pub(in crate::pool) fn login(&self) -> Option<&Login> {
+        match &self.state {
+            State::Login(login) => Some(login),
+            _ => None,
+        }
+    }
+
+    pub(in crate::pool) fn login_mut(&mut self) -> Option<&mut Login> {
+        match &mut self.state {
+            State::Login(login) => Some(login),
+            _ => None,
+        }
+    }
+
+    /// Its session with the console.
+    pub(in crate::pool) fn console(&self) -> Option<&ConsoleState> {
+        match &self.state {
+            State::Console(console) => Some(console),
+            _ => None,
+        }
+    }
+
+    pub(in crate::pool) fn console_mut(&mut self) -> Option<&mut ConsoleState> {
+        match &mut self.state {
+            State::Console(console) => Some(console),
+            _ => None,
+        }
+    }
+
+    /// What carries its cancel request.
+    pub(in crate::pool) fn cancel_carrier(&self) -> Option<ServerId> {
+        match self.state {
+            State::Cancel { server } => Some(server),
+            _ => None,
+        }
     }
 
     /// The server that it has.

@@ -10,6 +10,7 @@ pub mod dns;
 pub mod handshake;
 pub mod keys;
 pub mod lookup;
+pub mod pass;
 pub mod pool;
 pub mod retry;
 pub mod secured;

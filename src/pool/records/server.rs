@@ -2,6 +2,7 @@
 
 use super::handshake::Login;
 use super::lookup::Lookup;
+use super::pass::Pass;
 use super::secured::Secured;
 use super::site::SiteId;
 use crate::base::arena::Record;
@@ -18,7 +19,8 @@ use crate::pool::statements::held::ServerStatements;
 use crate::pool::telling::reason::Reason;
 use crate::wire::kind::Front;
 
-/// Where a server stands. Each state is also the list of its pool that holds the server.
+/// Where a server stands. Each state but `Between` and `Closing` is also the list of its pool that
+/// holds the server.
 #[derive(Debug)]
 pub enum State {
     /// From the decision to connect up to its first ReadyForQuery, connect_query included.
@@ -37,6 +39,8 @@ pub enum State {
     BeingCanceled,
     /// It is no session: it carries a cancel request.
     Cancel(CancelCarrier),
+    /// Nobody has it, and what becomes of it is being decided: within a turn only, in no list.
+    Between,
     /// Closed; the shell has not given the record back yet.
     Closing,
 }
@@ -62,10 +66,10 @@ impl State {
     #[inline(always)]
     pub fn place(&self) -> Option<Place> {
         Some(match self {
+            State::Between | State::Closing => return None,
             State::Active { .. } | State::Lookup(_) => Place::Active,
             State::BeingCanceled => Place::BeingCanceled,
             State::Cancel(_) => Place::Cancel,
-            State::Closing => return None,
             State::Idle => Place::Idle,
             State::Login(_) => Place::Login,
             State::Tested(_) => Place::Tested,
@@ -143,8 +147,8 @@ pub enum Own {
 
 pub struct Server {
     links: Links<ServerKind>,
-    /// Only [`crate::pool::core::link`] changes it.
-    pub(in crate::pool) state: State,
+    /// Only `core::link` writes it.
+    state: State,
     /// Of one counter with clients, never used again.
     pub number: u64,
     pub pool: PoolId,
@@ -262,6 +266,7 @@ impl Server {
         }
     }
 
+    #[inline(always)]
     pub fn state(&self) -> &State {
         &self.state
     }
@@ -300,6 +305,48 @@ impl Server {
             State::Lookup(lookup) => Some(lookup),
             _ => None,
         }
+    }
+
+    /// Its login, as far as it has come.
+    pub(in crate::pool) fn login(&self) -> Option<&Login> {
+        match &self.state {
+            State::Login(login) => Some(login),
+            _ => None,
+        }
+    }
+
+    pub(in crate::pool) fn login_mut(&mut self) -> Option<&mut Login> {
+        match &mut self.state {
+            State::Login(login) => Some(login),
+            _ => None,
+        }
+    }
+
+    /// The cancel request that it carries.
+    pub(in crate::pool) fn carrier(&self) -> Option<&CancelCarrier> {
+        match &self.state {
+            State::Cancel(carrier) => Some(carrier),
+            _ => None,
+        }
+    }
+
+    pub(in crate::pool) fn carrier_mut(&mut self) -> Option<&mut CancelCarrier> {
+        match &mut self.state {
+            State::Cancel(carrier) => Some(carrier),
+            _ => None,
+        }
+    }
+
+    /// How far its rescue has come, if its client has left it in the middle.
+    pub(in crate::pool) fn rescue_mut(&mut self) -> Option<&mut Rescue> {
+        match &mut self.state {
+            State::Tested(Test::Abandoned(rescue)) => Some(rescue),
+            _ => None,
+        }
+    }
+
+    pub(in crate::pool) fn set_state(&mut self, to: State, _: &Pass) -> State {
+        std::mem::replace(&mut self.state, to)
     }
 
     /// Whether it has come through its login, and is a session.

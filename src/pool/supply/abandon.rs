@@ -19,7 +19,7 @@ const MOST_FILLED: u32 = 64 * 1024;
 
 impl Core {
     /// Whether a server that its client has left in the middle can be brought to an end.
-    pub(super) fn may_rescue(&self, id: ServerId) -> bool {
+    pub(in crate::pool) fn may_rescue(&self, id: ServerId) -> bool {
         let server = &self.servers[id];
         self.settings().server_abandon == ServerAbandon::Rollback
             && !server.is_private
@@ -62,11 +62,12 @@ impl Core {
     /// pipeline.
     pub(in crate::pool) fn cancel_abandoned(&mut self, id: ServerId) {
         let server = &mut self.servers[id];
-        let State::Tested(Test::Abandoned(Rescue::Ending { owed })) = &mut server.state else {
-            return;
-        };
         let still_owed = server.replies.len();
-        if (1..*owed).contains(&still_owed) && server.cancels == 0 && !server.key.is_empty() {
+        let may_cancel = server.cancels == 0 && !server.key.is_empty();
+        if let Some(Rescue::Ending { owed }) = server.rescue_mut()
+            && (1..*owed).contains(&still_owed)
+            && may_cancel
+        {
             *owed = still_owed;
             self.open_carrier(id, None);
         }
@@ -74,15 +75,14 @@ impl Core {
 
     /// Cancels anew although nothing was answered: the request may have come before the query did.
     pub(in crate::pool) fn cancel_abandoned_again(&mut self, id: ServerId) {
-        if let State::Tested(Test::Abandoned(Rescue::Ending { owed })) = &mut self.servers[id].state
-        {
+        if let Some(Rescue::Ending { owed }) = self.servers[id].rescue_mut() {
             *owed = usize::MAX;
             self.cancel_abandoned(id);
         }
     }
 
     /// Goes on with an abandoned server, if all that was asked of it has been answered.
-    pub(super) fn abandoned_settled(&mut self, id: ServerId, rescue: Rescue) {
+    pub(in crate::pool) fn abandoned_settled(&mut self, id: ServerId, rescue: Rescue) {
         let server = &self.servers[id];
         if !server.replies.is_answered() {
             return self.cancel_abandoned(id);
@@ -132,7 +132,9 @@ impl Core {
 
     /// The next step; the time since the client left goes on.
     fn rescue_by(&mut self, id: ServerId, rescue: Rescue, sql: &str) {
-        self.servers[id].state = State::Tested(Test::Abandoned(rescue));
+        if let Some(step) = self.servers[id].rescue_mut() {
+            *step = rescue;
+        }
         self.run_own_query(id, sql);
     }
 }
@@ -140,7 +142,7 @@ impl Core {
 impl Server {
     /// Whether something that is not answered was sent last, and may still be on its way: the rest
     /// of a COPY that the server has refused, which passes over it.
-    pub(super) fn may_have_more_coming(&self) -> bool {
+    pub(in crate::pool) fn may_have_more_coming(&self) -> bool {
         matches!(self.last_sent, Front::CopyData | Front::CopyDone | Front::CopyFail | Front::Flush)
     }
 

@@ -132,7 +132,7 @@ impl Core {
             return;
         }
         for id in self.servers.ids() {
-            if matches!(self.servers[id].state, State::Login(_)) {
+            if self.servers[id].login().is_some() {
                 self.look_later(self.servers[id].pool);
             }
         }
@@ -201,17 +201,6 @@ impl Core {
         let is_pooled =
             |id| self.clients[id].replication == crate::pool::records::client::Replication::No;
         pool.welcome.is_none() && pool.welcoming.iter(&self.clients).any(is_pooled)
-    }
-
-    /// min_pool_size holds for pools that somebody uses, or that have a user of their own.
-    pub(in crate::pool) fn is_below_minimum(&self, pool_id: PoolId) -> bool {
-        let pool = &self.pools[pool_id];
-        let minimum = self.min_pool_size(pool_id) as usize;
-        let size = self.pool_size(pool_id) as usize;
-        let minimum = if size == 0 { minimum } else { minimum.min(size) };
-        let database = &self.databases[pool.database];
-        let is_used = database.forced_user == Some(pool.user) || pool.client_count() > 0;
-        is_used && pool.purpose == Purpose::Clients && pool.server_count() < minimum
     }
 
     /// The logins under way that clients may count on. Where there is a host that is well, those at

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use crate::base::time::Moment;
 use crate::config::Host;
 use crate::log::{Level, Peer};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::State as ClientState;
-use crate::pool::records::server::{Server, State, Test};
+use crate::pool::records::server::State;
 use crate::pool::records::site::Site;
 use crate::pool::telling::reason::Reason;
 
@@ -18,100 +17,18 @@ const EXHAUSTION_PAUSE: Duration = Duration::from_secs(1);
 impl Core {
     /// Closes a server now if it is free, or as soon as it is.
     pub(in crate::pool) fn retire(&mut self, id: ServerId, reason: Reason) {
-        match self.servers[id].state {
+        match *self.servers[id].state() {
             State::Idle | State::Used | State::Login(_) => self.close_server(id, reason),
-            State::Active { .. } | State::Lookup(_) | State::Tested(_) | State::BeingCanceled => {
+            State::Active { .. }
+            | State::BeingCanceled
+            | State::Between
+            | State::Lookup(_)
+            | State::Tested(_) => {
                 self.servers[id].closing = Some(reason);
                 self.act(crate::pool::core::Action::SettleServer(id));
             }
             State::Cancel(_) | State::Closing => {}
         }
-    }
-
-    /// Why a clean server must not be used again, if so.
-    pub(in crate::pool) fn reason_to_retire(&self, id: ServerId) -> Option<Reason> {
-        let server = &self.servers[id];
-        if let Some(reason) = &server.closing {
-            return Some(reason.clone().on_release());
-        }
-        let pool = &self.pools[server.pool];
-        if self.is_held_back(pool.database) {
-            return Some(Reason::PauseMode);
-        }
-        if self.databases[pool.database].is_removed {
-            return Some(Reason::DatabaseRemoved);
-        }
-        if self.is_winding_down() {
-            return Some(Reason::PauseMode);
-        }
-        if self.is_too_old(id) {
-            return Some(Reason::ServerLifetime);
-        }
-        None
-    }
-
-    /// Whether the server's lifetime is over. One of nothing is over with the first use.
-    pub(super) fn is_too_old(&self, id: ServerId) -> bool {
-        let server = &self.servers[id];
-        self.end_of_life(server).map_or(server.was_used(), |end| self.mono() >= end)
-    }
-
-    /// When the server's lifetime is over, its share of the spread taken off.
-    pub(in crate::pool) fn end_of_life(&self, server: &Server) -> Option<Moment> {
-        let lifetime = self.server_lifetime(server.pool);
-        let cut = Duration::from_micros(server.lifetime_cut_us);
-        (!lifetime.is_zero()).then(|| server.connected + lifetime.saturating_sub(cut))
-    }
-
-    /// A reset or check query has been answered, or what was abandoned has come to an end.
-    pub(in crate::pool) fn test_ended(&mut self, id: ServerId, test: Test) {
-        if let Test::Abandoned(rescue) = test {
-            return self.abandoned_settled(id, rescue);
-        }
-        let replies = &self.servers[id].replies;
-        if !replies.is_clean() || replies.is_doubtful() {
-            return self.close_server(id, test.failure());
-        }
-        if test == Test::Doubt {
-            return self.part(id);
-        }
-        if self.servers[id].cancels > 0 {
-            return self.move_server(id, State::BeingCanceled);
-        }
-        self.make_available(id);
-    }
-
-    /// The client of a server has gone. Clean, the server goes back to its pool; in the middle of
-    /// something it is closed, or brought to an end (server_abandon).
-    pub(in crate::pool) fn client_left_server(&mut self, id: ServerId) {
-        let server = &self.servers[id];
-        if server.is_closing() {
-            return;
-        }
-        let drained = server.half_sent == 0 && !server.is_mid_reply;
-        if drained
-            && server.replies.is_clean()
-            && server.own == crate::pool::records::server::Own::Nothing
-        {
-            if server.may_have_more_coming() {
-                return self.rescue(id);
-            }
-            if server.cancels > 0 {
-                self.recall_unsent_cancels(id);
-            }
-            return self.part(id);
-        }
-        self.servers[id].kept.forget();
-        if self.may_rescue(id) {
-            return self.rescue(id);
-        }
-        let reason = match self.servers[id].is_private {
-            true => Reason::ReplicationClientClosed,
-            false => Reason::ClientLeftUnanswered,
-        };
-        // Off its client first, which has gone of itself.
-        self.move_server(id, State::Tested(Test::Check));
-        self.close_server(id, reason);
     }
 
     /// A server of this pool has ended: its place may be filled.
@@ -127,7 +44,7 @@ impl Core {
         if !self.clients.contains(id) || self.clients[id].is_closing() {
             return;
         }
-        let is_silent = matches!(&self.clients[id].state,
+        let is_silent = matches!(self.clients[id].state(),
             ClientState::Login(login) if login.names.is_none());
         if is_silent {
             return self.drop_client(id);
@@ -152,7 +69,7 @@ impl Core {
         if let Some(error) = &error {
             self.log_server(Level::Debug, id, format_args!("{error}"));
         }
-        let reason = match &self.servers[id].state {
+        let reason = match self.servers[id].state() {
             State::Cancel(carrier) if carrier.is_sent => Reason::CancelDone,
             State::Cancel(_) => Reason::CancelFailed,
             _ => Reason::ServerCrashed,

@@ -265,13 +265,6 @@ impl Core {
         }
     }
 
-    /// Thousands of idle clients need no look when nobody has set a limit for them.
-    pub(in crate::pool) fn may_time_out_idle_clients(&self) -> bool {
-        let lines = &self.config.users;
-        !self.settings().client_idle_timeout.is_zero()
-            || lines.iter().any(|line| line.client_idle_timeout.is_some_and(|t| !t.is_zero()))
-    }
-
     fn sweep_server_logins(&mut self, pool: PoolId) {
         let limit = self.settings().server_connect_timeout;
         for id in self.pools[pool].logging_in.ids(&self.servers) {
@@ -298,7 +291,7 @@ impl Core {
             if !self.is_over(self.servers[id].connected, limit) {
                 continue;
             }
-            if let State::Cancel(carrier) = &self.servers[id].state {
+            if let State::Cancel(carrier) = self.servers[id].state() {
                 // It may still strike, any time: its target must not meet another client.
                 let target = carrier.target().filter(|_| carrier.is_sent);
                 if let Some(server) = target.and_then(|id| self.servers.get_mut(id)) {
@@ -314,7 +307,7 @@ impl Core {
         let limit = self.settings().server_abandon_timeout;
         for id in self.pools[pool].tested.ids(&self.servers) {
             let server = &self.servers[id];
-            let is_abandoned = matches!(server.state, State::Tested(Test::Abandoned(_)));
+            let is_abandoned = matches!(server.state(), State::Tested(Test::Abandoned(_)));
             if is_abandoned && self.is_over(server.since, limit) {
                 self.close_server(id, Reason::ServerAbandoned);
             } else {
@@ -343,7 +336,7 @@ impl Core {
                 left -= 1;
                 self.close_server(id, Reason::ServerIdleTimeout);
             } else if is_tested
-                && matches!(self.servers[id].state, State::Idle)
+                && matches!(self.servers[id].state(), State::Idle)
                 && self.mono().since(rested) >= delay
             {
                 self.move_server(id, State::Used);

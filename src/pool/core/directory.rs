@@ -1,0 +1,62 @@
+//! Which databases, users and pools there are, by name and by each other.
+
+use crate::pool::core::Core;
+use crate::pool::ids::{DatabaseId, PoolId, UserId};
+use crate::pool::records::pool::{Pool, Purpose};
+use crate::pool::records::user::User;
+
+impl Core {
+    pub fn find_database(&self, name: &str) -> Option<DatabaseId> {
+        self.database_names.id(name)
+    }
+
+    pub fn find_user(&self, name: &str) -> Option<UserId> {
+        self.user_names.id(name)
+    }
+
+    /// The user of that name, made where there is none.
+    pub(in crate::pool) fn ensure_user(&mut self, name: &str) -> UserId {
+        if let Some(id) = self.find_user(name) {
+            return id;
+        }
+        let id = self.users.insert(User::new(name));
+        self.user_names.insert_id(name, id);
+        id
+    }
+
+    /// The pool of a database and a user, made where there is none.
+    pub(in crate::pool) fn ensure_pool(
+        &mut self,
+        database: DatabaseId,
+        user: UserId,
+        purpose: Purpose,
+    ) -> PoolId {
+        let key = (database, user, purpose);
+        if let Some(&id) = self.pool_index.get(&key) {
+            self.wake_pool(id);
+            return id;
+        }
+        let id = self.pools.insert(Pool::new(database, user, purpose, self.now.mono));
+        self.pool_index.insert(key, id);
+        self.databases[database].pools.push(id);
+        self.users[user].pools.push(id);
+        self.live_pools.push_back(&mut self.pools, id);
+        id
+    }
+
+    /// The pool of the same database and user that serves the other purpose.
+    pub fn twin(&self, id: PoolId) -> Option<PoolId> {
+        let pool = &self.pools[id];
+        let other = match pool.purpose {
+            Purpose::Clients => Purpose::Lookups,
+            Purpose::Lookups => Purpose::Clients,
+        };
+        self.pool_index.get(&(pool.database, pool.user, other)).copied()
+    }
+
+    /// `database/user` of a pool, for people.
+    pub fn pool_name(&self, id: PoolId) -> String {
+        let pool = &self.pools[id];
+        format!("{}/{}", self.databases[pool.database].line.name, self.users[pool.user].name)
+    }
+}

@@ -1,0 +1,177 @@
+//! The ends of connections: who is told, what is counted and logged, and who loses a partner.
+
+use crate::log::Level;
+use crate::pool::core::{Action, Core};
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::records::client;
+use crate::pool::records::pool::Refusal;
+use crate::pool::records::retry::Retry;
+use crate::pool::records::server;
+use crate::pool::telling::reason::Reason;
+use crate::wire::build::{self, Report, Severity};
+
+impl Core {
+    /// Ends a server. A client that has it is told; a cancel carrier's target is freed.
+    pub(in crate::pool) fn close_server(&mut self, id: ServerId, reason: Reason) {
+        if self.servers[id].is_closing() {
+            return;
+        }
+        self.log_server_end(id, &reason);
+        self.tally_server(id, &reason);
+        if self.servers[id].owes_service && self.servers[id].is_session() && reason.is_servers_own()
+        {
+            self.note_unserved(id, &reason);
+        }
+        let pool = self.servers[id].pool;
+        let state = self.end_server(id);
+        self.act(Action::CloseServer(id));
+        match state {
+            // It may have been taken off the server just now.
+            server::State::Active { client } if self.clients[client].server() == Some(id) => {
+                let told = match reason.is_told() {
+                    _ if self.servers[id].has_said_farewell => Reason::ServerFarewell,
+                    true => reason,
+                    false => Reason::ServerCrashed,
+                };
+                self.end_client_of_lost_server(client, told);
+            }
+            server::State::Cancel(carrier) => self.cancel_ended(carrier, reason),
+            server::State::Lookup(lookup) => self.lookup_lost(id, *lookup, &reason),
+            server::State::Active { .. }
+            | server::State::Between
+            | server::State::Login(_)
+            | server::State::Idle
+            | server::State::Used
+            | server::State::Tested(_)
+            | server::State::BeingCanceled
+            | server::State::Closing => {}
+        }
+        self.next_to_peer(pool);
+        self.server_left(pool);
+    }
+
+    /// A server has ended whose login cost keys, and nobody had an answer of it: as if the login
+    /// had failed, the next is put off, or its server could have any number of them derived.
+    fn note_unserved(&mut self, id: ServerId, reason: &Reason) {
+        let pool = &mut self.pools[self.servers[id].pool];
+        let retry = Retry::after(pool.unserved, self.now.mono, &mut *self.rng);
+        pool.unserved = Some(retry);
+        let message = reason.words().into_owned().into();
+        pool.refusal = Some(Refusal { message, retry });
+    }
+
+    /// A server that was dear to log in to has given its first answer.
+    #[cold]
+    pub(in crate::pool) fn note_served(&mut self, id: ServerId) {
+        self.servers[id].owes_service = false;
+        let pool = self.servers[id].pool;
+        self.pools[pool].unserved = None;
+    }
+
+    fn log_server_end(&mut self, id: ServerId, reason: &Reason) {
+        if !self.settings().log_disconnections {
+            return;
+        }
+        let age = self.mono().since(self.servers[id].connected).as_secs();
+        let words = reason.words();
+        self.log_server(Level::Log, id, format_args!("closing because: {words} (age={age}s)"));
+    }
+
+    fn end_client_of_lost_server(&mut self, id: ClientId, reason: Reason) {
+        self.move_client(id, client::State::Idle);
+        self.close_client(id, reason);
+    }
+
+    /// Ends a client: it is told why, and its server is freed or closed.
+    pub(in crate::pool) fn close_client(&mut self, id: ClientId, reason: Reason) {
+        self.close_client_with(id, reason, None);
+    }
+
+    /// Ends a client with the words and SQLSTATE of a server, and tells who has said them to whom
+    /// unless the client is still a stranger.
+    pub(in crate::pool) fn close_client_as(&mut self, id: ClientId, words: &str, sqlstate: &str) {
+        if self.clients[id].is_closing() {
+            return;
+        }
+        let reason = Reason::ServerMessage(words.into());
+        self.log_client_end(id, &reason);
+        self.tally_client(id, &reason, None);
+        let (detail, hint) = self.explain_refusal(id, sqlstate);
+        self.tell(id, words, sqlstate, detail.as_deref(), hint);
+        self.leave(id);
+        self.act(Action::CloseClient(id));
+    }
+
+    fn tell(
+        &mut self,
+        id: ClientId,
+        message: &str,
+        sqlstate: &str,
+        detail: Option<&str>,
+        hint: Option<&str>,
+    ) {
+        let mut bytes = Vec::new();
+        let severity = Severity::Fatal;
+        build::report(&mut bytes, &Report { severity, sqlstate, message, detail, hint });
+        self.act(Action::SendClient { client: id, bytes });
+    }
+
+    /// Ends a client, with a DETAIL that explains.
+    pub(in crate::pool) fn close_client_with(
+        &mut self,
+        id: ClientId,
+        reason: Reason,
+        detail: Option<&str>,
+    ) {
+        if self.clients[id].is_closing() {
+            return;
+        }
+        let explained = match detail {
+            None if reason.is_told() => self.explain(id, &reason),
+            _ => None,
+        };
+        let detail = detail.or(explained.as_deref());
+        self.log_client_end(id, &reason);
+        if reason.is_told() {
+            if let Some(detail) = detail.filter(|_| self.settings().log_pooler_errors) {
+                self.log_client(Level::Warning, id, format_args!("detail: {detail}"));
+            }
+            self.tally_client(id, &reason, detail);
+            self.tell(id, &reason.words(), reason.sqlstate(), detail, reason.hint());
+        }
+        self.leave(id);
+        self.act(Action::CloseClient(id));
+    }
+
+    /// Takes a client out of everything that knows it.
+    fn leave(&mut self, id: ClientId) {
+        self.leave_lookup(id);
+        let server = self.clients[id].server();
+        let carrier = self.clients[id].cancel_carrier();
+        if self.clients[id].is_counted {
+            self.clients[id].is_counted = false;
+            self.client_count -= 1;
+        }
+        self.take_key(id);
+        self.move_client(id, client::State::Closing);
+        if let Some(server) = carrier.and_then(|id| self.servers.get_mut(id)) {
+            server.forget_cancel_client();
+        }
+        if let Some(server) = server {
+            self.client_left_server(server);
+        }
+    }
+
+    fn log_client_end(&mut self, id: ClientId, reason: &Reason) {
+        let settings = self.settings();
+        let (disconnections, errors) = (settings.log_disconnections, settings.log_pooler_errors);
+        let age = self.mono().since(self.clients[id].connected).as_secs();
+        let words = reason.words();
+        if disconnections {
+            self.log_client(Level::Log, id, format_args!("closing because: {words} (age={age}s)"));
+        }
+        if errors && reason.is_told() {
+            self.log_client(Level::Warning, id, format_args!("pooler error: {words}"));
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Where a server changes hands: how a client gets one, and what becomes of it when the client is
+//! done with it, or gone.
+//!
+//! A client that asks ([`Core::acquire`]) gets a server that is idle ([`Core::take_idle`]), or
+//! waits. One whose transaction is over lets go of its server ([`Core::settle`]), and so does one
+//! that ends ([`Core::client_left_server`]). A server that is let go of is in state `Between` until
+//! it is decided what becomes of it ([`Core::part`]): it is closed, tested, reset, or made
+//! available ([`Core::make_available`]), and then the client that has waited longest gets it, or
+//! its pool. The rest of `pool/core` moves records and does not decide.
+
+use crate::config::PoolMode;
+use crate::log::{Level, Side, ptr};
+use crate::pool::core::Core;
+use crate::pool::core::own_query::MOST_STEPS;
+use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
+use crate::pool::records::client;
+use crate::pool::records::server::{Own, State, Test};
+use crate::pool::telling::reason::Reason;
+
+impl Core {
+    /// Finds a server for a client that asks, or puts it into the queue.
+    pub(in crate::pool) fn acquire(&mut self, id: ClientId) -> Result<ServerId, ClientVerdict> {
+        let now = self.mono();
+        let pool_id = self.clients[id].pool.expect("a logged-in client has a pool");
+        if self.is_winding_down() {
+            self.close_client(id, Reason::ServerShuttingDown);
+            return Err(Verdict::Closed);
+        }
+        self.clients[id].requested = now;
+        let pool = &self.pools[pool_id];
+        if pool.waiting.is_empty() && !self.is_held_back(pool.database) {
+            if let Some(server) = self.take_idle(pool_id) {
+                let is_ready = self.give(server, id);
+                return if is_ready { Ok(server) } else { Err(Verdict::Hold(Hold::Parameters)) };
+            }
+            if let Some(message) = self.failure_to_tell(pool_id) {
+                self.launch(pool_id);
+                self.close_client(id, Reason::CachedLoginError(message));
+                return Err(Verdict::Closed);
+            }
+        }
+        self.move_client(id, client::State::Waiting);
+        self.launch(pool_id);
+        Err(match self.clients[id].state() {
+            client::State::Closing => Verdict::Closed,
+            client::State::Active { .. } => Verdict::Hold(Hold::Parameters),
+            client::State::AwaitWelcome
+            | client::State::Cancel { .. }
+            | client::State::Console(_)
+            | client::State::Idle
+            | client::State::Login(_)
+            | client::State::Waiting => Verdict::Hold(Hold::Server { is_told: false }),
+        })
+    }
+
+    /// An idle server that need not be tested first.
+    pub(in crate::pool) fn take_idle(&mut self, pool_id: PoolId) -> Option<ServerId> {
+        let settings = &self.config.settings;
+        let (in_turn, delay) = (settings.server_round_robin, settings.server_check_delay);
+        let is_tested = !settings.server_check_query.is_empty();
+        loop {
+            let idle = &self.pools[pool_id].idle;
+            let id = if in_turn { idle.last() } else { idle.first() }?;
+            let rested = self.mono().since(self.servers[id].requested);
+            if is_tested && rested >= delay {
+                self.move_server(id, State::Used);
+                continue;
+            }
+            if let Some(reason) = self.reason_to_retire(id) {
+                self.close_server(id, reason);
+                continue;
+            }
+            return Some(id);
+        }
+    }
+
+    /// Gives a clean server to a client. Returns whether the client may use it at once; else its
+    /// parameters are set first, and it is run when they are.
+    fn give(&mut self, server_id: ServerId, client_id: ClientId) -> bool {
+        debug_assert!(self.servers[server_id].is_clean(), "a server is handed on unclean");
+        debug_assert!(self.servers[server_id].closing.is_none());
+        debug_assert!(self.servers[server_id].kept.is_told(), "an answer is left of another");
+        let now = self.mono();
+        self.link(client_id, server_id);
+        let server = &mut self.servers[server_id];
+        let client = &mut self.clients[client_id];
+        server.requested = now;
+        server.xact_start = now;
+        server.is_untouched = true;
+        // What the client has prepared since on another server counts, not what is left here.
+        let mark = server.mark();
+        let was_here_last = std::mem::replace(&mut client.last_server, mark) == mark;
+        if server.last_client.replace(client_id) != Some(client_id) || !was_here_last {
+            server.replies.disown_unnamed();
+        }
+        server.unnamed.begin();
+        server.unheard = 0;
+        let pool = &mut self.pools[server.pool];
+        pool.stats.assignments += 1;
+        pool.stats.wait_us += now.micros_since(client.requested);
+        let (peer, number) = (server.peer, server.number);
+        if self.hears(Level::Noise) {
+            let ptr = ptr(number, Side::Server);
+            self.log_client(Level::Noise, client_id, format_args!("is given S-{ptr} at {peer}"));
+        }
+        self.set_parameters(client_id, server_id, MOST_STEPS)
+    }
+
+    /// Cheap to ask after each run: whether [`Core::settle`] could do something.
+    #[inline]
+    pub fn may_settle(&self, id: ServerId) -> bool {
+        self.servers.get(id).is_some_and(|server| {
+            let is_abandoned = || matches!(server.state(), State::Tested(Test::Abandoned(_)));
+            server.replies.is_clean() || is_abandoned()
+        })
+    }
+
+    /// The server's client may be done with it. The relay calls this when both directions are
+    /// drained: nothing of either side is held, and no message is half relayed.
+    pub fn settle(&mut self, id: ServerId) {
+        let Some(server) = self.servers.get(id) else { return };
+        if let State::Tested(test @ Test::Abandoned(_)) = *server.state() {
+            return self.test_ended(id, test);
+        }
+        let Some(client) = server.client() else { return };
+        let is_busy =
+            !server.replies.is_clean() || server.own != Own::Nothing || server.is_untouched;
+        if is_busy || server.is_private {
+            return;
+        }
+        let must_go = server.closing.is_some() && self.settings().server_fast_close;
+        if self.pool_mode(server.pool) == PoolMode::Session && !must_go {
+            return;
+        }
+        if server.closing.is_some() && self.pool_mode(server.pool) == PoolMode::Session {
+            let reason = server.closing.clone().unwrap_or(Reason::CloseNeeded);
+            return self.close_server(id, reason);
+        }
+        if server.cancels > 0 {
+            self.recall_unsent_cancels(id);
+        }
+        // The client may ask again.
+        self.take_off_client(id, client);
+        self.part(id);
+    }
+
+    /// Something came behind the last answer, with it in one read, that nobody has asked for.
+    /// Outside of session pooling the client is done with the server, and hears nothing of what
+    /// becomes of it: whoever finds this closes the server. Returns whether there was such a
+    /// client.
+    pub(in crate::pool) fn let_go_of_done_client(&mut self, id: ServerId) -> bool {
+        let server = &self.servers[id];
+        let Some(client) = server.client() else { return false };
+        let is_done = server.is_clean() && !server.is_private;
+        if !is_done || self.pool_mode(server.pool) == PoolMode::Session {
+            return false;
+        }
+        self.take_off_client(id, client);
+        true
+    }
+
+    /// Takes a server off its client, which has nothing under way.
+    fn take_off_client(&mut self, id: ServerId, client: ClientId) {
+        self.take_unnamed_along(client, id);
+        self.move_client(client, client::State::Idle);
+        self.move_server(id, State::Between);
+    }
+
+    /// The client lets go of its server: what it may bind later goes with it.
+    #[inline]
+    fn take_unnamed_along(&mut self, id: ClientId, server: ServerId) {
+        let Some(after) = self.servers[server].unnamed.result() else { return };
+        let keeps_one = self.clients[id].statements.as_ref().is_some_and(|s| s.unnamed.is_some());
+        if after.is_some() || keeps_one {
+            self.replace_kept_unnamed(id, server);
+        }
+    }
+
+    #[cold]
+    fn replace_kept_unnamed(&mut self, id: ClientId, server: ServerId) {
+        let Some(after) = self.servers[server].unnamed.result() else { return };
+        let after = match (after, self.terms(id)) {
+            (Some(text), Some(terms)) => Some(self.statements.hold(text, terms)),
+            (None, _) | (_, None) => None,
+        };
+        let statements = self.clients[id].statements.get_or_insert_default();
+        statements.keep_unnamed(&mut self.statements, after);
+    }
+
+    /// The client of a server has gone. Clean, the server goes back to its pool; in the middle of
+    /// something it is closed, or brought to an end (server_abandon).
+    pub(super) fn client_left_server(&mut self, id: ServerId) {
+        let server = &self.servers[id];
+        if server.is_closing() {
+            return;
+        }
+        let drained = server.half_sent == 0 && !server.is_mid_reply;
+        if drained && server.replies.is_clean() && server.own == Own::Nothing {
+            if server.may_have_more_coming() {
+                return self.rescue(id);
+            }
+            if server.cancels > 0 {
+                self.recall_unsent_cancels(id);
+            }
+            self.move_server(id, State::Between);
+            return self.part(id);
+        }
+        self.servers[id].kept.forget();
+        if self.may_rescue(id) {
+            return self.rescue(id);
+        }
+        let reason = match self.servers[id].is_private {
+            true => Reason::ReplicationClientClosed,
+            false => Reason::ClientLeftUnanswered,
+        };
+        // Off its client first, which has gone of itself.
+        self.move_server(id, State::Between);
+        self.close_server(id, reason);
+    }
+
+    /// A client asks for parameters that its server does not take, and is ended. The server is as
+    /// it was before, since its statements were one query, and another client may have it.
+    pub(in crate::pool) fn part_for_parameters(&mut self, id: ServerId, client: ClientId) {
+        let server = &mut self.servers[id];
+        let (is_clean, detail) = (server.replies.is_clean(), server.own_error.take());
+        self.move_client(client, client::State::Idle);
+        self.move_server(id, State::Between);
+        self.close_client_with(client, Reason::ParametersRefused, detail.as_deref());
+        match is_clean {
+            true => self.part(id),
+            false => self.close_server(id, Reason::ParametersRefused),
+        }
+    }
+
+    /// What becomes of a server that nobody has: closed, kept until a cancel has passed, tested,
+    /// reset, or handed on.
+    pub(in crate::pool) fn part(&mut self, id: ServerId) {
+        let now = self.mono();
+        let server = &mut self.servers[id];
+        server.requested = now;
+        server.replies.shrink();
+        if server.cancels > 0 {
+            return self.move_server(id, State::BeingCanceled);
+        }
+        if let Some(reason) = server.closing.clone() {
+            return self.close_server(id, reason.on_release());
+        }
+        if server.is_private {
+            return self.close_server(id, Reason::ReplicationClientClosed);
+        }
+        if server.replies.is_doubtful() {
+            self.move_server(id, State::Tested(Test::Doubt));
+            return self.run_own_query(id, "");
+        }
+        if self.must_reset(id) {
+            let sql = self.reset_query();
+            self.move_server(id, State::Tested(Test::Reset));
+            return self.run_own_query(id, &sql);
+        }
+        self.make_available(id);
+    }
+
+    /// A reset or check query has been answered, or what was abandoned has come to an end.
+    pub(in crate::pool) fn test_ended(&mut self, id: ServerId, test: Test) {
+        if let Test::Abandoned(rescue) = test {
+            return self.abandoned_settled(id, rescue);
+        }
+        let server = &self.servers[id];
+        if !server.replies.is_clean() || server.replies.is_doubtful() {
+            return self.close_server(id, test.failure());
+        }
+        if test == Test::Doubt {
+            return self.part(id);
+        }
+        if server.cancels > 0 {
+            return self.move_server(id, State::BeingCanceled);
+        }
+        self.make_available(id);
+    }
+
+    /// Hands a clean server to the client that has waited longest, or puts it into its pool.
+    pub(in crate::pool) fn make_available(&mut self, id: ServerId) {
+        debug_assert!(self.servers[id].is_clean());
+        self.servers[id].is_abandoned = false;
+        if let Some(reason) = self.reason_to_retire(id) {
+            return self.close_server(id, reason);
+        }
+        let pool_id = self.servers[id].pool;
+        let pool = &self.pools[pool_id];
+        let held_back = self.is_held_back(pool.database);
+        if !held_back && !pool.lookups.is_empty() {
+            return self.run_lookup(id);
+        }
+        if !held_back && let Some(client) = pool.waiting.first() {
+            self.give(id, client);
+            return;
+        }
+        self.log_server(Level::Noise, id, format_args!("is free"));
+        let untested = self.settings().server_check_delay.is_zero()
+            && !self.settings().server_check_query.is_empty();
+        self.move_server(id, if untested { State::Used } else { State::Idle });
+        // Another pool may take its place (max_db_connections, max_user_connections).
+        self.has_place |= !self.hungry.is_empty();
+    }
+
+    /// Whether a server is reset before another client gets it. Not where each transaction may go
+    /// to another server anyhow, unless its client has left it in the middle, with its locks.
+    pub(in crate::pool) fn must_reset(&self, id: ServerId) -> bool {
+        if self.servers[id].is_abandoned {
+            return true;
+        }
+        let settings = self.settings();
+        let is_session = self.pool_mode(self.servers[id].pool) == PoolMode::Session;
+        !settings.server_reset_query.is_empty()
+            && (is_session || settings.server_reset_query_always)
+    }
+
+    pub(in crate::pool) fn reset_query(&self) -> String {
+        match &*self.settings().server_reset_query {
+            // None for clients that end as they should: an abandoned server is reset all the same.
+            "" => "DISCARD ALL".to_owned(),
+            sql => sql.to_owned(),
+        }
+    }
+}
