@@ -7,6 +7,8 @@
 mod binding;
 #[path = "tls/certificates.rs"]
 mod certificates;
+#[path = "tls/databases.rs"]
+mod databases;
 mod support;
 
 use std::io::{Read, Write};
@@ -374,8 +376,11 @@ fn postgres_with_tls() -> &'static Postgres {
         host::write_file(&data.join("server.key"), pair.key());
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         std::fs::set_permissions(data.join("server.key"), mode).expect("a mode");
+        host::write_file(&data.join("root.crt"), root().certificate());
         let mut session = postgres.session("app");
-        session.query("alter system set ssl = on").expect("a setting of PostgreSQL");
+        for setting in ["ssl = on", "ssl_ca_file = 'root.crt'"] {
+            session.query(&format!("alter system set {setting}")).expect("a setting");
+        }
         postgres.one("select pg_reload_conf()");
         eventually("TLS", || (postgres.one("show ssl") == "on").then_some(()));
         postgres

@@ -8,6 +8,7 @@ use crate::auth::request::AuthRequest;
 use crate::auth::secret::{Password, Secret};
 use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
 use crate::base::rng::SeededRng;
+use crate::config::ChannelBinding;
 use crate::crypto::scram::{ScramKeys, Verifier};
 use crate::crypto::scram_message::MessageError;
 
@@ -264,7 +265,11 @@ fn a_server_that_does_not_know_the_secret_is_found_out() {
 
 /// Both sides under TLS, with what each takes for the hash of the certificate.
 fn under_tls(shown: &'static [u8], seen: &[u8]) -> Table {
-    Table { shown: Some(shown), seen: Channel::of(Some(seen)), ..Table::new(1) }
+    Table {
+        shown: Some(shown),
+        seen: Channel::of(Some(seen), ChannelBinding::Prefer),
+        ..Table::new(1)
+    }
 }
 
 #[test]

@@ -86,6 +86,8 @@ pub enum ServerFailure {
     NoPassword {
         asked: Asked,
     },
+    /// The login has to be bound to the server's certificate, and cannot be.
+    NotBound,
     /// A message that is legal, but not at this point; its code.
     OutOfOrder {
         code: u32,
@@ -129,6 +131,7 @@ impl ServerFailure {
                 "server login failed: none of the server's SASL authentication mechanisms are \
                  supported"
             }
+            ServerFailure::NotBound => "server login failed: channel binding required",
             ServerFailure::Refused | ServerFailure::SaslMessage(_) => {
                 "server login failed: SASL exchange failed"
             }
@@ -154,6 +157,10 @@ impl fmt::Display for ServerFailure {
             ServerFailure::NoPassword { asked } => {
                 write!(f, "cannot do {asked} authentication: no password is known for this user")
             }
+            ServerFailure::NotBound => f.write_str(
+                "channel_binding=require, and the server does not offer it (SCRAM-SHA-256-PLUS, \
+                 over TLS), or its certificate has no hash to be bound to",
+            ),
             ServerFailure::OutOfOrder { code } => {
                 write!(f, "protocol error: authentication message {code} out of order")
             }

@@ -8,6 +8,7 @@ use crate::auth::secret::{Password, Secret};
 use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
 use crate::auth::{hba_file, ident, userlist};
 use crate::base::rng::SeededRng;
+use crate::config::ChannelBinding;
 use crate::crypto::scram_message::MESSAGE_LEN_MAX;
 
 /// What a client sends: one message per part between bytes of 0xff. The first byte chooses method
@@ -39,7 +40,7 @@ pub fn fuzz_server_login(data: &[u8]) {
     let mut rng = SeededRng::new(1);
     let mut cache = ScramCache::new(&mut rng);
     let credential = Credential::Plain(Password::new(b"not to be guessed"));
-    let channel = Channel::of((data.len() % 2 == 1).then_some(b"hash"));
+    let channel = Channel::of((data.len() % 2 == 1).then_some(b"hash"), ChannelBinding::Prefer);
     let mut login = ServerLogin::new(b"joe", credential, channel);
     for message in data.split(|&byte| byte == 0xff) {
         let Some((&code, body)) = message.split_first() else { return };

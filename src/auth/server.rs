@@ -8,6 +8,7 @@ use crate::auth::cache::{KeyName, Keys, ScramCache, Work};
 use crate::auth::failure::{Asked, ServerFailure};
 use crate::auth::secret::{Password, Secret, SecretKind};
 use crate::base::rng::Rng;
+use crate::config::ChannelBinding;
 use crate::crypto::md5::{self, MD5_LEN};
 use crate::crypto::nonce;
 use crate::crypto::scram::ScramKeys;
@@ -50,13 +51,29 @@ impl Credential {
 pub enum Channel {
     /// The hash of the certificate that the server has shown.
     Bound(Box<[u8]>),
+    /// The same, and a login that is not bound to it counts for nothing.
+    Required(Box<[u8]>),
     /// Nothing: the connection is not under TLS, or its certificate has no hash to be bound to.
     Unbound,
+    /// Nothing, where something is required.
+    Wanting,
 }
 
 impl Channel {
-    pub fn of(end_point: Option<&[u8]>) -> Channel {
-        end_point.map_or(Channel::Unbound, |hash| Channel::Bound(hash.into()))
+    pub fn of(end_point: Option<&[u8]>, wish: ChannelBinding) -> Channel {
+        match (end_point, wish) {
+            (_, ChannelBinding::Disable) | (None, ChannelBinding::Prefer) => Channel::Unbound,
+            (Some(hash), ChannelBinding::Prefer) => Channel::Bound(hash.into()),
+            (Some(hash), ChannelBinding::Require) => Channel::Required(hash.into()),
+            (None, ChannelBinding::Require) => Channel::Wanting,
+        }
+    }
+
+    fn is_required(&self) -> bool {
+        match self {
+            Channel::Required(_) | Channel::Wanting => true,
+            Channel::Bound(_) | Channel::Unbound => false,
+        }
     }
 }
 
@@ -129,6 +146,9 @@ pub struct AwaitRequest {
 impl AwaitRequest {
     fn handle(self, code: u32, body: &[u8], rng: &mut dyn Rng) -> Result<ServerStep> {
         match code {
+            OK | CLEARTEXT_PASSWORD | MD5_PASSWORD if self.channel.is_required() => {
+                Err(ServerFailure::NotBound)
+            }
             OK => Ok(ServerStep::Ok),
             CLEARTEXT_PASSWORD => self.answer_cleartext(),
             MD5_PASSWORD => self.answer_md5(body),
@@ -184,7 +204,10 @@ fn choose<'a>(
         names.any(|name| name == mechanism)
     };
     match channel {
-        Channel::Bound(hash) if offers(BOUND_MECHANISM) => Ok((BOUND_MECHANISM, BOUND, hash)),
+        Channel::Bound(hash) | Channel::Required(hash) if offers(BOUND_MECHANISM) => {
+            Ok((BOUND_MECHANISM, BOUND, hash))
+        }
+        Channel::Required(_) | Channel::Wanting => Err(ServerFailure::NotBound),
         // The server refuses this where it has offered more than has come here.
         Channel::Bound(_) if offers(MECHANISM) => Ok((MECHANISM, NOT_OFFERED, b"")),
         Channel::Unbound if offers(MECHANISM) => Ok((MECHANISM, UNBOUND, b"")),
@@ -424,6 +447,27 @@ mod tests {
             [&b"SCRAM-SHA-256-PLUS\0\0"[..], b"", b"\0", b"\0SCRAM-SHA-256\0\0", b"SCRAM\0\0"]
         {
             assert_eq!(failure(asked(plain(), SASL, body)), ServerFailure::Mechanism);
+        }
+    }
+
+    #[test]
+    fn a_login_that_must_be_bound_is_bound_or_none() {
+        let hash = Some(&[7; 32][..]);
+        let asked = |end_point, code, body| {
+            let channel = Channel::of(end_point, ChannelBinding::Require);
+            go_on(ServerLogin::new(b"joe", plain(), channel), code, body)
+        };
+        let both = b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
+        let (payload, _) = sent(asked(hash, SASL, both));
+        assert!(payload.starts_with(b"SCRAM-SHA-256-PLUS\0"));
+        for (end_point, code, body) in [
+            (hash, SASL, &b"SCRAM-SHA-256\0\0"[..]),
+            (None, SASL, both),
+            (hash, OK, b""),
+            (hash, MD5_PASSWORD, b"abcd"),
+            (None, CLEARTEXT_PASSWORD, b""),
+        ] {
+            assert_eq!(failure(asked(end_point, code, body)), ServerFailure::NotBound);
         }
     }
 

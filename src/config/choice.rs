@@ -75,6 +75,19 @@ choices! {
         VerifyFull = "verify-full",
     }
 
+    /// How TLS to a server begins.
+    Negotiation {
+        Postgres = "postgres",
+        Direct = "direct",
+    }
+
+    /// Whether a login to a server is, may be or must be bound to its certificate.
+    ChannelBinding {
+        Disable = "disable",
+        Prefer = "prefer",
+        Require = "require",
+    }
+
     /// What becomes of a server whose client left it in the middle of a transaction.
     ServerAbandon {
         Close = "close",

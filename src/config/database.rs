@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::choice::{LoadBalanceHosts, PoolMode};
+use super::choice::{ChannelBinding, LoadBalanceHosts, Negotiation, PoolMode, TlsMode};
 use super::host::{Host, Hosts, Ports};
 use super::table::{RELOAD, table};
 use super::text::Secret;
@@ -51,6 +51,24 @@ table! {
         server_lifetime: Option<Duration> = LIFETIME, None, RELOAD;
         /// Instead of the setting `query_wait_timeout`; -1 leaves that in force.
         query_wait_timeout: Option<Duration> = WAIT, None, RELOAD;
+        /// Instead of the setting `server_tls_sslmode`.
+        sslmode: Option<TlsMode> = Kind::Choice(TlsMode::WORDS), None, RELOAD;
+        /// Instead of the setting `server_tls_ca_file`; `system` stands for the authorities that
+        /// the system trusts, and needs `sslmode=verify-full`.
+        sslrootcert: Option<String> = Kind::Text, None, RELOAD;
+        /// Instead of the setting `server_tls_cert_file`.
+        sslcert: Option<String> = Kind::Text, None, RELOAD;
+        /// Instead of the setting `server_tls_key_file`.
+        sslkey: Option<String> = Kind::Text, None, RELOAD;
+        /// How TLS begins: after a question that the server may answer with no (`postgres`, also
+        /// when not set), or at once (`direct`, from PostgreSQL 17 on), which needs an `sslmode` of
+        /// `require` or more.
+        sslnegotiation: Option<Negotiation> = Kind::Choice(Negotiation::WORDS), None, RELOAD;
+        /// Whether a login by SCRAM is bound to the server's certificate: where the server offers
+        /// it (`prefer`, also when not set), always, so that any other login fails (`require`), or
+        /// never (`disable`).
+        channel_binding: Option<ChannelBinding> =
+            Kind::Choice(ChannelBinding::WORDS), None, RELOAD;
         /// The `client_encoding` that servers are started with.
         client_encoding: Option<String> = Kind::Text, None, RELOAD;
         /// The `datestyle` that servers are started with.

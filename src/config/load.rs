@@ -29,6 +29,9 @@ pub struct Config {
     pub settings: Settings,
     /// In the order of the file, each name once; the fallback `*` is one of them.
     pub databases: Vec<DatabaseLine>,
+    /// Where lines stand that say something on TLS, by the names of their databases: what is wrong
+    /// with their files is found out when those are read.
+    pub secured: Vec<(String, Place)>,
     pub users: Vec<UserLine>,
     pub peers: Vec<PeerLine>,
     /// What was accepted but deserves a word.
@@ -96,6 +99,7 @@ struct Loader {
     file: String,
     settings: Settings,
     databases: Keyed<DatabaseLine>,
+    secured: Keyed<(String, Place)>,
     users: Keyed<UserLine>,
     peers: Keyed<PeerLine>,
     section: Option<Section>,
@@ -134,6 +138,7 @@ impl Loader {
             file: path.to_owned(),
             settings: fresh(path),
             databases: Keyed::new(),
+            secured: Keyed::new(),
             users: Keyed::new(),
             peers: Keyed::new(),
             section: None,
@@ -254,6 +259,9 @@ impl Loader {
         {
             self.warn(place.clone(), Some(name), Problem::MinAboveSize { min, size });
         }
+        if line.has_security() {
+            self.secured.put(name.to_owned(), (name.to_owned(), place.clone()));
+        }
         self.databases.put(name.to_owned(), line);
         Ok(())
     }
@@ -282,6 +290,7 @@ impl Loader {
             let place = Place::start_of(&self.file);
             self.errors.push(Diagnostic { place, key: None, problem: Problem::NoSettings });
         }
+        self.check_security();
         if !self.errors.is_empty() {
             return Err(order::sorted(&self.errors, |a, b| a.place.cmp(&b.place)));
         }
@@ -290,10 +299,23 @@ impl Loader {
             file: self.file,
             settings: self.settings,
             databases: self.databases.lines,
+            secured: self.secured.lines,
             users: self.users.lines,
             peers: self.peers.lines,
             warnings: order::sorted(&self.warnings, |a, b| a.place.cmp(&b.place)),
         })
+    }
+
+    /// What lines say on TLS must go together, and with the settings, wherever those stand.
+    fn check_security(&mut self) {
+        for (name, place) in &self.secured.lines {
+            let Some(index) = self.databases.index.get(name) else { continue };
+            let line = &self.databases.lines[index];
+            let Err((key, error)) = line.security(&self.settings).check() else { continue };
+            let problem = Problem::LineValue { key: key.to_owned(), error };
+            let (place, key) = (place.clone(), Some(name.clone()));
+            self.errors.push(Diagnostic { place, key, problem });
+        }
     }
 
     /// Warns of settings that will not do what they seem to.
@@ -307,7 +329,7 @@ impl Loader {
             }
         }
         let auth_type = self.settings.auth_type;
-        if matches!(auth_type, AuthType::Cert | AuthType::Ldap | AuthType::Pam) {
+        if matches!(auth_type, AuthType::Ldap | AuthType::Pam) {
             self.warn_at("auth_type", Problem::Unbuilt { value: auth_type.word().to_owned() });
         }
         let facility = self.settings.syslog_facility.to_ascii_lowercase();

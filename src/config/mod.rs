@@ -17,6 +17,7 @@ pub mod load;
 mod number;
 pub mod peer;
 pub mod reference;
+pub mod security;
 pub mod settings;
 pub mod table;
 #[cfg(test)]
@@ -25,9 +26,11 @@ mod text;
 pub mod user;
 pub mod value;
 
-pub use choice::{AuthType, LoadBalanceHosts, PoolMode, ServerAbandon, TlsMode};
+pub use choice::{
+    AuthType, ChannelBinding, LoadBalanceHosts, Negotiation, PoolMode, ServerAbandon, TlsMode,
+};
 pub use database::DatabaseLine;
-pub use diagnostic::{Diagnostic, Problem};
+pub use diagnostic::{Diagnostic, Place, Problem};
 pub use diff::diff;
 pub use fuzz::fuzz;
 pub use host::Host;

@@ -129,7 +129,8 @@ fn a_database_has_every_key() {
          connect_query='select ''q''' \
          pool_mode=Statement load_balance_hosts=disable max_db_connections=4 \
          max_db_client_connections=5 server_lifetime=6 query_wait_timeout=0 client_encoding=utf8 \
-         datestyle=iso timezone=utc application_name=n",
+         datestyle=iso timezone=utc application_name=n sslmode=verify-full sslrootcert=/r \
+         sslcert=/c sslkey=/k sslnegotiation=direct channel_binding=require",
     );
     let targets = [(Host::Tcp("x".to_owned()), 1), (Host::Unix("/run".to_owned()), 2)];
     assert_eq!(line.targets("/tmp"), targets);
@@ -212,6 +213,52 @@ fn what_does_nothing_or_not_what_it_seems_is_warned_of() {
             "t.ini:11: a: min_pool_size 5 is above the pool size, 4 are kept open",
         ]
     );
+}
+
+#[test]
+fn what_a_line_says_on_tls_must_go_together_and_with_the_settings() {
+    let database = |line: &str, settings: &str| {
+        let text = format!("[databases]\na = {line}\n[pgbouncer]\n{settings}\n");
+        super::load_text("t.ini", &text).err().map(|errors| errors[0].to_string())
+    };
+    for (line, settings, expected) in [
+        ("sslmode=verify-ca", "", Some("sslmode: needs sslrootcert or server_tls_ca_file")),
+        ("sslmode=verify-ca", "server_tls_ca_file=/x", None),
+        ("sslrootcert=/x", "server_tls_sslmode=verify-full", None),
+        ("sslcert=/x", "", Some("sslcert: needs sslkey beside it")),
+        ("sslkey=/x", "", Some("sslkey: needs sslcert beside it")),
+        ("sslkey=/x", "server_tls_cert_file=/x", None),
+        (
+            "sslmode=verify-ca sslrootcert=system",
+            "",
+            Some("sslrootcert: needs sslmode verify-full"),
+        ),
+        ("sslmode=verify-full sslrootcert=system", "", None),
+        ("sslnegotiation=direct", "", Some("sslnegotiation: needs sslmode require, verify-ca or")),
+        ("sslnegotiation=direct", "server_tls_sslmode=require", None),
+        ("sslmode=disable channel_binding=require", "", Some("channel_binding: needs an sslmode")),
+        ("channel_binding=require", "", None),
+        (
+            "sslmode=on",
+            "",
+            Some("sslmode: expected one of disable, allow, prefer, require, verify"),
+        ),
+        ("channel_binding=yes", "", Some("channel_binding: expected one of disable, prefer, requ")),
+        ("sslnegotiation=x", "", Some("sslnegotiation: expected one of postgres, direct")),
+        ("ssl_mode=require", "", Some("ssl_mode: unknown parameter, did you mean sslmode?")),
+    ] {
+        let error = database(line, settings);
+        match expected {
+            None => assert_eq!(error, None, "{line}"),
+            Some(words) => {
+                let error = error.expect(line);
+                assert!(error.starts_with(&format!("t.ini:2: a: {words}")), "{line}: {error}");
+            }
+        }
+    }
+    // The last line of a name counts.
+    let text = "[databases]\na = sslcert=/x\na = host=b\n[pgbouncer]\n";
+    assert!(!good(text).databases[0].has_security());
 }
 
 #[test]

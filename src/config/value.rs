@@ -116,6 +116,8 @@ pub enum ValueError {
     EmptyPart,
     /// A key that has to be there.
     Missing,
+    /// What it does not go without.
+    Needs(&'static str),
     /// More or fewer ports than hosts, and not one for all.
     PortsPerHost,
     /// The name of the console's database, which cannot be used here.
@@ -143,6 +145,7 @@ impl fmt::Display for ValueError {
             }
             ValueError::EmptyPart => f.write_str("expected something between two commas"),
             ValueError::Missing => f.write_str("expected a value, this key is not optional"),
+            ValueError::Needs(what) => write!(f, "needs {what}"),
             ValueError::PortsPerHost => f.write_str("expected one port, or one for each host"),
             ValueError::Reserved => {
                 f.write_str("the name \"pgbouncer\" is reserved for the console")

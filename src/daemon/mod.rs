@@ -114,10 +114,10 @@ fn serve(
     started: Started,
     mut logger: Logger,
 ) -> ExitCode {
-    let tls = match tls::set_up(&config.settings) {
+    let tls = match tls::set_up(&config) {
         Ok(tls) => tls,
-        Err(error) => {
-            logger.write(clock::now(), Level::Error, &error.to_string());
+        Err(text) => {
+            logger.write(clock::now(), Level::Error, &text);
             return failed(&mut logger, &"TLS setup failed");
         }
     };

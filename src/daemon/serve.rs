@@ -357,10 +357,9 @@ impl Service {
             first.get_or_insert(text);
         });
         let Ok(access) = access else { return Err(first.unwrap_or_default()) };
-        let tls = match tls::set_up(&new.settings) {
+        let tls = match tls::set_up(&new) {
             Ok(tls) => tls,
-            Err(error) => {
-                let text = error.to_string();
+            Err(text) => {
                 self.report(Level::Error, &text);
                 let kept = "TLS configuration could not be reloaded, keeping old configuration";
                 self.report(Level::Error, kept);
@@ -392,9 +391,8 @@ impl Service {
     /// What the process itself takes from the settings.
     fn take_settings(&mut self) {
         self.engine.io.tcp = options::tcp(self.engine.core.settings());
-        let settings = self.engine.core.settings().clone();
-        for error in tls::follow(&settings, &mut self.engine.io, &mut self.engine.core) {
-            self.report(Level::Error, &error.to_string());
+        for text in tls::follow(&mut self.engine.io, &mut self.engine.core) {
+            self.report(Level::Error, &text);
         }
         self.configure_log();
     }

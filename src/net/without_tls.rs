@@ -7,6 +7,7 @@ use std::io;
 use mio::net::TcpStream;
 
 use crate::config::TlsMode;
+use crate::pool::records::secured::OwnTls;
 use crate::relay::{Handshake, ServerTls};
 
 /// What one side's settings ask for.
@@ -16,6 +17,7 @@ pub struct Wanted {
     pub key_file: String,
     pub cert_file: String,
     pub ca_file: String,
+    pub trusts_system: bool,
     pub protocols: String,
     pub ciphers: String,
     pub ciphers13: String,
@@ -75,6 +77,11 @@ impl ServerSide {
         Ok(ServerSide { wanted: Wanted { mode, ..wanted } })
     }
 
+    /// What a line asks for in place of the settings.
+    pub fn prepare(&mut self, mode: TlsMode, _: &OwnTls) -> Result<(), TlsError> {
+        if mode.is_required() { Err(TlsError("sslmode")) } else { Ok(()) }
+    }
+
     pub fn wanted(&self) -> &Wanted {
         &self.wanted
     }
@@ -89,6 +96,9 @@ impl Tls {
         Err(NONE.into())
     }
 }
+
+/// Whether there is TLS in this program.
+pub const IS_BUILT: bool = false;
 
 const NONE: &str = "this program was built without TLS";
 

@@ -191,6 +191,7 @@ impl<I: Io> Engine<I> {
         match self.io.connected(&server.conn.stream) {
             Ok(None) => {}
             Ok(Some(ends)) => match self.core.server_tls(id) {
+                Some(tls) if tls.is_direct => self.begin_tls(id, &tls),
                 Some(_) => self.ask_for_tls(id),
                 None => self.server_is_open(id, ends, None),
             },

@@ -4,6 +4,7 @@
 use super::conn::Stream;
 use super::engine::{Engine, Handshake, Io, Phase};
 use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::records::secured::ServerTls;
 use crate::wire::startup;
 
 /// Steps of handshakes in one turn. A step may sign, which takes up to a millisecond with RSA.
@@ -56,6 +57,30 @@ impl<I: Io> Engine<I> {
         self.handshakes <= MOST_HANDSHAKES
     }
 
+    /// Begins TLS with a server that was reached, and is not asked.
+    pub(super) fn begin_tls(&mut self, id: ServerId, tls: &ServerTls) {
+        if self.put_under_tls(id, tls) {
+            self.shake_hands_with_server(id);
+        }
+        self.carry_out();
+    }
+
+    /// Puts a server's connection under TLS. Returns whether the handshake may begin.
+    fn put_under_tls(&mut self, id: ServerId, tls: &ServerTls) -> bool {
+        let Some(server) = self.servers.get_mut(id) else { return false };
+        match self.io.secure_server(&mut server.conn.stream, tls) {
+            Ok(()) => {
+                server.phase = Phase::Securing;
+                server.conn.is_writable = true;
+                true
+            }
+            Err(error) => {
+                self.core.server_tls_failed(id, &error);
+                false
+            }
+        }
+    }
+
     /// Asks a server that was reached for TLS.
     pub(super) fn ask_for_tls(&mut self, id: ServerId) {
         let Some(server) = self.servers.get_mut(id) else { return };
@@ -106,13 +131,7 @@ impl<I: Io> Engine<I> {
             return false;
         };
         match answer {
-            b'S' => match self.io.secure_server(&mut server.conn.stream, &tls) {
-                Ok(()) => {
-                    server.phase = Phase::Securing;
-                    return true;
-                }
-                Err(error) => self.core.server_tls_failed(id, &error),
-            },
+            b'S' => return self.put_under_tls(id, &tls),
             b'N' if !tls.mode.is_required() => match self.io.connected(&server.conn.stream) {
                 Ok(Some(ends)) => self.server_is_open(id, ends, None),
                 Ok(None) => {}

@@ -152,12 +152,12 @@ fn the_keys_of_a_client_that_was_bound_open_a_server_that_binds() {
 
 /// Somebody who ends TLS in the middle, by a certificate of the same authority, and passes on what
 /// he reads.
-struct Stranger {
-    port: u16,
+pub struct Stranger {
+    pub port: u16,
 }
 
 impl Stranger {
-    fn before(target: u16) -> Stranger {
+    pub fn before(target: u16) -> Stranger {
         let pair = signed(root(), "localhost", &["localhost"], p256());
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();

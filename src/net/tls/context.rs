@@ -148,6 +148,9 @@ fn show_certificate(
 fn trust(context: &mut SslContextBuilder, wanted: &Wanted, side: Side) -> Result<(), TlsError> {
     check_authority(wanted, side)?;
     let mut store = X509StoreBuilder::new().map_err(library)?;
+    if wanted.trusts_system {
+        store.set_default_paths().map_err(library)?;
+    }
     if !wanted.ca_file.is_empty() {
         for authority in material::authorities(&wanted.ca_file)? {
             if side == Side::Client {
@@ -166,7 +169,7 @@ fn check_authority(wanted: &Wanted, side: Side) -> Result<(), TlsError> {
         Side::Client => wanted.mode == TlsMode::VerifyFull,
         Side::Server => matches!(wanted.mode, TlsMode::VerifyCa | TlsMode::VerifyFull),
     };
-    if needs_one && wanted.ca_file.is_empty() {
+    if needs_one && wanted.ca_file.is_empty() && !wanted.trusts_system {
         let word = side.word();
         return Err(TlsError(format!("{word}_tls_sslmode requires {word}_tls_ca_file")));
     }

@@ -56,8 +56,9 @@ enum Role {
     /// Our certificate's hash; TLS came without a request before it, so that ALPN must say what is
     /// spoken.
     Accepts { end_point: Option<Box<[u8]>>, is_direct: bool },
-    /// The name that the server's certificate must bear.
-    Connects { must_be: Option<Box<str>> },
+    /// The name that the server's certificate must bear; TLS was not asked for before, so that the
+    /// server must say that it speaks our protocol under it.
+    Connects { must_be: Option<Box<str>>, is_direct: bool },
 }
 
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl Session {
             ssl.set_hostname(&server.host).map_err(|errors| reason(&errors))?;
         }
         let must_be = (server.mode == TlsMode::VerifyFull).then(|| server.host.clone());
-        Session::new(ssl, socket, Role::Connects { must_be })
+        Session::new(ssl, socket, Role::Connects { must_be, is_direct: server.is_direct })
     }
 
     fn new(ssl: Ssl, socket: Raw, role: Role) -> Result<Session, String> {
@@ -144,11 +145,13 @@ impl Session {
         let cipher = ssl.current_cipher().map_or("unknown", |cipher| cipher.name());
         let description = format!("{}/{cipher}", ssl.version_str()).into();
         let end_point = match &self.role {
-            Role::Accepts { is_direct: true, .. } if ssl.selected_alpn_protocol().is_none() => {
+            Role::Accepts { is_direct: true, .. } | Role::Connects { is_direct: true, .. }
+                if ssl.selected_alpn_protocol().is_none() =>
+            {
                 return Handshake::Failed("no application protocol".into());
             }
             Role::Accepts { end_point, .. } => end_point.clone(),
-            Role::Connects { must_be } => {
+            Role::Connects { must_be, .. } => {
                 let is_right = must_be.as_ref().is_none_or(|host| {
                     shown.as_ref().is_some_and(|certificate| name::is_of(certificate, host))
                 });

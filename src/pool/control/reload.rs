@@ -323,7 +323,8 @@ fn leads_elsewhere(old: &DatabaseLine, new: &DatabaseLine) -> bool {
         (
             (line.host, line.port, line.dbname, line.user, line.password),
             (line.client_encoding, line.datestyle, line.timezone, line.application_name),
-            line.connect_query,
+            (line.connect_query, line.sslmode, line.sslrootcert, line.sslcert, line.sslkey),
+            (line.sslnegotiation, line.channel_binding),
         )
     };
     target(old) != target(new)

@@ -73,11 +73,9 @@ impl Core {
     /// How a server that has just been reached is to be secured, if it is.
     pub fn server_tls(&self, id: ServerId) -> Option<ServerTls> {
         let server = self.servers.get(id)?;
-        if self.tls.servers == TlsMode::Disable {
-            return None;
-        }
+        let line = &self.databases[self.pools[server.pool].database].line;
         match &self.sites[server.site].host {
-            Host::Tcp(name) => Some(ServerTls { mode: self.tls.servers, host: (&**name).into() }),
+            Host::Tcp(name) => ServerTls::of(line, name, &self.tls),
             Host::Unix(_) => None,
         }
     }

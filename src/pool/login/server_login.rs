@@ -4,7 +4,7 @@
 //! connection ends.
 
 use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
-use crate::config::Host;
+use crate::config::{ChannelBinding, Host};
 use crate::log::{Level, Peer};
 use crate::pool::core::explain::refusal_hint;
 use crate::pool::core::{Action, Core, Target};
@@ -138,7 +138,9 @@ impl Core {
         let credential = self.credential(self.servers[id].pool);
         let user = self.users[self.pools[self.servers[id].pool].user].name.clone();
         let tls = self.servers[id].tls.as_ref();
-        let channel = Channel::of(tls.and_then(|tls| tls.end_point.as_deref()));
+        let wish = self.databases[self.pools[self.servers[id].pool].database].line.channel_binding;
+        let end_point = tls.and_then(|tls| tls.end_point.as_deref());
+        let channel = Channel::of(end_point, wish.unwrap_or(ChannelBinding::Prefer));
         let login = ServerLogin::new(user.as_bytes(), credential, channel);
         self.set_stage(id, Stage::Authenticating(login));
         self.act(Action::SendServer { server: id, bytes });

@@ -1,6 +1,7 @@
 //! What is known of TLS on a connection, and what is asked of it. The library stands below.
 
-use crate::config::TlsMode;
+use crate::config::security;
+use crate::config::{DatabaseLine, Negotiation, TlsMode};
 
 /// A connection under TLS, once its handshake is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,63 @@ pub struct ServerTls {
     pub mode: TlsMode,
     /// The name or address of the line, for SNI and to be found in the certificate.
     pub host: Box<str>,
+    /// Whether TLS begins at once, and not after a question.
+    pub is_direct: bool,
+    pub own: OwnTls,
+}
+
+/// What a database has for itself in place of the settings' files.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct OwnTls {
+    /// Whether servers are verified.
+    pub is_verified: bool,
+    pub authorities: Authorities,
+    pub certificate: Option<Box<str>>,
+    pub key: Option<Box<str>>,
+}
+
+/// Whom servers are verified against.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum Authorities {
+    File(Box<str>),
+    /// Those of the settings.
+    #[default]
+    Settings,
+    /// Those that the system trusts.
+    System,
+}
+
+impl OwnTls {
+    /// What a line asks for, where the settings ask for `mode`.
+    pub fn of(line: &DatabaseLine, mode: TlsMode) -> OwnTls {
+        let mode = line.sslmode.unwrap_or(mode);
+        OwnTls {
+            is_verified: matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyFull),
+            authorities: match line.sslrootcert.as_deref() {
+                None => Authorities::Settings,
+                Some(security::SYSTEM) => Authorities::System,
+                Some(file) => Authorities::File(file.into()),
+            },
+            certificate: line.sslcert.as_deref().map(Into::into),
+            key: line.sslkey.as_deref().map(Into::into),
+        }
+    }
+}
+
+impl ServerTls {
+    /// How a server of that line at that host is secured, if it is. `modes` are those in force.
+    pub fn of(line: &DatabaseLine, host: &str, modes: &TlsModes) -> Option<ServerTls> {
+        let mode = line.sslmode.unwrap_or(modes.servers);
+        if mode == TlsMode::Disable || !(modes.is_built || mode.is_required()) {
+            return None;
+        }
+        Some(ServerTls {
+            mode,
+            host: host.into(),
+            is_direct: line.sslnegotiation == Some(Negotiation::Direct),
+            own: OwnTls::of(line, modes.servers),
+        })
+    }
 }
 
 /// The modes in force: those of the settings, unless what they ask for could not be set up.
@@ -30,4 +88,6 @@ pub struct ServerTls {
 pub struct TlsModes {
     pub clients: TlsMode,
     pub servers: TlsMode,
+    /// Whether the program has TLS at all.
+    pub is_built: bool,
 }
