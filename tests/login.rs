@@ -333,6 +333,7 @@ fn nothing_secret_is_logged_or_shown() {
             "POOLS",
             "EVENTS",
             "ERRORS",
+            "LATENCY",
             "MEM",
             "LISTS",
             "DNS_HOSTS",

@@ -296,6 +296,16 @@ table! {
         /// other processes of its user look into it. It holds the passwords of users. With 1 the
         /// limit that the process was started with (`LimitCORE=` of systemd, `ulimit -c`) decides.
         core_dumps: bool = Kind::Flag, Some("0"), RESTART.and(OURS);
+        /// Log each query, and each transaction, that took so many milliseconds or longer: whose it
+        /// was, how long it ran, how long its client waited for the server, and the process that
+        /// ran it. 0 is none.
+        log_min_duration: u32 = COUNT, Some("0"), OURS;
+        /// Show the first 200 bytes of the text of a query that `log_min_duration` has found. They
+        /// may hold what nobody but the client should know.
+        log_query_text: bool = Kind::Flag, Some("0"), OURS;
+        /// Add the times that 99 of 100 transactions, queries and waits did not exceed to the line
+        /// of `log_stats`, at its end.
+        log_stats_percentiles: bool = Kind::Flag, Some("0"), OURS;
     }
 }
 

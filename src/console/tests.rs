@@ -173,6 +173,14 @@ impl World {
         self.carry_out();
     }
 
+    /// A query of a client that has a server.
+    fn tell_server(&mut self, client: ClientId, sql: &str) {
+        let body = format!("{sql}\0");
+        let head = head(b'Q', body.as_bytes());
+        self.core.judge_client(client, head, body.as_bytes(), &mut Said::default());
+        self.carry_out();
+    }
+
     /// The transaction ends, and the server is free.
     fn release(&mut self, client: ClientId, server: ServerId) {
         self.core.judge_client(client, head(b'Q', b"commit\0"), b"commit\0", &mut Said::default());
@@ -433,7 +441,7 @@ fn every_table_has_the_columns_of_the_reference() {
         let columns = answer[0].columns();
         let expected = reference(show.word);
         match show.word {
-            "ERRORS" | "EVENTS" => assert!(expected.is_empty()),
+            "ERRORS" | "EVENTS" | "LATENCY" => assert!(expected.is_empty()),
             "CLIENT_ENCODING" | "DATESTYLE" | "STANDARD_CONFORMING_STRINGS" | "TIMEZONE" => {
                 assert_eq!(columns, [(show.word.to_lowercase(), 25)]);
             }
@@ -495,6 +503,87 @@ fn what_a_counter_or_gauge_holds_is_said_in_the_tables_that_others_read() {
             assert_eq!(head.help.is_empty(), head.nature == Nature::Label, "{word} {}", head.name);
         }
     }
+}
+
+#[test]
+fn latency_shows_how_long_things_took_of_late_and_since_the_start() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    let (client, server) = world.busy_client();
+    world.pass(Duration::from_millis(40));
+    world.tell_server(client, "select 1");
+    world.pass(Duration::from_millis(5));
+    world.reply(server, b'Z', b"T");
+    world.tell_server(client, "commit");
+    world.reply(server, b'Z', b"I");
+    let rows = |world: &mut World| world.lines(admin, "SHOW LATENCY");
+    let query = "app|query|3|0|4992|4992|4992|5000|3|0|4992|4992|4992|5000";
+    let xact = "app|transaction|1|44032|44032|44032|44032|45000|1|44032|44032|44032|44032|45000";
+    assert_eq!(rows(&mut world)[..2], [query, xact]);
+    let server_and_wait: Vec<String> =
+        rows(&mut world)[2..4].iter().map(|row| row[..8].to_owned()).collect();
+    assert_eq!(server_and_wait, ["app|wait", "app|logi"]);
+    // Two periods on it is no longer of late.
+    world.pass(Duration::from_secs(11));
+    world.pass(Duration::from_secs(11));
+    let query = "app|query|0|0|0|0|0|0|3|0|4992|4992|4992|5000";
+    assert_eq!(rows(&mut world)[0], query);
+}
+
+#[test]
+fn slow_queries_and_transactions_are_told_with_their_text_where_that_is_wanted() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    let (client, server) = world.busy_client();
+    let mut run = |sets: &[&str], sql: &str, ms: u64, status: &[u8]| {
+        for set in sets {
+            world.query(admin, set);
+        }
+        world.log();
+        world.tell_server(client, sql);
+        world.pass(Duration::from_millis(ms));
+        world.reply(server, b'Z', status);
+        let lines = world.log().into_iter().filter_map(|line| {
+            Some(line.split_once(" slow ")?.1.to_owned()).filter(|_| line.contains("app/app"))
+        });
+        lines.collect::<Vec<_>>()
+    };
+    assert!(run(&[], "select 1", 10_000, b"T").is_empty(), "off by default");
+    let on = ["SET log_min_duration = 20"];
+    assert!(run(&on, "select 2", 19, b"T").is_empty());
+    let told = "query: 20.000 ms, waited 0.000 ms, server pid 42";
+    assert_eq!(run(&[], "select 3", 20, b"T"), [told]);
+    let with_text = ["SET log_query_text = 1"];
+    let long = format!("select\n'{}'", "x".repeat(300));
+    let shown = format!("{told}: select '{}", "x".repeat(192));
+    assert_eq!(run(&with_text, &long, 20, b"T"), [shown]);
+    let whole = "transaction: 10060.000 ms, waited 0.000 ms, server pid 42";
+    assert_eq!(run(&[], "commit", 1, b"I"), [whole], "of quick queries and pauses");
+    assert!(run(&[], "select 4", 1, b"I").is_empty());
+}
+
+#[test]
+fn the_line_of_figures_keeps_its_form_and_has_percentiles_at_its_end_when_asked() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    let (client, server) = world.busy_client();
+    world.query(admin, "SET verbose = 0");
+    let mut line = |set: &str| {
+        world.query(admin, set);
+        world.tell_server(client, "commit");
+        world.pass(Duration::from_secs(11));
+        world.reply(server, b'Z', b"I");
+        world.log();
+        world.pass(Duration::from_secs(11));
+        world.log().into_iter().find(|line| line.starts_with("stats: ")).expect("a line")
+    };
+    let plain = line("SET log_stats_percentiles = 0");
+    assert!(plain.ends_with("wait 0 us"), "{plain}");
+    let longer = line("SET log_stats_percentiles = 1");
+    let (known, added) = longer.split_once(", p99 ").expect("percentiles");
+    assert!(known.ends_with(" us, wait 0 us"), "{longer}");
+    // 11 seconds, as the buckets have it.
+    assert_eq!(added, "xact 10747904 us, query 10747904 us, wait 0 us");
 }
 
 #[test]

@@ -24,6 +24,9 @@ EXPECTED["SHOW ACTIVE_SOCKETS"] = EXPECTED["SHOW SOCKETS"]
 EXPECTED["SHOW ERRORS"] = [("side", str), ("reason", str), ("count", int), ("last_time", str),
                            ("database", str), ("user", str), ("detail", str)]
 EXPECTED["SHOW EVENTS"] = [("time", str), ("count", int), ("event", str)]
+SPREAD = ["count", "p50", "p90", "p95", "p99", "max"]
+EXPECTED["SHOW LATENCY"] = [("database", str), ("measure", str)] + [
+    (name, int) for name in SPREAD + ["total_" + name for name in SPREAD]]
 
 
 async def tables(connection, *empty):

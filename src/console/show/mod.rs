@@ -4,6 +4,7 @@
 mod config;
 mod connections;
 mod databases;
+mod latency;
 mod lists;
 mod names;
 mod notes;
@@ -55,6 +56,7 @@ pub static SHOWS: &[Show] = &[
     row("STATS_TOTALS", &stats::STATS_TOTALS, 5),
     row("STATS_AVERAGES", &stats::STATS_AVERAGES, 5),
     row("TOTALS", &stats::TOTALS, 5),
+    row("LATENCY", &latency::LATENCY, 6),
     row("ERRORS", &notes::ERRORS, 6),
     row("EVENTS", &notes::EVENTS, 6),
     row("CLIENT_ENCODING", &names::CLIENT_ENCODING, 0),

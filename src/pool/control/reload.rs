@@ -282,6 +282,9 @@ impl Core {
             self.forget_pool(pool);
         }
         if let Some(database) = self.databases.remove(id) {
+            if let Some(place) = database.latency {
+                self.latencies.give_back(place);
+            }
             if self.database_names.id(&database.line.name) == Some(id) {
                 self.database_names.remove(&database.line.name);
             }

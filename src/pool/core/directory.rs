@@ -36,7 +36,10 @@ impl Core {
             self.wake_pool(id);
             return id;
         }
-        let id = self.pools.insert(Pool::new(database, user, purpose, self.now.mono));
+        let mut pool = Pool::new(database, user, purpose, self.now.mono);
+        let record = &mut self.databases[database];
+        pool.latency = *record.latency.get_or_insert_with(|| self.latencies.take(record.is_auto));
+        let id = self.pools.insert(pool);
         self.pool_index.insert(key, id);
         self.databases[database].pools.push(id);
         self.users[user].pools.push(id);

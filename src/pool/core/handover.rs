@@ -96,9 +96,9 @@ impl Core {
         }
         server.unnamed.begin();
         server.unheard = 0;
-        let pool = &mut self.pools[server.pool];
-        pool.stats.assignments += 1;
-        pool.stats.wait_us += now.micros_since(client.requested);
+        let wait_us = now.micros_since(client.requested);
+        server.waited_us = wait_us;
+        self.pools[server.pool].count_assignment(wait_us, &mut self.latencies);
         let (peer, number) = (server.peer, server.number);
         if self.hears(Level::Noise) {
             let ptr = ptr(number, Side::Server);

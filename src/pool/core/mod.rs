@@ -46,6 +46,7 @@ use crate::pool::records::user::User;
 use crate::pool::records::wait::{Outcome, Shutdown};
 use crate::pool::statements::table::StatementTable;
 use crate::pool::telling::events::Events;
+use crate::pool::telling::latency::LatencyTable;
 
 /// The name of the database that is the console.
 pub const CONSOLE: &str = "pgbouncer";
@@ -190,6 +191,7 @@ pub struct Core {
     /// Counters of clients and servers of one sequence.
     last_number: u64,
     pub stats: crate::pool::telling::stats::Totals,
+    pub latencies: LatencyTable,
     /// When the sweep must run next.
     pub(in crate::pool) sweep_at: Moment,
     /// Databases that may be forgotten: made from `*`, or removed from the configuration.
@@ -256,6 +258,7 @@ impl Core {
             admitted: 0,
             last_number: 0,
             stats: crate::pool::telling::stats::Totals::new(now.mono),
+            latencies: LatencyTable::default(),
             connects_after: Moment(0),
             sweep_at: Moment(0),
             transients: Vec::new(),

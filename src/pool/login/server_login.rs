@@ -360,6 +360,8 @@ impl Core {
         let pool_id = server.pool;
         let Some(login) = server.login_mut() else { return };
         let (reported, for_client) = (std::mem::take(&mut login.reported), login.for_client);
+        let login_us = now.micros_since(server.connected);
+        self.latencies.of_mut(self.pools[pool_id].latency).login.add(login_us);
         self.vars.settle_connect_query(&mut self.servers[id].vars);
         let vars = self.vars.copy_defaults(&self.servers[id].vars);
         let welcome = Welcome { fixed: reported, vars };

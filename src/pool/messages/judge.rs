@@ -4,6 +4,7 @@
 //! This is the path of every transaction: no memory is reserved here, no clock read, no line
 //! formatted, unless something is wrong.
 
+use super::slow;
 use crate::log::Level;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
@@ -298,6 +299,11 @@ impl Core {
             if server.replies.status() == Status::Idle {
                 server.xact_start = now;
             }
+        }
+        if self.config.settings.log_query_text {
+            let client = self.clients[id].statements.as_deref();
+            let server = &mut self.servers[server_id];
+            slow::keep_text(server, client, &self.statements, kind, seen);
         }
         if matches!(kind, Front::Close | Front::Describe | Front::Execute)
             && let Some(verdict) = self.refuse_portal(server_id, kind, head, seen, said)

@@ -3,6 +3,7 @@
 //!
 //! As in `judge`, this is the path of every transaction.
 
+use super::slow::Ended;
 use crate::config::PoolMode;
 use crate::log::Level;
 use crate::pool::core::{Action, Core};
@@ -269,20 +270,33 @@ impl Core {
         let server = &mut self.servers[id];
         let pool = &mut self.pools[server.pool];
         let record = &mut self.clients[client];
+        let latencies = self.latencies.of_mut(pool.latency);
+        let query_us = now.micros_since(record.query_start);
         pool.stats.queries += 1;
-        pool.stats.query_us += now.micros_since(record.query_start);
+        pool.stats.query_us += query_us;
+        latencies.query.add(query_us);
         record.query_start = now;
         if let Some(statements) = &mut server.statements {
             statements.fresh.clear();
         }
+        let mut ended = Ended { query_us, xact_us: None };
         if status == Status::Idle {
+            let xact_us = now.micros_since(server.xact_start);
             pool.stats.xacts += 1;
-            pool.stats.xact_us += now.micros_since(server.xact_start);
+            pool.stats.xact_us += xact_us;
+            latencies.xact.add(xact_us);
             server.xact_start = now;
+            ended.xact_us = Some(xact_us);
+        }
+        if ended.is_slow(&self.config.settings) {
+            let line = ended.line(server, &self.config.settings);
+            self.log_client(Level::Log, client, format_args!("{line}"));
+        }
+        if status == Status::Idle {
             self.transaction_settled(id);
             return ServerVerdict::Forward(client);
         }
-        let pool = server.pool;
+        let pool = self.servers[id].pool;
         if self.pool_mode(pool) == PoolMode::Statement && !self.servers[id].is_private {
             self.close_server(id, Reason::TransactionBlock);
             return ServerVerdict::Closed;

@@ -3,3 +3,4 @@
 pub mod judge;
 pub mod judge_server;
 pub mod routine;
+mod slow;

@@ -6,6 +6,7 @@ use crate::base::arena::Record;
 use crate::base::time::Moment;
 use crate::config::{DatabaseLine, LoadBalanceHosts};
 use crate::pool::ids::{DatabaseKind, PoolId, UserId};
+use crate::pool::telling::latency::Place;
 
 pub struct Database {
     pub line: DatabaseLine,
@@ -40,6 +41,8 @@ pub struct Database {
     pub idle_since: Moment,
     /// When one of its limits was met and noted last.
     pub limit_noted: Option<Moment>,
+    /// Where its times are counted; `None` before its first pool.
+    pub(in crate::pool) latency: Option<Place>,
 }
 
 /// The places that a line names; `socket_dir` is where servers are looked for when it names none.
@@ -71,6 +74,7 @@ impl Database {
             next_site: 0,
             idle_since: now,
             limit_noted: None,
+            latency: None,
         }
     }
 
@@ -81,6 +85,11 @@ impl Database {
             Some(LoadBalanceHosts::RoundRobin) | None => place + 1,
         };
         self.sites[place]
+    }
+
+    /// Where its times are counted, if it has had a pool.
+    pub fn latency(&self) -> Option<Place> {
+        self.latency
     }
 
     /// The name on the server.

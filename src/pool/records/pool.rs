@@ -13,6 +13,7 @@ use crate::base::time::Moment;
 use crate::crypto::scram::ScramKeys;
 use crate::pool::ids::{DatabaseId, PoolKind, UserId};
 use crate::pool::owed::varcache::Vars;
+use crate::pool::telling::latency::{LatencyTable, Place};
 use crate::pool::telling::stats::Stats;
 
 pub struct Pool {
@@ -53,6 +54,8 @@ pub struct Pool {
     /// Last time it had a client or a server.
     pub used_at: Moment,
     pub stats: Stats,
+    /// Where the times of its database are counted.
+    pub(in crate::pool) latency: Place,
     pub rest: Rest,
     /// It is among the pools that are looked at when a place gets free.
     pub is_hungry: bool,
@@ -138,6 +141,7 @@ impl Pool {
             unserved: None,
             used_at: now,
             stats: Stats::default(),
+            latency: Place::SHARED,
             rest: Rest::Awake,
             is_hungry: false,
         }
@@ -153,6 +157,14 @@ impl Pool {
         }
         let keys = keys.or(before.and_then(|before| before.keys));
         self.found = Some(Found { secret, keys });
+    }
+
+    /// Counts that a client was given a server, for which it had waited so long.
+    #[inline]
+    pub(in crate::pool) fn count_assignment(&mut self, wait_us: u64, latencies: &mut LatencyTable) {
+        self.stats.assignments += 1;
+        self.stats.wait_us += wait_us;
+        latencies.of_mut(self.latency).wait.add(wait_us);
     }
 
     /// Sessions, those that are logging in included.

@@ -163,6 +163,10 @@ pub struct Server {
     pub since: Moment,
     /// When the client's transaction began; 0 before the first client.
     pub xact_start: Moment,
+    /// How long its client waited for it, in microseconds, until that was told.
+    pub(in crate::pool) waited_us: u64,
+    /// The beginning of the query under way, where `log_query_text` is on.
+    pub(in crate::pool) query_text: Option<Box<[u8]>>,
     /// Process id and secret of BackendKeyData, joined as a CancelRequest carries them.
     pub key: Box<[u8]>,
     pub vars: ServerVars,
@@ -236,6 +240,8 @@ impl Server {
             site,
             connected: now,
             requested: now,
+            waited_us: 0,
+            query_text: None,
             since: now,
             xact_start: Moment(0),
             key: Box::default(),

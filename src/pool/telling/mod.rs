@@ -2,5 +2,7 @@
 //! data, which knows no record of the core.
 
 pub mod events;
+pub mod histogram;
+pub mod latency;
 pub mod reason;
 pub mod stats;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::base::time::Moment;
 use crate::config::PoolMode;
 use crate::log::Level;
-use crate::pool::core::{Action, Core, ProcessAction};
+use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use crate::pool::owed::replies::Status;
 use crate::pool::owed::verdict::Hold;
@@ -74,11 +74,6 @@ impl Core {
         let resting = || self.calendar.next().map(|due| due.max(self.sweep_at));
         let due = if is_busy { Some(self.sweep_at) } else { resting() };
         Some(due.map_or(stats, |due| due.min(stats)))
-    }
-
-    /// A period of nothing would keep the loop from ever sleeping.
-    fn stats_period(&self) -> Duration {
-        self.settings().stats_period.max(Duration::from_secs(1))
     }
 
     pub(in crate::pool) fn is_over(&self, since: Moment, limit: Duration) -> bool {
@@ -442,44 +437,6 @@ impl Core {
         let some: Vec<DatabaseId> = places.map(|place| all[place % all.len()]).collect();
         self.next_transient = self.next_transient.wrapping_add(MOST_TRANSIENTS);
         some
-    }
-
-    fn sweep_stats(&mut self) {
-        if self.mono().since(self.stats.period_start) < self.stats_period() {
-            return;
-        }
-        self.turn_stats();
-        let text = self.stats_line("us");
-        if self.settings().log_stats {
-            self.log(Level::Log, text);
-        }
-        let status = self.stats_line("\u{3bc}s");
-        self.act_on_process(ProcessAction::Status(status));
-    }
-
-    /// The line of figures for log and service manager, over the last full period.
-    pub fn stats_line(&self, unit: &str) -> String {
-        let span = self.stats.last_span_us();
-        let mut sum = self.all_stats();
-        sum += &self.console_stats;
-        let a = crate::pool::telling::stats::average(&sum.last_period(), span);
-        let rates = &a.per_second;
-        format!(
-            "stats: {} xacts/s, {} queries/s, {} client parses/s, {} server parses/s, {} binds/s, \
-             {} client logins/s, in {} B/s, out {} B/s, xact {} {unit}, \
-             query {} {unit}, wait {} {unit}",
-            rates.xacts,
-            rates.queries,
-            rates.client_parses,
-            rates.server_parses,
-            rates.binds,
-            rates.logins,
-            rates.received,
-            rates.sent,
-            a.xact_us,
-            a.query_us,
-            a.wait_us
-        )
     }
 
     /// Moves a client that has been closed by nobody's word out of the way.

@@ -1,0 +1,95 @@
+//! SHOW LATENCY: percentiles of how long queries, transactions, waiting and logins to servers took,
+//! for each database, of late and since the start. Of late is what the averages of SHOW STATS
+//! cover: the last full period and the running one.
+
+use super::super::table::{Column, Scene, Sheet, Value, int8, text};
+use super::databases;
+use crate::pool::core::Core;
+use crate::pool::telling::histogram::Spread;
+use crate::pool::telling::latency::{Measure, Place};
+
+/// One kind of time of one database.
+pub struct Row {
+    database: String,
+    measure: &'static str,
+    lately: Spread,
+    since_start: Spread,
+}
+
+pub static LATENCY: Sheet<Row> = Sheet {
+    columns: &[
+        &[
+            text("database", |_, row| Value::owned(&row.database)),
+            text("measure", |_, row| Value::text(row.measure)),
+        ],
+        LATELY,
+        SINCE_START,
+    ],
+    rows: |scene| rows(scene),
+};
+
+/// Declares a column of one period.
+macro_rules! spread {
+    ($name:literal, $period:ident $(.$field:ident)? $(, $percent:literal)?) => {
+        int8($name, |_, row: &Row| {
+            Value::Number(row.$period $(.$field)? $(.percentile_us($percent))?)
+        })
+    };
+}
+
+const LATELY: &[Column<Row>] = &[
+    spread!("count", lately.count),
+    spread!("p50", lately, 50),
+    spread!("p90", lately, 90),
+    spread!("p95", lately, 95),
+    spread!("p99", lately, 99),
+    spread!("max", lately.max_us),
+];
+
+const SINCE_START: &[Column<Row>] = &[
+    spread!("total_count", since_start.count),
+    spread!("total_p50", since_start, 50),
+    spread!("total_p90", since_start, 90),
+    spread!("total_p95", since_start, 95),
+    spread!("total_p99", since_start, 99),
+    spread!("total_max", since_start.max_us),
+];
+
+/// What stands for the databases of `*` that have no histograms of their own.
+pub const OTHERS: &str = "other";
+
+/// The kinds of times, and how a database's are got.
+pub const MEASURES: [(&str, Measure); 4] = [
+    ("query", |latencies| &latencies.query),
+    ("transaction", |latencies| &latencies.xact),
+    ("wait", |latencies| &latencies.wait),
+    ("login", |latencies| &latencies.login),
+];
+
+fn rows(scene: Scene<'_>) -> Vec<Row> {
+    let of_one = |(database, place): (String, Place)| {
+        let latencies = scene.core.latencies.of(place);
+        MEASURES.map(|(measure, of)| Row {
+            database: database.clone(),
+            measure,
+            lately: of(latencies).lately(),
+            since_start: of(latencies).since_start(),
+        })
+    };
+    places(scene.core).into_iter().flat_map(of_one).collect()
+}
+
+/// The databases that have had a pool, by name, and the one that stands for several.
+pub fn places(core: &Core) -> Vec<(String, Place)> {
+    let named = databases::sorted(core).into_iter().filter_map(|row| {
+        let place = core.databases[row?].latency()?;
+        Some((databases::name(core, &row).to_owned(), place))
+    });
+    let mut places: Vec<(String, Place)> = named.collect();
+    let all = places.len();
+    places.retain(|(_, place)| *place != Place::SHARED);
+    if places.len() < all {
+        places.push((OTHERS.to_owned(), Place::SHARED));
+    }
+    places
+}

@@ -1,0 +1,99 @@
+//! `log_min_duration`: a line for each query, and each transaction, that took so long or longer.
+
+use crate::config::Settings;
+use crate::pool::records::server::Server;
+use crate::pool::statements::table::{ClientStatements, StatementTable};
+use crate::wire::fields::Fields;
+use crate::wire::kind::Front;
+
+/// Bytes of a query's text that are kept for its line.
+const LONGEST_TEXT: usize = 200;
+
+/// What has ended.
+#[derive(Clone, Copy)]
+pub(super) struct Ended {
+    pub query_us: u64,
+    /// Of the transaction, if the query has ended that too.
+    pub xact_us: Option<u64>,
+}
+
+impl Ended {
+    /// Whether it took so long that it is told of.
+    #[inline]
+    pub fn is_slow(self, settings: &Settings) -> bool {
+        let least_us = u64::from(settings.log_min_duration) * 1_000;
+        least_us > 0 && self.query_us.max(self.xact_us.unwrap_or(0)) >= least_us
+    }
+
+    /// The line about a query that was slow, or about a transaction of quicker ones.
+    #[cold]
+    pub fn line(self, server: &mut Server, settings: &Settings) -> String {
+        let least_us = u64::from(settings.log_min_duration) * 1_000;
+        let (what, us) = match self.xact_us {
+            Some(xact_us) if self.query_us < least_us => ("transaction", xact_us),
+            _ => ("query", self.query_us),
+        };
+        let pid = server.key.first_chunk().map_or(0, |pid| u32::from_be_bytes(*pid));
+        let waited_us = std::mem::take(&mut server.waited_us);
+        // The text of its last query says little of a transaction.
+        let has_text = what == "query" && settings.log_query_text;
+        let text = server.query_text.take().filter(|_| has_text);
+        let text = text.map(|text| format!(": {}", printable(&text))).unwrap_or_default();
+        let (took, waited) = (Millis(us), Millis(waited_us));
+        format!("slow {what}: {took} ms, waited {waited} ms, server pid {pid}{text}")
+    }
+}
+
+/// Keeps the beginning of a query's text, where a line about it shows that. `client` is what the
+/// client has prepared.
+#[cold]
+pub(super) fn keep_text(
+    server: &mut Server,
+    client: Option<&ClientStatements>,
+    statements: &StatementTable,
+    kind: Front,
+    seen: &[u8],
+) {
+    if server.replies.is_answered() {
+        server.query_text = None;
+    }
+    let mut fields = Fields::new(seen);
+    let text = match kind {
+        Front::Query => Some(seen),
+        Front::Parse => fields.cstr().and_then(|name| seen.get(name.len() + 1..)),
+        Front::Bind => fields.cstr().and_then(|_| {
+            let id = client?.names.get(fields.cstr()?)?;
+            Some(statements.statements[id].text())
+        }),
+        _ => None,
+    };
+    if let Some(text) = text.and_then(|text| text.split(|&byte| byte == 0).next()) {
+        server.query_text = Some(text[..text.len().min(LONGEST_TEXT)].into());
+    }
+}
+
+/// Microseconds, shown as milliseconds.
+struct Millis(u64);
+
+impl std::fmt::Display for Millis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1_000, self.0 % 1_000)
+    }
+}
+
+/// Text of a client's for one line of the log.
+fn printable(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_stays_on_its_line_and_milliseconds_have_three_places() {
+        assert_eq!(printable(b"select\n1\r\x1b[0m\xff"), "select 1  [0m\u{fffd}");
+        assert_eq!(Millis(1_234_005).to_string(), "1234.005");
+    }
+}

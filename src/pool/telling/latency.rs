@@ -1,0 +1,125 @@
+//! Histograms for each database. The databases that `*` has made share one once there are many: a
+//! client can make as many as it likes.
+
+use super::histogram::Histogram;
+
+/// Databases made from `*` that have histograms of their own.
+const MOST_AUTO: usize = 50;
+
+/// What is measured for a database. Times are microseconds.
+#[derive(Clone, Default)]
+pub struct Latencies {
+    pub query: Histogram,
+    pub xact: Histogram,
+    /// How long clients waited for a server, each time that they got one.
+    pub wait: Histogram,
+    /// From the decision to connect to a server up to its first ReadyForQuery.
+    pub login: Histogram,
+}
+
+/// Which of them.
+pub type Measure = fn(&Latencies) -> &Histogram;
+
+impl Latencies {
+    fn all_mut(&mut self) -> [&mut Histogram; 4] {
+        [&mut self.query, &mut self.xact, &mut self.wait, &mut self.login]
+    }
+}
+
+/// Where the histograms of a database stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Place {
+    at: u32,
+    /// Of a database that `*` has made.
+    is_auto: bool,
+}
+
+impl Place {
+    /// What databases share that have none of their own.
+    pub const SHARED: Place = Place { at: 0, is_auto: false };
+}
+
+/// All of them.
+pub struct LatencyTable {
+    all: Vec<Box<Latencies>>,
+    free: Vec<u32>,
+    autos: usize,
+}
+
+impl Default for LatencyTable {
+    fn default() -> LatencyTable {
+        LatencyTable { all: vec![Box::default()], free: Vec::new(), autos: 0 }
+    }
+}
+
+impl LatencyTable {
+    /// Gives a database a place.
+    pub(in crate::pool) fn take(&mut self, is_auto: bool) -> Place {
+        if is_auto && self.autos == MOST_AUTO {
+            return Place::SHARED;
+        }
+        self.autos += usize::from(is_auto);
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.all.push(Box::default());
+            (self.all.len() - 1) as u32
+        });
+        Place { at, is_auto }
+    }
+
+    /// Takes the place of a database that is gone.
+    pub(in crate::pool) fn give_back(&mut self, place: Place) {
+        if place != Place::SHARED {
+            self.autos -= usize::from(place.is_auto);
+            *self.of_mut(place) = Latencies::default();
+            self.free.push(place.at);
+        }
+    }
+
+    pub fn of(&self, place: Place) -> &Latencies {
+        &self.all[place.at as usize]
+    }
+
+    #[inline]
+    pub(in crate::pool) fn of_mut(&mut self, place: Place) -> &mut Latencies {
+        &mut self.all[place.at as usize]
+    }
+
+    /// Those of all databases.
+    pub fn iter(&self) -> impl Iterator<Item = &Latencies> {
+        self.all.iter().map(|latencies| &**latencies)
+    }
+
+    /// Begins a new period.
+    pub(in crate::pool) fn turn(&mut self) {
+        for latencies in &mut self.all {
+            latencies.all_mut().into_iter().for_each(Histogram::turn);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_databases_of_one_star_share_one_place() {
+        let mut table = LatencyTable::default();
+        let places: Vec<Place> = (0..MOST_AUTO + 20).map(|_| table.take(true)).collect();
+        let shared = places.iter().filter(|&&place| place == Place::SHARED).count();
+        assert_eq!(shared, 20);
+        assert_ne!(table.take(false), Place::SHARED, "one of the configuration has its own");
+        table.give_back(Place::SHARED);
+        assert_eq!(table.take(true), Place::SHARED);
+    }
+
+    #[test]
+    fn a_place_that_was_given_back_is_empty_for_the_next() {
+        let mut table = LatencyTable::default();
+        let place = table.take(true);
+        table.of_mut(place).query.add(5);
+        table.give_back(place);
+        let next = table.take(false);
+        assert_eq!(next.at, place.at);
+        assert_eq!(table.of(next).query.since_start().count, 0);
+    }
+}
