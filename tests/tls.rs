@@ -9,6 +9,8 @@ mod binding;
 mod certificates;
 #[path = "tls/databases.rs"]
 mod databases;
+#[path = "tls/living.rs"]
+mod living;
 mod support;
 
 use std::io::{Read, Write};

@@ -56,6 +56,7 @@ pub struct Service {
     doors: Doors,
     started: Started,
     watchdog: Watchdog,
+    tls_watch: tls::Watch,
     is_over: bool,
 }
 
@@ -89,6 +90,7 @@ impl Service {
             poll,
             engine: Engine::new(core, network),
             watchdog: Watchdog::from_environment(),
+            tls_watch: tls::Watch::default(),
             is_over: false,
         };
         service.register()?;
@@ -114,6 +116,7 @@ impl Service {
             self.accept_pending();
             self.take_answers();
             next = self.turn();
+            self.look_after_tls();
             self.engine.write_lines();
         }
         Ok(())
@@ -126,7 +129,8 @@ impl Service {
         }
         let now = clock::now().mono;
         let until = |moment: Moment| Duration::from_micros(moment.micros_since(now));
-        next.into_iter().chain(self.doors.next()).min().map(until)
+        let watch = self.tls_watch.next(&self.engine.io);
+        next.into_iter().chain(self.doors.next()).chain(watch).min().map(until)
     }
 
     fn dispatch(&mut self) {
@@ -253,6 +257,16 @@ impl Service {
             ProcessAction::SettingsChanged => self.take_settings(),
             ProcessAction::Status(text) => self.started.notifier.status(&text),
             ProcessAction::StopListening => self.stop_listening(),
+        }
+    }
+
+    fn look_after_tls(&mut self) {
+        let lines = self.tls_watch.look(&mut self.engine.io, &mut self.engine.core);
+        for (level, text) in lines {
+            if level <= Level::Warning {
+                self.engine.core.note_repeating(&text);
+            }
+            self.report(level, &text);
         }
     }
 
@@ -385,6 +399,7 @@ impl Service {
     fn put_in_force(&mut self, config: Config, access: Access, tls: Tls) {
         self.engine.core.adopt(config, access);
         tls::put_in_force(tls, &mut self.engine.io, &mut self.engine.core);
+        self.tls_watch.restart();
         self.take_settings();
     }
 

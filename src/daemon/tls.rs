@@ -1,13 +1,16 @@
 //! TLS as the settings ask for it: set up before it is in force, so that what cannot be set up
 //! changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
-use crate::config::{Config, Place, Settings};
+use crate::base::time::{self, Moment, Now};
+use crate::config::{Config, DatabaseLine, Place, Settings, TlsMode};
+use crate::log::Level;
 use crate::net::network::Network;
-use crate::net::tls::{self, ClientSide, ServerSide, Tls, Wanted};
+use crate::net::tls::{self, ClientSide, Renewed, ServerSide, Tls, Wanted};
 use crate::pool::core::Core;
-use crate::pool::records::secured::{OwnTls, TlsModes};
+use crate::pool::records::secured::{OwnTls, ServerTls, Tally, TlsContext, TlsModes, Whose};
 
 /// Both sides as new settings ask for them.
 pub fn set_up(config: &Config) -> Result<Tls, String> {
@@ -73,11 +76,110 @@ pub fn follow(network: &mut Network, core: &mut Core) -> Vec<String> {
 }
 
 fn tell(network: &Network, core: &mut Core) {
-    core.set_tls_modes(TlsModes {
+    let modes = TlsModes {
         clients: network.tls.clients.wanted().mode,
         servers: network.tls.servers.wanted().mode,
         is_built: tls::IS_BUILT,
-    });
+    };
+    core.set_tls(modes, contexts(&network.tls, &modes, &core.config));
+}
+
+/// What there is to tell of each context that connections may come under.
+pub fn contexts(tls: &Tls, modes: &TlsModes, config: &Config) -> Vec<TlsContext> {
+    let mut contexts = Vec::new();
+    let mut add = |whose, (certificate, authorities)| {
+        contexts.push(TlsContext { whose, certificate, authorities, tally: Tally::default() });
+    };
+    if modes.clients != TlsMode::Disable {
+        add(Whose::Clients, tls.of_clients());
+    }
+    let default = DatabaseLine::default();
+    let lines = config.databases.iter().filter(|line| line.has_security());
+    let mut seen = HashSet::new();
+    for line in [&default].into_iter().chain(lines) {
+        let Some(ServerTls { own, .. }) = ServerTls::of(line, "", modes) else { continue };
+        if seen.insert(own.clone()) {
+            let files = tls.of_servers(&own);
+            add(Whose::Servers(own), files);
+        }
+    }
+    contexts
+}
+
+/// Looks after the files from time to time.
+#[derive(Default)]
+pub struct Watch {
+    next: Moment,
+    /// When was warned of certificates that end soon.
+    warned: Option<Moment>,
+}
+
+impl Watch {
+    /// When it has to look next, if there is anything to look at.
+    pub fn next(&self, network: &Network) -> Option<Moment> {
+        network.tls.has_files().then_some(self.next)
+    }
+
+    /// Looks at once, and warns anew: other files may be in force.
+    pub fn restart(&mut self) {
+        *self = Watch::default();
+    }
+
+    /// Takes what has changed, if it is time to look. Returns what there is to say.
+    pub fn look(&mut self, network: &mut Network, core: &mut Core) -> Vec<(Level, String)> {
+        let now = core.now;
+        if now.mono < self.next || !network.tls.has_files() {
+            return Vec::new();
+        }
+        self.next = now.mono + core.settings().stats_period.max(SHORTEST_PERIOD);
+        let Renewed { taken, failures } = network.tls.renew();
+        let mut lines = Vec::new();
+        for file in &taken {
+            let text = format!("\"{file}\" has changed, and is in force for new connections");
+            lines.push((Level::Log, text));
+        }
+        for error in failures {
+            let kept = "what was read before serves on";
+            lines.push((Level::Warning, format!("TLS files have changed, {kept}: {error}")));
+        }
+        if !taken.is_empty() {
+            tell(network, core);
+            self.warned = None;
+        }
+        if self.warned.is_none_or(|warned| now.mono.since(warned) >= A_DAY) {
+            self.warned = Some(now.mono);
+            let ends = ends_soon(&core.tls_contexts, now);
+            lines.extend(ends.into_iter().map(|text| (Level::Warning, text)));
+        }
+        lines
+    }
+}
+
+const A_DAY: Duration = Duration::from_secs(86_400);
+
+/// Files are looked at no more often.
+const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long before its end a certificate is warned of.
+const SOON: u64 = 14 * 86_400;
+
+/// A warning for each file whose certificates end soon, or have ended.
+pub fn ends_soon(contexts: &[TlsContext], now: Now) -> Vec<String> {
+    let now = now.wall_us / 1_000_000;
+    let files = contexts.iter().flat_map(|context| [&context.certificate, &context.authorities]);
+    let mut warnings = Vec::new();
+    for file in files.flatten().filter(|file| file.not_after < now + SOON) {
+        let (path, subject, end) = (&file.path, &file.subject, time::utc(file.not_after));
+        let days = file.not_after.saturating_sub(now) / 86_400;
+        let text = match file.not_after <= now {
+            true => format!("the certificate \"{path}\" ({subject}) has ended: {end}"),
+            false => format!("the certificate \"{path}\" ({subject}) ends in {days} days: {end}"),
+        };
+        if !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+    warnings
 }
 
 fn for_clients(settings: &Settings) -> Wanted {

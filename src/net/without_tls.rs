@@ -7,7 +7,7 @@ use std::io;
 use mio::net::TcpStream;
 
 use crate::config::TlsMode;
-use crate::pool::records::secured::OwnTls;
+use crate::pool::records::secured::{OwnTls, TlsFile};
 use crate::relay::{Handshake, ServerTls};
 
 /// What one side's settings ask for.
@@ -95,10 +95,38 @@ impl Tls {
     pub fn with_server(&mut self, _: &ServerTls, _: Raw) -> Result<Session, String> {
         Err(NONE.into())
     }
+
+    pub fn renew(&mut self) -> Renewed {
+        Renewed::default()
+    }
+
+    pub fn has_files(&self) -> bool {
+        false
+    }
+
+    pub fn of_clients(&self) -> (Option<TlsFile>, Option<TlsFile>) {
+        (None, None)
+    }
+
+    pub fn of_servers(&self, _: &OwnTls) -> (Option<TlsFile>, Option<TlsFile>) {
+        (None, None)
+    }
+}
+
+/// What has become of files that have changed.
+#[derive(Default)]
+pub struct Renewed {
+    pub taken: Vec<String>,
+    pub failures: Vec<TlsError>,
 }
 
 /// Whether there is TLS in this program.
 pub const IS_BUILT: bool = false;
+
+/// Nothing is known of certificates.
+pub fn stranger_to(_: &str, _: &str) -> Option<String> {
+    None
+}
 
 const NONE: &str = "this program was built without TLS";
 

@@ -27,6 +27,8 @@ EXPECTED["SHOW EVENTS"] = [("time", str), ("count", int), ("event", str)]
 SPREAD = ["count", "p50", "p90", "p95", "p99", "max"]
 EXPECTED["SHOW LATENCY"] = [("database", str), ("measure", str)] + [
     (name, int) for name in SPREAD + ["total_" + name for name in SPREAD]]
+EXPECTED["SHOW TLS"] = [("side", str), ("databases", str), ("file", str), ("subject", str), ("names", str),
+                        ("not_after", str), ("handshakes", int), ("failures", int), ("resumptions", int)]
 
 
 async def tables(connection, *empty):

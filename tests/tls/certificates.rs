@@ -52,18 +52,50 @@ pub fn ed25519() -> PKey<Private> {
 
 /// An authority that signs itself.
 pub fn authority() -> Pair {
-    make("the authority of the tests", &[], p256(), None, MessageDigest::sha256())
+    make("the authority of the tests", &[], p256(), None, Manner::usual())
 }
 
 /// A certificate for localhost that signs itself, with a hash of the caller's choice; none for
 /// keys that hash by themselves.
 pub fn self_signed(key: PKey<Private>, digest: MessageDigest) -> Pair {
-    make("localhost", &["localhost"], key, None, digest)
+    make("localhost", &["localhost"], key, None, Manner { digest, ..Manner::usual() })
 }
 
 /// A certificate of an authority, for a common name and DNS names or addresses.
 pub fn signed(authority: &Pair, name: &str, others: &[&str], key: PKey<Private>) -> Pair {
-    make(name, others, key, Some(authority), MessageDigest::sha256())
+    make(name, others, key, Some(authority), Manner::usual())
+}
+
+/// The same, that ends in so many days, or ended so many days ago.
+pub fn ending(authority: &Pair, name: &str, days: i32, key: PKey<Private>) -> Pair {
+    let manner = Manner { first_day: days.min(0) - 1, last_day: days, ..Manner::usual() };
+    make(name, &[], key, Some(authority), manner)
+}
+
+/// The same, that does not count before tomorrow.
+pub fn of_tomorrow(authority: &Pair, name: &str, key: PKey<Private>) -> Pair {
+    let manner = Manner { first_day: 1, ..Manner::usual() };
+    make(name, &[], key, Some(authority), manner)
+}
+
+/// What few tests care about.
+struct Manner {
+    digest: MessageDigest,
+    /// In days from now.
+    first_day: i32,
+    last_day: i32,
+}
+
+impl Manner {
+    fn usual() -> Manner {
+        Manner { digest: MessageDigest::sha256(), first_day: 0, last_day: 100 }
+    }
+}
+
+fn day(days: i32) -> Asn1Time {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("it is after 1970").as_secs() as i64;
+    Asn1Time::from_unix(now + i64::from(days) * 86_400).expect("a time")
 }
 
 fn make(
@@ -71,7 +103,7 @@ fn make(
     others: &[&str],
     key: PKey<Private>,
     signer: Option<&Pair>,
-    digest: MessageDigest,
+    manner: Manner,
 ) -> Pair {
     let mut subject = X509NameBuilder::new().expect("a name");
     subject.append_entry_by_nid(Nid::COMMONNAME, name).expect("a common name");
@@ -83,8 +115,8 @@ fn make(
     builder.set_subject_name(&subject).expect("a subject");
     let issuer = signer.map_or(&*subject, |signer| signer.certificate.subject_name());
     builder.set_issuer_name(issuer).expect("an issuer");
-    builder.set_not_before(&Asn1Time::days_from_now(0).expect("today")).expect("a beginning");
-    builder.set_not_after(&Asn1Time::days_from_now(2).expect("a day")).expect("an end");
+    builder.set_not_before(&day(manner.first_day)).expect("a beginning");
+    builder.set_not_after(&day(manner.last_day)).expect("an end");
     builder.set_pubkey(&key).expect("a public key");
     if signer.is_none() {
         let basic = BasicConstraints::new().critical().ca().build().expect("an extension");
@@ -103,7 +135,7 @@ fn make(
         builder.append_extension(names).expect("an extension");
     }
     let signing = signer.map_or(&key, |signer| &signer.key);
-    builder.sign(signing, digest).expect("a signature");
+    builder.sign(signing, manner.digest).expect("a signature");
     Pair { certificate: builder.build(), key }
 }
 

@@ -11,6 +11,7 @@ mod notes;
 mod peers;
 mod pools;
 mod stats;
+mod tls;
 mod users;
 
 use super::parse::Token;
@@ -59,6 +60,7 @@ pub static SHOWS: &[Show] = &[
     row("LATENCY", &latency::LATENCY, 6),
     row("ERRORS", &notes::ERRORS, 6),
     row("EVENTS", &notes::EVENTS, 6),
+    row("TLS", &tls::TLS, 6),
     row("CLIENT_ENCODING", &names::CLIENT_ENCODING, 0),
     row("DATESTYLE", &names::DATESTYLE, 0),
     row("STANDARD_CONFORMING_STRINGS", &names::STANDARD_CONFORMING_STRINGS, 0),

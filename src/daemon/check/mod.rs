@@ -12,6 +12,7 @@ mod names;
 mod reach;
 mod running;
 mod secrets;
+mod secured;
 
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -26,7 +27,7 @@ use crate::config::{Config, Settings};
 use crate::log::{self, Level};
 use crate::net::listen;
 use crate::pool::records::access::Access;
-use crate::sys::{account, process};
+use crate::sys::{account, clock, process};
 
 /// Checks the file, and prints what there is to say: problems to the standard error stream, a
 /// summary to the standard output.
@@ -81,6 +82,7 @@ fn check(config: &Config, findings: &mut Findings) -> Option<String> {
         findings.add(level, &words(warning));
     }
     let access = read_access(config, findings)?;
+    secured::check(config, clock::now(), findings);
     if findings.quiet {
         return Some(String::new());
     }

@@ -7,9 +7,12 @@ use openssl::ssl::{
 };
 use openssl::x509::store::X509StoreBuilder;
 
+use super::described;
 use super::material::{self, reason};
+use super::stamp::Stamp;
 use super::{Side, TlsError, Wanted};
 use crate::config::TlsMode;
+use crate::pool::records::secured::TlsFile;
 use crate::sys::tls;
 
 /// The largest record that is sent, in bytes. libpq reads once when its socket is readable and then
@@ -22,26 +25,38 @@ pub const ALPN: &[u8] = b"\x0apostgresql";
 /// Words for the library's own choice of ciphers.
 const DEFAULT_CIPHERS: &[&str] = &["", "default", "secure", "fast", "normal"];
 
-/// What clients are shown.
-pub struct Clients {
+/// A context, and what it is made of.
+pub struct Made {
     pub context: SslContext,
-    /// The hash of the certificate, for SCRAM-SHA-256-PLUS.
+    /// The hash of our certificate, for SCRAM-SHA-256-PLUS.
     pub end_point: Option<Box<[u8]>>,
+    pub certificate: Option<TlsFile>,
+    pub authorities: Option<TlsFile>,
+    /// The files, as they were when they were read.
+    pub stamps: Vec<(String, Stamp)>,
+}
+
+/// What a side of the connection shows.
+#[derive(Default)]
+struct Own {
+    end_point: Option<Box<[u8]>>,
+    certificate: Option<TlsFile>,
 }
 
 pub fn are_default(ciphers: &str) -> bool {
     DEFAULT_CIPHERS.iter().any(|word| word.eq_ignore_ascii_case(ciphers))
 }
 
-pub fn clients(wanted: &Wanted) -> Result<Clients, TlsError> {
+pub fn clients(wanted: &Wanted) -> Result<Made, TlsError> {
     if wanted.key_file.is_empty() || wanted.cert_file.is_empty() {
         let text = "To allow TLS connections from clients, client_tls_key_file and \
                     client_tls_cert_file must be set.";
         return Err(TlsError(text.into()));
     }
+    let stamps = wanted.stamps();
     let mut context = common(SslMethod::tls_server(), Side::Client, wanted)?;
-    let end_point = show_certificate(&mut context, wanted)?;
-    trust(&mut context, wanted, Side::Client)?;
+    let Own { end_point, certificate } = show_certificate(&mut context, wanted)?;
+    let authorities = trust(&mut context, wanted, Side::Client)?;
     let mut verify = SslVerifyMode::PEER;
     if matches!(wanted.mode, TlsMode::VerifyCa | TlsMode::VerifyFull) {
         verify |= SslVerifyMode::FAIL_IF_NO_PEER_CERT;
@@ -54,23 +69,25 @@ pub fn clients(wanted: &Wanted) -> Result<Clients, TlsError> {
     });
     exchange(&mut context, wanted)?;
     context.set_num_tickets(0).map_err(library)?;
-    Ok(Clients { context: context.build(), end_point })
+    Ok(Made { context: context.build(), end_point, certificate, authorities, stamps })
 }
 
-pub fn servers(wanted: &Wanted) -> Result<SslContext, TlsError> {
+pub fn servers(wanted: &Wanted) -> Result<Made, TlsError> {
+    let stamps = wanted.stamps();
     let mut context = common(SslMethod::tls_client(), Side::Server, wanted)?;
-    match (wanted.cert_file.is_empty(), wanted.key_file.is_empty()) {
-        (true, true) => {}
-        (false, false) => drop(show_certificate(&mut context, wanted)?),
+    let own = match (wanted.cert_file.is_empty(), wanted.key_file.is_empty()) {
+        (true, true) => Own::default(),
+        (false, false) => show_certificate(&mut context, wanted)?,
         _ => {
             let text = "server_tls_key_file and server_tls_cert_file must be set together";
             return Err(TlsError(text.into()));
         }
-    }
-    trust(&mut context, wanted, Side::Server)?;
+    };
+    let authorities = trust(&mut context, wanted, Side::Server)?;
     let is_verified = matches!(wanted.mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
     context.set_verify(if is_verified { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
-    Ok(context.build())
+    let Own { end_point, certificate } = own;
+    Ok(Made { context: context.build(), end_point, certificate, authorities, stamps })
 }
 
 /// Whether the words of the settings mean something, where no context is made of them yet.
@@ -119,12 +136,10 @@ fn common(method: SslMethod, side: Side, wanted: &Wanted) -> Result<SslContextBu
     Ok(context)
 }
 
-/// Loads certificate and key, which must fit. Returns the hash of the certificate.
-fn show_certificate(
-    context: &mut SslContextBuilder,
-    wanted: &Wanted,
-) -> Result<Option<Box<[u8]>>, TlsError> {
+/// Loads certificate and key, which must fit.
+fn show_certificate(context: &mut SslContextBuilder, wanted: &Wanted) -> Result<Own, TlsError> {
     let chain = material::chain(&wanted.cert_file)?;
+    let certificate = described::chain(&wanted.cert_file, &chain);
     let key = material::key(&wanted.key_file)?;
     let failed = |errors: ErrorStack| {
         let why = reason(&errors);
@@ -141,18 +156,25 @@ fn show_certificate(
         return Err(material::mismatch(&wanted.key_file));
     }
     context.set_private_key(&key).map_err(failed)?;
-    Ok(material::end_point(&own))
+    Ok(Own { end_point: material::end_point(&own), certificate })
 }
 
 /// Loads the authorities that peers are checked against.
-fn trust(context: &mut SslContextBuilder, wanted: &Wanted, side: Side) -> Result<(), TlsError> {
+fn trust(
+    context: &mut SslContextBuilder,
+    wanted: &Wanted,
+    side: Side,
+) -> Result<Option<TlsFile>, TlsError> {
     check_authority(wanted, side)?;
     let mut store = X509StoreBuilder::new().map_err(library)?;
     if wanted.trusts_system {
         store.set_default_paths().map_err(library)?;
     }
+    let mut described = None;
     if !wanted.ca_file.is_empty() {
-        for authority in material::authorities(&wanted.ca_file)? {
+        let authorities = material::authorities(&wanted.ca_file)?;
+        described = described::authorities(&wanted.ca_file, &authorities);
+        for authority in authorities {
             if side == Side::Client {
                 context.add_client_ca(&authority).map_err(library)?;
             }
@@ -160,7 +182,7 @@ fn trust(context: &mut SslContextBuilder, wanted: &Wanted, side: Side) -> Result
         }
     }
     context.set_cert_store(store.build());
-    Ok(())
+    Ok(described)
 }
 
 /// Whoever is to be verified must be verified against something.

@@ -4,19 +4,23 @@
 //! What cannot be set up changes nothing: the context before it, and its mode, stay in force.
 
 mod context;
+mod described;
 mod material;
 mod name;
 mod session;
+mod stamp;
+mod stranger;
 
 use std::collections::HashMap;
 use std::fmt;
 
-use openssl::ssl::SslContext;
-
 pub use session::{Raw, Session};
+pub use stranger::stranger_to;
 
+use self::context::Made;
+use self::stamp::Stamp;
 use crate::config::TlsMode;
-use crate::pool::records::secured::{Authorities, OwnTls};
+use crate::pool::records::secured::{Authorities, OwnTls, TlsFile};
 use crate::relay::ServerTls;
 
 /// What one side's settings ask for. Empty texts are settings that are not set.
@@ -71,7 +75,7 @@ impl fmt::Display for TlsError {
 #[derive(Default)]
 pub struct ClientSide {
     wanted: Wanted,
-    made: Option<context::Clients>,
+    made: Option<Made>,
 }
 
 /// What servers are met with.
@@ -81,7 +85,7 @@ pub struct ServerSide {
     /// One context for all databases that have the same for themselves; there are no more than the
     /// configuration has lines. Where no file and no cipher is named there is none before a server
     /// has spoken TLS: that spares the library's memory.
-    made: HashMap<OwnTls, SslContext>,
+    made: HashMap<OwnTls, Made>,
 }
 
 /// Whether there is TLS in this program.
@@ -134,7 +138,7 @@ impl ServerSide {
         self.context(own).map(drop)
     }
 
-    fn context(&mut self, own: &OwnTls) -> Result<&SslContext, TlsError> {
+    fn context(&mut self, own: &OwnTls) -> Result<&Made, TlsError> {
         if !self.made.contains_key(own) {
             let context = context::servers(&self.wanted.with(own))?;
             self.made.insert(own.clone(), context);
@@ -156,12 +160,85 @@ impl Tls {
 
     /// A session with a server that begins.
     pub fn with_server(&mut self, server: &ServerTls, socket: Raw) -> Result<Session, String> {
-        let context = self.servers.context(&server.own).map_err(|error| error.0)?;
-        Session::connect(context, server, socket)
+        let made = self.servers.context(&server.own).map_err(|error| error.0)?;
+        Session::connect(&made.context, server, socket)
     }
 }
 
+impl Tls {
+    /// Sets up anew what is made of files that are others than those that were read. What cannot be
+    /// set up serves on as it is, until they change once more.
+    pub fn renew(&mut self) -> Renewed {
+        let mut renewed = Renewed::default();
+        if let Some(made) = &mut self.clients.made {
+            renew(made, || context::clients(&self.clients.wanted), &mut renewed);
+        }
+        for (own, made) in &mut self.servers.made {
+            let wanted = self.servers.wanted.with(own);
+            renew(made, || context::servers(&wanted), &mut renewed);
+        }
+        renewed
+    }
+
+    /// Whether anything is made of files.
+    pub fn has_files(&self) -> bool {
+        let mut made = self.clients.made.iter().chain(self.servers.made.values());
+        made.any(|made| !made.stamps.is_empty())
+    }
+
+    /// What clients are shown, and checked against.
+    pub fn of_clients(&self) -> (Option<TlsFile>, Option<TlsFile>) {
+        files_of(self.clients.made.as_ref())
+    }
+
+    /// What servers are shown, and checked against, where a database has this for itself.
+    pub fn of_servers(&self, own: &OwnTls) -> (Option<TlsFile>, Option<TlsFile>) {
+        files_of(self.servers.made.get(own))
+    }
+}
+
+/// What has become of files that have changed.
+#[derive(Default)]
+pub struct Renewed {
+    /// They have been read, and are in force.
+    pub taken: Vec<String>,
+    pub failures: Vec<TlsError>,
+}
+
+fn renew(made: &mut Made, make: impl Fn() -> Result<Made, TlsError>, renewed: &mut Renewed) {
+    let now: Vec<Stamp> = made.stamps.iter().map(|(path, _)| Stamp::of(path)).collect();
+    let pairs = made.stamps.iter_mut().zip(now);
+    let mut changed = Vec::new();
+    for ((path, stamp), now) in pairs {
+        if *stamp != now {
+            *stamp = now;
+            changed.push(path.clone());
+        }
+    }
+    if changed.is_empty() {
+        return;
+    }
+    match make() {
+        Ok(new) => {
+            *made = new;
+            renewed.taken.extend(changed);
+        }
+        Err(error) => renewed.failures.push(error),
+    }
+}
+
+fn files_of(made: Option<&Made>) -> (Option<TlsFile>, Option<TlsFile>) {
+    made.map_or((None, None), |made| (made.certificate.clone(), made.authorities.clone()))
+}
+
 impl Wanted {
+    /// The files that are named, as they are now.
+    fn stamps(&self) -> Vec<(String, Stamp)> {
+        let files = [&self.key_file, &self.cert_file, &self.ca_file];
+        let named = files.into_iter().filter(|file| !file.is_empty());
+        named.map(|file| (file.clone(), Stamp::of(file))).collect()
+    }
+
     /// Whether nothing but a mode and versions is asked for.
     fn is_plain(&self) -> bool {
         let texts = [&self.key_file, &self.cert_file, &self.ca_file, &self.ciphers13];

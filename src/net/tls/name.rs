@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use openssl::nid::Nid;
-use openssl::x509::X509Ref;
+use openssl::x509::{GeneralNameRef, X509Ref};
 
 /// Whether `certificate` is one of `host`, a name or an address.
 pub fn is_of(certificate: &X509Ref, host: &str) -> bool {
@@ -25,6 +25,20 @@ pub fn is_of(certificate: &X509Ref, host: &str) -> bool {
         }
     }
     !has_names && common_name(certificate).is_some_and(|name| matches(&name, host))
+}
+
+/// Names and addresses that a certificate bears beside its common name, as text.
+pub fn alternatives(certificate: &X509Ref) -> Vec<String> {
+    let names = certificate.subject_alt_names();
+    let text = |name: &GeneralNameRef| {
+        let address = name.ipaddress().map(|bytes| match bytes.len() {
+            4 => bytes.first_chunk().map(|octets: &[u8; 4]| IpAddr::from(*octets)),
+            _ => bytes.first_chunk().map(|octets: &[u8; 16]| IpAddr::from(*octets)),
+        });
+        let address = address.flatten().map(|address| address.to_string());
+        address.or_else(|| Some(name.dnsname()?.escape_debug().to_string()))
+    };
+    names.iter().flatten().filter_map(text).collect()
 }
 
 /// The common name of the subject, if it is text without a NUL.

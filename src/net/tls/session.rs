@@ -164,7 +164,8 @@ impl Session {
             }
         };
         let common_name = shown.as_deref().and_then(name::common_name).map(Into::into);
-        Handshake::Done(Box::new(Secured { description, end_point, common_name }))
+        let is_resumed = ssl.session_reused();
+        Handshake::Done(Box::new(Secured { description, end_point, is_resumed, common_name }))
     }
 
     /// Whether a read may bring more at once.

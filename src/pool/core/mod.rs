@@ -38,7 +38,7 @@ use crate::pool::records::dns::Dns;
 use crate::pool::records::keys::Keys;
 use crate::pool::records::pass::Pass;
 use crate::pool::records::pool::{Pool, Purpose};
-use crate::pool::records::secured::TlsModes;
+use crate::pool::records::secured::{TlsContext, TlsModes};
 use crate::pool::records::server::Server;
 use crate::pool::records::site::Sites;
 use crate::pool::records::strangers::Strangers;
@@ -177,6 +177,8 @@ pub struct Core {
 
     /// TLS as it is set up at present.
     pub tls: TlsModes,
+    /// One for clients, and one for all servers that are met with the same.
+    pub tls_contexts: Vec<TlsContext>,
 
     pub is_paused: bool,
     pub shutdown: Shutdown,
@@ -250,6 +252,7 @@ impl Core {
             dns: Dns::default(),
             rng,
             tls: TlsModes::default(),
+            tls_contexts: Vec::new(),
             is_paused: false,
             shutdown: Shutdown::No,
             shutdown_since: Moment(0),

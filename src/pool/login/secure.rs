@@ -5,17 +5,39 @@ use crate::config::{Host, TlsMode};
 use crate::log::{Level, Peer};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::records::secured::{Secured, ServerTls, TlsModes};
+use crate::pool::records::secured::{Secured, ServerTls, Tally, TlsContext, TlsModes, Whose};
 use crate::pool::telling::reason::Reason;
 
 /// The first byte of a TLS handshake record (RFC 8446, 5.1): no startup packet begins so.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 impl Core {
-    /// The modes that the shell has set up. Servers that were opened under others are closed once
-    /// nobody uses them.
-    pub fn set_tls_modes(&mut self, modes: TlsModes) {
+    /// What the shell has set up. Servers that were opened under other modes are closed once nobody
+    /// uses them.
+    pub fn set_tls(&mut self, modes: TlsModes, mut contexts: Vec<TlsContext>) {
         self.tls = modes;
+        for context in &mut contexts {
+            let old = self.tls_contexts.iter().find(|old| old.whose == context.whose);
+            context.tally = old.map(|old| old.tally).unwrap_or_default();
+        }
+        self.tls_contexts = contexts;
+    }
+
+    fn tls_tally(&mut self, whose: &Whose) -> Option<&mut Tally> {
+        let mut contexts = self.tls_contexts.iter_mut();
+        Some(&mut contexts.find(|context| context.whose == *whose)?.tally)
+    }
+
+    fn server_tally(&mut self, id: ServerId) -> Option<&mut Tally> {
+        let whose = Whose::Servers(self.server_tls(id)?.own);
+        self.tls_tally(&whose)
+    }
+
+    /// Counts the handshake with a server that is done.
+    pub(super) fn count_server_handshake(&mut self, id: ServerId, secured: &Secured) {
+        if let Some(tally) = self.server_tally(id) {
+            tally.note(secured);
+        }
     }
 
     /// Another configuration of TLS to servers is in force.
@@ -55,6 +77,9 @@ impl Core {
 
     /// The handshake with a client is done; its startup packet follows.
     pub fn client_secured(&mut self, id: ClientId, secured: Box<Secured>) {
+        if let Some(tally) = self.tls_tally(&Whose::Clients) {
+            tally.note(&secured);
+        }
         if let Some(client) = self.clients.get_mut(id) {
             client.tls = Some(secured);
         }
@@ -65,6 +90,9 @@ impl Core {
     pub fn client_tls_failed(&mut self, id: ClientId, error: &str) {
         if !self.clients.contains(id) || self.clients[id].is_closing() {
             return;
+        }
+        if let Some(tally) = self.tls_tally(&Whose::Clients) {
+            tally.failures += 1;
         }
         self.log_client(Level::Warning, id, format_args!("TLS handshake error: {error}"));
         self.close_client(id, Reason::TlsFailed);
@@ -99,6 +127,9 @@ impl Core {
     /// The handshake with a server has failed.
     pub fn server_tls_failed(&mut self, id: ServerId, error: &str) {
         if self.servers.contains(id) && !self.servers[id].is_closing() {
+            if let Some(tally) = self.server_tally(id) {
+                tally.failures += 1;
+            }
             self.log_server(Level::Warning, id, format_args!("TLS handshake error: {error}"));
         }
         self.end_unsecured(id, Reason::TlsStartupFailed);

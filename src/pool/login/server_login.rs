@@ -120,6 +120,9 @@ impl Core {
         (peer, local): (Peer, Peer),
         tls: Option<Box<Secured>>,
     ) {
+        if let Some(tls) = &tls {
+            self.count_server_handshake(id, tls);
+        }
         let server = &mut self.servers[id];
         server.tls = tls;
         server.peer = peer;

@@ -12,6 +12,8 @@ pub struct Secured {
     /// The hash of the server's certificate that SCRAM is bound to (RFC 5929,
     /// tls-server-end-point); none when its signature has no hash.
     pub end_point: Option<Box<[u8]>>,
+    /// The handshake went on from an earlier session.
+    pub is_resumed: bool,
     /// The common name of the certificate that the other end has shown; the library has verified
     /// it.
     pub common_name: Option<Box<str>>,
@@ -90,4 +92,51 @@ pub struct TlsModes {
     pub servers: TlsMode,
     /// Whether the program has TLS at all.
     pub is_built: bool,
+}
+
+/// What is in force for clients, or for the servers of some databases, and how it has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsContext {
+    pub whose: Whose,
+    /// The certificate that is shown to the other end.
+    pub certificate: Option<TlsFile>,
+    /// What the other end is checked against.
+    pub authorities: Option<TlsFile>,
+    pub tally: Tally,
+}
+
+/// Whom a context is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    Clients,
+    /// Servers of databases that have this for themselves; all others have the default.
+    Servers(OwnTls),
+}
+
+/// A file of certificates, as operators are told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFile {
+    pub path: Box<str>,
+    /// Of the certificate that counts.
+    pub subject: Box<str>,
+    /// Names and addresses that it bears beside its common name.
+    pub names: Box<str>,
+    /// When it ends, in seconds since 1970. A chain ends with its first certificate that does, a
+    /// list of authorities with its last.
+    pub not_after: u64,
+}
+
+/// Handshakes under a context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    pub handshakes: u64,
+    pub failures: u64,
+    pub resumptions: u64,
+}
+
+impl Tally {
+    pub fn note(&mut self, secured: &Secured) {
+        self.handshakes += 1;
+        self.resumptions += u64::from(secured.is_resumed);
+    }
 }

@@ -1,0 +1,74 @@
+//! Certificates as operators are told of them.
+
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::x509::{X509, X509Ref};
+
+use super::name;
+use crate::pool::records::secured::TlsFile;
+
+/// The longest text that is kept of a certificate's names, in characters.
+const LONGEST: usize = 1000;
+
+/// A chain: it counts for as long as every certificate of it does.
+pub fn chain(path: &str, chain: &[X509]) -> Option<TlsFile> {
+    let first = chain.first()?;
+    let not_after = chain.iter().map(|certificate| end_of(certificate)).min()?;
+    Some(described(path, first, not_after))
+}
+
+/// A list of authorities: one that has ended does no harm beside one that has taken its place.
+pub fn authorities(path: &str, authorities: &[X509]) -> Option<TlsFile> {
+    let last = authorities.iter().max_by_key(|authority| end_of(authority))?;
+    Some(described(path, last, end_of(last)))
+}
+
+fn described(path: &str, certificate: &X509Ref, not_after: u64) -> TlsFile {
+    TlsFile {
+        path: path.into(),
+        subject: bounded(subject(certificate)),
+        names: bounded(name::alternatives(certificate).join(", ")),
+        not_after,
+    }
+}
+
+fn bounded(text: String) -> Box<str> {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
+/// `CN=db.example.com, O=Example`.
+pub fn subject(certificate: &X509Ref) -> String {
+    let entries = certificate.subject_name().entries().map(|entry| {
+        let key = entry.object().nid().short_name().unwrap_or("?");
+        let value = entry.data().to_string();
+        format!("{key}={}", value.as_deref().unwrap_or("?").escape_debug())
+    });
+    entries.collect::<Vec<_>>().join(", ")
+}
+
+fn end_of(certificate: &X509Ref) -> u64 {
+    unix_seconds(certificate.not_after()).unwrap_or_default()
+}
+
+/// Seconds since 1970; none before.
+fn unix_seconds(time: &Asn1TimeRef) -> Option<u64> {
+    let since = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
+    u64::try_from(i64::from(since.days) * 86_400 + i64::from(since.secs)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_seconds_since_1970() {
+        for seconds in [0, 1, 86_399, 86_400, 951_782_400, 1_800_000_000, 4_102_444_800] {
+            let time = Asn1Time::from_unix(seconds).expect("a time");
+            assert_eq!(unix_seconds(&time), Some(seconds as u64));
+        }
+        let before = Asn1Time::from_str("19690101000000Z").expect("a time");
+        assert_eq!(unix_seconds(&before), None);
+    }
+}

@@ -1,0 +1,28 @@
+//! Whether a file is still the one that was read.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+/// What changes with a file: by its content, or by another that takes its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// That of a file; a file that is not there has the empty one.
+    pub fn of(path: &str) -> Stamp {
+        let Ok(found) = fs::metadata(path) else { return Stamp::default() };
+        Stamp {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        }
+    }
+}
