@@ -170,7 +170,12 @@ impl<S: Stream, To> Conn<S, To> {
             }
         }
         if !rest.is_empty() {
-            self.kept.get_or_insert_default().outbox.extend_from_slice(rest);
+            let outbox = &mut self.kept.get_or_insert_default().outbox;
+            if outbox.capacity() - outbox.len() < rest.len() {
+                // Little is added to a full block most of the time: twice the room is too much.
+                outbox.reserve_exact(rest.len() + outbox.len() / 8);
+            }
+            outbox.extend_from_slice(rest);
         }
         Ok(())
     }

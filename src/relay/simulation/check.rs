@@ -181,12 +181,12 @@ impl World {
     }
 
     /// What is held of a client is bounded: by pkt_buf without a server, by the block with one, and
-    /// by a Parse that must be seen whole.
+    /// by a Parse that must be seen whole. A little is what the pooler says itself, and room.
     fn check_memory(&self) -> Result<(), String> {
         let pkt_buf = self.engine.core.settings().pkt_buf as usize;
         for client in &self.clients {
             let held = self.engine.held_bytes(client.id);
-            let most = pkt_buf + 2 * BLOCK + 3 * client.largest_parse;
+            let most = pkt_buf + 2 * BLOCK + BLOCK / 4 + 3 * client.largest_parse;
             if held > most {
                 return Err(format!("{held} bytes are held of {}", client.describe()));
             }
