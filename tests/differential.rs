@@ -4,8 +4,7 @@
 //!
 //! `cargo test` plays some hundred programs, `make fuzz-differential SEEDS=n` more. A failure
 //! prints its seed and the shortest program that still shows the difference;
-//! `PGBOUNCER_DIFFERENTIAL_SEED=n cargo test --test differential` plays that one alone. With
-//! `PGBOUNCER_DIFFERENTIAL_ALL=1` nothing is left out of the programs.
+//! `PGBOUNCER_DIFFERENTIAL_SEED=n cargo test --test differential` plays that one alone.
 
 #[path = "differential/compare.rs"]
 mod compare;
@@ -21,17 +20,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use play::{Cuts, play};
-use program::{Excluded, Step, Taste};
+use program::{Step, Taste};
 use support::{Message, Pooler, Postgres, Rng, Setup};
-
-/// What programs leave out because the pooler answers it in its own way, and why.
-const EXCLUSIONS: &[(Excluded, &str)] = &[
-    (Excluded::ConstantsUnderSettings, "a shared statement keeps the settings of its Parse"),
-    (Excluded::CopyRefusedAtOnce, "the Syncs behind a refused COPY are miscounted"),
-    (Excluded::DropAllExtended, "what it drops is not known to the messages behind it"),
-    (Excluded::LooseNames, "unknown and taken names end the client"),
-    (Excluded::UnnamedInCompany, "the unnamed statement may be that of another client"),
-];
 
 /// How errors of PostgreSQL begin from which on nothing is compared, and why.
 const INCOMPARABLE: &[(&str, &str)] = &[(
@@ -41,7 +31,7 @@ const INCOMPARABLE: &[(&str, &str)] = &[(
 
 /// How many programs a normal run plays to one client, if there is time; companies are a tenth of
 /// that.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 300;
 /// When a normal run stops all the same, the machine being busy.
 const LONGEST: Duration = Duration::from_secs(40);
 /// Clients of a company.
@@ -59,7 +49,7 @@ fn one_client_sees_what_postgresql_itself_shows() {
             pool("transaction", 1).set("max_prepared_statements", "2").start(),
         ),
     ];
-    compare_alone(&poolers, Taste { has_blocks: true, ..taste("alone") });
+    compare_alone(&poolers, taste("alone"));
 }
 
 #[test]
@@ -82,7 +72,7 @@ fn clients_that_share_servers_see_what_a_server_of_their_own_shows() {
             .zip(0..)
             .map(|(table, number)| {
                 let seed = seed * COMPANY as u64 + number;
-                (program::write(seed, Taste { is_alone: false, ..taste(table) }), cuts(seed))
+                (program::write(seed, taste(table)), cuts(seed))
             })
             .collect();
         let direct = play_together(Postgres::shared().port, &TABLES, &programs);
@@ -99,11 +89,7 @@ fn clients_that_share_servers_see_what_a_server_of_their_own_shows() {
 }
 
 fn taste(table: &'static str) -> Taste {
-    static WITHOUT: std::sync::OnceLock<Vec<Excluded>> = std::sync::OnceLock::new();
-    let is_all = env::var_os("PGBOUNCER_DIFFERENTIAL_ALL").is_some();
-    let left_out = EXCLUSIONS.iter().filter(|_| !is_all).map(|(kind, _)| *kind);
-    let without = WITHOUT.get_or_init(|| left_out.collect());
-    Taste { table, has_blocks: true, is_alone: true, without }
+    Taste { table, has_blocks: true }
 }
 
 fn pool(mode: &str, size: usize) -> Setup {

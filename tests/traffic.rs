@@ -685,3 +685,68 @@ fn check_rows(rows: &[Vec<Option<String>>], mark: &str, count: u64) {
         assert_eq!(row[..], wanted, "a row of {mark}");
     }
 }
+
+/// The kinds of all that is answered to these writes, and to a last query behind them.
+fn kinds_answered(port: u16, writes: &[Vec<u8>]) -> String {
+    let mut client = Client::login(port, APP.name, APP.password, "app");
+    for bytes in writes {
+        client.wire.send(bytes);
+        // Whatever comes in between comes before the next write.
+        thread::sleep(Duration::from_millis(20));
+    }
+    client.wire.send(&[wire::sync(), wire::query("select 'the end'")].concat());
+    let is_end = |m: &wire::Message| m.kind == b'D' && m.text().contains("the end");
+    match client.wire.hear_until(is_end) {
+        Ok(told) => told.iter().map(|message| message.kind as char).collect(),
+        Err(_) => "lost".into(),
+    }
+}
+
+#[test]
+fn syncs_in_the_data_of_a_copy_that_fails_are_answered_as_postgresql_does() {
+    let mut session = Postgres::shared().session("app");
+    session.query("create table refusing (a int); grant all on refusing to public").expect("made");
+    let (copy, bad) = ("copy refusing from stdin", wire::message(b'd', b"x\n"));
+    let fail = wire::message(b'f', b"stop\0");
+    let extended = [wire::parse("", copy), wire::bind("", &[]), wire::execute()].concat();
+    let one = [wire::parse("", "select 1"), wire::bind("", &[]), wire::execute()].concat();
+    let (simple, sync, query) = (wire::query(copy), wire::sync(), wire::query("select 2"));
+    let failing = [&*extended, &bad, &sync].concat();
+    let writes: &[&[Vec<u8>]] = &[
+        &[[&*simple, &bad, &sync].concat()],
+        &[[&*simple, &bad, &sync, &sync].concat(), sync.clone()],
+        &[[&*simple, &bad, &sync, &one, &sync, &query].concat()],
+        &[simple.clone(), [&*bad, &query, &sync].concat()],
+        &[[&*failing, &one, &sync].concat()],
+        &[failing.clone(), one.clone(), [&*sync, &query].concat()],
+        &[[&*failing, &fail, &query, &sync].concat()],
+        &[[&*extended, &bad].concat(), one.clone(), [&*sync, &one, &sync].concat()],
+        &[extended.clone(), [&*bad, &fail, &query, &sync, &one, &sync].concat()],
+        &[[&*extended, &sync, &bad, &one, &sync, &one, &sync].concat()],
+    ];
+    for mode in ["statement", "transaction", "session"] {
+        let pooler = Setup::new().set("pool_mode", mode).set("default_pool_size", "1").start();
+        for (number, writes) in writes.iter().enumerate() {
+            let direct = kinds_answered(Postgres::shared().port, writes);
+            let pooled = kinds_answered(pooler.port, writes);
+            assert_eq!(pooled, direct, "{mode} pooling, case {number}");
+            assert!(direct.contains('G') && direct.contains('E'), "case {number}: {direct}");
+        }
+    }
+}
+
+#[test]
+fn what_a_copy_does_not_take_ends_it_whatever_it_names() {
+    let mut session = Postgres::shared().session("app");
+    session.query("create table taking (a int); grant all on taking to public").expect("made");
+    let pooler = Setup::new().set("default_pool_size", "1").start();
+    let never = wire::named(b'C', 'S', "never");
+    let mut client = Client::login(pooler.port, APP.name, APP.password, "app");
+    client.wire.send(&wire::query("copy taking from stdin"));
+    client.wire.hear_until(|m| m.kind == b'G').expect("CopyInResponse");
+    client.wire.send(&[never, wire::parse("", "select 1"), wire::sync()].concat());
+    let told = client.wire.hear().expect("an error");
+    let words = told.field('M').unwrap_or_default();
+    assert!(words.starts_with("unexpected message type"), "{words}");
+    assert_eq!(pooler.client().one("select count(*) from taking"), "0");
+}

@@ -6,7 +6,13 @@ use crate::support::Message;
 /// Takes out what two servers cannot have in common: places in PostgreSQL's source, names of
 /// statements in texts of errors, and process ids in notifications.
 pub fn plain(messages: Vec<Message>) -> Vec<Message> {
-    messages.into_iter().map(plain_message).collect()
+    messages.into_iter().filter(|message| !is_of_parsing(message)).map(plain_message).collect()
+}
+
+/// A WARNING of the scanner ("nonstandard use of \\ in a string literal") comes when a text is
+/// parsed, which a shared one is once for all clients.
+fn is_of_parsing(message: &Message) -> bool {
+    message.kind == b'N' && message.field('C').as_deref() == Some("22P06")
 }
 
 fn plain_message(mut message: Message) -> Message {

@@ -13,32 +13,6 @@ pub struct Taste {
     pub table: &'static str,
     /// Transaction blocks: statement pooling has none.
     pub has_blocks: bool,
-    /// Nobody else uses the pool meanwhile.
-    pub is_alone: bool,
-    /// What is left out, for a reason that is told where the list stands.
-    pub without: &'static [Excluded],
-}
-
-/// Kinds of programs that a list of exclusions can name.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Excluded {
-    /// One text under several settings that decide how its constants are read.
-    ConstantsUnderSettings,
-    /// COPY FROM STDIN by the extended protocol that is refused at once, with more behind it.
-    CopyRefusedAtOnce,
-    /// DEALLOCATE ALL and DISCARD ALL by the extended protocol.
-    DropAllExtended,
-    /// Names given where the Parse may fail or be skipped, and names that nobody has given.
-    LooseNames,
-    /// The unnamed statement used in a later transaction than the one that made it, while others
-    /// use the same servers.
-    UnnamedInCompany,
-}
-
-impl Taste {
-    fn lacks(&self, kind: Excluded) -> bool {
-        self.without.contains(&kind)
-    }
 }
 
 /// A message, or a pause.
@@ -196,7 +170,7 @@ impl Author {
         Author {
             taste,
             is_rude: rng.percent(30),
-            is_loose: rng.percent(40) && !taste.lacks(Excluded::LooseNames),
+            is_loose: rng.percent(40),
             rng,
             steps: vec![],
             group: 0,
@@ -241,21 +215,12 @@ impl Author {
 
     fn sync(&mut self) {
         self.say("Sync", wire::sync());
-        self.forget_unnamed();
     }
 
     fn query(&mut self, sql: &str) {
         let sql = self.filled(sql);
         self.say(format!("Query {sql:?}"), wire::query(&sql));
         self.portals.remove("");
-        self.forget_unnamed();
-    }
-
-    /// Others that use the pool may come between transactions.
-    fn forget_unnamed(&mut self) {
-        if !self.taste.is_alone && self.taste.lacks(Excluded::UnnamedInCompany) {
-            self.unnamed = None;
-        }
     }
 
     fn parse(&mut self, name: &str, text: Text) {
@@ -351,11 +316,11 @@ impl Author {
     /// What a Parse accepts while no transaction has failed.
     fn good_text(&mut self) -> Text {
         match self.rng.below(100) {
-            0..5 if !self.taste.lacks(Excluded::ConstantsUnderSettings) => plain(CONSTANTS),
-            0..75 => self.rng.pick(TEXTS),
+            0..5 => plain(CONSTANTS),
+            5..75 => self.rng.pick(TEXTS),
             75..82 => plain(self.block_text()),
-            82..88 if !self.taste.lacks(Excluded::CopyRefusedAtOnce) => plain("copy $T from stdin"),
-            82..88 => plain("close all"),
+            82..85 => plain("copy $T from stdin"),
+            85..88 => plain("close all"),
             88..92 => plain("copy $T to stdout"),
             _ => plain(self.rng.pick(SETTINGS)),
         }
@@ -370,14 +335,10 @@ impl Author {
 
     fn some_text(&mut self) -> Text {
         match self.rng.below(100) {
-            0..6 if !self.taste.lacks(Excluded::CopyRefusedAtOnce) => {
-                plain(self.rng.pick(&COPIES_IN[..6]))
-            }
+            0..6 => plain(self.rng.pick(&COPIES_IN[..6])),
             6..10 => plain(self.rng.pick(WRONG)),
             10..12 => plain("discard plans"),
-            12..16 if self.is_loose && !self.taste.lacks(Excluded::DropAllExtended) => {
-                plain(self.rng.pick(&["deallocate all", "discard all"]))
-            }
+            12..16 if self.is_loose => plain(self.rng.pick(&["deallocate all", "discard all"])),
             _ => self.good_text(),
         }
     }
@@ -495,7 +456,6 @@ impl Author {
     fn call(&mut self) {
         let function = if self.is_rude && self.rng.percent(50) { NO_FUNCTION } else { FUNCTION };
         self.say(format!("FunctionCall {function}"), wire::call(function));
-        self.forget_unnamed();
     }
 
     /// Messages of a COPY where there is none.

@@ -137,6 +137,9 @@ impl Core {
             let reason = server.closing.clone().unwrap_or(Reason::CloseNeeded);
             return self.close_server(id, reason);
         }
+        if server.replies.is_doubtful() {
+            return self.resolve_doubt(id, false);
+        }
         if server.cancels > 0 {
             self.recall_unsent_cancels(id);
         }
@@ -152,7 +155,9 @@ impl Core {
     pub(in crate::pool) fn let_go_of_done_client(&mut self, id: ServerId) -> bool {
         let server = &self.servers[id];
         let Some(client) = server.client() else { return false };
-        let is_done = server.is_clean() && !server.is_private;
+        // A cancel request that is on its way to it changes nothing: it is not used again.
+        let is_clean = server.replies.is_clean() && server.own == Own::Nothing;
+        let is_done = is_clean && !server.replies.is_doubtful() && !server.is_private;
         if !is_done || self.pool_mode(server.pool) == PoolMode::Session {
             return false;
         }

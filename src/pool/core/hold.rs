@@ -6,10 +6,15 @@
 //! what it waits for has come, or can never come.
 
 use crate::pool::core::{Action, Core};
-use crate::pool::ids::ClientId;
+use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::verdict::Hold;
 use crate::pool::records::client::State;
-use crate::pool::records::server::{Own, Server};
+use crate::pool::records::server::{Doubt, Own, Server};
+use crate::wire::build::{self, Message};
+use crate::wire::kind::Front;
+
+/// Behind its kind, a name that no client's statement has on a server.
+const NEVER_THERE: &[u8] = b"SPGBOUNCER_NEVER\0";
 
 impl Core {
     /// A client goes on, if it was held, with what it has sent meanwhile.
@@ -27,6 +32,7 @@ impl Core {
             Hold::Settling => true,
             Hold::Answers | Hold::Bar | Hold::Replies => !self.is_awaited(id, hold),
             Hold::Command
+            | Hold::Doubt
             | Hold::Login
             | Hold::Parameters
             | Hold::Repeat
@@ -35,6 +41,34 @@ impl Core {
         };
         if goes_on {
             self.wake(id);
+        }
+    }
+
+    /// Asks a server what it has answered of what went before, with a Sync in front where it may be
+    /// passing over all up to one.
+    #[cold]
+    pub(in crate::pool) fn resolve_doubt(&mut self, id: ServerId, is_synced: bool) {
+        let mut bytes = Vec::new();
+        if is_synced {
+            build::empty_front(&mut bytes, Front::Sync);
+        }
+        Message::front(&mut bytes, Front::Close).bytes(NEVER_THERE).end();
+        build::empty_front(&mut bytes, Front::Sync);
+        let server = &mut self.servers[id];
+        let is_extended = !server.replies.answers_query();
+        let doubt = Doubt { is_synced, is_noted: false, is_extended, readies: 0, is_over: false };
+        server.own = Own::Doubt(doubt);
+        server.note_doubt();
+        self.act(Action::SendServer { server: id, bytes });
+    }
+
+    /// Sees to it that a server sends the answers that it has, if it may keep them to itself.
+    #[cold]
+    pub(in crate::pool) fn make_speak(&mut self, id: ServerId) {
+        if self.servers[id].replies.take_unflushed() {
+            let mut bytes = Vec::new();
+            build::empty_front(&mut bytes, Front::Flush);
+            self.act(Action::SendServer { server: id, bytes });
         }
     }
 
@@ -49,6 +83,7 @@ impl Core {
             Hold::Command => {
                 matches!(client.state(), State::Console(console) if console.wait.is_some())
             }
+            Hold::Doubt => of_server(|server| matches!(server.own, Own::Doubt(_))),
             Hold::Login => matches!(client.state(), State::Login(login) if login.is_held()),
             Hold::Parameters => of_server(|s| matches!(s.own, Own::Vars { .. } | Own::VarsRefused)),
             Hold::Repeat => of_server(|server| server.own == Own::Repeat),

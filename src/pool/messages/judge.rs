@@ -6,7 +6,7 @@
 
 use super::slow;
 use crate::log::Level;
-use crate::pool::core::{Action, Core};
+use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::replies::Status;
 use crate::pool::owed::said::Said;
@@ -270,6 +270,14 @@ impl Core {
             // The server will pass over it.
             return Verdict::Drop;
         }
+        if server.replies.hinges_on_copy(kind) {
+            self.resolve_doubt(server_id, true);
+            return Verdict::Hold(Hold::Doubt);
+        }
+        if server.replies.hinges_on_outcome(kind) {
+            self.make_speak(server_id);
+            return Verdict::Hold(Hold::Answers);
+        }
         server.last_sent = kind;
         match kind {
             Front::Terminate => return self.goodbye(id),
@@ -331,6 +339,7 @@ impl Core {
         let server = &self.servers[id];
         match server.own {
             Own::Nothing => {}
+            Own::Doubt(_) => return Some(Hold::Doubt),
             Own::Repeat => return Some(Hold::Repeat),
             Own::Vars { .. } | Own::VarsRefused => return Some(Hold::Parameters),
         }
@@ -344,16 +353,6 @@ impl Core {
         }
         self.make_speak(id);
         Some(Hold::Replies)
-    }
-
-    /// Sees to it that a server sends the answers that it has, if it may keep them to itself.
-    #[cold]
-    fn make_speak(&mut self, id: ServerId) {
-        if self.servers[id].replies.take_unflushed() {
-            let mut bytes = Vec::new();
-            build::empty_front(&mut bytes, Front::Flush);
-            self.act(Action::SendServer { server: id, bytes });
-        }
     }
 
     /// Bytes have passed from a client or to one; counted per run, not per message.

@@ -3,6 +3,7 @@
 //!
 //! As in `judge`, this is the path of every transaction.
 
+use super::doubt::{self, Answered};
 use super::slow::Ended;
 use crate::config::PoolMode;
 use crate::log::Level;
@@ -97,8 +98,14 @@ impl Core {
         to_client: &mut Outgoing<'_>,
     ) -> ServerVerdict {
         let server = &mut self.servers[id];
-        if let Own::Vars { .. } | Own::VarsRefused = server.own {
-            return self.judge_vars_reply(id, client, kind, seen);
+        match server.own {
+            Own::Nothing | Own::Repeat => {}
+            Own::Doubt(_) => {
+                return self.judge_doubt_reply(id, client, kind, head, seen, to_client);
+            }
+            Own::Vars { .. } | Own::VarsRefused => {
+                return self.judge_vars_reply(id, client, kind, seen);
+            }
         }
         let is_asked_or_news = !server.replies.is_clean() || kind.is_news();
         if !is_asked_or_news && self.let_go_of_done_client(id) {
@@ -251,7 +258,8 @@ impl Core {
 
     /// A server that says goodbye is of no use any more.
     fn heed_error(&mut self, id: ServerId, body: &[u8]) {
-        if !self.servers[id].replies.is_answered() && !body.starts_with(b"SFATAL") {
+        let is_expected = !self.servers[id].replies.is_answered();
+        if is_expected && !body.starts_with(b"SFATAL") && !self.servers[id].owes_service {
             return;
         }
         let report = fields::Report::parse(body);
@@ -259,6 +267,9 @@ impl Core {
             let server = &mut self.servers[id];
             server.has_said_farewell = true;
             server.closing.get_or_insert(Reason::ServerCrashed);
+        } else if self.servers[id].owes_service {
+            // What comes of the client's breach of the protocol next is not the server's failure.
+            self.note_served(id);
         }
     }
 
@@ -302,6 +313,28 @@ impl Core {
             return ServerVerdict::Closed;
         }
         ServerVerdict::Forward(client)
+    }
+
+    fn judge_doubt_reply(
+        &mut self,
+        id: ServerId,
+        client: ClientId,
+        kind: Back,
+        head: Head,
+        seen: &[u8],
+        to_client: &mut Outgoing<'_>,
+    ) -> ServerVerdict {
+        let is_probed = self.servers[id].replies.is_probe_due();
+        let Some(reply) = self.take_reply(id, kind, seen) else { return ServerVerdict::Closed };
+        match doubt::tell(&mut self.servers[id], (reply, kind), is_probed, seen) {
+            Answered::End => {
+                self.wake(client);
+                ServerVerdict::Drop
+            }
+            Answered::Ours => ServerVerdict::Drop,
+            Answered::Ready(status) => self.query_ended(id, client, status),
+            Answered::Theirs => self.heed(id, client, kind, head, seen, to_client),
+        }
     }
 
     /// Replies to the SETs that give the server the client's parameters.

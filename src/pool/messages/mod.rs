@@ -1,5 +1,6 @@
 //! What each message means, from clients and from servers: the path of every transaction.
 
+mod doubt;
 pub mod judge;
 pub mod judge_server;
 pub mod routine;

@@ -34,10 +34,12 @@ impl Core {
             // The first request of a query sets the clocks.
             let may_pass = !replies.is_answered() && !replies.is_full() && !replies.is_barred();
             let is_routine = may_pass
+                && !replies.hinges_on_copy(kind)
+                && !replies.hinges_on_outcome(kind)
                 && body.len() <= longest.min(kind.largest())
                 && is_routine_request(kind, body, is_tracking)
                 && !(replies.has_foreign_unnamed() && uses_unnamed(kind, body))
-                && !(is_tracking && concerns_all(kind, body, replies.may_drop_all()));
+                && !is_decisive(kind, body, replies.may_decide());
             if is_routine {
                 match kind {
                     Front::Parse if body.first() != Some(&0) => replies.push(Request::ParseNamed),
@@ -114,12 +116,12 @@ fn is_routine_request(kind: Front, body: &[u8], is_tracking: bool) -> bool {
     }
 }
 
-/// Whether a message prepares or runs what may drop all statements.
+/// Whether a message prepares or runs what decides the meaning of others behind it.
 #[inline]
-fn concerns_all(kind: Front, body: &[u8], may_drop_all: bool) -> bool {
+fn is_decisive(kind: Front, body: &[u8], may_decide: bool) -> bool {
     match kind {
-        Front::Execute => may_drop_all,
-        Front::Parse => deallocate::begins_to_drop_all(body.get(1..).unwrap_or_default()),
+        Front::Execute => may_decide,
+        Front::Parse => deallocate::is_decisive(deallocate::text_of(body)),
         _ => false,
     }
 }

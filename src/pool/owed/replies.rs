@@ -8,6 +8,7 @@
 //! "Pipelining": after an error in an extended query the server skips everything up to Sync, and
 //! while it takes in COPY data it skips Flush and Sync.
 
+mod copying;
 mod questions;
 
 use std::collections::VecDeque;
@@ -49,8 +50,8 @@ pub struct Replies {
     /// Something is under way that will be refused, and its Sync was not sent: the server will
     /// pass over what is sent before that.
     refusing: bool,
-    /// A portal may be there whose end drops all statements.
-    may_drop_all: bool,
+    /// A portal may be there whose end decides what the messages behind it mean.
+    may_decide: bool,
     bound: Option<StatementId>,
     /// An extended query was sent behind which the server was not told to speak.
     unflushed: bool,
@@ -110,15 +111,16 @@ impl Replies {
         self.refusing = true;
     }
 
-    /// Whether an Execute may drop all statements.
+    /// Whether an Execute may decide what the messages behind it mean.
     #[inline(always)]
-    pub fn may_drop_all(&self) -> bool {
-        self.may_drop_all
+    pub fn may_decide(&self) -> bool {
+        self.may_decide
     }
 
-    /// A statement is prepared or bound that drops all statements when it is run.
-    pub fn expect_drop_all(&mut self) {
-        self.may_drop_all = true;
+    /// A statement is prepared or bound that decides so when it is run: it drops all statements, or
+    /// may take in data, and Syncs with it.
+    pub fn expect_decision(&mut self) {
+        self.may_decide = true;
     }
 
     /// Lets nothing pass before all that was sent is answered. The last request must be one that
@@ -145,7 +147,7 @@ impl Replies {
     /// statement away.
     pub fn disown_unnamed(&mut self) {
         self.unnamed = Owner::Foreign;
-        self.may_drop_all = false;
+        self.may_decide = false;
     }
 
     /// Whether what was sent last needs a Flush behind it before the server is sure to answer it.
@@ -174,7 +176,11 @@ impl Replies {
     #[inline]
     pub fn sent(&mut self, kind: Front) {
         match kind {
-            Front::CopyDone | Front::CopyFail => self.copy_ended(),
+            Front::CopyDone | Front::CopyFail => {
+                self.copy_ended();
+                // The server keeps the outcome of an extended query to itself.
+                self.unflushed |= self.queue.front() == Some(&Request::Execute);
+            }
             _ => {
                 if let Some(request) = Request::of(kind) {
                     self.push(request);
@@ -218,21 +224,13 @@ impl Replies {
             | Request::Misnamed
             | Request::OwnUnnamed
             | Request::Parse(_)
-            | Request::ParseNamed => (self.unsynced, self.unflushed) = (true, true),
+            | Request::ParseNamed
+            | Request::Probe => (self.unsynced, self.unflushed) = (true, true),
         }
         self.unnamed.sent(&request);
         self.queue.push_back(request);
         if request == Request::Sync && std::mem::take(&mut self.refusing) {
             self.bar();
-        }
-    }
-
-    fn copy_ended(&mut self) {
-        match &mut self.copy {
-            Copy::In { ended } | Copy::Both { ended } if !*ended => *ended = true,
-            // The server has nothing to do any more and passes over it.
-            _ if self.queue.is_empty() => {}
-            _ => self.push(Request::CopyEnd),
         }
     }
 
@@ -280,6 +278,11 @@ impl Replies {
             Back::CloseComplete => match front {
                 Some(Request::Close) => self.pop(),
                 Some(Request::OwnUnnamed) => return Ok(self.swallow_unnamed()),
+                Some(Request::Probe) => {
+                    self.pop();
+                    self.settle_doubt();
+                    return Ok(Reply::Swallowed);
+                }
                 Some(Request::OwnClose(statement)) => {
                     self.pop();
                     return Ok(Reply::Dropped(statement));
@@ -428,37 +431,9 @@ impl Replies {
         }
     }
 
-    /// A server that takes COPY data skips the Syncs that were sent behind the statement, up to
-    /// the end of the data, which may have been sent too.
-    fn begin_copy(&mut self, front: Option<Request>, copy: Copy) -> Result<(), Unexpected> {
-        if !matches!(front, Some(Request::Query | Request::Execute)) {
-            return Err(Unexpected);
-        }
-        self.copy = copy;
-        self.eaten = 0;
-        if self.takes_copy_data() {
-            while self.queue.get(1) == Some(&Request::Sync) {
-                self.queue.remove(1);
-                self.bar.sync_is_gone();
-                self.eaten = self.eaten.saturating_add(1);
-            }
-            let is_ended = self.queue.iter().any(|request| request.ends_in_ready());
-            self.unsynced |= !is_ended;
-            if self.queue.get(1) == Some(&Request::CopyEnd) {
-                self.queue.remove(1);
-                self.copy_ended();
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends a COPY whose data nobody will send any more. Returns whether a CopyFail must be sent.
-    pub fn end_copy_in(&mut self) -> bool {
-        let must_send = self.copy == Copy::In { ended: false };
-        if must_send {
-            self.copy_ended();
-        }
-        must_send
+    /// The server passes over all up to the next Sync, which the client has yet to send.
+    pub fn refuse_to_sync(&mut self) {
+        (self.refusing, self.unsynced) = (true, true);
     }
 
     /// Drops the room that a long pipeline left behind.

@@ -28,6 +28,9 @@ pub enum Request {
     OwnClose(StatementId),
     /// A Parse or Close of the pooler's, of the unnamed statement: the reply is swallowed.
     OwnUnnamed,
+    /// A Close of the pooler's, of a statement that is never there: what is answered before it was
+    /// sent before it.
+    Probe,
     /// What is sent in the place of a message that names a statement or portal as it must not: an
     /// error is the answer.
     Misnamed,

@@ -31,6 +31,8 @@ pub enum Hold {
     Answers,
     /// The answers that decide what comes next (see `bar`).
     Bar,
+    /// The answer that shows whether a COPY that has failed has eaten Syncs.
+    Doubt,
     /// The end of a command of the console's that takes time.
     Command,
     /// What its login needs first: its user's secret, keys made of one, or a place.

@@ -16,7 +16,6 @@ use crate::config::PoolMode;
 use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
-use crate::pool::owed::replies::Status;
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
@@ -55,7 +54,9 @@ impl Core {
     ) -> Option<ClientVerdict> {
         let concerned = match kind {
             Front::Parse | Front::Bind | Front::Describe | Front::Close | Front::Query => true,
-            Front::Execute => self.servers[server].replies.may_drop_all(),
+            Front::Execute if self.servers[server].replies.may_decide_yet() => {
+                return self.rewrite_execute(server, head, seen, said);
+            }
             _ => false,
         };
         if !concerned || !self.tracks_statements(&self.clients[id]) {
@@ -77,13 +78,12 @@ impl Core {
             Front::Query => self
                 .rewrite_deallocate(id, server, head, seen, said)
                 .or_else(|| self.watch_for_drop_all(server, head, seen)),
-            Front::Execute => self.rewrite_execute(server, head, seen, said),
             _ => None,
         }
     }
 
-    /// Behind an Execute that drops all statements nothing is judged before it is done. A Flush
-    /// brings the answer, for its Sync may be yet to come.
+    /// Behind an Execute that drops all statements, or may take in data, nothing is judged before
+    /// it is done, or asks for them. A Flush brings the answer, for its Sync may be yet to come.
     fn rewrite_execute(
         &mut self,
         server: ServerId,
@@ -98,6 +98,7 @@ impl Core {
         build::empty_front(said.to_server.words(), Front::Flush);
         let replies = &mut self.servers[server].replies;
         replies.push(Request::Execute);
+        replies.take_unflushed();
         replies.bar();
         Some(Verdict::Replace { to: server, taken: usize::MAX })
     }
@@ -205,10 +206,13 @@ impl Core {
         let presence = self.presence(server, statement);
         let replies = &self.servers[server].replies;
         if let Presence::Held = presence
-            && replies.status() == Status::Failed
-            && replies.is_answered()
+            && replies.may_fail_block()
             && !deallocate::may_end_block(self.statements.statements[statement].text())
         {
+            if !replies.is_answered() {
+                self.make_speak(server);
+                return Verdict::Hold(Hold::Answers);
+            }
             // The server refuses every Parse; this one without a look at its name.
             let text = self.statements.statements[statement].text().to_vec();
             return self.refuse_taken(server, name, statement, &text, said);
@@ -258,8 +262,8 @@ impl Core {
             Err(verdict) => return Some(verdict),
         };
         self.count_bind(id);
-        if self.statements.drops_all(statement) {
-            self.servers[server].replies.expect_drop_all();
+        if self.statements.is_decisive(statement) {
+            self.servers[server].replies.expect_decision();
         }
         let new_name = self.statements.statements[statement].name();
         let body = head.body - name.len() + new_name.len();

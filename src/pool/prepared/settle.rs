@@ -157,6 +157,7 @@ impl Core {
                 | Request::Parse(None)
                 | Request::ParseNamed
                 | Request::Query
+                | Request::Probe
                 | Request::Sync => {}
             }
         }

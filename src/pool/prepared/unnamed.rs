@@ -99,12 +99,19 @@ impl Core {
                     true => unnamed.prepared(&seen[1..]),
                     false => unnamed.prepared_long(),
                 }
-                if deallocate::begins_to_drop_all(&seen[1..]) {
-                    self.servers[server].replies.expect_drop_all();
+                if deallocate::is_decisive(&seen[1..]) {
+                    self.servers[server].replies.expect_decision();
                 }
                 None
             }
             Some(_) if !self.tracks_statements(&self.clients[id]) => {
+                let need = head.body.min(LOOKED_AT);
+                if seen.len() < need {
+                    return Some(Verdict::Need(need));
+                }
+                if deallocate::is_decisive(deallocate::text_of(seen)) {
+                    self.servers[server].replies.expect_decision();
+                }
                 self.servers[server].replies.push(Request::ParseNamed);
                 Some(Verdict::Forward(server))
             }
@@ -151,8 +158,8 @@ impl Core {
                 Message::front(said.to_server.words(), Front::Parse).cstr(b"").bytes(text).end();
                 let pool = self.servers[server].pool;
                 self.pools[pool].stats.server_parses += 1;
-                if self.statements.drops_all(statement) {
-                    self.servers[server].replies.expect_drop_all();
+                if self.statements.is_decisive(statement) {
+                    self.servers[server].replies.expect_decision();
                 }
             }
             None => Message::front(said.to_server.words(), Front::Close).bytes(UNNAMED).end(),

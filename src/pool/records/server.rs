@@ -13,6 +13,7 @@ use crate::pool::ids::{ClientId, PoolId, ServerId, ServerKind};
 use crate::pool::owed::kept::Kept;
 use crate::pool::owed::misnamed::Misnamed;
 use crate::pool::owed::replies::Replies;
+use crate::pool::owed::request::Request;
 use crate::pool::owed::unnamed::UnnamedText;
 use crate::pool::owed::wishes::{Change, ServerVars};
 use crate::pool::statements::held::ServerStatements;
@@ -136,6 +137,9 @@ impl CancelCarrier {
 pub enum Own {
     #[default]
     Nothing,
+    /// A COPY has failed, or must have, and it is in doubt whether it has eaten Syncs. The client's
+    /// messages wait for the answer to what the pooler has sent behind them.
+    Doubt(Doubt),
     /// The client's parameters are being set; its messages wait. So many steps may follow.
     Vars { change: Change, more: u8 },
     /// They were refused, and the client is told at the end of the answer.
@@ -143,6 +147,24 @@ pub enum Own {
     /// A query of the client's has failed and is sent once more, when the server is done with the
     /// first time; the client's messages wait, and it does not hear of the failure.
     Repeat,
+}
+
+/// How a doubt about eaten Syncs is resolved: by a Close of a statement that is never there, and a
+/// Sync. What is answered before the Close is the client's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Doubt {
+    /// A Sync went before the Close, since the server may be passing over all up to one, or take in
+    /// data: one ReadyForQuery before the answer is that one's.
+    pub is_synced: bool,
+    /// The requests are noted as owed: not before the COPY has ended.
+    pub is_noted: bool,
+    /// The COPY was one of the extended protocol: without a Sync of its client's that the server
+    /// has answered, it would still pass over what comes.
+    pub is_extended: bool,
+    /// ReadyForQuery has come so often.
+    pub readies: u32,
+    /// The Close is answered.
+    pub is_over: bool,
 }
 
 pub struct Server {
@@ -228,6 +250,21 @@ impl Linked for Server {
 }
 
 impl Server {
+    /// Notes what was sent to resolve a doubt as owed, once the COPY has ended: before that the
+    /// server takes it for a breach of the protocol.
+    pub fn note_doubt(&mut self) {
+        let Own::Doubt(doubt) = &mut self.own else { return };
+        if doubt.is_noted || self.replies.takes_copy_data() {
+            return;
+        }
+        doubt.is_noted = true;
+        if doubt.is_synced {
+            self.replies.push(Request::Sync);
+        }
+        self.replies.push(Request::Probe);
+        self.replies.push(Request::Sync);
+    }
+
     pub fn new(number: u64, now: Moment, pool: PoolId, site: SiteId, state: State) -> Server {
         let nowhere = Peer::Unix { pid: None, port: 0 };
         Server {

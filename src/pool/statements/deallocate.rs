@@ -58,6 +58,30 @@ fn release(rest: &mut &[u8], savepoint: &[u8]) -> Option<()> {
     (name.folded() == savepoint).then_some(())
 }
 
+/// The text in what has come of the body of a Parse, behind the name.
+#[inline]
+pub fn text_of(parse: &[u8]) -> &[u8] {
+    let name = parse.iter().position(|byte| *byte == 0);
+    name.map_or(&[], |end| &parse[end + 1..])
+}
+
+/// Whether a text, of which only the beginning may be here, begins with a statement whose run
+/// decides what the messages behind it mean: it drops all prepared statements, or is a COPY.
+#[inline]
+pub fn is_decisive(sql: &[u8]) -> bool {
+    // Most texts are told apart by their first byte.
+    match sql.first() {
+        Some(b'c' | b'C' | b'd' | b'D' | b'-' | b'/') => begins_to_copy(sql) || drops_all(sql),
+        Some(&first) if is_blank(first) => begins_to_copy(sql) || drops_all(sql),
+        _ => false,
+    }
+}
+
+fn begins_to_copy(sql: &[u8]) -> bool {
+    let mut rest = sql;
+    token(&mut rest).is_some_and(|word| word.is_keyword("copy"))
+}
+
 /// Whether a text, of which only the beginning may be here, begins with a statement that drops all
 /// prepared statements, as far as can be told.
 #[inline]

@@ -22,8 +22,8 @@ pub struct Statement {
     types: u64,
     /// Names of clients that hold it, those included that an error would bring back.
     clients: u32,
-    /// It drops all statements when it is run.
-    drops_all: bool,
+    /// Its run decides what the messages behind it mean.
+    is_decisive: bool,
     /// Servers that hold it.
     servers: u32,
 }
@@ -134,10 +134,10 @@ impl StatementTable {
         let body = [name.as_bytes(), text].concat().into_boxed_slice();
         let name_end = name.len() as u8 - 1;
         self.text_bytes += body.len();
-        let drops_all = deallocate::begins_to_drop_all(text);
+        let is_decisive = deallocate::is_decisive(text);
         let (types, clients, servers) = (0, 1, 0);
         let statement =
-            Statement { body, hash, name_end, terms, types, clients, drops_all, servers };
+            Statement { body, hash, name_end, terms, types, clients, is_decisive, servers };
         let id = self.statements.insert(statement);
         self.shared.insert(hash, id);
         id
@@ -177,8 +177,8 @@ impl StatementTable {
         Terms { settings: hasher.finish(), generation }
     }
 
-    pub(in crate::pool) fn drops_all(&self, id: StatementId) -> bool {
-        self.statements[id].drops_all
+    pub(in crate::pool) fn is_decisive(&self, id: StatementId) -> bool {
+        self.statements[id].is_decisive
     }
 
     pub(in crate::pool) fn terms_of(&self, id: StatementId) -> Terms {

@@ -1,8 +1,9 @@
 //! What is asked of the requests under way, and changes nothing.
 
-use super::{Copy, Replies};
+use super::{Copy, Replies, Status};
 use crate::pool::ids::StatementId;
 use crate::pool::owed::request::Request;
+use crate::wire::kind::Front;
 
 impl Replies {
     /// The server has nothing to do: what is under way is answered by the pooler.
@@ -80,6 +81,52 @@ impl Replies {
         self.queue.len() == 1 && self.queue[0] == Request::Sync
     }
 
+    /// Whether the fate of a COPY decides what a request means that is sent now: the COPY takes
+    /// none, so that it must have failed; and then, whether it has eaten a Sync.
+    #[inline]
+    pub fn hinges_on_copy(&self, kind: Front) -> bool {
+        let is_undecided =
+            self.copy == Copy::In { ended: false } || self.skipping && self.in_doubt > 0;
+        is_undecided && asks_for_more(kind)
+    }
+
+    /// Whether the outcome of a COPY whose data has ended decides so: if it has failed, it may not
+    /// have eaten the Syncs in its data.
+    #[inline]
+    pub fn hinges_on_outcome(&self, kind: Front) -> bool {
+        self.copy == Copy::In { ended: true }
+            && self.eaten > 0
+            && asks_for_more(kind)
+            && self.queue.iter().all(|request| *request == Request::Execute)
+    }
+
+    /// Whether an Execute that is sent now may decide what the messages behind it mean: the server
+    /// does not pass over it.
+    pub fn may_decide_yet(&self) -> bool {
+        self.may_decide && !self.skipping
+    }
+
+    /// Whether the next reply is the one by which a doubt ends.
+    pub fn is_probe_due(&self) -> bool {
+        self.queue.front() == Some(&Request::Probe)
+    }
+
+    /// The request whose answer is under way is a simple query.
+    pub fn answers_query(&self) -> bool {
+        self.queue.front() == Some(&Request::Query)
+    }
+
+    /// Whether a transaction block has failed, or may have when what is under way is answered.
+    pub fn may_fail_block(&self) -> bool {
+        let may_begin = |r: &Request| matches!(r, Request::Execute | Request::Query);
+        match (self.status, self.queue.is_empty()) {
+            (Status::Failed, _) => true,
+            (Status::Idle | Status::InTransaction, true) => false,
+            (Status::InTransaction, false) => true,
+            (Status::Idle, false) => self.queue.iter().any(may_begin),
+        }
+    }
+
     /// Whether CopyFail, Sync and ROLLBACK are enough to make the server clean.
     pub fn can_be_brought_to_an_end(&self) -> bool {
         !matches!(self.copy, Copy::Both { .. })
@@ -108,5 +155,26 @@ impl Replies {
     /// There may be one more ReadyForQuery on its way than is known of.
     pub fn is_doubtful(&self) -> bool {
         self.in_doubt > 0
+    }
+}
+
+/// Whether a message is a request that neither belongs to a COPY nor ends what an error makes the
+/// server skip.
+fn asks_for_more(kind: Front) -> bool {
+    match kind {
+        Front::Bind
+        | Front::Close
+        | Front::Describe
+        | Front::Execute
+        | Front::FunctionCall
+        | Front::Parse
+        | Front::Query => true,
+        Front::CopyData
+        | Front::CopyDone
+        | Front::CopyFail
+        | Front::Flush
+        | Front::Password
+        | Front::Sync
+        | Front::Terminate => false,
     }
 }

@@ -1,0 +1,63 @@
+//! What a server answers while it is in doubt which Syncs a COPY has eaten
+//! ([`crate::pool::core::Core::resolve_doubt`]).
+
+use crate::pool::owed::replies::{Reply, Status};
+use crate::pool::records::server::{Own, Server};
+use crate::wire::fields;
+use crate::wire::kind::Back;
+
+/// What becomes of an answer.
+pub(super) enum Answered {
+    /// It is the pooler's, and the last: the client goes on.
+    End,
+    /// It is the client's, as at any other time.
+    Theirs,
+    /// It is the client's ReadyForQuery.
+    Ready(Status),
+    /// It is the pooler's.
+    Ours,
+}
+
+/// Tells whose an answer is. What comes before the answer to the pooler's Close is the client's,
+/// but for one ReadyForQuery where a Sync went before: the first is kept back, since each further
+/// one says that the one before it was the client's. `is_probed`: it answered that Close.
+pub(super) fn tell(
+    server: &mut Server,
+    (reply, kind): (Reply, Back),
+    is_probed: bool,
+    body: &[u8],
+) -> Answered {
+    server.note_doubt();
+    let Own::Doubt(doubt) = &mut server.own else { return Answered::Theirs };
+    match (reply, kind) {
+        (Reply::Ready(_), _) if doubt.is_over => {
+            if doubt.is_synced && doubt.is_extended && doubt.readies == 1 {
+                // The Sync was the first that it has seen since the error: the client's is to come.
+                server.replies.refuse_to_sync();
+            }
+            server.own = Own::Nothing;
+            Answered::End
+        }
+        (Reply::Ready(status), _) => {
+            doubt.readies += 1;
+            match doubt.is_synced && doubt.readies == 1 {
+                true => Answered::Ours,
+                false => Answered::Ready(status),
+            }
+        }
+        (Reply::Swallowed, _) => {
+            doubt.is_over = true;
+            Answered::Ours
+        }
+        // Struck by a cancel request that was meant for what went before.
+        (_, Back::ErrorResponse) if is_probed => {
+            doubt.is_over = true;
+            server.replies.settle_doubt();
+            match fields::Report::parse(body).severity == "ERROR" {
+                true => Answered::Ours,
+                false => Answered::Theirs,
+            }
+        }
+        _ => Answered::Theirs,
+    }
+}
