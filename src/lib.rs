@@ -34,6 +34,7 @@ pub mod fuzz {
         fuzz_client_login as client_login, fuzz_hba as hba, fuzz_server_login as server_login,
         fuzz_userlist as userlist,
     };
+    pub use crate::auth::ldap::fuzz as ldap;
     pub use crate::config::fuzz as ini;
     pub use crate::pool::records::lookup::fuzz as lookup;
     pub use crate::relay::fuzz::{SAMPLES as RELAY_SAMPLES, fuzz as relay};

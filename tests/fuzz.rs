@@ -100,6 +100,21 @@ const KINDS: &[Kind] = &[
         words: &[b"\xff", b"i=", b"99999999999", b"-1", b"s=", b",", b"=", b"\0", b"v=", b"m="],
     },
     Kind {
+        name: "ldap",
+        entry: fuzz::ldap,
+        samples: &[
+            b"ldapserver=h ldapprefix=\"uid=\" ldapsuffix=\",dc=x\"\0\
+                0\x0c\x02\x01\x04\x61\x07\x0a\x01\x31\x04\0\x04\0",
+            b"ldapserver=h ldapbasedn=x ldapsearchfilter=\"(&(a=$username)(|(b=*)(!(c=d*e))))\"\0\
+                0\x0c\x02\x01\x02\x61\x07\x0a\x01\0\x04\0\x04\0\
+                0\x0b\x02\x01\x03\x64\x06\x04\x02cn0\0\
+                0\x0c\x02\x01\x03\x65\x07\x0a\x01\0\x04\0\x04\0",
+            b"ldapurl=\"ldap://h/dc=x?uid?sub\" ldaptls=1\0\
+                0\x0c\x02\x01\x01\x78\x07\x0a\x01\0\x04\0\x04\0",
+        ],
+        words: &[b"(", b")", b"*", b"\\2a", b"\"", b"\x84\xff\xff\xff\xff", b"\x80", b"?", b"%"],
+    },
+    Kind {
         name: "lookup",
         entry: fuzz::lookup,
         samples: &[

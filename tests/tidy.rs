@@ -56,12 +56,12 @@ const IO: &[&str] = &[
 const IO_WORDS: &[&str] = &["println", "eprintln", "print", "eprint", "dbg"];
 
 /// What shares ownership or hides state. Nothing does, tests aside: records name each other by
-/// ids, and the resolver's threads answer by ending.
+/// ids, and threads beside the loop answer by ending.
 const SHARING: &[&str] =
     &["Arc", "Mutex", "Rc", "RefCell", "RwLock", "OnceLock", "LazyLock", "thread_local"];
 
-/// Where one of them is needed all the same: the resolver's threads all wake the one loop.
-const SHARED: &[(&str, &str)] = &[("src/net/resolve.rs", "Arc")];
+/// Where one of them is needed all the same: threads beside the loop all wake it.
+const SHARED: &[(&str, &str)] = &[("src/net/jobs.rs", "Arc")];
 
 /// The longest a file may be without its tests, in lines.
 const LONGEST: usize = 500;

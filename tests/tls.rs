@@ -5,8 +5,6 @@
 
 #[path = "tls/binding.rs"]
 mod binding;
-#[path = "tls/certificates.rs"]
-mod certificates;
 #[path = "tls/databases.rs"]
 mod databases;
 #[path = "tls/living.rs"]
@@ -18,8 +16,8 @@ use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use certificates::{Pair, authority, ed25519, p256, rsa, signed};
 use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
+use support::certificates::{Pair, authority, ed25519, p256, rsa, signed};
 use support::postgres::{APP, TRUSTED};
 use support::tool::Tool;
 use support::wire::{self, Wire};

@@ -4,17 +4,17 @@
 //! next step. Users that do not exist are asked the same questions as others and fail at the same
 //! place with the same words. Only the log says why.
 
+use crate::auth::answer::{password_of, sasl_initial};
 use crate::auth::cache::{KeyName, Keys, ScramCache, Work};
 use crate::auth::failure::{Failure, Refusal};
+use crate::auth::inquiry::Judge;
 use crate::auth::request::AuthRequest;
 use crate::auth::secret::{Password, Secret, SecretKind};
 use crate::base::rng::Rng;
 use crate::crypto::key::Key;
 use crate::crypto::md5::{self, MD5_LEN};
 use crate::crypto::scram::{self, ScramKeys, Verifier};
-use crate::crypto::scram_message::{
-    self, BOUND, BOUND_MECHANISM, Binding, ClientFinal, ClientFirst, MECHANISM,
-};
+use crate::crypto::scram_message::{self, BOUND, Binding, ClientFinal, ClientFirst};
 use crate::crypto::{compare, nonce};
 
 /// How a client proves who it is. HBA rules know more methods; those are not served here.
@@ -68,6 +68,11 @@ pub enum Step {
         work: Work,
         next: AwaitKeys,
     },
+    /// Ask this judge about the password, which is not empty.
+    Inquire {
+        judge: Judge,
+        password: Password,
+    },
     /// The client is in. `last`, where there is one, is sent before AuthenticationOk.
     Done {
         last: Option<AuthRequest>,
@@ -82,6 +87,8 @@ pub struct Identity {
     /// Of a client whose secret is stored for SCRAM and that proved its password: with them the
     /// pooler can log in as the same user to a server that stores the same secret.
     pub scram_keys: Option<ScramKeys>,
+    /// The password itself, where a judge has vouched for it: servers are opened with it.
+    pub password: Option<Password>,
 }
 
 /// Starts a login. `scram_iterations` is the setting, for secrets that are plain passwords.
@@ -103,10 +110,17 @@ pub fn begin(
     }
 }
 
+/// Starts a login that somebody else judges: the user need not be known here.
+pub fn begin_judged(judge: Judge) -> Step {
+    Step::Ask { request: AuthRequest::CleartextPassword, next: ClientLogin::Judged(judge) }
+}
+
 /// A login that awaits the client's answer. It takes some 200 bytes: a record that outlives it had
 /// better keep it in a box.
 #[derive(Debug)]
 pub enum ClientLogin {
+    /// The password in clear is on its way, for somebody else.
+    Judged(Judge),
     Md5(AwaitMd5),
     Password(AwaitPassword),
     SaslInitial(AwaitSaslInitial),
@@ -118,7 +132,7 @@ impl ClientLogin {
     pub fn longest(&self) -> usize {
         match self {
             ClientLogin::Md5(_) => MD5_MAX,
-            ClientLogin::Password(_) => PASSWORD_MAX,
+            ClientLogin::Judged(_) | ClientLogin::Password(_) => PASSWORD_MAX,
             ClientLogin::SaslInitial(_) | ClientLogin::SaslResponse(_) => SASL_MAX,
         }
     }
@@ -126,6 +140,10 @@ impl ClientLogin {
     /// `payload` is what follows the head of the client's 'p' message.
     pub fn handle(self, payload: &[u8], cache: &mut ScramCache, rng: &mut dyn Rng) -> Step {
         match self {
+            ClientLogin::Judged(judge) => match password_of(payload) {
+                Ok(text) => Step::Inquire { judge, password: Password::new(text) },
+                Err(failure) => Step::Fail(failure),
+            },
             ClientLogin::Md5(login) => login.handle(payload),
             ClientLogin::Password(login) => login.handle(payload, cache),
             ClientLogin::SaslInitial(login) => login.handle(payload, cache, rng),
@@ -155,7 +173,10 @@ impl AwaitKeys {
         match self.0 {
             Purpose::Password(verifier) if keys.stored_key() == verifier.stored_key => {
                 cache.keep(name, keys.clone());
-                Step::Done { last: None, identity: Identity { scram_keys: Some(keys) } }
+                Step::Done {
+                    last: None,
+                    identity: Identity { scram_keys: Some(keys), password: None },
+                }
             }
             Purpose::Password(_) => Step::Fail(Failure::Password(Refusal::WrongPassword)),
             Purpose::Proof(proven) => {
@@ -227,9 +248,10 @@ impl AwaitPassword {
     fn check(&self, password: &[u8], verifier: &Verifier, cache: &mut ScramCache) -> Step {
         let purpose = Purpose::Password(verifier.clone());
         match cache.keys(password, &verifier.salt, verifier.iterations) {
-            Keys::Known(keys) if keys.stored_key() == verifier.stored_key => {
-                Step::Done { last: None, identity: Identity { scram_keys: Some(keys) } }
-            }
+            Keys::Known(keys) if keys.stored_key() == verifier.stored_key => Step::Done {
+                last: None,
+                identity: Identity { scram_keys: Some(keys), password: None },
+            },
             Keys::Known(_) => {
                 let failure = Failure::Password(Refusal::WrongPassword);
                 refuse(failure, &self.user, verifier.iterations, cache)
@@ -425,7 +447,7 @@ impl Proven {
         verifier.verify(&self.auth_message, &self.proof)?;
         let signature = scram::server_signature(&verifier.server_key, &self.auth_message);
         let last = AuthRequest::SaslFinal(scram_message::server_final(&signature));
-        Some(Step::Done { last: Some(last), identity: Identity { scram_keys } })
+        Some(Step::Done { last: Some(last), identity: Identity { scram_keys, password: None } })
     }
 }
 
@@ -439,34 +461,6 @@ fn usable_secret(candidate: &Candidate<'_>) -> Result<Secret, Refusal> {
         Account::Missing => Err(Refusal::NoSuchUser),
         Account::NoPassword => Err(Refusal::NoPassword),
     }
-}
-
-/// The text of PasswordMessage. What stands behind its end is ignored, as PgBouncer does.
-fn password_of(payload: &[u8]) -> Result<&[u8], Failure> {
-    let (text, _) = split_at_nul(payload).ok_or(Failure::BadPacket)?;
-    if text.is_empty() { Err(Failure::EmptyPassword) } else { Ok(text) }
-}
-
-/// The client's first message out of SASLInitialResponse, which must fill the payload exactly, and
-/// what its choice of mechanism says of channel binding.
-fn sasl_initial(payload: &[u8], is_offered: bool) -> Result<(Binding, &[u8]), Failure> {
-    let (mechanism, rest) = split_at_nul(payload).ok_or(Failure::BadPacket)?;
-    let binding = match (mechanism, is_offered) {
-        (MECHANISM, true) => Binding::Declined,
-        (MECHANISM, false) => Binding::Unavailable,
-        (BOUND_MECHANISM, true) => Binding::Used,
-        _ => return Err(Failure::Mechanism),
-    };
-    let (len, message) = rest.split_first_chunk::<4>().ok_or(Failure::BadPacket)?;
-    if usize::try_from(i32::from_be_bytes(*len)) != Ok(message.len()) {
-        return Err(Failure::BadPacket);
-    }
-    Ok((binding, message))
-}
-
-fn split_at_nul(payload: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = payload.iter().position(|&byte| byte == 0)?;
-    Some((&payload[..end], &payload[end + 1..]))
 }
 
 #[cfg(test)]

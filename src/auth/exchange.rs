@@ -54,6 +54,7 @@ impl Table {
             let (request, next) = match step {
                 Step::Ask { request, next } => (request, next),
                 Step::Derive { .. } => panic!("one derivation after the other"),
+                Step::Inquire { .. } => panic!("nobody else judges here"),
                 Step::Fail(failure) => return Outcome::ClientRefused(failure),
                 Step::Done { last, identity } => {
                     return self.finish(login, last, identity, count, tamper);
@@ -154,7 +155,7 @@ fn the_keys_of_a_client_open_the_server_that_stores_its_secret() {
     let secret = stored_scram("secret");
     for method in [Method::Plain, Method::Md5, Method::ScramSha256] {
         let outcome = play(method, Account::Known(&secret), with_password("secret"));
-        let Outcome::In(Identity { scram_keys: Some(keys) }) = outcome else {
+        let Outcome::In(Identity { scram_keys: Some(keys), .. }) = outcome else {
             panic!("{outcome:?}");
         };
         let credential = Credential::of(Some(&secret), Some(&keys));
@@ -168,7 +169,7 @@ fn the_keys_of_a_client_open_the_server_that_stores_its_secret() {
     // A plain secret gives none: the password itself is at hand.
     let outcome =
         play(Method::ScramSha256, Account::Known(&plain("secret")), with_password("secret"));
-    assert!(matches!(outcome, Outcome::In(Identity { scram_keys: None })));
+    assert!(matches!(outcome, Outcome::In(Identity { scram_keys: None, .. })));
 }
 
 #[test]
@@ -286,7 +287,7 @@ fn an_exchange_that_is_bound_to_its_channel_stands_and_falls_with_the_certificat
                 assert_eq!(number == 1, is_chosen, "{number}: {}", message.escape_ascii());
             },
         );
-        let Outcome::In(Identity { scram_keys: Some(keys) }) = outcome else {
+        let Outcome::In(Identity { scram_keys: Some(keys), .. }) = outcome else {
             panic!("{outcome:?}");
         };
         // The keys of a client that was bound open a server, bound or not.
@@ -401,7 +402,7 @@ impl Table {
                     step.at_once(&mut self.theirs)
                 }
                 Step::Fail(_) => return costs,
-                Step::Done { .. } => panic!("a wrong password opens"),
+                Step::Done { .. } | Step::Inquire { .. } => panic!("a wrong password opens"),
             };
         }
     }

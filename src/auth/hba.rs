@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::auth::client;
+use crate::auth::inquiry::Judge;
 
 /// The connection that asks to be let in.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +26,7 @@ pub enum Method {
     Cert,
     Ldap,
     Md5,
+    Pam,
     Peer,
     /// Written `password`.
     Plain,
@@ -41,7 +43,7 @@ impl Method {
             Method::Plain => Some(client::Method::Plain),
             Method::ScramSha256 => Some(client::Method::ScramSha256),
             Method::Trust => Some(client::Method::Trust),
-            Method::Cert | Method::Ldap | Method::Peer | Method::Reject => None,
+            Method::Cert | Method::Ldap | Method::Pam | Method::Peer | Method::Reject => None,
         }
     }
 }
@@ -54,8 +56,9 @@ pub struct Rule {
     pub method: Method,
     /// `map=`: the ident map to go through, for `peer` and `cert`. It exists.
     pub map: Option<Box<[u8]>>,
-    /// What follows `ldap` in the line, as it stands there; empty for other methods.
-    pub ldap_options: Box<[u8]>,
+    /// Who judges, for `ldap` and `pam`. None for a line whose options make no sense: nobody comes
+    /// in by it.
+    pub judge: Option<Judge>,
     pub(super) origin: Origin,
     pub(super) databases: Databases,
     pub(super) users: Names,

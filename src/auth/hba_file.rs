@@ -3,14 +3,16 @@
 //! The format is that of `pg_hba.conf` as far as PgBouncer knows it: `local`, `host`, `hostssl`,
 //! `hostnossl`; lists of names, `all`, `sameuser`, `replication`, `@file`; addresses with length or
 //! mask; `map=`. A line that cannot be read is named and left out, and the rules after it count, as
-//! in PgBouncer. A line whose method this program does not have yet is named and stays: it refuses
-//! whom it matches, since PgBouncer would not let them try the rules below either.
+//! in PgBouncer. An `ldap` line whose options make no sense is named and stays: it refuses whom it
+//! matches, since PgBouncer would not let them try the rules below either.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::auth::hba::{Databases, HbaRules, Method, Names, Network, Origin, Rule};
 use crate::auth::ident::IdentMaps;
+use crate::auth::inquiry::{Judge, PAM_SERVICE};
+use crate::auth::ldap::{Directory, OptionError};
 use crate::auth::words::{Malformed, Token, Words, lines};
 
 /// Gives the content of a file named by `@file`, or None if it cannot be read. A relative name
@@ -23,9 +25,9 @@ pub fn parse(text: &[u8], maps: &IdentMaps, read: ReadFile<'_>) -> (HbaRules, Ve
     let mut files = Files { read, left: FILES_MAX };
     for (line, content) in lines(text) {
         match parse_rule(line, content, maps, &mut files) {
-            Ok(Some(rule)) => {
-                let kind = unbuilt(rule.method).map(ProblemKind::Unbuilt);
-                problems.extend(kind.map(|kind| Problem { line, kind }));
+            Ok(Some((rule, problem))) => {
+                problems
+                    .extend(problem.map(|error| Problem { line, kind: ProblemKind::Ldap(error) }));
                 rules.push(rule);
             }
             Ok(None) => {}
@@ -35,46 +37,32 @@ pub fn parse(text: &[u8], maps: &IdentMaps, read: ReadFile<'_>) -> (HbaRules, Ve
     (HbaRules::new(rules), problems)
 }
 
-/// The word for a method that cannot let anybody in yet.
-fn unbuilt(method: Method) -> Option<&'static str> {
-    match method {
-        Method::Ldap => Some("ldap"),
-        Method::Cert
-        | Method::Md5
-        | Method::Peer
-        | Method::Plain
-        | Method::Reject
-        | Method::ScramSha256
-        | Method::Trust => None,
-    }
-}
-
-/// What is wrong with a line. It is left out, but where its method is [`ProblemKind::Unbuilt`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is wrong with a line. It is left out, but for [`ProblemKind::Ldap`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Counted from 1.
     pub line: u32,
     pub kind: ProblemKind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
     Address,
     AddressOutsideMask,
     ConnectionType,
     /// An `@file` cannot be read.
     File,
+    /// The options of an `ldap` line: it stays, and refuses whom it matches.
+    Ldap(OptionError),
     Malformed,
     MapUnknown,
     Mask,
     Method,
-    /// Neither nothing nor `map=NAME` behind the method.
+    /// Neither nothing nor `map=NAME` behind the method, or, behind `pam`, `pamservice=NAME`.
     Option,
     Names,
     /// An `@file` names files, that name files ...
     TooManyFiles,
-    /// A method that PgBouncer has and this program has not.
-    Unbuilt(&'static str),
     /// A word that PostgreSQL knows and PgBouncer does not.
     Unsupported(&'static str),
 }
@@ -82,7 +70,7 @@ pub enum ProblemKind {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: ", self.line)?;
-        match self.kind {
+        match &self.kind {
             ProblemKind::Address => f.write_str("address is neither `all` nor IPv4 nor IPv6"),
             ProblemKind::AddressOutsideMask => {
                 f.write_str("address has bits that its mask leaves out, nobody would match")
@@ -91,19 +79,20 @@ impl fmt::Display for Problem {
                 f.write_str("`local`, `host`, `hostssl` or `hostnossl` expected")
             }
             ProblemKind::File => f.write_str("cannot read the file named behind @"),
+            ProblemKind::Ldap(error) => write!(f, "{error}; whom the line matches is refused"),
             ProblemKind::Malformed => f.write_str("quote is not closed, or NUL byte"),
             ProblemKind::MapUnknown => f.write_str("ident map is not in auth_ident_file"),
             ProblemKind::Mask => f.write_str("network mask expected, as a length or an address"),
             ProblemKind::Method => f.write_str(
-                "method expected: cert, ldap, md5, password, peer, reject, scram-sha-256 or trust",
+                "method expected: cert, ldap, md5, pam, password, peer, reject, scram-sha-256 or \
+                 trust",
             ),
-            ProblemKind::Option => f.write_str("only map=NAME may follow the method"),
+            ProblemKind::Option => f.write_str(
+                "only map=NAME may follow the method, or pamservice=NAME where that is pam",
+            ),
             ProblemKind::Names => f.write_str("names expected, with commas between"),
             ProblemKind::TooManyFiles => {
                 f.write_str("files named behind @ are too many, too deep, or in a circle")
-            }
-            ProblemKind::Unbuilt(word) => {
-                write!(f, "{word} is not supported yet, whom the line matches is refused")
             }
             ProblemKind::Unsupported(word) => write!(f, "{word} is not supported"),
         }
@@ -127,7 +116,7 @@ fn parse_rule(
     content: &[u8],
     maps: &IdentMaps,
     files: &mut Files<'_>,
-) -> Result<Option<Rule>, ProblemKind> {
+) -> Result<Option<(Rule, Option<OptionError>)>, ProblemKind> {
     let mut words = Words::of(content);
     let tls = match words.next()? {
         None => return Ok(None),
@@ -146,13 +135,17 @@ fn parse_rule(
         Some(tls) => Origin::Remote { tls, network: parse_network(&mut words)? },
     };
     let method = parse_method(&mut words)?;
-    let mut rule =
-        Rule { line, method, map: None, ldap_options: Box::default(), origin, databases, users };
+    let mut rule = Rule { line, method, map: None, judge: None, origin, databases, users };
+    let mut problem = None;
     match method {
-        Method::Ldap => rule.ldap_options = words.rest().into(),
+        Method::Ldap => match Directory::parse(words.rest()) {
+            Ok(directory) => rule.judge = Some(Judge::Ldap(Box::new(directory))),
+            Err(error) => problem = Some(error),
+        },
+        Method::Pam => rule.judge = Some(Judge::Pam { service: parse_service(&mut words)? }),
         _ => rule.map = parse_map(&mut words, maps)?,
     }
-    Ok(Some(rule))
+    Ok(Some((rule, problem)))
 }
 
 /// One name of a list: quoted ones stand for themselves.
@@ -321,11 +314,12 @@ fn parse_method(words: &mut Words<'_>) -> Result<Method, ProblemKind> {
     method.map(|&(_, method)| method).ok_or(ProblemKind::Method)
 }
 
-/// As they are written in the file. `any` and `pam` are methods for `auth_type` alone.
-const METHODS: [(&str, Method); 8] = [
+/// As they are written in the file. `any` is a method for `auth_type` alone.
+const METHODS: [(&str, Method); 9] = [
     ("cert", Method::Cert),
     ("ldap", Method::Ldap),
     ("md5", Method::Md5),
+    ("pam", Method::Pam),
     ("password", Method::Plain),
     ("peer", Method::Peer),
     ("reject", Method::Reject),
@@ -345,6 +339,20 @@ fn parse_map(words: &mut Words<'_>, maps: &IdentMaps) -> Result<Option<Box<[u8]>
     if maps.has(map) { Ok(Some(map.into())) } else { Err(ProblemKind::MapUnknown) }
 }
 
+/// `pamservice=NAME`. PAM looks for a file of that name, which must stay in its folder.
+fn parse_service(words: &mut Words<'_>) -> Result<Box<str>, ProblemKind> {
+    let service = match words.next()? {
+        None => return Ok(PAM_SERVICE.into()),
+        Some(Token::Word(word)) => word.strip_prefix(b"pamservice=").ok_or(ProblemKind::Option)?,
+        Some(Token::Comma | Token::Quoted(_)) => return Err(ProblemKind::Option),
+    };
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if words.next()?.is_some() || service.is_empty() || !service.iter().all(is_plain) {
+        return Err(ProblemKind::Option);
+    }
+    Ok(String::from_utf8_lossy(service).into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,7 +368,7 @@ mod tests {
         let (rules, problems) = parse(text.as_bytes(), &IdentMaps::default(), &mut no_file);
         assert_eq!((rules.rules().len(), problems.len()), (1, 1), "{line}");
         assert_eq!((rules.rules()[0].line, problems[0].line), (2, 1));
-        problems[0].kind
+        problems[0].kind.clone()
     }
 
     #[test]
@@ -410,7 +418,10 @@ mod tests {
             ("host all all all TRUST", ProblemKind::Method),
             ("host all all all \"trust\"", ProblemKind::Method),
             ("host all all all any", ProblemKind::Method),
-            ("host all all all pam", ProblemKind::Method),
+            ("host all all all pam map=m", ProblemKind::Option),
+            ("host all all all pam pamservice=", ProblemKind::Option),
+            ("host all all all pam pamservice=../x", ProblemKind::Option),
+            ("host all all all pam pamservice=a pamservice=b", ProblemKind::Option),
             ("host all all 127.0.0.1/32,10.0.0.0/8 trust", ProblemKind::Method),
             ("host all all all trust junk", ProblemKind::Option),
             ("host all all all trust MAP=m", ProblemKind::Option),
@@ -424,13 +435,22 @@ mod tests {
     }
 
     #[test]
-    fn maps_and_ldap_options_are_kept() {
+    fn maps_and_judges_are_kept() {
         let (maps, _) = ident::parse(b"m root u");
-        let text = b"local all all peer map=m # x\nhost all all all ldap ldapurl=\"a b\" # x\n";
+        let text = b"local all all peer map=m # x\n\
+            host all all all ldap ldapserver=h ldapsuffix=\"@a b\" # x\n\
+            host all all all ldap ldapserver=h\n\
+            host all all all pam\nhost all all all pam pamservice=x\n";
         let (rules, problems) = parse(text, &maps, &mut no_file);
-        assert_eq!(problems, [Problem { line: 2, kind: ProblemKind::Unbuilt("ldap") }]);
-        assert_eq!(rules.rules()[0].map.as_deref(), Some(&b"m"[..]));
-        assert_eq!(*rules.rules()[1].ldap_options, *b"ldapurl=\"a b\" # x");
+        let kind = ProblemKind::Ldap(OptionError::Neither);
+        assert_eq!(problems, [Problem { line: 3, kind }]);
+        let rules = rules.rules();
+        assert_eq!(rules[0].map.as_deref(), Some(&b"m"[..]));
+        let directory = Directory::parse(b"ldapserver=h ldapsuffix=\"@a b\"").unwrap();
+        assert_eq!(rules[1].judge, Some(Judge::Ldap(Box::new(directory))));
+        assert_eq!((rules[2].method, &rules[2].judge), (Method::Ldap, &None));
+        assert_eq!(rules[3].judge, Some(Judge::pam()));
+        assert_eq!(rules[4].judge, Some(Judge::Pam { service: "x".into() }));
     }
 
     #[test]
@@ -446,7 +466,7 @@ mod tests {
         let text = b"host @databases all all reject\nhost all @users,y all trust\n\
             host all @circle all trust\nhost all @group all trust\nhost all @\"users\" all trust\n";
         let (rules, problems) = parse(text, &IdentMaps::default(), &mut read);
-        let kinds: Vec<_> = problems.iter().map(|p| (p.line, p.kind)).collect();
+        let kinds: Vec<_> = problems.iter().map(|p| (p.line, p.kind.clone())).collect();
         assert_eq!(
             kinds,
             [

@@ -4,6 +4,7 @@
 //! Nothing here reads a file, a socket or a clock. State machines take the payload of a message
 //! (what follows its head) and give the payload of the next one back; files come in as text.
 
+mod answer;
 pub mod cache;
 pub mod client;
 pub mod failure;
@@ -11,6 +12,8 @@ pub mod fuzz;
 pub mod hba;
 pub mod hba_file;
 pub mod ident;
+pub mod inquiry;
+pub mod ldap;
 mod request;
 pub mod secret;
 pub mod server;

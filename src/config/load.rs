@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 
-use super::choice::AuthType;
 use super::database::{self, DatabaseLine};
 use super::diagnostic::{Diagnostic, Place, Problem};
 use super::ini::{self, Files, Item, Line};
@@ -327,10 +326,6 @@ impl Loader {
             if !change.row.is_built() && !is_off {
                 self.warn_at(change.row.name, Problem::Unbuilt { value });
             }
-        }
-        let auth_type = self.settings.auth_type;
-        if matches!(auth_type, AuthType::Ldap | AuthType::Pam) {
-            self.warn_at("auth_type", Problem::Unbuilt { value: auth_type.word().to_owned() });
         }
         let facility = self.settings.syslog_facility.to_ascii_lowercase();
         if !FACILITIES.contains(&facility.as_str()) {

@@ -49,8 +49,9 @@ table! {
         /// The file that maps names of the system to names of PostgreSQL, for `peer` and `cert`
         /// entries of the HBA file.
         auth_ident_file: Option<String> = Kind::Text, None, RELOAD;
-        /// How to reach the LDAP server, with `auth_type = ldap`.
-        auth_ldap_options: Option<Secret> = Kind::Secret, None, UNBUILT;
+        /// Where the LDAP directory is, with `auth_type = ldap`, and how users are found in it: the
+        /// options of an `ldap` line of the HBA file.
+        auth_ldap_options: Option<Secret> = Kind::Secret, None, RELOAD;
         /// The query that finds the secret of a user whom `auth_file` does not list. `$1` is the
         /// user's name; the answer is one row of name and secret.
         auth_query: String = Kind::Text, Some(AUTH_QUERY), PER_DATABASE;

@@ -264,6 +264,7 @@ impl World {
                 Action::Resolve(name) => self.lookups.push(name),
                 Action::NextTurn(id) => self.next_turn.push(id),
                 Action::SendServer { .. }
+                | Action::Inquire { .. }
                 | Action::Repeat { .. }
                 | Action::RunClient(_)
                 | Action::RunServer(_)

@@ -11,18 +11,23 @@ use super::files;
 use crate::auth::hba::HbaRules;
 use crate::auth::hba_file::ProblemKind;
 use crate::auth::ident::IdentMaps;
+use crate::auth::inquiry::Judge;
+use crate::auth::ldap::Directory;
 use crate::auth::secret::Secret;
 use crate::auth::{hba_file, ident, userlist};
 use crate::base::wipe::wipe;
 use crate::config::{AuthType, Settings};
 use crate::log::plain;
 use crate::pool::records::access::Access;
+use crate::sys::pam;
 
 /// Which of the files something is wrong with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum File {
     Hba,
     Ident,
+    /// What somebody else is to judge passwords by.
+    Judge,
     Users,
 }
 
@@ -38,11 +43,37 @@ pub struct Refused;
 pub fn read(settings: &Settings, before: &Access, report: Report<'_>) -> Result<Access, Refused> {
     let users = read_users(settings, report).unwrap_or_else(|| before.users.clone());
     let mut is_whole = true;
-    let (hba, ident) = read_rules(settings, before, &mut |file, text| {
+    let mut refuse = |file, text| {
         is_whole = false;
         report(file, text);
-    });
-    if is_whole || !settings.strict_files { Ok(Access { users, hba, ident }) } else { Err(Refused) }
+    };
+    let (hba, ident) = read_rules(settings, before, &mut refuse);
+    let ldap = read_directory(settings, &mut refuse);
+    let uses_pam = settings.auth_type == AuthType::Pam
+        || hba.rules().iter().any(|rule| matches!(rule.judge, Some(Judge::Pam { .. })));
+    if uses_pam && let Err(why) = pam::find() {
+        refuse(File::Judge, format!("PAM lets nobody in: {why}"));
+    }
+    if !is_whole && settings.strict_files {
+        return Err(Refused);
+    }
+    Ok(Access { users, hba, ident, ldap })
+}
+
+/// The directory of `auth_ldap_options`. What is wrong with them matters with `auth_type = ldap`
+/// alone.
+fn read_directory(settings: &Settings, report: Report<'_>) -> Option<Directory> {
+    let options = settings.auth_ldap_options.as_ref().map(|options| options.expose());
+    match Directory::parse(options.as_deref().unwrap_or_default()) {
+        Ok(directory) => Some(directory),
+        Err(error) => {
+            if settings.auth_type == AuthType::Ldap {
+                let text = format!("auth_ldap_options: {error}; nobody is let in");
+                report(File::Judge, text);
+            }
+            None
+        }
+    }
 }
 
 fn read_users(settings: &Settings, report: Report<'_>) -> Option<Vec<(String, Secret)>> {

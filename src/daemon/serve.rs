@@ -1,7 +1,7 @@
 //! The loop of the process: events to the relay, signals, reloads, and the end.
 //!
 //! One turn, in this order: poll; sample the clocks once; events to the relay, signals; accepting;
-//! answers of the resolver; the run queue, actions and the sweep (all in the relay's turn); what
+//! answers of the threads; the run queue, actions and the sweep (all in the relay's turn); what
 //! concerns the process. Lines of the log are written before the bytes that they tell of are sent.
 
 use std::io;
@@ -23,6 +23,8 @@ use super::words;
 use crate::base::time::Moment;
 use crate::config::{self, Config};
 use crate::log::{Level, Logger};
+use crate::net::jobs::Wake;
+use crate::net::judge::Judges;
 use crate::net::listen::{Accept, tune};
 use crate::net::network::{self, Network};
 use crate::net::poll::{self, Poll, Source};
@@ -70,13 +72,14 @@ impl Service {
     ) -> io::Result<Service> {
         let poll = Poll::new()?;
         let waker = Waker::new(&poll.registry()?, Source::Waker.token())?;
-        let resolver = Resolver::new(move || {
+        let wake = Wake::new(move || {
             // The thread can do nothing about a failure, and the next turn looks anyway.
             let _ = waker.wake();
         });
+        let (resolver, judges) = (Resolver::new(wake.clone()), Judges::new(wake));
         let tcp = options::tcp(&config.settings);
-        let mut network =
-            Network { registry: poll.registry()?, resolver, logger, tcp, tls: Tls::default() };
+        let registry = poll.registry()?;
+        let mut network = Network { registry, resolver, judges, logger, tcp, tls: Tls::default() };
         let descriptors = process::fd_limit().map_or(u64::MAX, |limit| limit.soft);
         let host = Host { uid: account::effective_uid(), uid_name, descriptors };
         let mut core = Core::new(config, access, host, Box::new(SystemRng::new()), clock::now());
@@ -221,6 +224,9 @@ impl Service {
     fn take_answers(&mut self) {
         for (name, answer) in self.engine.io.resolver.answers() {
             self.engine.core.resolved(&name, answer);
+        }
+        for (client, verdict) in self.engine.io.judges.verdicts() {
+            self.engine.core.judged(client, verdict);
         }
     }
 

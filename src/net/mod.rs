@@ -1,6 +1,9 @@
 //! The network, by mio: sockets that listen, connections, the poll, and names turned into
-//! addresses on a thread of their own, and TLS. Nothing here knows what travels over a connection.
+//! addresses and questions to judges of passwords on threads of their own, and TLS. Nothing here
+//! knows what travels over a connection.
 
+pub mod jobs;
+pub mod judge;
 pub mod listen;
 pub mod network;
 pub mod poll;

@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use mio::Registry;
 use mio::net::{TcpStream, UnixStream};
 
+use super::judge::Judges;
 use super::listen::{Accepted, Local, Peer as ListenPeer, Socket};
 use super::poll::{BOTH, Source};
 use super::resolve::Resolver;
 use super::tls::{Raw, Tls};
+use crate::auth::inquiry::Inquiry;
 use crate::base::time::Now;
 use crate::log::{Logger, Peer, plain};
 use crate::pool::core::{Line, Target};
@@ -18,10 +20,11 @@ use crate::pool::login::entry::Arrival;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
 use crate::sys::socket::{self, TcpOptions};
 
-/// Connections, the registry that knows them, and the resolver.
+/// Connections, the registry that knows them, the resolver, and those who ask judges.
 pub struct Network {
     pub registry: Registry,
     pub resolver: Resolver,
+    pub judges: Judges,
     pub logger: Logger,
     /// For connections to servers, and from clients.
     pub tcp: TcpOptions,
@@ -148,6 +151,10 @@ impl Io for Network {
 
     fn resolve(&mut self, name: String) {
         self.resolver.lookup(name);
+    }
+
+    fn inquire(&mut self, client: ClientId, inquiry: Inquiry) {
+        self.judges.ask(client, inquiry);
     }
 
     fn log(&mut self, now: Now, lines: Vec<Line>) {

@@ -1,17 +1,14 @@
 //! Names to addresses, by the system's own resolver, on helper threads: `getaddrinfo` may take
 //! many seconds, and the loop must not wait for it.
 //!
-//! A lookup is rare (names have a time to live), so each gets a thread that ends with it; there
-//! are never more than a few, and what they do not take waits here. One name is never looked up
-//! twice at a time. How long an answer holds is decided by whoever asks.
+//! There are never more than a few at a time, and what they do not take waits here. One name is
+//! never looked up twice at a time. How long an answer holds is decided by whoever asks.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 
+use super::jobs::{Jobs, Wake};
 use crate::log::plain;
 
 /// Lookups that run at once. More than one, so that a name server that is silent about one name
@@ -22,7 +19,7 @@ const RUNNING_MAX: usize = 4;
 const WAITING_MAX: usize = 1024;
 
 /// Room for the C library's resolver and its modules.
-const STACK_BYTES: usize = 512 * 1024;
+pub(super) const STACK_BYTES: usize = 512 * 1024;
 
 /// Addresses in the resolver's order, or the resolver's words for why there are none.
 type Found = Result<Vec<IpAddr>, String>;
@@ -30,44 +27,23 @@ type Found = Result<Vec<IpAddr>, String>;
 /// A name, and what was found for it.
 pub type Answer = (String, Found);
 
-/// Shared, because every thread calls it and a poll has one waker only.
-type Wake = Arc<dyn Fn() + Send + Sync>;
-
-/// A lookup under way. The thread ends with the answer, so that no channel is needed beside it.
-struct Running {
-    name: String,
-    /// Set when nothing is left for the thread to do but to end.
-    is_done: Arc<AtomicBool>,
-    thread: JoinHandle<Found>,
-}
-
 /// Looks names up without blocking.
 pub struct Resolver {
-    running: Vec<Running>,
+    jobs: Jobs<String, Vec<IpAddr>>,
     /// Names that no thread has taken, oldest first.
     waiting: VecDeque<String>,
-    /// Answers to names for which there was no thread.
-    failed: Vec<Answer>,
-    wake: Wake,
 }
 
 impl Resolver {
     /// `wake` is called on a helper thread whenever an answer is there to be fetched.
-    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Resolver {
-        Resolver {
-            running: Vec::new(),
-            waiting: VecDeque::new(),
-            failed: Vec::new(),
-            wake: Arc::new(wake),
-        }
+    pub fn new(wake: Wake) -> Resolver {
+        Resolver { jobs: Jobs::new("resolver", STACK_BYTES, wake), waiting: VecDeque::new() }
     }
 
     /// Asks for a name, unless it is asked for already. The answer comes by [`Self::answers`];
     /// false when too many names wait, and then none will come.
     pub fn lookup(&mut self, name: String) -> bool {
-        let is_running = self.running.iter().any(|lookup| lookup.name == name);
-        let has_failed = self.failed.iter().any(|(failed, _)| *failed == name);
-        if is_running || has_failed || self.waiting.contains(&name) {
+        if self.jobs.keys().any(|asked| *asked == name) || self.waiting.contains(&name) {
             return true;
         }
         if self.waiting.len() == WAITING_MAX {
@@ -81,38 +57,18 @@ impl Resolver {
     /// The answers that came since the last call.
     pub fn answers(&mut self) -> impl Iterator<Item = Answer> + '_ {
         std::iter::from_fn(|| {
-            let is_done = |lookup: &Running| lookup.is_done.load(Ordering::Acquire);
-            let Some(place) = self.running.iter().position(is_done) else {
-                return self.failed.pop();
-            };
-            let Running { name, thread, .. } = self.running.swap_remove(place);
-            let found = thread.join().unwrap_or_else(|_| Err("the lookup failed".to_owned()));
+            let answer = self.jobs.next_done()?;
             self.hand_out();
-            Some((name, found))
+            Some(answer)
         })
     }
 
     /// Gives waiting names to new threads, as far as their number allows.
     fn hand_out(&mut self) {
-        while self.running.len() < RUNNING_MAX {
+        while self.jobs.running() < RUNNING_MAX {
             let Some(name) = self.waiting.pop_front() else { return };
-            let (asked, wake) = (name.clone(), Arc::clone(&self.wake));
-            let is_done = Arc::new(AtomicBool::new(false));
-            let done = Arc::clone(&is_done);
-            let thread = thread::Builder::new().name("resolver".to_owned()).stack_size(STACK_BYTES);
-            let started = thread.spawn(move || {
-                let found = addresses(&asked);
-                done.store(true, Ordering::Release);
-                wake();
-                found
-            });
-            match started {
-                Ok(thread) => self.running.push(Running { name, is_done, thread }),
-                Err(error) => {
-                    self.failed.push((name, Err(plain(&error))));
-                    (self.wake)();
-                }
-            }
+            let asked = name.clone();
+            self.jobs.start(name, move || addresses(&asked));
         }
     }
 }
@@ -162,7 +118,7 @@ mod tests {
 
     fn resolver() -> (Resolver, Receiver<()>) {
         let (sender, wakes) = mpsc::channel();
-        (Resolver::new(move || sender.send(()).unwrap_or(())), wakes)
+        (Resolver::new(Wake::new(move || sender.send(()).unwrap_or(()))), wakes)
     }
 
     #[test]
@@ -214,11 +170,11 @@ mod tests {
         let mut taken = 0;
         while taken < most && resolver.lookup(format!("127.1.{}.{}", taken / 256, taken % 256)) {
             taken += 1;
-            assert!(resolver.running.len() <= RUNNING_MAX);
+            assert!(resolver.jobs.running() <= RUNNING_MAX);
         }
         assert_eq!(taken, most, "answers not fetched leave their threads' places taken");
         assert!(!resolver.lookup("one.too.many".to_owned()));
         assert_eq!(wait_for(&mut resolver, &wakes, most).len(), most);
-        assert!(resolver.running.is_empty() && resolver.waiting.is_empty());
+        assert!(resolver.jobs.running() == 0 && resolver.waiting.is_empty());
     }
 }

@@ -5,6 +5,7 @@ use super::ids::{ClientId, PoolId};
 use crate::pool::core::Core;
 use crate::pool::records::calendar::STEP;
 use crate::pool::records::client::{self, Client, Progress};
+use crate::pool::records::inquiries::OUT_MAX;
 use crate::pool::records::lookup::Lookup;
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::pool::Rest;
@@ -22,6 +23,7 @@ impl Core {
         self.check_resting();
         self.check_transients();
         self.check_lookups();
+        self.check_inquiries();
     }
 
     /// Links agree on both sides.
@@ -144,12 +146,30 @@ impl Core {
         assert_eq!(waiting, listed, "a client waits for no lookup, or for two");
     }
 
+    /// No question to a judge waits while one more may be sent, and none waits twice.
+    fn check_inquiries(&self) {
+        assert!(self.inquiries.out <= OUT_MAX, "{} inquiries are out", self.inquiries.out);
+        let unsent = self.logins.iter(&self.clients).filter(|&id| {
+            let client::State::Login(login) = self.clients[id].state() else { return false };
+            matches!(&login.progress, Progress::Judged(question) if !question.is_sent)
+        });
+        for id in unsent {
+            let places = self.inquiries.waiting.iter().filter(|waiting| **waiting == id);
+            assert_eq!(places.count(), 1, "a client waits to be judged in no place, or in two");
+            assert_eq!(self.inquiries.out, OUT_MAX, "a question waits for nothing");
+        }
+    }
+
     /// The pool of the lookup that a client waits for.
     fn lookup_awaited(&self, client: ClientId) -> Option<PoolId> {
         let client::State::Login(login) = self.clients[client].state() else { return None };
         match login.progress {
             Progress::LookUp { pool, .. } => Some(pool),
-            Progress::Asked(_) | Progress::Begun | Progress::Deriving(_) | Progress::Parked => None,
+            Progress::Asked(_)
+            | Progress::Begun
+            | Progress::Deriving(_)
+            | Progress::Judged(_)
+            | Progress::Parked => None,
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::conn::{Conn, Inbound, Stream, Table};
+use crate::auth::inquiry::Inquiry;
 use crate::base::time::{Moment, Now};
 use crate::console::{self, Buffers, Held};
 use crate::log::Peer;
@@ -50,6 +51,9 @@ pub trait Io {
     fn close(&mut self, stream: Self::Stream);
 
     fn resolve(&mut self, name: String);
+
+    /// Asks a judge about a client; the answer goes to [`Core::judged`], in a later turn.
+    fn inquire(&mut self, client: ClientId, inquiry: Inquiry);
 
     /// Writes lines to the log.
     fn log(&mut self, now: Now, lines: Vec<Line>);
@@ -224,6 +228,7 @@ impl<I: Io> Engine<I> {
             self.carry_out();
         }
         self.core.derive_keys();
+        self.core.send_inquiries();
         self.core.sweep();
         self.carry_out();
         self.handshakes = 0;
@@ -291,6 +296,7 @@ impl<I: Io> Engine<I> {
                 Action::RunServer(id) => self.queue_server(id),
                 Action::SettleServer(id) => self.settle(id),
                 Action::Resolve(name) => self.io.resolve(name),
+                Action::Inquire { client, inquiry } => self.io.inquire(client, *inquiry),
                 Action::ConsoleDone { client, outcome } => {
                     let held = HeldBytes { clients: &self.clients, servers: &self.servers };
                     console::finish(&mut self.core, &held, client, outcome);

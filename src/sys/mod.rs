@@ -12,6 +12,7 @@ mod backtrace;
 pub mod clock;
 pub mod filter;
 pub mod lock;
+pub mod pam;
 pub mod process;
 pub mod random;
 pub mod signals;

@@ -169,7 +169,7 @@ fn find_account(wanted: impl Fn(&Account) -> bool) -> Option<Account> {
     passwd.lines().filter_map(parse).find(wanted)
 }
 
-fn give_away(path: &Path) {
+pub fn give_away(path: &Path) {
     if let Some(account) = server_account() {
         chown(path, Some(account.uid), Some(account.gid)).expect("root may give files away");
     }

@@ -7,6 +7,8 @@
 //! for has a deadline (`PATIENCE`) and a name that a failure prints.
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of it")]
 
+#[cfg(feature = "tls")]
+pub mod certificates;
 pub mod client;
 pub mod fake;
 pub mod host;
@@ -15,6 +17,7 @@ pub mod postgres;
 pub mod rng;
 pub mod runner;
 pub mod scram;
+pub mod slapd;
 pub mod tool;
 pub mod wire;
 pub mod witness;

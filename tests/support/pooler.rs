@@ -30,6 +30,7 @@ pub struct Setup {
     /// A whole ini in place of all the above.
     ini: Option<String>,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// A pooler that runs. Dropping it ends it, and fails the test when it has died before.
@@ -59,6 +60,7 @@ impl Setup {
             files: vec![],
             ini: None,
             arguments: vec![],
+            environment: vec![],
         };
         let with_secrets = roles()
             .chain([ADMIN])
@@ -129,6 +131,12 @@ impl Setup {
         self
     }
 
+    /// Sets a variable of its environment, which may hold `{dir}`.
+    pub fn env(mut self, name: &str, value: &str) -> Setup {
+        put(&mut self.environment, name, value);
+        self
+    }
+
     /// Starts the pooler and waits until it listens. A port that somebody took in the meantime is
     /// exchanged for another.
     pub fn start(self) -> Pooler {
@@ -162,6 +170,9 @@ impl Setup {
         write_files(&self, port, &folder);
         let mut command = Command::new(program());
         command.args(&self.arguments).arg(folder.join("pgbouncer.ini")).current_dir(&folder);
+        for (name, value) in &self.environment {
+            command.env(name, value.replace("{dir}", &folder.display().to_string()));
+        }
         let child = host::spawn_server(&mut command, &folder.join("stderr"));
         let pid = child.id();
         let (child, setup) = (Mutex::new(Some(child)), Mutex::new(self));

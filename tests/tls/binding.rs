@@ -8,7 +8,7 @@ use std::time::Duration;
 use openssl::hash::MessageDigest;
 use openssl::ssl::{SslAcceptor, SslMethod, SslStream};
 
-use super::certificates::{Pair, ed25519, p256, rsa, self_signed, signed};
+use super::support::certificates::{Pair, ed25519, p256, rsa, self_signed, signed};
 use super::support::postgres::{APP, Role};
 use super::support::scram::scram_secret;
 use super::support::tool::Tool;

@@ -1,7 +1,7 @@
 //! What lines of databases say on TLS in place of the settings, by the keys of libpq.
 
 use super::binding::Stranger;
-use super::certificates::{authority, p256, signed};
+use super::support::certificates::{authority, p256, signed};
 use super::support::postgres::{APP, SUPER, TRUSTED};
 use super::support::tool::Tool;
 use super::support::{Postgres, Setup, eventually, wire};

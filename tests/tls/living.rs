@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use super::certificates::{Pair, authority, ending, of_tomorrow, p256, signed};
+use super::support::certificates::{Pair, authority, ending, of_tomorrow, p256, signed};
 use super::support::postgres::APP;
 use super::support::tool::Tool;
 use super::support::{Pooler, Setup, eventually, host, pooler, wire};

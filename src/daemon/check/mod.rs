@@ -104,7 +104,7 @@ fn read_access(config: &Config, findings: &mut Findings) -> Option<Access> {
     let before = Access::default();
     let mut report = |file, text: String| {
         let level = match file {
-            File::Hba | File::Ident => Level::Error,
+            File::Hba | File::Ident | File::Judge => Level::Error,
             File::Users => Level::Warning,
         };
         findings.add(level, &text);

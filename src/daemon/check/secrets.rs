@@ -35,7 +35,8 @@ fn of_users(config: &Config, access: &Access, users: &[(&str, &Secret)]) -> Vec<
         names(users.iter().filter(|(_, secret)| is_meant(secret)).map(|(name, _)| *name))
     };
     let mut doubts = Vec::new();
-    let needs_secrets = !matches!(auth_type, AuthType::Any | AuthType::Hba);
+    let needs_secrets =
+        !matches!(auth_type, AuthType::Any | AuthType::Hba | AuthType::Ldap | AuthType::Pam);
     if users.is_empty() && needs_secrets && lookups::readers(config).is_empty() {
         doubts.push("no users are known, nobody can log in: see auth_file".to_owned());
     }
@@ -67,16 +68,17 @@ fn of_users(config: &Config, access: &Access, users: &[(&str, &Secret)]) -> Vec<
 /// Whether clients are asked for something from which the keys of a SCRAM secret follow.
 fn clients_bring_keys(auth_type: AuthType, access: &Access) -> bool {
     match auth_type {
-        AuthType::Md5 | AuthType::Plain | AuthType::ScramSha256 => true,
-        AuthType::Any
-        | AuthType::Cert
-        | AuthType::Ldap
+        AuthType::Ldap
+        | AuthType::Md5
         | AuthType::Pam
-        | AuthType::Peer
-        | AuthType::Trust => false,
+        | AuthType::Plain
+        | AuthType::ScramSha256 => true,
+        AuthType::Any | AuthType::Cert | AuthType::Peer | AuthType::Trust => false,
         AuthType::Hba => access.hba.rules().iter().any(|rule| match rule.method {
             Method::Md5 | Method::Plain | Method::ScramSha256 => true,
-            Method::Cert | Method::Ldap | Method::Peer | Method::Reject | Method::Trust => false,
+            // A judge's word brings the password itself, which is better than what is stored.
+            Method::Ldap | Method::Pam => true,
+            Method::Cert | Method::Peer | Method::Reject | Method::Trust => false,
         }),
     }
 }

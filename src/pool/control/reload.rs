@@ -262,11 +262,6 @@ impl Core {
         Some(id)
     }
 
-    pub(in crate::pool) fn fallback_line(&self, name: &str) -> Option<DatabaseLine> {
-        let line = self.config.databases.iter().find(|line| line.is_fallback())?;
-        Some(DatabaseLine { name: name.to_owned(), ..line.clone() })
-    }
-
     pub(in crate::pool) fn log_dropped(&mut self, id: DatabaseId) {
         let database = &self.databases[id];
         let name = &database.line.name;

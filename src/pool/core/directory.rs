@@ -1,5 +1,6 @@
 //! Which databases, users and pools there are, by name and by each other.
 
+use crate::config::DatabaseLine;
 use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, PoolId, UserId};
 use crate::pool::records::pool::{Pool, Purpose};
@@ -8,6 +9,12 @@ use crate::pool::records::user::User;
 impl Core {
     pub fn find_database(&self, name: &str) -> Option<DatabaseId> {
         self.database_names.id(name)
+    }
+
+    /// The line of a database that `*` stands for.
+    pub(in crate::pool) fn fallback_line(&self, name: &str) -> Option<DatabaseLine> {
+        let line = self.config.databases.iter().find(|line| line.is_fallback())?;
+        Some(DatabaseLine { name: name.to_owned(), ..line.clone() })
     }
 
     pub fn find_user(&self, name: &str) -> Option<UserId> {

@@ -20,6 +20,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::auth::cache::ScramCache;
+use crate::auth::inquiry::Inquiry;
 use crate::base::arena::Arena;
 use crate::base::list::List;
 use crate::base::places::Places;
@@ -35,6 +36,7 @@ use crate::pool::records::client::{self, Client};
 use crate::pool::records::database::Database;
 use crate::pool::records::derivations::Derivations;
 use crate::pool::records::dns::Dns;
+use crate::pool::records::inquiries::Inquiries;
 use crate::pool::records::keys::Keys;
 use crate::pool::records::pass::Pass;
 use crate::pool::records::pool::{Pool, Purpose};
@@ -91,6 +93,11 @@ pub enum Action {
     RunServer(ServerId),
     /// The server may be fit for the next client, if both its directions are drained.
     SettleServer(ServerId),
+    /// Ask a judge about a client; the answer is given to [`Core::judged`].
+    Inquire {
+        client: ClientId,
+        inquiry: Box<Inquiry>,
+    },
     Resolve(String),
     /// A console command that took time has ended.
     ConsoleDone {
@@ -172,6 +179,7 @@ pub struct Core {
     pub statements: StatementTable,
     pub scram: ScramCache,
     pub(in crate::pool) derivations: Derivations,
+    pub(in crate::pool) inquiries: Inquiries,
     pub dns: Dns,
     pub rng: Box<dyn Rng>,
 
@@ -249,6 +257,7 @@ impl Core {
             statements: StatementTable::default(),
             scram: ScramCache::new(&mut *rng),
             derivations: Derivations::default(),
+            inquiries: Inquiries::default(),
             dns: Dns::default(),
             rng,
             tls: TlsModes::default(),

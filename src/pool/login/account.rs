@@ -1,17 +1,18 @@
 //! A client's login, from its names to its welcome: who it is, what it may use, and what it is
 //! told on behalf of the server.
 
-use crate::auth::client::{Account, Candidate, ClientLogin, Identity, Method, Step};
+use super::proof::Proof;
+use crate::auth::client::{Account, Candidate, ClientLogin, Identity, Method, Step, begin_judged};
 use crate::auth::failure::Failure;
-use crate::auth::hba;
-use crate::auth::secret::Secret;
-use crate::config::AuthType;
+use crate::auth::inquiry::LDAP_REFUSAL;
+use crate::auth::secret::{Password, Secret};
 use crate::log::{Level, Peer};
 use crate::pool::core::{Action, CONSOLE, Core};
 use crate::pool::ids::{ClientId, PoolId};
 use crate::pool::records::client::{Names, Progress, Replication, State};
+use crate::pool::records::inquiries::Question;
 use crate::pool::records::lookup::Errand;
-use crate::pool::records::pool::{Purpose, Welcome};
+use crate::pool::records::pool::{Purpose, Source, Welcome};
 use crate::pool::records::user::User;
 use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::events::Limit;
@@ -23,25 +24,6 @@ use crate::wire::sqlstate;
 /// The version of PgBouncer whose place the program takes: tools and drivers rely on it. The
 /// program's own stands in Cargo.toml.
 pub const VERSION: &str = "1.26.1";
-
-/// How a client may prove who it is, by the settings or a rule of the HBA file.
-enum Proof {
-    Ask(Method),
-    /// Nothing is asked, and the database's line does not say as whom to serve the client: it would
-    /// be served as whomever it names.
-    NeedsForcedUser,
-    /// The client has shown a certificate that bears its name.
-    Certificate,
-    /// It has not; what it lacks, for the log.
-    NoCertificate(&'static str),
-    /// The system vouches for the user behind a Unix socket.
-    Peer,
-    Refuse(Reason),
-    /// This line of the HBA file wants what there is not yet.
-    Unbuilt {
-        line: u32,
-    },
-}
 
 impl Core {
     /// Begins the login of a client whose startup packet is read.
@@ -93,8 +75,9 @@ impl Core {
             Proof::Ask(Method::Any)
             | Proof::NeedsForcedUser
             | Proof::NoCertificate(_)
+            | Proof::Judge(_)
             | Proof::Refuse(_)
-            | Proof::Unbuilt { .. } => Errand::None,
+            | Proof::Unjudged => Errand::None,
             Proof::Ask(_) | Proof::Certificate | Proof::Peer => self.errand(id, &names)?,
         };
         match errand {
@@ -131,11 +114,12 @@ impl Core {
                 Err(Reason::certificate())
             }
             Proof::Peer => self.admit_vouched(id, &names, found, Reason::UnixLoginRejected),
+            Proof::Judge(judge) => self.take_step(id, begin_judged(judge)),
             Proof::Refuse(reason) => Err(reason),
-            Proof::Unbuilt { line } => {
-                let text = format!("the method in line {line} of auth_hba_file is not supported");
+            Proof::Unjudged => {
+                let text = "the LDAP options make no sense: see the log of the start or RELOAD";
                 self.log_client(Level::Error, id, format_args!("{text}"));
-                Err(Reason::AuthRefused("login rejected".into()))
+                Err(Reason::AuthRefused(LDAP_REFUSAL.into()))
             }
         }
     }
@@ -198,95 +182,9 @@ impl Core {
         }
     }
 
-    /// The user behind the Unix socket of a client that logs in.
-    fn peer_uid(&self, id: ClientId) -> Option<u32> {
-        match self.clients[id].state() {
-            State::Login(login) => login.uid,
-            _ => None,
-        }
-    }
-
     /// Whether the process behind a client's Unix socket runs as the pooler's own user.
     pub(super) fn is_own_user(&self, id: ClientId) -> bool {
         self.peer_uid(id) == Some(self.host.uid)
-    }
-
-    fn proof_for(&self, id: ClientId, names: &Names) -> Proof {
-        let refuse = || Proof::Refuse(Reason::AuthRefused("login rejected".into()));
-        match self.settings().auth_type {
-            AuthType::Any if names.database == CONSOLE || self.forces_user(&names.database) => {
-                Proof::Ask(Method::Any)
-            }
-            AuthType::Any => Proof::NeedsForcedUser,
-            AuthType::Hba => self.proof_by_hba(id, names),
-            AuthType::Md5 => Proof::Ask(Method::Md5),
-            AuthType::Peer => self.proof_by_peer(id, names, None),
-            AuthType::Plain => Proof::Ask(Method::Plain),
-            AuthType::ScramSha256 => Proof::Ask(Method::ScramSha256),
-            AuthType::Trust => Proof::Ask(Method::Trust),
-            AuthType::Cert => self.proof_by_certificate(id, names, None),
-            AuthType::Ldap | AuthType::Pam => refuse(),
-        }
-    }
-
-    /// Whether the line that serves a database says as whom (`user=`), whoever the client is.
-    fn forces_user(&self, database: &str) -> bool {
-        match self.find_database(database) {
-            Some(id) => self.databases[id].forced_user.is_some(),
-            None => self.fallback_line(database).is_some_and(|line| line.user.is_some()),
-        }
-    }
-
-    fn proof_by_hba(&self, id: ClientId, names: &Names) -> Proof {
-        let client = &self.clients[id];
-        let visitor = hba::Visitor {
-            address: match client.peer {
-                Peer::Tcp { ip, .. } => Some(ip),
-                Peer::Unix { .. } => None,
-            },
-            has_tls: client.tls.is_some(),
-            wants_replication: client.replication == Replication::Physical,
-            database: names.database.as_bytes(),
-            user: names.user.as_bytes(),
-        };
-        let refused = || Proof::Refuse(Reason::AuthRefused("login rejected".into()));
-        let Some(rule) = self.access.hba.find(&visitor) else {
-            return Proof::Refuse(Reason::AuthRefused(hba::NO_RULE.into()));
-        };
-        if let Some(method) = rule.method.login() {
-            return Proof::Ask(method);
-        }
-        match rule.method {
-            hba::Method::Cert => self.proof_by_certificate(id, names, rule.map.as_deref()),
-            hba::Method::Peer => self.proof_by_peer(id, names, rule.map.as_deref()),
-            hba::Method::Ldap => Proof::Unbuilt { line: rule.line },
-            _ => refused(),
-        }
-    }
-
-    /// The system's name of the user behind a Unix socket must be the client's, or be mapped to it.
-    fn proof_by_peer(&self, id: ClientId, names: &Names, map: Option<&[u8]>) -> Proof {
-        let name = self.peer_uid(id).and_then(self.host.uid_name);
-        let matches = name.is_some_and(|name| match map {
-            None => name == names.user,
-            Some(map) => self.access.ident.allows(map, name.as_bytes(), names.user.as_bytes()),
-        });
-        if matches { Proof::Peer } else { Proof::Refuse(Reason::UnixLoginRejected) }
-    }
-
-    /// The common name of the certificate must be the client's, or be mapped to it.
-    fn proof_by_certificate(&self, id: ClientId, names: &Names, map: Option<&[u8]>) -> Proof {
-        let Some(tls) = &self.clients[id].tls else {
-            return Proof::NoCertificate("TLS connection required");
-        };
-        let matches = tls.common_name.as_deref().is_some_and(|name| match map {
-            None => name == names.user,
-            Some(map) => self.access.ident.allows(map, name.as_bytes(), names.user.as_bytes()),
-        });
-        match matches {
-            true => Proof::Certificate,
-            false => Proof::NoCertificate("TLS certificate name mismatch"),
-        }
     }
 
     fn ask(
@@ -334,6 +232,13 @@ impl Core {
                 self.set_progress(id, Progress::Asked(next));
                 Ok(())
             }
+            Step::Inquire { judge, password } => {
+                let question = Box::new(Question { judge, password, is_sent: false });
+                self.set_progress(id, Progress::Judged(question));
+                let clients = &self.clients;
+                self.inquiries.add(id, self.logins.len(), |id| clients.contains(id));
+                Ok(())
+            }
             Step::Done { last, identity } => {
                 if let Some(request) = last {
                     self.send_auth(id, &request.payload());
@@ -358,7 +263,7 @@ impl Core {
     }
 
     /// The client has proved who it is: finds out what it may use.
-    fn admit(&mut self, id: ClientId, identity: Identity) -> Result<(), Reason> {
+    pub(super) fn admit(&mut self, id: ClientId, identity: Identity) -> Result<(), Reason> {
         let names = self.login_names(id);
         if self.is_overtaken(id, &names) {
             let text = format_args!("login refused: the rules have changed since it began");
@@ -371,7 +276,7 @@ impl Core {
         }
         self.check_max_client_conn()?;
         let user_id = self.ensure_user(&user);
-        let found = self.take_found(id);
+        let found = self.take_found(id, identity.password);
         let keys = identity.scram_keys;
         if found.is_none() && keys.is_some() {
             self.users[user_id].keys = keys.clone();
@@ -385,8 +290,8 @@ impl Core {
         self.check_client_limits(database_id, &user)?;
         let pool_user = self.databases[database_id].forced_user.unwrap_or(user_id);
         let pool = self.ensure_pool(database_id, pool_user, Purpose::Clients);
-        if let Some(secret) = found.filter(|_| pool_user == user_id) {
-            self.pools[pool].keep_found(secret, keys);
+        if let Some((secret, source)) = found.filter(|_| pool_user == user_id) {
+            self.pools[pool].keep_found(secret, source, keys);
         }
         self.clients[id].pool = Some(pool);
         self.move_client(id, State::AwaitWelcome);
@@ -408,22 +313,30 @@ impl Core {
         if login.generation == self.generation {
             return false;
         }
-        let is_refused = match self.proof_for(id, names) {
-            Proof::Ask(_) | Proof::Certificate | Proof::Peer => false,
+        match self.proof_for(id, names) {
+            Proof::Ask(_) | Proof::Certificate | Proof::Peer => {
+                let user = self.find_user(&names.user);
+                let changed_in = user.map(|user| self.users[user].changed_in);
+                // What auth_query has found does not depend on the files.
+                login.found.is_none() && changed_in.is_none_or(|at| at > login.generation)
+            }
+            // Nor does a judge's word.
+            Proof::Judge(_) => false,
             Proof::NeedsForcedUser
             | Proof::NoCertificate(_)
             | Proof::Refuse(_)
-            | Proof::Unbuilt { .. } => true,
-        };
-        let changed_in = self.find_user(&names.user).map(|user| self.users[user].changed_in);
-        // What auth_query has found does not depend on the files.
-        let is_other = login.found.is_none() && changed_in.is_none_or(|at| at > login.generation);
-        is_refused || is_other
+            | Proof::Unjudged => true,
+        }
     }
 
-    /// What auth_query has found for the user of a client that has proved it.
-    fn take_found(&mut self, id: ClientId) -> Option<Secret> {
-        self.clients[id].login_mut()?.found.take()
+    /// What opens servers for a client, besides what the files say: the password that a judge has
+    /// vouched for, or what auth_query has found.
+    fn take_found(&mut self, id: ClientId, password: Option<Password>) -> Option<(Secret, Source)> {
+        if let Some(password) = password {
+            return Some((Secret::Plain(password), Source::Judge));
+        }
+        let secret = self.clients[id].login_mut()?.found.take();
+        secret.map(|secret| (secret, Source::AuthQuery))
     }
 
     /// Tells a client, on behalf of the server, that it is logged in.

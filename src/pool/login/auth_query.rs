@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::account::account_of;
+use super::proof::Proof;
 use crate::config::{AuthType, DatabaseLine};
 use crate::log::Level;
 use crate::pool::core::{Action, CONSOLE, Core};
@@ -99,6 +100,7 @@ impl Core {
         let ClientState::Login(login) = self.clients[id].state() else { return false };
         let user = self.find_user(&names.user).map(|id| &self.users[id]);
         self.settings().auth_type != AuthType::Any
+            && !matches!(self.proof_for(id, names), Proof::Judge(_) | Proof::Unjudged)
             && account_of(user, None).is_missing()
             && login.found.is_none()
             && self.auth_user_for(&names.database).is_none()

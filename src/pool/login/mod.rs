@@ -7,6 +7,8 @@ mod console;
 mod derive;
 pub mod entry;
 pub mod failure;
+mod judged;
+mod proof;
 pub mod reports;
 pub mod secure;
 pub mod server_login;

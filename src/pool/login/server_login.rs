@@ -12,7 +12,7 @@ use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::{Replication, State as ClientState};
 use crate::pool::records::handshake::Stage;
 use crate::pool::records::lookup::LOOKUP_PATH;
-use crate::pool::records::pool::{Purpose, Welcome};
+use crate::pool::records::pool::{Purpose, Source, Welcome};
 use crate::pool::records::secured::Secured;
 use crate::pool::records::server::{Server, State};
 use crate::pool::records::site::{Health, Site};
@@ -156,7 +156,7 @@ impl Core {
         let is_forced = database.forced_user == Some(pool.user);
         match (&database.forced_secret, &pool.found) {
             (Some(secret), _) if is_forced => Credential::of(Some(secret), user.keys.as_ref()),
-            (_, Some(found)) if user.secret.is_none() => {
+            (_, Some(found)) if found.source == Source::Judge || user.secret.is_none() => {
                 Credential::of(Some(&found.secret), found.keys.as_ref())
             }
             _ => Credential::of(user.secret.as_ref(), user.keys.as_ref()),

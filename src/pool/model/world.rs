@@ -249,6 +249,7 @@ impl World {
                 Action::ConsoleDone { .. }
                 | Action::NextTurn(_)
                 | Action::Repeat { .. }
+                | Action::Inquire { .. }
                 | Action::Resolve(_)
                 | Action::RunServer(_)
                 | Action::SecureClient(_) => panic!("nobody has asked for {action:?}"),

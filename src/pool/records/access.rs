@@ -2,6 +2,7 @@
 
 use crate::auth::hba::HbaRules;
 use crate::auth::ident::IdentMaps;
+use crate::auth::ldap::Directory;
 use crate::auth::secret::Secret;
 
 /// What the files beside the configuration hold.
@@ -11,6 +12,8 @@ pub struct Access {
     pub users: Vec<(String, Secret)>,
     pub hba: HbaRules,
     pub ident: IdentMaps,
+    /// auth_ldap_options; None where they are not set or make no sense.
+    pub ldap: Option<Directory>,
 }
 
 /// What the core is told of the system that it runs on.

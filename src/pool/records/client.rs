@@ -1,5 +1,6 @@
 //! A client: one connection to the pooler, from its first packet to its end.
 
+use super::inquiries::Question;
 use super::pass::Pass;
 use super::secured::Secured;
 use crate::auth::client::{AwaitKeys, ClientLogin};
@@ -90,7 +91,10 @@ impl Login {
     /// Whether it waits for something else than the client, whose messages are kept.
     pub fn is_held(&self) -> bool {
         match self.progress {
-            Progress::Deriving(_) | Progress::LookUp { .. } | Progress::Parked => true,
+            Progress::Deriving(_)
+            | Progress::Judged(_)
+            | Progress::LookUp { .. }
+            | Progress::Parked => true,
             Progress::Asked(_) | Progress::Begun => false,
         }
     }
@@ -101,6 +105,7 @@ impl Login {
             Progress::Asked(login) => Some(login.longest()),
             Progress::Begun
             | Progress::Deriving(_)
+            | Progress::Judged(_)
             | Progress::LookUp { .. }
             | Progress::Parked => None,
         }
@@ -126,6 +131,8 @@ pub enum Progress {
     Asked(ClientLogin),
     /// Keys to hold the client's answer against.
     Deriving(AwaitKeys),
+    /// What somebody else says of its password.
+    Judged(Box<Question>),
     /// Its user's secret: a lookup of this pool, whose query has been sent or not.
     LookUp { pool: PoolId, is_sent: bool },
     /// As many databases are tried that nobody knows as may be: its own comes later.

@@ -8,6 +8,7 @@ pub mod database;
 pub mod derivations;
 pub mod dns;
 pub mod handshake;
+pub mod inquiries;
 pub mod keys;
 pub mod lookup;
 pub mod pass;

@@ -43,8 +43,7 @@ pub struct Pool {
 
     /// What a server reports at login, for the welcome of clients; `None` before the first.
     pub welcome: Option<Welcome>,
-    /// What auth_query has found for the user, who has proved it: opens servers where the user list
-    /// does not say how.
+    /// What a login of the user has brought that opens servers.
     pub found: Option<Found>,
     /// The server refused the last login, and none has worked since.
     pub refusal: Option<Refusal>,
@@ -69,12 +68,22 @@ pub enum Purpose {
     Lookups,
 }
 
-/// A user's secret from a database.
+/// A user's secret, as a login has brought it.
 #[derive(Debug)]
 pub struct Found {
     pub secret: Secret,
+    pub source: Source,
     /// From a client that proved the stored SCRAM secret.
     pub keys: Option<ScramKeys>,
+}
+
+/// Where a secret is from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// From a database. What the user list says comes first.
+    AuthQuery,
+    /// A judge has vouched for the password: it comes before the user list, which may be older.
+    Judge,
 }
 
 /// What clients are told at login on behalf of the server.
@@ -149,14 +158,14 @@ impl Pool {
 
     /// Keeps a secret that its user has proved. The keys of the same secret stay where the user
     /// came in this time by a way that gives none.
-    pub fn keep_found(&mut self, secret: Secret, keys: Option<ScramKeys>) {
+    pub fn keep_found(&mut self, secret: Secret, source: Source, keys: Option<ScramKeys>) {
         let before = self.found.take().filter(|before| before.secret == secret);
         if before.is_none() {
             // What the server refused was another secret.
             self.refusal = None;
         }
         let keys = keys.or(before.and_then(|before| before.keys));
-        self.found = Some(Found { secret, keys });
+        self.found = Some(Found { secret, source, keys });
     }
 
     /// Counts that a client was given a server, for which it had waited so long.

@@ -4,10 +4,11 @@ use std::io;
 use std::net::IpAddr;
 
 use super::watch::{Side, Watch};
+use crate::auth::inquiry::Inquiry;
 use crate::base::time::Now;
 use crate::log::Peer;
 use crate::pool::core::{Line, Target};
-use crate::pool::ids::ServerId;
+use crate::pool::ids::{ClientId, ServerId};
 use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
 
 /// How the far end has ended.
@@ -110,6 +111,8 @@ impl Io for Network {
     }
 
     fn resolve(&mut self, _: String) {}
+
+    fn inquire(&mut self, _: ClientId, _: Inquiry) {}
 
     fn log(&mut self, _: Now, _: Vec<Line>) {}
 }

@@ -342,6 +342,7 @@ impl Backend {
                 self.begin_session(&pairs, all);
             }
             Step::Derive { .. } => panic!("the work was done"),
+            Step::Inquire { .. } => panic!("nobody else judges here"),
             Step::Fail(failure) => panic!("the pooler's password is refused: {failure}"),
         }
     }

@@ -41,6 +41,7 @@ impl World {
         match words {
             "server conn crashed?" => self.lost_servers.contains(&index),
             "terminating connection due to administrator command" => self.crashes > 0,
+            "PAM authentication failed" => weather.refusals > 0,
             "REFUSED" => weather.refusals > 0,
             "database removed" | "admin forced disconnect" => {
                 weather.kills > 0 || weather.reloads > 0

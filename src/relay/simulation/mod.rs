@@ -116,6 +116,7 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
     assert!(outlived > least, "hardly any client was told of a changed table: {sum:?}");
     let unseen = sum.refused.saturating_sub(outlived);
     assert!(unseen > least, "hardly any query was sent once more: {sum:?}");
+    assert!(sum.judged > least, "hardly any login was judged by somebody else: {sum:?}");
     assert!(sum.rescued > least, "hardly any abandoned server was rescued: {sum:?}");
 }
 

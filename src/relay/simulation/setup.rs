@@ -91,6 +91,10 @@ impl Setup {
         let method = methods[rng.below(4) as usize];
         let lookups = rng.one_in(2).then(|| lookup::plan(auth, rng));
         let form = lookup::form(auth, method, rng);
+        // A third of those whose passwords come in clear have them judged by somebody else.
+        if auth == "plain" && lookups.is_none() && fixed.contains("pkt_buf = 500\n") {
+            fixed = fixed.replace("auth_type = plain", "auth_type = pam");
+        }
         if let Some(plan) = &lookups {
             fixed += &format!("auth_user = {READER}\nauth_query = LOOKUP {plan} {form} $1\n");
             if rng.one_in(3) {

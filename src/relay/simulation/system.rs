@@ -6,11 +6,12 @@ use std::io;
 use std::net::IpAddr;
 
 use super::stream::{Contact, SimStream};
+use crate::auth::inquiry::Inquiry;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::Now;
 use crate::log::Peer;
 use crate::pool::core::{Line, Target};
-use crate::pool::ids::ServerId;
+use crate::pool::ids::{ClientId, ServerId};
 use crate::relay::{Handshake, Io, NotBegun, ServerTls};
 
 /// A connection that the pooler has begun.
@@ -22,6 +23,8 @@ pub struct Begun {
 pub struct System {
     pub begun: Vec<Begun>,
     pub lookups: Vec<String>,
+    /// Questions of judges, without an answer yet.
+    pub inquiries: Vec<(ClientId, Inquiry)>,
     /// Lines of the log that nobody has read.
     pub lines: Vec<Line>,
     /// Closed by the pooler; the far end has not read everything.
@@ -39,6 +42,7 @@ impl System {
         System {
             begun: Vec::new(),
             lookups: Vec::new(),
+            inquiries: Vec::new(),
             lines: Vec::new(),
             closed: BTreeMap::new(),
             is_wide: false,
@@ -107,6 +111,10 @@ impl Io for System {
 
     fn resolve(&mut self, name: String) {
         self.lookups.push(name);
+    }
+
+    fn inquire(&mut self, client: ClientId, inquiry: Inquiry) {
+        self.inquiries.push((client, inquiry));
     }
 
     fn log(&mut self, _: Now, mut lines: Vec<Line>) {

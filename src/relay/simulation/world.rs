@@ -22,6 +22,7 @@ use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
 use crate::pool::records::access::Host;
+use crate::pool::records::inquiries;
 use crate::relay::engine::{Engine, Readiness};
 
 pub struct World {
@@ -64,6 +65,8 @@ pub struct Figures {
     pub struck: usize,
     /// Servers that were rescued after their client went in the middle.
     pub rescued: usize,
+    /// Logins that somebody else has judged.
+    pub judged: usize,
     pub tolerated: u32,
     /// Statements that servers refused because a table had changed, and those of them of which
     /// clients heard.
@@ -79,6 +82,7 @@ impl std::ops::AddAssign for Figures {
         self.cancels += other.cancels;
         self.struck += other.struck;
         self.rescued += other.rescued;
+        self.judged += other.judged;
         self.tolerated += other.tolerated;
         self.refused += other.refused;
         self.outlived += other.outlived;
@@ -198,6 +202,7 @@ impl World {
             }
         }
         self.answer_lookups();
+        self.answer_inquiries();
         self.engine.turn();
         self.actions.extend(std::iter::from_fn(|| self.engine.core.poll_process_action()));
         self.read_log();
@@ -242,6 +247,24 @@ impl World {
             };
             self.note(|| format!("{name} is {answer:?}"));
             self.engine.core.resolved(&name, answer);
+        }
+    }
+
+    /// Answers of the judge, later and in any order, to clients that may be gone.
+    fn answer_inquiries(&mut self) {
+        let inquiries = std::mem::take(&mut self.engine.io.inquiries);
+        assert!(inquiries.len() <= inquiries::OUT_MAX, "{} at a time", inquiries.len());
+        for (client, inquiry) in inquiries {
+            if !self.rng.one_in(4) {
+                self.engine.io.inquiries.push((client, inquiry));
+                continue;
+            }
+            assert_eq!(inquiry.password.as_bytes(), PASSWORD);
+            let is_refused = self.is_refusing && self.rng.one_in(4);
+            let verdict = if is_refused { Err("the judge says no".to_owned()) } else { Ok(()) };
+            self.note(|| format!("{client:?} is judged: {verdict:?}"));
+            self.figures.judged += 1;
+            self.engine.core.judged(client, verdict);
         }
     }
 

@@ -1,0 +1,193 @@
+//! Messages of LDAP (RFC 4511, section 4): requests as bytes, answers as values.
+
+use super::Malformed;
+use super::ber::{self, BOOLEAN, ENUMERATED, INTEGER, OCTETS, Reader, SEQUENCE};
+use super::filter::{self, NoFilter};
+
+/// The longest message that is taken from a directory, in bytes: no attribute is asked for, so what
+/// comes is a name or an explanation.
+const LONGEST: usize = 65_536;
+
+/// How deep a search goes below its base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Base,
+    One,
+    Subtree,
+}
+
+/// Two entries are enough to see that a name is not unique.
+const ENTRIES_MAX: u8 = 2;
+
+/// The length of the message that `bytes` begin with, once that is known.
+pub fn frame(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+    match ber::head(bytes)? {
+        Some((SEQUENCE, head, len)) if len <= LONGEST - head => Ok(Some(head + len)),
+        Some(_) => Err(Malformed),
+        None => Ok(None),
+    }
+}
+
+/// A request with this number. `fill` writes the operation.
+fn request(id: u8, room: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    // All of it at once: a password must not stay where a smaller piece of memory was.
+    let mut out = Vec::with_capacity(room + 64);
+    ber::element(&mut out, SEQUENCE, |out| {
+        ber::number(out, INTEGER, id);
+        fill(out);
+    });
+    out
+}
+
+/// A simple bind. The caller sees to it that the password is not empty: that would be a bind as
+/// nobody, which directories grant.
+pub fn bind(id: u8, name: &str, password: &[u8]) -> Vec<u8> {
+    request(id, name.len() + password.len(), |out| {
+        ber::element(out, 0x60, |out| {
+            ber::number(out, INTEGER, 3);
+            ber::bytes(out, OCTETS, name.as_bytes());
+            ber::bytes(out, 0x80, password);
+        });
+    })
+}
+
+/// A search for names of entries, without any attribute of them.
+pub fn search(id: u8, base: &str, scope: Scope, filter: &str) -> Result<Vec<u8>, NoFilter> {
+    let mut condition = Vec::new();
+    filter::write(&mut condition, filter)?;
+    let scope = match scope {
+        Scope::Base => 0,
+        Scope::One => 1,
+        Scope::Subtree => 2,
+    };
+    Ok(request(id, base.len() + condition.len(), |out| {
+        ber::element(out, 0x63, |out| {
+            ber::bytes(out, OCTETS, base.as_bytes());
+            ber::number(out, ENUMERATED, scope);
+            // Aliases are not followed.
+            ber::number(out, ENUMERATED, 0);
+            ber::number(out, INTEGER, ENTRIES_MAX);
+            // Time is limited on this side.
+            ber::number(out, INTEGER, 0);
+            ber::number(out, BOOLEAN, 0);
+            out.extend_from_slice(&condition);
+            ber::element(out, SEQUENCE, |out| ber::bytes(out, OCTETS, b"1.1"));
+        });
+    }))
+}
+
+/// A request for TLS on the connection as it is (RFC 4511, section 4.14).
+pub fn start_tls(id: u8) -> Vec<u8> {
+    request(id, 0, |out| {
+        ber::element(out, 0x77, |out| ber::bytes(out, 0x80, b"1.3.6.1.4.1.1466.20037"));
+    })
+}
+
+/// What a directory sends.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer<'a> {
+    Bound(Outcome<'a>),
+    /// The name of an entry that was found.
+    Entry(&'a [u8]),
+    Found(Outcome<'a>),
+    /// Another directory may know more: it is not asked.
+    Reference,
+    Extended(Outcome<'a>),
+}
+
+/// How an operation ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outcome<'a> {
+    /// 0 is success.
+    pub code: u32,
+    /// The directory's own words, if any.
+    pub text: &'a [u8],
+}
+
+/// Reads a whole message, which must answer the request of this number.
+pub fn read(bytes: &[u8], id: u8) -> Result<Answer<'_>, Malformed> {
+    let mut message = Reader::new(Reader::new(bytes).expect(SEQUENCE)?);
+    if message.number(INTEGER)? != u32::from(id) {
+        return Err(Malformed);
+    }
+    let (tag, content) = message.next()?;
+    Ok(match tag {
+        0x61 => Answer::Bound(outcome(content)?),
+        0x64 => Answer::Entry(Reader::new(content).expect(OCTETS)?),
+        0x65 => Answer::Found(outcome(content)?),
+        0x73 => Answer::Reference,
+        0x78 => Answer::Extended(outcome(content)?),
+        _ => return Err(Malformed),
+    })
+}
+
+fn outcome(content: &[u8]) -> Result<Outcome<'_>, Malformed> {
+    let mut reader = Reader::new(content);
+    let code = reader.number(ENUMERATED)?;
+    reader.expect(OCTETS)?;
+    Ok(Outcome { code, text: reader.expect(OCTETS)? })
+}
+
+/// What a result code means (RFC 4511, appendix A.2).
+pub fn meaning(code: u32) -> &'static str {
+    let known = MEANINGS.iter().find(|(known, _)| *known == code);
+    known.map_or("other result", |(_, words)| words)
+}
+
+const MEANINGS: [(u32, &str); 18] = [
+    (1, "operations error"),
+    (2, "protocol error"),
+    (3, "time limit exceeded"),
+    (4, "size limit exceeded"),
+    (7, "authentication method not supported"),
+    (8, "stronger authentication required"),
+    (10, "referral"),
+    (11, "administrative limit exceeded"),
+    (13, "confidentiality required"),
+    (18, "inappropriate matching"),
+    (32, "no such object"),
+    (34, "invalid name of an entry"),
+    (48, "inappropriate authentication"),
+    (49, "invalid credentials"),
+    (50, "insufficient access rights"),
+    (51, "busy"),
+    (52, "unavailable"),
+    (53, "unwilling to perform"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bind_is_what_the_standard_says() {
+        let bytes = bind(1, "cn=a", b"pw");
+        let expected = b"\x30\x84\0\0\0\x1e\x02\x01\x01\x60\x84\0\0\0\x15\x02\x01\x03\
+            \x04\x84\0\0\0\x04cn=a\x80\x84\0\0\0\x02pw";
+        assert_eq!(bytes, expected);
+        assert_eq!(frame(&bytes), Ok(Some(bytes.len())));
+    }
+
+    #[test]
+    fn answers_are_read_and_others_refused() {
+        let bound = b"\x30\x0c\x02\x01\x05\x61\x07\x0a\x01\x31\x04\0\x04\0";
+        let outcome = Outcome { code: 49, text: b"" };
+        assert_eq!(read(bound, 5), Ok(Answer::Bound(outcome)));
+        assert_eq!(read(bound, 6), Err(Malformed), "of another request");
+        let entry = b"\x30\x0b\x02\x01\x05\x64\x06\x04\x02cn\x30\0";
+        assert_eq!(read(entry, 5), Ok(Answer::Entry(b"cn")));
+        assert_eq!(read(b"\x30\x05\x02\x01\x05\x42\0", 5), Err(Malformed), "an unbind");
+        for len in 0..bound.len() {
+            assert_eq!(read(&bound[..len], 5), Err(Malformed));
+        }
+    }
+
+    #[test]
+    fn long_messages_are_refused_by_their_head() {
+        assert_eq!(frame(b"\x30\x84\0\0\xff\xf0"), Ok(Some(65_526)));
+        assert_eq!(frame(b"\x30\x84\0\x01\0\0"), Err(Malformed));
+        assert_eq!(frame(b"\x30\x84\xff\xff\xff\xff"), Err(Malformed));
+        assert_eq!(frame(b"\x31\x01"), Err(Malformed));
+        assert_eq!(frame(b"\x30"), Ok(None));
+    }
+}

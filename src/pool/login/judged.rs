@@ -1,0 +1,68 @@
+//! Logins that an LDAP directory or PAM judges: a few questions are out at a time, the others wait
+//! in order, and nobody else waits for any of them.
+
+use crate::auth::client::Identity;
+use crate::auth::inquiry::{Inquiry, Verdict};
+use crate::log::{Level, Peer};
+use crate::pool::core::{Action, Core};
+use crate::pool::ids::ClientId;
+use crate::pool::records::client::Progress;
+use crate::pool::records::inquiries::{OUT_MAX, Question};
+use crate::pool::telling::reason::Reason;
+
+impl Core {
+    /// Sends what waits, as far as the number of questions that are out allows.
+    pub fn send_inquiries(&mut self) {
+        while self.inquiries.out < OUT_MAX {
+            let Some(client) = self.inquiries.waiting.pop_front() else { return };
+            let Some(inquiry) = self.inquiry_of(client) else { continue };
+            self.inquiries.out += 1;
+            self.act(Action::Inquire { client, inquiry: Box::new(inquiry) });
+        }
+    }
+
+    /// What is to be asked about a client, if it still waits for that.
+    fn inquiry_of(&mut self, id: ClientId) -> Option<Inquiry> {
+        let client = self.clients.get_mut(id)?;
+        let address = match client.peer {
+            Peer::Tcp { ip, .. } => Some(ip),
+            Peer::Unix { .. } => None,
+        };
+        let login = client.login_mut()?;
+        let user = login.names.as_ref()?.user.clone();
+        let Progress::Judged(question) = &mut login.progress else { return None };
+        question.is_sent = true;
+        let (judge, password) = (question.judge.clone(), question.password.clone());
+        Some(Inquiry { judge, user, password, address })
+    }
+
+    /// The answer to a question, whether its client is still there or not.
+    pub fn judged(&mut self, id: ClientId, verdict: Verdict) {
+        self.inquiries.out -= 1;
+        if let Some(login) = self.login_mut(id)
+            && matches!(&login.progress, Progress::Judged(question) if question.is_sent)
+            && let Progress::Judged(question) = std::mem::take(&mut login.progress)
+        {
+            match self.heed_judge(id, *question, verdict) {
+                Ok(()) => self.wake(id),
+                Err(reason) => self.close_client(id, reason),
+            }
+        }
+    }
+
+    fn heed_judge(
+        &mut self,
+        id: ClientId,
+        question: Question,
+        verdict: Verdict,
+    ) -> Result<(), Reason> {
+        let Question { judge, password, .. } = question;
+        match verdict {
+            Ok(()) => self.admit(id, Identity { scram_keys: None, password: Some(password) }),
+            Err(fault) => {
+                self.log_client(Level::Warning, id, format_args!("{fault}"));
+                Err(Reason::AuthRefused(judge.refusal().into()))
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! How a client may prove who it is: what the settings, or a rule of the HBA file, ask of it.
+
+use crate::auth::client::Method;
+use crate::auth::hba;
+use crate::auth::inquiry::Judge;
+use crate::config::AuthType;
+use crate::log::Peer;
+use crate::pool::core::{CONSOLE, Core};
+use crate::pool::ids::ClientId;
+use crate::pool::records::client::{Names, Replication, State};
+use crate::pool::telling::reason::Reason;
+
+/// How a client may prove who it is, by the settings or a rule of the HBA file.
+pub(super) enum Proof {
+    Ask(Method),
+    /// Somebody else judges the password, and need not be told who is known here.
+    Judge(Judge),
+    /// Nothing is asked, and the database's line does not say as whom to serve the client: it would
+    /// be served as whomever it names.
+    NeedsForcedUser,
+    /// The client has shown a certificate that bears its name.
+    Certificate,
+    /// It has not; what it lacks, for the log.
+    NoCertificate(&'static str),
+    /// The system vouches for the user behind a Unix socket.
+    Peer,
+    Refuse(Reason),
+    /// An LDAP directory is to judge, and what is set does not say which one. It was told of when
+    /// the files were read.
+    Unjudged,
+}
+
+impl Core {
+    pub(super) fn proof_for(&self, id: ClientId, names: &Names) -> Proof {
+        match self.settings().auth_type {
+            AuthType::Any if names.database == CONSOLE || self.forces_user(&names.database) => {
+                Proof::Ask(Method::Any)
+            }
+            AuthType::Any => Proof::NeedsForcedUser,
+            AuthType::Hba => self.proof_by_hba(id, names),
+            AuthType::Ldap => match &self.access.ldap {
+                Some(directory) => Proof::Judge(Judge::Ldap(Box::new(directory.clone()))),
+                None => Proof::Unjudged,
+            },
+            AuthType::Md5 => Proof::Ask(Method::Md5),
+            AuthType::Pam => Proof::Judge(Judge::pam()),
+            AuthType::Peer => self.proof_by_peer(id, names, None),
+            AuthType::Plain => Proof::Ask(Method::Plain),
+            AuthType::ScramSha256 => Proof::Ask(Method::ScramSha256),
+            AuthType::Trust => Proof::Ask(Method::Trust),
+            AuthType::Cert => self.proof_by_certificate(id, names, None),
+        }
+    }
+
+    /// Whether the line that serves a database says as whom (`user=`), whoever the client is.
+    fn forces_user(&self, database: &str) -> bool {
+        match self.find_database(database) {
+            Some(id) => self.databases[id].forced_user.is_some(),
+            None => self.fallback_line(database).is_some_and(|line| line.user.is_some()),
+        }
+    }
+
+    fn proof_by_hba(&self, id: ClientId, names: &Names) -> Proof {
+        let client = &self.clients[id];
+        let visitor = hba::Visitor {
+            address: match client.peer {
+                Peer::Tcp { ip, .. } => Some(ip),
+                Peer::Unix { .. } => None,
+            },
+            has_tls: client.tls.is_some(),
+            wants_replication: client.replication == Replication::Physical,
+            database: names.database.as_bytes(),
+            user: names.user.as_bytes(),
+        };
+        let refused = || Proof::Refuse(Reason::AuthRefused("login rejected".into()));
+        let Some(rule) = self.access.hba.find(&visitor) else {
+            return Proof::Refuse(Reason::AuthRefused(hba::NO_RULE.into()));
+        };
+        if let Some(method) = rule.method.login() {
+            return Proof::Ask(method);
+        }
+        match rule.method {
+            hba::Method::Cert => self.proof_by_certificate(id, names, rule.map.as_deref()),
+            hba::Method::Peer => self.proof_by_peer(id, names, rule.map.as_deref()),
+            hba::Method::Ldap | hba::Method::Pam => {
+                rule.judge.clone().map_or(Proof::Unjudged, Proof::Judge)
+            }
+            _ => refused(),
+        }
+    }
+
+    /// The system's name of the user behind a Unix socket must be the client's, or be mapped to it.
+    fn proof_by_peer(&self, id: ClientId, names: &Names, map: Option<&[u8]>) -> Proof {
+        let name = self.peer_uid(id).and_then(self.host.uid_name);
+        let matches = name.is_some_and(|name| match map {
+            None => name == names.user,
+            Some(map) => self.access.ident.allows(map, name.as_bytes(), names.user.as_bytes()),
+        });
+        if matches { Proof::Peer } else { Proof::Refuse(Reason::UnixLoginRejected) }
+    }
+
+    /// The common name of the certificate must be the client's, or be mapped to it.
+    fn proof_by_certificate(&self, id: ClientId, names: &Names, map: Option<&[u8]>) -> Proof {
+        let Some(tls) = &self.clients[id].tls else {
+            return Proof::NoCertificate("TLS connection required");
+        };
+        let matches = tls.common_name.as_deref().is_some_and(|name| match map {
+            None => name == names.user,
+            Some(map) => self.access.ident.allows(map, name.as_bytes(), names.user.as_bytes()),
+        });
+        match matches {
+            true => Proof::Certificate,
+            false => Proof::NoCertificate("TLS certificate name mismatch"),
+        }
+    }
+
+    /// The user behind the Unix socket of a client that logs in.
+    pub(super) fn peer_uid(&self, id: ClientId) -> Option<u32> {
+        match self.clients[id].state() {
+            State::Login(login) => login.uid,
+            _ => None,
+        }
+    }
+}
