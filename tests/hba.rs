@@ -341,20 +341,3 @@ fn a_missing_file_matters_where_it_is_used() {
     let socket = pooler.folder.display().to_string();
     assert_eq!(tool.env("PGHOST", &socket).unprivileged().run(), "1");
 }
-
-#[test]
-fn a_method_that_is_not_there_yet_refuses_whom_its_line_matches() {
-    let rules = "host all app all ldap ldapserver=127.0.0.1\nhost all app_md5 all ldap\n\
-                 host all all all trust\n";
-    let pooler = by_rules(rules).start();
-    let told = errors_of(&pooler, "hba.conf");
-    assert!(told[0].starts_with("1: ldap is not supported yet"), "{told:?}");
-    assert!(told[1].starts_with("2: ldap is not supported yet"), "{told:?}");
-    let place = Place::of_pooler(&pooler);
-    for (user, decision) in
-        [("app", Decision::Reject), ("app_md5", Decision::Reject), ("replicator", Decision::Trust)]
-    {
-        assert_eq!(place.decides(Visitor { user, ..APP_BY_TCP }), decision, "{user}");
-    }
-    pooler.wait_log(&["the method in line 1 of auth_hba_file is not supported"]);
-}

@@ -105,9 +105,9 @@ pub enum Problem {
     /// A second `[pgbouncer]` section, which sets back what the first one set.
     SectionRepeated,
     SectionUnclosed,
-    /// A setting that is read but has no effect so far.
+    /// A setting that is read and has no effect; by what else the effect is had.
     Unbuilt {
-        value: String,
+        instead: &'static str,
     },
     /// A name that syslog does not know.
     UnknownFacility,
@@ -183,7 +183,7 @@ impl fmt::Display for Problem {
             Problem::Taken { problem, taken } => {
                 write!(f, "{problem}; \"{}\" is taken", Shown(taken))
             }
-            Problem::Unbuilt { value } => write!(f, "\"{}\" is not supported yet", Shown(value)),
+            Problem::Unbuilt { instead } => write!(f, "has no effect: {instead}"),
             Problem::UnknownFacility => f.write_str(
                 "expected auth, authpriv, daemon, user, or local0 to local7, daemon is used",
             ),

@@ -324,7 +324,9 @@ impl Loader {
             let value = change.new.unwrap_or_default();
             let is_off = matches!(value.as_str(), "" | "disable");
             if !change.row.is_built() && !is_off {
-                self.warn_at(change.row.name, Problem::Unbuilt { value });
+                let instead = INSTEAD.iter().find(|(name, _)| *name == change.row.name);
+                let instead = instead.map_or(BUILT_WITHOUT_TLS, |(_, instead)| instead);
+                self.warn_at(change.row.name, Problem::Unbuilt { instead });
             }
         }
         let facility = self.settings.syslog_facility.to_ascii_lowercase();
@@ -395,3 +397,18 @@ fn fill(
     }
     Ok(mistakes)
 }
+
+/// By what else the effect of a setting is had that has none.
+const INSTEAD: [(&str, &str); 2] = [
+    (
+        "dns_zone_check_period",
+        "every name is looked up again after dns_max_ttl, whatever its zone says",
+    ),
+    (
+        "resolv_conf",
+        "the system's resolver is asked, by /etc/resolv.conf; for another file, give the service \
+         one of its own there: BindReadOnlyPaths=FILE:/etc/resolv.conf in its systemd unit",
+    ),
+];
+
+const BUILT_WITHOUT_TLS: &str = "this program was built without TLS";

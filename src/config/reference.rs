@@ -133,7 +133,7 @@ fn facts(row: &Row) -> String {
         facts.push("read at start only".to_owned());
     }
     if !row.is_built() {
-        facts.push("without effect so far".to_owned());
+        facts.push("without effect".to_owned());
     }
     facts.join("; ")
 }

@@ -101,8 +101,8 @@ table! {
         dns_max_ttl: Duration = Kind::Seconds, Some("15"), RELOAD;
         /// How long a failed lookup of a host name is remembered.
         dns_nxdomain_ttl: Duration = Kind::Seconds, Some("15"), RELOAD;
-        /// How often the serial number of a host name's zone is asked for, to look its names up
-        /// again when it has changed; 0 is never.
+        /// How often the serial number of a host name's zone would be asked for. Names are looked
+        /// up again after `dns_max_ttl` instead, whether their zone has changed or not.
         dns_zone_check_period: Duration = Kind::Seconds, Some("0"), UNBUILT;
         /// A client that is idle inside a transaction for this time is closed; 0 is no limit.
         idle_transaction_timeout: Duration = Kind::Seconds, Some("0"), PER_USER;
@@ -175,7 +175,8 @@ table! {
         reserve_pool_size: u32 = COUNT, Some("0"), PER_BOTH;
         /// How long a client waits before the reserve is used; 0 is never.
         reserve_pool_timeout: Duration = Kind::Seconds, Some("5"), RELOAD;
-        /// A file to take the place of /etc/resolv.conf.
+        /// A file to take the place of /etc/resolv.conf, which the system's resolver reads all the
+        /// same. A service has one of its own by `BindReadOnlyPaths` of its unit.
         resolv_conf: String = Kind::Text, Some(""), RESTART.and(UNBUILT);
         /// How often one connection is read before the others have their turn; 0 is no limit.
         sbuf_loopcnt: u32 = COUNT, Some("5"), RELOAD;

@@ -200,16 +200,18 @@ fn what_does_nothing_or_not_what_it_seems_is_warned_of() {
             "[pgbouncer]\nsuspend_timeout=3\nauth_type=pam\nresolv_conf=/x\n\
              client_tls_sslmode=disable\nserver_tls_ca_file=\nmin_pool_size=30\n\
              syslog_facility=mail\n\
-             auth_ldap_options=ldapbindpasswd=hush\n[databases]\na=min_pool_size=5 pool_size=4"
+             dns_zone_check_period=5\n[databases]\na=min_pool_size=5 pool_size=4"
         ),
         [
             "t.ini:2: suspend_timeout: this parameter has no effect any more",
-            "t.ini:3: auth_type: \"pam\" is not supported yet",
-            "t.ini:4: resolv_conf: \"/x\" is not supported yet",
+            "t.ini:4: resolv_conf: has no effect: the system's resolver is asked, by \
+             /etc/resolv.conf; for another file, give the service one of its own there: \
+             BindReadOnlyPaths=FILE:/etc/resolv.conf in its systemd unit",
             "t.ini:7: min_pool_size: min_pool_size 30 is above the pool size, 20 are kept open",
             "t.ini:8: syslog_facility: expected auth, authpriv, daemon, user, or local0 to local7, \
              daemon is used",
-            "t.ini:9: auth_ldap_options: \"<hidden>\" is not supported yet",
+            "t.ini:9: dns_zone_check_period: has no effect: every name is looked up again after \
+             dns_max_ttl, whatever its zone says",
             "t.ini:11: a: min_pool_size 5 is above the pool size, 4 are kept open",
         ]
     );

@@ -91,8 +91,8 @@ impl Setup {
         let method = methods[rng.below(4) as usize];
         let lookups = rng.one_in(2).then(|| lookup::plan(auth, rng));
         let form = lookup::form(auth, method, rng);
-        // A third of those whose passwords come in clear have them judged by somebody else.
-        if auth == "plain" && lookups.is_none() && fixed.contains("pkt_buf = 500\n") {
+        // Two in three of those whose passwords come in clear have them judged by somebody else.
+        if auth == "plain" && lookups.is_none() && !fixed.contains("pkt_buf = 64\n") {
             fixed = fixed.replace("auth_type = plain", "auth_type = pam");
         }
         if let Some(plan) = &lookups {
