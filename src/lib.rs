@@ -23,6 +23,7 @@ mod console;
 mod relay;
 
 mod net;
+mod pages;
 
 mod daemon;
 

@@ -21,7 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["auth"],
     &["pool"],
     &["console"],
-    &["relay"],
+    &["pages", "relay"],
     &["net"],
     &["daemon"],
 ];

@@ -3,6 +3,7 @@
 
 pub mod arena;
 pub mod interned;
+pub mod json;
 pub mod list;
 pub mod order;
 pub mod places;

@@ -308,6 +308,20 @@ table! {
         /// Add the times that 99 of 100 transactions, queries and waits did not exceed to the line
         /// of `log_stats`, at its end.
         log_stats_percentiles: bool = Kind::Flag, Some("0"), OURS;
+        /// Addresses on which /metrics, /healthz, /readyz and a page to look at are served over
+        /// HTTP, separated by commas, such as `127.0.0.1`; `*` is all. When empty, none.
+        metrics_listen_addr: Names = Kind::Names, Some(""), RESTART.and(OURS);
+        /// The port for that; 9127 is the one that scrapers know from pgbouncer_exporter.
+        metrics_listen_port: u16 = PORT, Some("9127"), RESTART.and(OURS);
+        /// A Unix socket for that, by its whole path. It has the mode and the group of the other
+        /// one. When empty, none.
+        metrics_unix_socket: String = Kind::Text, Some(""), RESTART.and(OURS);
+        /// Ask for the password of one of `stats_users` or `admin_users` before anything is served
+        /// there but /healthz and /readyz. Their secrets must stand in `auth_file`.
+        metrics_auth: bool = Kind::Flag, Some("0"), OURS;
+        /// Serve that over TLS, with the certificate, key, versions and ciphers of the
+        /// `client_tls_` settings; not on the Unix socket.
+        metrics_tls: bool = Kind::Flag, Some("0"), TLS.and(OURS);
     }
 }
 

@@ -21,7 +21,8 @@ use crate::pool::core::Core;
 use crate::pool::ids::ClientId;
 use crate::pool::records::wait::Outcome;
 use session::Session;
-pub use table::{Buffers, Held};
+pub use show::{MEASURES, clients, latency_places, pools};
+pub use table::{Buffers, Head, Held, Nature, Reader, Scene, Table, Value};
 
 /// A message of a console session, whole.
 pub fn message(core: &mut Core, buffers: &dyn Buffers, id: ClientId, kind: u8, body: &[u8]) {
@@ -36,6 +37,14 @@ pub fn finish(core: &mut Core, buffers: &dyn Buffers, id: ClientId, outcome: Out
     let mut session = Session::new(core, buffers, id);
     session.finish(outcome);
     session.send();
+}
+
+/// The table of this word behind SHOW, for others to read.
+pub fn table(word: &str) -> Option<&'static dyn Table> {
+    match show::find(word)?.answer {
+        show::Answer::Table(table) => Some(table),
+        show::Answer::Help => None,
+    }
 }
 
 /// What the manual must name: the commands, each table with SHOW in front.

@@ -145,6 +145,9 @@ impl<'a> Session<'a> {
         self.core.tally(Met {
             concern: Concern::Client,
             kind: refusal.kind(),
+            sqlstate: refusal.sqlstate(),
+            hint: None,
+            is_trouble: true,
             database: CONSOLE,
             user: &user,
             detail: detail.as_deref().unwrap_or(&message),

@@ -44,6 +44,11 @@ impl Doors {
         }
     }
 
+    /// Whether clients may come in.
+    pub fn are_open(&self) -> bool {
+        !self.listeners.is_empty() && self.shut_at.is_none()
+    }
+
     pub fn len(&self) -> usize {
         self.listeners.len()
     }

@@ -7,6 +7,7 @@ mod doors;
 pub mod files;
 pub mod notify;
 pub mod options;
+mod pages;
 pub mod pidfile;
 pub mod serve;
 pub mod start;
@@ -89,6 +90,9 @@ fn start(
     start::prepare(&options, logger)?;
     for warning in &config.warnings {
         logger.write(clock::now(), Level::Warning, &words(warning));
+    }
+    for doubt in pages::doubts(&config.settings) {
+        logger.write(clock::now(), Level::Warning, &doubt);
     }
     let mut report = |_, text: String| logger.write(clock::now(), Level::Error, &text);
     let access = access::read(&config.settings, &Access::default(), &mut report);

@@ -23,6 +23,7 @@ pub fn start(args: &RunArgs, config: &Config) -> StartOptions {
         daemon: args.daemon,
         listen: listen(settings),
         log: log(args, settings),
+        metrics: metrics(settings),
         max_client_conn: settings.max_client_conn,
         expected_fds: 0,
         pid_file: path(&settings.pidfile),
@@ -72,6 +73,7 @@ fn listen(settings: &Settings) -> ListenOptions {
         directory: settings.unix_socket_dir.clone(),
         mode: settings.unix_socket_mode,
         group,
+        path: None,
     };
     ListenOptions {
         addresses: settings.listen_addr.to_vec(),
@@ -82,6 +84,26 @@ fn listen(settings: &Settings) -> ListenOptions {
             defer_accept_s: if settings.tcp_defer_accept { DEFER_ACCEPT_S } else { 0 },
         },
         unix: Some(unix).filter(|unix| !unix.directory.is_empty()),
+    }
+}
+
+/// Where /metrics and the page are served.
+fn metrics(settings: &Settings) -> ListenOptions {
+    let path = Some(settings.metrics_unix_socket.clone()).filter(|path| !path.is_empty());
+    let ListenOptions { tcp, .. } = listen(settings);
+    let group = Some(settings.unix_socket_group.clone()).filter(|name| !name.is_empty());
+    let unix = path.map(|path| UnixOptions {
+        directory: String::new(),
+        mode: settings.unix_socket_mode,
+        group,
+        path: Some(path),
+    });
+    ListenOptions {
+        addresses: settings.metrics_listen_addr.to_vec(),
+        port: settings.metrics_listen_port,
+        // Each process has figures of its own: no two of them can share a port.
+        tcp: TcpListen { reuse_port: false, defer_accept_s: 0, ..tcp },
+        unix,
     }
 }
 

@@ -16,6 +16,7 @@ use super::access;
 use super::args::RunArgs;
 use super::doors::Doors;
 use super::options;
+use super::pages::Pages;
 use super::start::Started;
 use super::tls;
 use super::watchdog::{Deed, Watchdog};
@@ -59,6 +60,7 @@ pub struct Service {
     started: Started,
     watchdog: Watchdog,
     tls_watch: tls::Watch,
+    pages: Pages,
     is_over: bool,
 }
 
@@ -88,6 +90,7 @@ impl Service {
         core.threshold = network.logger.options().threshold;
         let mut service = Service {
             args,
+            pages: Pages::new(std::mem::take(&mut started.web), descriptors),
             doors: Doors::new(std::mem::take(&mut started.listeners)),
             started,
             poll,
@@ -105,6 +108,7 @@ impl Service {
         let fd = self.started.signals.as_raw_fd();
         let signals = Source::Signals.token();
         registry.register(&mut SourceFd(&fd), signals, Interest::READABLE)?;
+        self.pages.register(&registry)?;
         self.doors.register(&registry)
     }
 
@@ -113,27 +117,31 @@ impl Service {
         self.started.announce(&mut self.engine.io.logger);
         let mut next = Some(Moment(0));
         while !self.is_over {
-            self.poll.wait(self.timeout(next))?;
+            let timeout = self.timeout(next);
+            self.poll.wait(timeout)?;
             self.engine.core.now = clock::now();
             self.dispatch();
             self.accept_pending();
             self.take_answers();
             next = self.turn();
             self.look_after_tls();
+            self.turn_pages();
             self.engine.write_lines();
         }
         Ok(())
     }
 
     /// How long the poll may sleep.
-    fn timeout(&self, next: Option<Moment>) -> Option<Duration> {
+    fn timeout(&mut self, next: Option<Moment>) -> Option<Duration> {
+        let now = clock::now().mono;
+        self.pages.count_turn(now.micros_since(self.engine.core.mono()));
         if self.engine.has_work() {
             return Some(Duration::ZERO);
         }
-        let now = clock::now().mono;
         let until = |moment: Moment| Duration::from_micros(moment.micros_since(now));
         let watch = self.tls_watch.next(&self.engine.io);
-        next.into_iter().chain(self.doors.next()).chain(watch).min().map(until)
+        let others = self.doors.next().into_iter().chain(watch).chain(self.pages.next());
+        next.into_iter().chain(others).min().map(until)
     }
 
     fn dispatch(&mut self) {
@@ -156,6 +164,7 @@ impl Service {
                 Source::Signals => signalled = true,
                 // Its answers are taken in every turn.
                 Source::Waker => {}
+                Source::Web(place) => self.pages.event(place, readiness),
             }
             let core = &mut engine.core;
             if let Some(held) = self.watchdog.held(begun, Deed::Event, core.now.mono) {
@@ -344,6 +353,7 @@ impl Service {
         self.started.notifier.reloading(self.engine.core.now.mono);
         let result = self.try_reload();
         self.started.notifier.ready();
+        self.pages.count_reload(result.is_ok());
         if let Err(first) = &result {
             self.engine.core.note_event(&format!("RELOAD failed: {first}"));
             if client.is_some() {
@@ -357,9 +367,7 @@ impl Service {
 
     /// What went wrong is in the log; the first of it is returned, for the console.
     fn try_reload(&mut self) -> Result<(), String> {
-        // SET may have named another file.
-        let file = self.engine.core.settings().conffile.as_deref().filter(|file| !file.is_empty());
-        let file = file.map_or_else(|| self.args.config.clone(), PathBuf::from);
+        let file = config_file(&self.engine.core, &self.args);
         let mut new = super::load(&file).map_err(|errors| {
             for error in &errors {
                 self.report(Level::Error, &words(error));
@@ -386,6 +394,9 @@ impl Service {
                 return Err(text);
             }
         };
+        for doubt in super::pages::doubts(&new.settings) {
+            self.report(Level::Warning, &doubt);
+        }
         for warning in &new.warnings {
             self.report(Level::Warning, &words(warning));
         }
@@ -400,6 +411,13 @@ impl Service {
         self.engine.core.note_reload(&changes.lines());
         self.put_in_force(new, access, tls);
         Ok(())
+    }
+
+    /// /metrics and the page have their share of the turn.
+    fn turn_pages(&mut self) {
+        let Service { args, engine, doors, pages, .. } = self;
+        let (core, Network { registry, tls, .. }) = (&engine.core, &engine.io);
+        pages.turn(core, (registry, tls), doors.are_open(), || config_file(core, args));
     }
 
     fn put_in_force(&mut self, config: Config, access: Access, tls: Tls) {
@@ -441,6 +459,12 @@ impl Service {
     }
 }
 
+/// What a RELOAD reads: SET may have named another file than the one of the start.
+fn config_file(core: &Core, args: &RunArgs) -> PathBuf {
+    let file = core.settings().conffile.as_deref().filter(|file| !file.is_empty());
+    file.map_or_else(|| args.config.clone(), PathBuf::from)
+}
+
 /// Whom an event is about, in words.
 fn name_of(core: &Core, source: Source) -> String {
     match source {
@@ -458,7 +482,9 @@ fn name_of(core: &Core, source: Source) -> String {
             }
             _ => "a server that is gone".to_owned(),
         },
-        Source::Listener(_) | Source::Signals | Source::Waker => format!("{source:?}"),
+        Source::Listener(_) | Source::Signals | Source::Waker | Source::Web(_) => {
+            format!("{source:?}")
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct StartOptions {
     pub daemon: bool,
     pub listen: ListenOptions,
     pub log: log::Options,
+    /// Where /metrics and the page are served.
+    pub metrics: ListenOptions,
     pub max_client_conn: u32,
     /// See [`expected_fds`].
     pub expected_fds: u64,
@@ -38,6 +40,8 @@ pub struct StartOptions {
 /// file and the pid file.
 pub struct Started {
     pub listeners: Vec<Listener>,
+    /// Those for /metrics and the page.
+    pub web: Vec<Listener>,
     pub signals: SignalFd,
     pub notifier: Notifier,
     /// Kept to be removed at the end.
@@ -129,9 +133,25 @@ pub fn start(options: &StartOptions, logger: &mut Logger) -> Result<Started, Sta
     let mut report = |level, line: &str| logger.write(clock::now(), level, line);
     let listeners =
         listen::open(&options.listen, inherited, &mut report).map_err(StartError::Listen)?;
+    let web = listen_for_web(&options.metrics, &mut report);
     let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose();
     let pid_file = pid_file.map_err(StartError::PidFile)?;
-    Ok(Started { listeners, signals, notifier, pid_file, background })
+    Ok(Started { listeners, web, signals, notifier, pid_file, background })
+}
+
+/// Opens the sockets for /metrics and the page. Clients are served whether there are any or not.
+fn listen_for_web(options: &ListenOptions, report: &mut dyn FnMut(Level, &str)) -> Vec<Listener> {
+    if options.addresses.is_empty() && options.unix.is_none() {
+        return Vec::new();
+    }
+    let mut tell = |level, line: &str| report(level, &format!("metrics: {line}"));
+    match listen::open(options, Vec::new(), &mut tell) {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            tell(Level::Error, &error.to_string());
+            Vec::new()
+        }
+    }
 }
 
 /// How many descriptors the limits of the configuration may need: one for each client and some

@@ -194,6 +194,7 @@ fn for_clients(settings: &Settings) -> Wanted {
         ciphers13: settings.client_tls13_ciphers.clone().unwrap_or_default(),
         dheparams: settings.client_tls_dheparams.clone(),
         ecdhcurve: settings.client_tls_ecdhcurve.clone(),
+        web: settings.metrics_tls,
     }
 }
 
@@ -209,5 +210,6 @@ fn for_servers(settings: &Settings) -> Wanted {
         ciphers13: settings.server_tls13_ciphers.clone().unwrap_or_default(),
         dheparams: String::new(),
         ecdhcurve: String::new(),
+        web: false,
     }
 }

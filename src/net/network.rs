@@ -80,7 +80,7 @@ impl Network {
     }
 }
 
-fn register(registry: &Registry, source: Source, socket: &mut Socket) -> io::Result<()> {
+pub(super) fn register(registry: &Registry, source: Source, socket: &mut Socket) -> io::Result<()> {
     match socket {
         Socket::Tcp(stream) => registry.register(stream, source.token(), BOTH),
         Socket::Unix(stream) => registry.register(stream, source.token(), BOTH),
@@ -165,7 +165,7 @@ impl Io for Network {
 }
 
 /// Takes the connection out of `socket`, to be put under TLS.
-fn take_tcp(socket: &mut Socket, early: &[u8]) -> Result<Raw, String> {
+pub(super) fn take_tcp(socket: &mut Socket, early: &[u8]) -> Result<Raw, String> {
     match std::mem::replace(socket, Socket::Broken) {
         Socket::Tcp(stream) => Ok(Raw::new(stream, early)),
         Socket::Unix(_) | Socket::Tls(_) | Socket::Broken => Err("no TLS over this socket".into()),

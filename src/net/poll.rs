@@ -86,6 +86,14 @@ pub enum Source {
     Signals,
     /// The resolver's thread has answers.
     Waker,
+    Web(Place),
+}
+
+/// What of the listener for metrics an event is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    Door(usize),
+    Seat(usize),
 }
 
 impl Source {
@@ -96,6 +104,8 @@ impl Source {
             Source::Listener(place) => (2, place as u64),
             Source::Signals => (3, 0),
             Source::Waker => (3, 1),
+            Source::Web(Place::Seat(seat)) => (3, 2 + 2 * seat as u64),
+            Source::Web(Place::Door(door)) => (3, 3 + 2 * door as u64),
         };
         Token((kind << LAYOUT.kind_shift | body) as usize)
     }
@@ -108,7 +118,9 @@ impl Source {
             (1, _) => Source::Server(Id::from_bits(LAYOUT.unpack(body))),
             (2, _) => Source::Listener(body as usize),
             (_, 0) => Source::Signals,
-            _ => Source::Waker,
+            (_, 1) => Source::Waker,
+            (_, body) if body % 2 == 0 => Source::Web(Place::Seat((body / 2 - 1) as usize)),
+            (_, body) => Source::Web(Place::Door((body / 2 - 1) as usize)),
         }
     }
 }
@@ -170,6 +182,8 @@ mod tests {
             Source::Listener(7),
             Source::Signals,
             Source::Waker,
+            Source::Web(Place::Door(3)),
+            Source::Web(Place::Seat(7)),
         ] {
             assert_eq!(Source::of(source.token()), source);
         }

@@ -23,6 +23,7 @@ pub struct Wanted {
     pub ciphers13: String,
     pub dheparams: String,
     pub ecdhcurve: String,
+    pub web: bool,
 }
 
 /// The library, as `--version` names it.
@@ -62,6 +63,9 @@ impl ClientSide {
         if wanted.mode.is_required() {
             return Err(TlsError("client_tls_sslmode"));
         }
+        if wanted.web {
+            return Err(TlsError("metrics_tls"));
+        }
         Ok(ClientSide { wanted: Wanted { mode: TlsMode::Disable, ..wanted } })
     }
 
@@ -89,6 +93,14 @@ impl ServerSide {
 
 impl Tls {
     pub fn with_client(&self, _: Raw) -> Result<Session, String> {
+        Err(NONE.into())
+    }
+
+    pub fn is_web_secure(&self) -> bool {
+        false
+    }
+
+    pub fn with_web(&self, _: Raw) -> Result<Session, String> {
         Err(NONE.into())
     }
 

@@ -26,6 +26,11 @@ pub fn thread_us() -> u64 {
     micros(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
+/// What the process has used of processors, in microseconds.
+pub fn process_us() -> u64 {
+    micros(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
 /// The local date, time and zone of a second since 1970-01-01 UTC.
 pub fn local_second(unix_seconds: u64) -> LocalSecond {
     let seconds = libc::time_t::try_from(unix_seconds).unwrap_or(0);

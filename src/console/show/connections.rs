@@ -1,5 +1,7 @@
 //! SHOW CLIENTS, SERVERS, SOCKETS and ACTIVE_SOCKETS: one row for each connection.
 
+use std::borrow::Cow;
+
 use super::super::table::{Column, Held, Scene, Sheet, Value, int4, label, text};
 use super::{peers, pools, time};
 use crate::base::time::Moment;
@@ -111,6 +113,30 @@ const BUFFERS: &[Column<Row>] = &[
     int4("pkt_avail", |scene, row| Value::count(held(scene, row).received)),
     int4("send_avail", |scene, row| Value::count(held(scene, row).unsent)),
 ];
+
+/// What programs that count clients want to know of one.
+pub struct Visible<'a> {
+    pub database: &'a str,
+    pub user: &'a str,
+    pub application: Cow<'a, str>,
+    pub state: &'static str,
+}
+
+/// The rows of SHOW CLIENTS, in no order.
+pub fn visible_clients(core: &Core) -> impl Iterator<Item = Visible<'_>> {
+    let is_shown = |client: &Client| match client.state() {
+        client::State::Login(login) => login.is_queued(),
+        client::State::Closing => false,
+        _ => true,
+    };
+    let shown = core.clients.iter().filter(move |(_, client)| is_shown(client));
+    shown.map(|(id, client)| {
+        let (database, user) = names(core, &Row::Client(id));
+        let application = core.vars.named(&client.vars.told, "application_name");
+        let (application, state) = (application.unwrap_or_default(), client_state(core, client));
+        Visible { database, user, application, state }
+    })
+}
 
 /// Clients past their login, by pool; those of the console stand where its pool stands, and those
 /// that came to cancel what runs at a peer at the end.

@@ -14,6 +14,10 @@ mod stats;
 mod tls;
 mod users;
 
+pub use connections::visible_clients as clients;
+pub use latency::{MEASURES, places as latency_places};
+pub use pools::of_clients as pools;
+
 use super::parse::Token;
 use super::refusal::{Hint, Refusal};
 use super::session::{Done, Session};

@@ -94,6 +94,11 @@ pub fn shown(core: &Core) -> Vec<Row> {
     sorted(core).into_iter().filter(|row| !row.is_some_and(is_part)).collect()
 }
 
+/// The pools of clients, by database and user.
+pub fn of_clients(core: &Core) -> impl Iterator<Item = PoolId> {
+    shown(core).into_iter().flatten()
+}
+
 /// All pools by database and user.
 pub fn sorted(core: &Core) -> Vec<Row> {
     let is_of_peer = |id: &PoolId| core.databases[core.pools[*id].database].peer.is_some();

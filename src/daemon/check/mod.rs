@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use super::access::File;
 use super::args::{CheckArgs, RunArgs};
 use super::start::{StartError, StartOptions};
-use super::{FAILED, access, known_users, load, options, words};
+use super::{FAILED, access, known_users, load, options, pages, words};
 use crate::config::{Config, Settings};
 use crate::log::{self, Level};
 use crate::net::listen;
@@ -88,6 +88,7 @@ fn check(config: &Config, findings: &mut Findings) -> Option<String> {
     }
     secrets::doubts(config, &access).iter().for_each(|doubt| findings.warn(doubt));
     reach::doubts(config, &access).iter().for_each(|doubt| findings.warn(doubt));
+    pages::doubts(&config.settings).iter().for_each(|doubt| findings.warn(doubt));
     let users = known_users(config, &access);
     let mut options = options::start(&RunArgs::default(), config);
     options.expected_fds = options::expected_fds(config, users);

@@ -45,6 +45,8 @@ pub struct UnixOptions {
     pub mode: u32,
     /// `unix_socket_group`; None leaves the group of the process.
     pub group: Option<String>,
+    /// The whole path, where it is not `.s.PGSQL.` and the port in the directory.
+    pub path: Option<String>,
 }
 
 /// Opens every socket of the options, or takes the inherited ones in their place. `report` is

@@ -41,7 +41,8 @@ impl Drop for Home {
 }
 
 fn unix_in(directory: &str) -> ListenOptions {
-    let unix = UnixOptions { directory: directory.to_owned(), mode: 0o640, group: None };
+    let unix =
+        UnixOptions { directory: directory.to_owned(), mode: 0o640, group: None, path: None };
     ListenOptions { port: 6432, unix: Some(unix), ..tcp_only(&[]) }
 }
 

@@ -122,7 +122,10 @@ fn group(name: &str, path: &Path) -> Result<u32, ListenError> {
 
 /// The path as clients compute it from directory and port.
 pub(super) fn path(unix: &UnixOptions, port: u16) -> String {
-    format!("{}/.s.PGSQL.{port}", unix.directory.trim_end_matches('/'))
+    match &unix.path {
+        Some(path) => path.clone(),
+        None => format!("{}/.s.PGSQL.{port}", unix.directory.trim_end_matches('/')),
+    }
 }
 
 /// The port at the end of `.s.PGSQL.PORT`.

@@ -22,6 +22,9 @@ const LARGEST_RECORD: u16 = 8192;
 /// PostgreSQL's protocol as ALPN names it, with its length (manual, "SSL Session Encryption").
 pub const ALPN: &[u8] = b"\x0apostgresql";
 
+/// HTTP as ALPN names it.
+const ALPN_WEB: &[u8] = b"\x08http/1.1";
+
 /// Words for the library's own choice of ciphers.
 const DEFAULT_CIPHERS: &[&str] = &["", "default", "secure", "fast", "normal"];
 
@@ -70,6 +73,24 @@ pub fn clients(wanted: &Wanted) -> Result<Made, TlsError> {
     exchange(&mut context, wanted)?;
     context.set_num_tickets(0).map_err(library)?;
     Ok(Made { context: context.build(), end_point, certificate, authorities, stamps })
+}
+
+/// For those who come by HTTP. Nobody is asked for a certificate.
+pub fn web(wanted: &Wanted) -> Result<SslContext, TlsError> {
+    if wanted.key_file.is_empty() || wanted.cert_file.is_empty() {
+        let text = "metrics_tls needs client_tls_key_file and client_tls_cert_file";
+        return Err(TlsError(text.into()));
+    }
+    let mut context = common(SslMethod::tls_server(), Side::Client, wanted)?;
+    show_certificate(&mut context, wanted)?;
+    context.set_alpn_select_callback(|_, offered| {
+        select_next_proto(ALPN_WEB, offered)
+            .filter(|name| *name == &ALPN_WEB[1..])
+            .ok_or(AlpnError::NOACK)
+    });
+    exchange(&mut context, wanted)?;
+    context.set_num_tickets(0).map_err(library)?;
+    Ok(context.build())
 }
 
 pub fn servers(wanted: &Wanted) -> Result<Made, TlsError> {

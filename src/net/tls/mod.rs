@@ -14,6 +14,8 @@ mod stranger;
 use std::collections::HashMap;
 use std::fmt;
 
+use openssl::ssl::SslContext;
+
 pub use session::{Raw, Session};
 pub use stranger::stranger_to;
 
@@ -38,6 +40,8 @@ pub struct Wanted {
     /// `client_tls_dheparams` and `client_tls_ecdhcurve`; nothing for servers.
     pub dheparams: String,
     pub ecdhcurve: String,
+    /// `metrics_tls`.
+    pub web: bool,
 }
 
 /// The library, as `--version` names it.
@@ -76,6 +80,7 @@ impl fmt::Display for TlsError {
 pub struct ClientSide {
     wanted: Wanted,
     made: Option<Made>,
+    web: Option<SslContext>,
 }
 
 /// What servers are met with.
@@ -108,7 +113,8 @@ impl ClientSide {
             | TlsMode::VerifyCa
             | TlsMode::VerifyFull => Some(context::clients(&wanted)?),
         };
-        Ok(ClientSide { wanted, made })
+        let web = wanted.web.then(|| context::web(&wanted)).transpose()?;
+        Ok(ClientSide { wanted, made, web })
     }
 
     pub fn wanted(&self) -> &Wanted {
@@ -156,6 +162,17 @@ impl Tls {
     pub fn with_client(&self, socket: Raw) -> Result<Session, String> {
         let clients = self.clients.made.as_ref().ok_or("TLS is not set up")?;
         Session::accept(&clients.context, clients.end_point.clone(), socket)
+    }
+
+    /// Whether HTTP is spoken under TLS.
+    pub fn is_web_secure(&self) -> bool {
+        self.clients.web.is_some()
+    }
+
+    /// A session of HTTP that begins.
+    pub fn with_web(&self, socket: Raw) -> Result<Session, String> {
+        let context = self.clients.web.as_ref().ok_or("TLS is not set up")?;
+        Session::accept(context, None, socket)
     }
 
     /// A session with a server that begins.

@@ -67,8 +67,19 @@ impl Core {
         let words = reason.words();
         let detail = detail.or(reason.text()).unwrap_or_default();
         let kind = reason.kind().unwrap_or(&words);
-        let concern = Concern::Client;
-        self.tally(Met { concern, kind, database: &database, user: &user, detail });
+        if !self.clients[id].is_logged_in() {
+            self.failed_logins += 1;
+        }
+        self.tally(Met {
+            concern: Concern::Client,
+            kind,
+            sqlstate: reason.sqlstate(),
+            hint: reason.hint(),
+            is_trouble: true,
+            database: &database,
+            user: &user,
+            detail,
+        });
     }
 
     /// Counts why a server is closed; a connection that carried a cancel request is none.
@@ -86,8 +97,16 @@ impl Core {
             None => server.peer.to_string(),
         };
         let kind = reason.kind().unwrap_or(&words);
-        let concern = Concern::Server;
-        self.tally(Met { concern, kind, database: &database, user: &user, detail: &detail });
+        self.tally(Met {
+            concern: Concern::Server,
+            kind,
+            sqlstate: "",
+            hint: None,
+            is_trouble: !reason.is_routine(),
+            database: &database,
+            user: &user,
+            detail: &detail,
+        });
     }
 }
 

@@ -202,6 +202,8 @@ pub struct Core {
     last_number: u64,
     pub stats: crate::pool::telling::stats::Totals,
     pub latencies: LatencyTable,
+    /// Clients that were refused on their way in.
+    pub failed_logins: u64,
     /// When the sweep must run next.
     pub(in crate::pool) sweep_at: Moment,
     /// Databases that may be forgotten: made from `*`, or removed from the configuration.
@@ -271,6 +273,7 @@ impl Core {
             last_number: 0,
             stats: crate::pool::telling::stats::Totals::new(now.mono),
             latencies: LatencyTable::default(),
+            failed_logins: 0,
             connects_after: Moment(0),
             sweep_at: Moment(0),
             transients: Vec::new(),

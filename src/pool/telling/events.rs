@@ -47,6 +47,12 @@ pub enum Concern {
 pub struct Tally {
     pub concern: Concern,
     pub reason: String,
+    /// As clients were told it; empty for servers.
+    pub sqlstate: &'static str,
+    /// What would help, where that is known.
+    pub hint: Option<&'static str>,
+    /// It is not how connections end in the course of things.
+    pub is_trouble: bool,
     pub count: u64,
     /// Microseconds since 1970.
     pub last_us: u64,
@@ -62,6 +68,9 @@ pub struct Met<'a> {
     pub concern: Concern,
     /// What is counted as one.
     pub kind: &'a str,
+    pub sqlstate: &'static str,
+    pub hint: Option<&'static str>,
+    pub is_trouble: bool,
     pub database: &'a str,
     pub user: &'a str,
     /// What it was this time.
@@ -81,6 +90,9 @@ impl Tally {
         Tally {
             concern: met.concern,
             reason: met.kind.to_owned(),
+            sqlstate: met.sqlstate,
+            hint: met.hint,
+            is_trouble: met.is_trouble,
             count: 0,
             last_us: 0,
             database: String::new(),

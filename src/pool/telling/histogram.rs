@@ -24,6 +24,8 @@ pub struct Histogram {
     running_max_us: u64,
     last_max_us: u64,
     over_max_us: u64,
+    /// Since the start.
+    sum_us: u64,
 }
 
 impl Default for Histogram {
@@ -35,6 +37,7 @@ impl Default for Histogram {
             running_max_us: 0,
             last_max_us: 0,
             over_max_us: 0,
+            sum_us: 0,
         }
     }
 }
@@ -42,11 +45,12 @@ impl Default for Histogram {
 impl Histogram {
     /// Counts one that took `us` microseconds.
     #[inline]
-    pub(in crate::pool) fn add(&mut self, us: u64) {
+    pub fn add(&mut self, us: u64) {
         let count = &mut self.running[bucket(us)];
         // A period may be set to last for years.
         *count = count.saturating_add(1);
         self.running_max_us = self.running_max_us.max(us);
+        self.sum_us = self.sum_us.wrapping_add(us);
     }
 
     /// Begins a new period.
@@ -73,6 +77,11 @@ impl Histogram {
     pub fn since_start(&self) -> Spread {
         let counts = |at: usize| u64::from(self.running[at]) + self.over[at];
         Spread::new(counts, self.running_max_us.max(self.over_max_us))
+    }
+
+    /// All times since the start together, in microseconds.
+    pub fn sum_us(&self) -> u64 {
+        self.sum_us
     }
 }
 
@@ -118,6 +127,29 @@ impl Spread {
         }
         self.count += other.count;
         self.max_us = self.max_us.max(other.max_us);
+    }
+
+    /// What was counted since an earlier spread of the same histogram.
+    pub fn since(&self, before: &Spread) -> Spread {
+        let count = |at: usize| self.counts[at].saturating_sub(before.counts[at]);
+        Spread::new(count, self.max_us)
+    }
+
+    /// How many took at most as long as each of `bounds_us`, which rise. A bucket counts whole, by
+    /// its middle.
+    pub fn up_to(&self, bounds_us: &[u64]) -> Vec<u64> {
+        let mut cumulated = vec![0; bounds_us.len()];
+        let (mut below, mut next) = (0, 0);
+        for (at, count) in self.counts.iter().enumerate() {
+            let (first, width) = bounds(at);
+            while bounds_us.get(next).is_some_and(|&bound| bound < first + width / 2) {
+                cumulated[next] = below;
+                next += 1;
+            }
+            below += count;
+        }
+        cumulated[next..].fill(below);
+        cumulated
     }
 
     /// The time that so many of a hundred did not exceed; 0 where nothing was counted.
@@ -177,6 +209,7 @@ mod tests {
                 assert!((told - exact).abs() <= exact * WITHIN, "{round}: {told} for {exact}");
             }
             assert_eq!(spread.max_us, *times.last().unwrap());
+            assert_eq!(histogram.sum_us(), times.iter().sum::<u64>());
         }
     }
 
@@ -202,5 +235,16 @@ mod tests {
         histogram.turn();
         assert_eq!(figures(histogram.lately()), (0, 0, 0));
         assert_eq!(figures(histogram.since_start()), (2, 10, 100));
+    }
+
+    #[test]
+    fn what_is_counted_up_to_a_bound_rises_and_loses_nothing() {
+        let mut histogram = Histogram::default();
+        for us in [50, 900, 1_100, 40_000, 7_000_000] {
+            histogram.add(us);
+        }
+        let spread = histogram.since_start();
+        assert_eq!(spread.up_to(&[100, 1_000, 2_000, 10_000, 1_000_000]), [1, 2, 3, 3, 4]);
+        assert_eq!(spread.up_to(&[u64::MAX]), [5]);
     }
 }

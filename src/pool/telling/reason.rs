@@ -202,6 +202,26 @@ impl Reason {
         )
     }
 
+    /// Whether servers are closed for it in the course of things.
+    pub fn is_routine(&self) -> bool {
+        matches!(
+            self,
+            Reason::AdminForcedDisconnect
+                | Reason::CloseNeeded
+                | Reason::EvictedForDatabase
+                | Reason::EvictedForPool
+                | Reason::EvictedForUser
+                | Reason::PauseMode
+                | Reason::PoolerEnds
+                | Reason::ReplicationClientClosed
+                | Reason::ServerIdleTimeout
+                | Reason::ServerLifetime
+                | Reason::ServerShuttingDown
+                | Reason::ShuttingDown
+                | Reason::TooManyServers
+        )
+    }
+
     /// The SQLSTATE that goes with the words.
     pub fn sqlstate(&self) -> &'static str {
         self.row().1

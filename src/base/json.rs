@@ -1,0 +1,90 @@
+//! Writes JSON (RFC 8259). It knows where commas belong; what is opened is closed by the caller.
+
+use std::fmt::Write;
+
+#[derive(Default)]
+pub struct Json(String);
+
+impl Json {
+    pub fn into_text(self) -> String {
+        self.0
+    }
+
+    /// A comma, unless this is the first here.
+    fn separate(&mut self) {
+        if !matches!(self.0.as_bytes().last(), None | Some(b'{' | b'[' | b':')) {
+            self.0.push(',');
+        }
+    }
+
+    pub fn open(&mut self, bracket: char) -> &mut Json {
+        self.separate();
+        self.0.push(bracket);
+        self
+    }
+
+    pub fn close(&mut self, bracket: char) -> &mut Json {
+        self.0.push(bracket);
+        self
+    }
+
+    /// What follows is the value of this key.
+    pub fn key(&mut self, key: &str) -> &mut Json {
+        self.text(key);
+        self.0.push(':');
+        self
+    }
+
+    pub fn text(&mut self, text: &str) -> &mut Json {
+        self.separate();
+        push_text(&mut self.0, text);
+        self
+    }
+
+    pub fn number(&mut self, number: u64) -> &mut Json {
+        self.literal(format_args!("{number}"))
+    }
+
+    pub fn flag(&mut self, is_set: bool) -> &mut Json {
+        self.literal(format_args!("{is_set}"))
+    }
+
+    fn literal(&mut self, literal: std::fmt::Arguments<'_>) -> &mut Json {
+        self.separate();
+        let written = self.0.write_fmt(literal);
+        debug_assert!(written.is_ok(), "writing to memory cannot fail");
+        self
+    }
+}
+
+/// Appends a text in quotes. Nothing in it can end a line, or a script that holds it.
+fn push_text(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() || matches!(c, '<' | '\u{2028}' | '\u{2029}') => {
+                let written = write!(out, "\\u{:04x}", u32::from(c));
+                debug_assert!(written.is_ok(), "writing to memory cannot fail");
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commas_stand_between_and_texts_are_escaped() {
+        let mut json = Json::default();
+        json.open('{').key("a").number(1).key("b").open('[').text("x\"\\\n\u{1}é<").flag(true);
+        json.open('{').close('}').close(']').close('}');
+        assert_eq!(json.into_text(), r#"{"a":1,"b":["x\"\\\n\u0001é\u003c",true,{}]}"#);
+    }
+}

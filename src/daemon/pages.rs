@@ -1,0 +1,227 @@
+//! The process's side of the pages: what they tell that the core does not know, and the sockets.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use mio::Registry;
+
+use super::words;
+use crate::base::rng::Rng;
+use crate::base::time::Moment;
+use crate::config::{self, Settings};
+use crate::net::listen::Listener;
+use crate::net::poll::Place;
+use crate::net::tls::Tls;
+use crate::net::web::{self, Web};
+use crate::pages::answer::Answer;
+use crate::pages::history::History;
+use crate::pages::login::{Admission, Check, Keeper};
+use crate::pages::request::Request;
+use crate::pages::{self, Facts, Pending, View};
+use crate::pool::core::Core;
+use crate::relay::Readiness;
+use crate::sys::clock;
+use crate::sys::random::SystemRng;
+
+/// How often the configuration file is looked at for what a RELOAD would change, while somebody
+/// asks for that.
+const LOOK_PAUSE: Duration = Duration::from_secs(10);
+
+/// A file that seems to be the same is read again after this time: others that it includes may have
+/// changed.
+const READ_PAUSE: Duration = Duration::from_secs(120);
+
+pub struct Pages {
+    web: Web,
+    facts: Facts,
+    history: History,
+    looked: Option<Look>,
+    keeper: Keeper,
+}
+
+/// What the sockets ask.
+struct Site<'a> {
+    facts: &'a mut Facts,
+    history: &'a History,
+    looked: &'a mut Option<Look>,
+    keeper: &'a mut Keeper,
+    core: &'a Core,
+    /// What the next RELOAD would read.
+    file: &'a dyn Fn() -> PathBuf,
+}
+
+impl web::Site for Site<'_> {
+    fn admit(&mut self, request: &Request) -> Admission {
+        let mut rng = SystemRng::new();
+        self.keeper.admit(self.core, request, &mut |bytes| rng.fill(bytes))
+    }
+
+    fn remember(&mut self, check: &Check) {
+        self.keeper.remember(check);
+    }
+
+    fn answer(&mut self, request: &Request) -> Answer {
+        learn(self.facts);
+        if request.path == "/status.json" {
+            look(self.looked, self.facts, self.core, &(self.file)());
+        }
+        pages::answer(View { core: self.core, facts: self.facts, history: self.history }, request)
+    }
+}
+
+/// When the configuration file was looked at, and what it was like when it was read.
+struct Look {
+    at: Moment,
+    read_at: Moment,
+    stamp: Option<(SystemTime, u64)>,
+}
+
+impl Pages {
+    pub fn new(listeners: Vec<Listener>, most_fds: u64) -> Pages {
+        let facts = Facts { started_us: clock::now().wall_us, most_fds, ..Facts::default() };
+        Pages {
+            web: Web::new(listeners),
+            facts,
+            history: History::default(),
+            looked: None,
+            keeper: Keeper::default(),
+        }
+    }
+
+    pub fn register(&mut self, registry: &Registry) -> std::io::Result<()> {
+        self.web.register(registry)
+    }
+
+    pub fn event(&mut self, place: Place, readiness: Readiness) {
+        self.web.event(place, readiness);
+    }
+
+    /// When there is something to do although the kernel has no news.
+    pub fn next(&self) -> Option<Moment> {
+        self.web.is_on().then(|| self.history.next()).into_iter().chain(self.web.next()).min()
+    }
+
+    /// Counts how long a turn of the loop took.
+    pub fn count_turn(&mut self, us: u64) {
+        if self.web.is_on() {
+            self.facts.turns.add(us);
+        }
+    }
+
+    /// Counts a RELOAD.
+    pub fn count_reload(&mut self, is_done: bool) {
+        let reloads = &mut self.facts.reloads;
+        let count = if is_done { &mut reloads.done } else { &mut reloads.failed };
+        *count += 1;
+        self.looked = None;
+    }
+
+    /// Does this turn's share. `file` is what the next RELOAD would read.
+    pub fn turn(
+        &mut self,
+        core: &Core,
+        (registry, tls): (&Registry, &Tls),
+        is_listening: bool,
+        file: impl Fn() -> PathBuf,
+    ) {
+        if !self.web.is_on() {
+            return;
+        }
+        self.history.record(core);
+        let Pages { web, facts, history, looked, keeper } = self;
+        facts.is_listening = is_listening;
+        let mut site = Site { facts, history, looked, keeper, core, file: &file };
+        web.turn(core.mono(), registry, tls, &mut site);
+    }
+}
+
+/// Asks the system what it knows of the process.
+fn learn(facts: &mut Facts) {
+    facts.cpu_us = clock::process_us();
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    facts.resident = kilobytes(&status, "VmRSS:") * 1024;
+    facts.address_space = kilobytes(&status, "VmSize:") * 1024;
+    // Linux tells the number of descriptors as the size of the folder from 6.2 on, and 0 before.
+    facts.open_fds = fs::metadata("/proc/self/fd").map_or(0, |folder| folder.len());
+}
+
+/// A line of /proc/self/status, such as `VmRSS:      9216 kB`; 0 where there is none.
+fn kilobytes(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|rest| rest.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Finds out what a RELOAD would change.
+fn look(looked: &mut Option<Look>, facts: &mut Facts, core: &Core, file: &Path) {
+    let now = core.mono();
+    if looked.as_ref().is_some_and(|look| now.since(look.at) < LOOK_PAUSE) {
+        return;
+    }
+    let stamp =
+        fs::metadata(file).ok().and_then(|found| Some((found.modified().ok()?, found.len())));
+    if let Some(look) =
+        looked.as_mut().filter(|look| look.stamp == stamp && now.since(look.read_at) < READ_PAUSE)
+    {
+        look.at = now;
+        return;
+    }
+    *looked = Some(Look { at: now, read_at: now, stamp });
+    facts.pending = match super::load(file) {
+        Ok(new) => Pending { changes: config::diff(&core.config, &new).lines(), error: None },
+        Err(errors) => Pending { changes: Vec::new(), error: errors.first().map(words) },
+    };
+}
+
+/// What is doubtful about where the pages are shown, a sentence each.
+pub fn doubts(settings: &Settings) -> Vec<String> {
+    let is_near = |name: &String| {
+        let ip = name.parse::<std::net::IpAddr>();
+        ip.map_or(name == "localhost", |ip| ip.is_loopback())
+    };
+    let far: Vec<String> =
+        settings.metrics_listen_addr.iter().filter(|name| !is_near(name)).cloned().collect();
+    if far.is_empty() {
+        return Vec::new();
+    }
+    let far = far.join(",");
+    match (settings.metrics_auth, settings.metrics_tls) {
+        (true, true) => Vec::new(),
+        (false, _) => vec![format!(
+            "metrics_listen_addr: whoever reaches {far} may read names of databases and users, and \
+             errors: set metrics_auth = 1, or listen on 127.0.0.1"
+        )],
+        (true, false) => {
+            vec![format!("metrics_auth: passwords travel in clear to {far}: set metrics_tls = 1")]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_shows_the_pages_to_everybody_is_warned() {
+        let doubts_of = |address: &str, auth: &str, tls: &str| {
+            let mut settings = Settings::default();
+            settings.set("metrics_listen_addr", address).unwrap();
+            settings.set("metrics_auth", auth).unwrap();
+            settings.set("metrics_tls", tls).unwrap();
+            doubts(&settings).concat()
+        };
+        assert_eq!(doubts_of("127.0.0.1,::1,localhost", "0", "0"), "");
+        assert!(doubts_of("127.0.0.1,10.0.0.7", "0", "0").contains("reaches 10.0.0.7 may read"));
+        assert!(doubts_of("*", "0", "1").contains("metrics_auth = 1"));
+        assert!(doubts_of("*", "1", "0").contains("metrics_tls = 1"));
+        assert_eq!(doubts_of("*", "1", "1"), "");
+    }
+
+    #[test]
+    fn memory_is_read_from_what_the_system_tells() {
+        let status = "Name:\tx\nVmSize:\t   20480 kB\nVmRSS:\t    9216 kB\n";
+        assert_eq!(kilobytes(status, "VmRSS:"), 9216);
+        assert_eq!(kilobytes(status, "VmSwap:"), 0);
+    }
+}

@@ -1,0 +1,117 @@
+//! An answer: its head, and its body, whole or slice by slice.
+
+use super::exposition::Rendering;
+use super::request::{Request, Status};
+
+/// What one turn of the loop may make of an answer, in bytes.
+pub const SLICE: usize = 64 * 1024;
+
+pub struct Answer {
+    pub status: Status,
+    pub content_type: &'static str,
+    pub body: Body,
+    /// A field of the head that this answer alone has, with its end of line.
+    pub extra: &'static str,
+}
+
+pub enum Body {
+    Whole(Vec<u8>),
+    Slices(Rendering),
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What stands in the head of every answer. Nothing is kept by anybody, or taken for something
+/// else.
+const FIELDS: &str = "Connection: close\r\nCache-Control: no-store\r\n\
+    X-Content-Type-Options: nosniff\r\n";
+
+impl Answer {
+    pub fn new(status: Status, content_type: &'static str, body: Vec<u8>) -> Answer {
+        Answer { status, content_type, body: Body::Whole(body), extra: "" }
+    }
+
+    pub fn text(status: Status, text: &str) -> Answer {
+        Answer::new(status, TEXT, format!("{text}\n").into_bytes())
+    }
+
+    /// For a request that is none.
+    pub fn refusal(status: Status) -> Answer {
+        let extra = match status {
+            Status::NotAllowed => "Allow: GET, HEAD\r\n",
+            Status::Unauthorized => "WWW-Authenticate: Basic realm=\"pgbouncer\"\r\n",
+            _ => "",
+        };
+        Answer { extra, ..Answer::text(status, status.line()) }
+    }
+}
+
+/// An answer on its way: bytes to be sent, and what is not made yet.
+pub struct Outgoing {
+    rest: Option<Rendering>,
+    is_chunked: bool,
+}
+
+impl Outgoing {
+    /// Appends the beginning of an answer to `out`; `request` is what it answers, if it was one.
+    pub fn begin(answer: Answer, request: Option<&Request>, out: &mut Vec<u8>) -> Outgoing {
+        let is_head = request.is_some_and(|request| request.is_head);
+        let is_newer = request.is_some_and(|request| request.is_newer);
+        let mut first = Vec::new();
+        let mut rest = match answer.body {
+            Body::Whole(bytes) => {
+                first = bytes;
+                None
+            }
+            Body::Slices(mut rendering) => match rendering.push(&mut first, SLICE) {
+                true => None,
+                false => Some(rendering),
+            },
+        };
+        let length = match (&rest, is_newer) {
+            (None, _) => format!("Content-Length: {}\r\n", first.len()),
+            (Some(_), true) => "Transfer-Encoding: chunked\r\n".into(),
+            // The end of the connection is the end of the answer.
+            (Some(_), false) => String::new(),
+        };
+        let is_chunked = rest.is_some() && is_newer;
+        let (status, kind) = (answer.status.line(), answer.content_type);
+        let extra = answer.extra;
+        let head =
+            format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{length}{FIELDS}{extra}\r\n");
+        out.extend_from_slice(head.as_bytes());
+        if is_head {
+            rest = None;
+            first.clear();
+        } else {
+            push_chunk(out, &first, is_chunked);
+        }
+        Outgoing { rest, is_chunked }
+    }
+
+    /// Appends the next slice. Returns whether the answer is whole.
+    pub fn push(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some(rendering) = &mut self.rest else { return true };
+        let mut slice = Vec::new();
+        let is_whole = rendering.push(&mut slice, SLICE);
+        push_chunk(out, &slice, self.is_chunked);
+        if is_whole {
+            self.rest = None;
+            if self.is_chunked {
+                out.extend_from_slice(b"0\r\n\r\n");
+            }
+        }
+        is_whole
+    }
+}
+
+/// A chunk is its length in hexadecimal digits, and its bytes (RFC 9112, section 7.1).
+fn push_chunk(out: &mut Vec<u8>, bytes: &[u8], is_chunked: bool) {
+    if !is_chunked {
+        out.extend_from_slice(bytes);
+    } else if !bytes.is_empty() {
+        out.extend_from_slice(format!("{:x}\r\n", bytes.len()).as_bytes());
+        out.extend_from_slice(bytes);
+        out.extend_from_slice(b"\r\n");
+    }
+}

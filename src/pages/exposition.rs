@@ -1,0 +1,319 @@
+//! Samples, and how they are written: the text format of Prometheus (0.0.4) and OpenMetrics (1.0).
+//!
+//! A snapshot is taken at once and written slice by slice. What it is taken from may change
+//! meanwhile.
+
+use std::io::Write;
+
+/// How the value of a family changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// What one of a family's values counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    One,
+    /// Written as seconds.
+    Microseconds,
+}
+
+/// Bounds of the buckets of times: as text, and in microseconds.
+pub const BOUNDS: [(&str, u64); 14] = [
+    ("0.00025", 250),
+    ("0.0005", 500),
+    ("0.001", 1_000),
+    ("0.0025", 2_500),
+    ("0.005", 5_000),
+    ("0.01", 10_000),
+    ("0.025", 25_000),
+    ("0.05", 50_000),
+    ("0.1", 100_000),
+    ("0.25", 250_000),
+    ("0.5", 500_000),
+    ("1.0", 1_000_000),
+    ("5.0", 5_000_000),
+    ("30.0", 30_000_000),
+];
+
+/// Which line of a family a sample is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    Plain,
+    /// Up to the bound of this number; behind the last one everything.
+    Bucket(u8),
+    Count,
+    Sum,
+}
+
+struct Sample {
+    /// The number of its text of labels.
+    labels: u32,
+    part: Part,
+    value: u64,
+}
+
+struct Family {
+    name: String,
+    kind: Kind,
+    unit: Unit,
+    help: &'static str,
+    samples: Vec<Sample>,
+}
+
+/// What is to be written.
+#[derive(Default)]
+pub struct Snapshot {
+    families: Vec<Family>,
+    /// `database="app",user="me"`, without braces; the first is empty.
+    labels: Vec<Box<str>>,
+}
+
+/// Text of labels in a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Labels(u32);
+
+/// What goes in front of every name.
+const PREFIX: &str = "pgbouncer_";
+
+impl Snapshot {
+    pub fn new() -> Snapshot {
+        Snapshot { families: Vec::new(), labels: vec!["".into()] }
+    }
+
+    pub const NONE: Labels = Labels(0);
+
+    /// Keeps labels for the samples that have them.
+    pub fn labels(&mut self, pairs: &[(&str, &str)]) -> Labels {
+        let mut text = String::new();
+        for (at, (name, value)) in pairs.iter().enumerate() {
+            if at > 0 {
+                text.push(',');
+            }
+            text.push_str(name);
+            text.push_str("=\"");
+            push_escaped(&mut text, value);
+            text.push('"');
+        }
+        self.labels.push(text.into());
+        Labels((self.labels.len() - 1) as u32)
+    }
+
+    /// Begins a family: the samples that follow are its own. `name` is without what every name
+    /// begins with.
+    pub fn family(&mut self, name: &str, kind: Kind, unit: Unit, help: &'static str) {
+        let name = match name.strip_prefix('/') {
+            Some(bare) => bare.to_owned(),
+            None => format!("{PREFIX}{name}"),
+        };
+        self.families.push(Family { name, kind, unit, help, samples: Vec::new() });
+    }
+
+    pub fn sample(&mut self, labels: Labels, value: u64) {
+        self.part(labels, Part::Plain, value);
+    }
+
+    pub fn part(&mut self, labels: Labels, part: Part, value: u64) {
+        if let Some(family) = self.families.last_mut() {
+            family.samples.push(Sample { labels: labels.0, part, value });
+        }
+    }
+
+    /// A family of one sample.
+    pub fn single(&mut self, name: &str, kind: Kind, help: &'static str, value: u64) {
+        self.family(name, kind, Unit::One, help);
+        self.sample(Snapshot::NONE, value);
+    }
+
+    pub fn render(self, is_openmetrics: bool) -> Rendering {
+        Rendering { snapshot: self, is_openmetrics, family: 0, sample: 0 }
+    }
+}
+
+/// A snapshot, and how far it has been written.
+pub struct Rendering {
+    snapshot: Snapshot,
+    is_openmetrics: bool,
+    family: usize,
+    sample: usize,
+}
+
+impl Rendering {
+    pub fn content_type(&self) -> &'static str {
+        match self.is_openmetrics {
+            true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            false => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+
+    /// Appends lines up to `most` bytes, or one. Returns whether these are the last.
+    pub fn push(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
+        /// What a line takes at most beside its labels and name.
+        const ROOM: usize = 100;
+        while let Some(family) = self.snapshot.families.get(self.family) {
+            while let Some(sample) = family.samples.get(self.sample) {
+                let labels = &self.snapshot.labels[sample.labels as usize];
+                if !out.is_empty() && out.len() + family.name.len() + labels.len() + ROOM > most {
+                    return false;
+                }
+                if self.sample == 0 {
+                    push_head(out, family, self.is_openmetrics);
+                }
+                push_sample(out, family, sample, labels);
+                self.sample += 1;
+            }
+            self.family += 1;
+            self.sample = 0;
+        }
+        if self.is_openmetrics {
+            out.extend_from_slice(b"# EOF\n");
+        }
+        true
+    }
+}
+
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    let written = out.write_fmt(text);
+    debug_assert!(written.is_ok(), "writing to memory cannot fail");
+}
+
+fn push_head(out: &mut Vec<u8>, family: &Family, is_openmetrics: bool) {
+    // OpenMetrics names the family without what its lines end with.
+    let name = match family.kind {
+        Kind::Counter if is_openmetrics => {
+            family.name.strip_suffix("_total").unwrap_or(&family.name)
+        }
+        _ => &family.name,
+    };
+    let kind = match family.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
+    };
+    put(out, format_args!("# HELP {name} {}.\n# TYPE {name} {kind}\n", family.help));
+}
+
+fn push_sample(out: &mut Vec<u8>, family: &Family, sample: &Sample, labels: &str) {
+    let name = &family.name;
+    match sample.part {
+        Part::Plain if labels.is_empty() => put(out, format_args!("{name}")),
+        Part::Plain => put(out, format_args!("{name}{{{labels}}}")),
+        Part::Bucket(at) => {
+            let bound = BOUNDS.get(usize::from(at)).map_or("+Inf", |(text, _)| text);
+            let comma = if labels.is_empty() { "" } else { "," };
+            put(out, format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}}"));
+        }
+        Part::Count | Part::Sum => {
+            let part = if sample.part == Part::Sum { "sum" } else { "count" };
+            put(out, format_args!("{name}_{part}"));
+            if !labels.is_empty() {
+                put(out, format_args!("{{{labels}}}"));
+            }
+        }
+    }
+    let is_time = family.unit == Unit::Microseconds
+        && (family.kind != Kind::Histogram || sample.part == Part::Sum);
+    match is_time {
+        true => push_seconds(out, sample.value),
+        false => put(out, format_args!(" {}\n", sample.value)),
+    }
+}
+
+/// Microseconds as seconds, without the zeros at the end.
+fn push_seconds(out: &mut Vec<u8>, us: u64) {
+    match (us / 1_000_000, us % 1_000_000) {
+        (seconds, 0) => put(out, format_args!(" {seconds}\n")),
+        (seconds, us) => {
+            put(out, format_args!(" {seconds}.{us:06}"));
+            while out.last() == Some(&b'0') {
+                out.pop();
+            }
+            out.push(b'\n');
+        }
+    }
+}
+
+/// Backslash, quote and end of line are escaped; a label's value may hold everything else.
+fn push_escaped(text: &mut String, value: &str) {
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            c => text.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot() -> Snapshot {
+        let mut snapshot = Snapshot::new();
+        snapshot.single("up", Kind::Gauge, "Whether it answers", 1);
+        snapshot.family("waits_seconds_total", Kind::Counter, Unit::Microseconds, "Waits");
+        let hostile = snapshot.labels(&[("database", "a\"b\\c\nd"), ("user", "{}é")]);
+        snapshot.sample(hostile, 1_500_000);
+        snapshot.family("query_seconds", Kind::Histogram, Unit::Microseconds, "Queries");
+        let app = snapshot.labels(&[("database", "app")]);
+        snapshot.part(app, Part::Bucket(2), 3);
+        snapshot.part(app, Part::Bucket(14), 4);
+        snapshot.part(app, Part::Sum, 1_000_010);
+        snapshot.part(app, Part::Count, 4);
+        snapshot.family("empty", Kind::Gauge, Unit::One, "Nothing");
+        snapshot.single("/process_open_fds", Kind::Gauge, "Open descriptors", 7);
+        snapshot
+    }
+
+    fn text(is_openmetrics: bool) -> String {
+        let mut out = Vec::new();
+        assert!(snapshot().render(is_openmetrics).push(&mut out, usize::MAX));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_are_those_of_the_text_format() {
+        let expected = "# HELP pgbouncer_up Whether it answers.\n# TYPE pgbouncer_up gauge\n\
+            pgbouncer_up 1\n\
+            # HELP pgbouncer_waits_seconds_total Waits.\n\
+            # TYPE pgbouncer_waits_seconds_total counter\n\
+            pgbouncer_waits_seconds_total{database=\"a\\\"b\\\\c\\nd\",user=\"{}é\"} 1.5\n\
+            # HELP pgbouncer_query_seconds Queries.\n# TYPE pgbouncer_query_seconds histogram\n\
+            pgbouncer_query_seconds_bucket{database=\"app\",le=\"0.001\"} 3\n\
+            pgbouncer_query_seconds_bucket{database=\"app\",le=\"+Inf\"} 4\n\
+            pgbouncer_query_seconds_sum{database=\"app\"} 1.00001\n\
+            pgbouncer_query_seconds_count{database=\"app\"} 4\n\
+            # HELP process_open_fds Open descriptors.\n# TYPE process_open_fds gauge\n\
+            process_open_fds 7\n";
+        assert_eq!(text(false), expected);
+    }
+
+    #[test]
+    fn openmetrics_names_a_counter_without_its_end_and_ends_with_a_mark() {
+        let text = text(true);
+        assert!(text.contains("# TYPE pgbouncer_waits_seconds counter\n"));
+        assert!(text.contains("\npgbouncer_waits_seconds_total{"));
+        assert!(text.ends_with("process_open_fds 7\n# EOF\n"));
+    }
+
+    #[test]
+    fn slices_of_any_size_make_the_same_text() {
+        for most in [1, 150, 300, 1000] {
+            let (mut rendering, mut all) = (snapshot().render(true), Vec::new());
+            loop {
+                let mut slice = Vec::new();
+                let is_last = rendering.push(&mut slice, most);
+                assert!(!slice.is_empty() && (slice.len() <= most + 400));
+                all.extend(slice);
+                if is_last {
+                    break;
+                }
+            }
+            assert_eq!(String::from_utf8(all).unwrap(), text(true), "{most}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! /healthz and /readyz, for load balancers and whoever watches over processes.
+
+use super::View;
+use super::answer::Answer;
+use super::request::{Request, Status};
+use crate::pool::core::{CONSOLE, Core};
+use crate::pool::ids::DatabaseId;
+use crate::pool::records::site::Health;
+use crate::pool::records::wait::Shutdown;
+
+/// The loop turns, or nobody would answer.
+pub fn healthz() -> Answer {
+    Answer::text(Status::Ok, "ok")
+}
+
+/// Whether new clients are welcome; with `db=`, whether those of that database would be served.
+pub fn readyz(view: View<'_>, request: &Request) -> Answer {
+    let database = match request.parameter("db").transpose() {
+        Ok(database) => database,
+        Err(status) => return Answer::refusal(status),
+    };
+    let id = database.as_deref().and_then(|name| view.core.find_database(name));
+    if database.as_deref().is_some_and(|name| id.is_none() && name != CONSOLE) {
+        return Answer::text(Status::NotFound, "no such database, or nobody has used it yet");
+    }
+    match why_not(view, id) {
+        None => Answer::text(Status::Ok, "ready"),
+        Some(reason) => Answer::text(Status::Unavailable, &reason),
+    }
+}
+
+/// Why it is not ready, in words.
+fn why_not(view: View<'_>, database: Option<DatabaseId>) -> Option<String> {
+    let core = view.core;
+    if core.shutdown != Shutdown::No {
+        return Some("draining: the end of the process has been asked for".into());
+    }
+    if core.is_paused {
+        return Some("paused".into());
+    }
+    if !view.facts.is_listening {
+        return Some("not listening for clients".into());
+    }
+    database.and_then(|id| why_not_for(core, id))
+}
+
+/// What the last attempt to serve a database has met with.
+pub fn failure(core: &Core, database: DatabaseId) -> Option<String> {
+    let database = &core.databases[database];
+    let sites = database.sites.iter().map(|site| &core.sites[*site]);
+    let mut failures = sites.map(|site| match &site.health {
+        Health::Failing { error, .. } => Some(error),
+        Health::Slow | Health::Well => None,
+    });
+    // Any host that can be reached will do.
+    let all_fail = failures.clone().all(|failure| failure.is_some());
+    if let Some(Some(error)) = failures.next().filter(|_| all_fail) {
+        return Some(format!("the last connection to its server failed: {error}"));
+    }
+    let refusals = database.pools.iter().filter_map(|pool| core.pools[*pool].refusal.as_ref());
+    let mut refusals = refusals.map(|refusal| &refusal.message);
+    refusals.next().map(|message| format!("the last login to its server failed: {message}"))
+}
+
+fn why_not_for(core: &Core, id: DatabaseId) -> Option<String> {
+    let database = &core.databases[id];
+    if database.is_disabled {
+        return Some("the database is disabled".into());
+    }
+    if database.is_paused {
+        return Some("the database is paused".into());
+    }
+    failure(core, id)
+}

@@ -1,0 +1,79 @@
+//! What the process shows over HTTP: /metrics, /healthz, /readyz, /status.json, and a page to look
+//! at. Requests are parsed and answers made here, from the core and from the tables of the console;
+//! there is no I/O. Nothing here changes anything.
+
+pub mod answer;
+mod exposition;
+mod families;
+mod health;
+pub mod history;
+pub mod login;
+mod own;
+pub mod request;
+mod route;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use route::answer;
+
+use crate::console::{Buffers, Held};
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::telling::histogram::Histogram;
+
+/// What is known of the process, and not by the core.
+#[derive(Default)]
+pub struct Facts {
+    /// Microseconds since 1970.
+    pub started_us: u64,
+    /// Processor time used, in microseconds.
+    pub cpu_us: u64,
+    /// Bytes of memory in use, and of address space; 0 is not known.
+    pub resident: u64,
+    pub address_space: u64,
+    pub open_fds: u64,
+    pub most_fds: u64,
+    pub reloads: Reloads,
+    /// How long turns of the loop took.
+    pub turns: Histogram,
+    /// TCP sockets for clients are open.
+    pub is_listening: bool,
+    /// What the next RELOAD would change, as it was last found out.
+    pub pending: Pending,
+}
+
+#[derive(Clone, Copy, Default)]
+pub struct Reloads {
+    pub done: u64,
+    pub failed: u64,
+}
+
+/// What a RELOAD would do.
+#[derive(Clone, Default)]
+pub struct Pending {
+    /// A line for each change.
+    pub changes: Vec<String>,
+    /// Why there would be none.
+    pub error: Option<String>,
+}
+
+/// What answers are made from.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    pub core: &'a Core,
+    pub facts: &'a Facts,
+    pub history: &'a history::History,
+}
+
+/// None of the tables that are read here tells of buffers.
+struct NoBuffers;
+
+impl Buffers for NoBuffers {
+    fn client(&self, _: ClientId) -> Held {
+        Held::default()
+    }
+    fn server(&self, _: ServerId) -> Held {
+        Held::default()
+    }
+}

@@ -1,0 +1,186 @@
+//! /metrics, health and the page of the built program: over its own socket, beside clients at work,
+//! and against peers that break the rules.
+
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+
+use support::{Pooler, Setup, eventually, pooler};
+
+/// A pooler, and the name of the socket on which it answers HTTP.
+struct Watched {
+    pooler: Pooler,
+    name: String,
+}
+
+impl Watched {
+    fn new(setup: Setup) -> Watched {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("pgbouncer-metrics-{}-{number}", std::process::id());
+        let pooler = setup.set("metrics_unix_socket", &format!("@{name}")).start();
+        Watched { pooler, name }
+    }
+
+    fn connect(&self) -> UnixStream {
+        let address = SocketAddr::from_abstract_name(&self.name).expect("a name");
+        let stream = UnixStream::connect_addr(&address).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
+        stream
+    }
+
+    /// Sends bytes, and gives what comes until the end.
+    fn send(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        // Who is refused early may close before all is sent.
+        let _ = stream.write_all(bytes);
+        rest(&mut stream)
+    }
+
+    /// Head and body of the answer.
+    fn get(&self, path: &str, fields: &str) -> (String, String) {
+        let answer = self.send(format!("GET {path} HTTP/1.0\r\n{fields}\r\n").as_bytes());
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        (head.to_owned(), body.to_owned())
+    }
+
+    fn status(&self, path: &str, fields: &str) -> String {
+        let (head, _) = self.get(path, fields);
+        head.split(' ').nth(1).expect("a status").to_owned()
+    }
+}
+
+fn rest(stream: &mut UnixStream) -> String {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
+        _ => String::from_utf8(bytes).expect("text"),
+    }
+}
+
+#[test]
+fn what_a_client_has_done_is_scraped_and_shown() {
+    let watched = Watched::new(Setup::new().set("pool_mode", "transaction"));
+    let mut client = watched.pooler.client();
+    for _ in 0..5 {
+        client.query("select 1").expect("a row");
+    }
+    let (head, text) = watched.get("/metrics", "");
+    assert!(head.contains("Content-Type: text/plain; version=0.0.4"), "{head}");
+    let queries = |prefix: &str| {
+        let line = format!("pgbouncer_{prefix}queries_pooled_total{{database=\"app\"}} 5\n");
+        assert!(text.contains(&line), "{line} in {text}");
+    };
+    queries("stats_");
+    queries("stats_totals_");
+    assert!(text.contains("pgbouncer_query_duration_seconds_count{database=\"app\"} 5\n"));
+    assert!(text.contains("\nprocess_resident_memory_bytes "));
+    let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+    let (head, open) = watched.get("/metrics", accept);
+    assert!(head.contains("application/openmetrics-text") && open.ends_with("\n# EOF\n"));
+    let (head, page) = watched.get("/", "");
+    assert!(head.contains("Content-Security-Policy: default-src 'none'"), "{head}");
+    assert!(page.starts_with("<!doctype html>"));
+    assert!(watched.get("/status.json", "").1.contains("\"database\":\"app\""));
+    assert_eq!(watched.status("/nothing", ""), "404");
+    check_by_promtool(&text);
+}
+
+/// Where Prometheus is installed, its own tool has nothing to say of the text.
+fn check_by_promtool(text: &str) {
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut child) = command.stdout(Stdio::piped()).spawn() else {
+        return println!("promtool is not installed");
+    };
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn who_breaks_the_rules_is_refused_and_the_clients_notice_nothing() {
+    let watched = Watched::new(Setup::new());
+    let mut client = watched.pooler.client();
+    let mut works = || client.query("select 1").expect("a row");
+    let status = |bytes: &[u8]| watched.send(bytes).split(' ').nth(1).map(str::to_owned);
+    assert_eq!(status(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").as_deref(), Some("400"));
+    assert_eq!(status(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").as_deref(), Some("400"));
+    assert_eq!(status(b"POST / HTTP/1.1\r\n\r\n").as_deref(), Some("405"));
+    let endless = format!("GET / HTTP/1.1\r\n{}", "A: b\r\n".repeat(100_000));
+    assert_eq!(status(endless.as_bytes()).as_deref(), Some("413"));
+    let pipelined = watched.send(&b"GET /healthz HTTP/1.1\r\n\r\n".repeat(50));
+    assert_eq!(pipelined.matches("HTTP/1.1 200 OK").count(), 1, "{pipelined}");
+    works();
+    // One byte at a time.
+    let mut slow = watched.connect();
+    for byte in b"GET /healthz HTTP/1.1\r\n\r\n" {
+        slow.write_all(&[*byte]).expect("it reads");
+    }
+    assert!(rest(&mut slow).ends_with("\r\n\r\nok\n"));
+    works();
+}
+
+#[test]
+fn who_sends_nothing_or_too_slowly_is_sent_away_and_holds_up_nobody_for_long() {
+    let watched = Watched::new(Setup::new());
+    let mut client = watched.pooler.client();
+    let begun = Instant::now();
+    let mut half: Vec<UnixStream> = (0..8).map(|_| watched.connect()).collect();
+    half.iter_mut().for_each(|stream| stream.write_all(b"GET / HT").expect("it reads"));
+    eventually("there is no room", || (watched.status("/", "") == "503").then_some(()));
+    for _ in 0..1_000 {
+        // Whether they are answered or cut off, they are closed.
+        rest(&mut watched.connect());
+        if begun.elapsed() > Duration::from_secs(4) {
+            break;
+        }
+    }
+    client.query("select 1").expect("a row");
+    for stream in &mut half {
+        assert!(rest(stream).starts_with("HTTP/1.1 408 "));
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(5));
+    drop(half);
+    eventually("there is room again", || (watched.status("/", "") == "200").then_some(()));
+}
+
+#[test]
+fn with_metrics_auth_a_password_of_the_console_is_asked_for() {
+    let setup = Setup::new().set("metrics_auth", "1");
+    let watched = Watched::new(setup);
+    assert_eq!(watched.status("/healthz", ""), "200");
+    let login = |user: &str, password: &str| {
+        let coded = BASE64_STANDARD.encode(format!("{user}:{password}"));
+        let begun = Instant::now();
+        let fields = format!("Authorization: Basic {coded}\r\n");
+        (watched.status("/metrics", &fields), begun.elapsed() >= Duration::from_secs(1))
+    };
+    let admin = &pooler::ADMIN;
+    assert_eq!(login(admin.name, admin.password).0, "200");
+    assert_eq!(login(admin.name, "wrong"), ("401".into(), true), "and late");
+    assert!(watched.get("/", "").0.contains("WWW-Authenticate: Basic"));
+}
+
+#[test]
+fn it_answers_while_the_end_is_awaited_and_says_so() {
+    let watched = Watched::new(Setup::new());
+    let client = watched.pooler.client();
+    assert_eq!(watched.status("/readyz", ""), "200");
+    watched.pooler.signal("TERM");
+    eventually("it drains", || {
+        let (_, text) = watched.get("/readyz", "");
+        text.starts_with("draining").then_some(())
+    });
+    assert_eq!(watched.status("/healthz", ""), "200");
+    drop(client);
+    watched.pooler.expect_exit();
+}
