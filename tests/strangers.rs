@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use support::postgres::{APP, SUPER};
-use support::scram::{self, MECHANISM};
+use support::scram::let_in;
 use support::wire::{self, Gone, Wire};
 use support::{Client, FakeServer, PATIENCE, Pooler, Postgres, Setup, eventually, fake};
 
@@ -43,27 +43,6 @@ fn a_guess_takes_its_time_and_holds_up_nobody() {
     };
     assert_eq!(told.field('M').as_deref(), Some("password authentication failed"));
     assert!(queries >= QUERIES, "{queries} queries while a guess was made");
-}
-
-/// A server's half of a SCRAM login; false when the pooler has gone.
-fn let_in(wire: &mut Wire, rounds: u32, salt: &[u8], before_last: impl FnOnce()) -> Option<()> {
-    fake::hear_startup(wire).ok()??;
-    wire.say(b'R', &[&10_u32.to_be_bytes()[..], MECHANISM.as_bytes(), b"\0\0"].concat());
-    let first = wire.hear().ok()?.body;
-    let first = String::from_utf8_lossy(&first[MECHANISM.len() + 5..]).into_owned();
-    let first_bare = first.strip_prefix("n,,")?;
-    let nonce = first_bare.split("r=").nth(1)?;
-    let salt_text = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, salt);
-    let server_first = format!("r={nonce}more,s={salt_text},i={rounds}");
-    wire.say(b'R', &[&11_u32.to_be_bytes()[..], server_first.as_bytes()].concat());
-    let last = wire.hear().ok()?.text();
-    before_last();
-    let without_proof = last.split(",p=").next()?;
-    let messages = (first_bare, server_first.as_str(), without_proof);
-    let last = scram::server_final("secret", (salt, rounds), messages);
-    wire.say(b'R', &[&12_u32.to_be_bytes()[..], last.as_bytes()].concat());
-    wire.send(&fake::welcome());
-    Some(())
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::auth::secret::SecretKind;
+use crate::config::ServerAuth;
 use crate::crypto::scram_message::MessageError;
 
 /// Why a client was not let in.
@@ -80,8 +81,14 @@ impl fmt::Display for Refusal {
 pub enum ServerFailure {
     /// The message is too short for what it claims to be.
     BadPacket,
+    /// The server asks for the password in clear though one of its pool has done SCRAM.
+    Downgrade,
     /// None of the mechanisms offered is SCRAM-SHA-256.
     Mechanism,
+    /// `server_auth_methods` does not allow what the server asks for.
+    MethodNotAllowed {
+        asked: ServerAuth,
+    },
     /// The server asks for a password, and none is known.
     NoPassword {
         asked: Asked,
@@ -132,6 +139,9 @@ impl ServerFailure {
                  supported"
             }
             ServerFailure::NotBound => "server login failed: channel binding required",
+            ServerFailure::Downgrade | ServerFailure::MethodNotAllowed { .. } => {
+                "server login failed: the server asks for a proof that it must not ask for"
+            }
             ServerFailure::Refused | ServerFailure::SaslMessage(_) => {
                 "server login failed: SASL exchange failed"
             }
@@ -151,6 +161,19 @@ impl fmt::Display for ServerFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ServerFailure::BadPacket => f.write_str("malformed authentication message"),
+            ServerFailure::Downgrade => f.write_str(
+                "the server asks for the password in clear, and another of its pool has done \
+                 SCRAM: it does not get it, unless server_auth_methods names password, \
+                 server_tls_sslmode verifies whom it goes to, or RECONNECT has it forgotten",
+            ),
+            ServerFailure::MethodNotAllowed { asked: ServerAuth::None } => f.write_str(
+                "the server asks for no proof, which server_auth_methods does not allow",
+            ),
+            ServerFailure::MethodNotAllowed { asked } => write!(
+                f,
+                "the server asks for {}, which server_auth_methods does not allow",
+                asked.word()
+            ),
             ServerFailure::Mechanism => {
                 f.write_str("none of the server's SASL authentication mechanisms are supported")
             }

@@ -8,7 +8,7 @@ use crate::auth::cache::{KeyName, Keys, ScramCache, Work};
 use crate::auth::failure::{Asked, ServerFailure};
 use crate::auth::secret::{Password, Secret, SecretKind};
 use crate::base::rng::Rng;
-use crate::config::ChannelBinding;
+use crate::config::{ChannelBinding, ServerAuth};
 use crate::crypto::md5::{self, MD5_LEN};
 use crate::crypto::nonce;
 use crate::crypto::scram::ScramKeys;
@@ -110,6 +110,17 @@ impl ServerLogin {
     /// `user` is the name in the startup packet to the server.
     pub fn new(user: &[u8], credential: Credential, channel: Channel) -> ServerLogin {
         ServerLogin::Request(AwaitRequest { user: user.into(), credential, channel })
+    }
+
+    /// What an Authentication message of this code asks for, where it is the first.
+    pub fn asked(&self, code: u32) -> Option<ServerAuth> {
+        match (self, code) {
+            (ServerLogin::Request(_), OK) => Some(ServerAuth::None),
+            (ServerLogin::Request(_), CLEARTEXT_PASSWORD) => Some(ServerAuth::Password),
+            (ServerLogin::Request(_), MD5_PASSWORD) => Some(ServerAuth::Md5),
+            (ServerLogin::Request(_), SASL) => Some(ServerAuth::ScramSha256),
+            _ => None,
+        }
     }
 
     /// `code` and `body` are those of an Authentication message ('R').

@@ -65,6 +65,14 @@ choices! {
         Disable = "disable",
     }
 
+    /// How a server asks the pooler to prove who it is: libpq's words (`require_auth`).
+    ServerAuth {
+        Password = "password",
+        Md5 = "md5",
+        ScramSha256 = "scram-sha-256",
+        None = "none",
+    }
+
     /// Whether a connection is, may be or must be under TLS.
     TlsMode {
         Disable = "disable",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::choice::{ChannelBinding, LoadBalanceHosts, Negotiation, PoolMode, TlsMode};
 use super::host::{Host, Hosts, Ports};
+use super::methods::AuthMethods;
 use super::table::{RELOAD, table};
 use super::text::Secret;
 use super::value::{Kind, LIFETIME, LIMIT, SIZE, ValueError, WAIT};
@@ -39,6 +40,8 @@ table! {
         connect_query: Option<String> = Kind::Text, None, RELOAD;
         /// Instead of the setting `pool_mode`.
         pool_mode: Option<PoolMode> = Kind::Choice(PoolMode::WORDS), None, RELOAD;
+        /// Instead of the setting `server_auth_methods`.
+        server_auth_methods: Option<AuthMethods> = Kind::Methods, None, RELOAD;
         /// Which host of a list is used for the next connection: each in turn (`round-robin`, also
         /// when not set), or the same one until it fails (`disable`).
         load_balance_hosts: Option<LoadBalanceHosts> =

@@ -14,6 +14,7 @@ pub mod ini;
 mod lenient;
 pub mod line;
 pub mod load;
+mod methods;
 mod number;
 pub mod peer;
 pub mod reference;
@@ -27,7 +28,8 @@ pub mod user;
 pub mod value;
 
 pub use choice::{
-    AuthType, ChannelBinding, LoadBalanceHosts, Negotiation, PoolMode, ServerAbandon, TlsMode,
+    AuthType, ChannelBinding, LoadBalanceHosts, Negotiation, PoolMode, ServerAbandon, ServerAuth,
+    TlsMode,
 };
 pub use database::DatabaseLine;
 pub use diagnostic::{Diagnostic, Place, Problem};
@@ -36,6 +38,7 @@ pub use fuzz::fuzz;
 pub use host::Host;
 pub use ini::Files;
 pub use load::{Config, load};
+pub use methods::AuthMethods;
 pub use number::seconds;
 pub use peer::PeerLine;
 pub use reference::{manual, sample_ini};

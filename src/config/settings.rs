@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::choice::{AuthType, PoolMode, ServerAbandon, TlsMode};
+use super::methods::AuthMethods;
 use super::table::{
     self, Flags, OURS, PER_DATABASE, PER_USER, RELOAD, RESTART, Row, UNBUILT, table,
 };
@@ -283,6 +284,13 @@ table! {
         /// How long a server may take for the rollback of `server_abandon`, and for the reset
         /// behind it, before it is closed.
         server_abandon_timeout: Duration = Kind::Seconds, Some("1"), OURS;
+        /// The ways in which servers may ask the pooler for a proof, separated by commas:
+        /// `password` (in clear), `md5`, `scram-sha-256`, `none`; with a `!` before each, all ways
+        /// but these. A server that asks otherwise is not used. When not set, all are allowed; but
+        /// a server by TCP that no verified TLS vouches for does not get a password in clear once
+        /// another of its pool has proved itself by SCRAM (RECONNECT has that forgotten), and where
+        /// it does the log has a WARNING.
+        server_auth_methods: AuthMethods = Kind::Methods, Some(""), OURS.and(PER_DATABASE);
         /// Prepared statements that one client may have.
         max_client_prepared_statements: u32 = COUNT, Some("10000"), OURS;
         /// Refuse to start, and to RELOAD, when the HBA file or the ident map cannot be read or has

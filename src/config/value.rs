@@ -21,6 +21,8 @@ pub enum Kind {
     Hosts,
     /// A whole number from `min` to `max`, both included.
     Integer { min: u32, max: u32 },
+    /// Ways of authentication, separated by commas, each with a `!` before it or none.
+    Methods,
     /// Names, separated by commas.
     Names,
     /// A file mode: a number, octal behind a 0.
@@ -81,6 +83,7 @@ impl Kind {
             Kind::Flag => "0 or 1",
             Kind::Hosts => "list of hosts",
             Kind::Integer { .. } => "integer",
+            Kind::Methods => "list of methods",
             Kind::Names => "list of names",
             Kind::Octal => "octal mode",
             Kind::Override { word, .. } => word,
@@ -118,6 +121,8 @@ pub enum ValueError {
     Missing,
     /// What it does not go without.
     Needs(&'static str),
+    /// A list of methods some of which have a `!` before them and some not.
+    MixedMethods,
     /// More or fewer ports than hosts, and not one for all.
     PortsPerHost,
     /// The name of the console's database, which cannot be used here.
@@ -130,6 +135,9 @@ impl fmt::Display for ValueError {
             ValueError::UnknownKey { nearest: None } => f.write_str("unknown parameter"),
             ValueError::UnknownKey { nearest: Some(name) } => {
                 write!(f, "unknown parameter, did you mean {name}?")
+            }
+            ValueError::MixedMethods => {
+                f.write_str("expected methods with a ! before each of them, or before none")
             }
             ValueError::NotAFlag => f.write_str("expected 0 or 1"),
             ValueError::NotAMode => f.write_str("expected a file mode, such as 0777"),

@@ -7,6 +7,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use sha2::Sha256;
 
+use super::fake;
+use super::wire::Wire;
+
 pub const MECHANISM: &str = "SCRAM-SHA-256";
 const CLIENT_NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
 
@@ -119,4 +122,25 @@ pub fn server_final(
 ) -> String {
     let proof = Proof::new(password, salt, rounds, first_bare, server_first);
     format!("v={}", proof.sign(without_proof).1)
+}
+
+/// A server's half of a SCRAM login; false when the pooler has gone.
+pub fn let_in(wire: &mut Wire, rounds: u32, salt: &[u8], before_last: impl FnOnce()) -> Option<()> {
+    fake::hear_startup(wire).ok()??;
+    wire.say(b'R', &[&10_u32.to_be_bytes()[..], MECHANISM.as_bytes(), b"\0\0"].concat());
+    let first = wire.hear().ok()?.body;
+    let first = String::from_utf8_lossy(&first[MECHANISM.len() + 5..]).into_owned();
+    let first_bare = first.strip_prefix("n,,")?;
+    let nonce = first_bare.split("r=").nth(1)?;
+    let salt_text = STANDARD.encode(salt);
+    let server_first = format!("r={nonce}more,s={salt_text},i={rounds}");
+    wire.say(b'R', &[&11_u32.to_be_bytes()[..], server_first.as_bytes()].concat());
+    let last = wire.hear().ok()?.text();
+    before_last();
+    let without_proof = last.split(",p=").next()?;
+    let messages = (first_bare, server_first.as_str(), without_proof);
+    let last = server_final("secret", (salt, rounds), messages);
+    wire.say(b'R', &[&12_u32.to_be_bytes()[..], last.as_bytes()].concat());
+    wire.send(&fake::welcome());
+    Some(())
 }

@@ -234,6 +234,7 @@ impl Core {
         self.note_event(&format!("database {name} changed"));
         for pool in self.pools_of(id) {
             self.pools[pool].refusal = None;
+            self.pools[pool].has_done_scram = false;
             self.forget_welcome(pool);
         }
         self.retire_all(Some(id), &Reason::DatabaseChanged);
@@ -322,7 +323,7 @@ fn leads_elsewhere(old: &DatabaseLine, new: &DatabaseLine) -> bool {
             (line.host, line.port, line.dbname, line.user, line.password),
             (line.client_encoding, line.datestyle, line.timezone, line.application_name),
             (line.connect_query, line.sslmode, line.sslrootcert, line.sslcert, line.sslkey),
-            (line.sslnegotiation, line.channel_binding),
+            (line.sslnegotiation, line.channel_binding, line.server_auth_methods),
         )
     };
     target(old) != target(new)

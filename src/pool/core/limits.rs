@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::config::PoolMode;
+use crate::config::{AuthMethods, PoolMode};
 use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::records::client::Client;
@@ -63,6 +63,12 @@ impl Core {
         let line = self.users[user].line.as_ref();
         line.and_then(|l| l.max_user_client_connections)
             .unwrap_or(self.settings().max_user_client_connections)
+    }
+
+    /// How a pool's servers may ask for a proof.
+    pub fn server_auth_methods(&self, pool: PoolId) -> &AuthMethods {
+        let line = &self.databases[self.pools[pool].database].line;
+        line.server_auth_methods.as_ref().unwrap_or(&self.settings().server_auth_methods)
     }
 
     pub fn server_lifetime(&self, pool: PoolId) -> Duration {

@@ -71,6 +71,7 @@ impl Core {
             if database.is_none_or(|database| self.pools[id].database == database) {
                 self.forget_welcome(id);
                 self.pools[id].refusal = None;
+                self.pools[id].has_done_scram = false;
             }
         }
     }

@@ -3,8 +3,9 @@
 //! The server is as little trusted as a client: messages come in the legal order or the
 //! connection ends.
 
+use crate::auth::failure::ServerFailure;
 use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
-use crate::config::{ChannelBinding, Host};
+use crate::config::{ChannelBinding, Host, ServerAuth};
 use crate::log::{Level, Peer};
 use crate::pool::core::explain::refusal_hint;
 use crate::pool::core::{Action, Core, Target};
@@ -232,8 +233,41 @@ impl Core {
             return self.server_failed(id, Reason::ServerAuthUnanswered);
         };
         self.log_server(Level::Debug, id, format_args!("authentication request {code}"));
+        let asked = machine.asked(code);
+        if let Some(failure) = asked.and_then(|asked| self.judge_method(id, asked)) {
+            return self.take_server_step(id, ServerStep::Fail(failure));
+        }
         let step = machine.handle(code, fields.rest(), &mut self.scram, &mut *self.rng);
+        let is_sent = matches!(step, ServerStep::Send { .. });
+        if is_sent && asked == Some(ServerAuth::Password) && self.is_exposed(id) {
+            let text = format_args!(
+                "sends the password in clear, and nothing vouches for the server: see \
+                 server_auth_methods"
+            );
+            self.log_server(Level::Warning, id, text);
+        }
         self.take_server_step(id, step);
+    }
+
+    /// Why a server must not ask for a proof in this way, if so.
+    fn judge_method(&self, id: ServerId, asked: ServerAuth) -> Option<ServerFailure> {
+        let pool = self.servers[id].pool;
+        if !self.server_auth_methods(pool).allow(asked) {
+            return Some(ServerFailure::MethodNotAllowed { asked });
+        }
+        let is_downgrade =
+            asked == ServerAuth::Password && self.pools[pool].has_done_scram && self.is_exposed(id);
+        is_downgrade.then_some(ServerFailure::Downgrade)
+    }
+
+    /// Whether a password in clear may go to anybody: by TCP, without TLS that says to whom, and
+    /// nobody has said that it may.
+    fn is_exposed(&self, id: ServerId) -> bool {
+        let server = &self.servers[id];
+        let is_verified =
+            server.tls.is_some() && self.server_tls(id).is_some_and(|tls| tls.own.is_verified);
+        let is_told = self.server_auth_methods(server.pool).allow_by_name(ServerAuth::Password);
+        matches!(server.peer, Peer::Tcp { .. }) && !is_verified && !is_told
     }
 
     pub(super) fn take_server_step(&mut self, id: ServerId, step: ServerStep) {
@@ -244,7 +278,12 @@ impl Core {
                 self.derivations.servers.add(work, id);
             }
             ServerStep::Ok => {}
-            ServerStep::Wait(next) => self.set_stage(id, Stage::Authenticating(next)),
+            // Not only has it let us in: it has proved that it knows the secret.
+            ServerStep::Wait(next) => {
+                let pool = self.servers[id].pool;
+                self.pools[pool].has_done_scram = true;
+                self.set_stage(id, Stage::Authenticating(next));
+            }
             ServerStep::Send { payload, next } => {
                 self.set_stage(id, Stage::Authenticating(next));
                 let mut bytes = Vec::new();

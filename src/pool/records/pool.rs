@@ -45,6 +45,8 @@ pub struct Pool {
     pub welcome: Option<Welcome>,
     /// What a login of the user has brought that opens servers.
     pub found: Option<Found>,
+    /// A server has let it in by SCRAM: no other need ask for the password in clear.
+    pub has_done_scram: bool,
     /// The server refused the last login, and none has worked since.
     pub refusal: Option<Refusal>,
     /// Servers whose login has cost keys, and that ended before anybody had an answer of them, one
@@ -146,6 +148,7 @@ impl Pool {
             lookups: VecDeque::new(),
             welcome: None,
             found: None,
+            has_done_scram: false,
             refusal: None,
             unserved: None,
             used_at: now,
