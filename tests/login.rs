@@ -4,7 +4,8 @@
 mod support;
 
 use support::client::{Failure, Login};
-use support::postgres::{APP, SUPER};
+use support::postgres::{APP, Role, SUPER};
+use support::tool::Tool;
 use support::wire::{self, PROTOCOL_3_0};
 use support::{Client, Message, Pooler, Postgres, Setup, fake, pooler, scram};
 
@@ -41,6 +42,22 @@ fn refusal(pooler: &Pooler, parameters: &[(&str, &str)]) -> (String, String) {
     assert_eq!((field('S'), field('V')), ("FATAL".into(), "FATAL".into()));
     assert_eq!(wire.hear_bytes_to_the_end(), Some(vec![]), "nothing follows");
     (field('M'), field('H'))
+}
+
+#[test]
+fn a_password_is_the_same_however_it_was_typed() {
+    let postgres = Postgres::shared();
+    postgres.one("create role prepared login password 'IX\u{e9}'; select 1");
+    // A Roman nine, and an accent of its own.
+    let setup = Setup::new().set("auth_type", "scram-sha-256");
+    let pooler = setup.secret("prepared", "\u{2168}e\u{301}").start();
+    for password in ["IX\u{e9}", "\u{2168}\u{e9}", "I\u{ad}Xe\u{301}"] {
+        let role = Role { name: "prepared", password, method: "" };
+        let tool = Tool::psql(pooler.port, &role, "app").args(["-c", "select current_user"]);
+        assert_eq!(tool.run(), "prepared", "{password:?}");
+    }
+    let role = Role { name: "prepared", password: "ix\u{e9}", method: "" };
+    Tool::psql(pooler.port, &role, "app").args(["-c", "select 1"]).fail();
 }
 
 #[test]

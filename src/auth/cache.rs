@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 
 use crate::base::rng::Rng;
+use crate::base::wipe::wipe;
 use crate::crypto::key::{KEY_LEN, Key};
+use crate::crypto::saslprep;
 use crate::crypto::scram::{self, Derivation, SALT_LEN, ScramKeys};
 
 /// What keys are found by: a keyed hash of all that went into them.
@@ -52,6 +54,15 @@ impl ScramCache {
 
     /// The keys of a password, or the work that they cost.
     pub fn keys(&mut self, password: &[u8], salt: &[u8], iterations: u32) -> Keys {
+        let Some(mut prepared) = saslprep::prepared(password) else {
+            return self.keys_of(password, salt, iterations);
+        };
+        let keys = self.keys_of(&prepared, salt, iterations);
+        wipe(&mut prepared);
+        keys
+    }
+
+    fn keys_of(&mut self, password: &[u8], salt: &[u8], iterations: u32) -> Keys {
         let name = self.name(password, salt, iterations);
         match self.find(&name) {
             Some(keys) => Keys::Known(keys),

@@ -6,5 +6,6 @@ pub mod compare;
 pub mod key;
 pub mod md5;
 pub mod nonce;
+pub mod saslprep;
 pub mod scram;
 pub mod scram_message;
