@@ -14,7 +14,7 @@ INSTALL ?= install
 # How many seeds each entry point is given by `make fuzz`.
 SEEDS   ?= 1000000
 
-.PHONY: build demo test test-clients check check-advisories check-manual idle-pools fuzz \
+.PHONY: build demo test test-clients instructions check check-advisories check-manual idle-pools fuzz \
 	fuzz-differential stress test-outside bench documents install deb check-deb test-deb clean
 
 build:
@@ -36,6 +36,11 @@ test:
 test-clients:
 	scripts/prepare build all rust
 	PGBOUNCER_TESTS_CLIENTS=all $(CARGO) test --locked --test clients
+
+# What a query costs the released program, by instructions, and that it costs no more than it did.
+# Not among the tests: it builds that program, and needs valgrind.
+instructions: build
+	PGBOUNCER_BIN=$(TARGET)/release/pgbouncer $(CARGO) test --locked --test instructions -- --nocapture
 
 check: check-manual check-advisories
 	scripts/prepare build

@@ -22,18 +22,24 @@ impl Moment {
 
 impl Add<Duration> for Moment {
     type Output = Moment;
+    #[inline]
     fn add(self, span: Duration) -> Moment {
-        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        Moment(self.0.saturating_add(micros))
+        Moment(self.0.saturating_add(micros(span)))
     }
 }
 
 impl Sub<Duration> for Moment {
     type Output = Moment;
+    #[inline]
     fn sub(self, span: Duration) -> Moment {
-        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        Moment(self.0.saturating_sub(micros))
+        Moment(self.0.saturating_sub(micros(span)))
     }
+}
+
+/// Whole microseconds of a time span, as many as fit.
+#[inline]
+fn micros(span: Duration) -> u64 {
+    span.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(span.subsec_micros()))
 }
 
 /// Both clocks, sampled together at the start of a turn of the loop.

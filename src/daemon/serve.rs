@@ -180,6 +180,9 @@ impl Service {
     }
 
     fn accept_pending(&mut self) {
+        if self.doors.next().is_none() {
+            return;
+        }
         let now = self.engine.core.now.mono;
         for place in 0..self.doors.len() {
             for _ in 0..ACCEPTS {

@@ -51,7 +51,9 @@ impl Core {
     fn check_lists(&self) {
         let mut clients = self.logins.len() + self.consoles.len() + self.cancel_clients.len();
         let mut servers = 0;
-        for (_, pool) in self.pools.iter() {
+        for (id, pool) in self.pools.iter() {
+            let mode = self.mode_of(pool.database, pool.user);
+            assert_eq!(pool.mode, mode, "the mode of {} is an old one", self.pool_name(id));
             clients += pool.client_count();
             servers += pool.server_count() + pool.cancels.len();
         }

@@ -57,12 +57,12 @@ impl<I: Io> Engine<I> {
             0 => u32::MAX,
             runs => runs,
         };
-        while self.may_read_client(id) {
+        while let Some(most) = self.may_read_client(id) {
             if runs == 0 {
                 return self.queue_client(id);
             }
             runs -= 1;
-            if !self.read_client(id) {
+            if !self.read_client(id, most) {
                 return;
             }
         }
@@ -78,20 +78,24 @@ impl<I: Io> Engine<I> {
             && server.is_none_or(|server| server.conn.is_flushed())
     }
 
-    fn may_read_client(&self, id: ClientId) -> bool {
-        let Some(conn) = self.clients.get(id) else { return false };
-        conn.is_readable && !conn.is_securing && self.may_take(id)
+    /// How much may be read of this client at once, if what comes could be judged and passed on.
+    fn may_read_client(&self, id: ClientId) -> Option<usize> {
+        let conn = self.clients.get(id)?;
+        let client = self.core.clients.get(id)?;
+        let is_ready = conn.is_readable && !conn.is_securing && conn.is_flushed();
+        if !is_ready || client.hold().is_some() {
+            return None;
+        }
+        match client.server().and_then(|server| self.servers.get(server)) {
+            Some(server) => server.conn.is_flushed().then_some(self.block.len()),
+            // What cannot be passed on must be kept: no more than pkt_buf of each client.
+            None => Some(self.block.len().min(self.core.settings().pkt_buf as usize)),
+        }
     }
 
     /// Reads once. Returns whether the connection is still there.
-    fn read_client(&mut self, id: ClientId) -> bool {
+    fn read_client(&mut self, id: ClientId, most: usize) -> bool {
         let mut block = std::mem::take(&mut self.block);
-        let has_server = self.core.clients.get(id).is_some_and(|c| c.server().is_some());
-        let most = match has_server {
-            true => block.len(),
-            // What cannot be passed on must be kept: no more than pkt_buf of each client.
-            false => block.len().min(self.core.settings().pkt_buf as usize),
-        };
         let alive = self.read_client_into(id, &mut block, most);
         self.block = block;
         alive

@@ -227,7 +227,9 @@ impl<I: Io> Engine<I> {
             self.run(run);
             self.carry_out();
         }
-        self.core.derive_keys();
+        if self.core.has_derivations() {
+            self.core.derive_keys();
+        }
         self.core.send_inquiries();
         self.core.sweep();
         self.carry_out();
@@ -281,7 +283,14 @@ impl<I: Io> Engine<I> {
     }
 
     /// Carries out actions that concern connections, now, so that their bytes keep their place.
+    #[inline]
     pub(super) fn carry_out(&mut self) {
+        if self.core.has_actions() {
+            self.carry_out_all();
+        }
+    }
+
+    fn carry_out_all(&mut self) {
         while let Some(action) = self.core.poll_action() {
             match action {
                 Action::Connect { server, to } => self.connect(server, &to),

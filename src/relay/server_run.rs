@@ -1,7 +1,7 @@
 //! One run of a server: read, judge, send on to its client.
 
 use super::conn::{Got, Inbound};
-use super::engine::{Engine, Io, Phase};
+use super::engine::{Engine, Io, Phase, ServerConn};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::verdict::ServerVerdict;
@@ -119,22 +119,13 @@ impl<I: Io> Engine<I> {
                 self.core.count_bytes(client, 0, bytes.len());
                 self.send_client(client, bytes);
             }
-            self.note_cut(id, client);
         }
         self.answers = to_client.into_room();
-        if is_closed {
-            self.carry_out();
+        let is_there = self.note_progress(id, client, &data[taken..], is_closed);
+        self.carry_out();
+        if !is_there || is_closed {
             return false;
         }
-        let Some(server) = self.servers.get_mut(id) else { return false };
-        let rest = &data[taken..];
-        if !rest.is_empty() {
-            server.conn.put_carry(rest.to_vec());
-        }
-        let is_mid_message =
-            server.conn.inbound != Inbound::Boundary || !server.conn.carry().is_empty();
-        self.core.set_server_mid_message(id, is_mid_message);
-        self.carry_out();
         self.settle(id);
         self.carry_out();
         if let Some(client) = client {
@@ -144,13 +135,30 @@ impl<I: Io> Engine<I> {
         self.servers.get(id).is_some()
     }
 
-    /// Notes whether the client has got half a message.
-    fn note_cut(&mut self, id: ServerId, client: ClientId) {
-        let Some(server) = self.servers.get(id) else { return };
-        let is_cut = matches!(server.conn.inbound, Inbound::Forward { to, .. } if to == client);
-        if let Some(conn) = self.clients.get_mut(client) {
-            conn.is_cut = is_cut;
+    /// Notes how far the server has come: whether its client has got half a message, what could not
+    /// be judged yet, and whether a message is half read. Returns whether the connection is there.
+    fn note_progress(
+        &mut self,
+        id: ServerId,
+        client: Option<ClientId>,
+        rest: &[u8],
+        is_closed: bool,
+    ) -> bool {
+        let Some(ServerConn { conn, .. }) = self.servers.get_mut(id) else { return false };
+        if let Some(client) = client
+            && let Some(other) = self.clients.get_mut(client)
+        {
+            other.is_cut = matches!(conn.inbound, Inbound::Forward { to, .. } if to == client);
         }
+        if is_closed {
+            return true;
+        }
+        if !rest.is_empty() {
+            conn.put_carry(rest.to_vec());
+        }
+        let is_mid_message = conn.inbound != Inbound::Boundary || !conn.carry().is_empty();
+        self.core.set_server_mid_message(id, is_mid_message);
+        true
     }
 
     fn judge_server_bytes<'a>(&mut self, id: ServerId, data: &'a [u8]) -> Judged<'a> {

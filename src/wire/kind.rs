@@ -41,6 +41,7 @@ macro_rules! kinds {
             }
 
             /// The largest body this kind may have, in bytes.
+            #[inline]
             pub fn largest(self) -> usize {
                 match self { $($enum::$name => $max,)* }
             }

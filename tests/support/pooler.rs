@@ -1,6 +1,7 @@
 //! The pooler under test: an ini that a test spells out in a few words, a folder and ports of its
 //! own, its log, and the check at the end that it lived and left with exit code 0.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -31,6 +32,8 @@ pub struct Setup {
     ini: Option<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// A program and arguments of it that run the pooler.
+    runner: Vec<String>,
 }
 
 /// A pooler that runs. Dropping it ends it, and fails the test when it has died before.
@@ -61,6 +64,7 @@ impl Setup {
             ini: None,
             arguments: vec![],
             environment: vec![],
+            runner: vec![],
         };
         let with_secrets = roles()
             .chain([ADMIN])
@@ -137,6 +141,12 @@ impl Setup {
         self
     }
 
+    /// Has the pooler run by another program, which gets its command line behind its own.
+    pub fn run_by(mut self, words: &[&str]) -> Setup {
+        self.runner = words.iter().map(|&word| word.into()).collect();
+        self
+    }
+
     /// Starts the pooler and waits until it listens. A port that somebody took in the meantime is
     /// exchanged for another.
     pub fn start(self) -> Pooler {
@@ -168,8 +178,13 @@ impl Setup {
     fn launch(self, port: u16) -> (Pooler, Option<ExitStatus>) {
         let folder = host::new_folder("pooler");
         write_files(&self, port, &folder);
-        let mut command = Command::new(program());
-        command.args(&self.arguments).arg(folder.join("pgbouncer.ini")).current_dir(&folder);
+        let mut words = self.runner.iter().map(OsStr::new).chain([program().as_os_str()]);
+        let mut command = Command::new(words.next().expect("the pooler itself at least"));
+        command
+            .args(words)
+            .args(&self.arguments)
+            .arg(folder.join("pgbouncer.ini"))
+            .current_dir(&folder);
         for (name, value) in &self.environment {
             command.env(name, value.replace("{dir}", &folder.display().to_string()));
         }

@@ -9,7 +9,7 @@ use crate::log::Level;
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, UserId};
 use crate::pool::records::database::{Database, sites_of};
-use crate::pool::records::pool::Purpose;
+use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::records::site::Health;
 use crate::pool::telling::reason::Reason;
 
@@ -24,6 +24,7 @@ impl Core {
         self.adopt_users(&access);
         self.access = access;
         self.adopt_databases();
+        self.renew_modes();
         self.renew_servers(had_other_tls);
         self.look_at_all();
     }
@@ -33,8 +34,16 @@ impl Core {
         let had_other_tls = has_other_tls(self.settings(), &settings);
         self.config.settings = settings;
         self.generation += 1;
+        self.renew_modes();
         self.renew_servers(had_other_tls);
         self.look_at_all();
+    }
+
+    fn renew_modes(&mut self) {
+        for id in self.pools.ids() {
+            let Pool { database, user, .. } = self.pools[id];
+            self.pools[id].mode = self.mode_of(database, user);
+        }
     }
 
     /// Servers that were opened under other TLS settings must not go on as they are.

@@ -43,7 +43,8 @@ impl Core {
             self.wake_pool(id);
             return id;
         }
-        let mut pool = Pool::new(database, user, purpose, self.now.mono);
+        let mode = self.mode_of(database, user);
+        let mut pool = Pool::new((database, user), purpose, mode, self.now.mono);
         let record = &mut self.databases[database];
         pool.latency = *record.latency.get_or_insert_with(|| self.latencies.take(record.is_auto));
         let id = self.pools.insert(pool);

@@ -129,13 +129,13 @@ impl Core {
         if is_busy || server.is_private {
             return;
         }
-        let must_go = server.closing.is_some() && self.settings().server_fast_close;
-        if self.pool_mode(server.pool) == PoolMode::Session && !must_go {
+        if self.pool_mode(server.pool) == PoolMode::Session {
+            if let Some(reason) = server.closing.clone()
+                && self.settings().server_fast_close
+            {
+                self.close_server(id, reason);
+            }
             return;
-        }
-        if server.closing.is_some() && self.pool_mode(server.pool) == PoolMode::Session {
-            let reason = server.closing.clone().unwrap_or(Reason::CloseNeeded);
-            return self.close_server(id, reason);
         }
         if server.replies.is_doubtful() {
             return self.resolve_doubt(id, false);
@@ -168,8 +168,7 @@ impl Core {
     /// Takes a server off its client, which has nothing under way.
     fn take_off_client(&mut self, id: ServerId, client: ClientId) {
         self.take_unnamed_along(client, id);
-        self.move_client(client, client::State::Idle);
-        self.move_server(id, State::Between);
+        self.unlink(client, id);
     }
 
     /// The client lets go of its server: what it may bind later goes with it.
@@ -301,7 +300,9 @@ impl Core {
             self.give(id, client);
             return;
         }
-        self.log_server(Level::Noise, id, format_args!("is free"));
+        if self.hears(Level::Noise) {
+            self.log_server(Level::Noise, id, format_args!("is free"));
+        }
         let untested = self.settings().server_check_delay.is_zero()
             && !self.settings().server_check_query.is_empty();
         self.move_server(id, if untested { State::Used } else { State::Idle });
@@ -316,9 +317,9 @@ impl Core {
             return true;
         }
         let settings = self.settings();
-        let is_session = self.pool_mode(self.servers[id].pool) == PoolMode::Session;
         !settings.server_reset_query.is_empty()
-            && (is_session || settings.server_reset_query_always)
+            && (settings.server_reset_query_always
+                || self.pool_mode(self.servers[id].pool) == PoolMode::Session)
     }
 
     pub(in crate::pool) fn reset_query(&self) -> String {

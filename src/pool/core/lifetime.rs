@@ -15,33 +15,37 @@ impl Core {
         if let Some(reason) = &server.closing {
             return Some(reason.clone().on_release());
         }
-        let pool = &self.pools[server.pool];
-        if self.is_held_back(pool.database) {
+        let database = &self.databases[self.pools[server.pool].database];
+        if self.is_paused || database.is_paused {
             return Some(Reason::PauseMode);
         }
-        if self.databases[pool.database].is_removed {
+        if database.is_removed {
             return Some(Reason::DatabaseRemoved);
         }
         if self.is_winding_down() {
             return Some(Reason::PauseMode);
         }
-        if self.is_too_old(id) {
-            return Some(Reason::ServerLifetime);
-        }
-        None
+        let lifetime = database.line.server_lifetime.unwrap_or(self.settings().server_lifetime);
+        server.is_older_than(lifetime, self.mono()).then_some(Reason::ServerLifetime)
     }
 
-    /// Whether the server's lifetime is over. A lifetime of 0 is over when the
-    /// server has been used once.
-    pub(in crate::pool) fn is_too_old(&self, id: ServerId) -> bool {
-        let server = &self.servers[id];
-        self.end_of_life(server).map_or(server.was_used(), |end| self.mono() >= end)
-    }
-
-    /// When the server's lifetime is over, its share of the spread taken off.
+    /// When the server's lifetime is over.
     pub(in crate::pool) fn end_of_life(&self, server: &Server) -> Option<Moment> {
-        let lifetime = self.server_lifetime(server.pool);
-        let cut = Duration::from_micros(server.lifetime_cut_us);
-        (!lifetime.is_zero()).then(|| server.connected + lifetime.saturating_sub(cut))
+        server.end_of(self.server_lifetime(server.pool))
+    }
+}
+
+impl Server {
+    /// Whether this lifetime is over. One of 0 is over when the server has been used once.
+    #[inline]
+    fn is_older_than(&self, lifetime: Duration, now: Moment) -> bool {
+        self.end_of(lifetime).map_or(self.was_used(), |end| now >= end)
+    }
+
+    /// When this lifetime is over, the server's share of the spread taken off.
+    #[inline]
+    fn end_of(&self, lifetime: Duration) -> Option<Moment> {
+        let cut = Duration::from_micros(self.lifetime_cut_us);
+        (!lifetime.is_zero()).then(|| (self.connected + lifetime - cut).max(self.connected))
     }
 }

@@ -16,10 +16,16 @@ impl Core {
         self.pool_mode(server.pool) != PoolMode::Session && !server.is_private
     }
 
+    /// Asked several times a transaction: see [`Core::mode_of`].
+    #[inline]
     pub fn pool_mode(&self, pool: PoolId) -> PoolMode {
-        let pool = &self.pools[pool];
-        let user = self.users[pool.user].line.as_ref().and_then(|line| line.pool_mode);
-        user.or(self.databases[pool.database].line.pool_mode).unwrap_or(self.settings().pool_mode)
+        self.pools[pool].mode
+    }
+
+    /// What the mode of a pool is by the settings; the pool keeps it.
+    pub(in crate::pool) fn mode_of(&self, database: DatabaseId, user: UserId) -> PoolMode {
+        let user = self.users[user].line.as_ref().and_then(|line| line.pool_mode);
+        user.or(self.databases[database].line.pool_mode).unwrap_or(self.settings().pool_mode)
     }
 
     /// Sessions that the pool may have; 0 is no limit.

@@ -108,10 +108,60 @@ impl Core {
         before
     }
 
-    /// Makes a client and a server partners.
+    /// Makes a client and a server of one pool partners.
     pub(in crate::pool) fn link(&mut self, client: ClientId, server: ServerId) {
-        self.move_client(client, client::State::Active { server });
-        self.move_server(server, server::State::Active { client });
+        self.move_pair(
+            (client, client::State::Active { server }),
+            (server, server::State::Active { client }),
+        );
+    }
+
+    /// Takes a client and its server off each other.
+    pub(super) fn unlink(&mut self, client: ClientId, server: ServerId) {
+        self.move_pair((client, client::State::Idle), (server, server::State::Between));
+    }
+
+    /// Moves a client and a server of one pool. As two moves, but where both stay in their pool, as
+    /// in every transaction, with one look at each of the three records.
+    fn move_pair(
+        &mut self,
+        (client_id, to_client): (ClientId, client::State),
+        (server_id, to_server): (ServerId, server::State),
+    ) {
+        let (client, server) = (&self.clients[client_id], &self.servers[server_id]);
+        let (client::Place::Pool(from), client::Place::Pool(into)) =
+            (client.state().place(), to_client.place())
+        else {
+            self.move_client(client_id, to_client);
+            return self.move_server(server_id, to_server);
+        };
+        if client.hold.is_some() || server.login().is_some() {
+            self.move_client(client_id, to_client);
+            return self.move_server(server_id, to_server);
+        }
+        debug_assert_eq!(client.pool, Some(server.pool), "partners are of one pool");
+        let (now, pool_id) = (self.now.mono, server.pool);
+        let pool = &mut self.pools[pool_id];
+        pool.used_at = now;
+        let rests = pool.rest != Rest::Awake;
+        let (before, after) = (server.state().place(), to_server.place());
+        pool.client_list(from).remove(&mut self.clients, client_id);
+        pool.client_list(into).push_back(&mut self.clients, client_id);
+        if let Some(place) = before {
+            pool.server_list(place).remove(&mut self.servers, server_id);
+        }
+        if let Some(place) = after {
+            pool.server_list(place).push_back(&mut self.servers, server_id);
+        }
+        let client = &mut self.clients[client_id];
+        client.set_state(to_client, &self.mover.0);
+        client.since = now;
+        let server = &mut self.servers[server_id];
+        server.set_state(to_server, &self.mover.0);
+        server.since = now;
+        if rests {
+            self.wake_pool(pool_id);
+        }
     }
 
     /// Puts a server into the list of its state, or takes it out; sessions are counted.

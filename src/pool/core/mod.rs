@@ -313,6 +313,11 @@ impl Core {
         self.actions.pop_front()
     }
 
+    #[inline]
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     pub fn poll_process_action(&mut self) -> Option<ProcessAction> {
         self.process_actions.pop_front()
     }

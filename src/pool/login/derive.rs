@@ -15,6 +15,7 @@ const SLICE: u32 = 1024;
 
 impl Core {
     /// Whether keys are to be derived, so that the loop must not sleep.
+    #[inline]
     pub fn has_derivations(&self) -> bool {
         !self.derivations.is_empty()
     }

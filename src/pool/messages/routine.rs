@@ -25,48 +25,56 @@ impl Core {
         let is_tracking = self.tracks_statements(client);
         let keeps_unnamed = self.shares_servers(server);
         let Server { own, replies, unnamed, .. } = &mut self.servers[server];
-        if *own != Own::Nothing || replies.is_skipping() || replies.is_refusing() {
+        // The first request of a query sets the clocks.
+        if *own != Own::Nothing || !replies.takes_routine() {
             return 0;
         }
         let longest = self.config.settings.max_packet_size as usize;
+        let may_decide = replies.may_decide();
+        let is_copying = replies.is_copying();
         stretch(data, |kind, body| {
             let Some(kind) = Front::from_byte(kind) else { return false };
-            // The first request of a query sets the clocks.
-            let may_pass = !replies.is_answered() && !replies.is_full() && !replies.is_barred();
-            let is_routine = may_pass
-                && !replies.hinges_on_copy(kind)
-                && !replies.hinges_on_outcome(kind)
-                && body.len() <= longest.min(kind.largest())
-                && is_routine_request(kind, body, is_tracking)
-                && !(replies.has_foreign_unnamed() && uses_unnamed(kind, body))
-                && !is_decisive(kind, body, replies.may_decide());
-            if is_routine {
-                match kind {
-                    Front::Parse if body.first() != Some(&0) => replies.push(Request::ParseNamed),
-                    _ => replies.sent(kind),
+            let fits = body.len() <= longest.min(kind.largest()) && !replies.is_full();
+            // The unnamed statement is another's until the client prepares its own.
+            let is_foreign = replies.has_foreign_unnamed();
+            let needs_care = is_tracking || is_foreign;
+            if !fits || needs_care && !is_harmless(kind, body, is_tracking, is_foreign) {
+                return false;
+            }
+            match kind {
+                Front::CopyData => {}
+                _ if is_copying => return false,
+                Front::Bind => {
+                    unnamed.bound();
+                    replies.push_routine(Request::Bind(None));
                 }
-                match kind {
-                    Front::Parse if keeps_unnamed && body.first() == Some(&0) => {
+                Front::Close => {
+                    if body == UNNAMED {
+                        unnamed.dropped();
+                    }
+                    replies.push_routine(Request::Close);
+                }
+                Front::Describe => replies.push_routine(Request::Describe(None)),
+                Front::Execute if may_decide => return false,
+                Front::Execute => replies.push_routine(Request::Execute),
+                Front::Parse if deallocate::is_decisive(deallocate::text_of(body)) => return false,
+                Front::Parse if body.first() == Some(&0) => {
+                    if keeps_unnamed {
                         unnamed.prepared(&body[1..]);
                     }
-                    Front::Bind => unnamed.bound(),
-                    Front::Close if body == UNNAMED => unnamed.dropped(),
-                    Front::Close
-                    | Front::CopyData
-                    | Front::CopyDone
-                    | Front::CopyFail
-                    | Front::Describe
-                    | Front::Execute
-                    | Front::Flush
-                    | Front::FunctionCall
-                    | Front::Parse
-                    | Front::Password
-                    | Front::Query
-                    | Front::Sync
-                    | Front::Terminate => {}
+                    replies.push_routine(Request::Parse(None));
                 }
+                Front::Parse => replies.push_routine(Request::ParseNamed),
+                Front::Sync => replies.push_routine(Request::Sync),
+                Front::CopyDone
+                | Front::CopyFail
+                | Front::Flush
+                | Front::FunctionCall
+                | Front::Password
+                | Front::Query
+                | Front::Terminate => return false,
             }
-            is_routine
+            true
         })
     }
 
@@ -98,6 +106,13 @@ fn stretch(data: &[u8], mut take: impl FnMut(u8, &[u8]) -> bool) -> usize {
     at
 }
 
+/// Whether a message concerns no statement that must be looked at: none that is tracked, and not
+/// another client's unnamed one.
+#[inline]
+fn is_harmless(kind: Front, body: &[u8], is_tracking: bool, is_foreign: bool) -> bool {
+    is_routine_request(kind, body, is_tracking) && !(is_foreign && uses_unnamed(kind, body))
+}
+
 /// Whether a message of the extended protocol, or data of a COPY, is passed on as it is.
 #[inline]
 fn is_routine_request(kind: Front, body: &[u8], is_tracking: bool) -> bool {
@@ -113,16 +128,6 @@ fn is_routine_request(kind: Front, body: &[u8], is_tracking: bool) -> bool {
         | Front::Password
         | Front::Query
         | Front::Terminate => false,
-    }
-}
-
-/// Whether a message prepares or runs what decides the meaning of others behind it.
-#[inline]
-fn is_decisive(kind: Front, body: &[u8], may_decide: bool) -> bool {
-    match kind {
-        Front::Execute => may_decide,
-        Front::Parse => deallocate::is_decisive(deallocate::text_of(body)),
-        _ => false,
     }
 }
 

@@ -12,6 +12,7 @@ pub enum Bar {
 }
 
 impl Bar {
+    #[inline]
     pub fn holds(self) -> bool {
         match self {
             Bar::Open | Bar::UntilSynced(0) => false,

@@ -10,6 +10,7 @@
 
 mod copying;
 mod questions;
+mod routine;
 
 use std::collections::VecDeque;
 
@@ -95,6 +96,7 @@ impl Replies {
     }
 
     /// Whether what the client sends must wait.
+    #[inline]
     pub fn is_barred(&self) -> bool {
         self.bar.holds() && !self.queue.is_empty() && !self.takes_copy_data()
     }
@@ -192,20 +194,21 @@ impl Replies {
     /// Notes a request, unless the server will skip it unanswered.
     #[inline]
     pub fn push(&mut self, request: Request) {
+        let is_sync = matches!(request, Request::Sync);
         if self.skipping {
-            if request != Request::Sync {
+            if !is_sync {
                 return;
             }
             self.skipping = false;
         }
         if self.takes_copy_data() {
-            self.eaten = self.eaten.saturating_add(u32::from(request == Request::Sync));
+            self.eaten = self.eaten.saturating_add(u32::from(is_sync));
             return;
         }
         if self.queue.is_empty() {
             self.bar = Bar::Open;
         }
-        if request == Request::Sync {
+        if is_sync {
             self.segment = self.segment.wrapping_add(1);
         }
         match request {
@@ -229,7 +232,7 @@ impl Replies {
         }
         self.unnamed.sent(&request);
         self.queue.push_back(request);
-        if request == Request::Sync && std::mem::take(&mut self.refusing) {
+        if is_sync && std::mem::take(&mut self.refusing) {
             self.bar();
         }
     }
@@ -342,32 +345,9 @@ impl Replies {
         Ok(Reply::Forward)
     }
 
-    /// Takes a reply that is the client's and tells no more than that it has come. Any other is
-    /// left to [`Replies::received`].
-    #[inline]
-    pub fn take_routine(&mut self, kind: Back) -> bool {
-        let is_routine = match kind {
-            Back::ParseComplete => {
-                matches!(self.queue.front(), Some(Request::Parse(None) | Request::ParseNamed))
-            }
-            _ => matches!(
-                kind,
-                Back::BindComplete
-                    | Back::CommandComplete
-                    | Back::CopyData
-                    | Back::DataRow
-                    | Back::EmptyQuery
-                    | Back::NoData
-                    | Back::PortalSuspended
-                    | Back::RowDescription
-            ),
-        };
-        is_routine && self.received(kind, 0) == Ok(Reply::Forward)
-    }
-
     fn pop(&mut self) {
         self.has_result = false;
-        if self.queue.pop_front() == Some(Request::Sync) {
+        if let Some(Request::Sync) = self.queue.pop_front() {
             self.bar.sync_is_gone();
         }
         while let Some(Request::CopyEnd) = self.queue.front() {

@@ -179,6 +179,12 @@ impl Core {
     /// Replies that the pooler gives itself and whose turn has come.
     #[inline]
     pub fn push_due_answers(&mut self, server: ServerId, to_client: &mut Outgoing<'_>) {
+        if self.servers[server].replies.is_own_turn() {
+            self.push_answers(server, to_client);
+        }
+    }
+
+    fn push_answers(&mut self, server: ServerId, to_client: &mut Outgoing<'_>) {
         while let Some(reply) = self.servers[server].replies.answer_due() {
             if let Some(client) = self.servers[server].client() {
                 self.name_settled(client);

@@ -95,6 +95,7 @@ impl Calendar {
 mod tests {
     use super::*;
     use crate::base::arena::Id;
+    use crate::config::PoolMode;
     use crate::pool::records::pool::Purpose;
 
     fn seconds(seconds: u64) -> Moment {
@@ -109,7 +110,12 @@ mod tests {
         let due = [1000, 1001, 1010, 5000].map(seconds).into_iter().chain([NEVER]);
         let ids: Vec<PoolId> = due
             .map(|due| {
-                let id = pools.insert(Pool::new(nobody.0, nobody.1, Purpose::Clients, seconds(0)));
+                let id = pools.insert(Pool::new(
+                    nobody,
+                    Purpose::Clients,
+                    PoolMode::Session,
+                    seconds(0),
+                ));
                 calendar.put(&mut pools, id, due);
                 id
             })

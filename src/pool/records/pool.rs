@@ -10,6 +10,7 @@ use crate::auth::secret::Secret;
 use crate::base::arena::Record;
 use crate::base::list::{Linked, Links, List};
 use crate::base::time::Moment;
+use crate::config::PoolMode;
 use crate::crypto::scram::ScramKeys;
 use crate::pool::ids::{DatabaseId, PoolKind, UserId};
 use crate::pool::owed::varcache::Vars;
@@ -22,6 +23,8 @@ pub struct Pool {
     /// Whose name and secret its servers log in with.
     pub user: UserId,
     pub purpose: Purpose,
+    /// As the settings have it: renewed whenever they change.
+    pub mode: PoolMode,
 
     pub welcoming: List<Client>,
     pub idle_clients: List<Client>,
@@ -128,12 +131,18 @@ impl Linked for Pool {
 }
 
 impl Pool {
-    pub fn new(database: DatabaseId, user: UserId, purpose: Purpose, now: Moment) -> Pool {
+    pub fn new(
+        (database, user): (DatabaseId, UserId),
+        purpose: Purpose,
+        mode: PoolMode,
+        now: Moment,
+    ) -> Pool {
         Pool {
             links: Links::default(),
             database,
             user,
             purpose,
+            mode,
             welcoming: List::default(),
             idle_clients: List::default(),
             waiting: List::default(),

@@ -33,25 +33,31 @@ const MOST_TRANSIENTS: usize = 64;
 
 impl Core {
     /// Does what is due.
+    #[inline]
     pub fn sweep(&mut self) {
-        self.feed();
-        let now = self.mono();
-        if now >= self.sweep_at {
-            self.sweep_at = now + STEP;
-            self.sweep_logins();
-            self.refresh_names();
-            self.wake_due();
-            for pool in self.live_pools.ids(&self.pools) {
-                self.sweep_pool(pool);
-            }
-            self.sweep_databases();
-            self.unpark();
-            self.check_waits();
-            self.check_shutdown();
-            self.tell_whom_the_end_waits_for();
-            self.sweep_stats();
+        if self.has_place {
             self.feed();
         }
+        if self.mono() >= self.sweep_at {
+            self.sweep_all();
+        }
+    }
+
+    fn sweep_all(&mut self) {
+        self.sweep_at = self.mono() + STEP;
+        self.sweep_logins();
+        self.refresh_names();
+        self.wake_due();
+        for pool in self.live_pools.ids(&self.pools) {
+            self.sweep_pool(pool);
+        }
+        self.sweep_databases();
+        self.unpark();
+        self.check_waits();
+        self.check_shutdown();
+        self.tell_whom_the_end_waits_for();
+        self.sweep_stats();
+        self.feed();
     }
 
     /// Whether the last sweep has looked at everything that is due at this moment.

@@ -1,0 +1,63 @@
+//! Requests and replies that are taken by the stretch: what `push` and `received` come to where
+//! nothing is out of the ordinary.
+
+use super::{Copy, Owner, Replies, Request};
+use crate::wire::kind::Back;
+
+impl Replies {
+    /// Whether messages may pass that are judged by the stretch: some are under way, and none that
+    /// follows will be skipped or refused, or has to wait.
+    #[inline]
+    pub fn takes_routine(&self) -> bool {
+        !self.skipping && !self.refusing && !self.queue.is_empty() && !self.is_barred()
+    }
+
+    /// A COPY is under way.
+    #[inline]
+    pub fn is_copying(&self) -> bool {
+        self.copy != Copy::None
+    }
+
+    /// As [`Replies::push`], while [`Replies::takes_routine`], and no COPY is under way.
+    #[inline(always)]
+    pub fn push_routine(&mut self, request: Request) {
+        let is_sync = matches!(request, Request::Sync);
+        if is_sync {
+            self.segment = self.segment.wrapping_add(1);
+        }
+        (self.unsynced, self.unflushed) = (!is_sync, !is_sync);
+        self.unnamed.sent(&request);
+        self.queue.push_back(request);
+    }
+
+    /// Takes a reply that is the client's and tells no more than that it has come. Any other is
+    /// left to [`Replies::received`].
+    #[inline]
+    pub fn take_routine(&mut self, kind: Back) -> bool {
+        let Some(&front) = self.queue.front() else { return false };
+        match (kind, front) {
+            (Back::ParseComplete, Request::Parse(None)) => self.unnamed = Owner::Own,
+            (Back::ParseComplete, Request::ParseNamed) => {}
+            (Back::BindComplete, Request::Bind(statement)) => self.bound = statement,
+            (Back::NoData | Back::RowDescription, Request::Describe(_)) => {}
+            (Back::PortalSuspended, Request::Execute) => {}
+            (Back::CommandComplete | Back::EmptyQuery, Request::Execute) => self.copy = Copy::None,
+            (Back::CommandComplete | Back::EmptyQuery, Request::Query) => {
+                self.copy = Copy::None;
+                self.has_result = true;
+                return true;
+            }
+            (Back::RowDescription, Request::Query) => return true,
+            (Back::DataRow, Request::Execute | Request::Query) => return true,
+            (Back::CopyData, _) => return self.copy != Copy::None,
+            _ => return false,
+        }
+        // None of these is a Sync, so that no bar gives way.
+        self.has_result = false;
+        self.queue.pop_front();
+        while let Some(Request::CopyEnd) = self.queue.front() {
+            self.queue.pop_front();
+        }
+        true
+    }
+}
