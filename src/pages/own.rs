@@ -9,6 +9,7 @@ use crate::console;
 use crate::pool::core::Core;
 use crate::pool::ids::PoolId;
 use crate::pool::login::account::VERSION;
+use crate::pool::records::secured::Whose;
 use crate::pool::telling::events::Concern;
 use crate::pool::telling::histogram::Histogram;
 
@@ -28,6 +29,7 @@ pub fn push_all(snapshot: &mut Snapshot, view: View<'_>) {
     push_errors(snapshot, core);
     push_clients(snapshot, core);
     push_transactions(snapshot, core);
+    push_tls(snapshot, core);
 }
 
 fn push_state(snapshot: &mut Snapshot, core: &Core, facts: &Facts) {
@@ -183,6 +185,35 @@ fn push_clients(snapshot: &mut Snapshot, core: &Core) {
             ("state", state),
         ]);
         snapshot.sample(labels, count);
+    }
+}
+
+/// What SHOW TLS tells: when certificates end, and how handshakes came out.
+fn push_tls(snapshot: &mut Snapshot, core: &Core) {
+    let contexts = &core.tls_contexts;
+    let help = "When the first of a file's certificates ends, in seconds since 1970";
+    snapshot.family("tls_certificate_expiry_seconds", Kind::Gauge, Unit::One, help);
+    let mut told: Vec<&str> = Vec::new();
+    let files = contexts.iter().flat_map(|one| [&one.certificate, &one.authorities]);
+    for file in files.flatten() {
+        // Several contexts may have been made of one file.
+        if !told.contains(&&*file.path) {
+            told.push(&file.path);
+            let labels = snapshot.labels(&[("file", &file.path)]);
+            snapshot.sample(labels, file.not_after);
+        }
+    }
+    let help = "TLS handshakes by side and result";
+    snapshot.family("tls_handshakes_total", Kind::Counter, Unit::One, help);
+    for (side, is_client) in [("client", true), ("server", false)] {
+        let mine = contexts.iter().filter(|one| (one.whose == Whose::Clients) == is_client);
+        let (done, failed) = mine.fold((0, 0), |(done, failed), one| {
+            (done + one.tally.handshakes, failed + one.tally.failures)
+        });
+        for (result, count) in [("failed", failed), ("ok", done)] {
+            let labels = snapshot.labels(&[("side", side), ("result", result)]);
+            snapshot.sample(labels, count);
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::access::{Access, Host};
+use crate::pool::records::secured::{Tally, TlsContext, TlsFile, Whose};
 use crate::wire::head::Head;
 use crate::wire::startup;
 
@@ -255,6 +256,32 @@ fn values_are_those_of_the_console_and_times_are_seconds() {
     let client = "database=\"app\",user=\"me\",application_name=\"psql\",state=\"idle\"";
     assert_eq!(value("pgbouncer_client_connections", client), "2");
     assert_eq!(value("pgbouncer_client_logins_total", "result=\"ok\""), "2");
+}
+
+#[test]
+fn certificates_tell_their_ends_and_handshakes_their_results() {
+    let mut world = World::new();
+    let file = TlsFile {
+        path: "/etc/ssl/own.pem".into(),
+        subject: "CN=db".into(),
+        names: "".into(),
+        not_after: 1_800_000_000,
+    };
+    let context = TlsContext {
+        whose: Whose::Clients,
+        certificate: Some(file.clone()),
+        authorities: None,
+        tally: Tally { handshakes: 7, failures: 2, resumptions: 0 },
+    };
+    // A second one of the same file.
+    world.core.tls_contexts = vec![context.clone(), context];
+    let text = world.metrics();
+    let name = "pgbouncer_tls_certificate_expiry_seconds";
+    assert_eq!(samples(&text, name), [("file=\"/etc/ssl/own.pem\"", "1800000000")]);
+    let handshakes = samples(&text, "pgbouncer_tls_handshakes_total");
+    assert_eq!(handshakes[0], ("side=\"client\",result=\"failed\"", "4"));
+    assert_eq!(handshakes[1], ("side=\"client\",result=\"ok\"", "14"));
+    assert_eq!(handshakes[3], ("side=\"server\",result=\"ok\"", "0"));
 }
 
 #[test]
