@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 
 import workloads
-from servers import Failed, Peer, PostgreSQL, Scratch, cpu_ns, family, floor, pooler
+import servers
+from servers import Failed, Peer, PostgreSQL, Scratch, Tls, cpu_ns, family, floor, pooler
 
 # Columns of the tables: key, title, digits, whether a ratio is worth showing.
 COLUMNS = [
@@ -52,6 +53,8 @@ def options():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4, help="per workload, peer and round")
     parser.add_argument("--clients", type=int, default=4000, help="of the workload idle")
+    parser.add_argument("--tls", choices=Tls.WORDS, default="none",
+                        help="who is under TLS: none, clients, both sides; default: %(default)s")
     parser.add_argument("--out", help="write every single result to this file, as JSON")
     chosen = parser.parse_args()
     unknown = set(chosen.work.split(",")) - set(workloads.ALL)
@@ -64,12 +67,16 @@ def main():
     chosen = options()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    os.environ["BENCH_TLS"] = chosen.tls
+    servers.TLS = Tls(chosen.tls)
     scratch, postgres = Scratch(), None
     try:
+        if servers.TLS.clients:
+            scratch.certificate()
         postgres = PostgreSQL(scratch)
         postgres.fill()
         taking_part = peers(chosen, scratch, postgres)
-        print(f"{os.cpu_count()} cores; {chosen.rounds} rounds of {chosen.seconds} s; "
+        print(f"{os.cpu_count()} cores; TLS: {chosen.tls}; {chosen.rounds} rounds of {chosen.seconds} s; "
               + ", ".join(f"{peer.name} ({peer.banner})" for peer in taking_part))
         failures = measure(chosen, taking_part, scratch)
     finally:
@@ -89,8 +96,10 @@ def peers(chosen, scratch, postgres):
         found["debian"] = lambda: pooler("debian", [chosen.debian], scratch, postgres)
     if command := os.environ.get("PGBOUNCER_REFERENCE"):
         found["reference"] = lambda: pooler("reference", shlex.split(command), scratch, postgres)
-    found["floor"] = lambda: floor(scratch, postgres)
-    found["direct"] = lambda: Peer("direct", postgres.port, banner="PostgreSQL itself")
+    if not servers.TLS.clients:
+        found["floor"] = lambda: floor(scratch, postgres)
+    if servers.TLS.servers or not servers.TLS.clients:
+        found["direct"] = lambda: Peer("direct", postgres.port, banner="PostgreSQL itself")
     wanted = chosen.peers.split(",") if chosen.peers else list(found)
     if missing := set(wanted) - set(found):
         raise Failed(f"no such peer: {', '.join(sorted(missing))}")

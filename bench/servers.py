@@ -49,6 +49,33 @@ log_stats = 0
 """
 
 
+# What is added where clients come under TLS, and where servers are asked for it. Without the second
+# the default would use it if it were there.
+CLIENTS_TLS = """client_tls_sslmode = require
+client_tls_key_file = {folder}/tls.key
+client_tls_cert_file = {folder}/tls.crt
+"""
+SERVERS_TLS = "server_tls_sslmode = {mode}\n"
+
+
+class Tls:
+    """Who is under TLS: nobody, clients, or both sides."""
+
+    WORDS = ["none", "clients", "both"]
+
+    def __init__(self, word="none"):
+        self.clients, self.servers = word != "none", word == "both"
+
+    def settings(self, folder):
+        clients = CLIENTS_TLS.format(folder=folder) if self.clients else ""
+        return clients + SERVERS_TLS.format(mode="require" if self.servers else "disable")
+
+
+# Set once, before anything is started: what clients ask for follows from it. Processes of idle
+# clients read it from their environment.
+TLS = Tls(os.environ.get("BENCH_TLS", "none"))
+
+
 class Failed(Exception):
     """A server or a client did not do what it should."""
 
@@ -114,6 +141,14 @@ class Scratch:
         path.write_text(text)
         return self.give_away(path)
 
+    def certificate(self):
+        """A key on P-256 and a certificate that it signs itself."""
+        key, crt = self.write("tls.key", ""), self.write("tls.crt", "")
+        run(["openssl", "req", "-new", "-x509", "-days", "30", "-nodes", "-newkey", "ec", "-pkeyopt",
+             "ec_paramgen_curve:prime256v1", "-subj", "/CN=localhost", "-keyout", str(key),
+             "-out", str(crt)])
+        key.chmod(0o600)
+
     def copy(self, program):
         """A copy of a program where the user that servers run as can reach it."""
         path = self.path / f"program-{Path(program).name}-{len(list(self.path.iterdir()))}"
@@ -137,6 +172,9 @@ class PostgreSQL:
         with open(data / "postgresql.conf", "a") as conf:
             conf.write(f"{POSTGRESQL}\nport = {self.port}\n"
                        f"unix_socket_directories = '{scratch.path}'\n")
+            if TLS.servers:
+                conf.write(f"ssl = on\nssl_cert_file = '{scratch.path}/tls.crt'\n"
+                           f"ssl_key_file = '{scratch.path}/tls.key'\n")
         log = scratch.write("postgresql.log", "")
         with open(log, "a") as out:
             self.process = subprocess.Popen(
@@ -154,7 +192,8 @@ class PostgreSQL:
             time.sleep(0.05)
         run([*psql, "-c", f"create role {ROLE} login password '{PASSWORD}'",
              "-c", f"create database {DATABASE} owner {ROLE}"])
-        run([program("pgbench"), "-i", "-q", "-s", str(SCALE), DATABASE], env=login(self.port))
+        run([program("pgbench"), "-i", "-q", "-s", str(SCALE), DATABASE],
+            env=dict(login(self.port), PGSSLMODE="prefer"))
 
     def stop(self):
         stop(self.process, signal.SIGINT)
@@ -199,7 +238,8 @@ def pooler(name, command, scratch, postgres):
     port = free_port()
     scratch.write("userlist.txt", f'"{ROLE}" "{PASSWORD}"\n')
     ini = scratch.write(f"{name}.ini", POOLER.format(
-        database=DATABASE, server_port=postgres.port, port=port, folder=scratch.path))
+        database=DATABASE, server_port=postgres.port, port=port, folder=scratch.path)
+        + TLS.settings(scratch.path))
     command = [scratch.copy(command[0]), *command[1:]]
     shown = run([*command, "--version"]).split("\n")
     banner = ", ".join(line for line in shown[:2] if line.startswith(("PgBouncer", "pgbouncer")))
@@ -217,7 +257,8 @@ def floor(scratch, postgres):
 def login(port):
     """The environment of a client of the database."""
     return dict(os.environ, PGHOST="127.0.0.1", PGPORT=str(port), PGUSER=ROLE,
-                PGPASSWORD=PASSWORD, PGDATABASE=DATABASE, PGSSLMODE="disable")
+                PGPASSWORD=PASSWORD, PGDATABASE=DATABASE,
+                PGSSLMODE="require" if TLS.clients else "disable", PGSSLCERT="/nonexistent")
 
 
 def run(command, **options):
