@@ -7,6 +7,7 @@
 use std::io;
 
 use super::bytes::Bytes;
+use super::veil::{Met, Veil};
 use crate::base::rng::{Rng, SeededRng};
 use crate::relay::Stream;
 use crate::relay::engine::Readiness;
@@ -55,6 +56,8 @@ pub struct SimStream {
     pub is_cut_short: bool,
     room: usize,
     rng: SeededRng,
+    /// It behaves as if it were under TLS.
+    veil: Option<Box<Veil>>,
 }
 
 impl SimStream {
@@ -75,7 +78,13 @@ impl SimStream {
             is_cut_short: false,
             room,
             rng,
+            veil: None,
         }
+    }
+
+    /// The same under TLS, as far as its bytes go: there is no handshake.
+    pub fn veiled(self) -> SimStream {
+        SimStream { veil: Some(Box::default()), ..self }
     }
 
     /// The news for the near end, which the poll tells now.
@@ -100,6 +109,17 @@ impl SimStream {
         let room = self.room.saturating_sub(self.flight.len() + self.arrived.len());
         let count = room.min(bytes.len());
         self.flight.push(&bytes.take(count));
+        let Some(veil) = &mut self.veil else { return };
+        // A peer makes its records as it likes.
+        let mut left = count;
+        while left > 0 {
+            let length = match self.rng.below(3) {
+                0 => 1 + self.rng.below(left.min(20) as u64) as usize,
+                _ => left.min(16_384),
+            };
+            veil.inbound.seal(length);
+            left -= length;
+        }
     }
 
     /// Lets some of what is on the way arrive.
@@ -124,7 +144,11 @@ impl SimStream {
     /// Reads at most `most` bytes.
     pub fn far_read(&mut self, most: usize) -> Vec<u8> {
         let count = most.min(self.outbound.len());
-        let bytes = self.outbound.take(count);
+        let mut bytes = self.outbound.take(count);
+        if let Some(veil) = &mut self.veil {
+            veil.outbound.receive(&bytes);
+            bytes = veil.outbound.take(usize::MAX);
+        }
         if self.wants_room && self.outbound.len() <= self.room / 2 {
             self.wants_room = false;
             self.edge.writable = true;
@@ -149,6 +173,9 @@ impl SimStream {
         self.far_finish();
         self.is_deaf = true;
         self.outbound.clear();
+        if let Some(veil) = &mut self.veil {
+            veil.outbound.clear();
+        }
         self.edge.writable |= std::mem::take(&mut self.wants_room);
     }
 
@@ -160,6 +187,10 @@ impl SimStream {
         self.flight.clear();
         if self.rng.one_in(2) {
             self.arrived.clear();
+        }
+        if let Some(veil) = &mut self.veil {
+            veil.outbound.clear();
+            veil.pending.clear();
         }
         self.edge = Readiness { readable: true, writable: true, ending: true };
     }
@@ -174,7 +205,8 @@ impl SimStream {
         let (flight, arrived, outbound) =
             (self.flight.len(), self.arrived.len(), self.outbound.len());
         let (far, edge) = (self.far, self.edge);
-        format!("{flight}+{arrived} in, {outbound} out, {far:?}, {edge:?}")
+        let veil = self.veil.as_ref().map(|veil| (veil.inbound.whole(), veil.met));
+        format!("{flight}+{arrived} in, {outbound} out, {far:?}, {edge:?}, inside {veil:?}")
     }
 
     /// The near end is closed.
@@ -189,11 +221,9 @@ impl SimStream {
     }
 }
 
-impl Stream for SimStream {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.rng.one_in(50) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
+impl SimStream {
+    /// Reads as the system's socket does.
+    fn read_bare(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if !self.arrived.is_empty() {
             let count = into.len().min(self.arrived.len());
             into[..count].copy_from_slice(&self.arrived.take(count));
@@ -203,6 +233,88 @@ impl Stream for SimStream {
             FarEnd::Met => Ok(0),
             FarEnd::Reset => Err(io::ErrorKind::ConnectionReset.into()),
             FarEnd::Open | FarEnd::Finished => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Reads whole records, until the room is full or the system has no more. A read brings what
+    /// there is, and leaves for the next what it has met behind that.
+    fn read_veiled(&mut self, mut veil: Box<Veil>, into: &mut [u8]) -> io::Result<usize> {
+        let result = self.read_records(&mut veil, into);
+        self.veil = Some(veil);
+        result
+    }
+
+    fn read_records(&mut self, veil: &mut Veil, into: &mut [u8]) -> io::Result<usize> {
+        match veil.met.take() {
+            Some(Met::End) => return Ok(0),
+            Some(Met::Reset) => return Err(io::ErrorKind::ConnectionReset.into()),
+            Some(Met::More) | None => {}
+        }
+        let mut count = 0;
+        loop {
+            let bytes = veil.inbound.take(into.len() - count);
+            into[count..count + bytes.len()].copy_from_slice(&bytes);
+            count += bytes.len();
+            if count == into.len() {
+                veil.met = Some(Met::More);
+                return Ok(count);
+            }
+            // The library reads no further than it must.
+            let mut block = [0; 512];
+            let met = match self.read_bare(&mut block) {
+                Ok(0) => Met::End,
+                Ok(came) => {
+                    veil.inbound.receive(&block[..came]);
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && count > 0 => {
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(_) => Met::Reset,
+            };
+            if count > 0 {
+                veil.met = Some(met);
+                return Ok(count);
+            }
+            return match met {
+                Met::Reset => Err(io::ErrorKind::ConnectionReset.into()),
+                Met::End | Met::More => Ok(0),
+            };
+        }
+    }
+
+    /// Writes records; one that the system does not take whole counts for nothing.
+    fn write_veiled(&mut self, mut veil: Box<Veil>, from: &[u8]) -> io::Result<usize> {
+        let mut count = 0;
+        while count < from.len() {
+            veil.pending.offer(&from[count..]);
+            let room = self.room.saturating_sub(self.outbound.len());
+            let rest = veil.pending.rest();
+            let taken = room.min(rest.len());
+            self.wants_room |= taken < rest.len();
+            self.outbound.push(&rest[..taken]);
+            let Some(length) = veil.pending.advance(taken) else { break };
+            veil.outbound.seal(length);
+            count += length;
+        }
+        self.veil = Some(veil);
+        if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+    }
+}
+
+impl Stream for SimStream {
+    fn holds_more(&self) -> bool {
+        self.veil.as_ref().is_some_and(|veil| veil.met.is_some())
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.rng.one_in(50) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        match self.veil.take() {
+            Some(veil) => self.read_veiled(veil, into),
+            None => self.read_bare(into),
         }
     }
 
@@ -217,6 +329,9 @@ impl Stream for SimStream {
             // The first write behind a close meets a reset, the next ones know of it.
             self.far_reset();
             return Ok(from.len());
+        }
+        if let Some(veil) = self.veil.take() {
+            return self.write_veiled(veil, from);
         }
         let room = self.room.saturating_sub(self.outbound.len());
         let count = room.min(from.len());

@@ -33,6 +33,8 @@ pub struct System {
     pub is_wide: bool,
     /// Connecting fails at once, once in so many times; 0 is never.
     pub failing: u64,
+    /// Some connections behave as if they were under TLS.
+    pub has_veils: bool,
     next: u64,
     rng: SeededRng,
 }
@@ -47,6 +49,7 @@ impl System {
             closed: BTreeMap::new(),
             is_wide: false,
             failing: 0,
+            has_veils: false,
             next: 0,
             rng: SeededRng::new(seed),
         }
@@ -61,8 +64,9 @@ impl System {
             1 => 4096 + self.rng.below(8192),
             _ => 100_000 + self.rng.below(100_000),
         };
-        let rng = SeededRng::new(self.rng.next_u64());
-        SimStream::new(self.next, room as usize, contact, rng)
+        let seed = self.rng.next_u64();
+        let stream = SimStream::new(self.next, room as usize, contact, SeededRng::new(seed));
+        if self.has_veils && seed.is_multiple_of(2) { stream.veiled() } else { stream }
     }
 }
 
