@@ -7,6 +7,10 @@
 mod binding;
 #[path = "tls/databases.rs"]
 mod databases;
+#[path = "tls/hostile.rs"]
+mod hostile;
+#[path = "tls/keys.rs"]
+mod keys;
 #[path = "tls/living.rs"]
 mod living;
 mod support;

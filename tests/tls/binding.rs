@@ -158,7 +158,11 @@ pub struct Stranger {
 
 impl Stranger {
     pub fn before(target: u16) -> Stranger {
-        let pair = signed(root(), "localhost", &["localhost"], p256());
+        Stranger::showing(signed(root(), "localhost", &["localhost"], p256()), target)
+    }
+
+    /// The same with a certificate of the test's choice.
+    pub fn showing(pair: Pair, target: u16) -> Stranger {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         std::thread::spawn(move || {
@@ -172,7 +176,7 @@ impl Stranger {
     }
 }
 
-fn acceptor(pair: &Pair) -> SslAcceptor {
+pub fn acceptor(pair: &Pair) -> SslAcceptor {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).expect("ready");
     pair.put_into(&mut builder);
     builder.build()
