@@ -11,6 +11,9 @@ use crate::pool::owed::verdict::{ClientVerdict, Verdict};
 use crate::pool::records::client::Client;
 use crate::wire::head::{self, HEAD, Head, Parsed};
 
+/// With less room than this behind what is kept of a message, more is made for the rest, in bytes.
+const LEAST_ROOM: usize = 4096;
+
 /// Bytes of a client, and what comes of them.
 struct Judged<'a> {
     data: &'a [u8],
@@ -124,7 +127,12 @@ impl<I: Io> Engine<I> {
         let Some(conn) = self.clients.get_mut(id) else { return false };
         let mut held = conn.take_carry();
         let before = held.len();
-        held.resize(before + most, 0);
+        // It grows by a block, or by half of what there is, and is filled before it grows again:
+        // the work is by the message's length, and so is the memory.
+        if held.capacity() - before < LEAST_ROOM {
+            held.reserve_exact(most.max(before / 2));
+        }
+        held.resize(held.capacity().min(before + most), 0);
         match conn.read(&mut held[before..]) {
             Got::Bytes(count) => {
                 held.truncate(before + count);
