@@ -180,9 +180,7 @@ impl Service {
     }
 
     fn accept_pending(&mut self) {
-        if self.doors.next().is_none() {
-            return;
-        }
+        let Some(_) = self.doors.next() else { return };
         let now = self.engine.core.now.mono;
         for place in 0..self.doors.len() {
             for _ in 0..ACCEPTS {
@@ -251,14 +249,13 @@ impl Service {
                 let what = "what follows the events: the run queue, actions, the sweep";
                 core.log(Level::Warning, format!("the loop was held for {held:?} by {what}"));
             }
-            // What these bring about is for now, not for the next event: a RELOAD is answered.
             if self.is_over || !self.act_on_process() {
                 return next;
             }
         }
     }
 
-    /// Does what the core asks of the process. Returns whether there was anything.
+    /// Does what the core asks of the process, in this turn yet. Returns whether it asked anything.
     fn act_on_process(&mut self) -> bool {
         let mut has_acted = false;
         while let Some(action) = self.engine.core.poll_process_action() {
