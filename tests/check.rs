@@ -108,7 +108,7 @@ fn files_that_decide_who_comes_in_are_read_too() {
     let bad_ident = "m a b\nm a\n";
     let said = check(&folder(hba, &[("hba", bad_hba), ("ident", bad_ident)]), &["-q"]);
     assert_eq!(said.code, Some(1));
-    let places = ["ERROR ident: line 2: ", "ERROR hba: line 2: ", "ERROR hba: line 3: ldap is not"];
+    let places = ["ERROR ident: line 2: ", "ERROR hba: line 2: ", "ERROR hba: line 3: ldapbasedn"];
     assert_eq!(said.problems.len(), 3, "{:?}", said.problems);
     for (problem, place) in said.problems.iter().zip(places) {
         assert!(problem.starts_with(place), "{problem}");
