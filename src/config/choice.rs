@@ -7,7 +7,7 @@ use super::value::{Field, Kind, ValueError};
 macro_rules! choices {
     ($($(#[$meta:meta])* $name:ident { $($variant:ident = $word:literal,)+ })+) => {$(
         $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum $name { $($variant,)+ }
 
         impl $name {
@@ -96,6 +96,16 @@ choices! {
         Require = "require",
     }
 
+    /// What becomes of what a client leaves in the session of its server. Each is stricter than the
+    /// one before it.
+    SessionState {
+        Allow = "allow",
+        Warn = "warn",
+        Reset = "reset",
+        Pin = "pin",
+        Error = "error",
+    }
+
     /// What becomes of a server whose client left it in the middle of a transaction.
     ServerAbandon {
         Close = "close",
@@ -107,6 +117,13 @@ choices! {
 impl Default for TlsMode {
     fn default() -> TlsMode {
         TlsMode::Disable
+    }
+}
+
+#[allow(clippy::derivable_impls, reason = "the variants are declared by a macro, for many types")]
+impl Default for SessionState {
+    fn default() -> SessionState {
+        SessionState::Allow
     }
 }
 

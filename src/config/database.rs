@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::choice::{ChannelBinding, LoadBalanceHosts, Negotiation, PoolMode, TlsMode};
+use super::choice::{
+    ChannelBinding, LoadBalanceHosts, Negotiation, PoolMode, SessionState, TlsMode,
+};
 use super::host::{Host, Hosts, Ports};
 use super::methods::AuthMethods;
 use super::table::{RELOAD, table};
@@ -42,6 +44,8 @@ table! {
         pool_mode: Option<PoolMode> = Kind::Choice(PoolMode::WORDS), None, RELOAD;
         /// Instead of the setting `server_auth_methods`.
         server_auth_methods: Option<AuthMethods> = Kind::Methods, None, RELOAD;
+        /// Instead of the setting `session_state`.
+        session_state: Option<SessionState> = Kind::Choice(SessionState::WORDS), None, RELOAD;
         /// Which host of a list is used for the next connection: each in turn (`round-robin`, also
         /// when not set), or the same one until it fails (`disable`).
         load_balance_hosts: Option<LoadBalanceHosts> =

@@ -29,7 +29,7 @@ pub mod value;
 
 pub use choice::{
     AuthType, ChannelBinding, LoadBalanceHosts, Negotiation, PoolMode, ServerAbandon, ServerAuth,
-    TlsMode,
+    SessionState, TlsMode,
 };
 pub use database::DatabaseLine;
 pub use diagnostic::{Diagnostic, Place, Problem};

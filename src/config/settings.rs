@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::choice::{AuthType, PoolMode, ServerAbandon, TlsMode};
+use super::choice::{AuthType, PoolMode, ServerAbandon, SessionState, TlsMode};
 use super::methods::AuthMethods;
 use super::table::{
     self, Flags, OURS, PER_DATABASE, PER_USER, RELOAD, RESTART, Row, UNBUILT, table,
@@ -330,6 +330,17 @@ table! {
         /// Serve that over TLS, with the certificate, key, versions and ciphers of the
         /// `client_tls_` settings; not on the Unix socket.
         metrics_tls: bool = Kind::Flag, Some("0"), TLS.and(OURS);
+        /// Outside of session pooling, what becomes of what a client leaves in the session of its
+        /// server for the next one to find: parameters, roles, LISTEN, temporary tables, advisory
+        /// locks, cursors WITH HOLD, SQL's PREPARE. `allow` does nothing, as PgBouncer; `warn` logs
+        /// it; `reset` undoes it before another client gets the server; `pin` keeps the server with
+        /// its client until the client has cleaned up or gone; `error` refuses it. STATE THAT
+        /// OUTLIVES A TRANSACTION tells more.
+        session_state: SessionState =
+            Kind::Choice(SessionState::WORDS), Some("allow"), OURS.and(PER_BOTH);
+        /// With `session_state = pin`, how many of a pool's servers may be pinned at a time, in
+        /// percent of its size; one may always be.
+        pin_limit: u32 = Kind::Integer { min: 1, max: 100 }, Some("50"), OURS;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::choice::PoolMode;
+use super::choice::{PoolMode, SessionState};
 use super::table::{RELOAD, table};
 use super::value::{Kind, LIMIT, SIZE, TIMEOUT, WAIT};
 
@@ -12,6 +12,8 @@ table! {
     pub struct UserLine (name: String) {
         /// Instead of the setting `pool_mode`.
         pool_mode: Option<PoolMode> = Kind::Choice(PoolMode::WORDS), None, RELOAD;
+        /// Instead of the setting `session_state`.
+        session_state: Option<SessionState> = Kind::Choice(SessionState::WORDS), None, RELOAD;
         /// Server connections per database, instead of `default_pool_size`.
         pool_size: Option<u32> = SIZE, None, RELOAD;
         /// Instead of the setting `reserve_pool_size`.

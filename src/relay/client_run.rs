@@ -274,7 +274,9 @@ impl<I: Io> Engine<I> {
                 Inbound::Forward { to, .. } => {
                     judged.taken += conn.inbound.go_on(data.len() - at);
                     judged.said.to_server.forward(at..judged.taken);
-                    if conn.inbound == Inbound::Boundary {
+                    let is_last = conn.inbound == Inbound::Boundary;
+                    self.core.passes(to, &data[at..judged.taken], is_last);
+                    if is_last {
                         // The next message may end the client, and that must not be taken for an
                         // end within this one.
                         self.core.set_half_sent(to, 0);

@@ -10,6 +10,7 @@ mod names;
 mod notes;
 mod peers;
 mod pools;
+mod session_state;
 mod stats;
 mod tls;
 mod users;
@@ -65,6 +66,8 @@ pub static SHOWS: &[Show] = &[
     row("ERRORS", &notes::ERRORS, 6),
     row("EVENTS", &notes::EVENTS, 6),
     row("TLS", &tls::TLS, 6),
+    row("SESSION_STATE", &session_state::SESSION_STATE, 6),
+    row("PINS", &session_state::PINS, 6),
     row("CLIENT_ENCODING", &names::CLIENT_ENCODING, 0),
     row("DATESTYLE", &names::DATESTYLE, 0),
     row("STANDARD_CONFORMING_STRINGS", &names::STANDARD_CONFORMING_STRINGS, 0),

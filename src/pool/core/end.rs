@@ -18,6 +18,10 @@ impl Core {
         }
         self.log_server_end(id, &reason);
         self.tally_server(id, &reason);
+        if reason == Reason::SessionStateKept {
+            let pool = self.servers[id].pool;
+            self.pools[pool].undone.failures += 1;
+        }
         if self.servers[id].owes_service && self.servers[id].is_session() && reason.is_servers_own()
         {
             self.note_unserved(id, &reason);

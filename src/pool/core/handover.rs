@@ -16,6 +16,7 @@ use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::records::client;
 use crate::pool::records::server::{Own, State, Test};
+use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
 
 impl Core {
@@ -83,7 +84,9 @@ impl Core {
         debug_assert!(self.servers[server_id].kept.is_told(), "an answer is left of another");
         let now = self.mono();
         self.link(client_id, server_id);
+        let policy = self.session_state(&self.clients[client_id]);
         let server = &mut self.servers[server_id];
+        server.session.begin(policy);
         let client = &mut self.clients[client_id];
         server.requested = now;
         server.xact_start = now;
@@ -129,11 +132,14 @@ impl Core {
         if is_busy || server.is_private {
             return;
         }
-        if self.pool_mode(server.pool) == PoolMode::Session {
+        if self.pool_mode(server.pool) == PoolMode::Session || server.session.is_pinned() {
             if let Some(reason) = server.closing.clone()
                 && self.settings().server_fast_close
             {
-                self.close_server(id, reason);
+                // The client hears of it.
+                let is_told = reason.is_told();
+                let told = if is_told { reason } else { Reason::DatabaseChanged };
+                self.close_server(id, told);
             }
             return;
         }
@@ -157,7 +163,8 @@ impl Core {
         let Some(client) = server.client() else { return false };
         // A cancel request that is on its way to it changes nothing: it is not used again.
         let is_clean = server.replies.is_clean() && server.own == Own::Nothing;
-        let is_done = is_clean && !server.replies.is_doubtful() && !server.is_private;
+        let is_kept = server.is_private || server.session.is_pinned();
+        let is_done = is_clean && !server.replies.is_doubtful() && !is_kept;
         if !is_done || self.pool_mode(server.pool) == PoolMode::Session {
             return false;
         }
@@ -173,7 +180,7 @@ impl Core {
 
     /// The client lets go of its server: what it may bind later goes with it.
     #[inline]
-    fn take_unnamed_along(&mut self, id: ClientId, server: ServerId) {
+    pub(in crate::pool) fn take_unnamed_along(&mut self, id: ClientId, server: ServerId) {
         let Some(after) = self.servers[server].unnamed.result() else { return };
         let keeps_one = self.clients[id].statements.as_ref().is_some_and(|s| s.unnamed.is_some());
         if after.is_some() || keeps_one {
@@ -274,8 +281,10 @@ impl Core {
         if !server.replies.is_clean() || server.replies.is_doubtful() {
             return self.close_server(id, test.failure());
         }
-        if test == Test::Doubt {
-            return self.part(id);
+        match test {
+            Test::Doubt => return self.part(id),
+            Test::Undo => return self.left_undone(id),
+            Test::Abandoned(_) | Test::Check | Test::Reset | Test::Setup => {}
         }
         if server.cancels > 0 {
             return self.move_server(id, State::BeingCanceled);
@@ -289,6 +298,9 @@ impl Core {
         self.servers[id].is_abandoned = false;
         if let Some(reason) = self.reason_to_retire(id) {
             return self.close_server(id, reason);
+        }
+        if self.servers[id].session.must_be_reset() {
+            return self.undo_left(id);
         }
         let pool_id = self.servers[id].pool;
         let pool = &self.pools[pool_id];
@@ -308,6 +320,38 @@ impl Core {
         self.move_server(id, if untested { State::Used } else { State::Idle });
         // Another pool may take its place (max_db_connections, max_user_connections).
         self.has_place |= !self.hungry.is_empty();
+    }
+
+    /// Undoes what clients have left in the session of a server that is about to be handed on.
+    fn undo_left(&mut self, id: ServerId) {
+        let left = self.servers[id].session.left_behind();
+        if left.has(Traces::LASTING) {
+            return self.close_server(id, Reason::SessionStateKept);
+        }
+        let sql = self.servers[id].session.begin_undoing();
+        self.move_server(id, State::Tested(Test::Undo));
+        self.run_own_query(id, sql);
+    }
+
+    /// The query that undoes it has ended: all of it has succeeded, or the server is closed. What
+    /// connect_query has set is set again.
+    fn left_undone(&mut self, id: ServerId) {
+        let took = self.mono().micros_since(self.servers[id].since);
+        let server = &mut self.servers[id];
+        let pool = server.pool;
+        if !server.session.ends_undone() {
+            return self.close_server(id, Reason::SessionStateKept);
+        }
+        self.pools[pool].undone.resets += 1;
+        self.pools[pool].undone.reset_us += took;
+        let line = &self.databases[self.pools[pool].database].line;
+        match line.connect_query.clone().filter(|sql| !sql.is_empty()) {
+            Some(sql) => {
+                self.move_server(id, State::Tested(Test::Setup));
+                self.run_own_query(id, sql);
+            }
+            None => self.make_available(id),
+        }
     }
 
     /// Whether a server is reset before another client gets it. Not where each transaction may go

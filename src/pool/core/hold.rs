@@ -35,6 +35,7 @@ impl Core {
             | Hold::Doubt
             | Hold::Login
             | Hold::Parameters
+            | Hold::Probe
             | Hold::Repeat
             | Hold::Server { .. }
             | Hold::Welcome => false,
@@ -86,6 +87,7 @@ impl Core {
             Hold::Doubt => of_server(|server| matches!(server.own, Own::Doubt(_))),
             Hold::Login => matches!(client.state(), State::Login(login) if login.is_held()),
             Hold::Parameters => of_server(|s| matches!(s.own, Own::Vars { .. } | Own::VarsRefused)),
+            Hold::Probe => of_server(|s| matches!(s.own, Own::Probe { .. } | Own::Undo)),
             Hold::Repeat => of_server(|server| server.own == Own::Repeat),
             Hold::Replies => of_server(|server| server.replies.is_full()),
             Hold::Server { .. } => client.is_waiting(),

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::config::{AuthMethods, PoolMode};
+use crate::config::{AuthMethods, PoolMode, SessionState};
 use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, PoolId, ServerId, UserId};
-use crate::pool::records::client::Client;
+use crate::pool::records::client::{Client, Replication};
 use crate::pool::records::pool::Purpose;
 
 impl Core {
@@ -26,6 +26,41 @@ impl Core {
     pub(in crate::pool) fn mode_of(&self, database: DatabaseId, user: UserId) -> PoolMode {
         let user = self.users[user].line.as_ref().and_then(|line| line.pool_mode);
         user.or(self.databases[database].line.pool_mode).unwrap_or(self.settings().pool_mode)
+    }
+
+    /// What becomes of what this client leaves in the session of its server. Where the client keeps
+    /// its server there is nobody to leave it to.
+    #[inline]
+    pub fn session_state(&self, client: &Client) -> SessionState {
+        let database = client.database.and_then(|id| self.databases[id].line.session_state);
+        let user = client.user.and_then(|id| self.users[id].line.as_ref());
+        let user = user.and_then(|line| line.session_state);
+        let configured = user.or(database).unwrap_or(self.settings().session_state);
+        let keeps_server = client.replication != Replication::No
+            || client.pool.is_none_or(|pool| self.pool_mode(pool) == PoolMode::Session);
+        if keeps_server { SessionState::Allow } else { configured }
+    }
+
+    /// What is configured for those whose own servers these are.
+    pub fn pool_session_state(&self, pool: PoolId) -> SessionState {
+        let pool = &self.pools[pool];
+        let user = self.users[pool.user].line.as_ref().and_then(|line| line.session_state);
+        let database = self.databases[pool.database].line.session_state;
+        user.or(database).unwrap_or(self.settings().session_state)
+    }
+
+    /// Servers of a pool that are kept for their clients.
+    pub fn pinned_count(&self, pool: PoolId) -> usize {
+        let active = self.pools[pool].active.iter(&self.servers);
+        active.filter(|id| self.servers[*id].session.is_pinned()).count()
+    }
+
+    /// Servers of a pool that may be pinned at a time.
+    pub fn pin_limit(&self, pool: PoolId) -> usize {
+        match self.pool_size(pool) {
+            0 => usize::MAX,
+            size => (size as usize * self.settings().pin_limit as usize / 100).max(1),
+        }
     }
 
     /// Sessions that the pool may have; 0 is no limit.

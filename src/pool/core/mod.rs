@@ -10,7 +10,7 @@ mod lifetime;
 pub mod limits;
 mod link;
 pub mod note;
-mod own_query;
+pub mod own_query;
 pub mod period;
 mod rest;
 mod terms;

@@ -10,7 +10,7 @@ use crate::wire::build;
 
 /// Queries at most that give a server its client's parameters: one for each encoding of a value
 /// that is not ASCII, one to come to it, and one for the others.
-pub(super) const MOST_STEPS: u8 = 16;
+pub(in crate::pool) const MOST_STEPS: u8 = 16;
 
 impl Core {
     /// Makes a server's parameters its client's. Returns whether they are; else they are being set.

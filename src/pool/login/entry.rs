@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use crate::log::{Level, Peer};
 use crate::pool::core::{Action, CONSOLE, Core};
 use crate::pool::ids::{ClientId, DatabaseId};
-use crate::pool::records::client::{Client, Names, Options, Replication, State};
+use crate::pool::records::client::{Client, Names, Replication, State};
 use crate::pool::records::strangers::Origin;
 use crate::pool::telling::events::Limit;
 use crate::pool::telling::reason::Reason;
@@ -195,7 +195,7 @@ impl Core {
             "user" | "database" | "replication" => return Ok(()),
             // PostgreSQL judges them: it has this one client only.
             "options" if self.clients[id].replication != Replication::No => {
-                self.clients[id].options = Some(Box::new(Options(value.to_vec())));
+                self.clients[id].rare.get_or_insert_default().options = Some(value.to_vec());
                 return Ok(());
             }
             "options" => return self.take_options(id, value, drops_unknown),

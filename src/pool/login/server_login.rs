@@ -180,7 +180,8 @@ impl Core {
                 };
                 pairs.push(("replication", word.as_bytes()));
                 pairs.extend(self.vars.iter(&client.vars.told));
-                pairs.extend(client.options.iter().map(|options| ("options", &*options.0)));
+                let options = client.rare.as_ref().and_then(|rare| rare.options.as_deref());
+                pairs.extend(options.map(|options| ("options", options)));
             }
             None => {
                 let line = &database.line;

@@ -12,7 +12,9 @@ use crate::pool::owed::replies::Status;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::records::client::{Refusal, State as ClientState};
-use crate::pool::records::server::Own;
+use crate::pool::records::server::{Own, Server};
+use crate::pool::records::session::Origin;
+use crate::pool::statements::traces::{Effects, Traces};
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Severity};
 use crate::wire::head::Head;
@@ -313,6 +315,54 @@ impl Core {
             let server = &mut self.servers[server_id];
             slow::keep_text(server, client, &self.statements, kind, seen);
         }
+        if self.servers[server_id].session.is_watched() {
+            return self.judge_watched(id, server_id, kind, head, seen, said);
+        }
+        self.pass_message(id, server_id, kind, head, seen, said)
+    }
+
+    /// A message of a client of whom it matters what it leaves in the session.
+    fn judge_watched(
+        &mut self,
+        id: ClientId,
+        server_id: ServerId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+        said: &mut Said<'_>,
+    ) -> ClientVerdict {
+        if let Some(verdict) = self.refuse_traces(server_id, kind, head, seen, said) {
+            return verdict;
+        }
+        let is_first = self.servers[server_id].replies.is_unburdened();
+        let verdict = self.pass_message(id, server_id, kind, head, seen, said);
+        if matches!(verdict, Verdict::Forward(_) | Verdict::Replace { .. }) {
+            let is_tracked = self.tracks_statements(&self.clients[id]);
+            self.servers[server_id].note_message(kind, head, seen, is_tracked, is_first);
+        }
+        verdict
+    }
+
+    /// More of the message that is half sent to a server, all of which was judged.
+    #[inline]
+    pub fn passes(&mut self, server: ServerId, piece: &[u8], is_last: bool) {
+        if let Some(server) = self.servers.get_mut(server)
+            && server.session.is_half_read()
+        {
+            server.session.go_on(piece, is_last);
+        }
+    }
+
+    #[inline(always)]
+    fn pass_message(
+        &mut self,
+        id: ClientId,
+        server_id: ServerId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+        said: &mut Said<'_>,
+    ) -> ClientVerdict {
         if matches!(kind, Front::Close | Front::Describe | Front::Execute)
             && let Some(verdict) = self.refuse_portal(server_id, kind, head, seen, said)
         {
@@ -340,6 +390,7 @@ impl Core {
         match server.own {
             Own::Nothing => {}
             Own::Doubt(_) => return Some(Hold::Doubt),
+            Own::Probe { .. } | Own::Undo => return Some(Hold::Probe),
             Own::Repeat => return Some(Hold::Repeat),
             Own::Vars { .. } | Own::VarsRefused => return Some(Hold::Parameters),
         }
@@ -361,5 +412,34 @@ impl Core {
         let stats = &mut self.pools[pool].stats;
         stats.received += received as u64;
         stats.sent += sent as u64;
+    }
+}
+
+impl Server {
+    /// Notes what a message may leave in the session when it is carried out.
+    fn note_message(
+        &mut self,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+        is_tracked: bool,
+        is_first: bool,
+    ) {
+        let is_whole = seen.len() == head.body;
+        let of = match (kind, seen.first()) {
+            (Front::Query, _) => Origin::Query,
+            (Front::Parse, Some(0)) => Origin::Unnamed,
+            // What a tracked one leaves it leaves when it is bound.
+            (Front::Parse, _) if is_tracked => return,
+            (Front::Parse, _) => Origin::Named,
+            (Front::Bind, _) => return self.session.bound(is_first),
+            (Front::Execute, _) => return self.session.executed(),
+            (Front::FunctionCall, _) => {
+                let unknown = Effects { leaves: Traces::UNKNOWN, ..Effects::default() };
+                return self.session.note(unknown, false);
+            }
+            _ => return,
+        };
+        self.session.note_text(of, seen, is_whole, is_first);
     }
 }

@@ -4,6 +4,7 @@
 //! As in `judge`, this is the path of every transaction.
 
 use super::doubt::{self, Answered};
+use super::pin;
 use super::slow::Ended;
 use crate::config::PoolMode;
 use crate::log::Level;
@@ -12,19 +13,12 @@ use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::replies::{Reply, Status};
 use crate::pool::owed::verdict::ServerVerdict;
-use crate::pool::records::server::{Own, Rescue, Server, State, Test};
+use crate::pool::records::server::{Own, State, Test};
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::Message;
 use crate::wire::fields;
 use crate::wire::head::Head;
 use crate::wire::kind::Back;
-
-/// What a server may say in a row that nobody has asked for and no client hears, in bytes: it costs
-/// the others time.
-const MOST_UNHEARD: u32 = 1024 * 1024;
-
-/// A notice, notification or parameter counts for so many bytes besides its body.
-const COST_OF_NEWS: u32 = 64;
 
 impl Core {
     /// Judges a message of a server's. `seen` is what has come of its body.
@@ -103,6 +97,9 @@ impl Core {
             Own::Doubt(_) => {
                 return self.judge_doubt_reply(id, client, kind, head, seen, to_client);
             }
+            Own::Probe { .. } | Own::Undo => {
+                return pin::judge_own_query(self, id, client, kind, seen, to_client);
+            }
             Own::Vars { .. } | Own::VarsRefused => {
                 return self.judge_vars_reply(id, client, kind, seen);
             }
@@ -132,7 +129,7 @@ impl Core {
             Reply::Ready(status) if self.servers[id].own == Own::Repeat => {
                 self.repeat(id, client, status)
             }
-            Reply::Ready(status) => self.query_ended(id, client, status),
+            Reply::Ready(status) => self.query_ended(id, client, status, to_client),
         }
     }
 
@@ -155,7 +152,12 @@ impl Core {
                 }
                 self.client_takes_over(id, client, seen);
             }
-            Back::CommandComplete => self.heed_tag(id, client, seen),
+            Back::CommandComplete => {
+                if self.servers[id].session.is_watched() {
+                    self.servers[id].session.tagged(seen);
+                }
+                self.heed_tag(id, client, seen);
+            }
             Back::ErrorResponse => return self.heed_failure(id, client, head, seen, to_client),
             Back::ParameterDescription => {
                 self.note_types(id, seen);
@@ -199,6 +201,7 @@ impl Core {
         to_client: &mut Outgoing<'_>,
     ) -> ServerVerdict {
         self.heed_error(id, seen);
+        self.servers[id].session.failed();
         let skipped = self.servers[id].replies.take_skipped();
         self.requests_skipped(id, &skipped);
         self.unnamed_skipped(id, &skipped);
@@ -242,7 +245,8 @@ impl Core {
     fn is_no_concern_of_the_client(&self, id: ServerId) -> bool {
         let server = &self.servers[id];
         let is_session = self.pool_mode(server.pool) == PoolMode::Session;
-        server.has_said_farewell && server.is_clean() && !is_session && !server.is_private
+        let is_kept = is_session || server.is_private || server.session.is_pinned();
+        server.has_said_farewell && server.is_clean() && !is_kept
     }
 
     /// A parameter changed while the client has the server: it is the client's from now on.
@@ -273,7 +277,13 @@ impl Core {
         }
     }
 
-    fn query_ended(&mut self, id: ServerId, client: ClientId, status: Status) -> ServerVerdict {
+    fn query_ended(
+        &mut self,
+        id: ServerId,
+        client: ClientId,
+        status: Status,
+        to_client: &mut Outgoing<'_>,
+    ) -> ServerVerdict {
         if self.servers[id].owes_service {
             self.note_served(id);
         }
@@ -287,6 +297,7 @@ impl Core {
         pool.stats.query_us += query_us;
         latencies.query.add(query_us);
         record.query_start = now;
+        let is_last = server.replies.is_answered();
         if let Some(statements) = &mut server.statements {
             statements.fresh.clear();
         }
@@ -305,8 +316,13 @@ impl Core {
         }
         if status == Status::Idle {
             self.transaction_settled(id);
+            if self.servers[id].session.is_watched() {
+                self.servers[id].session.settle(status, is_last);
+                return pin::transaction_ended(self, id, client, to_client);
+            }
             return ServerVerdict::Forward(client);
         }
+        self.servers[id].session.settle(status, is_last);
         let pool = self.servers[id].pool;
         if self.pool_mode(pool) == PoolMode::Statement && !self.servers[id].is_private {
             self.close_server(id, Reason::TransactionBlock);
@@ -332,7 +348,7 @@ impl Core {
                 ServerVerdict::Drop
             }
             Answered::Ours => ServerVerdict::Drop,
-            Answered::Ready(status) => self.query_ended(id, client, status),
+            Answered::Ready(status) => self.query_ended(id, client, status, to_client),
             Answered::Theirs => self.heed(id, client, kind, head, seen, to_client),
         }
     }
@@ -403,7 +419,9 @@ impl Core {
                 match test {
                     // Not before all that its client sent has gone out: the relay tells.
                     Test::Abandoned(_) => self.act(Action::SettleServer(id)),
-                    Test::Check | Test::Doubt | Test::Reset => self.test_ended(id, test),
+                    Test::Check | Test::Doubt | Test::Reset | Test::Setup | Test::Undo => {
+                        self.test_ended(id, test);
+                    }
                 }
             }
         }
@@ -420,6 +438,7 @@ impl Core {
         } else if kind == Back::ParameterStatus {
             self.server_reported(id, seen);
         } else if kind == Back::CommandComplete {
+            self.servers[id].session.tagged_of_own(seen);
             self.heed_server_tag(id, seen);
         } else if kind == Back::ErrorResponse && test.is_heeded() {
             self.own_query_failed(id, test, seen);
@@ -434,8 +453,9 @@ impl Core {
         let message = fields::Report::parse(body).message;
         let text = format!("{}: {message}", test.failure().words());
         self.log_server(Level::Warning, id, format_args!("{text}"));
-        if test.failure() == Reason::ResetFailed {
-            self.close_server(id, Reason::ResetFailed);
+        let failure = test.failure();
+        if matches!(failure, Reason::ResetFailed | Reason::SessionStateKept) {
+            self.close_server(id, failure);
         }
     }
 
@@ -467,33 +487,5 @@ impl Core {
             }
         }
         self.server_dropped_or_closed(id)
-    }
-}
-
-impl Server {
-    /// Counts what nobody has asked for and no client hears. Returns whether it is within bounds.
-    fn bears(&mut self, head: Head) -> bool {
-        if self.client().is_some() && self.own == Own::Nothing {
-            return true;
-        }
-        let bytes = u32::try_from(head.body).unwrap_or(u32::MAX);
-        self.unheard = self.unheard.saturating_add(bytes).saturating_add(COST_OF_NEWS);
-        self.unheard <= MOST_UNHEARD
-    }
-}
-
-impl Test {
-    /// The reason to close a server that does not come clean out of the test.
-    pub fn failure(self) -> Reason {
-        match self {
-            Test::Reset | Test::Abandoned(Rescue::Resetting) => Reason::ResetFailed,
-            Test::Abandoned(Rescue::Ending { .. } | Rescue::RollingBack) => Reason::ServerAbandoned,
-            Test::Check | Test::Doubt => Reason::TestFailed,
-        }
-    }
-
-    /// Whether an error tells of the query that is run: not where a client's own work is ended.
-    fn is_heeded(self) -> bool {
-        self.failure() != Reason::ServerAbandoned
     }
 }

@@ -3,5 +3,6 @@
 mod doubt;
 pub mod judge;
 pub mod judge_server;
+mod pin;
 pub mod routine;
 mod slow;

@@ -24,7 +24,7 @@ impl Core {
         let Some(server) = client.server() else { return 0 };
         let is_tracking = self.tracks_statements(client);
         let keeps_unnamed = self.shares_servers(server);
-        let Server { own, replies, unnamed, .. } = &mut self.servers[server];
+        let Server { own, replies, unnamed, session, .. } = &mut self.servers[server];
         // The first request of a query sets the clocks.
         if *own != Own::Nothing || !replies.takes_routine() {
             return 0;
@@ -46,6 +46,7 @@ impl Core {
                 _ if is_copying => return false,
                 Front::Bind => {
                     unnamed.bound();
+                    session.bound(false);
                     replies.push_routine(Request::Bind(None));
                 }
                 Front::Close => {
@@ -56,7 +57,11 @@ impl Core {
                 }
                 Front::Describe => replies.push_routine(Request::Describe(None)),
                 Front::Execute if may_decide => return false,
-                Front::Execute => replies.push_routine(Request::Execute),
+                Front::Execute => {
+                    session.executed();
+                    replies.push_routine(Request::Execute);
+                }
+                Front::Parse if session.is_watched() => return false,
                 Front::Parse if deallocate::is_decisive(deallocate::text_of(body)) => return false,
                 Front::Parse if body.first() == Some(&0) => {
                     if keeps_unnamed {
@@ -82,13 +87,14 @@ impl Core {
     pub fn routine_replies(&mut self, id: ServerId, to: ClientId, data: &[u8]) -> usize {
         let server = &mut self.servers[id];
         let is_theirs = server.client() == Some(to);
-        let Server { own, replies, kept, .. } = server;
+        let Server { own, replies, kept, session, .. } = server;
         if !is_theirs || *own != Own::Nothing || !kept.is_told() {
             return 0;
         }
         stretch(data, |kind, body| {
             let Some(kind) = Back::from_byte(kind) else { return false };
-            let tells_more = kind == Back::CommandComplete && tells_of_statements(body);
+            let tells_more = kind == Back::CommandComplete
+                && (tells_of_statements(body) || session.is_watched() && !is_of_rows(body));
             body.len() <= kind.largest() && !tells_more && replies.take_routine(kind)
         })
     }
@@ -104,6 +110,12 @@ fn stretch(data: &[u8], mut take: impl FnMut(u8, &[u8]) -> bool) -> usize {
         at += HEAD + body.len();
     }
     at
+}
+
+/// Whether a tag is that of a statement which leaves nothing in the session.
+fn is_of_rows(tag: &[u8]) -> bool {
+    let heads = [&b"SELECT"[..], b"INSERT", b"UPDATE", b"DELETE"];
+    heads.iter().any(|head| tag.starts_with(head))
 }
 
 /// Whether a message concerns no statement that must be looked at: none that is tracked, and not

@@ -6,4 +6,6 @@ pub struct Misnamed {
     pub name: Box<[u8]>,
     /// As the server is told.
     pub stand_in: Box<[u8]>,
+    /// The message that the client gets in place of the server's error, if it is another.
+    pub told: Option<Box<[u8]>>,
 }

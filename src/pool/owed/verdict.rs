@@ -39,6 +39,9 @@ pub enum Hold {
     Login,
     /// The answers to the SETs by which its server gets its parameters.
     Parameters,
+    /// Whether its server's session holds locks, which decides whether it keeps the server; or that
+    /// what it has left there is undone.
+    Probe,
     /// The end of a query that failed, and is sent once more.
     Repeat,
     /// A reply: as many requests are under way as may be.

@@ -6,16 +6,25 @@
 //! refuses in the same way, under a name that stands for the client's, and the error is handed on
 //! with the client's own name. Until the next Sync is answered nothing more is judged.
 
+use crate::config::SessionState;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::misnamed::Misnamed;
 use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
+use crate::pool::owed::unnamed::UNNAMED;
 use crate::pool::owed::verdict::{ClientVerdict, Verdict};
-use crate::wire::build::Message;
+use crate::pool::records::server::Server;
+use crate::pool::statements::scan;
+use crate::pool::statements::traces::Traces;
+use crate::pool::telling::refusal::Refusal;
+use crate::wire::build::{self, Message};
 use crate::wire::head::Head;
 use crate::wire::kind::{Back, Front};
+
+/// The longest statement that is read before it is sent, in bytes.
+const LONGEST_READ: usize = 64 * 1024;
 
 /// A name that no statement and no portal has on any server: the numbers begin at 1.
 const NOBODY: &[u8] = b"PGBOUNCER_0";
@@ -52,8 +61,60 @@ impl Core {
     fn will_be_refused(&mut self, server: ServerId, name: &[u8], stand_in: &[u8]) -> ClientVerdict {
         let server = &mut self.servers[server];
         server.replies.push_misnamed();
-        server.misnamed = Some(Box::new(Misnamed { name: name.into(), stand_in: stand_in.into() }));
+        let (name, stand_in) = (name.into(), stand_in.into());
+        server.misnamed = Some(Box::new(Misnamed { name, stand_in, told: None }));
         Verdict::Drop
+    }
+
+    /// A statement that would leave something in its server's session, of a client that must not
+    /// (`session_state = error`). A long text is sent on before it is read to its end, and what it
+    /// leaves is told behind it.
+    pub(in crate::pool) fn refuse_traces(
+        &mut self,
+        server: ServerId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+        said: &mut Said<'_>,
+    ) -> Option<ClientVerdict> {
+        let Server { session, replies, .. } = &self.servers[server];
+        if session.policy != SessionState::Error
+            || !matches!(kind, Front::Parse | Front::Query)
+            || head.body > LONGEST_READ
+            || replies.takes_copy_data()
+            || replies.is_skipping()
+        {
+            return None;
+        }
+        if seen.len() < head.body {
+            return Some(Verdict::Need(head.body));
+        }
+        let mut parts = seen.split(|byte| *byte == 0);
+        let text = if kind == Front::Query { parts.next() } else { parts.nth(1) };
+        let left = scan::read(text.unwrap_or_default()).leaves.without(Traces::UNKNOWN);
+        if left.is_empty() {
+            return None;
+        }
+        if kind == Front::Query || seen.first() == Some(&0) {
+            // Either would have taken the unnamed statement away.
+            Message::front(said.to_server.words(), Front::Close).bytes(UNNAMED).end();
+            self.servers[server].replies.push(Request::OwnUnnamed);
+            self.servers[server].unnamed.dropped();
+        }
+        Message::front(said.to_server.words(), Front::Describe).u8(b'S').cstr(NOBODY).end();
+        let verdict = self.will_be_refused(server, NOBODY, NOBODY);
+        if kind == Front::Query {
+            build::empty_front(said.to_server.words(), Front::Sync);
+            self.servers[server].replies.push(Request::Sync);
+        }
+        let pool = self.servers[server].pool;
+        self.pools[pool].undone.refusals += 1;
+        let mut told = Vec::new();
+        build::report(&mut told, &Refusal::of_policy(&left.meanings(), false).report());
+        if let Some(misnamed) = &mut self.servers[server].misnamed {
+            misnamed.told = Some(told.into());
+        }
+        Some(verdict)
     }
 
     /// Outside of a transaction a server has no portals but what another client may have left
@@ -75,7 +136,11 @@ impl Core {
             (Front::Describe | Front::Close, [b'P', first, ..]) => *first != 0,
             _ => false,
         };
-        if !is_named || !self.shares_servers(server) || !self.servers[server].replies.is_clean() {
+        if !is_named
+            || !self.shares_servers(server)
+            || self.servers[server].session.is_pinned()
+            || !self.servers[server].replies.is_clean()
+        {
             return None;
         }
         if seen.len() < head.body {
@@ -107,6 +172,12 @@ impl Core {
             true => self.servers[server].misnamed.take(),
             false => None,
         };
+        if let (Some(Request::Misnamed), Some(told)) =
+            (skipped.first(), misnamed.as_ref().and_then(|misnamed| misnamed.told.as_ref()))
+        {
+            to_client.words().extend_from_slice(told);
+            return true;
+        }
         if !is_whole || !error.windows(PREFIX.len()).any(|part| part == PREFIX) {
             return false;
         }
@@ -124,7 +195,7 @@ impl Core {
     fn both_names(&self, client: ClientId, id: StatementId) -> Option<Box<Misnamed>> {
         let stand_in = self.statements.statements.get(id)?.name().into();
         let name = self.clients[client].statements.as_ref()?.name_of(id)?.into();
-        Some(Box::new(Misnamed { name, stand_in }))
+        Some(Box::new(Misnamed { name, stand_in, told: None }))
     }
 }
 

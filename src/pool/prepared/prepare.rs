@@ -257,11 +257,16 @@ impl Core {
             Err(verdict) => return Some(verdict),
         };
         self.begin_use(server, said);
+        let is_first = self.servers[server].replies.is_unburdened();
         let statement = match self.prepare_on(id, server, statement, said) {
             Ok(statement) => statement,
             Err(verdict) => return Some(verdict),
         };
         self.count_bind(id);
+        if self.servers[server].session.is_watched() {
+            let effects = self.statements.effects(statement);
+            self.servers[server].session.bound_tracked(effects, is_first);
+        }
         if self.statements.is_decisive(statement) {
             self.servers[server].replies.expect_decision();
         }

@@ -13,6 +13,7 @@ use crate::pool::ids::{ClientKind, DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::owed::verdict::Hold;
 use crate::pool::owed::wishes::ClientVars;
 use crate::pool::statements::table::ClientStatements;
+use crate::pool::statements::traces::Traces;
 use crate::wire::formats::Formats;
 
 /// Where a client stands. Each state is also the list that holds the client.
@@ -236,8 +237,14 @@ pub enum Refusal {
     ToSync,
 }
 
-/// Command-line switches for a server, as they came.
-pub struct Options(pub Vec<u8>);
+/// What few clients have.
+#[derive(Default)]
+pub struct Rare {
+    /// The startup parameter `options` of a replication client, which its server gets as it came.
+    pub options: Option<Vec<u8>>,
+    /// What the log was told that it leaves to others.
+    pub(in crate::pool) warned_of: Traces,
+}
 
 pub struct Client {
     links: Links<ClientKind>,
@@ -263,8 +270,8 @@ pub struct Client {
     /// What a CancelRequest must bring to cancel this client's query.
     pub key: u64,
     pub replication: Replication,
-    /// The startup parameter `options` of a replication client, which its server gets as it came.
-    pub options: Option<Box<Options>>,
+    /// What few clients have.
+    pub rare: Option<Box<Rare>>,
     /// The mark of the server that it had last. A server knows the client that it had last, whose
     /// unnamed statement it has; this tells that the client has not made a newer one elsewhere.
     pub last_server: [u8; 3],
@@ -309,7 +316,7 @@ impl Client {
             vars: ClientVars::default(),
             key: 0,
             replication: Replication::No,
-            options: None,
+            rare: None,
             last_server: [0; 3],
             tls: None,
             statements: None,

@@ -16,6 +16,7 @@ pub mod pool;
 pub mod retry;
 pub mod secured;
 pub mod server;
+pub mod session;
 pub mod site;
 pub mod strangers;
 pub mod user;

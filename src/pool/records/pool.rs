@@ -60,9 +60,26 @@ pub struct Pool {
     pub stats: Stats,
     /// Where the times of its database are counted.
     pub(in crate::pool) latency: Place,
+    pub undone: Undone,
     pub rest: Rest,
     /// It is among the pools that are looked at when a place gets free.
     pub is_hungry: bool,
+}
+
+/// What has become of what clients left in the sessions of servers, counted.
+#[derive(Debug, Default)]
+pub struct Undone {
+    /// Clients and kinds that the log was told of.
+    pub warnings: u64,
+    pub resets: u64,
+    /// The time that the resets took.
+    pub reset_us: u64,
+    /// Servers that were closed since it could not be undone.
+    pub failures: u64,
+    /// Times that a server was kept for its client.
+    pub pins: u64,
+    /// Statements that were refused, before or after they were run.
+    pub refusals: u64,
 }
 
 /// What the servers of a pool are for.
@@ -163,6 +180,7 @@ impl Pool {
             used_at: now,
             stats: Stats::default(),
             latency: Place::SHARED,
+            undone: Undone::default(),
             rest: Rest::Awake,
             is_hungry: false,
         }

@@ -4,6 +4,7 @@ use super::handshake::Login;
 use super::lookup::Lookup;
 use super::pass::Pass;
 use super::secured::Secured;
+use super::session::Session;
 use super::site::SiteId;
 use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
@@ -18,7 +19,15 @@ use crate::pool::owed::unnamed::UnnamedText;
 use crate::pool::owed::wishes::{Change, ServerVars};
 use crate::pool::statements::held::ServerStatements;
 use crate::pool::telling::reason::Reason;
+use crate::wire::head::Head;
 use crate::wire::kind::Front;
+
+/// What a server may say in a row that nobody has asked for and no client hears, in bytes: it costs
+/// the others time.
+const MOST_UNHEARD: u32 = 1024 * 1024;
+
+/// A notice, notification or parameter counts for so many bytes besides its body.
+const COST_OF_NEWS: u32 = 64;
 
 /// Where a server stands. Each state but `Between` and `Closing` is also the list of its pool that
 /// holds the server.
@@ -88,6 +97,10 @@ pub enum Test {
     Doubt,
     /// server_reset_query.
     Reset,
+    /// What its clients have left in its session is undone.
+    Undo,
+    /// connect_query, where what was undone may have been its.
+    Setup,
     /// What is left of a client that went away in the middle is brought to an end.
     Abandoned(Rescue),
 }
@@ -147,6 +160,11 @@ pub enum Own {
     /// A query of the client's has failed and is sent once more, when the server is done with the
     /// first time; the client's messages wait, and it does not hear of the failure.
     Repeat,
+    /// Whether the session has advisory locks is asked; the client's messages wait, and the
+    /// ReadyForQuery of its last one does.
+    Probe { is_locked: bool },
+    /// What the client was refused is undone, and it waits in the same way.
+    Undo,
 }
 
 /// How a doubt about eaten Syncs is resolved: by a Close of a statement that is never there, and a
@@ -211,6 +229,8 @@ pub struct Server {
     pub(in crate::pool) misnamed: Option<Box<Misnamed>>,
     /// Its transaction has changed tables, types or functions.
     pub(in crate::pool) has_changed_tables: bool,
+    /// What clients have left in its session.
+    pub session: Session,
     /// The client that had it last, or has it.
     pub(in crate::pool) last_client: Option<ClientId>,
     /// Its lifetime is this much shorter than the setting, so that servers do not go together.
@@ -295,6 +315,7 @@ impl Server {
             unnamed: UnnamedText::default(),
             misnamed: None,
             has_changed_tables: false,
+            session: Session::default(),
             last_client: None,
             lifetime_cut_us: 0,
             is_untouched: false,
@@ -421,5 +442,35 @@ impl Server {
     /// The connection's name at the start of its log lines.
     pub fn prefix<'a>(&self, who: Who<'a>) -> Prefix<'a> {
         Prefix { side: Side::Server, ptr: ptr(self.number, Side::Server), who, peer: self.peer }
+    }
+}
+
+impl Server {
+    /// Counts what nobody has asked for and no client hears. Returns whether it is within bounds.
+    pub(in crate::pool) fn bears(&mut self, head: Head) -> bool {
+        if self.client().is_some() && self.own == Own::Nothing {
+            return true;
+        }
+        let bytes = u32::try_from(head.body).unwrap_or(u32::MAX);
+        self.unheard = self.unheard.saturating_add(bytes).saturating_add(COST_OF_NEWS);
+        self.unheard <= MOST_UNHEARD
+    }
+}
+
+impl Test {
+    /// The reason to close a server that does not come clean out of the test.
+    pub fn failure(self) -> Reason {
+        match self {
+            Test::Reset | Test::Abandoned(Rescue::Resetting) => Reason::ResetFailed,
+            Test::Abandoned(Rescue::Ending { .. } | Rescue::RollingBack) => Reason::ServerAbandoned,
+            Test::Check | Test::Doubt => Reason::TestFailed,
+            Test::Setup => Reason::ConnectQueryFailed,
+            Test::Undo => Reason::SessionStateKept,
+        }
+    }
+
+    /// Whether an error tells of the query that is run: not where a client's own work is ended.
+    pub(in crate::pool) fn is_heeded(self) -> bool {
+        self.failure() != Reason::ServerAbandoned
     }
 }

@@ -6,6 +6,8 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use super::deallocate;
 use super::held::ServerStatements;
 use super::names::Names;
+use super::scan;
+use super::traces::Effects;
 use crate::base::arena::{Arena, Record};
 use crate::pool::ids::{StatementId, StatementKind};
 
@@ -24,6 +26,8 @@ pub struct Statement {
     clients: u32,
     /// Its run decides what the messages behind it mean.
     is_decisive: bool,
+    /// What it may do to the session, once somebody wants to know.
+    effects: Option<Effects>,
     /// Servers that hold it.
     servers: u32,
 }
@@ -136,8 +140,18 @@ impl StatementTable {
         self.text_bytes += body.len();
         let is_decisive = deallocate::is_decisive(text);
         let (types, clients, servers) = (0, 1, 0);
-        let statement =
-            Statement { body, hash, name_end, terms, types, clients, is_decisive, servers };
+        let effects = None;
+        let statement = Statement {
+            body,
+            hash,
+            name_end,
+            terms,
+            types,
+            clients,
+            is_decisive,
+            effects,
+            servers,
+        };
         let id = self.statements.insert(statement);
         self.shared.insert(hash, id);
         id
@@ -179,6 +193,18 @@ impl StatementTable {
 
     pub(in crate::pool) fn is_decisive(&self, id: StatementId) -> bool {
         self.statements[id].is_decisive
+    }
+
+    /// What a statement may do to the session of its server when it is run.
+    pub(in crate::pool) fn effects(&mut self, id: StatementId) -> Effects {
+        let statement = &mut self.statements[id];
+        if let Some(effects) = statement.effects {
+            return effects;
+        }
+        let text = statement.text().split(|byte| *byte == 0).next().unwrap_or_default();
+        let effects = scan::read(text);
+        statement.effects = Some(effects);
+        effects
     }
 
     pub(in crate::pool) fn terms_of(&self, id: StatementId) -> Terms {

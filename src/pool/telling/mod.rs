@@ -5,4 +5,5 @@ pub mod events;
 pub mod histogram;
 pub mod latency;
 pub mod reason;
+pub mod refusal;
 pub mod stats;

@@ -115,6 +115,7 @@ reasons! {
         QueryWaitTimeout: "query_wait_timeout", Client, PROTOCOL_VIOLATION;
         ReplicationClientClosed: "replication client was closed", Log, SUCCESSFUL;
         ResetFailed: "reset query failed", Log, SUCCESSFUL;
+        SessionStateKept: "session state could not be undone", Log, SUCCESSFUL;
         BrokenParse: "broken Parse packet", Client, PROTOCOL_VIOLATION;
         BrokenParameterStatus: "broken ParameterStatus packet", Log, PROTOCOL_VIOLATION;
         ServerAuthUnanswered: "failed to answer authreq", Log, PROTOCOL_VIOLATION;

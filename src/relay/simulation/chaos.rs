@@ -184,8 +184,14 @@ impl World {
             startup: Vec::new(),
             ..self.clients[at].character.clone()
         };
-        let profile =
-            Profile { names: false, blocks: false, resets: false, rogue: false, big: false };
+        let profile = Profile {
+            names: false,
+            blocks: false,
+            resets: false,
+            rogue: false,
+            big: false,
+            leaves: false,
+        };
         let program = Program::new(self.made, profile, self.fork());
         let index = self.made;
         self.made += 1;

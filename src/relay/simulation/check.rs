@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::client::SimClient;
 use super::world::{World, server_stream};
+use crate::config::SessionState;
 use crate::pool::ids::{PoolId, ServerId};
 use crate::pool::records::client::Client;
 use crate::pool::records::server::{State, Test};
@@ -154,6 +155,11 @@ impl World {
             }
             let on_its_way = server_stream(&mut self.engine, backend.server, number)
                 .map_or(Vec::new(), |stream| stream.outbound());
+            let is_clean = backend.session().is_none_or(|s| s.parameters.traces.is_empty());
+            if self.setup.policy >= SessionState::Reset && !is_clean {
+                let left = backend.session().map(|session| session.parameters.traces.show());
+                return Err(format!("server {:?} is free, and has {left:?}", backend.server));
+            }
             if !backend.is_at_rest(&on_its_way) {
                 let server = backend.server;
                 let what = backend.describe();

@@ -391,7 +391,8 @@ impl SimClient {
     }
 
     fn send(&mut self, packet: Packet) {
-        if packet.kind == b'P' {
+        // What must be seen whole: a Parse, and a statement that may be refused.
+        if matches!(packet.kind, b'P' | b'Q') {
             self.largest_parse = self.largest_parse.max(packet.body.len());
         }
         wire::push(&mut self.outbox, &packet);
@@ -420,6 +421,6 @@ impl SimClient {
 }
 
 /// The rules for a shadow in a pool.
-pub fn shadow_rules(late_reports: bool, tracks: bool, is_statement_mode: bool) -> Rules {
-    Rules { late_reports, pooled: Some(Pooled { tracks, is_statement_mode }) }
+pub fn shadow_rules(late_reports: bool, pooled: Pooled) -> Rules {
+    Rules { late_reports, pooled: Some(pooled) }
 }

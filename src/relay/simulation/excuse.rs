@@ -2,6 +2,7 @@
 //! simulation.
 
 use super::world::{World, client_stream};
+use crate::config::SessionState;
 use crate::wire::fields::Report;
 
 impl World {
@@ -46,7 +47,11 @@ impl World {
             "database removed" | "admin forced disconnect" => {
                 weather.kills > 0 || weather.reloads > 0
             }
-            "database configuration changed" => weather.reloads > 0 || weather.reconnects > 0,
+            "database configuration changed" => {
+                // A name may come to stand for another address.
+                let is_pinned = self.setup.policy == SessionState::Pin;
+                weather.reloads > 0 || weather.reconnects > 0 || is_pinned
+            }
             "server shutting down" | "pooler is shutting down" => weather.shutdown.is_some(),
             "client_idle_timeout"
             | "client_login_timeout"

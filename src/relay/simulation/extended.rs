@@ -1,8 +1,8 @@
 //! The extended protocol of a simulated session: statements, portals, and what an error skips.
 
 use super::session::{
-    ABORTED, Block, Failure, OUTLIVED, Out, Portal, Prepared, ROW_DESCRIPTION, Session, failure,
-    text_of,
+    ABORTED, Block, Failure, OUTLIVED, Out, Portal, Prepared, REFUSED, ROW_DESCRIPTION, Session,
+    failure, text_of,
 };
 use super::sql::{self, Statement};
 use crate::wire::fields::Fields;
@@ -82,6 +82,9 @@ impl Session {
         self.start();
         if name.is_empty() {
             self.statements.remove("");
+        }
+        if sql::parse(&text).is_some_and(|list| self.pooler_refuses(&list)) {
+            return Err(failure("0A000", REFUSED));
         }
         self.check_text(&text)?;
         if self.has_statement(&name) {

@@ -22,6 +22,7 @@ mod shadow;
 mod sql;
 mod stream;
 mod system;
+mod traces;
 mod veil;
 mod wire;
 mod world;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::traces::{Kind, Traces};
+
 /// What a new session has. Parameters that are not in [`REPORTED`] are never told.
 const DEFAULTS: [(&str, &str); 10] = [
     ("DateStyle", "ISO, MDY"),
@@ -36,6 +38,8 @@ pub struct Parameters {
     saved: Option<BTreeMap<&'static str, String>>,
     /// What the peer was told last.
     reported: BTreeMap<&'static str, String>,
+    /// What else the session has.
+    pub traces: Traces,
 }
 
 /// The server does not take this value.
@@ -52,7 +56,8 @@ impl Parameters {
                 values.insert(name, canonical(name, value)?);
             }
         }
-        Ok(Parameters { defaults: values.clone(), reported: values.clone(), saved: None, values })
+        let (defaults, reported) = (values.clone(), values.clone());
+        Ok(Parameters { defaults, reported, saved: None, values, traces: Traces::default() })
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -76,6 +81,7 @@ impl Parameters {
 
     pub fn reset_all(&mut self) {
         self.values = self.defaults.clone();
+        self.traces.clear(&[Kind::Parameter, Kind::Hidden]);
     }
 
     /// A transaction begins; inside one nothing changes.
@@ -83,16 +89,19 @@ impl Parameters {
         if self.saved.is_none() {
             self.saved = Some(self.values.clone());
         }
+        self.traces.begin();
     }
 
     pub fn commit(&mut self) {
         self.saved = None;
+        self.traces.commit();
     }
 
     pub fn rollback(&mut self) {
         if let Some(saved) = self.saved.take() {
             self.values = saved;
         }
+        self.traces.rollback();
     }
 
     /// All that is told at login.

@@ -20,6 +20,8 @@ pub struct Profile {
     pub rogue: bool,
     /// Results and queries of many kilobytes.
     pub big: bool,
+    /// What stays in the session, and is asked for.
+    pub leaves: bool,
 }
 
 /// What must have come before the next unit is sent.
@@ -74,6 +76,10 @@ impl Program {
     pub fn next(&mut self) -> Unit {
         if let Some(unit) = self.script.pop_front() {
             return unit;
+        }
+        if self.profile.leaves && self.rng.one_in(4) {
+            let packets = self.leave();
+            return Unit { packets, wait: self.some_wait() };
         }
         let packets = match self.rng.below(22) {
             0..=4 => vec![self.simple()],
@@ -164,6 +170,37 @@ impl Program {
             },
         };
         wire::query(&text)
+    }
+
+    /// Leaves something in the session, clears it, or asks what is there.
+    fn leave(&mut self) -> Vec<Packet> {
+        let tag = self.tag();
+        let text = match self.rng.below(22) {
+            0 => format!("LISTEN {tag}"),
+            1 => format!("CREATE TEMP TABLE {tag} ()"),
+            2 => format!("SELECT pg_advisory_lock('{tag}')"),
+            3 => format!("PREPARE {tag} AS x"),
+            4 => format!("DECLARE {tag} CURSOR WITH HOLD FOR x"),
+            5 => format!("SET x.mark='{tag}'"),
+            6 => format!("SET ROLE {tag}"),
+            7 => format!("SET SESSION AUTHORIZATION {tag}"),
+            8 => format!("DO '{tag}'"),
+            9 => format!("SELECT {tag}; LISTEN {tag}; FAIL {tag}"),
+            10 => format!("LISTEN {tag}; UNLISTEN *; SET x.mark='{tag}'"),
+            11 => format!("SELECT {tag} '{}'; LISTEN {tag}", "x".repeat(self.size().min(60_000))),
+            12 => "UNLISTEN *".to_owned(),
+            13 => "DISCARD TEMP".to_owned(),
+            14 => "SELECT pg_advisory_unlock_all()".to_owned(),
+            15 => "CLOSE ALL".to_owned(),
+            16 => ["RESET ROLE", "SET SESSION AUTHORIZATION DEFAULT"][self.tags % 2].to_owned(),
+            17 if self.profile.resets => "RESET ALL".to_owned(),
+            _ => "STATE".to_owned(),
+        };
+        let is_simple = text.contains(';') || text.contains("pg_advisory");
+        match is_simple || self.rng.one_in(2) {
+            true => vec![wire::query(&text)],
+            false => self.unnamed(&text),
+        }
     }
 
     fn call(&mut self) -> Packet {

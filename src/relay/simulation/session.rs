@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use super::parameters::Parameters;
 use super::sql::{self, Statement};
+use super::traces;
 use super::wire::{self, Packet};
+use crate::config::SessionState;
 use crate::wire::fields::Fields;
 use crate::wire::kind::{Back, Front};
 
@@ -20,6 +22,8 @@ pub struct Pooled {
     pub tracks: bool,
     /// Transaction blocks are refused.
     pub is_statement_mode: bool,
+    /// What becomes of what a client leaves in the session of its server.
+    pub policy: SessionState,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +145,10 @@ impl Session {
         self.block == Block::None && !self.is_started && !self.is_skipping && self.copy.is_none()
     }
 
+    pub fn pooled(&self) -> Option<Pooled> {
+        self.rules.pooled
+    }
+
     pub fn is_copying_in(&self) -> bool {
         self.copy.is_some()
     }
@@ -235,11 +243,20 @@ impl Session {
         match sql::parse(&text) {
             None => self.fail(failure("42601", format!("syntax error in {text}"))),
             Some(list) if list.is_empty() => self.push(Back::EmptyQuery, b""),
+            Some(list) if self.pooler_refuses(&list) => {
+                self.fail(failure("0A000", REFUSED));
+            }
             Some(list) => self.run_all(&list),
         }
         if self.copy.is_none() {
             self.ready();
         }
+    }
+
+    /// Whether a pooler refuses a text for what it would leave to others.
+    pub(super) fn pooler_refuses(&self, list: &[Statement]) -> bool {
+        let policy = self.rules.pooled.map(|pooled| pooled.policy);
+        policy == Some(SessionState::Error) && traces::is_refused(list)
     }
 
     /// Several statements in one message are one transaction.
@@ -307,6 +324,11 @@ impl Session {
                 };
                 Some((0..*count).map(row).collect())
             }
+            Statement::State => Some(vec![self.parameters.traces.show().into_bytes()]),
+            Statement::Locks => {
+                let count = usize::from(self.parameters.traces.has(traces::Kind::Lock));
+                Some(vec![b"1".to_vec(); count])
+            }
             Statement::Show { name } => {
                 Some(vec![self.parameters.get(name).unwrap_or("?").as_bytes().to_vec()])
             }
@@ -345,6 +367,22 @@ impl Session {
                 self.push(Back::NotificationResponse, &body);
                 "NOTIFY"
             }
+            Statement::Leave { kind, name } => {
+                self.parameters.traces.add(*kind, name);
+                if *kind == traces::Kind::Lock {
+                    self.push(Back::RowDescription, ROW_DESCRIPTION);
+                    self.push_row(b"");
+                }
+                traces::tag(*kind)
+            }
+            Statement::Clear { kinds, tag } => {
+                self.parameters.traces.clear(kinds);
+                if tag.starts_with("SELECT") {
+                    self.push(Back::RowDescription, ROW_DESCRIPTION);
+                    self.push_row(b"");
+                }
+                tag
+            }
             Statement::Set { name, value, is_function } => {
                 let done = self.parameters.set(name, value);
                 done.map_err(|_| failure("22023", format!("invalid value for {name}: {value}")))?;
@@ -356,6 +394,11 @@ impl Session {
                 } else {
                     "SET"
                 }
+            }
+            Statement::Reset { name } if name == "ALL" => {
+                self.parameters.reset_all();
+                self.report_now();
+                "RESET"
             }
             Statement::Reset { name } => {
                 let done = self.parameters.reset(name);
@@ -370,11 +413,13 @@ impl Session {
                 self.statements.clear();
                 self.portals.clear();
                 self.parameters.reset_all();
+                self.parameters.traces.clear_all();
                 self.report_now();
                 "DISCARD ALL"
             }
             Statement::DeallocateAll => {
                 self.statements.clear();
+                self.parameters.traces.clear(&[traces::Kind::Prepared]);
                 "DEALLOCATE ALL"
             }
             Statement::Deallocate { name } => {
@@ -389,9 +434,11 @@ impl Session {
                 return Ok(format!("COPY {count}"));
             }
             Statement::CopyIn { .. }
+            | Statement::Locks
             | Statement::Lookup(_)
             | Statement::Rows { .. }
-            | Statement::Show { .. } => {
+            | Statement::Show { .. }
+            | Statement::State => {
                 return Err(failure("XX000", "not a command"));
             }
         };
@@ -613,6 +660,9 @@ pub const SESSION_IN_ROW: std::ops::Range<usize> = 7..14;
 
 /// What PostgreSQL says of a statement whose table has changed.
 pub const OUTLIVED: &str = "cached plan must not change result type";
+
+/// What the pooler says of a statement that would leave something to others.
+pub const REFUSED: &str = "statement leaves state in a session that clients share";
 
 /// What PostgreSQL says of a query that was cancelled, and the pooler of one that never ran.
 pub const CANCELLED: &str = "canceling statement due to user request";

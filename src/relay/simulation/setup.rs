@@ -4,7 +4,7 @@ use super::lookup;
 use crate::auth::client::Method;
 use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
-use crate::config::{self, Config};
+use crate::config::{self, Config, SessionState};
 use crate::pool::records::access::Access;
 use crate::pool::records::wait::Shutdown;
 
@@ -22,6 +22,15 @@ pub const DATABASES: [(&str, &str); 4] = [
     ("other", "transaction"),
     ("sess", "session"),
     ("stmt", "statement"),
+];
+
+const POLICIES: [SessionState; 6] = [
+    SessionState::Allow,
+    SessionState::Allow,
+    SessionState::Reset,
+    SessionState::Pin,
+    SessionState::Pin,
+    SessionState::Error,
 ];
 
 /// Once in how many steps something happens; 0 is never.
@@ -68,6 +77,8 @@ pub struct Setup {
     pub resets: bool,
     /// What becomes of one lookup after the other, where users are looked up.
     pub lookups: Option<String>,
+    /// What becomes of what clients leave in the sessions of servers.
+    pub policy: SessionState,
     /// How secrets are stored, at the servers and so in what a lookup finds.
     form: &'static str,
     /// Settings that RELOAD leaves alone.
@@ -88,6 +99,8 @@ impl Setup {
         if !tracks {
             fixed += "max_prepared_statements = 0\n";
         }
+        let policy = POLICIES[rng.below(POLICIES.len() as u64) as usize];
+        fixed += &format!("session_state = {}\n", policy.word());
         let method = methods[rng.below(4) as usize];
         let lookups = rng.one_in(2).then(|| lookup::plan(auth, rng));
         let form = lookup::form(auth, method, rng);
@@ -116,6 +129,7 @@ impl Setup {
             tracks,
             resets,
             lookups,
+            policy,
             form,
             fixed,
         }
@@ -222,6 +236,7 @@ fn text(fixed: &str, weather: &Weather, tracks: bool, rng: &mut SeededRng) -> St
     line("dns_max_ttl", &["0.1", "15"]);
     line("dns_nxdomain_ttl", &["0", "0.1"]);
     line("server_fast_close", &["0", "1"]);
+    line("pin_limit", &["50", "100"]);
     line("pool_idle_timeout", &["0", "0.5"]);
     line("min_pool_size", &["0", "0", "2"]);
     line("reserve_pool_size", &["0", "1"]);

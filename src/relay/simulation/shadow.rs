@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::parameters::{VARYING, varying};
-use super::session::{Block, CANCELLED, OUTLIVED, Out, SESSION_IN_ROW, Session};
+use super::session::{Block, CANCELLED, OUTLIVED, Out, REFUSED, SESSION_IN_ROW, Session};
 use super::sql;
+use super::traces;
 use super::wire::Packet;
 use crate::wire::fields::Fields;
 use crate::wire::kind::Back;
@@ -163,11 +164,41 @@ impl Shadow {
             }
             return self.check_link(packet, due.is_sticky);
         }
+        if self.is_shown_by(packet) || self.is_unpinned_by(packet) {
+            return Ok(());
+        }
         if self.is_cancelled_by(packet) || self.is_outlived_by(packet) || self.tolerates(packet) {
             return Ok(());
         }
         let due = self.due.front().map(|due| &due.packet);
         Err(format!("{due:?} is due in answer to {:?}, {packet:?} came", self.current))
+    }
+
+    /// What is left in the session of the client's server may be less than in one of its own.
+    fn is_shown_by(&mut self, packet: &Packet) -> bool {
+        let Some(pooled) = self.session.pooled() else { return false };
+        let Some(due) = self.due.front() else { return false };
+        let (Some(own), Some(shown)) = (shown_state(&due.packet), shown_state(packet)) else {
+            return false;
+        };
+        let may_be = traces::may_be_shown(pooled.policy, &own, &shown);
+        if may_be {
+            self.due.pop_front();
+        }
+        may_be
+    }
+
+    /// As many servers are pinned as may be: what the client has left is undone at the end of its
+    /// transaction, and it is told so.
+    fn is_unpinned_by(&mut self, packet: &Packet) -> bool {
+        let is_told = packet.kind == Back::ErrorResponse as u8
+            && packet.report().message.contains("(pin_limit)");
+        let is_ready = |due: &Due| due.packet.kind == b'Z' && due.packet.body == b"I";
+        if !is_told || !self.due.front().is_some_and(is_ready) {
+            return false;
+        }
+        self.session.parameters.traces.clear_all();
+        true
     }
 
     /// The default of the client's server is another one than before.
@@ -343,6 +374,10 @@ fn used_by(packet: &Packet) -> Option<String> {
 }
 
 fn is_same(due: &Packet, got: &Packet) -> bool {
+    if due.kind == Back::ErrorResponse as u8 && due.report().message == REFUSED {
+        // The pooler says more than that.
+        return got.kind == due.kind && got.report().message == REFUSED;
+    }
     if due.kind != got.kind || due.body.len() != got.body.len() {
         return false;
     }
@@ -356,6 +391,13 @@ fn is_same(due: &Packet, got: &Packet) -> bool {
     }
     due.body[..SESSION_IN_ROW.start] == got.body[..SESSION_IN_ROW.start]
         && due.body[SESSION_IN_ROW.end..] == got.body[SESSION_IN_ROW.end..]
+}
+
+/// What a row tells of what is left in a session.
+fn shown_state(packet: &Packet) -> Option<String> {
+    let text = packet.body.get(SESSION_IN_ROW.end + 4..).filter(|_| packet.kind == b'D')?;
+    let text = String::from_utf8_lossy(text).into_owned();
+    text.starts_with(traces::STATE).then_some(text)
 }
 
 fn told_of_varying(packet: &Packet) -> Option<String> {

@@ -1,10 +1,17 @@
 //! The little SQL that the simulated servers speak: a word, its arguments, and a tag that comes
 //! back in the answer.
 
+use super::traces::{self, Kind};
+
 /// One statement. `text` is the whole of it, so that an answer tells whose question it was.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Statement {
     Begin,
+    /// What clients have left of these kinds is gone.
+    Clear {
+        kinds: Vec<Kind>,
+        tag: &'static str,
+    },
     Commit,
     CopyIn {
         text: String,
@@ -23,6 +30,13 @@ pub enum Statement {
     Fail {
         text: String,
     },
+    /// Something is left in the session.
+    Leave {
+        kind: Kind,
+        name: String,
+    },
+    /// A row if there are locks.
+    Locks,
     /// Rows that hold the text, the values of the parameters, and padding; after `sleep_us`.
     Rows {
         text: String,
@@ -50,6 +64,8 @@ pub enum Statement {
     Show {
         name: String,
     },
+    /// A row of all that is left in the session.
+    State,
 }
 
 /// What a server makes of auth_query.
@@ -98,6 +114,9 @@ fn split(text: &str) -> Vec<&str> {
 }
 
 fn one(text: &str) -> Option<Statement> {
+    if let Some(statement) = traces::parse(text) {
+        return Some(statement);
+    }
     let words: Vec<&str> = text.split(' ').take(3).collect();
     let owned = || text.to_owned();
     let number = |at: usize| words.get(at).and_then(|word| word.parse::<usize>().ok());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::backend::{Backend, Effect, Installation, Welcome};
 use super::client::{Character, Happened, SimClient, shadow_rules};
 use super::program::{Profile, Program};
-use super::session::Rules;
+use super::session::{Pooled, Rules};
 use super::setup::{DATABASES, PASSWORD, Setup, USERS};
 use super::stream::{Contact, SimStream};
 use super::system::System;
@@ -17,6 +17,7 @@ use crate::auth::secret::Password;
 use crate::auth::server::Credential;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
+use crate::config::SessionState;
 use crate::log::Peer;
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::{ClientId, ServerId};
@@ -314,7 +315,9 @@ impl World {
             ],
             false => Vec::new(),
         };
+        let policy = if is_session_mode { SessionState::Allow } else { self.setup.policy };
         let profile = Profile {
+            leaves: policy != SessionState::Allow,
             names: tracks || is_session_mode && self.setup.resets,
             blocks: mode != "statement" || self.rng.one_in(8),
             resets: !sets,
@@ -326,7 +329,10 @@ impl World {
             user: USERS[self.rng.below(2) as usize].to_owned(),
             startup,
             credential: Credential::Plain(Password::new(PASSWORD)),
-            rules: shadow_rules(self.setup.late_reports, tracks, mode == "statement"),
+            rules: shadow_rules(
+                self.setup.late_reports,
+                Pooled { tracks, is_statement_mode: mode == "statement", policy },
+            ),
             is_session_mode,
             asks_ssl: self.rng.one_in(4),
             units: self.rng.below(60) as u32,

@@ -13,6 +13,11 @@ impl Replies {
         self.queue.iter().all(is_own) && self.is_outside_transaction()
     }
 
+    /// Nothing is under way, nor has an extended query been left without its Sync.
+    pub fn is_unburdened(&self) -> bool {
+        self.queue.is_empty() && !self.unsynced
+    }
+
     /// The next reply is the server's, and it does not keep it to itself.
     #[cfg(any(test, debug_assertions))]
     pub fn is_server_to_speak(&self) -> bool {

@@ -1,0 +1,60 @@
+//! Two tables of our own: what becomes of what clients leave in the sessions of servers, and which
+//! servers are kept for their clients.
+
+use super::super::table::{Sheet, Value, int4, int8, text};
+use super::pools;
+use crate::log::{Side, ptr};
+use crate::pool::ids::{PoolId, ServerId};
+use crate::pool::records::pool::Purpose;
+
+/// A pool of clients.
+pub static SESSION_STATE: Sheet<PoolId> = Sheet {
+    columns: &[&[
+        text("database", |scene, &id| Value::text(pools::names(scene.core, &Some(id)).0)),
+        text("user", |scene, &id| Value::text(pools::names(scene.core, &Some(id)).1)),
+        text("session_state", |scene, &id| Value::text(scene.core.pool_session_state(id).word())),
+        int4("pinned", |scene, &id| Value::count(scene.core.pinned_count(id))),
+        int4("pin_limit", |scene, &id| match scene.core.pin_limit(id) {
+            usize::MAX => Value::Null,
+            most => Value::count(most),
+        }),
+        int8("resets", |scene, &id| Value::Number(scene.core.pools[id].undone.resets)),
+        int8("reset_time", |scene, &id| Value::Number(scene.core.pools[id].undone.reset_us)),
+        int8("reset_failures", |scene, &id| Value::Number(scene.core.pools[id].undone.failures)),
+        int8("pins", |scene, &id| Value::Number(scene.core.pools[id].undone.pins)),
+        int8("refusals", |scene, &id| Value::Number(scene.core.pools[id].undone.refusals)),
+        int8("warnings", |scene, &id| Value::Number(scene.core.pools[id].undone.warnings)),
+    ]],
+    rows: |scene| {
+        let rows = pools::shown(scene.core).into_iter().flatten();
+        rows.filter(|id| scene.core.pools[*id].purpose == Purpose::Clients).collect()
+    },
+};
+
+/// A server that stays with its client.
+pub static PINS: Sheet<ServerId> = Sheet {
+    columns: &[&[
+        text("database", |scene, &id| {
+            Value::text(pools::names(scene.core, &Some(scene.core.servers[id].pool)).0)
+        }),
+        text("user", |scene, &id| {
+            Value::text(pools::names(scene.core, &Some(scene.core.servers[id].pool)).1)
+        }),
+        text("ptr", |scene, &id| Value::owned(ptr(scene.core.servers[id].number, Side::Server))),
+        text("link", |scene, &id| {
+            let client = scene.core.servers[id].client().and_then(|id| scene.core.clients.get(id));
+            client.map_or(Value::Null, |client| Value::owned(ptr(client.number, Side::Client)))
+        }),
+        int8("seconds", |scene, &id| {
+            let pinned = scene.core.servers[id].session.pinned_since();
+            Value::Number(pinned.map_or(0, |since| scene.core.mono().since(since).as_secs()))
+        }),
+        text("left", |scene, &id| Value::owned(scene.core.servers[id].session.left_behind())),
+    ]],
+    rows: |scene| {
+        let servers = scene.core.servers.iter();
+        let pinned =
+            servers.filter(|(_, server)| server.client().is_some() && server.session.is_pinned());
+        pinned.map(|(id, _)| id).collect()
+    },
+};

@@ -1,0 +1,189 @@
+//! What becomes at the end of a transaction of what the client has left in its server's session:
+//! it is warned of, kept for the client alone, or undone and the client told.
+//!
+//! The functions take the core whole, and nobody but the judge of servers calls them.
+
+use crate::config::SessionState;
+use crate::log::Level;
+use crate::pool::core::Core;
+use crate::pool::core::own_query::MOST_STEPS;
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::owed::outgoing::Outgoing;
+use crate::pool::owed::verdict::ServerVerdict;
+use crate::pool::records::server::Own;
+use crate::pool::statements::traces::Traces;
+use crate::pool::telling::reason::Reason;
+use crate::pool::telling::refusal::Refusal;
+use crate::wire::build;
+use crate::wire::kind::Back;
+
+/// Whether the session holds an advisory lock. Outside of a transaction it is the session's own.
+const PROBE: &str = "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) \
+     'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() LIMIT 1";
+
+/// What is not worth a pin, a warning or an error, since nobody knows what it is.
+const VAGUE: Traces = Traces::UNKNOWN;
+
+/// A transaction of a watched client is over; its ReadyForQuery is about to go out.
+pub(super) fn transaction_ended(
+    core: &mut Core,
+    id: ServerId,
+    client: ClientId,
+    to_client: &mut Outgoing<'_>,
+) -> ServerVerdict {
+    // A cancel that is on its way does not matter: what is kept is kept from nobody else.
+    let server = &core.servers[id];
+    let is_clean = server.replies.is_clean() && !server.replies.is_doubtful();
+    let is_clean = is_clean && server.own == Own::Nothing;
+    let session = &mut core.servers[id].session;
+    let left = session.left.without(VAGUE);
+    if left.is_empty() {
+        session.pinned = None;
+        session.touches_locks = false;
+        return ServerVerdict::Forward(client);
+    }
+    let (policy, touches_locks) = (session.policy, session.touches_locks);
+    match policy {
+        SessionState::Allow | SessionState::Reset => {}
+        SessionState::Warn => warn(core, id, client, left),
+        // What has been sent behind it may be what leaves it, or takes it away.
+        SessionState::Pin | SessionState::Error if !is_clean => {}
+        SessionState::Pin if left.has(Traces::LOCK) && touches_locks => {
+            core.servers[id].session.touches_locks = false;
+            ask(core, id, client, Own::Probe { is_locked: false }, PROBE);
+            return ServerVerdict::Drop;
+        }
+        SessionState::Pin if pin(core, id, client, to_client) => {}
+        SessionState::Pin => return ServerVerdict::Drop,
+        SessionState::Error => {
+            let refusal = Refusal::of_policy(&left.meanings(), true);
+            refuse_late(core, id, client, &refusal, to_client);
+            return ServerVerdict::Drop;
+        }
+    }
+    ServerVerdict::Forward(client)
+}
+
+/// Once for each kind, since the client came.
+fn warn(core: &mut Core, id: ServerId, client: ClientId, left: Traces) {
+    let rare = core.clients[client].rare.get_or_insert_default();
+    let new = left.without(rare.warned_of);
+    if new.is_empty() {
+        return;
+    }
+    rare.warned_of = rare.warned_of.and(new);
+    core.servers[id].session.by = core.clients[client].number;
+    let what = new.meanings();
+    let text = format!(
+        "leaves in the session of a server that others will use: {what} (session_state: reset \
+         would undo it, pin keep it for this client, error refuse it)"
+    );
+    let pool = core.servers[id].pool;
+    core.pools[pool].undone.warnings += 1;
+    core.log_client(Level::Warning, client, format_args!("{text}"));
+    core.note_repeating(&format!("session state left for other clients: {what}"));
+}
+
+/// Keeps the server for its client, if there is a pin to be had. Returns whether there was: else
+/// the client is told, and what it has left is being undone.
+fn pin(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut Outgoing<'_>) -> bool {
+    let now = core.mono();
+    let pool = core.servers[id].pool;
+    if core.servers[id].session.is_pinned() {
+        return true;
+    }
+    let left = core.servers[id].session.left.without(VAGUE);
+    let (most, pinned) = (core.pin_limit(pool), core.pinned_count(pool));
+    if pinned < most {
+        let session = &mut core.servers[id].session;
+        session.by = core.clients[client].number;
+        session.pinned = Some(now);
+        core.pools[pool].undone.pins += 1;
+        core.log_client(Level::Debug, client, format_args!("keeps its server: {left}"));
+        return true;
+    }
+    core.note_repeating("limit reached: pin_limit");
+    let refusal = Refusal::of_limit(&left.meanings(), pinned, most);
+    refuse_late(core, id, client, &refusal, to_client);
+    false
+}
+
+/// Tells the client, and undoes what it has left before it hears that the server is ready.
+fn refuse_late(
+    core: &mut Core,
+    id: ServerId,
+    client: ClientId,
+    refusal: &Refusal,
+    to_client: &mut Outgoing<'_>,
+) {
+    let pool = core.servers[id].pool;
+    core.pools[pool].undone.refusals += 1;
+    build::report(to_client.words(), &refusal.report());
+    let sql = core.servers[id].session.begin_undoing();
+    ask(core, id, client, Own::Undo, &sql);
+}
+
+/// Sends a query of the pooler's own to a server that a client has, behind its last answer.
+fn ask(core: &mut Core, id: ServerId, client: ClientId, own: Own, sql: &str) {
+    core.servers[id].own = own;
+    // The query takes away what the client may bind later.
+    core.take_unnamed_along(client, id);
+    core.servers[id].unnamed.begin();
+    core.run_own_query(id, sql);
+}
+
+/// An answer to such a query.
+pub(super) fn judge_own_query(
+    core: &mut Core,
+    id: ServerId,
+    client: ClientId,
+    kind: Back,
+    body: &[u8],
+    to_client: &mut Outgoing<'_>,
+) -> ServerVerdict {
+    if core.take_reply(id, kind, body).is_none() {
+        return ServerVerdict::Closed;
+    }
+    let own = core.servers[id].own;
+    if kind == Back::ReadyForQuery {
+        own_query_ended(core, id, client, to_client);
+    } else if kind == Back::ParameterStatus {
+        core.server_reported(id, body);
+    } else if kind == Back::NotificationResponse {
+        // Who listens has not lost its channels.
+        return ServerVerdict::Forward(client);
+    } else if own == Own::Undo && kind == Back::ErrorResponse {
+        core.close_server(id, Reason::SessionStateKept);
+    } else if own == Own::Undo && kind == Back::CommandComplete {
+        core.servers[id].session.tagged_of_own(body);
+        core.heed_server_tag(id, body);
+    } else if own != Own::Undo && matches!(kind, Back::DataRow | Back::ErrorResponse) {
+        // Who asks and is not answered keeps what it has.
+        core.servers[id].own = Own::Probe { is_locked: true };
+    }
+    core.server_dropped_or_closed(id)
+}
+
+fn own_query_ended(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut Outgoing<'_>) {
+    let server = &mut core.servers[id];
+    let own = std::mem::take(&mut server.own);
+    server.replies.disown_unnamed();
+    if own == (Own::Probe { is_locked: false }) {
+        server.session.cleared(Traces::LOCK);
+    }
+    let is_well = own != Own::Undo || server.session.ends_undone();
+    if !is_well || !server.replies.is_clean() {
+        return core.close_server(id, Reason::SessionStateKept);
+    }
+    let left = server.session.left.without(VAGUE);
+    if left.is_empty() {
+        server.session.pinned = None;
+    } else if own != Own::Undo && !pin(core, id, client, to_client) {
+        return;
+    }
+    build::ready_for_query(to_client.words(), b'I');
+    // What was undone may have been the client's parameters, too.
+    if core.set_parameters(client, id, MOST_STEPS) {
+        core.wake(client);
+    }
+}

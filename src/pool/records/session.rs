@@ -1,0 +1,448 @@
+//! What clients have left in the session of a server, as far as it is known, and what becomes
+//! of it.
+//!
+//! A mark is set when the statement is sent, before anybody knows whether it will succeed, and by
+//! the tag of a statement that was not seen for what it is. It goes when a statement that clears it
+//! has succeeded and its transaction with it: a ROLLBACK brings back what was there, and clears
+//! nothing. Queries of the pooler's own set no mark.
+
+use crate::base::time::Moment;
+use crate::config::SessionState;
+use crate::pool::owed::replies::Status;
+use crate::pool::statements::scan::{self, Scan};
+use crate::pool::statements::traces::{Effects, Traces};
+
+/// The session of one server.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// That of the client that has the server, or had it last.
+    pub(in crate::pool) policy: SessionState,
+    /// What may be there.
+    pub(in crate::pool) left: Traces,
+    /// What is gone when all that is under way succeeds, and the transaction is committed.
+    clears: Traces,
+    /// What the statement clears, when it is executed, that was prepared or bound before all else.
+    awaits: Traces,
+    /// What statements leave when they are run that stay prepared: by PREPARE, or under a name that
+    /// is not tracked.
+    prepared: Traces,
+    /// What the unnamed statement does.
+    unnamed: Effects,
+    /// A SET under way leaves nothing.
+    sets_harmlessly: bool,
+    /// A statement under way takes or gives back advisory locks.
+    pub(in crate::pool) touches_locks: bool,
+    /// The server stays with its client, since then.
+    pub(in crate::pool) pinned: Option<Moment>,
+    /// Statements of the query that undoes it whose end has not come.
+    undoing: u8,
+    /// The number of the client that has left something last.
+    pub(in crate::pool) by: u64,
+    /// The text of a message that is half sent.
+    half_read: Option<Box<Text>>,
+}
+
+/// A text that comes in pieces.
+#[derive(Debug)]
+struct Text {
+    scan: Scan,
+    /// What comes before the text: the name of a statement.
+    is_in_name: bool,
+    has_ended: bool,
+    of: Origin,
+}
+
+/// Which message a text came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    Query,
+    /// A Parse of a statement with a name that is not tracked.
+    Named,
+    Unnamed,
+}
+
+impl Session {
+    /// A client gets the server.
+    #[inline]
+    pub(in crate::pool) fn begin(&mut self, policy: SessionState) {
+        if !self.is_watched() {
+            // Nobody has looked at what was prepared, and may be bound by the same client yet.
+            self.unnamed = Effects { leaves: Traces::UNKNOWN, ..Effects::default() };
+        }
+        self.policy = policy;
+        self.pinned = None;
+    }
+
+    /// Whether anybody wants to know what its client leaves.
+    #[inline(always)]
+    pub fn is_watched(&self) -> bool {
+        self.policy != SessionState::Allow
+    }
+
+    /// Whether something must be undone before another client gets the server.
+    pub(in crate::pool) fn must_be_reset(&self) -> bool {
+        self.policy >= SessionState::Reset && !self.left.is_empty()
+    }
+
+    #[inline(always)]
+    pub fn is_pinned(&self) -> bool {
+        self.pinned.is_some()
+    }
+
+    pub fn pinned_since(&self) -> Option<Moment> {
+        self.pinned
+    }
+
+    /// What may be there.
+    pub fn left_behind(&self) -> Traces {
+        self.left
+    }
+
+    /// A text is sent to be run. `is_first` tells that nothing else is under way, so that what it
+    /// clears is gone with the next ReadyForQuery.
+    pub(in crate::pool) fn note(&mut self, effects: Effects, is_first: bool) {
+        self.leave(effects);
+        if is_first {
+            self.clears = self.clears.and(effects.clears);
+        }
+    }
+
+    fn leave(&mut self, effects: Effects) {
+        let mut leaves = effects.leaves;
+        if effects.executes {
+            leaves = leaves.and(self.prepared);
+        }
+        if leaves.has(Traces::PREPARED) {
+            self.prepared = self.prepared.and(leaves.without(Traces::PREPARED));
+        }
+        self.left = self.left.and(leaves);
+        self.clears = self.clears.without(leaves);
+        self.awaits = self.awaits.without(leaves);
+        self.sets_harmlessly |= effects.sets_harmlessly;
+        self.touches_locks |= effects.touches_locks;
+    }
+
+    /// A text that is whole, or begins here: `body` is what has come of the message.
+    #[inline]
+    pub(in crate::pool) fn note_text(
+        &mut self,
+        of: Origin,
+        body: &[u8],
+        is_whole: bool,
+        is_first: bool,
+    ) {
+        if !is_whole {
+            let is_in_name = of != Origin::Query;
+            let scan = Scan::default();
+            self.half_read = Some(Box::new(Text { scan, is_in_name, has_ended: false, of }));
+            return self.go_on(body, false);
+        }
+        let mut parts = body.split(|byte| *byte == 0);
+        let name = if of == Origin::Query { None } else { parts.next() };
+        let effects = scan::read(parts.next().unwrap_or_default());
+        debug_assert!(name.is_none_or(|name| name.is_empty() == (of == Origin::Unnamed)));
+        self.note_effects(of, effects, is_first);
+    }
+
+    fn note_effects(&mut self, of: Origin, effects: Effects, is_first: bool) {
+        match of {
+            Origin::Query => return self.note(effects, is_first),
+            Origin::Unnamed => self.unnamed = effects,
+            Origin::Named => {
+                self.left = self.left.and(Traces::PREPARED);
+                self.prepared = self.prepared.and(effects.leaves);
+            }
+        }
+        self.leave(effects);
+        if is_first {
+            self.awaits = effects.clears;
+        }
+    }
+
+    /// Whether a message whose text is not read to its end is half sent.
+    #[inline(always)]
+    pub(in crate::pool) fn is_half_read(&self) -> bool {
+        self.half_read.is_some()
+    }
+
+    /// More of that message.
+    #[cold]
+    pub(in crate::pool) fn go_on(&mut self, mut piece: &[u8], is_last: bool) {
+        let Some(text) = &mut self.half_read else { return };
+        if text.is_in_name {
+            let Some(end) = piece.iter().position(|byte| *byte == 0) else { return };
+            text.is_in_name = false;
+            piece = &piece[end + 1..];
+        }
+        if !text.has_ended {
+            let end = piece.iter().position(|byte| *byte == 0);
+            text.has_ended = end.is_some();
+            text.scan.feed(&piece[..end.unwrap_or(piece.len())]);
+        }
+        if is_last && let Some(text) = self.half_read.take() {
+            // What it clears is not worth to wait for.
+            self.note_effects(text.of, text.scan.finish(), false);
+        }
+    }
+
+    /// A statement is bound that the pooler does not track.
+    #[inline]
+    pub(in crate::pool) fn bound(&mut self, is_first: bool) {
+        let leaves = self.unnamed.leaves.and(self.prepared);
+        self.sets_harmlessly |= self.unnamed.sets_harmlessly;
+        if !leaves.is_empty() {
+            self.leave(Effects { leaves, ..self.unnamed });
+        }
+        if is_first {
+            self.awaits = self.unnamed.clears;
+        }
+    }
+
+    /// A statement is bound that the pooler tracks.
+    #[inline]
+    pub(in crate::pool) fn bound_tracked(&mut self, effects: Effects, is_first: bool) {
+        self.awaits = if is_first { effects.clears } else { Traces::NONE };
+        if effects != Effects::default() {
+            let awaits = self.awaits;
+            self.leave(effects);
+            self.awaits = awaits;
+        }
+    }
+
+    /// What was bound is executed.
+    #[inline]
+    pub(in crate::pool) fn executed(&mut self) {
+        self.clears = self.clears.and(std::mem::take(&mut self.awaits));
+    }
+
+    /// The client's kept unnamed statement was prepared again.
+    pub(in crate::pool) fn note_unnamed(&mut self, effects: Effects) {
+        self.note_effects(Origin::Unnamed, effects, false);
+    }
+
+    /// An error undoes what was under way.
+    #[inline]
+    pub(in crate::pool) fn failed(&mut self) {
+        (self.clears, self.awaits) = (Traces::NONE, Traces::NONE);
+    }
+
+    /// A statement of the client's has ended. Its tag tells of what its text has hidden.
+    #[inline]
+    pub(in crate::pool) fn tagged(&mut self, tag: &[u8]) {
+        let told = match tag {
+            b"ROLLBACK\0" => return self.failed(),
+            b"LISTEN\0" => Traces::LISTEN,
+            b"LOAD\0" => Traces::LASTING,
+            b"PREPARE\0" => Traces::PREPARED,
+            b"SET\0" if !self.sets_harmlessly && !self.left.has(SET_BY_TAG) => Traces::SET,
+            _ => return,
+        };
+        if !self.left.has(told) {
+            self.left = self.left.and(told);
+            self.clears = self.clears.without(told);
+        }
+    }
+
+    /// ReadyForQuery has come. `is_last` tells that nothing else is under way.
+    pub(in crate::pool) fn settle(&mut self, status: Status, is_last: bool) {
+        self.awaits = Traces::NONE;
+        match status {
+            Status::InTransaction => {}
+            Status::Failed => self.clears = Traces::NONE,
+            Status::Idle => {
+                let clears = std::mem::take(&mut self.clears);
+                self.cleared(clears);
+                self.sets_harmlessly &= !is_last;
+            }
+        }
+    }
+
+    /// These are gone.
+    pub(in crate::pool) fn cleared(&mut self, traces: Traces) {
+        self.left = self.left.without(traces);
+        if traces.has(Traces::PREPARED) {
+            self.prepared = Traces::NONE;
+        }
+    }
+
+    /// The query that undoes what is left; its tags are awaited.
+    pub(in crate::pool) fn begin_undoing(&mut self) -> String {
+        let (sql, count) = reset_query(self.left);
+        self.undoing = count;
+        sql
+    }
+
+    /// That query has ended. Returns whether all of it was done.
+    pub(in crate::pool) fn ends_undone(&mut self) -> bool {
+        let is_complete = self.undoing == 0;
+        if is_complete {
+            self.cleared(Traces::DISCARDED);
+        }
+        is_complete
+    }
+
+    /// A query of the pooler's own has ended so.
+    pub(in crate::pool) fn tagged_of_own(&mut self, tag: &[u8]) {
+        // One too many is as bad as one too few.
+        self.undoing = self.undoing.checked_sub(1).unwrap_or(u8::MAX);
+        if tag == b"DISCARD ALL\0" {
+            self.cleared(Traces::DISCARDED);
+        }
+    }
+}
+
+/// A SET of any of these has the tag SET.
+const SET_BY_TAG: Traces = Traces::SET.and(Traces::ROLE).and(Traces::AUTHORIZATION);
+
+/// The query that undoes what is left, and how many statements it has.
+fn reset_query(left: Traces) -> (String, u8) {
+    if left.has(Traces::UNKNOWN) {
+        return ("DISCARD ALL".to_owned(), 1);
+    }
+    let role = Traces::ROLE.and(Traces::AUTHORIZATION);
+    let steps = [
+        (Traces::AUTHORIZATION, "RESET SESSION AUTHORIZATION"),
+        // Not NONE: a role may have been given one by ALTER ROLE.
+        (role, "RESET ROLE"),
+        (Traces::SET, "RESET ALL"),
+        (Traces::LISTEN, "UNLISTEN *"),
+        (Traces::PREPARED, "DEALLOCATE ALL"),
+        (Traces::CURSOR, "CLOSE ALL"),
+        (Traces::TEMPORARY, "DISCARD TEMP"),
+        (Traces::LOCK, "SELECT pg_catalog.pg_advisory_unlock_all()"),
+    ];
+    let steps: Vec<&str> =
+        steps.into_iter().filter(|(traces, _)| left.has(*traces)).map(|(_, sql)| sql).collect();
+    (steps.join("; "), steps.len() as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched() -> Session {
+        Session { policy: SessionState::Reset, ..Session::default() }
+    }
+
+    fn send(session: &mut Session, sql: &str) {
+        session.note_text(Origin::Query, format!("{sql}\0").as_bytes(), true, true);
+    }
+
+    #[test]
+    fn a_statement_that_clears_counts_when_it_is_committed() {
+        let mut session = watched();
+        send(&mut session, "SET x = 1");
+        session.settle(Status::Idle, true);
+        send(&mut session, "BEGIN");
+        session.settle(Status::InTransaction, true);
+        send(&mut session, "RESET ALL");
+        session.settle(Status::InTransaction, true);
+        assert_eq!(session.left, Traces::SET);
+        let mut other = watched();
+        other.left = session.left;
+        other.clears = session.clears;
+        send(&mut session, "COMMIT");
+        session.tagged(b"COMMIT\0");
+        session.settle(Status::Idle, true);
+        assert!(session.left.is_empty());
+        send(&mut other, "ROLLBACK");
+        other.tagged(b"ROLLBACK\0");
+        other.settle(Status::Idle, true);
+        assert_eq!(other.left, Traces::SET);
+    }
+
+    #[test]
+    fn an_error_clears_nothing() {
+        let mut session = watched();
+        send(&mut session, "LISTEN a; UNLISTEN *; SELECT 1/0");
+        session.failed();
+        session.settle(Status::Idle, true);
+        assert_eq!(session.left, Traces::LISTEN);
+    }
+
+    #[test]
+    fn what_is_set_behind_a_reset_that_is_under_way_stays() {
+        let mut session = watched();
+        send(&mut session, "RESET ALL");
+        session.note_text(Origin::Query, b"SET x = 1\0", true, false);
+        session.settle(Status::Idle, true);
+        assert_eq!(session.left, Traces::SET);
+    }
+
+    #[test]
+    fn a_tag_tells_what_a_text_has_hidden() {
+        for (sql, tag, left) in [
+            ("hidden", &b"SET\0"[..], Traces::SET),
+            ("SET LOCAL x = 1", b"SET\0", Traces::NONE),
+            ("SET SESSION AUTHORIZATION DEFAULT", b"SET\0", Traces::NONE),
+            ("SET ROLE a", b"SET\0", Traces::ROLE),
+            ("hidden", b"LISTEN\0", Traces::LISTEN),
+            ("hidden", b"PREPARE\0", Traces::PREPARED),
+            ("hidden", b"SELECT 1\0", Traces::NONE),
+        ] {
+            let mut session = watched();
+            send(&mut session, sql);
+            session.tagged(tag);
+            session.settle(Status::Idle, true);
+            assert_eq!(session.left, left, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_a_prepared_statement_leaves_it_leaves_each_time() {
+        let mut session = watched();
+        send(&mut session, "PREPARE a AS SELECT set_config('x', 'y', false)");
+        session.settle(Status::Idle, true);
+        send(&mut session, "RESET ALL");
+        session.settle(Status::Idle, true);
+        assert_eq!(session.left, Traces::PREPARED);
+        send(&mut session, "EXECUTE a");
+        assert_eq!(session.left, Traces::PREPARED.and(Traces::SET));
+        let mut session = watched();
+        session.note_text(
+            Origin::Unnamed,
+            b"\0SELECT set_config('x', 'y', false)\0\0\0",
+            true,
+            true,
+        );
+        session.cleared(Traces::ALL);
+        session.bound(true);
+        assert_eq!(session.left, Traces::SET);
+    }
+
+    #[test]
+    fn what_is_prepared_clears_when_it_is_executed() {
+        let mut session = watched();
+        session.left = Traces::SET;
+        session.note_text(Origin::Unnamed, b"\0RESET ALL\0\0\0", true, true);
+        session.settle(Status::Idle, true);
+        session.bound(true);
+        assert_eq!(session.left, Traces::SET);
+        session.executed();
+        session.settle(Status::Idle, true);
+        assert!(session.left.is_empty());
+    }
+
+    #[test]
+    fn a_text_in_pieces_is_read_to_its_end() {
+        let body = b"name\0SELECT 1; LISTEN a\0\0\0; LOAD 'b'";
+        for cut in 0..body.len() {
+            let mut session = watched();
+            session.note_text(Origin::Named, &body[..cut], false, true);
+            session.go_on(&body[cut..], true);
+            assert_eq!(session.left, Traces::LISTEN.and(Traces::PREPARED), "{cut}");
+            assert!(!session.is_half_read());
+        }
+    }
+
+    #[test]
+    fn only_what_is_there_is_undone() {
+        assert_eq!(reset_query(Traces::SET), ("RESET ALL".into(), 1));
+        assert_eq!(reset_query(Traces::LOCK.and(Traces::UNKNOWN)), ("DISCARD ALL".into(), 1));
+        let (sql, count) = reset_query(Traces::AUTHORIZATION.and(Traces::LISTEN));
+        assert_eq!(sql, "RESET SESSION AUTHORIZATION; RESET ROLE; UNLISTEN *");
+        assert_eq!(count, 3);
+        let all = Traces::ALL.without(Traces::UNKNOWN);
+        assert_eq!(usize::from(reset_query(all).1), reset_query(all).0.split("; ").count());
+    }
+}

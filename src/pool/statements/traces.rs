@@ -1,0 +1,123 @@
+//! What a statement may leave in the session of its server, for whoever gets that server next.
+
+use std::fmt;
+
+/// A set of kinds of session state.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Traces(u16);
+
+/// A kind of session state: its bit, its word in logs and tables, and what it stands for.
+struct Kind {
+    bit: Traces,
+    word: &'static str,
+    /// As a client is told it.
+    meaning: &'static str,
+}
+
+impl Traces {
+    pub const NONE: Traces = Traces(0);
+    /// A parameter was SET that servers do not report.
+    pub const SET: Traces = Traces(1);
+    /// SET ROLE.
+    pub const ROLE: Traces = Traces(1 << 1);
+    /// SET SESSION AUTHORIZATION.
+    pub const AUTHORIZATION: Traces = Traces(1 << 2);
+    /// LISTEN.
+    pub const LISTEN: Traces = Traces(1 << 3);
+    /// A prepared statement that the pooler does not track.
+    pub const PREPARED: Traces = Traces(1 << 4);
+    /// A cursor WITH HOLD.
+    pub const CURSOR: Traces = Traces(1 << 5);
+    /// A temporary table, view or sequence.
+    pub const TEMPORARY: Traces = Traces(1 << 6);
+    /// An advisory lock of the session.
+    pub const LOCK: Traces = Traces(1 << 7);
+    /// Code of the server's that may do anything: DO, CALL, a function call of the protocol.
+    pub const UNKNOWN: Traces = Traces(1 << 8);
+    /// What no command undoes: a loaded library, a connection of dblink's, a temporary slot.
+    pub const LASTING: Traces = Traces(1 << 9);
+    pub const ALL: Traces = Traces((1 << 10) - 1);
+
+    /// What DISCARD ALL leaves nothing of.
+    pub const DISCARDED: Traces = Traces(Traces::ALL.0 & !Traces::LASTING.0);
+
+    #[inline(always)]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    #[inline(always)]
+    pub fn has(self, other: Traces) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    #[inline(always)]
+    pub const fn and(self, other: Traces) -> Traces {
+        Traces(self.0 | other.0)
+    }
+
+    #[inline(always)]
+    pub const fn without(self, other: Traces) -> Traces {
+        Traces(self.0 & !other.0)
+    }
+
+    /// Each kind of the set, as clients are told it.
+    pub fn meanings(self) -> String {
+        let of_set = KINDS.iter().filter(|kind| self.has(kind.bit));
+        of_set.map(|kind| kind.meaning).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The words of the set, separated by commas.
+impl fmt::Display for Traces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of_set = KINDS.iter().filter(|kind| self.has(kind.bit));
+        f.write_str(&of_set.map(|kind| kind.word).collect::<Vec<_>>().join(","))
+    }
+}
+
+const KINDS: &[Kind] = &[
+    Kind { bit: Traces::SET, word: "set", meaning: "a parameter that was SET" },
+    Kind { bit: Traces::ROLE, word: "role", meaning: "a role that was SET" },
+    Kind {
+        bit: Traces::AUTHORIZATION,
+        word: "authorization",
+        meaning: "a session authorization that was SET",
+    },
+    Kind { bit: Traces::LISTEN, word: "listen", meaning: "a channel that it LISTENs to" },
+    Kind { bit: Traces::PREPARED, word: "prepared", meaning: "a prepared statement" },
+    Kind { bit: Traces::CURSOR, word: "cursor", meaning: "a cursor WITH HOLD" },
+    Kind { bit: Traces::TEMPORARY, word: "temporary", meaning: "a temporary object" },
+    Kind { bit: Traces::LOCK, word: "lock", meaning: "an advisory lock of the session" },
+    Kind { bit: Traces::UNKNOWN, word: "unknown", meaning: "what DO, CALL or a function does" },
+    Kind { bit: Traces::LASTING, word: "lasting", meaning: "what no command undoes" },
+];
+
+/// What the text of one message may do to the session, as far as its words tell.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Effects {
+    /// What it may leave.
+    pub leaves: Traces,
+    /// What is gone behind it when all of it succeeds: nothing of these kinds is left in it
+    /// behind the statement that clears them.
+    pub clears: Traces,
+    /// It runs what was prepared by PREPARE.
+    pub executes: bool,
+    /// It has a SET of which nothing is left: SET LOCAL, or of a parameter that follows its client.
+    pub sets_harmlessly: bool,
+    /// It takes or gives back advisory locks.
+    pub touches_locks: bool,
+    /// It has a COPY ... FROM STDIN.
+    pub copies_in: bool,
+}
+
+impl Effects {
+    pub fn leave(&mut self, traces: Traces) {
+        self.leaves = self.leaves.and(traces);
+        self.clears = self.clears.without(traces);
+    }
+
+    pub fn clear(&mut self, traces: Traces) {
+        self.clears = self.clears.and(traces);
+    }
+}

@@ -1,0 +1,56 @@
+//! What a client is told whose statement leaves what its server's next client would find.
+
+use crate::wire::build::{Report, Severity};
+use crate::wire::sqlstate;
+
+const REFUSED: &str = "statement leaves state in a session that clients share";
+
+/// The words of one refusal.
+pub struct Refusal {
+    message: &'static str,
+    sqlstate: &'static str,
+    detail: String,
+    hint: &'static str,
+}
+
+impl Refusal {
+    /// With `session_state = error`; `what` would be left, or has been.
+    pub fn of_policy(what: &str, is_late: bool) -> Refusal {
+        let detail = match is_late {
+            true => format!("It has left {what}, which is undone now."),
+            false => format!("It would leave {what}. It was not run."),
+        };
+        Refusal {
+            message: REFUSED,
+            sqlstate: sqlstate::FEATURE_NOT_SUPPORTED,
+            detail,
+            hint: "SET LOCAL and pg_advisory_xact_lock last for a transaction only. The operator \
+                   allows the statement with session_state = reset or pin, or with a database line \
+                   in session pooling.",
+        }
+    }
+
+    /// With `session_state = pin`, when as many servers are pinned as may be.
+    pub fn of_limit(what: &str, pinned: usize, most: usize) -> Refusal {
+        Refusal {
+            message: "session state cannot be kept: too many servers are pinned (pin_limit)",
+            sqlstate: sqlstate::TOO_MANY_CONNECTIONS,
+            detail: format!(
+                "The statement has left {what}, which is undone now. {pinned} servers of the pool \
+                 are pinned, and pin_limit allows {most}."
+            ),
+            hint: "Try again later, or have the operator raise pin_limit or pool_size, or add a \
+                   database line in session pooling.",
+        }
+    }
+
+    pub fn report(&self) -> Report<'_> {
+        Report {
+            severity: Severity::Error,
+            sqlstate: self.sqlstate,
+            message: self.message,
+            detail: Some(&self.detail),
+            hint: Some(self.hint),
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! What clients leave in the sessions of servers, with every `session_state`, against a real
+//! PostgreSQL: what the next client finds is asked of PostgreSQL's own views.
+
+mod support;
+
+use std::thread;
+
+use support::client::{Answer, Login};
+use support::postgres::APP;
+use support::{Client, Failure, Pooler, Postgres, Setup, wire};
+
+/// The first server is the only one, so that whatever is left would be found.
+fn pooler(policy: &str, servers: &str) -> Pooler {
+    setup(policy, servers).start()
+}
+
+fn setup(policy: &str, servers: &str) -> Setup {
+    Setup::new()
+        .set("pool_mode", "transaction")
+        .set("session_state", policy)
+        .set("default_pool_size", servers)
+        .set("pin_limit", "100")
+}
+
+/// All that a session may have beyond what it was opened with, by the views that tell of it.
+const INSPECT: &str = "select concat_ws(' ', \
+    'locks:' || (select count(*) from pg_locks where locktype = 'advisory' \
+        and pid = pg_backend_pid()), \
+    'channels:' || (select count(*) from pg_listening_channels()), \
+    'temporary:' || (select count(*) from pg_class where relpersistence = 't' \
+        and relnamespace = pg_my_temp_schema()), \
+    'cursors:' || (select count(*) from pg_cursors where is_holdable), \
+    'prepared:' || (select count(*) from pg_prepared_statements where name not like 'PGBOUNCER%'), \
+    'role:' || current_user || '/' || session_user, \
+    'settings:' || (select count(*) from pg_settings where name in ('work_mem', 'search_path', \
+        'statement_timeout') and setting is distinct from reset_val), \
+    'custom:' || coalesce(nullif(current_setting('my.mark', true), ''), '-'))";
+
+const CLEAN: &str =
+    "locks:0 channels:0 temporary:0 cursors:0 prepared:0 role:app/app settings:0 custom:-";
+
+/// Every kind of state, and what INSPECT says of it. The name is as the log and the errors tell it.
+const KINDS: [(&str, &str, &str); 14] = [
+    ("set work_mem = '1MB'", "settings:1", "a parameter that was SET"),
+    ("set search_path to nowhere", "settings:1", "a parameter that was SET"),
+    ("select set_config('my.mark', 'x', false)", "custom:x", "a parameter that was SET"),
+    (
+        "select pg_catalog.set_config('statement_timeout', '77s', false)",
+        "settings:1",
+        "a parameter",
+    ),
+    ("set role guest", "role:guest/app", "a role that was SET"),
+    ("listen a_channel", "channels:1", "a channel that it LISTENs to"),
+    ("prepare p as select 1", "prepared:1", "a prepared statement"),
+    ("begin; declare c cursor with hold for select 1; commit", "cursors:1", "a cursor WITH HOLD"),
+    ("create temp table t (a int)", "temporary:1", "a temporary object"),
+    ("select 1 as a into temporary t", "temporary:1", "a temporary object"),
+    ("create table pg_temp.t (a int)", "temporary:1", "a temporary object"),
+    ("select pg_advisory_lock(42)", "locks:1", "an advisory lock of the session"),
+    ("select pg_try_advisory_lock_shared(42, 1)", "locks:1", "an advisory lock of the session"),
+    (
+        "set work_mem = '1MB'; listen b; create temp table t (a int); select pg_advisory_lock(43)",
+        "temporary:1",
+        "a channel that it LISTENs to",
+    ),
+];
+
+fn guest() {
+    let mut session = Postgres::shared().session("postgres");
+    let _ = session.query("create role guest");
+    session.query("grant guest to app").expect("a grant");
+}
+
+fn sees(client: &mut Client, expected: &str) {
+    assert_eq!(client.one(INSPECT), expected);
+}
+
+/// Runs a statement by the extended protocol.
+fn extended(client: &mut Client, sql: &str) -> Result<Answer, Failure> {
+    let messages = [wire::parse("", sql), wire::bind("", &[]), wire::execute(), wire::sync()];
+    client.wire.send(&messages.concat());
+    client.answer()
+}
+
+/// The same, in three trips: the statement is prepared under a name, and run later.
+fn prepared(client: &mut Client, sql: &str) -> Result<Answer, Failure> {
+    client.wire.send(&[wire::parse("mine", sql), wire::sync()].concat());
+    client.answer()?;
+    client.wire.send(&[wire::bind("mine", &[]), wire::execute(), wire::sync()].concat());
+    client.answer()
+}
+
+/// A way to run a statement.
+type Run = fn(&mut Client, &str) -> Result<Answer, Failure>;
+
+const WAYS: [(&str, Run); 4] = [
+    ("simple", |client, sql| client.query(sql)),
+    ("extended", extended),
+    ("prepared", prepared),
+    // In pieces that no read of the pooler's puts together.
+    ("in pieces", |client, sql| {
+        let message = wire::query(&format!("/* {} */ {sql}", "x".repeat(9000)));
+        for piece in message.chunks(3000) {
+            client.wire.send(piece);
+            thread::sleep(std::time::Duration::from_millis(5));
+        }
+        client.answer()
+    }),
+];
+
+#[test]
+fn under_reset_the_next_client_finds_nothing() {
+    guest();
+    let pooler = pooler("reset", "1");
+    for (way, run) in WAYS {
+        for (sql, ..) in KINDS {
+            if sql.contains(';') && matches!(way, "extended" | "prepared") {
+                continue;
+            }
+            let mut one = pooler.client();
+            run(&mut one, sql).unwrap_or_else(|e| panic!("{way} {sql}: {e:?}"));
+            let mut other = pooler.client();
+            assert_eq!(other.one(INSPECT), CLEAN, "{way}: {sql}");
+            // A client that goes leaves nothing either.
+            run(&mut one, sql).map(drop).unwrap_or_else(|e| {
+                assert!(
+                    way == "prepared" && e.code() == "42P05" || sql.contains("prepare"),
+                    "{e:?}"
+                );
+            });
+            drop(one);
+            assert_eq!(other.one(INSPECT), CLEAN, "{way}: {sql}, and gone");
+        }
+    }
+    assert_eq!(
+        pooler.shown("SHOW SESSION_STATE", "database", "app", "reset_failures"),
+        Some("0".into())
+    );
+}
+
+#[test]
+fn under_reset_nothing_is_sent_where_nothing_was_left() {
+    let pooler = pooler("reset", "1");
+    let mut client = pooler.client();
+    for sql in [
+        "select 1",
+        "begin; set local work_mem = '1MB'; commit",
+        "begin; set transaction read only; select set_config('my.mark', 'x', true); commit",
+        "begin; savepoint a; set local work_mem = '1MB'; rollback to a; commit",
+        "set timezone to 'UTC'",
+        "set application_name = 'mine'",
+        "select set_config('TimeZone', 'UTC', false)",
+        "select pg_advisory_xact_lock(1)",
+        "begin; declare c cursor for select 1; commit",
+        "reset work_mem",
+        // What asyncpg sends between two users of a connection, and what pgx did.
+        "select pg_advisory_unlock_all(); close all; unlisten *; reset all;",
+        "set session authorization default; reset all; close all; unlisten *; discard temp",
+        "discard all",
+    ] {
+        client.query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        // Whatever was to be undone has been, before it gets the server again.
+        client.query("select 1").expect("an answer");
+        let resets = pooler.shown("SHOW SESSION_STATE", "database", "app", "resets");
+        assert_eq!(resets.as_deref(), Some("0"), "{sql}");
+    }
+    client.query("set work_mem = '1MB'").expect("a SET");
+    client.query("select 1").expect("an answer");
+    let resets = pooler.shown("SHOW SESSION_STATE", "database", "app", "resets");
+    assert_eq!(resets.as_deref(), Some("1"));
+}
+
+#[test]
+fn a_rollback_clears_nothing_and_a_commit_does() {
+    let pooler = pooler("pin", "1");
+    let mut one = pooler.client();
+    one.query("set work_mem = '1MB'").expect("a SET");
+    one.query("begin; reset all; rollback").expect("an answer");
+    sees(&mut one, &CLEAN.replace("settings:0", "settings:1"));
+    one.query("begin; savepoint a; reset all; rollback to a; commit").expect("an answer");
+    sees(&mut one, &CLEAN.replace("settings:0", "settings:1"));
+    one.query("reset all; select 1/0").expect_err("a division by zero");
+    sees(&mut one, &CLEAN.replace("settings:0", "settings:1"));
+    for step in ["begin", "reset all", "commit"] {
+        one.query(step).expect("an answer");
+    }
+    // The server is free again.
+    sees(&mut pooler.client(), CLEAN);
+}
+
+#[test]
+fn under_pin_each_finds_its_own() {
+    guest();
+    let pooler = pooler("pin", "3");
+    for (sql, expected, _) in KINDS {
+        let mut clients = [pooler.client(), pooler.client()];
+        clients[0].query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        for _ in 0..3 {
+            let [one, other] = &mut clients;
+            assert!(one.one(INSPECT).contains(expected), "{sql}");
+            sees(other, CLEAN);
+        }
+        let pinned = pooler.shown("SHOW PINS", "database", "app", "left");
+        assert!(pinned.is_some(), "{sql}");
+        let [one, mut other] = clients;
+        drop(one);
+        support::eventually("the pin's end", || {
+            pooler.shown("SHOW PINS", "database", "app", "left").is_none().then_some(())
+        });
+        sees(&mut other, CLEAN);
+    }
+}
+
+#[test]
+fn a_pin_ends_with_what_it_was_for() {
+    let pooler = pooler("pin", "1");
+    let mut one = pooler.client();
+    let mut other = pooler.client();
+    for (sql, undone) in [
+        ("set work_mem = '1MB'", "reset all"),
+        ("listen a", "unlisten *"),
+        ("create temp table t (a int)", "discard temp"),
+        ("begin; declare c cursor with hold for select 1; commit", "close all"),
+        ("prepare p as select 1", "deallocate all"),
+        ("select pg_advisory_lock(1)", "select pg_advisory_unlock(1)"),
+        ("select pg_advisory_lock(1), pg_advisory_lock(1)", "select pg_advisory_unlock_all()"),
+        (
+            "select pg_try_advisory_lock(1)",
+            "do $$ begin perform pg_advisory_unlock(1); end $$; \
+          select pg_advisory_unlock(2)",
+        ),
+        ("listen a; set work_mem = '1MB'", "discard all"),
+    ] {
+        one.query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        assert!(pooler.shown("SHOW PINS", "database", "app", "left").is_some(), "{sql}");
+        one.query(undone).unwrap_or_else(|e| panic!("{undone}: {e:?}"));
+        assert_eq!(pooler.shown("SHOW PINS", "database", "app", "left"), None, "{sql}");
+        sees(&mut other, CLEAN);
+    }
+    // Of two locks one is left.
+    one.query("select pg_advisory_lock(1), pg_advisory_lock(2)").expect("locks");
+    one.query("select pg_advisory_unlock(1)").expect("an unlock");
+    assert!(pooler.shown("SHOW PINS", "database", "app", "left").is_some());
+    one.query("select pg_advisory_unlock(2)").expect("an unlock");
+    assert_eq!(pooler.shown("SHOW PINS", "database", "app", "left"), None);
+}
+
+#[test]
+fn beyond_the_limit_of_pins_a_client_is_told_and_nothing_is_left() {
+    let pooler = setup("pin", "2").set("pin_limit", "50").start();
+    let mut one = pooler.client();
+    let mut other = pooler.client();
+    one.query("listen a").expect("a pin");
+    let answer = other.query("begin; listen b; select 1; commit");
+    let failure = answer.expect_err("no second pin");
+    assert_eq!(failure.code(), "53300", "{failure:?}");
+    assert!(failure.message().contains("pin_limit"), "{failure:?}");
+    sees(&mut other, CLEAN);
+    other.query("begin").expect("the client goes on");
+    other.query("set work_mem = '1MB'").expect("nobody is told in the middle");
+    other.query("commit").expect_err("at the end of the transaction");
+    sees(&mut other, CLEAN);
+    one.query("unlisten *").expect("the pin ends");
+    other.query("listen b").expect("a pin");
+    assert!(other.one(INSPECT).contains("channels:1"));
+}
+
+#[test]
+fn under_error_a_statement_is_refused_before_it_is_run() {
+    guest();
+    let pooler = pooler("error", "1");
+    for (way, run) in WAYS {
+        for (sql, _, what) in KINDS {
+            if sql.contains(';') && matches!(way, "extended" | "prepared") {
+                continue;
+            }
+            let mut one = pooler.client();
+            let failure = run(&mut one, sql).expect_err(sql);
+            assert_eq!(failure.code(), "0A000", "{way} {sql}: {failure:?}");
+            let Failure::Error { detail, .. } = &failure else { panic!("{failure:?}") };
+            assert!(detail.contains(what) && detail.contains("not run"), "{way} {sql}: {detail}");
+            sees(&mut one, CLEAN);
+            // In a transaction it fails as any statement does.
+            one.query("begin").expect("a transaction");
+            run(&mut one, sql).expect_err(sql);
+            let failure = one.query("select 1").expect_err("a failed transaction");
+            assert_eq!(failure.code(), "25P02", "{way} {sql}");
+            assert_eq!(one.query("rollback").expect("its end").state, 'I');
+        }
+    }
+    let mut client = pooler.client();
+    client.query("begin; set local work_mem = '1MB'; commit").expect("nothing is left of it");
+    client.query("do $$ begin perform set_config('work_mem', '1MB', false); end $$").expect("DO");
+    sees(&mut client, CLEAN);
+}
+
+#[test]
+fn under_error_what_is_too_long_to_be_read_first_is_told_behind() {
+    let pooler = pooler("error", "1");
+    let mut client = pooler.client();
+    let sql = format!("select '{}'; listen a", "x".repeat(100_000));
+    let failure = client.query(&sql).expect_err("a LISTEN");
+    let Failure::Error { detail, code, .. } = &failure else { panic!("{failure:?}") };
+    assert_eq!(code, "0A000");
+    assert!(detail.contains("undone now"), "{detail}");
+    sees(&mut client, CLEAN);
+}
+
+#[test]
+fn under_warn_the_log_tells_once_of_each_kind() {
+    let pooler = pooler("warn", "1");
+    let mut client = pooler.client();
+    for _ in 0..3 {
+        client.query("set work_mem = '1MB'").expect("a SET");
+        client.query("listen a").expect("a LISTEN");
+    }
+    sees(
+        &mut client,
+        &CLEAN.replace("channels:0", "channels:1").replace("settings:0", "settings:1"),
+    );
+    pooler.wait_log(&["a channel that it LISTENs to"]);
+    let log = pooler.log();
+    let lines = log.lines().filter(|line| line.contains("leaves in the session")).count();
+    assert_eq!(lines, 2, "{log}");
+    let events = pooler.console().query("SHOW EVENTS").expect("rows");
+    assert!(format!("{events:?}").contains("session state left"), "{events:?}");
+}
+
+#[test]
+fn under_allow_everything_is_as_it_was() {
+    let pooler = pooler("allow", "1");
+    let mut client = pooler.client();
+    client.query("set work_mem = '1MB'; listen a; select pg_advisory_lock(7)").expect("an answer");
+    let mut other = pooler.client();
+    let expected = CLEAN.replace("locks:0", "locks:1").replace("channels:0", "channels:1");
+    sees(&mut other, &expected.replace("settings:0", "settings:1"));
+    assert!(!pooler.log().contains("leaves in the session"));
+}
+
+/// What DO, CALL and functions of the protocol do is not seen, and undone as a whole.
+#[test]
+fn what_cannot_be_seen_is_undone_as_a_whole() {
+    let pooler = pooler("reset", "1");
+    let mut client = pooler.client();
+    let hidden = "do $$ begin create temp table h (a int); perform pg_advisory_lock(5); \
+                  perform set_config('my.mark', 'x', false); end $$";
+    client.query(hidden).expect("DO");
+    sees(&mut client, CLEAN);
+}
+
+/// Nothing undoes it, so that the server goes.
+#[test]
+fn a_server_whose_session_cannot_be_cleaned_is_closed() {
+    let pooler = pooler("reset", "1");
+    let mut client = pooler.client();
+    let pid = client.one("select pg_backend_pid()");
+    assert_eq!(client.one("select pg_backend_pid()"), pid);
+    let failure = client.query("load 'nothing_of_the_kind'");
+    failure.expect_err("no such library");
+    assert_ne!(client.one("select pg_backend_pid()"), pid);
+    // A reset that fails closes the server, too.
+    let pid = client.one("select pg_backend_pid()");
+    client.query("set statement_timeout = '1ms'").expect("a SET");
+    let mut other = pooler.client();
+    sees(&mut other, CLEAN);
+    drop(pid);
+}
+
+#[test]
+fn what_connect_query_sets_is_set_again() {
+    let line = format!(
+        "host=127.0.0.1 port={} user=app password={} connect_query='set work_mem = ''3MB'''",
+        Postgres::shared().port,
+        APP.password
+    );
+    let pooler = setup("reset", "1").database("app", &line).start();
+    let mut client = pooler.client();
+    assert_eq!(client.one("show work_mem"), "3MB");
+    client.query("set work_mem = '1MB'").expect("a SET");
+    assert_eq!(client.one("show work_mem"), "3MB");
+}
+
+/// A client that is killed while it holds a lock leaves it to nobody.
+#[test]
+fn a_lock_goes_with_its_client() {
+    for policy in ["reset", "pin"] {
+        let pooler = pooler(policy, "1");
+        let mut one = pooler.client();
+        one.wire.send(&wire::query("select pg_advisory_lock(99)"));
+        one.answer().expect("a lock");
+        drop(one);
+        sees(&mut pooler.client(), CLEAN);
+        let mut other = pooler.client();
+        other.query("begin; select pg_advisory_lock(99)").expect("a lock");
+        drop(other);
+        sees(&mut pooler.client(), CLEAN);
+    }
+}
+
+/// With many clients of all kinds on few servers, whoever gets a server finds it clean.
+#[test]
+fn many_clients_hand_each_other_clean_servers() {
+    guest();
+    for policy in ["reset", "pin"] {
+        let pooler = pooler(policy, "4");
+        let clients = (0..12).map(|seed| {
+            let port = pooler.port;
+            thread::spawn(move || run_at_random(port, seed))
+        });
+        for client in clients.collect::<Vec<_>>() {
+            client.join().expect("a client without complaints");
+        }
+    }
+}
+
+fn run_at_random(port: u16, seed: u64) {
+    let mut rng = support::rng::Rng::new(seed);
+    let login = Login { user: APP.name, password: APP.password, database: "app", parameters: &[] };
+    for _ in 0..12 {
+        let mut client = Client::attempt(port, &login).expect("a login");
+        assert_eq!(client.one(INSPECT), CLEAN, "seed {seed}");
+        for _ in 0..rng.below(4) {
+            let (sql, ..) = rng.pick(&KINDS);
+            let (_, run) = if sql.contains(';') { WAYS[0] } else { rng.pick(&WAYS[..2]) };
+            // It may be there already, and another may hold the lock.
+            let sql = sql.replace("select pg_advisory_lock", "select pg_try_advisory_lock");
+            let _ = run(&mut client, &sql);
+        }
+        if rng.percent(50) {
+            client.terminate();
+        }
+    }
+}
