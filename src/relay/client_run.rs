@@ -271,7 +271,7 @@ impl<I: Io> Engine<I> {
                     }
                     self.pass_routine(id, &mut judged);
                 }
-                Inbound::Forward { to, .. } => {
+                Inbound::Forward { to, .. } if judged.server == Some(to) => {
                     judged.taken += conn.inbound.go_on(data.len() - at);
                     judged.said.to_server.forward(at..judged.taken);
                     let is_last = conn.inbound == Inbound::Boundary;
@@ -282,7 +282,10 @@ impl<I: Io> Engine<I> {
                         self.core.set_half_sent(to, 0);
                     }
                 }
-                Inbound::Drop { .. } => judged.taken += conn.inbound.go_on(data.len() - at),
+                // The server that had the head of this message is gone. Its rest goes nowhere.
+                Inbound::Forward { .. } | Inbound::Drop { .. } => {
+                    judged.taken += conn.inbound.go_on(data.len() - at);
+                }
             }
         }
         judged

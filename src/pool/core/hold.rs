@@ -23,6 +23,15 @@ impl Core {
         self.act(Action::RunClient(id));
     }
 
+    /// What a client is held for has come, and it is held for something else now.
+    pub(in crate::pool) fn hold_on(&mut self, id: ClientId, hold: Hold) {
+        if let Some(client) = self.clients.get_mut(id)
+            && client.hold.is_some()
+        {
+            client.hold = Some(hold);
+        }
+    }
+
     /// A server has said something to its client, or the pooler in its place: what the client waits
     /// for may have been among it.
     pub fn replies_came(&mut self, id: ClientId) {

@@ -9,7 +9,7 @@ use crate::pool::core::Core;
 use crate::pool::core::own_query::MOST_STEPS;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::outgoing::Outgoing;
-use crate::pool::owed::verdict::ServerVerdict;
+use crate::pool::owed::verdict::{Hold, ServerVerdict};
 use crate::pool::records::server::Own;
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
@@ -185,5 +185,7 @@ fn own_query_ended(core: &mut Core, id: ServerId, client: ClientId, to_client: &
     // What was undone may have been the client's parameters, too.
     if core.set_parameters(client, id, MOST_STEPS) {
         core.wake(client);
+    } else {
+        core.hold_on(client, Hold::Parameters);
     }
 }
