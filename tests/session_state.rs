@@ -164,6 +164,11 @@ fn under_reset_nothing_is_sent_where_nothing_was_left() {
         let resets = pooler.shown("SHOW SESSION_STATE", "database", "app", "resets");
         assert_eq!(resets.as_deref(), Some("0"), "{sql}");
     }
+    prepared(&mut client, "select 1").expect("a statement with a name");
+    extended(&mut client, "select 1").expect("one without");
+    client.query("select 1").expect("an answer");
+    let resets = pooler.shown("SHOW SESSION_STATE", "database", "app", "resets");
+    assert_eq!(resets.as_deref(), Some("0"));
     client.query("set work_mem = '1MB'").expect("a SET");
     client.query("select 1").expect("an answer");
     let resets = pooler.shown("SHOW SESSION_STATE", "database", "app", "resets");

@@ -4,6 +4,7 @@
 //! This is the path of every transaction: no memory is reserved here, no clock read, no line
 //! formatted, unless something is wrong.
 
+use super::routine::binds_unnamed;
 use super::slow;
 use crate::log::Level;
 use crate::pool::core::Core;
@@ -432,6 +433,8 @@ impl Server {
             // What a tracked one leaves it leaves when it is bound.
             (Front::Parse, _) if is_tracked => return,
             (Front::Parse, _) => Origin::Named,
+            // A tracked one was noted where it was looked up.
+            (Front::Bind, _) if is_tracked && !binds_unnamed(seen) => return,
             (Front::Bind, _) => return self.session.bound(is_first),
             (Front::Execute, _) => return self.session.executed(),
             (Front::FunctionCall, _) => {

@@ -153,7 +153,7 @@ fn uses_unnamed(kind: Front, body: &[u8]) -> bool {
     }
 }
 
-fn binds_unnamed(body: &[u8]) -> bool {
+pub(super) fn binds_unnamed(body: &[u8]) -> bool {
     let mut fields = Fields::new(body);
     fields.cstr().is_some() && fields.cstr().is_some_and(<[u8]>::is_empty)
 }
