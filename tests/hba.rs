@@ -235,7 +235,7 @@ const LEFT_OUT: &[&str] = &[
     "host all +ops 127.0.0.1/32 reject",
     "host samerole all 127.0.0.1/32 reject",
     "host all all samenet reject",
-    "host all all 0.0.0.0/0 pam",
+    "host all all 0.0.0.0/0 radius",
     "host all all 0.0.0.0/0 gss",
     "local all all ident",
     "hostgssenc all all 0.0.0.0/0 reject",
