@@ -168,8 +168,9 @@ fn what_is_no_record_ends_a_connection_that_was_under_tls() {
         let mut stream = logged_in(&pooler);
         let socket = &mut stream.get_mut().stream;
         socket.write_all(garbage).expect("sent");
-        // More may be waited for, if it looks like the head of a record.
-        socket.write_all(&[0; 20_000]).expect("sent");
+        // More may be waited for, if it looks like the head of a record; else the pooler may have
+        // closed already.
+        let _ = socket.write_all(&[0; 20_000]);
         let mut told = Vec::new();
         let _ = stream.get_mut().stream.read_to_end(&mut told);
         assert!(!told.windows(8).any(|word| word == b"in plain"), "it was run");
