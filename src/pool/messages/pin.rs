@@ -108,6 +108,20 @@ fn pin(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut Outgoing
     false
 }
 
+/// A doubt about Syncs is over that has kept the end of a transaction from being judged. The client
+/// has heard of that end and cannot be refused any more: it keeps its server, whatever the limit.
+pub(super) fn doubt_ended(core: &mut Core, id: ServerId, client: ClientId) {
+    let now = core.mono();
+    let server = &mut core.servers[id];
+    let has_left = !server.session.left.without(VAGUE).is_empty();
+    let is_to_pin = server.session.policy == SessionState::Pin && !server.session.is_pinned();
+    if has_left && is_to_pin && server.replies.is_clean() {
+        server.session.by = core.clients[client].number;
+        server.session.pinned = Some(now);
+        core.pools[server.pool].undone.pins += 1;
+    }
+}
+
 /// Tells the client, and undoes what it has left before it hears that the server is ready.
 fn refuse_late(
     core: &mut Core,

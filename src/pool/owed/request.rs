@@ -62,13 +62,6 @@ impl Request {
         matches!(self, Request::FunctionCall | Request::Query | Request::Sync)
     }
 
-    /// Whether a server that takes in COPY data stumbles over it: it hears of it, and it is no Sync.
-    pub fn upsets_copy(self) -> bool {
-        let is_unheard =
-            matches!(self, Request::AnswerClose | Request::AnswerParse | Request::CopyEnd);
-        !is_unheard && self != Request::Sync
-    }
-
     /// The tracked statement that an error in answer to it may name.
     pub fn concerned(&self) -> Option<StatementId> {
         match *self {

@@ -95,12 +95,6 @@ impl Replies {
         is_undecided && asks_for_more(kind)
     }
 
-    /// Whether the server has been sent requests behind the COPY under way, which it cannot take
-    /// while it takes in data.
-    pub fn is_copy_overtaken(&self) -> bool {
-        self.copy != Copy::None && self.queue.iter().skip(1).any(|request| request.upsets_copy())
-    }
-
     /// Whether the outcome of a COPY whose data has ended decides so: if it has failed, it may not
     /// have eaten the Syncs in its data.
     #[inline]
