@@ -12,6 +12,7 @@ use super::sql;
 use super::traces;
 use super::wire::Packet;
 use crate::wire::fields::Fields;
+use crate::wire::fields::Report;
 use crate::wire::kind::Back;
 
 /// An answer that is due.
@@ -164,7 +165,7 @@ impl Shadow {
             }
             return self.check_link(packet, due.is_sticky);
         }
-        if self.is_shown_by(packet) || self.is_unpinned_by(packet) {
+        if self.is_shown_by(packet) || self.is_unpinned_by(packet) || self.breaks_copy(packet) {
             return Ok(());
         }
         if self.is_cancelled_by(packet) || self.is_outlived_by(packet) || self.tolerates(packet) {
@@ -172,6 +173,21 @@ impl Shadow {
         }
         let due = self.due.front().map(|due| &due.packet);
         Err(format!("{due:?} is due in answer to {:?}, {packet:?} came", self.current))
+    }
+
+    /// A message of the client's breaks a COPY, and the server may meet the pooler's Close first.
+    fn breaks_copy(&mut self, packet: &Packet) -> bool {
+        let is_of_copy = |packet: &Packet| {
+            let report = Report::parse(&packet.body);
+            packet.kind == Back::ErrorResponse as u8
+                && report.message.starts_with("unexpected message type ")
+                && report.message.ends_with(" during COPY from stdin")
+        };
+        let is_so = is_of_copy(packet) && self.due.front().is_some_and(|d| is_of_copy(&d.packet));
+        if is_so {
+            self.due.pop_front();
+        }
+        is_so
     }
 
     /// What is left in the session of the client's server may be less than in one of its own.
