@@ -67,7 +67,7 @@ fuzz:
 	PGBOUNCER_FUZZ_SEEDS=$(SEEDS) CARGO_PROFILE_DEV_OPT_LEVEL=2 \
 		$(CARGO) test --locked --target-dir $(TARGET)/fuzz --test fuzz
 
-# The same programs of messages to PostgreSQL and through the pooler, SEEDS of them and an eighth of
+# The same programs of messages to PostgreSQL and through the pooler, SEEDS of them and a tenth of
 # that to companies of clients. From another seed on with PGBOUNCER_DIFFERENTIAL_FROM.
 fuzz-differential:
 	PGBOUNCER_DIFFERENTIAL_SEEDS=$(SEEDS) $(CARGO) test --locked --test differential

@@ -106,6 +106,29 @@ mod answered_here {
         let answers = client.wire.hear_until_ready().expect("answers to both");
         assert_eq!(kinds(&answers), "3CZ");
     }
+
+    #[test]
+    fn a_deallocate_behind_an_extended_query_without_its_sync_ends_that() {
+        let pooler = pool_of(1);
+        let mut client = pooler.client();
+        for (before, status) in [("select 1", b"I"), ("begin", b"T")] {
+            client.query(before).expect("an answer");
+            assert_eq!(ask_kinds(&mut client, &wire::parse("a", "select 7")), "1Z");
+            client.wire.send(&[use_known("a"), wire::query("deallocate a")].concat());
+            let answers = client.wire.hear_until_ready().expect("answers to both");
+            assert_eq!(kinds(&answers), "2DCCZ");
+            assert_eq!(answers.last().map(|ready| &ready.body[..]), Some(&status[..]));
+            assert_eq!(ask_kinds(&mut client, &use_known("a")), "EZ", "it is gone");
+        }
+        client.query("rollback").expect("ROLLBACK");
+        // Behind an error it is passed over, as everything is up to a Sync.
+        assert_eq!(ask_kinds(&mut client, &wire::parse("a", "select 1 / $1::int")), "1Z");
+        let fails = [wire::bind("a", &["0"]), wire::execute()].concat();
+        client.wire.send(&[fails, wire::query("deallocate a"), wire::sync()].concat());
+        let answers = client.wire.hear_until_ready().expect("one error");
+        assert_eq!(kinds(&answers), "EZ");
+        assert_eq!(ask_kinds(&mut client, &wire::bind("a", &["1"])), "2Z");
+    }
 }
 
 /// Tables that change after a statement was prepared for them.

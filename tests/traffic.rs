@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::fake::{self, FakeServer};
 use support::postgres::APP;
 use support::tool::{self, Tool};
 use support::wire::SSL_REQUEST;
@@ -749,4 +750,44 @@ fn what_a_copy_does_not_take_ends_it_whatever_it_names() {
     let words = told.field('M').unwrap_or_default();
     assert!(words.starts_with("unexpected message type"), "{words}");
     assert_eq!(pooler.client().one("select count(*) from taking"), "0");
+}
+
+/// The server has asked for the data of a COPY when it has been sent a query behind it already. It
+/// has failed, though the pooler has not heard so.
+#[test]
+fn a_copy_that_was_overtaken_ends_before_what_follows_is_judged() {
+    let server = FakeServer::start(|wire| {
+        if !matches!(fake::hear_startup(wire), Ok(Some(_))) || !wire.send(&fake::welcome()) {
+            return;
+        }
+        let hear_until = |wire: &mut support::wire::Wire, kind| {
+            let heard = wire.hear_until(|message| message.kind == kind).unwrap_or_default();
+            heard.iter().all(|message| b"QdHPSX".contains(&message.kind))
+        };
+        hear_until(wire, b'Q');
+        wire.send(&wire::message(b'G', &[0, 0, 1, 0, 0]));
+        hear_until(wire, b'Q');
+        // Long enough for what the client sends when it has heard of the COPY.
+        thread::sleep(Duration::from_millis(300));
+        let error = wire::error(&[('S', "ERROR"), ('V', "ERROR"), ('C', "22P02"), ('M', "x")]);
+        let failed = [error, wire::ready(b'I')].concat();
+        let begun = [wire::message(b'C', b"BEGIN\0"), wire::ready(b'T')].concat();
+        wire.send(&[failed, begun].concat());
+        let is_the_clients = hear_until(wire, b'S');
+        assert!(is_the_clients, "the pooler has asked something of its own");
+        wire.send(&[wire::message(b'1', b""), wire::ready(b'T')].concat());
+        let _ = wire.hear();
+    });
+    let pooler =
+        Setup::empty().database("app", &format!("host=127.0.0.1 port={}", server.port)).start();
+    let mut client = pooler.client();
+    let copy = wire::query("copy numbers from stdin");
+    client.wire.send(&[copy, wire::message(b'd', b"x\n"), wire::query("begin")].concat());
+    let mut told = client.wire.hear_until(|m| m.kind == b'G').expect("CopyInResponse");
+    client.wire.send(&[wire::parse("", "select 1"), wire::sync()].concat());
+    for _ in 0..3 {
+        told.extend(client.wire.hear_until_ready().expect("answers"));
+    }
+    let kinds: String = told.iter().map(|message| char::from(message.kind)).collect();
+    assert_eq!(kinds, "GEZCZ1Z");
 }

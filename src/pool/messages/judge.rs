@@ -274,6 +274,11 @@ impl Core {
             return Verdict::Drop;
         }
         if server.replies.hinges_on_copy(kind) {
+            if server.replies.is_copy_overtaken() {
+                // Its error comes unasked, and the doubt, if any is left, is judged then.
+                self.make_speak(server_id);
+                return Verdict::Hold(Hold::Settling);
+            }
             self.resolve_doubt(server_id, true);
             return Verdict::Hold(Hold::Doubt);
         }

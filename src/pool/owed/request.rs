@@ -62,6 +62,14 @@ impl Request {
         matches!(self, Request::FunctionCall | Request::Query | Request::Sync)
     }
 
+    /// Whether the server hears of it, and does not pass over it while it takes in COPY data.
+    pub fn upsets_copy(self) -> bool {
+        !matches!(
+            self,
+            Request::AnswerClose | Request::AnswerParse | Request::CopyEnd | Request::Sync
+        )
+    }
+
     /// The tracked statement that an error in answer to it may name.
     pub fn concerned(&self) -> Option<StatementId> {
         match *self {

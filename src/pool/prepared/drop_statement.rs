@@ -60,8 +60,6 @@ impl Core {
         build::ready_for_query(said.to_client.words(), status as u8);
     }
 
-    /// Drops a name as the server would, in a state in which it would. `None` leaves it to the
-    /// server to refuse.
     fn answer_deallocate(
         &mut self,
         id: ClientId,
@@ -69,6 +67,36 @@ impl Core {
         status: Status,
         said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
+        self.deallocate(id, query, status, said)?;
+        self.end_local_query(id, status, said);
+        Some(Verdict::Drop)
+    }
+
+    /// Behind an extended query without its Sync, a simple one ends what that has begun: the server
+    /// gets a Sync in its place, whose ReadyForQuery is that of the query.
+    fn end_with_deallocate(
+        &mut self,
+        id: ClientId,
+        server: ServerId,
+        query: &Deallocate,
+        said: &mut Said<'_>,
+    ) -> Option<ClientVerdict> {
+        let status = self.servers[server].replies.status();
+        self.deallocate(id, query, status, said)?;
+        build::empty_front(said.to_server.words(), Front::Sync);
+        self.servers[server].replies.push(Request::Sync);
+        Some(Verdict::Replace { to: server, taken: usize::MAX })
+    }
+
+    /// Drops a name as the server would, in a state in which it would, and says so. `None` leaves
+    /// it to the server to refuse.
+    fn deallocate(
+        &mut self,
+        id: ClientId,
+        query: &Deallocate,
+        status: Status,
+        said: &mut Said<'_>,
+    ) -> Option<()> {
         let tags: &[&str] = match (status, query.in_savepoint) {
             (Status::Failed, _) | (Status::Idle, true) => return None,
             (Status::InTransaction, true) => &["SAVEPOINT", "DEALLOCATE", "RELEASE"],
@@ -79,8 +107,7 @@ impl Core {
         for tag in tags {
             build::command_complete(said.to_client.words(), tag);
         }
-        self.end_local_query(id, status, said);
-        Some(Verdict::Drop)
+        Some(())
     }
 
     /// Takes a name from a client for which nothing is under way.
@@ -125,12 +152,15 @@ impl Core {
             Err(need) => return Some(need),
         };
         let replies = &self.servers[server].replies;
-        // Without a Sync the answers that would have to be awaited may never come.
-        if replies.is_skipping() || replies.is_unsynced() {
+        if replies.is_skipping() {
             return None;
         }
         if !replies.is_answered() || self.servers[server].is_mid_reply {
+            self.make_speak(server);
             return Some(Verdict::Hold(Hold::Answers));
+        }
+        if replies.is_unsynced() {
+            return self.end_with_deallocate(id, server, &query, said);
         }
         let status = replies.status();
         self.answer_deallocate(id, &query, status, said)

@@ -95,6 +95,12 @@ impl Replies {
         is_undecided && asks_for_more(kind)
     }
 
+    /// Whether requests were sent behind the COPY under way that a server which takes in data
+    /// stumbles over, so that it must have failed.
+    pub fn is_copy_overtaken(&self) -> bool {
+        self.copy != Copy::None && self.queue.iter().skip(1).any(|request| request.upsets_copy())
+    }
+
     /// Whether the outcome of a COPY whose data has ended decides so: if it has failed, it may not
     /// have eaten the Syncs in its data.
     #[inline]
