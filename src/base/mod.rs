@@ -1,5 +1,5 @@
 //! What every floor stands on: typed slots, threaded lists, blocks of bytes, moments and random
-//! numbers. Nothing here knows of PostgreSQL.
+//! numbers, and escapes in text. Nothing here knows of PostgreSQL.
 
 pub mod arena;
 pub mod interned;
@@ -8,5 +8,6 @@ pub mod list;
 pub mod order;
 pub mod places;
 pub mod rng;
+pub mod text;
 pub mod time;
 pub mod wipe;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::time::Moment;
 use crate::pool::core::Core;
+use crate::pool::records::pool::Pool;
 use crate::pool::telling::histogram::Spread;
 use crate::pool::telling::latency::Measure;
 
@@ -98,7 +99,7 @@ fn percentiles(spread: &Spread) -> [u32; 3] {
 /// Clients that wait for a server, of all pools.
 pub fn waiting(core: &Core) -> u32 {
     let pools = core.pools.iter().map(|(_, pool)| pool);
-    pools.map(|p| p.waiting.len() + p.welcoming.len() + p.queued_clients()).sum::<usize>() as u32
+    pools.map(Pool::waiting_clients).sum::<usize>() as u32
 }
 
 fn narrow(value: u64) -> u32 {

@@ -4,6 +4,7 @@
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::auth::secret::Password;
+use crate::base::text::unescaped;
 use crate::base::wipe::wipe;
 
 /// Bytes that the head of a request may have.
@@ -179,20 +180,7 @@ impl Request {
 
 /// Text in which `%` and two digits stand for a byte.
 fn decode(text: &str) -> Result<String, Status> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let mut digit = || char::from(rest.next().unwrap_or(b' ')).to_digit(16);
-                let (Some(high), Some(low)) = (digit(), digit()) else {
-                    return Err(Status::BadRequest);
-                };
-                (high << 4 | low) as u8
-            }
-            _ => byte,
-        });
-    }
+    let bytes = unescaped(text.as_bytes(), b'%').ok_or(Status::BadRequest)?;
     String::from_utf8(bytes).map_err(|_| Status::BadRequest)
 }
 

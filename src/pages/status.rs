@@ -74,6 +74,7 @@ fn push_process(json: &mut Json, view: View<'_>) {
 }
 
 /// A pool of clients, and what decides how much it matters.
+#[derive(Clone)]
 struct Shown {
     id: PoolId,
     waiting: usize,
@@ -90,11 +91,8 @@ fn push_pools(json: &mut Json, core: &Core) {
         (Reverse(waiting), Reverse(at_work), Reverse(clients))
     };
     if pools.len() > MOST_POOLS {
-        pools = order::sorted(&pools.iter().collect::<Vec<_>>(), |a, b| rank(a).cmp(&rank(b)))
-            .into_iter()
-            .take(MOST_POOLS)
-            .map(|pool| shown(core, pool.id))
-            .collect();
+        pools = order::sorted(&pools, |a, b| rank(a).cmp(&rank(b)));
+        pools.truncate(MOST_POOLS);
     }
     json.key("pools").open('[');
     for pool in &pools {
@@ -108,7 +106,7 @@ fn shown(core: &Core, id: PoolId) -> Shown {
     let since = core.waiting_since(id);
     Shown {
         id,
-        waiting: pool.waiting.len() + pool.welcoming.len() + pool.queued_clients(),
+        waiting: pool.waiting_clients(),
         wait_us: since.map_or(0, |since| core.mono().micros_since(since)),
         at_work: pool.active.len(),
         clients: pool.client_count(),

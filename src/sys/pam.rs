@@ -6,6 +6,9 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr;
 
+use crate::base::text::printable;
+use crate::base::wipe::wipe;
+
 /// The library's name, with the number of its interface.
 const LIBRARY: &CStr = c"libpam.so.0";
 
@@ -119,8 +122,7 @@ impl Talk {
     fn hear(&mut self, text: &CStr) {
         let text = text.to_string_lossy();
         if self.told.len() + text.len() <= TOLD_MAX {
-            let clean = |letter: char| if letter.is_control() { ' ' } else { letter };
-            self.told.extend(text.trim().chars().map(clean));
+            self.told.extend(text.trim().chars().map(printable));
             self.told.push_str("; ");
         }
     }
@@ -129,7 +131,7 @@ impl Talk {
 impl Drop for Talk {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.password).into_bytes();
-        crate::base::wipe::wipe(&mut bytes);
+        wipe(&mut bytes);
     }
 }
 

@@ -7,6 +7,7 @@ use super::Malformed;
 use super::message::{self, Answer, Outcome};
 use super::options::{Cover, Directory, Search, Way};
 use crate::auth::secret::Password;
+use crate::base::text::printable;
 
 /// What is to be done now.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,8 +110,7 @@ const TEXT_MAX: usize = 200;
 impl From<Outcome<'_>> for Reply {
     fn from(outcome: Outcome<'_>) -> Reply {
         let text = String::from_utf8_lossy(outcome.text);
-        let clean = |letter: char| if letter.is_control() { ' ' } else { letter };
-        let text: String = text.chars().take(TEXT_MAX).map(clean).collect();
+        let text: String = text.chars().take(TEXT_MAX).map(printable).collect();
         Reply { code: outcome.code, text: text.trim().to_owned() }
     }
 }

@@ -2,6 +2,7 @@
 //! 4.5.1.7).
 
 use super::ber::{self, OCTETS};
+use crate::base::text;
 
 /// Filters within filters.
 const DEPTH_MAX: u32 = 32;
@@ -121,23 +122,12 @@ fn substrings(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), NoFilt
     if pieces.iter().all(Vec::is_empty) { Err(NoFilter) } else { Ok(()) }
 }
 
-/// A value without its escapes: a backslash and two digits are a byte.
+/// A value without its escapes. A NUL byte must be one.
 fn unescaped(value: &[u8]) -> Result<Vec<u8>, NoFilter> {
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value;
-    while let Some((&first, behind)) = rest.split_first() {
-        rest = behind;
-        match (first, behind) {
-            (b'\\', [high, low, after @ ..]) => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16).ok_or(NoFilter);
-                bytes.push((digit(high)? << 4 | digit(low)?) as u8);
-                rest = after;
-            }
-            (b'\\', _) | (0, _) => return Err(NoFilter),
-            _ => bytes.push(first),
-        }
+    if value.contains(&0) {
+        return Err(NoFilter);
     }
-    Ok(bytes)
+    text::unescaped(value, b'\\').ok_or(NoFilter)
 }
 
 #[cfg(test)]

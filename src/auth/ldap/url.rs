@@ -1,6 +1,8 @@
 //! LDAP URLs (RFC 4516), as far as `ldapurl` has a use for them:
 //! `ldap[s]://host[:port]/base[?attribute[?scope[?filter]]]`.
 
+use crate::base::text::unescaped;
+
 /// What a URL says; what it leaves out is None.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Url {
@@ -50,20 +52,7 @@ fn host_and_port(place: &str) -> Option<(Option<String>, Option<String>)> {
 
 /// Without `%` and two digits for a byte.
 fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, behind)) = rest.split_first() {
-        rest = behind;
-        match (first, behind) {
-            (b'%', [high, low, after @ ..]) => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16);
-                bytes.push((digit(high)? << 4 | digit(low)?) as u8);
-                rest = after;
-            }
-            (b'%', _) => return None,
-            _ => bytes.push(first),
-        }
-    }
+    let bytes = unescaped(text.as_bytes(), b'%')?;
     String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
 }
 

@@ -27,9 +27,7 @@ pub static POOLS: Sheet<Row> = Sheet {
         ),
         gauge(
             "Clients that wait for a server",
-            int4("cl_waiting", |scene, row| {
-                count(scene, row, |p| p.waiting.len() + p.welcoming.len() + p.queued_clients())
-            }),
+            int4("cl_waiting", |scene, row| count(scene, row, Pool::waiting_clients)),
         ),
         gauge(
             "Clients whose cancel request was sent and is not yet answered",

@@ -1,5 +1,6 @@
 //! `log_min_duration`: a line for each query, and each transaction, that took so long or longer.
 
+use crate::base::text::printable;
 use crate::config::Settings;
 use crate::pool::records::server::Server;
 use crate::pool::statements::table::{ClientStatements, StatementTable};
@@ -21,14 +22,14 @@ impl Ended {
     /// Whether it took so long that it is told of.
     #[inline]
     pub fn is_slow(self, settings: &Settings) -> bool {
-        let least_us = u64::from(settings.log_min_duration) * 1_000;
+        let least_us = least_us(settings);
         least_us > 0 && self.query_us.max(self.xact_us.unwrap_or(0)) >= least_us
     }
 
     /// The line about a query that was slow, or about a transaction of quicker ones.
     #[cold]
     pub fn line(self, server: &mut Server, settings: &Settings) -> String {
-        let least_us = u64::from(settings.log_min_duration) * 1_000;
+        let least_us = least_us(settings);
         let (what, us) = match self.xact_us {
             Some(xact_us) if self.query_us < least_us => ("transaction", xact_us),
             _ => ("query", self.query_us),
@@ -38,10 +39,16 @@ impl Ended {
         // The text of its last query says little of a transaction.
         let has_text = what == "query" && settings.log_query_text;
         let text = server.query_text.take().filter(|_| has_text);
-        let text = text.map(|text| format!(": {}", printable(&text))).unwrap_or_default();
+        let text = text.map(|text| format!(": {}", on_one_line(&text))).unwrap_or_default();
         let (took, waited) = (Millis(us), Millis(waited_us));
         format!("slow {what}: {took} ms, waited {waited} ms, server pid {pid}{text}")
     }
+}
+
+/// From how long on something is slow; 0 is never.
+#[inline]
+fn least_us(settings: &Settings) -> u64 {
+    u64::from(settings.log_min_duration) * 1_000
 }
 
 /// Keeps the beginning of a query's text, where a line about it shows that. `client` is what the
@@ -82,9 +89,8 @@ impl std::fmt::Display for Millis {
 }
 
 /// Text of a client's for one line of the log.
-fn printable(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+fn on_one_line(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).chars().map(printable).collect()
 }
 
 #[cfg(test)]
@@ -93,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_text_stays_on_its_line_and_milliseconds_have_three_places() {
-        assert_eq!(printable(b"select\n1\r\x1b[0m\xff"), "select 1  [0m\u{fffd}");
+        assert_eq!(on_one_line(b"select\n1\r\x1b[0m\xff"), "select 1  [0m\u{fffd}");
         assert_eq!(Millis(1_234_005).to_string(), "1234.005");
     }
 }

@@ -233,6 +233,11 @@ impl Pool {
         self.waiting.len() + self.lookups.len()
     }
 
+    /// Clients that wait for a server: with a query, for their welcome, or for their lookup.
+    pub fn waiting_clients(&self) -> usize {
+        self.waiting.len() + self.welcoming.len() + self.queued_clients()
+    }
+
     /// Clients whose lookup waits for a server.
     pub fn queued_clients(&self) -> usize {
         self.lookups.iter().map(|lookup| lookup.clients.len()).sum()
