@@ -10,10 +10,7 @@ use super::NoBuffers;
 use super::exposition::{Kind, Labels, Snapshot, Unit};
 use crate::console::{self, Head, Nature, Reader, Scene, Value};
 use crate::pool::core::Core;
-use crate::pool::telling::latency::Place;
-
-/// The value of the label that stands for many.
-pub const OTHER: &str = "other";
+use crate::pool::telling::latency::{OTHERS, Place};
 
 /// A table, and the families that its columns give.
 struct Source {
@@ -214,7 +211,7 @@ impl<'a> Rows<'a> {
 
     /// Adds a row to the one that stands for it and others.
     fn fold(&mut self) {
-        self.labels[0] = OTHER.to_owned();
+        self.labels[0] = OTHERS.to_owned();
         if let Some(at) = self.others.get(&self.labels) {
             let sums = self.done[*at].1.iter_mut().zip(&self.values);
             for ((sum, value), (column, _)) in sums.zip(self.source.families) {
@@ -274,6 +271,11 @@ fn number(value: &Value<'_>) -> u64 {
         Value::Number(number) => *number,
         Value::Null | Value::Ptr(_) | Value::Text(_) | Value::Time(_) => 0,
     }
+}
+
+/// The name that a database is shown by.
+pub fn shown_name<'a>(core: &Core, database: &'a str) -> &'a str {
+    if is_one_of_many(core, database) { OTHERS } else { database }
 }
 
 /// Whether a database is one of those that have no series of their own: clients can have `*` make

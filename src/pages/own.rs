@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 
 use super::exposition::{BOUNDS, Kind, Labels, Part, Snapshot, Unit};
-use super::families::{OTHER, is_one_of_many};
+use super::families::{is_one_of_many, shown_name};
 use super::{Facts, View};
 use crate::console;
 use crate::pool::core::Core;
 use crate::pool::ids::PoolId;
 use crate::pool::login::account::VERSION;
 use crate::pool::records::secured::Whose;
+use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::events::Concern;
 use crate::pool::telling::histogram::Histogram;
+use crate::pool::telling::latency::OTHERS;
 
 /// Names of applications that have series of their own: clients choose them.
 const MOST_APPLICATIONS: usize = 50;
@@ -33,7 +35,7 @@ pub fn push_all(snapshot: &mut Snapshot, view: View<'_>) {
 }
 
 fn push_state(snapshot: &mut Snapshot, core: &Core, facts: &Facts) {
-    let is_draining = core.shutdown != crate::pool::records::wait::Shutdown::No;
+    let is_draining = core.shutdown != Shutdown::No;
     let gauges = [
         ("paused", "1 while all databases are paused", core.is_paused.into()),
         ("draining", "1 once the end of the process has been asked for", is_draining.into()),
@@ -154,7 +156,7 @@ fn push_errors(snapshot: &mut Snapshot, core: &Core) {
 /// Clients by database, user, application and state.
 fn push_clients(snapshot: &mut Snapshot, core: &Core) {
     type Key<'a> = (&'a str, &'a str, usize, &'static str);
-    let mut applications: Vec<String> = vec![OTHER.to_owned()];
+    let mut applications: Vec<String> = vec![OTHERS.to_owned()];
     let mut counts: Vec<(Key<'_>, u64)> = Vec::new();
     let mut places: HashMap<Key<'_>, usize> = HashMap::new();
     for client in console::clients(core) {
@@ -166,8 +168,7 @@ fn push_clients(snapshot: &mut Snapshot, core: &Core) {
                 applications.len() - 1
             }
         };
-        let is_one_of_many = is_one_of_many(core, client.database);
-        let database = if is_one_of_many { OTHER } else { client.database };
+        let database = shown_name(core, client.database);
         let key = (database, client.user, application, client.state);
         let at = *places.entry(key).or_insert(counts.len());
         match counts.get_mut(at) {

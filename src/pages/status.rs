@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use super::answer::Answer;
-use super::families::is_one_of_many;
+use super::families::shown_name;
 use super::health;
 use super::history::{self, Point, STEP};
 use super::own::oldest_transaction_us;
@@ -197,9 +197,7 @@ fn push_errors(json: &mut Json, core: &Core) {
         json.open('{').key("side").text(tally.concern.word()).key("reason").text(&tally.reason);
         json.key("sqlstate").text(tally.sqlstate);
         json.key("count").number(tally.count).key("last").number(tally.last_us / 1000);
-        let is_one_of_many = is_one_of_many(core, &tally.database);
-        let database = if is_one_of_many { super::families::OTHER } else { &tally.database };
-        json.key("database").text(database).key("user").text(&tally.user);
+        json.key("database").text(shown_name(core, &tally.database)).key("user").text(&tally.user);
         json.key("detail").text(&tally.detail).key("hint").text(tally.hint.unwrap_or_default());
         json.close('}');
     }

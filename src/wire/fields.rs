@@ -1,5 +1,30 @@
 //! Readers of message bodies. A reader never panics: what is not there is `None`.
 
+use super::kind::Front;
+
+/// The SQL in what has come of a Query or a Parse, without its NUL.
+pub fn sql_of(kind: Front, body: &[u8]) -> Option<&[u8]> {
+    match kind {
+        Front::Query => Some(up_to_nul(body)),
+        Front::Parse => behind_name(body).map(up_to_nul),
+        _ => None,
+    }
+}
+
+/// What has come of a Parse behind the name of its statement: the SQL, and behind its NUL the
+/// types of parameters.
+#[inline]
+pub fn behind_name(parse: &[u8]) -> Option<&[u8]> {
+    let end = parse.iter().position(|byte| *byte == 0)?;
+    Some(&parse[end + 1..])
+}
+
+/// All of it, where there is no NUL.
+pub fn up_to_nul(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    &bytes[..end.unwrap_or(bytes.len())]
+}
+
 /// Reads a body from front to back.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a> {
@@ -106,6 +131,21 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sql_is_found_in_what_has_come_of_a_message() {
+        for (kind, body, sql) in [
+            (Front::Query, "SELECT 1\0", Some("SELECT 1")),
+            (Front::Query, "SELE", Some("SELE")),
+            (Front::Parse, "a\0SELECT 1\0\0\0", Some("SELECT 1")),
+            (Front::Parse, "\0SELE", Some("SELE")),
+            (Front::Parse, "\0", Some("")),
+            (Front::Parse, "a", None),
+            (Front::Bind, "a\0b\0", None),
+        ] {
+            assert_eq!(sql_of(kind, body.as_bytes()), sql.map(str::as_bytes), "{kind:?} {body:?}");
+        }
+    }
 
     #[test]
     fn what_is_not_there_is_none() {

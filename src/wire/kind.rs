@@ -113,6 +113,14 @@ kinds! {
     RowDescription = b'T', MAX_BODY, See::Head;
 }
 
+impl Front {
+    /// Whether it may prepare, use or drop a statement, be it the unnamed one.
+    #[inline(always)]
+    pub fn concerns_statements(self) -> bool {
+        matches!(self, Front::Bind | Front::Close | Front::Describe | Front::Parse | Front::Query)
+    }
+}
+
 impl Back {
     /// What a server may say at any time, without being asked.
     #[inline(always)]

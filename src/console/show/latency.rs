@@ -6,7 +6,7 @@ use super::super::table::{Column, Scene, Sheet, Value, int8, text};
 use super::databases;
 use crate::pool::core::Core;
 use crate::pool::telling::histogram::Spread;
-use crate::pool::telling::latency::{Measure, Place};
+use crate::pool::telling::latency::{Measure, OTHERS, Place};
 
 /// One kind of time of one database.
 pub struct Row {
@@ -54,9 +54,6 @@ const SINCE_START: &[Column<Row>] = &[
     spread!("total_p99", since_start, 99),
     spread!("total_max", since_start.max_us),
 ];
-
-/// What stands for the databases of `*` that have no histograms of their own.
-pub const OTHERS: &str = "other";
 
 /// The kinds of times, and how a database's are got.
 pub const MEASURES: [(&str, Measure); 4] = [

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::super::table::{Scene, Sheet, Value, gauge, int4, text};
 use crate::base::order;
+use crate::config::UserLine;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::UserId;
 use crate::pool::records::user::User;
@@ -19,14 +20,12 @@ pub struct Row {
 pub static USERS: Sheet<Row> = Sheet {
     columns: &[&[
         text("name", |scene, row| Value::text(name(scene.core, row.user))),
-        text("pool_size", |scene, row| {
-            size(record(scene, row).and_then(|user| user.line.as_ref()?.pool_size))
-        }),
+        text("pool_size", |scene, row| size(line(scene, row).and_then(|line| line.pool_size))),
         text("reserve_pool_size", |scene, row| {
-            size(record(scene, row).and_then(|user| user.line.as_ref()?.reserve_pool_size))
+            size(line(scene, row).and_then(|line| line.reserve_pool_size))
         }),
         text("pool_mode", |scene, row| {
-            let mode = record(scene, row).and_then(|user| user.line.as_ref()?.pool_mode);
+            let mode = line(scene, row).and_then(|line| line.pool_mode);
             Value::text_or_null(mode.map(|mode| mode.word()))
         }),
         gauge(
@@ -94,6 +93,11 @@ fn name(core: &Core, user: Option<UserId>) -> &str {
 
 fn record<'a>(scene: Scene<'a>, row: &Row) -> Option<&'a User> {
     row.user.map(|id| &scene.core.users[id])
+}
+
+/// What the configuration file says of the user.
+fn line<'a>(scene: Scene<'a>, row: &Row) -> Option<&'a UserLine> {
+    record(scene, row)?.line.as_ref()
 }
 
 /// A size is shown right-aligned in nine places, as the reference has it; empty when not set.

@@ -13,7 +13,7 @@ use crate::pool::prepared::prepare::{Named, named_by};
 use crate::pool::prepared::settle::tells_of_statements;
 use crate::pool::records::server::{Own, Server};
 use crate::pool::statements::deallocate;
-use crate::wire::fields::Fields;
+use crate::wire::fields::{Fields, behind_name};
 use crate::wire::head::{self, HEAD};
 use crate::wire::kind::{Back, Front};
 
@@ -62,7 +62,9 @@ impl Core {
                     replies.push_routine(Request::Execute);
                 }
                 Front::Parse if session.is_watched() => return false,
-                Front::Parse if deallocate::is_decisive(deallocate::text_of(body)) => return false,
+                Front::Parse if behind_name(body).is_some_and(deallocate::is_decisive) => {
+                    return false;
+                }
                 Front::Parse if body.first() == Some(&0) => {
                     if keeps_unnamed {
                         unnamed.prepared(&body[1..]);

@@ -4,7 +4,7 @@ use crate::base::text::printable;
 use crate::config::Settings;
 use crate::pool::records::server::Server;
 use crate::pool::statements::table::{ClientStatements, StatementTable};
-use crate::wire::fields::Fields;
+use crate::wire::fields::{Fields, sql_of};
 use crate::wire::kind::Front;
 
 /// Bytes of a query's text that are kept for its line.
@@ -66,15 +66,13 @@ pub(super) fn keep_text(
     }
     let mut fields = Fields::new(seen);
     let text = match kind {
-        Front::Query => Some(seen),
-        Front::Parse => fields.cstr().and_then(|name| seen.get(name.len() + 1..)),
         Front::Bind => fields.cstr().and_then(|_| {
             let id = client?.names.get(fields.cstr()?)?;
-            Some(statements.statements[id].text())
+            Some(statements.statements[id].sql())
         }),
-        _ => None,
+        _ => sql_of(kind, seen),
     };
-    if let Some(text) = text.and_then(|text| text.split(|&byte| byte == 0).next()) {
+    if let Some(text) = text {
         server.query_text = Some(text[..text.len().min(LONGEST_TEXT)].into());
     }
 }

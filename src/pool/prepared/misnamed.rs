@@ -20,6 +20,7 @@ use crate::pool::statements::scan;
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::refusal::Refusal;
 use crate::wire::build::{self, Message};
+use crate::wire::fields;
 use crate::wire::head::Head;
 use crate::wire::kind::{Back, Front};
 
@@ -89,9 +90,8 @@ impl Core {
         if seen.len() < head.body {
             return Some(Verdict::Need(head.body));
         }
-        let mut parts = seen.split(|byte| *byte == 0);
-        let text = if kind == Front::Query { parts.next() } else { parts.nth(1) };
-        let left = scan::read(text.unwrap_or_default()).leaves.without(Traces::UNKNOWN);
+        let sql = fields::sql_of(kind, seen).unwrap_or_default();
+        let left = scan::read(sql).leaves.without(Traces::UNKNOWN);
         if left.is_empty() {
             return None;
         }
@@ -152,7 +152,7 @@ impl Core {
             return Some(Verdict::Drop);
         }
         let name = if kind == Front::Execute { seen } else { &seen[1..] };
-        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let name = fields::up_to_nul(name);
         Message::front(said.to_server.words(), Front::Describe).u8(b'P').cstr(NOBODY).end();
         Some(self.will_be_refused(server, name, NOBODY))
     }

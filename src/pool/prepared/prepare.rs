@@ -52,14 +52,10 @@ impl Core {
         seen: &[u8],
         said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
-        let concerned = match kind {
-            Front::Parse | Front::Bind | Front::Describe | Front::Close | Front::Query => true,
-            Front::Execute if self.servers[server].replies.may_decide_yet() => {
-                return self.rewrite_execute(server, head, seen, said);
-            }
-            _ => false,
-        };
-        if !concerned || !self.tracks_statements(&self.clients[id]) {
+        if kind == Front::Execute && self.servers[server].replies.may_decide_yet() {
+            return self.rewrite_execute(server, head, seen, said);
+        }
+        if !kind.concerns_statements() || !self.tracks_statements(&self.clients[id]) {
             return None;
         }
         if self.servers[server].replies.takes_copy_data() {

@@ -22,7 +22,7 @@ use crate::pool::owed::verdict::{ClientVerdict, Verdict};
 use crate::pool::records::server::Server;
 use crate::pool::statements::deallocate;
 use crate::wire::build::Message;
-use crate::wire::fields::Fields;
+use crate::wire::fields::{self, Fields};
 use crate::wire::head::Head;
 use crate::wire::kind::Front;
 
@@ -42,12 +42,8 @@ impl Core {
         seen: &[u8],
         said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
-        let concerned = matches!(
-            kind,
-            Front::Parse | Front::Bind | Front::Describe | Front::Close | Front::Query
-        );
         let replies = &self.servers[server].replies;
-        if !concerned || replies.takes_copy_data() || replies.is_skipping() {
+        if !kind.concerns_statements() || replies.takes_copy_data() || replies.is_skipping() {
             return None;
         }
         let is_foreign = replies.has_foreign_unnamed();
@@ -109,7 +105,7 @@ impl Core {
                 if seen.len() < need {
                     return Some(Verdict::Need(need));
                 }
-                if deallocate::is_decisive(deallocate::text_of(seen)) {
+                if fields::behind_name(seen).is_some_and(deallocate::is_decisive) {
                     self.servers[server].replies.expect_decision();
                 }
                 self.servers[server].replies.push(Request::ParseNamed);

@@ -11,6 +11,8 @@ use crate::config::SessionState;
 use crate::pool::owed::replies::Status;
 use crate::pool::statements::scan::{self, Scan};
 use crate::pool::statements::traces::{Effects, Traces};
+use crate::wire::fields::sql_of;
+use crate::wire::kind::Front;
 
 /// The session of one server.
 #[derive(Debug, Default)]
@@ -137,10 +139,10 @@ impl Session {
             self.half_read = Some(Box::new(Text { scan, is_in_name, has_ended: false, of }));
             return self.go_on(body, false);
         }
-        let mut parts = body.split(|byte| *byte == 0);
-        let name = if of == Origin::Query { None } else { parts.next() };
-        let effects = scan::read(parts.next().unwrap_or_default());
-        debug_assert!(name.is_none_or(|name| name.is_empty() == (of == Origin::Unnamed)));
+        let kind = if of == Origin::Query { Front::Query } else { Front::Parse };
+        let is_unnamed = of == Origin::Unnamed;
+        debug_assert!(of == Origin::Query || is_unnamed == (body.first() == Some(&0)));
+        let effects = scan::read(sql_of(kind, body).unwrap_or_default());
         self.note_effects(of, effects, is_first);
     }
 

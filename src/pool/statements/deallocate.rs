@@ -8,6 +8,9 @@
 
 use std::borrow::Cow;
 
+use super::lexer::{is_part_of_word, is_start_of_word};
+use crate::wire::fields::up_to_nul;
+
 /// A simple query that drops one prepared statement.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Deallocate {
@@ -58,23 +61,20 @@ fn release(rest: &mut &[u8], savepoint: &[u8]) -> Option<()> {
     (name.folded() == savepoint).then_some(())
 }
 
-/// The text in what has come of the body of a Parse, behind the name.
-#[inline]
-pub fn text_of(parse: &[u8]) -> &[u8] {
-    let name = parse.iter().position(|byte| *byte == 0);
-    name.map_or(&[], |end| &parse[end + 1..])
-}
-
 /// Whether a text, of which only the beginning may be here, begins with a statement whose run
 /// decides what the messages behind it mean: it drops all prepared statements, or is a COPY.
 #[inline]
 pub fn is_decisive(sql: &[u8]) -> bool {
-    // Most texts are told apart by their first byte.
-    match sql.first() {
-        Some(b'c' | b'C' | b'd' | b'D' | b'-' | b'/') => begins_to_copy(sql) || drops_all(sql),
-        Some(&first) if is_blank(first) => begins_to_copy(sql) || drops_all(sql),
-        _ => false,
-    }
+    may_begin(sql, b'c') && begins_to_copy(sql) || begins_to_drop_all(sql)
+}
+
+/// Whether the first word may begin with this letter: most texts are told apart by their first
+/// byte.
+#[inline]
+fn may_begin(sql: &[u8], letter: u8) -> bool {
+    sql.first().is_some_and(|&first| {
+        first.eq_ignore_ascii_case(&letter) || matches!(first, b'-' | b'/') || is_blank(first)
+    })
 }
 
 fn begins_to_copy(sql: &[u8]) -> bool {
@@ -86,12 +86,7 @@ fn begins_to_copy(sql: &[u8]) -> bool {
 /// prepared statements, as far as can be told.
 #[inline]
 pub fn begins_to_drop_all(sql: &[u8]) -> bool {
-    // Most texts are told apart by their first byte.
-    match sql.first() {
-        Some(b'd' | b'D' | b'-' | b'/') => drops_all(sql),
-        Some(&first) if is_blank(first) => drops_all(sql),
-        _ => false,
-    }
+    may_begin(sql, b'd') && drops_all(sql)
 }
 
 fn drops_all(sql: &[u8]) -> bool {
@@ -112,7 +107,7 @@ fn drops_all(sql: &[u8]) -> bool {
 
 /// Whether a text may be one that a failed transaction lets pass: its end, or nothing at all.
 pub fn may_end_block(text: &[u8]) -> bool {
-    let mut rest = text.split(|byte| *byte == 0).next().unwrap_or_default();
+    let mut rest = up_to_nul(text);
     match token(&mut rest) {
         Some(word) => {
             let ends = ["abort", "commit", "end", "prepare", "rollback"];
@@ -213,9 +208,8 @@ fn token<'a>(rest: &mut &'a [u8]) -> Option<Token<'a>> {
 }
 
 fn plain<'a>(rest: &mut &'a [u8]) -> Option<Token<'a>> {
-    let starts = |b: &u8| b.is_ascii_alphabetic() || *b == b'_' || *b >= 0x80;
-    rest.first().filter(|b| starts(b))?;
-    let length = rest.iter().take_while(|b| starts(b) || b.is_ascii_digit() || **b == b'$').count();
+    rest.first().filter(|byte| is_start_of_word(**byte))?;
+    let length = rest.iter().take_while(|byte| is_part_of_word(**byte)).count();
     let (text, behind) = rest.split_at(length);
     *rest = behind;
     Some(Token { text: text.into(), is_quoted: false })

@@ -281,11 +281,11 @@ impl Lexer {
     }
 }
 
-fn is_start_of_word(byte: u8) -> bool {
+pub(super) fn is_start_of_word(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
 }
 
-fn is_part_of_word(byte: u8) -> bool {
+pub(super) fn is_part_of_word(byte: u8) -> bool {
     is_start_of_word(byte) || byte.is_ascii_digit() || byte == b'$'
 }
 

@@ -10,6 +10,7 @@ use super::scan;
 use super::traces::Effects;
 use crate::base::arena::{Arena, Record};
 use crate::pool::ids::{StatementId, StatementKind};
+use crate::wire::fields::up_to_nul;
 
 /// One text with its parameter types.
 pub struct Statement {
@@ -109,6 +110,11 @@ impl Statement {
     pub(in crate::pool) fn text(&self) -> &[u8] {
         &self.body[usize::from(self.name_end) + 1..]
     }
+
+    /// Of that, the SQL.
+    pub(in crate::pool) fn sql(&self) -> &[u8] {
+        up_to_nul(self.text())
+    }
 }
 
 impl StatementTable {
@@ -201,8 +207,7 @@ impl StatementTable {
         if let Some(effects) = statement.effects {
             return effects;
         }
-        let text = statement.text().split(|byte| *byte == 0).next().unwrap_or_default();
-        let effects = scan::read(text);
+        let effects = scan::read(statement.sql());
         statement.effects = Some(effects);
         effects
     }

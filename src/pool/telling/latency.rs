@@ -34,6 +34,9 @@ pub struct Place {
     is_auto: bool,
 }
 
+/// What stands for the databases of `*` that have no histograms of their own.
+pub const OTHERS: &str = "other";
+
 impl Place {
     /// What databases share that have none of their own.
     pub const SHARED: Place = Place { at: 0, is_auto: false };
