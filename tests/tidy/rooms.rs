@@ -20,7 +20,7 @@ pub const ROOMS: &[&[&str]] = &[
 
 /// How many methods of one type are called against the order of the rooms: a pair is a file and a
 /// method. It may only fall.
-pub const MOST_AGAINST_ORDER: usize = 60;
+pub const MOST_AGAINST_ORDER: usize = 58;
 
 /// How many files that extend one type call each other in a circle. It may only fall.
 pub const LARGEST_KNOT: usize = 27;

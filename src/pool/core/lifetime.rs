@@ -25,7 +25,7 @@ impl Core {
         if self.is_winding_down() {
             return Some(Reason::PauseMode);
         }
-        let lifetime = database.line.server_lifetime.unwrap_or(self.settings().server_lifetime);
+        let lifetime = self.server_lifetime(server.pool);
         server.is_older_than(lifetime, self.mono()).then_some(Reason::ServerLifetime)
     }
 
