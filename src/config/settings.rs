@@ -131,7 +131,8 @@ table! {
         logfile: String = Kind::Text, Some(""), RELOAD;
         /// A notice that each client gets after its login; empty is none.
         login_notify_message: String = Kind::Text, Some(""), RELOAD;
-        /// Clients that may be connected. Raising it may need a higher limit of open files.
+        /// Clients that may be connected; sessions on the console, and connections that have not
+        /// logged in yet, do not count. Raising it may need a higher limit of open files.
         max_client_conn: u32 = COUNT, Some("100"), RELOAD;
         /// Clients that may be connected to one database; 0 is no limit. It holds for the console
         /// and its `stats_users` too; `admin_users` count there, and are never refused.

@@ -85,7 +85,7 @@ pub const RESTART: Flags = Flags(1);
 pub const PER_DATABASE: Flags = Flags(2);
 /// Can be set for a user too.
 pub const PER_USER: Flags = Flags(4);
-/// Read and shown, but without effect so far.
+/// Read and shown, but without effect; a warning says so.
 pub const UNBUILT: Flags = Flags(8);
 /// Not a setting of the reference.
 pub const OURS: Flags = Flags(16);
