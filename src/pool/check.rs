@@ -49,6 +49,8 @@ impl Core {
 
     /// Every record is in exactly one list, and counters equal what they count.
     fn check_lists(&self) {
+        let watches = self.has_session_policy();
+        assert_eq!(self.watches_sessions, watches, "whether sessions are watched is an old answer");
         let mut clients = self.logins.len() + self.consoles.len() + self.cancel_clients.len();
         let mut servers = 0;
         for (id, pool) in self.pools.iter() {

@@ -24,7 +24,7 @@ impl Core {
         self.adopt_users(&access);
         self.access = access;
         self.adopt_databases();
-        self.renew_modes();
+        self.renew_policies();
         self.renew_servers(had_other_tls);
         self.look_at_all();
     }
@@ -34,12 +34,14 @@ impl Core {
         let had_other_tls = has_other_tls(self.settings(), &settings);
         self.config.settings = settings;
         self.generation += 1;
-        self.renew_modes();
+        self.renew_policies();
         self.renew_servers(had_other_tls);
         self.look_at_all();
     }
 
-    fn renew_modes(&mut self) {
+    /// Renews what is asked for in each transaction, and therefore kept at hand.
+    fn renew_policies(&mut self) {
+        self.watches_sessions = self.has_session_policy();
         for id in self.pools.ids() {
             let Pool { database, user, .. } = self.pools[id];
             self.pools[id].mode = self.mode_of(database, user);

@@ -32,6 +32,9 @@ impl Core {
     /// its server there is nobody to leave it to.
     #[inline]
     pub fn session_state(&self, client: &Client) -> SessionState {
+        if !self.watches_sessions {
+            return SessionState::Allow;
+        }
         let database = client.database.and_then(|id| self.databases[id].line.session_state);
         let user = client.user.and_then(|id| self.users[id].line.as_ref());
         let user = user.and_then(|line| line.session_state);
@@ -39,6 +42,15 @@ impl Core {
         let keeps_server = client.replication != Replication::No
             || client.pool.is_none_or(|pool| self.pool_mode(pool) == PoolMode::Session);
         if keeps_server { SessionState::Allow } else { configured }
+    }
+
+    /// Whether anybody's policy is another than `allow`; kept in `watches_sessions`, since it is
+    /// asked for in each transaction.
+    pub(in crate::pool) fn has_session_policy(&self) -> bool {
+        let databases = self.config.databases.iter().filter_map(|line| line.session_state);
+        let users = self.config.users.iter().filter_map(|line| line.session_state);
+        let all = [self.settings().session_state];
+        all.into_iter().chain(databases).chain(users).any(|policy| policy != SessionState::Allow)
     }
 
     /// What is configured for those whose own servers these are.

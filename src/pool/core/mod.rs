@@ -139,6 +139,8 @@ pub struct Core {
     pub config: Config,
     /// Counts the configurations, and settings changed by SET, that have been in force.
     pub(in crate::pool) generation: u64,
+    /// See [`Core::has_session_policy`].
+    pub(in crate::pool) watches_sessions: bool,
     /// The least important level of the lines that the shell writes.
     pub threshold: Level,
 
@@ -289,6 +291,7 @@ impl Core {
             lines: Vec::new(),
             config: config.clone(),
             generation: 0,
+            watches_sessions: false,
             threshold: Level::Log,
         };
         core.adopt(config, access);
