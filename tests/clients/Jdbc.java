@@ -28,6 +28,10 @@ public class Jdbc {
     static Connection connect() throws SQLException {
         String url = "jdbc:postgresql://" + System.getenv("PGHOST") + ":" + System.getenv("PGPORT")
             + "/" + System.getenv("PGDATABASE") + "?prepareThreshold=1&preparedStatementCacheQueries=20";
+        if (System.getenv("PGSSLMODE") != null) {
+            url += "&sslmode=" + System.getenv("PGSSLMODE")
+                + "&sslrootcert=" + System.getenv("PGSSLROOTCERT");
+        }
         return DriverManager.getConnection(url, System.getenv("PGUSER"), System.getenv("PGPASSWORD"));
     }
 

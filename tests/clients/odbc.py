@@ -18,7 +18,7 @@ def connect():
         "DRIVER": "{PostgreSQL Unicode}", "SERVER": os.environ["PGHOST"],
         "PORT": os.environ["PGPORT"], "UID": os.environ["PGUSER"],
         "PWD": os.environ["PGPASSWORD"], "DATABASE": os.environ["PGDATABASE"],
-        "UseServerSidePrepare": "1",
+        "UseServerSidePrepare": "1", "SSLmode": os.environ.get("PGSSLMODE", "disable"),
     }
     return pyodbc.connect(";".join(f"{k}={v}" for k, v in parts.items()), autocommit=True)
 

@@ -4,6 +4,7 @@ Its unnamed statement spans two Syncs, so below session pooling it is safe only 
 transaction, or alone; WORKERS says how many connections work at once.
 """
 import os
+import ssl
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,8 +17,10 @@ WORKERS = int(os.environ.get("WORKERS", "1"))
 
 def connect():
     env = os.environ
+    authority = env.get("PGSSLROOTCERT")
+    context = ssl.create_default_context(cafile=authority) if authority else None
     return pg8000.dbapi.connect(env["PGUSER"], env["PGHOST"], env["PGDATABASE"],
-                                int(env["PGPORT"]), env["PGPASSWORD"])
+                                int(env["PGPORT"]), env["PGPASSWORD"], ssl_context=context)
 
 
 def work(number):

@@ -9,7 +9,8 @@ const mode = process.env.POOL_MODE
 const prepare = process.env.PREPARE === '1'
 const workers = Number(process.env.WORKERS || 8)
 const statements = Number(process.env.STATEMENTS || 10)
-const sql = postgres({ max: workers, prepare, onnotice: () => {} })
+const ssl = process.env.PGSSLMODE || false
+const sql = postgres({ max: workers, prepare, ssl, onnotice: () => {} })
 
 async function values(mark) {
   const queries = Array.from({ length: 50 }, (_, n) => sql`select ${n}::int as n, ${mark} as mark`)

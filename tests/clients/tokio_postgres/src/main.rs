@@ -4,8 +4,11 @@
 use std::env;
 
 use futures_util::future::try_join_all;
+use openssl::ssl::{SslConnector, SslMethod};
+use postgres_openssl::MakeTlsConnector;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error, NoTls};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Client, Error, NoTls, Socket};
 
 fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("{name} is set"))
@@ -15,16 +18,31 @@ fn number(name: &str, fallback: usize) -> usize {
     env::var(name).map_or(fallback, |text| text.parse().expect("a number"))
 }
 
+/// Over TLS where an authority is named.
 async fn connect() -> Result<Client, Error> {
+    let Ok(authority) = env::var("PGSSLROOTCERT") else {
+        return connect_by(NoTls, "disable").await;
+    };
+    let mut builder = SslConnector::builder(SslMethod::tls()).expect("a context");
+    builder.set_ca_file(authority).expect("an authority");
+    connect_by(MakeTlsConnector::new(builder.build()), "require").await
+}
+
+async fn connect_by<T>(tls: T, mode: &str) -> Result<Client, Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
     let text = format!(
-        "host={} port={} user={} password={} dbname={}",
+        "host={} port={} user={} password={} dbname={} sslmode={mode}",
         variable("PGHOST"),
         variable("PGPORT"),
         variable("PGUSER"),
         variable("PGPASSWORD"),
         variable("PGDATABASE")
     );
-    let (client, connection) = tokio_postgres::connect(&text, NoTls).await?;
+    let (client, connection) = tokio_postgres::connect(&text, tls).await?;
     tokio::spawn(async move { connection.await.expect("a connection that ends well") });
     Ok(client)
 }
