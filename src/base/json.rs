@@ -49,6 +49,15 @@ impl Json {
         self.literal(format_args!("{is_set}"))
     }
 
+    /// Members that were written before, or none.
+    pub fn members(&mut self, members: &str) -> &mut Json {
+        if !members.is_empty() {
+            self.separate();
+            self.0.push_str(members);
+        }
+        self
+    }
+
     fn literal(&mut self, literal: std::fmt::Arguments<'_>) -> &mut Json {
         self.separate();
         let written = self.0.write_fmt(literal);
@@ -86,5 +95,14 @@ mod tests {
         json.open('{').key("a").number(1).key("b").open('[').text("x\"\\\n\u{1}é<").flag(true);
         json.open('{').close('}').close(']').close('}');
         assert_eq!(json.into_text(), r#"{"a":1,"b":["x\"\\\n\u0001é\u003c",true,{}]}"#);
+    }
+
+    #[test]
+    fn members_that_were_written_apart_take_their_place() {
+        let mut members = Json::default();
+        members.key("a").number(1).key("b").text("");
+        let mut json = Json::default();
+        json.open('{').members("").members(&members.into_text()).key("c").flag(false).close('}');
+        assert_eq!(json.into_text(), r#"{"a":1,"b":"","c":false}"#);
     }
 }

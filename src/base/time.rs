@@ -50,9 +50,22 @@ pub struct Now {
     pub wall_us: u64,
 }
 
-/// `2026-01-31 15:05:40 UTC` for a second since 1970, by the calendar of Gregory (the algorithm
-/// counts days from the first of March, so that the leap day stands at the end of a year).
+/// `2026-01-31 15:05:40 UTC` for a second since 1970.
 pub fn utc(unix_seconds: u64) -> String {
+    let [year, month, day, hour, minute, second] = calendar(unix_seconds);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+/// `2026-01-31T15:05:40.508Z` for microseconds since 1970 (RFC 3339), for programs.
+pub fn rfc3339(unix_us: u64) -> String {
+    let [year, month, day, hour, minute, second] = calendar(unix_us / 1_000_000);
+    let millis = unix_us % 1_000_000 / 1_000;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Year, month, day, hour, minute and second, by the calendar of Gregory (the algorithm counts days
+/// from the first of March, so that the leap day stands at the end of a year).
+fn calendar(unix_seconds: u64) -> [u64; 6] {
     const DAY: u64 = 86_400;
     /// Days from 0000-03-01 to 1970-01-01.
     const EPOCH: u64 = 719_468;
@@ -67,8 +80,7 @@ pub fn utc(unix_seconds: u64) -> String {
     let day = day - (153 * month + 2) / 5 + 1;
     let (month, is_next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     let year = era * 400 + year + is_next_year;
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+    [year, month, day, second / 3600, second / 60 % 60, second % 60]
 }
 
 #[cfg(test)]
@@ -86,6 +98,9 @@ mod tests {
             (4_107_542_400, "2100-03-01 00:00:00 UTC"),
         ] {
             assert_eq!(utc(second), text);
+            let (date, rest) = text.split_once(' ').unwrap();
+            let exact = format!("{date}T{}.007Z", rest.strip_suffix(" UTC").unwrap());
+            assert_eq!(rfc3339(second * 1_000_000 + 7_999), exact);
         }
         // Whatever a clock says, there is a text.
         let _ = utc(u64::MAX);

@@ -106,6 +106,12 @@ choices! {
         Error = "error",
     }
 
+    /// What a line of the log looks like.
+    LogFormat {
+        Plain = "plain",
+        Json = "json",
+    }
+
     /// What becomes of a server whose client left it in the middle of a transaction.
     ServerAbandon {
         Close = "close",

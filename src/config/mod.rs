@@ -28,8 +28,8 @@ pub mod user;
 pub mod value;
 
 pub use choice::{
-    AuthType, ChannelBinding, LoadBalanceHosts, Negotiation, PoolMode, ServerAbandon, ServerAuth,
-    SessionState, TlsMode,
+    AuthType, ChannelBinding, LoadBalanceHosts, LogFormat, Negotiation, PoolMode, ServerAbandon,
+    ServerAuth, SessionState, TlsMode,
 };
 pub use database::DatabaseLine;
 pub use diagnostic::{Diagnostic, Place, Problem};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::choice::{AuthType, PoolMode, ServerAbandon, SessionState, TlsMode};
+use super::choice::{AuthType, LogFormat, PoolMode, ServerAbandon, SessionState, TlsMode};
 use super::methods::AuthMethods;
 use super::table::{
     self, Flags, OURS, PER_DATABASE, PER_USER, RELOAD, RESTART, Row, UNBUILT, table,
@@ -307,6 +307,9 @@ table! {
         /// other processes of its user look into it. It holds the passwords of users. With 1 the
         /// limit that the process was started with (`LimitCORE=` of systemd, `ulimit -c`) decides.
         core_dumps: bool = Kind::Flag, Some("0"), RESTART.and(OURS);
+        /// What lines of the log look like, wherever they go: `plain`, as PgBouncer's, or `json`,
+        /// one object a line; pgbouncer(1), LOG, tells its members.
+        log_format: LogFormat = Kind::Choice(LogFormat::WORDS), Some("plain"), OURS;
         /// Log each query, and each transaction, that took so many milliseconds or longer: whose it
         /// was, how long it ran, how long its client waited for the server, and the process that
         /// ran it. 0 is none.

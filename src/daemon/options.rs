@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::args::RunArgs;
 use super::start::{self, StartOptions};
-use crate::config::{Config, Settings};
+use crate::config::{Config, LogFormat, Settings};
 use crate::log::{self, Level, SyslogOptions};
 use crate::net::listen::{ListenOptions, UnixOptions};
 use crate::sys::socket::{TcpListen, TcpOptions};
@@ -52,6 +52,10 @@ pub fn log(args: &RunArgs, settings: &Settings) -> log::Options {
         file: path(&settings.logfile),
         syslog: settings.syslog.then_some(syslog),
         threshold: Level::from_verbosity(settings.verbose.max(args.verbosity)),
+        format: match settings.log_format {
+            LogFormat::Json => log::Format::Json,
+            LogFormat::Plain => log::Format::Plain,
+        },
     }
 }
 

@@ -1,12 +1,13 @@
-//! The form of a line, which log readers match: `2026-01-31 15:05:40.508 UTC [PID] LEVEL MESSAGE`.
-//! Text from peers ends up in lines, so what could forge a line or steer a terminal is made
-//! harmless here.
+//! The form of a line, which log readers match: `2026-01-31 15:05:40.508 UTC [PID] LEVEL MESSAGE`,
+//! or an object of JSON. Text from peers ends up in lines, so what could forge a line or steer a
+//! terminal is made harmless here.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use crate::base::time::Now;
-use crate::log::{Level, SyslogOptions};
+use crate::base::json::Json;
+use crate::base::time::{Now, rfc3339};
+use crate::log::{Level, Message, SyslogOptions};
 
 /// A second of the local calendar, as text.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -62,6 +63,16 @@ pub(super) fn syslog(
     let priority = u32::from(options.facility) << 3 | u32::from(level.severity());
     let ident = &options.ident;
     let _ = write!(out, "<{priority}>{month} {day:>2} {time} {ident}[{pid}]: {message}");
+}
+
+/// An object of JSON on one line, without a newline: what escapes there are leaves nothing in it
+/// that could end it, or reach a terminal.
+pub(super) fn object(now: Now, pid: u32, level: Level, message: Message<'_>) -> String {
+    let mut json = Json::default();
+    json.open('{').key("time").text(&rfc3339(now.wall_us)).key("level").text(level.word());
+    json.key("pid").number(pid.into()).members(message.members());
+    json.key("message").text(message.bare().trim_end_matches(['\n', '\r'])).close('}');
+    json.into_text()
 }
 
 /// A message as it may be written: a newline becomes newline and tab, so that no part of it looks

@@ -5,6 +5,7 @@
 //! with the process. No place is waited for: what one does not take is lost there, counted, and
 //! told as soon as it takes lines again.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -16,7 +17,7 @@ use crate::base::time::Now;
 use crate::log::line::{self, LocalSecond};
 use crate::log::sink::Sink;
 use crate::log::syslog::Syslog;
-use crate::log::{Level, SyslogOptions};
+use crate::log::{Level, Message, SyslogOptions};
 
 /// What the log needs of the system beyond files.
 pub trait Platform {
@@ -29,6 +30,15 @@ pub trait Platform {
     fn close_stderr(&mut self);
 }
 
+/// What a line looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// An object of JSON.
+    Json,
+    /// What PgBouncer writes.
+    Plain,
+}
+
 /// What is written, and where to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
@@ -38,6 +48,7 @@ pub struct Options {
     pub syslog: Option<SyslogOptions>,
     /// The least important level that is written.
     pub threshold: Level,
+    pub format: Format,
 }
 
 /// The open log.
@@ -85,7 +96,13 @@ impl Logger {
     /// configuration is known.
     pub fn new(platform: Box<dyn Platform>) -> Logger {
         Logger {
-            options: Options { stderr: true, file: None, syslog: None, threshold: Level::Log },
+            options: Options {
+                stderr: true,
+                file: None,
+                syslog: None,
+                threshold: Level::Log,
+                format: Format::Plain,
+            },
             file: None,
             syslog: None,
             has_stderr: true,
@@ -104,14 +121,18 @@ impl Logger {
     }
 
     /// Writes one line to every place there is, and waits for none.
-    pub fn write(&mut self, now: Now, level: Level, message: &str) {
+    pub fn write(&mut self, now: Now, level: Level, text: &str) {
+        self.write_message(now, level, Message { text, details: None });
+    }
+
+    /// The same for a line of which more is known than its text.
+    pub fn write_message(&mut self, now: Now, level: Level, message: Message<'_>) {
         if !self.is_enabled(level) {
             return;
         }
-        let message = line::clean(message);
         for place in PLACES {
             if self.is_open(place) && self.tell_lost(place, now) {
-                self.send(place, now, level, &message);
+                self.send(place, now, level, message);
             } else if self.is_open(place) {
                 self.sinks[place as usize].lost += 1;
             }
@@ -168,9 +189,10 @@ impl Logger {
         if lost == 0 {
             return true;
         }
-        let message = format!("lines that {} did not take: {lost}", place.words());
+        let text = format!("lines that {} did not take: {lost}", place.words());
         self.sinks[place as usize].lost = 0;
-        let is_told = self.send(place, now, Level::Warning, &message);
+        let message = Message { text: &text, details: None };
+        let is_told = self.send(place, now, Level::Warning, message);
         if !is_told {
             self.sinks[place as usize].lost = lost;
         }
@@ -178,7 +200,7 @@ impl Logger {
     }
 
     /// Gives a line to a place; false, and counted there, when it is not taken.
-    fn send(&mut self, place: Place, now: Now, level: Level, message: &str) -> bool {
+    fn send(&mut self, place: Place, now: Now, level: Level, message: Message<'_>) -> bool {
         self.make_line(place, now, level, message);
         let bytes = self.line.as_bytes();
         let sink = &mut self.sinks[place as usize];
@@ -194,21 +216,28 @@ impl Logger {
     }
 
     /// Puts the line into `self.line`, in the form that the place wants.
-    fn make_line(&mut self, place: Place, now: Now, level: Level, message: &str) {
-        self.line.clear();
-        if place == Place::Stderr && self.is_journal {
-            return line::journal(&mut self.line, level, message);
-        }
+    fn make_line(&mut self, place: Place, now: Now, level: Level, message: Message<'_>) {
+        let text = match self.options.format {
+            Format::Json => Cow::Owned(line::object(now, self.pid, level, message)),
+            Format::Plain => line::clean(message.text),
+        };
+        let is_plain = self.options.format == Format::Plain;
         let seconds = now.wall_us / 1_000_000;
         if self.second.0 != seconds {
             self.second = (seconds, self.platform.local_second(seconds));
         }
-        let second = &self.second.1;
+        self.line.clear();
+        let line = &mut self.line;
         match (place, &self.syslog) {
+            (Place::Stderr, _) if self.is_journal => line::journal(line, level, &text),
             (Place::System, Some(syslog)) => {
-                line::syslog(&mut self.line, syslog.options(), second, self.pid, level, message);
+                line::syslog(line, syslog.options(), &self.second.1, self.pid, level, &text);
             }
-            _ => line::timed(&mut self.line, now, second, self.pid, level, message),
+            _ if is_plain => line::timed(line, now, &self.second.1, self.pid, level, &text),
+            _ => {
+                line.push_str(&text);
+                line.push('\n');
+            }
         }
     }
 }
@@ -268,6 +297,7 @@ mod tests {
 
     use super::*;
     use crate::base::time::Moment;
+    use crate::log::{Details, Field, Fields, Peer, Prefix, Side, Who, ptr};
 
     struct FakePlatform;
 
@@ -294,6 +324,7 @@ mod tests {
             file: Some(path.clone()),
             syslog: None,
             threshold: Level::Log,
+            format: Format::Plain,
         };
         (logger, options, path)
     }
@@ -365,6 +396,58 @@ mod tests {
         assert!(read().is_some_and(|line| line.ends_with(&told)), "{taken}");
         assert!(read().is_some_and(|line| line.ends_with(": somebody reads")));
         fs::remove_file(path).expect("remove");
+    }
+
+    #[test]
+    fn lines_of_json_tell_what_is_known_apart_and_hold_no_byte_that_acts() {
+        let (mut logger, options, path) = quiet("json");
+        logger.configure(Options { format: Format::Json, ..options }).expect("open");
+        let prefix = Prefix {
+            side: Side::Client,
+            ptr: ptr(1, Side::Client),
+            who: Who::Login { database: Some("a\"b/c@d"), user: Some("\u{1b}[2J\n{\u{85}") },
+            peer: Peer::Tcp { ip: [10, 0, 0, 7].into(), port: 5000 },
+        };
+        let text = format!("{prefix}closing because: x (age=3s)\n");
+        let length = prefix.to_string().len();
+        let fields: Fields<'_> = &[("reason", Field::Text("x")), ("age", Field::Number(3))];
+        let details = Details::new(Some((&prefix, length)), fields);
+        let message = Message { text: &text, details: Some(&details) };
+        logger.write_message(NOW, Level::Log, message);
+        logger.write(NOW, Level::Warning, "two\nlines");
+        let pid = process::id();
+        let begin = "{\"time\":\"1970-01-01T00:00:07.042Z\",\"level\":";
+        let expected = format!(
+            "{begin}\"LOG\",\"pid\":{pid},\"connection\":\"C-0x550000000040\",\
+             \"database\":\"a\\\"b/c@d\",\"user\":\"\\u001b[2J\\n{{\\u0085\",\
+             \"address\":\"10.0.0.7:5000\",\"reason\":\"x\",\"age\":3,\
+             \"message\":\"closing because: x (age=3s)\"}}\n\
+             {begin}\"WARNING\",\"pid\":{pid},\"message\":\"two\\nlines\"}}\n"
+        );
+        assert_eq!(fs::read_to_string(&path).expect("log"), expected);
+        fs::remove_file(path).expect("remove");
+    }
+
+    #[test]
+    fn an_object_stands_behind_the_head_that_syslog_and_the_journal_want() {
+        let (mut logger, options, _) = quiet("heads");
+        let syslog = SyslogOptions { path: "/x".into(), ident: "b".to_owned(), facility: 3 };
+        let options = Options { format: Format::Json, syslog: Some(syslog), ..options };
+        logger.configure(Options { file: None, ..options }).expect("nothing to open");
+        logger.is_journal = true;
+        let pid = process::id();
+        let message = Message { text: "a\nb", details: None };
+        let mut line = |place| {
+            logger.make_line(place, NOW, Level::Warning, message);
+            logger.line.clone()
+        };
+        let object = format!(
+            "{{\"time\":\"1970-01-01T00:00:07.042Z\",\"level\":\"WARNING\",\"pid\":{pid},\
+             \"message\":\"a\\nb\"}}"
+        );
+        assert_eq!(line(Place::Stderr), format!("<4>{object}\n"));
+        assert_eq!(line(Place::System), format!("<28>Jan  7 15:05:07 b[{pid}]: {object}"));
+        assert_eq!(line(Place::File), format!("{object}\n"));
     }
 
     #[test]

@@ -8,12 +8,14 @@
 mod level;
 mod line;
 mod logger;
+mod message;
 mod prefix;
 mod sink;
 mod syslog;
 
 pub use level::Level;
 pub use line::LocalSecond;
-pub use logger::{LogError, Logger, Options, Platform, is_journal, plain};
+pub use logger::{Format, LogError, Logger, Options, Platform, is_journal, plain};
+pub use message::{Details, Field, Fields, Message};
 pub use prefix::{Peer, Prefix, Ptr, Side, Who, ptr};
 pub use syslog::{SYSLOG_SOCKET, SyslogOptions, facility};

@@ -69,6 +69,22 @@ impl fmt::Display for Ptr {
     }
 }
 
+impl Peer {
+    /// Of a server that is not connected anywhere yet.
+    pub const NOWHERE: Peer = Peer::Unix { pid: None, port: 0 };
+}
+
+impl Prefix<'_> {
+    /// The name of the connection: `C-0x55fe6b182c40`.
+    pub fn connection(&self) -> String {
+        let letter = match self.side {
+            Side::Client => 'C',
+            Side::Server => 'S',
+        };
+        format!("{letter}-{}", self.ptr)
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
@@ -82,14 +98,9 @@ impl fmt::Display for Peer {
 
 impl fmt::Display for Prefix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let letter = match self.side {
-            Side::Client => 'C',
-            Side::Server => 'S',
-        };
-        write!(f, "{letter}-{}: {}@", self.ptr, self.who)?;
+        write!(f, "{}: {}@", self.connection(), self.who)?;
         match (self.side, self.peer) {
-            // Not connected anywhere yet: its name has no address.
-            (Side::Server, Peer::Unix { pid: None, port: 0 }) => f.write_str("(bad-af):0 "),
+            (Side::Server, Peer::NOWHERE) => f.write_str("(bad-af):0 "),
             (Side::Server, Peer::Unix { port, .. }) => write!(f, "unix:{port} "),
             (_, peer) => write!(f, "{peer} "),
         }

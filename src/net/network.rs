@@ -13,7 +13,7 @@ use super::resolve::Resolver;
 use super::tls::{Raw, Tls};
 use crate::auth::inquiry::Inquiry;
 use crate::base::time::Now;
-use crate::log::{Logger, Peer, plain};
+use crate::log::{Logger, Message, Peer, plain};
 use crate::pool::core::{Line, Target};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
@@ -159,7 +159,8 @@ impl Io for Network {
 
     fn log(&mut self, now: Now, lines: Vec<Line>) {
         for line in lines {
-            self.logger.write(now, line.level, &line.text);
+            let message = Message { text: &line.text, details: line.details.as_deref() };
+            self.logger.write_message(now, line.level, message);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The ends of connections: who is told, what is counted and logged, and who loses a partner.
 
-use crate::log::Level;
+use crate::log::{Field, Fields, Level};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::client;
@@ -78,7 +78,9 @@ impl Core {
         }
         let age = self.mono().since(self.servers[id].connected).as_secs();
         let words = reason.words();
-        self.log_server(Level::Log, id, format_args!("closing because: {words} (age={age}s)"));
+        let fields: Fields<'_> = &[("reason", Field::Text(&words)), ("age", Field::Number(age))];
+        let text = format_args!("closing because: {words} (age={age}s)");
+        self.log_server_with(Level::Log, id, fields, text);
     }
 
     fn end_client_of_lost_server(&mut self, id: ClientId, reason: Reason) {
@@ -172,10 +174,17 @@ impl Core {
         let age = self.mono().since(self.clients[id].connected).as_secs();
         let words = reason.words();
         if disconnections {
-            self.log_client(Level::Log, id, format_args!("closing because: {words} (age={age}s)"));
+            let fields: Fields<'_> =
+                &[("reason", Field::Text(&words)), ("age", Field::Number(age))];
+            let text = format_args!("closing because: {words} (age={age}s)");
+            self.log_client_with(Level::Log, id, fields, text);
         }
         if errors && reason.is_told() {
-            self.log_client(Level::Warning, id, format_args!("pooler error: {words}"));
+            let sqlstate = reason.sqlstate();
+            let fields: Fields<'_> =
+                &[("reason", Field::Text(&words)), ("sqlstate", Field::Text(sqlstate))];
+            let text = format_args!("pooler error: {words}");
+            self.log_client_with(Level::Warning, id, fields, text);
         }
     }
 }

@@ -8,6 +8,7 @@ mod handover;
 pub mod hold;
 mod lifetime;
 pub mod limits;
+mod lines;
 mod link;
 pub mod note;
 pub mod own_query;
@@ -15,8 +16,9 @@ pub mod period;
 mod rest;
 mod terms;
 
+pub use lines::Line;
+
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::net::SocketAddr;
 
 use crate::auth::cache::ScramCache;
@@ -27,7 +29,7 @@ use crate::base::places::Places;
 use crate::base::rng::Rng;
 use crate::base::time::{Moment, Now};
 use crate::config::{Config, Settings};
-use crate::log::{Level, Who};
+use crate::log::Level;
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::owed::varcache::VarTable;
 use crate::pool::records::access::{Access, Host};
@@ -123,13 +125,6 @@ pub enum ProcessAction {
     /// Stop listening for clients by TCP (and, where the console must be reached no more, by Unix
     /// sockets).
     StopListening,
-}
-
-/// A line for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    pub level: Level,
-    pub text: String,
 }
 
 /// Everything the pooler knows.
@@ -325,15 +320,6 @@ impl Core {
         self.process_actions.pop_front()
     }
 
-    /// Lines that the log has not got yet, in order.
-    pub fn take_lines(&mut self) -> Vec<Line> {
-        std::mem::take(&mut self.lines)
-    }
-
-    pub fn has_lines(&self) -> bool {
-        !self.lines.is_empty()
-    }
-
     pub(in crate::pool) fn act(&mut self, action: Action) {
         self.actions.push_back(action);
     }
@@ -345,69 +331,6 @@ impl Core {
     pub(in crate::pool) fn next_number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
-    }
-
-    /// Whether a line of this level is written: to be asked before words are made for one that
-    /// comes often.
-    #[inline]
-    pub fn hears(&self, level: Level) -> bool {
-        level <= self.threshold
-    }
-
-    pub fn log(&mut self, level: Level, text: impl Into<String>) {
-        if !self.hears(level) {
-            return;
-        }
-        self.lines.push(Line { level, text: text.into() });
-    }
-
-    /// A line about a client.
-    pub fn log_client(&mut self, level: Level, id: ClientId, text: fmt::Arguments<'_>) {
-        if !self.hears(level) {
-            return;
-        }
-        let (database, user) = self.names_of(id);
-        let is_stray = |state: &client::State| match state {
-            client::State::Login(login) => login.is_stray,
-            _ => false,
-        };
-        let database = database.filter(|_| !is_stray(self.clients[id].state()));
-        let text = format!("{}{text}", self.clients[id].prefix(database, user));
-        self.log(level, text);
-    }
-
-    /// A line about a client under these names of database and user.
-    pub fn log_as(
-        &mut self,
-        level: Level,
-        id: ClientId,
-        (database, user): (Option<&str>, Option<&str>),
-        text: fmt::Arguments<'_>,
-    ) {
-        if !self.hears(level) {
-            return;
-        }
-        let text = format!("{}{text}", self.clients[id].prefix(database, user));
-        self.log(level, text);
-    }
-
-    /// A line about a server.
-    pub fn log_server(&mut self, level: Level, id: ServerId, text: fmt::Arguments<'_>) {
-        if !self.hears(level) {
-            return;
-        }
-        let server = &self.servers[id];
-        let pool = &self.pools[server.pool];
-        let database = &self.databases[pool.database];
-        let who = match database.peer {
-            Some(id) => Who::Pooler { id: id.into() },
-            None => Who::Login {
-                database: Some(&database.line.name),
-                user: Some(&self.users[pool.user].name),
-            },
-        };
-        let text = format!("{}{text}", server.prefix(who));
-        self.log(level, text);
     }
 
     /// Database and user of a client, in any state, as far as they are known.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::log::Level;
+use crate::log::{Field, Level};
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::telling::histogram::Spread;
 use crate::pool::telling::latency::Measure;
-use crate::pool::telling::stats::{Stats, average};
+use crate::pool::telling::stats::{Averages, Stats, average};
 
 impl Core {
     /// Ends a period: averages are those of the period that ends now.
@@ -41,23 +41,53 @@ impl Core {
         }
         self.turn_stats();
         if self.settings().log_stats {
-            let mut text = self.stats_line("us");
-            if self.settings().log_stats_percentiles {
-                text += &self.percentiles();
-            }
-            self.log(Level::Log, text);
+            self.log_figures();
         }
         let status = self.stats_line("\u{3bc}s");
         self.act_on_process(ProcessAction::Status(status));
     }
 
-    /// The line of figures for log and service manager, over the last full period. Programs read
-    /// it: what it says, and how, is PgBouncer's.
-    pub fn stats_line(&self, unit: &str) -> String {
+    /// The line of `log_stats`.
+    fn log_figures(&mut self) {
+        let averages = self.averages();
+        let Averages { per_second, xact_us, query_us, wait_us } = averages;
+        let mut fields = vec![
+            ("xacts", per_second.xacts),
+            ("queries", per_second.queries),
+            ("logins", per_second.logins),
+            ("received", per_second.received),
+            ("sent", per_second.sent),
+            ("xact_us", xact_us),
+            ("query_us", query_us),
+            ("wait_us", wait_us),
+        ];
+        let mut text = self.stats_line("us");
+        if self.settings().log_stats_percentiles {
+            let [xact, query, wait] = [
+                self.percentile_99(|one| &one.xact),
+                self.percentile_99(|one| &one.query),
+                self.percentile_99(|one| &one.wait),
+            ];
+            text += &format!(", p99 xact {xact} us, query {query} us, wait {wait} us");
+            fields.extend([("xact_p99_us", xact), ("query_p99_us", query), ("wait_p99_us", wait)]);
+        }
+        let number = |(name, value)| (name, Field::Number(value));
+        let fields: Vec<(&str, Field<'_>)> = fields.into_iter().map(number).collect();
+        self.log_with(Level::Log, &fields, text);
+    }
+
+    /// Of all pools and the console, over the last full period.
+    fn averages(&self) -> Averages {
         let span = self.stats.last_span_us();
         let mut sum = self.all_stats();
         sum += &self.console_stats;
-        let a = average(&sum.last_period(), span);
+        average(&sum.last_period(), span)
+    }
+
+    /// The line of figures for log and service manager, over the last full period. Programs read
+    /// it: what it says, and how, is PgBouncer's.
+    pub fn stats_line(&self, unit: &str) -> String {
+        let a = self.averages();
         let rates = &a.per_second;
         format!(
             "stats: {} xacts/s, {} queries/s, {} client parses/s, {} server parses/s, {} binds/s, \
@@ -77,18 +107,10 @@ impl Core {
         )
     }
 
-    /// What `log_stats_percentiles` adds to that line.
-    fn percentiles(&self) -> String {
-        let p99 = |of: Measure| {
-            let mut spread = Spread::default();
-            self.latencies.iter().for_each(|one| spread.merge(&of(one).last_period()));
-            spread.percentile_us(99)
-        };
-        format!(
-            ", p99 xact {} us, query {} us, wait {} us",
-            p99(|one| &one.xact),
-            p99(|one| &one.query),
-            p99(|one| &one.wait)
-        )
+    /// What 99 of 100 did not exceed in the last full period, over all databases.
+    fn percentile_99(&self, of: Measure) -> u64 {
+        let mut spread = Spread::default();
+        self.latencies.iter().for_each(|one| spread.merge(&of(one).last_period()));
+        spread.percentile_us(99)
     }
 }

@@ -6,7 +6,7 @@ use crate::auth::client::{Account, Candidate, ClientLogin, Identity, Method, Ste
 use crate::auth::failure::Failure;
 use crate::auth::inquiry::LDAP_REFUSAL;
 use crate::auth::secret::{Password, Secret};
-use crate::log::{Level, Peer};
+use crate::log::{Field, Fields, Level, Peer};
 use crate::pool::core::{Action, CONSOLE, Core};
 use crate::pool::ids::{ClientId, PoolId};
 use crate::pool::records::client::{Names, Progress, Replication, State};
@@ -47,11 +47,14 @@ impl Core {
         if self.settings().log_connections {
             let Names { database, user } = &names;
             let replication = self.clients[id].replication.word();
-            let tls = self.clients[id].tls.as_ref().map_or("no", |tls| &tls.description);
-            let text = format!(
+            let tls = self.clients[id].tls.as_ref();
+            let tls = tls.map_or("no".to_owned(), |tls| tls.description.to_string());
+            let fields: Fields<'_> =
+                &[("tls", Field::Text(&tls)), ("replication", Field::Text(replication))];
+            let text = format_args!(
                 "login attempt: db={database} user={user} tls={tls} replication={replication}"
             );
-            self.log_client(Level::Log, id, format_args!("{text}"));
+            self.log_client_with(Level::Log, id, fields, text);
         }
         if !is_console {
             self.admit_one_more(id)?;

@@ -6,7 +6,7 @@
 use crate::auth::failure::ServerFailure;
 use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
 use crate::config::{ChannelBinding, Host, ServerAuth};
-use crate::log::{Level, Peer};
+use crate::log::{Field, Level, Peer};
 use crate::pool::core::explain::refusal_hint;
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
@@ -309,7 +309,15 @@ impl Core {
             text => text.to_owned(),
         };
         let (severity, message) = (&report.severity, &report.message);
-        self.log(Level::Warning, format!("server login failed: {severity} {message}"));
+        let pool = &self.pools[self.servers[id].pool];
+        let database = self.databases[pool.database].line.name.clone();
+        let user = self.users[pool.user].name.clone();
+        let fields = &[
+            ("database", Field::Text(&database)),
+            ("user", Field::Text(&user)),
+            ("sqlstate", Field::Text(&report.sqlstate)),
+        ];
+        self.log_with(Level::Warning, fields, format!("server login failed: {severity} {message}"));
         if let Some(hint) = refusal_hint(&report.sqlstate) {
             self.log_server(Level::Warning, id, format_args!("login refused: {message}. {hint}"));
         }

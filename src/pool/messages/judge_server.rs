@@ -311,8 +311,8 @@ impl Core {
             ended.xact_us = Some(xact_us);
         }
         if ended.is_slow(&self.config.settings) {
-            let line = ended.line(server, &self.config.settings);
-            self.log_client(Level::Log, client, format_args!("{line}"));
+            let slow = ended.told(server, &self.config.settings);
+            self.log_client_with(Level::Log, client, &slow.fields(), format_args!("{slow}"));
         }
         if status == Status::Idle {
             self.transaction_settled(id);

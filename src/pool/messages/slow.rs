@@ -2,6 +2,7 @@
 
 use crate::base::text::printable;
 use crate::config::Settings;
+use crate::log::Field;
 use crate::pool::records::server::Server;
 use crate::pool::statements::table::{ClientStatements, StatementTable};
 use crate::wire::fields::{Fields, sql_of};
@@ -26,9 +27,9 @@ impl Ended {
         least_us > 0 && self.query_us.max(self.xact_us.unwrap_or(0)) >= least_us
     }
 
-    /// The line about a query that was slow, or about a transaction of quicker ones.
+    /// What is told of a query that was slow, or of a transaction of quicker ones.
     #[cold]
-    pub fn line(self, server: &mut Server, settings: &Settings) -> String {
+    pub fn told(self, server: &mut Server, settings: &Settings) -> Slow {
         let least_us = least_us(settings);
         let (what, us) = match self.xact_us {
             Some(xact_us) if self.query_us < least_us => ("transaction", xact_us),
@@ -39,9 +40,39 @@ impl Ended {
         // The text of its last query says little of a transaction.
         let has_text = what == "query" && settings.log_query_text;
         let text = server.query_text.take().filter(|_| has_text);
-        let text = text.map(|text| format!(": {}", on_one_line(&text))).unwrap_or_default();
-        let (took, waited) = (Millis(us), Millis(waited_us));
-        format!("slow {what}: {took} ms, waited {waited} ms, server pid {pid}{text}")
+        Slow { what, us, waited_us, pid, text: text.map(|text| on_one_line(&text)) }
+    }
+}
+
+/// A line of the log.
+pub(super) struct Slow {
+    what: &'static str,
+    us: u64,
+    waited_us: u64,
+    pid: u32,
+    text: Option<String>,
+}
+
+impl Slow {
+    /// The same, for programs.
+    pub fn fields(&self) -> Vec<(&'static str, Field<'_>)> {
+        let mut fields = vec![
+            ("kind", Field::Text(self.what)),
+            ("duration_us", Field::Number(self.us)),
+            ("wait_us", Field::Number(self.waited_us)),
+            ("server_pid", Field::Number(self.pid.into())),
+        ];
+        fields.extend(self.text.as_deref().map(|text| ("query", Field::Text(text))));
+        fields
+    }
+}
+
+impl std::fmt::Display for Slow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Slow { what, us, waited_us, pid, text } = self;
+        let (took, waited) = (Millis(*us), Millis(*waited_us));
+        write!(f, "slow {what}: {took} ms, waited {waited} ms, server pid {pid}")?;
+        text.as_ref().map_or(Ok(()), |text| write!(f, ": {text}"))
     }
 }
 

@@ -1,0 +1,80 @@
+//! What a line says, and what of that programs may want apart: fields, which `log_format = json`
+//! writes as members of its objects. The plain format has only the text.
+
+use crate::base::json::Json;
+use crate::log::{Peer, Prefix, Side, Who};
+
+/// The value of a field.
+#[derive(Clone, Copy, Debug)]
+pub enum Field<'a> {
+    Number(u64),
+    Text(&'a str),
+}
+
+/// Names and values.
+pub type Fields<'a> = &'a [(&'static str, Field<'a>)];
+
+/// What is known of a line besides its text, kept with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Details {
+    /// How many bytes of the text name the connection that it is about.
+    prefix: usize,
+    /// As JSON writes them.
+    members: String,
+}
+
+impl Details {
+    /// Of a line whose text begins with `prefix`, if with any.
+    pub fn new(prefix: Option<(&Prefix<'_>, usize)>, fields: Fields<'_>) -> Details {
+        let mut json = Json::default();
+        if let Some((prefix, _)) = prefix {
+            push_prefix(&mut json, prefix);
+        }
+        for (name, value) in fields {
+            match value {
+                Field::Number(number) => json.key(name).number(*number),
+                Field::Text(text) => json.key(name).text(text),
+            };
+        }
+        Details { prefix: prefix.map_or(0, |(_, length)| length), members: json.into_text() }
+    }
+}
+
+fn push_prefix(json: &mut Json, prefix: &Prefix<'_>) {
+    json.key("connection").text(&prefix.connection());
+    match prefix.who {
+        Who::Login { database, user } => {
+            for (name, value) in [("database", database), ("user", user)] {
+                if let Some(value) = value {
+                    json.key(name).text(value);
+                }
+            }
+        }
+        Who::Pooler { id } => {
+            json.key("peer").number(id.into());
+        }
+    }
+    let is_nowhere = prefix.side == Side::Server && prefix.peer == Peer::NOWHERE;
+    if !is_nowhere {
+        json.key("address").text(&prefix.peer.to_string());
+    }
+}
+
+/// A line before it has a form.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    pub text: &'a str,
+    pub details: Option<&'a Details>,
+}
+
+impl<'a> Message<'a> {
+    /// The text without the words that name the connection.
+    pub(super) fn bare(self) -> &'a str {
+        let from = self.details.map_or(0, |details| details.prefix);
+        self.text.get(from..).unwrap_or(self.text)
+    }
+
+    pub(super) fn members(self) -> &'a str {
+        self.details.map_or("", |details| &details.members)
+    }
+}

@@ -1,0 +1,140 @@
+//! Lines for the log, which the shell writes.
+
+use std::fmt;
+
+use crate::config::LogFormat;
+use crate::log::{Details, Fields, Level, Prefix, Who};
+use crate::pool::core::Core;
+use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::records::client;
+
+/// A line for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub level: Level,
+    pub text: String,
+    /// Made with `log_format = json` only.
+    pub details: Option<Box<Details>>,
+}
+
+impl Core {
+    /// Lines that the log has not got yet, in order.
+    pub fn take_lines(&mut self) -> Vec<Line> {
+        std::mem::take(&mut self.lines)
+    }
+
+    pub fn has_lines(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
+    /// Whether a line of this level is written: to be asked before words are made for one that
+    /// comes often.
+    #[inline]
+    pub fn hears(&self, level: Level) -> bool {
+        level <= self.threshold
+    }
+
+    pub fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.log_with(level, &[], text);
+    }
+
+    /// A line of which programs may want some fields apart.
+    pub fn log_with(&mut self, level: Level, fields: Fields<'_>, text: impl Into<String>) {
+        if self.hears(level) {
+            let details = self.wants_details().then(|| Details::new(None, fields).into());
+            self.lines.push(Line { level, text: text.into(), details });
+        }
+    }
+
+    /// A line about a client.
+    pub fn log_client(&mut self, level: Level, id: ClientId, text: fmt::Arguments<'_>) {
+        self.log_client_with(level, id, &[], text);
+    }
+
+    /// A line about a client, of which programs may want some fields apart.
+    pub fn log_client_with(
+        &mut self,
+        level: Level,
+        id: ClientId,
+        fields: Fields<'_>,
+        text: fmt::Arguments<'_>,
+    ) {
+        if !self.hears(level) {
+            return;
+        }
+        let (database, user) = self.names_of(id);
+        let is_stray = |state: &client::State| match state {
+            client::State::Login(login) => login.is_stray,
+            _ => false,
+        };
+        let database = database.filter(|_| !is_stray(self.clients[id].state()));
+        let prefix = self.clients[id].prefix(database, user);
+        let line = self.line(level, &prefix, fields, text);
+        self.lines.push(line);
+    }
+
+    /// A line about a client under these names of database and user.
+    pub fn log_as(
+        &mut self,
+        level: Level,
+        id: ClientId,
+        (database, user): (Option<&str>, Option<&str>),
+        text: fmt::Arguments<'_>,
+    ) {
+        if !self.hears(level) {
+            return;
+        }
+        let prefix = self.clients[id].prefix(database, user);
+        let line = self.line(level, &prefix, &[], text);
+        self.lines.push(line);
+    }
+
+    /// A line about a server.
+    pub fn log_server(&mut self, level: Level, id: ServerId, text: fmt::Arguments<'_>) {
+        self.log_server_with(level, id, &[], text);
+    }
+
+    /// A line about a server, of which programs may want some fields apart.
+    pub fn log_server_with(
+        &mut self,
+        level: Level,
+        id: ServerId,
+        fields: Fields<'_>,
+        text: fmt::Arguments<'_>,
+    ) {
+        if !self.hears(level) {
+            return;
+        }
+        let server = &self.servers[id];
+        let pool = &self.pools[server.pool];
+        let database = &self.databases[pool.database];
+        let who = match database.peer {
+            Some(id) => Who::Pooler { id: id.into() },
+            None => Who::Login {
+                database: Some(&database.line.name),
+                user: Some(&self.users[pool.user].name),
+            },
+        };
+        let line = self.line(level, &server.prefix(who), fields, text);
+        self.lines.push(line);
+    }
+
+    fn wants_details(&self) -> bool {
+        self.settings().log_format == LogFormat::Json
+    }
+
+    fn line(
+        &self,
+        level: Level,
+        prefix: &Prefix<'_>,
+        fields: Fields<'_>,
+        text: fmt::Arguments<'_>,
+    ) -> Line {
+        let mut whole = prefix.to_string();
+        let named = Some((prefix, whole.len()));
+        let details = self.wants_details().then(|| Details::new(named, fields).into());
+        // Writing to memory cannot fail.
+        let _ = fmt::Write::write_fmt(&mut whole, text);
+        Line { level, text: whole, details }
+    }
+}
