@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::choice::{
     ChannelBinding, LoadBalanceHosts, Negotiation, PoolMode, SessionState, TlsMode,
 };
+use super::choices::Choices;
 use super::host::{Host, Hosts, Ports};
 use super::methods::AuthMethods;
 use super::table::{RELOAD, table};
@@ -42,10 +43,15 @@ table! {
         connect_query: Option<String> = Kind::Text, None, RELOAD;
         /// Instead of the setting `pool_mode`.
         pool_mode: Option<PoolMode> = Kind::Choice(PoolMode::WORDS), None, RELOAD;
+        /// Instead of the setting `pool_modes`.
+        pool_modes: Option<Choices<PoolMode>> = Kind::Choices(PoolMode::WORDS), None, RELOAD;
         /// Instead of the setting `server_auth_methods`.
         server_auth_methods: Option<AuthMethods> = Kind::Methods, None, RELOAD;
         /// Instead of the setting `session_state`.
         session_state: Option<SessionState> = Kind::Choice(SessionState::WORDS), None, RELOAD;
+        /// Instead of the setting `session_states`.
+        session_states: Option<Choices<SessionState>> =
+            Kind::Choices(SessionState::WORDS), None, RELOAD;
         /// Which host of a list is used for the next connection: each in turn (`round-robin`, also
         /// when not set), or the same one until it fails (`disable`).
         load_balance_hosts: Option<LoadBalanceHosts> =

@@ -34,9 +34,13 @@ pub fn taken(text: &str, kind: &Kind) -> Option<String> {
             let port = (number::leading(text) & 0xffff).to_string();
             Ports::read(&port, kind).is_ok().then_some(port)
         }
-        Kind::Choice(_) | Kind::Flag | Kind::Methods | Kind::Names | Kind::Secret | Kind::Text => {
-            None
-        }
+        Kind::Choice(_)
+        | Kind::Choices(_)
+        | Kind::Flag
+        | Kind::Methods
+        | Kind::Names
+        | Kind::Secret
+        | Kind::Text => None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! touches no disk: files come through [`Files`]. It does not know what the settings do.
 
 mod choice;
+mod choices;
 pub mod database;
 pub mod diagnostic;
 pub mod diff;
@@ -31,6 +32,7 @@ pub use choice::{
     AuthType, ChannelBinding, LoadBalanceHosts, LogFormat, Negotiation, PoolMode, ServerAbandon,
     ServerAuth, SessionState, TlsMode,
 };
+pub use choices::Choices;
 pub use database::DatabaseLine;
 pub use diagnostic::{Diagnostic, Place, Problem};
 pub use diff::diff;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::choice::{AuthType, LogFormat, PoolMode, ServerAbandon, SessionState, TlsMode};
+use super::choices::Choices;
 use super::methods::AuthMethods;
 use super::table::{
     self, Flags, OURS, PER_DATABASE, PER_USER, RELOAD, RESTART, Row, UNBUILT, table,
@@ -345,6 +346,21 @@ table! {
         /// With `session_state = pin`, how many of a pool's servers may be pinned at a time, in
         /// percent of its size; one may always be.
         pin_limit: u32 = Kind::Integer { min: 1, max: 100 }, Some("50"), OURS;
+        /// The policies that a client may choose from at its login, separated by commas: by the
+        /// startup parameter `session_state`, also in `options`. The choice holds for that client
+        /// until its end, where it is not weaker than what is configured for it: each of `allow`,
+        /// `warn`, `reset`, `pin` and `error` is stricter than the one before it. When empty,
+        /// there is no choice, and the parameter is unknown.
+        session_states: Choices<SessionState> =
+            Kind::Choices(SessionState::WORDS), Some(""), OURS.and(PER_DATABASE);
+        /// The pool modes that a client may choose from at its login, separated by commas: by the
+        /// startup parameter `pool_mode`, also in `options`, or behind the name of a database that
+        /// has a line of its own, as `app.session` for `app`; a line of that very name comes
+        /// first. Clients of all modes share the servers of the pool, and its limits. A server
+        /// that clients have used by the transaction is reset before a client gets it for its
+        /// whole session. When empty, there is no choice.
+        pool_modes: Choices<PoolMode> =
+            Kind::Choices(PoolMode::WORDS), Some(""), OURS.and(PER_DATABASE);
     }
 }
 

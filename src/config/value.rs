@@ -15,6 +15,8 @@ use super::number::{self, decimal, number, show_seconds};
 pub enum Kind {
     /// One of these words, in any case.
     Choice(&'static [&'static str]),
+    /// Some of these words, separated by commas.
+    Choices(&'static [&'static str]),
     /// 0 or 1; any other number counts as 1.
     Flag,
     /// Hosts and socket directories, separated by commas.
@@ -80,6 +82,7 @@ impl Kind {
     pub fn word(&self) -> &'static str {
         match self {
             Kind::Choice(_) => "one word",
+            Kind::Choices(_) => "list of words",
             Kind::Flag => "0 or 1",
             Kind::Hosts => "list of hosts",
             Kind::Integer { .. } => "integer",

@@ -56,6 +56,12 @@ impl Core {
         for (id, pool) in self.pools.iter() {
             let mode = self.mode_of(pool.database, pool.user);
             assert_eq!(pool.mode, mode, "the mode of {} is an old one", self.pool_name(id));
+            for id in pool.active.iter(&self.servers) {
+                let server = &self.servers[id];
+                let Some(client) = server.client().filter(|_| !server.is_private) else { continue };
+                let mode = self.client_mode(&self.clients[client]);
+                assert_eq!(server.mode, mode, "the mode of a server is not its client's");
+            }
             clients += pool.client_count();
             servers += pool.server_count() + pool.cancels.len();
         }

@@ -68,6 +68,7 @@ pub static SHOWS: &[Show] = &[
     row("TLS", &tls::TLS, 6),
     row("SESSION_STATE", &session_state::SESSION_STATE, 6),
     row("PINS", &session_state::PINS, 6),
+    row("CHOICES", &session_state::CHOICES, 6),
     row("CLIENT_ENCODING", &names::CLIENT_ENCODING, 0),
     row("DATESTYLE", &names::DATESTYLE, 0),
     row("STANDARD_CONFORMING_STRINGS", &names::STANDARD_CONFORMING_STRINGS, 0),

@@ -1,10 +1,11 @@
-//! Two tables of our own: what becomes of what clients leave in the sessions of servers, and which
-//! servers are kept for their clients.
+//! Tables of our own: what becomes of what clients leave in the sessions of servers, which servers
+//! are kept for their clients, and what clients have chosen for themselves.
 
 use super::super::table::{Sheet, Value, int4, int8, text};
 use super::pools;
 use crate::log::{Side, ptr};
-use crate::pool::ids::{PoolId, ServerId};
+use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::records::client::Choice;
 use crate::pool::records::pool::Purpose;
 
 /// A pool of clients.
@@ -56,5 +57,31 @@ pub static PINS: Sheet<ServerId> = Sheet {
         let pinned =
             servers.filter(|(_, server)| server.client().is_some() && server.session.is_pinned());
         pinned.map(|(id, _)| id).collect()
+    },
+};
+
+/// A client that has chosen its pool mode, or what becomes of what it leaves.
+pub static CHOICES: Sheet<ClientId> = Sheet {
+    columns: &[&[
+        text("database", |scene, &id| {
+            Value::text(pools::names(scene.core, &scene.core.clients[id].pool).0)
+        }),
+        text("user", |scene, &id| {
+            let user = scene.core.clients[id].user;
+            user.map_or(Value::Null, |user| Value::text(&scene.core.users[user].name))
+        }),
+        text("ptr", |scene, &id| Value::owned(ptr(scene.core.clients[id].number, Side::Client))),
+        text("pool_mode", |scene, &id| {
+            Value::text(scene.core.client_mode(&scene.core.clients[id]).word())
+        }),
+        text("session_state", |scene, &id| {
+            Value::text(scene.core.session_policy(&scene.core.clients[id]).word())
+        }),
+    ]],
+    rows: |scene| {
+        let clients = scene.core.clients.iter();
+        let have_chosen = clients
+            .filter(|(_, client)| client.is_logged_in() && client.choice() != Choice::default());
+        have_chosen.map(|(id, _)| id).collect()
     },
 };

@@ -46,6 +46,14 @@ impl Core {
             let Pool { database, user, .. } = self.pools[id];
             self.pools[id].mode = self.mode_of(database, user);
         }
+        for id in self.servers.ids() {
+            let server = &self.servers[id];
+            self.servers[id].mode = match (server.client(), server.lookup()) {
+                (Some(client), _) => self.client_mode(&self.clients[client]),
+                (None, Some(_)) => self.pools[server.pool].mode,
+                (None, None) => continue,
+            };
+        }
     }
 
     /// Servers that were opened under other TLS settings must not go on as they are.

@@ -84,9 +84,19 @@ impl Core {
         debug_assert!(self.servers[server_id].kept.is_told(), "an answer is left of another");
         let now = self.mono();
         self.link(client_id, server_id);
-        let policy = self.session_state(&self.clients[client_id]);
+        let client = &self.clients[client_id];
+        let (mode, policy) = (self.client_mode(client), self.session_state(client));
+        let has_reset = !self.settings().server_reset_query.is_empty();
+        let goes_unseen = mode == PoolMode::Session && self.must_end_clean(client);
         let server = &mut self.servers[server_id];
+        server.mode = mode;
+        // A session begins as clean as a new one, whatever others have left by the transaction.
+        let is_reset_first = mode == PoolMode::Session && server.is_worn && has_reset;
+        server.is_worn |= mode != PoolMode::Session;
         server.session.begin(policy);
+        if goes_unseen {
+            server.session.go_unseen();
+        }
         let client = &mut self.clients[client_id];
         server.requested = now;
         server.xact_start = now;
@@ -106,6 +116,12 @@ impl Core {
         if self.hears(Level::Noise) {
             let ptr = ptr(number, Side::Server);
             self.log_client(Level::Noise, client_id, format_args!("is given S-{ptr} at {peer}"));
+        }
+        if is_reset_first {
+            self.servers[server_id].own = Own::Reset;
+            let sql = self.reset_query();
+            self.run_own_query(server_id, sql);
+            return false;
         }
         self.set_parameters(client_id, server_id, MOST_STEPS)
     }
@@ -132,7 +148,7 @@ impl Core {
         if is_busy || server.is_private {
             return;
         }
-        if self.pool_mode(server.pool) == PoolMode::Session || server.session.is_pinned() {
+        if server.mode == PoolMode::Session || server.session.is_pinned() {
             if let Some(reason) = server.closing.clone()
                 && self.settings().server_fast_close
             {
@@ -165,7 +181,7 @@ impl Core {
         let is_clean = server.replies.is_clean() && server.own == Own::Nothing;
         let is_kept = server.is_private || server.session.is_pinned();
         let is_done = is_clean && !server.replies.is_doubtful() && !is_kept;
-        if !is_done || self.pool_mode(server.pool) == PoolMode::Session {
+        if !is_done || server.mode == PoolMode::Session {
             return false;
         }
         self.take_off_client(id, client);
@@ -284,9 +300,10 @@ impl Core {
         match test {
             Test::Doubt => return self.part(id),
             Test::Undo => return self.left_undone(id),
-            Test::Abandoned(_) | Test::Check | Test::Reset | Test::Setup => {}
+            Test::Reset => self.servers[id].is_worn = false,
+            Test::Abandoned(_) | Test::Check | Test::Setup => {}
         }
-        if server.cancels > 0 {
+        if self.servers[id].cancels > 0 {
             return self.move_server(id, State::BeingCanceled);
         }
         self.make_available(id);
@@ -362,8 +379,7 @@ impl Core {
         }
         let settings = self.settings();
         !settings.server_reset_query.is_empty()
-            && (settings.server_reset_query_always
-                || self.pool_mode(self.servers[id].pool) == PoolMode::Session)
+            && (settings.server_reset_query_always || self.servers[id].mode == PoolMode::Session)
     }
 
     pub(in crate::pool) fn reset_query(&self) -> String {

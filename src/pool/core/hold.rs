@@ -95,7 +95,9 @@ impl Core {
             }
             Hold::Doubt => of_server(|server| matches!(server.own, Own::Doubt(_))),
             Hold::Login => matches!(client.state(), State::Login(login) if login.is_held()),
-            Hold::Parameters => of_server(|s| matches!(s.own, Own::Vars { .. } | Own::VarsRefused)),
+            Hold::Parameters => {
+                of_server(|s| matches!(s.own, Own::Reset | Own::Vars { .. } | Own::VarsRefused))
+            }
             Hold::Probe => of_server(|s| matches!(s.own, Own::Probe { .. } | Own::Undo)),
             Hold::Repeat => of_server(|server| server.own == Own::Repeat),
             Hold::Replies => of_server(|server| server.replies.is_full()),

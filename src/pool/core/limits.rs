@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::config::{AuthMethods, PoolMode, SessionState};
+use crate::config::{AuthMethods, Choices, PoolMode, SessionState};
 use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::records::client::{Client, Replication};
@@ -13,13 +13,30 @@ impl Core {
     /// Whether a server goes back to the pool before its client's session ends.
     pub(in crate::pool) fn shares_servers(&self, id: ServerId) -> bool {
         let server = &self.servers[id];
-        self.pool_mode(server.pool) != PoolMode::Session && !server.is_private
+        server.mode != PoolMode::Session && !server.is_private
     }
 
-    /// Asked several times a transaction: see [`Core::mode_of`].
-    #[inline]
+    /// How clients of a pool use its servers that have not chosen: see [`Core::mode_of`].
     pub fn pool_mode(&self, pool: PoolId) -> PoolMode {
         self.pools[pool].mode
+    }
+
+    /// How a client uses the servers of its pool. While it has one the server knows, too.
+    #[inline]
+    pub fn client_mode(&self, client: &Client) -> PoolMode {
+        let of_pool = || client.pool.map_or(PoolMode::Session, |pool| self.pools[pool].mode);
+        client.choice().mode.unwrap_or_else(of_pool)
+    }
+
+    /// What clients of a database may choose from.
+    pub fn offered_modes(&self, database: DatabaseId) -> &Choices<PoolMode> {
+        let line = &self.databases[database].line;
+        line.pool_modes.as_ref().unwrap_or(&self.settings().pool_modes)
+    }
+
+    pub fn offered_states(&self, database: DatabaseId) -> &Choices<SessionState> {
+        let line = &self.databases[database].line;
+        line.session_states.as_ref().unwrap_or(&self.settings().session_states)
     }
 
     /// What the mode of a pool is by the settings; the pool keeps it.
@@ -32,25 +49,48 @@ impl Core {
     /// its server there is nobody to leave it to.
     #[inline]
     pub fn session_state(&self, client: &Client) -> SessionState {
+        let keeps_server =
+            client.replication != Replication::No || self.client_mode(client) == PoolMode::Session;
+        if keeps_server { SessionState::Allow } else { self.session_policy(client) }
+    }
+
+    /// The same, for servers that it does not keep: what is configured, or what it has chosen,
+    /// whichever is stricter.
+    pub fn session_policy(&self, client: &Client) -> SessionState {
         if !self.watches_sessions {
             return SessionState::Allow;
         }
+        let configured = self.configured_state(client);
+        client.choice().policy.map_or(configured, |chosen| chosen.max(configured))
+    }
+
+    pub(in crate::pool) fn configured_state(&self, client: &Client) -> SessionState {
         let database = client.database.and_then(|id| self.databases[id].line.session_state);
         let user = client.user.and_then(|id| self.users[id].line.as_ref());
         let user = user.and_then(|line| line.session_state);
-        let configured = user.or(database).unwrap_or(self.settings().session_state);
-        let keeps_server = client.replication != Replication::No
-            || client.pool.is_none_or(|pool| self.pool_mode(pool) == PoolMode::Session);
-        if keeps_server { SessionState::Allow } else { configured }
+        user.or(database).unwrap_or(self.settings().session_state)
     }
 
-    /// Whether anybody's policy is another than `allow`; kept in `watches_sessions`, since it is
-    /// asked for in each transaction.
+    /// Whether a session must end clean that nobody has watched: others by the transaction get its
+    /// server behind it, and the client's policy promises them that nothing is left.
+    pub(in crate::pool) fn must_end_clean(&self, client: &Client) -> bool {
+        let shares = client.database.is_some_and(|id| !self.offered_modes(id).is_empty());
+        self.watches_sessions && shares && self.session_policy(client) >= SessionState::Reset
+    }
+
+    /// Whether anybody's policy is another than `allow`, or may be; kept in `watches_sessions`,
+    /// since it is asked for in each transaction.
     pub(in crate::pool) fn has_session_policy(&self) -> bool {
-        let databases = self.config.databases.iter().filter_map(|line| line.session_state);
+        let databases = self.config.databases.iter();
         let users = self.config.users.iter().filter_map(|line| line.session_state);
-        let all = [self.settings().session_state];
-        all.into_iter().chain(databases).chain(users).any(|policy| policy != SessionState::Allow)
+        let all = [self.settings().session_state].into_iter();
+        let all = all.chain(databases.clone().filter_map(|line| line.session_state)).chain(users);
+        let lists = [&self.settings().session_states].into_iter();
+        let mut lists = lists.chain(databases.filter_map(|line| line.session_states.as_ref()));
+        all.into_iter().any(|policy| policy != SessionState::Allow)
+            || lists.any(|list| !list.is_empty())
+            // Who has chosen keeps what it chose, whatever RELOAD takes away.
+            || self.clients.iter().any(|(_, client)| client.choice().policy.is_some())
     }
 
     /// What is configured for those whose own servers these are.

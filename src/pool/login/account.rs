@@ -8,7 +8,7 @@ use crate::auth::inquiry::LDAP_REFUSAL;
 use crate::auth::secret::{Password, Secret};
 use crate::log::{Field, Fields, Level, Peer};
 use crate::pool::core::{Action, CONSOLE, Core};
-use crate::pool::ids::{ClientId, PoolId};
+use crate::pool::ids::ClientId;
 use crate::pool::records::client::{Names, Progress, Replication, State};
 use crate::pool::records::inquiries::Question;
 use crate::pool::records::lookup::Errand;
@@ -292,6 +292,7 @@ impl Core {
         self.clients[id].user = Some(user_id);
         self.check_client_limits(database_id, &user)?;
         let pool_user = self.databases[database_id].forced_user.unwrap_or(user_id);
+        self.check_choice(id, database_id, pool_user)?;
         let pool = self.ensure_pool(database_id, pool_user, Purpose::Clients);
         if let Some((secret, source)) = found.filter(|_| pool_user == user_id) {
             self.pools[pool].keep_found(secret, source, keys);
@@ -346,7 +347,7 @@ impl Core {
     pub(in crate::pool) fn welcome(&mut self, id: ClientId) {
         let pool = self.clients[id].pool.expect("a client that awaits its welcome has a pool");
         let Some(welcome) = self.pools[pool].welcome.take() else { return };
-        let bytes = self.welcome_bytes(id, pool, &welcome);
+        let bytes = self.welcome_bytes(id, &welcome);
         self.pools[pool].welcome = Some(welcome);
         self.act(Action::SendClient { client: id, bytes });
         let now = self.mono();
@@ -359,14 +360,9 @@ impl Core {
     }
 
     /// The messages from AuthenticationOk to ReadyForQuery, in the reference's order.
-    pub(super) fn welcome_bytes(
-        &mut self,
-        id: ClientId,
-        pool: PoolId,
-        welcome: &Welcome,
-    ) -> Vec<u8> {
+    pub(super) fn welcome_bytes(&mut self, id: ClientId, welcome: &Welcome) -> Vec<u8> {
         let key = self.give_key(id);
-        let mode = self.pool_mode(pool).word();
+        let mode = self.client_mode(&self.clients[id]).word();
         self.vars.greet(&mut self.clients[id].vars, &welcome.vars);
         let settings = self.settings();
         let mut bytes = Vec::new();

@@ -207,12 +207,13 @@ impl Core {
             self.set_progress(client, Progress::LookUp { pool, is_sent: true });
         }
         let bytes = lookup.messages();
-        let now = self.mono();
+        let (now, mode) = (self.mono(), self.pools[pool].mode);
         let stats = &mut self.pools[pool].stats;
         stats.assignments += 1;
         stats.wait_us += now.micros_since(lookup.since);
         self.move_server(id, State::Lookup(Box::new(lookup)));
         let server = &mut self.servers[id];
+        server.mode = mode;
         server.requested = now;
         server.xact_start = now;
         for kind in [Front::Parse, Front::Bind, Front::Describe, Front::Execute, Front::Sync] {

@@ -149,12 +149,17 @@ impl Core {
         minor: u16,
         parameters: &[(Cow<'_, str>, &[u8])],
     ) -> Result<(), Reason> {
-        let names = names_of(parameters)?;
+        let mut names = names_of(parameters)?;
         let is_console = names.database == CONSOLE;
         self.negotiate(id, minor, parameters);
         self.clients[id].replication = replication_of(parameters);
         for (name, value) in parameters {
             self.take_parameter(id, name, value, is_console)?;
+        }
+        if let Some((database, mode)) = self.mode_in_name(&names.database) {
+            let rare = self.clients[id].rare.get_or_insert_default();
+            rare.choice.mode = Some(mode);
+            names.database = database.to_owned();
         }
         let client = &mut self.clients[id];
         let Some(login) = client.login_mut() else { return Ok(()) };
@@ -205,6 +210,9 @@ impl Core {
                 }
             }
         }
+        if !drops_unknown && !self.is_ignored(name) && self.take_choice(id, name, value)? {
+            return Ok(());
+        }
         if !self.set_startup_parameter(id, name, value) && !drops_unknown {
             let value = String::from_utf8_lossy(value);
             let text = format!("unsupported startup parameter: {name}={value}");
@@ -231,6 +239,9 @@ impl Core {
                 return Err(Reason::OptionsForm);
             };
             let name = &*String::from_utf8_lossy(name);
+            if !drops_unknown && !self.is_ignored(name) && self.take_choice(id, name, value)? {
+                continue;
+            }
             if !self.set_startup_parameter(id, name, value) && !all_ignored {
                 let value = String::from_utf8_lossy(value);
                 let text = format!("unsupported startup parameter in options: {name}={value}");

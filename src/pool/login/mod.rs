@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod auth_query;
+mod choice;
 mod console;
 mod derive;
 pub mod entry;

@@ -441,7 +441,7 @@ impl Core {
             return self.close_server(id, Reason::ReplicationClientClosed);
         }
         let pool = self.servers[id].pool;
-        let bytes = self.welcome_bytes(client, pool, &welcome);
+        let bytes = self.welcome_bytes(client, &welcome);
         let mut vars = welcome.vars;
         self.vars.clear(&mut vars);
         self.act(Action::SendClient { client, bytes });

@@ -100,6 +100,7 @@ impl Core {
             Own::Probe { .. } | Own::Undo => {
                 return pin::judge_own_query(self, id, client, kind, seen, to_client);
             }
+            Own::Reset => return pin::judge_reset_reply(self, id, client, kind, seen),
             Own::Vars { .. } | Own::VarsRefused => {
                 return self.judge_vars_reply(id, client, kind, seen);
             }
@@ -244,7 +245,7 @@ impl Core {
     /// client keeps its connection, and must not take it for lost.
     fn is_no_concern_of_the_client(&self, id: ServerId) -> bool {
         let server = &self.servers[id];
-        let is_session = self.pool_mode(server.pool) == PoolMode::Session;
+        let is_session = server.mode == PoolMode::Session;
         let is_kept = is_session || server.is_private || server.session.is_pinned();
         server.has_said_farewell && server.is_clean() && !is_kept
     }
@@ -323,8 +324,8 @@ impl Core {
             return ServerVerdict::Forward(client);
         }
         self.servers[id].session.settle(status, is_last);
-        let pool = self.servers[id].pool;
-        if self.pool_mode(pool) == PoolMode::Statement && !self.servers[id].is_private {
+        let server = &self.servers[id];
+        if server.mode == PoolMode::Statement && !server.is_private {
             self.close_server(id, Reason::TransactionBlock);
             return ServerVerdict::Closed;
         }
@@ -429,7 +430,7 @@ impl Core {
         self.server_dropped_or_closed(id)
     }
 
-    fn heed_own_reply(&mut self, id: ServerId, test: Test, kind: Back, seen: &[u8]) {
+    pub(super) fn heed_own_reply(&mut self, id: ServerId, test: Test, kind: Back, seen: &[u8]) {
         let is_abandoned = matches!(test, Test::Abandoned(_));
         if kind == Back::CopyIn && is_abandoned {
             // It waits for data that nobody will send.

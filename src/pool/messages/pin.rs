@@ -10,7 +10,7 @@ use crate::pool::core::own_query::MOST_STEPS;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::verdict::{Hold, ServerVerdict};
-use crate::pool::records::server::Own;
+use crate::pool::records::server::{Own, Test};
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
 use crate::pool::telling::refusal::Refusal;
@@ -202,4 +202,32 @@ fn own_query_ended(core: &mut Core, id: ServerId, client: ClientId, to_client: &
     } else {
         core.hold_on(client, Hold::Parameters);
     }
+}
+
+/// An answer to the query that resets what others have left, before a session of its own begins for
+/// the client.
+pub(super) fn judge_reset_reply(
+    core: &mut Core,
+    id: ServerId,
+    client: ClientId,
+    kind: Back,
+    body: &[u8],
+) -> ServerVerdict {
+    if core.take_reply(id, kind, body).is_none() {
+        return ServerVerdict::Closed;
+    }
+    if kind != Back::ReadyForQuery {
+        core.heed_own_reply(id, Test::Reset, kind, body);
+        return core.server_dropped_or_closed(id);
+    }
+    let server = &mut core.servers[id];
+    server.own = Own::Nothing;
+    server.is_worn = false;
+    server.replies.disown_unnamed();
+    if !server.replies.is_clean() {
+        core.close_server(id, Reason::ResetFailed);
+    } else if core.set_parameters(client, id, MOST_STEPS) {
+        core.wake(client);
+    }
+    core.server_dropped_or_closed(id)
 }

@@ -38,7 +38,7 @@ impl Core {
     /// Whether statements of this pool follow their clients.
     pub(in crate::pool) fn tracks_statements(&self, client: &Client) -> bool {
         self.config.settings.max_prepared_statements > 0
-            && client.pool.is_some_and(|pool| self.pool_mode(pool) != PoolMode::Session)
+            && self.client_mode(client) != PoolMode::Session
     }
 
     /// Changes the messages that name a statement. `None` leaves a message as it is.

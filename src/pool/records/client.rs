@@ -8,6 +8,7 @@ use crate::auth::secret::Secret;
 use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
+use crate::config::{PoolMode, SessionState};
 use crate::log::{Peer, Prefix, Side, Who, ptr};
 use crate::pool::ids::{ClientKind, DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::owed::verdict::Hold;
@@ -242,8 +243,18 @@ pub enum Refusal {
 pub struct Rare {
     /// The startup parameter `options` of a replication client, which its server gets as it came.
     pub options: Option<Vec<u8>>,
+    pub choice: Choice,
     /// What the log was told that it leaves to others.
     pub(in crate::pool) warned_of: Traces,
+}
+
+/// What a client has chosen at its login.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Choice {
+    /// How it uses the servers of its pool, instead of as the pool does.
+    pub mode: Option<PoolMode>,
+    /// What becomes of what it leaves in their sessions, unless more is asked of it.
+    pub policy: Option<SessionState>,
 }
 
 pub struct Client {
@@ -329,6 +340,12 @@ impl Client {
     #[inline(always)]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What it has chosen at its login.
+    #[inline(always)]
+    pub fn choice(&self) -> Choice {
+        self.rare.as_ref().map_or(Choice::default(), |rare| rare.choice)
     }
 
     pub(in crate::pool) fn set_state(&mut self, to: State, _: &Pass) {

@@ -9,6 +9,7 @@ use super::site::SiteId;
 use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
+use crate::config::PoolMode;
 use crate::log::{Peer, Prefix, Side, Who, ptr};
 use crate::pool::ids::{ClientId, PoolId, ServerId, ServerKind};
 use crate::pool::owed::kept::Kept;
@@ -160,6 +161,8 @@ pub enum Own {
     /// A query of the client's has failed and is sent once more, when the server is done with the
     /// first time; the client's messages wait, and it does not hear of the failure.
     Repeat,
+    /// The session of others is reset, before the client's begins; its messages wait.
+    Reset,
     /// Whether the session has advisory locks is asked; the client's messages wait, and the
     /// ReadyForQuery of its last one does.
     Probe { is_locked: bool },
@@ -229,6 +232,11 @@ pub struct Server {
     pub(in crate::pool) misnamed: Option<Box<Misnamed>>,
     /// Its transaction has changed tables, types or functions.
     pub(in crate::pool) has_changed_tables: bool,
+    /// How the client that has it, or had it last, uses the servers of the pool.
+    pub(in crate::pool) mode: PoolMode,
+    /// Clients have used it by the transaction since it was opened or reset: none gets it so for a
+    /// session.
+    pub(in crate::pool) is_worn: bool,
     /// What clients have left in its session.
     pub session: Session,
     /// The client that had it last, or has it.
@@ -315,6 +323,8 @@ impl Server {
             unnamed: UnnamedText::default(),
             misnamed: None,
             has_changed_tables: false,
+            mode: PoolMode::Session,
+            is_worn: false,
             session: Session::default(),
             last_client: None,
             lifetime_cut_us: 0,

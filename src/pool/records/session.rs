@@ -19,6 +19,8 @@ use crate::wire::kind::Front;
 pub struct Session {
     /// That of the client that has the server, or had it last.
     pub(in crate::pool) policy: SessionState,
+    /// What is left must be undone before another client gets the server.
+    must_end_clean: bool,
     /// What may be there.
     pub(in crate::pool) left: Traces,
     /// What is gone when all that is under way succeeds, and the transaction is committed.
@@ -72,7 +74,14 @@ impl Session {
             self.unnamed = Effects { leaves: Traces::UNKNOWN, ..Effects::default() };
         }
         self.policy = policy;
+        self.must_end_clean = policy >= SessionState::Reset;
         self.pinned = None;
+    }
+
+    /// The client keeps the server for its session, which nobody watches and must end clean.
+    pub(in crate::pool) fn go_unseen(&mut self) {
+        self.must_end_clean = true;
+        self.left = self.left.and(Traces::UNKNOWN);
     }
 
     /// Whether anybody wants to know what its client leaves.
@@ -83,7 +92,7 @@ impl Session {
 
     /// Whether something must be undone before another client gets the server.
     pub(in crate::pool) fn must_be_reset(&self) -> bool {
-        self.policy >= SessionState::Reset && !self.left.is_empty()
+        self.must_end_clean && !self.left.is_empty()
     }
 
     #[inline(always)]
@@ -323,7 +332,7 @@ mod tests {
     use super::*;
 
     fn watched() -> Session {
-        Session { policy: SessionState::Reset, ..Session::default() }
+        Session { policy: SessionState::Reset, must_end_clean: true, ..Session::default() }
     }
 
     fn send(session: &mut Session, sql: &str) {

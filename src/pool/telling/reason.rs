@@ -165,6 +165,7 @@ reasons! {
         BadHeader: "bad packet header: '", "'", Client, PROTOCOL_VIOLATION;
         CachedLoginError: "server login has been failing, cached error: ",
             " (server_login_retry)", Client, PROTOCOL_VIOLATION;
+        ChoiceRefused: "", "", Client, INVALID_PARAMETER_VALUE;
         ClientLost: "", "", Log, SUCCESSFUL;
         DatabaseDisabled: "database \"", "\" is disabled", Client, PROTOCOL_VIOLATION;
         NoSuchDatabase: "no such database: ", "", Client, PROTOCOL_VIOLATION;

@@ -362,9 +362,6 @@ impl Core {
     /// Opens the successor of a server before a busy pool loses it to server_lifetime. A session
     /// keeps its server however old it is, and nobody waits for a successor.
     fn replace_before_end(&mut self, pool: PoolId) {
-        if self.pool_mode(pool) == PoolMode::Session {
-            return;
-        }
         let record = &self.pools[pool];
         let is_busy = record.idle.is_empty() && !record.active.is_empty();
         if !is_busy || !record.logging_in.is_empty() {
@@ -373,7 +370,8 @@ impl Core {
         let is_near = |id: ServerId| {
             let server = &self.servers[id];
             // A stream of replication goes on as long as its client does.
-            let will_end = server.closing.is_none() && !server.is_private;
+            let will_end =
+                server.closing.is_none() && !server.is_private && server.mode != PoolMode::Session;
             let is_close = |end| self.mono() + STEP * 3 >= end;
             will_end && self.end_of_life(server).is_some_and(is_close)
         };

@@ -49,7 +49,7 @@ impl World {
             }
             "database configuration changed" => {
                 // A name may come to stand for another address.
-                let is_pinned = self.setup.policy == SessionState::Pin;
+                let is_pinned = self.setup.policy == SessionState::Pin || self.chooser.is_some();
                 weather.reloads > 0 || weather.reconnects > 0 || is_pinned
             }
             "server shutting down" | "pooler is shutting down" => weather.shutdown.is_some(),

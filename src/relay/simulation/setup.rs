@@ -86,7 +86,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    pub fn new(rng: &mut SeededRng) -> Setup {
+    /// `offers` tells that clients may choose how they use servers, and how clean they leave them.
+    pub fn new(rng: &mut SeededRng, offers: bool) -> Setup {
         let tracks = !rng.one_in(6);
         let auth = ["trust", "md5", "scram-sha-256", "plain"][rng.below(4) as usize];
         let methods = [Method::Trust, Method::Md5, Method::Plain, Method::ScramSha256];
@@ -101,6 +102,10 @@ impl Setup {
         }
         let policy = POLICIES[rng.below(POLICIES.len() as u64) as usize];
         fixed += &format!("session_state = {}\n", policy.word());
+        if offers {
+            fixed += "pool_modes = transaction, session, statement\n";
+            fixed += "session_states = reset, pin, error\n";
+        }
         let method = methods[rng.below(4) as usize];
         let lookups = rng.one_in(2).then(|| lookup::plan(auth, rng));
         let form = lookup::form(auth, method, rng);

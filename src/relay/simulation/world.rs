@@ -35,6 +35,8 @@ pub struct World {
     pub now: Now,
     pub rng: SeededRng,
     cache: ScramCache,
+    /// What clients choose for themselves at login, where they are offered it.
+    pub chooser: Option<SeededRng>,
     /// Clients made so far.
     pub made: usize,
     /// Nothing new begins, and nothing goes wrong any more.
@@ -96,10 +98,54 @@ const START: Now = Now { mono: Moment(1_000_000_000), wall_us: 1_700_000_000_000
 /// Of clients that ask for one.
 const ENCODINGS: [&str; 3] = ["UTF8", "LATIN1", "SJIS"];
 
+/// What a client chooses at its login.
+struct Chosen {
+    mode: &'static str,
+    policy: SessionState,
+    /// How it says so: in `options`, behind the name of its database, or by a parameter.
+    way: u64,
+    is_default: [bool; 2],
+}
+
+impl Chosen {
+    fn new(rng: &mut SeededRng, mode: &'static str, configured: SessionState) -> Chosen {
+        let modes = ["session", "transaction", "transaction", "statement", mode];
+        let policies = [SessionState::Reset, SessionState::Pin, SessionState::Error, configured];
+        let chosen = modes[rng.below(5) as usize];
+        let policy = policies[rng.below(4) as usize].max(configured);
+        let way = rng.below(3);
+        Chosen { mode: chosen, policy, way, is_default: [chosen == mode, policy == configured] }
+    }
+
+    /// Adds the parameters. Returns what stands behind the name of the database.
+    fn tell(&self, startup: &mut Vec<(String, String)>) -> String {
+        let mut suffix = String::new();
+        let mut options = Vec::new();
+        let (mode, policy) = (self.mode.to_owned(), self.policy.word().to_owned());
+        match self.way {
+            _ if self.is_default[0] => {}
+            0 => options.push(format!("-c pool_mode={mode}")),
+            1 => suffix = format!(".{mode}"),
+            _ => startup.push(("pool_mode".to_owned(), mode)),
+        }
+        match self.way {
+            _ if self.is_default[1] => {}
+            0 => options.push(format!("--session_state={policy}")),
+            _ => startup.push(("session_state".to_owned(), policy)),
+        }
+        if !options.is_empty() {
+            startup.push(("options".to_owned(), options.join(" ")));
+        }
+        suffix
+    }
+}
+
 impl World {
     pub fn new(seed: u64) -> World {
         let mut rng = SeededRng::new(seed);
-        let mut setup = Setup::new(&mut rng);
+        // Not by the generator, so that seeds that were found before bring about the same.
+        let chooser = (seed / 8 % 3 == 1).then(|| SeededRng::new(seed));
+        let mut setup = Setup::new(&mut rng, chooser.is_some());
         let host = Host { uid: 1000, uid_name: |_| None, descriptors: 100_000 };
         let config = setup.config.clone();
         let core_rng = Box::new(SeededRng::new(rng.next_u64()));
@@ -129,6 +175,7 @@ impl World {
             now: START,
             cache: ScramCache::new(&mut other),
             rng,
+            chooser,
             made: 0,
             is_ending: false,
             crashes: 0,
@@ -218,9 +265,11 @@ impl World {
         let lines = std::mem::take(&mut self.engine.io.lines);
         let has_crashed = self.crashes > 0;
         // The latter where a cancel request did not come to its end in time.
+        let of_crash =
+            ["closing because: server conn crashed?", "closing because: reset query failed"];
         let ends_client = |text: &str| {
             text.starts_with("S-")
-                && (has_crashed && text.contains("closing because: server conn crashed?")
+                && (has_crashed && of_crash.iter().any(|words| text.contains(words))
                     || text.contains("closing because: close_needed"))
         };
         let is_lost = lines.iter().any(|line| ends_client(&line.text));
@@ -303,10 +352,14 @@ impl World {
         let index = self.made;
         self.made += 1;
         let (name, mode) = DATABASES[self.rng.below(DATABASES.len() as u64) as usize];
+        let choice = self.chooser.as_mut().map(|rng| Chosen::new(rng, mode, self.setup.policy));
+        let (mode, policy) = choice
+            .as_ref()
+            .map_or((mode, self.setup.policy), |choice| (choice.mode, choice.policy));
         let is_session_mode = mode == "session";
         let tracks = !is_session_mode && self.setup.tracks;
         let sets = self.rng.one_in(3);
-        let startup = match sets {
+        let mut startup = match sets {
             true => vec![
                 ("TimeZone".to_owned(), ["cet", "UTC"][self.rng.below(2) as usize].to_owned()),
                 ("application_name".to_owned(), format!("app{index}")),
@@ -315,7 +368,14 @@ impl World {
             ],
             false => Vec::new(),
         };
-        let policy = if is_session_mode { SessionState::Allow } else { self.setup.policy };
+        // In a session of its own a client finds all that it has left.
+        let is_watched = choice.is_some() && self.setup.policy >= SessionState::Reset;
+        let policy = match (is_session_mode, is_watched) {
+            (true, true) => SessionState::Pin,
+            (true, false) => SessionState::Allow,
+            (false, _) => policy,
+        };
+        let suffix = choice.map_or(String::new(), |choice| choice.tell(&mut startup));
         let profile = Profile {
             leaves: policy != SessionState::Allow,
             names: tracks || is_session_mode && self.setup.resets,
@@ -325,7 +385,7 @@ impl World {
             big: self.rng.one_in(3),
         };
         let character = Character {
-            database: name.to_owned(),
+            database: format!("{name}{suffix}"),
             user: USERS[self.rng.below(2) as usize].to_owned(),
             startup,
             credential: Credential::Plain(Password::new(PASSWORD)),
