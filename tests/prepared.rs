@@ -889,6 +889,20 @@ mod unnamed {
     }
 
     #[test]
+    fn what_is_bound_behind_a_sync_is_kept_however_soon_that_comes() {
+        for pooler in pools() {
+            let (mut a, mut b) = (pooler.client(), pooler.client());
+            let at_once = [wire::parse("", "select 'of a'"), wire::sync(), use_known("")].concat();
+            a.wire.send(&[at_once, wire::sync()].concat());
+            for _ in 0..2 {
+                a.wire.hear_until_ready().expect("answers");
+            }
+            run(&mut b, "select 'of b'");
+            assert_eq!(result(&mut a), "of a");
+        }
+    }
+
+    #[test]
     fn what_a_client_does_not_have_it_does_not_find() {
         for pooler in pools() {
             let (mut a, mut b) = (pooler.client(), pooler.client());

@@ -15,7 +15,7 @@ use crate::pool::core::own_query::MOST_STEPS;
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::records::client;
-use crate::pool::records::server::{Own, State, Test};
+use crate::pool::records::server::{Own, Server, State, Test};
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
 
@@ -149,7 +149,9 @@ impl Core {
             return;
         }
         if server.mode == PoolMode::Session || server.session.is_pinned() {
+            // `CloseNeeded` keeps it from other clients, because a cancel request may yet hit it.
             if let Some(reason) = server.closing.clone()
+                && reason != Reason::CloseNeeded
                 && self.settings().server_fast_close
             {
                 // The client hears of it.
@@ -162,12 +164,26 @@ impl Core {
         if server.replies.is_doubtful() {
             return self.resolve_doubt(id, false);
         }
+        if server.session.must_be_pinned() {
+            return self.pin_unjudged(id, client);
+        }
         if server.cancels > 0 {
             self.recall_unsent_cancels(id);
         }
         // The client may ask again.
         self.take_off_client(id, client);
         self.part(id);
+    }
+
+    /// More was under way when the transaction ended, so that nobody could tell what the client
+    /// would leave. It has heard of that end and cannot be refused any more: it keeps its server,
+    /// whatever the limit.
+    #[cold]
+    fn pin_unjudged(&mut self, id: ServerId, client: ClientId) {
+        let (now, number) = (self.mono(), self.clients[client].number);
+        let Server { session, pool, .. } = &mut self.servers[id];
+        session.pin(number, now);
+        self.pools[*pool].undone.pins += 1;
     }
 
     /// Something came behind the last answer, with it in one read, that nobody has asked for.

@@ -15,7 +15,6 @@ use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::records::client::{Refusal, State as ClientState};
 use crate::pool::records::server::{Own, Server};
 use crate::pool::records::session::Origin;
-use crate::pool::statements::traces::{Effects, Traces};
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Severity};
 use crate::wire::head::Head;
@@ -286,7 +285,9 @@ impl Core {
             self.make_speak(server_id);
             return Verdict::Hold(Hold::Answers);
         }
-        server.last_sent = kind;
+        if kind != Front::Terminate {
+            server.last_sent = kind;
+        }
         match kind {
             Front::Terminate => return self.goodbye(id),
             Front::Password => return self.unknown_from_client(id, head.kind),
@@ -340,9 +341,11 @@ impl Core {
         if let Some(verdict) = self.refuse_traces(server_id, kind, head, seen, said) {
             return verdict;
         }
-        let is_first = self.servers[server_id].replies.is_unburdened();
+        let replies = &self.servers[server_id].replies;
+        let (is_first, is_passed_over) = (replies.is_unburdened(), replies.is_skipping());
         let verdict = self.pass_message(id, server_id, kind, head, seen, said);
-        if matches!(verdict, Verdict::Forward(_) | Verdict::Replace { .. }) {
+        let is_sent = matches!(verdict, Verdict::Forward(_) | Verdict::Replace { .. });
+        if is_sent && !is_passed_over {
             let is_tracked = self.tracks_statements(&self.clients[id]);
             self.servers[server_id].note_message(kind, head, seen, is_tracked, is_first);
         }
@@ -435,6 +438,8 @@ impl Server {
         let of = match (kind, seen.first()) {
             (Front::Query, _) => Origin::Query,
             (Front::Parse, Some(0)) => Origin::Unnamed,
+            // In the middle of a COPY nobody waits for its name.
+            (Front::Parse, None) => return self.session.note_unknown(),
             // What a tracked one leaves it leaves when it is bound.
             (Front::Parse, _) if is_tracked => return,
             (Front::Parse, _) => Origin::Named,
@@ -442,10 +447,7 @@ impl Server {
             (Front::Bind, _) if is_tracked && !binds_unnamed(seen) => return,
             (Front::Bind, _) => return self.session.bound(is_first),
             (Front::Execute, _) => return self.session.executed(),
-            (Front::FunctionCall, _) => {
-                let unknown = Effects { leaves: Traces::UNKNOWN, ..Effects::default() };
-                return self.session.note(unknown, false);
-            }
+            (Front::FunctionCall, _) => return self.session.note_unknown(),
             _ => return,
         };
         self.session.note_text(of, seen, is_whole, is_first);

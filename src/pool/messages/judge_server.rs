@@ -345,7 +345,6 @@ impl Core {
         let Some(reply) = self.take_reply(id, kind, seen) else { return ServerVerdict::Closed };
         match doubt::tell(&mut self.servers[id], (reply, kind), is_probed, seen) {
             Answered::End => {
-                pin::doubt_ended(self, id, client);
                 self.wake(client);
                 ServerVerdict::Drop
             }

@@ -21,9 +21,6 @@ use crate::wire::kind::Back;
 const PROBE: &str = "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) \
      'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() LIMIT 1";
 
-/// What is not worth a pin, a warning or an error, since nobody knows what it is.
-const VAGUE: Traces = Traces::UNKNOWN;
-
 /// A transaction of a watched client is over; its ReadyForQuery is about to go out.
 pub(super) fn transaction_ended(
     core: &mut Core,
@@ -36,7 +33,7 @@ pub(super) fn transaction_ended(
     let is_clean = server.replies.is_clean() && !server.replies.is_doubtful();
     let is_clean = is_clean && server.own == Own::Nothing;
     let session = &mut core.servers[id].session;
-    let left = session.left.without(VAGUE);
+    let left = session.left_for_sure();
     if left.is_empty() {
         session.pinned = None;
         session.touches_locks = false;
@@ -92,12 +89,10 @@ fn pin(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut Outgoing
     if core.servers[id].session.is_pinned() {
         return true;
     }
-    let left = core.servers[id].session.left.without(VAGUE);
+    let left = core.servers[id].session.left_for_sure();
     let (most, pinned) = (core.pin_limit(pool), core.pinned_count(pool));
     if pinned < most {
-        let session = &mut core.servers[id].session;
-        session.by = core.clients[client].number;
-        session.pinned = Some(now);
+        core.servers[id].session.pin(core.clients[client].number, now);
         core.pools[pool].undone.pins += 1;
         core.log_client(Level::Debug, client, format_args!("keeps its server: {left}"));
         return true;
@@ -106,20 +101,6 @@ fn pin(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut Outgoing
     let refusal = Refusal::of_limit(&left.meanings(), pinned, most);
     refuse_late(core, id, client, &refusal, to_client);
     false
-}
-
-/// A doubt about Syncs is over that has kept the end of a transaction from being judged. The client
-/// has heard of that end and cannot be refused any more: it keeps its server, whatever the limit.
-pub(super) fn doubt_ended(core: &mut Core, id: ServerId, client: ClientId) {
-    let now = core.mono();
-    let server = &mut core.servers[id];
-    let has_left = !server.session.left.without(VAGUE).is_empty();
-    let is_to_pin = server.session.policy == SessionState::Pin && !server.session.is_pinned();
-    if has_left && is_to_pin && server.replies.is_clean() {
-        server.session.by = core.clients[client].number;
-        server.session.pinned = Some(now);
-        core.pools[server.pool].undone.pins += 1;
-    }
 }
 
 /// Tells the client, and undoes what it has left before it hears that the server is ready.
@@ -189,7 +170,7 @@ fn own_query_ended(core: &mut Core, id: ServerId, client: ClientId, to_client: &
     if !is_well || !server.replies.is_clean() {
         return core.close_server(id, Reason::SessionStateKept);
     }
-    let left = server.session.left.without(VAGUE);
+    let left = server.session.left_for_sure();
     if left.is_empty() {
         server.session.pinned = None;
     } else if own != Own::Undo && !pin(core, id, client, to_client) {

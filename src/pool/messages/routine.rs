@@ -72,7 +72,10 @@ impl Core {
                     replies.push_routine(Request::Parse(None));
                 }
                 Front::Parse => replies.push_routine(Request::ParseNamed),
-                Front::Sync => replies.push_routine(Request::Sync),
+                Front::Sync => {
+                    unnamed.synced();
+                    replies.push_routine(Request::Sync);
+                }
                 Front::CopyDone
                 | Front::CopyFail
                 | Front::Flush

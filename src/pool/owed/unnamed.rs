@@ -6,7 +6,7 @@ pub(in crate::pool) const LONGEST: usize = 8 * 1024;
 /// What a client has done to its unnamed statement on the server that it has.
 #[derive(Debug, Default)]
 pub struct UnnamedText {
-    /// Everything behind the name of its Parse, where it is `Prepared`. The room stays.
+    /// Everything behind the name of its Parse, where it is `Prepared` or `Lasting`. The room stays.
     text: Vec<u8>,
     fate: Fate,
     /// Before the last Parse.
@@ -20,6 +20,9 @@ enum Fate {
     Untouched,
     /// It was prepared and not bound.
     Prepared,
+    /// It was prepared, and not bound before the next Sync: a client that works so may bind it any
+    /// number of times.
+    Lasting,
     /// It is gone, or need not be kept.
     Done,
 }
@@ -36,7 +39,7 @@ impl UnnamedText {
     pub(in crate::pool) fn result(&self) -> Option<Option<&[u8]>> {
         match self.fate {
             Fate::Untouched => None,
-            Fate::Prepared => Some(Some(&self.text)),
+            Fate::Prepared | Fate::Lasting => Some(Some(&self.text)),
             Fate::Done => Some(None),
         }
     }
@@ -72,6 +75,14 @@ impl UnnamedText {
         }
     }
 
+    /// The client has sent Sync.
+    #[inline]
+    pub(in crate::pool) fn synced(&mut self) {
+        if self.fate == Fate::Prepared {
+            self.fate = Fate::Lasting;
+        }
+    }
+
     /// The client has none any more.
     pub(in crate::pool) fn dropped(&mut self) {
         self.fate = Fate::Done;
@@ -81,7 +92,7 @@ impl UnnamedText {
     pub(in crate::pool) fn skipped(&mut self) {
         self.fate = match self.before {
             Fate::Untouched => Fate::Untouched,
-            Fate::Prepared | Fate::Done => Fate::Done,
+            Fate::Prepared | Fate::Lasting | Fate::Done => Fate::Done,
         };
     }
 }

@@ -76,6 +76,14 @@ impl Places {
         self.0 |= 1 << place;
     }
 
+    pub fn remove(&mut self, place: usize) {
+        self.0 &= !(1 << place);
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     pub fn has(self, place: usize) -> bool {
         self.0 >> place & 1 == 1
     }

@@ -31,6 +31,8 @@ pub struct ServerVars {
     defaults: Vars,
     /// Which of the defaults connect_query has set: RESET would not bring them back.
     by_query: Places,
+    /// Which of those that are not reported may be back at their defaults, or not.
+    doubtful: Places,
 }
 
 /// Statements for a server, and what they are about.
@@ -87,12 +89,15 @@ impl VarTable {
         self.settle_defaults(server);
     }
 
-    /// A server has put its parameters back to its defaults. It says so of those that it reports;
-    /// the others are not what they were set to any more.
-    pub fn forget_unreported(&mut self, server: &mut ServerVars) {
+    /// A server has put back to their defaults one parameter or all. It says so of those that it
+    /// reports; the others are not known to be what they were set to any more, and a transaction
+    /// that fails may yet bring that back.
+    pub fn doubt_unreported(&mut self, server: &mut ServerVars) {
         for place in 0..self.names.len() {
-            if self.key(&server.defaults, place).is_none() {
+            let is_reported = self.key(&server.defaults, place).is_some();
+            if !is_reported && self.key(&server.present, place).is_some() {
                 self.set_key(&mut server.present, place, None);
+                server.doubtful.add(place);
             }
         }
     }
@@ -116,7 +121,8 @@ impl VarTable {
     /// of a query is in.
     #[inline]
     pub fn next_step(&self, client: &ClientVars, server: &ServerVars) -> Option<Step> {
-        if client.told == server.present { None } else { self.difference(client, server) }
+        let is_same = client.told == server.present && server.doubtful.is_empty();
+        if is_same { None } else { self.difference(client, server) }
     }
 
     fn difference(&self, client: &ClientVars, server: &ServerVars) -> Option<Step> {
@@ -163,6 +169,7 @@ impl VarTable {
         match (told.filter(|_| is_kept), default) {
             (Some(wanted), _) if present == Some(wanted) => Aim::Kept,
             (Some(wanted), _) => Aim::Set(wanted),
+            (None, None) if server.doubtful.has(place) => Aim::Reset,
             (None, default) if present == default => Aim::Kept,
             (None, Some(default)) if server.by_query.has(place) => Aim::Set(default),
             (None, _) => Aim::Reset,
@@ -194,6 +201,7 @@ impl VarTable {
         let is_reported = self.key(&server.defaults, place).is_some();
         let is_wish = client.wishes.has(place);
         let present = self.key(&server.present, place);
+        server.doubtful.remove(place);
         match (is_reported, is_wish) {
             (true, true) => self.set_key(&mut client.told, place, present),
             (true, false) if BY_BYTES.has(place) => self.set_key(&mut client.told, place, present),
@@ -367,6 +375,19 @@ mod tests {
         scene.table.greet(&mut scene.client, &scene.server.defaults);
         assert_eq!(scene.steps(), ["RESET search_path;"]);
         assert!(scene.news().is_empty());
+    }
+
+    #[test]
+    fn what_may_have_been_reset_is_reset_for_the_next_client() {
+        let mut scene = Scene::new(&[("search_path", b"a")]);
+        assert_eq!(scene.steps().len(), 1);
+        // RESET ROLE has the tag of RESET search_path.
+        scene.table.doubt_unreported(&mut scene.server);
+        scene.table.clear_client(&mut scene.client);
+        scene.client = ClientVars::default();
+        scene.table.greet(&mut scene.client, &scene.server.defaults);
+        assert_eq!(scene.steps(), ["RESET search_path;"]);
+        assert_eq!(scene.steps(), [] as [&str; 0]);
     }
 
     #[test]

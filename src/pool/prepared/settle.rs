@@ -213,7 +213,7 @@ impl Core {
 
     pub(in crate::pool) fn heed_server_tag(&mut self, server: ServerId, tag: &[u8]) {
         if resets_parameters(tag) {
-            self.vars.forget_unreported(&mut self.servers[server].vars);
+            self.vars.doubt_unreported(&mut self.servers[server].vars);
         }
         if changes_tables(tag) {
             self.servers[server].has_changed_tables = true;

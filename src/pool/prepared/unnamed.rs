@@ -42,6 +42,10 @@ impl Core {
         seen: &[u8],
         said: &mut Said<'_>,
     ) -> Option<ClientVerdict> {
+        if kind == Front::Sync {
+            self.servers[server].unnamed.synced();
+            return None;
+        }
         let replies = &self.servers[server].replies;
         if !kind.concerns_statements() || replies.takes_copy_data() || replies.is_skipping() {
             return None;

@@ -95,6 +95,17 @@ impl Session {
         self.must_end_clean && !self.left.is_empty()
     }
 
+    /// Whether its client keeps the server, once nothing more is under way.
+    #[inline]
+    pub(in crate::pool) fn must_be_pinned(&self) -> bool {
+        self.policy == SessionState::Pin && !self.is_pinned() && !self.left_for_sure().is_empty()
+    }
+
+    pub(in crate::pool) fn pin(&mut self, by: u64, now: Moment) {
+        self.by = by;
+        self.pinned = Some(now);
+    }
+
     #[inline(always)]
     pub fn is_pinned(&self) -> bool {
         self.pinned.is_some()
@@ -102,6 +113,11 @@ impl Session {
 
     pub fn pinned_since(&self) -> Option<Moment> {
         self.pinned
+    }
+
+    /// What is worth a pin, a warning or an error: not where nobody knows what it is.
+    pub(in crate::pool) fn left_for_sure(&self) -> Traces {
+        self.left.without(Traces::UNKNOWN)
     }
 
     /// What may be there.
@@ -116,6 +132,11 @@ impl Session {
         if is_first {
             self.clears = self.clears.and(effects.clears);
         }
+    }
+
+    /// Something is sent to be run of which no words are seen.
+    pub(in crate::pool) fn note_unknown(&mut self) {
+        self.leave(Effects { leaves: Traces::UNKNOWN, ..Effects::default() });
     }
 
     fn leave(&mut self, effects: Effects) {

@@ -215,9 +215,10 @@ impl SimStream {
         self.is_cut_short = self.wants_room;
     }
 
-    /// What is on its way to the far end.
+    /// What is on its way to the far end, records of which a part has come among it.
     pub fn outbound(&self) -> Vec<u8> {
-        self.outbound.rest().to_vec()
+        let come = self.veil.as_ref().map_or(Vec::new(), |veil| veil.outbound.held());
+        [&come, self.outbound.rest()].concat()
     }
 }
 

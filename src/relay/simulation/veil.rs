@@ -41,6 +41,11 @@ impl Records {
         self.whole.drain(..most.min(self.whole.len())).collect()
     }
 
+    /// What has come out of the queue and nobody has taken.
+    pub fn held(&self) -> Vec<u8> {
+        [&self.whole[..], &self.partial].concat()
+    }
+
     pub fn whole(&self) -> usize {
         self.whole.len()
     }
