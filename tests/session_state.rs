@@ -216,6 +216,21 @@ fn under_pin_each_finds_its_own() {
     }
 }
 
+/// The Close of a name that is not there is answered by the pooler, which cannot judge the end of
+/// the transaction before it.
+#[test]
+fn under_pin_a_client_that_has_sent_more_is_pinned_all_the_same() {
+    let pooler = pooler("pin", "2");
+    let (mut a, mut b) = (pooler.client(), pooler.client());
+    let more = [wire::query("listen a_channel"), wire::named(b'C', 'S', "none"), wire::flush()];
+    a.wire.send(&more.concat());
+    a.wire.hear_until(|message| message.kind == b'3').expect("a CloseComplete");
+    sees(&mut b, CLEAN);
+    a.wire.send(&wire::sync());
+    a.wire.hear_until_ready().expect("an end");
+    assert_eq!(a.one("select pg_listening_channels()"), "a_channel");
+}
+
 #[test]
 fn a_pin_ends_with_what_it_was_for() {
     let pooler = pooler("pin", "1");
@@ -309,6 +324,18 @@ fn under_error_what_is_too_long_to_be_read_first_is_told_behind() {
     assert_eq!(code, "0A000");
     assert!(detail.contains("undone now"), "{detail}");
     sees(&mut client, CLEAN);
+}
+
+#[test]
+fn under_error_what_postgresql_passes_over_leaves_nothing() {
+    let pooler = setup("error", "1").set("max_prepared_statements", "0").start();
+    let mut client = pooler.client();
+    client.wire.send(&[wire::parse("", "this is no statement"), wire::flush()].concat());
+    client.wire.hear_until(|message| message.kind == b'E').expect("an ERROR");
+    client.wire.send(&[wire::parse("a_name", "select 1"), wire::sync()].concat());
+    let answers = client.wire.hear_until_ready().expect("an end");
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert_eq!(client.one("select 'the next'"), "the next");
 }
 
 #[test]
