@@ -6,7 +6,8 @@ pub(in crate::pool) const LONGEST: usize = 8 * 1024;
 /// What a client has done to its unnamed statement on the server that it has.
 #[derive(Debug, Default)]
 pub struct UnnamedText {
-    /// Everything behind the name of its Parse, where it is `Prepared` or `Lasting`. The room stays.
+    /// Everything behind the name of its Parse, where it is `Prepared` or `Lasting`. The room
+    /// stays.
     text: Vec<u8>,
     fate: Fate,
     /// Before the last Parse.
