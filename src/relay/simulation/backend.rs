@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use super::bytes::Bytes;
 use super::parameters::Parameters;
 use super::session::{Out, Rules, Session};
+use super::shake::{Far, Fault};
 use super::stream::SimStream;
 use super::wire::{self, Packet};
 use crate::auth::cache::ScramCache;
@@ -53,8 +54,23 @@ pub enum Welcome {
     Garbage,
 }
 
+/// What a server has to say to a request for TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Security {
+    Has,
+    HasNot,
+    /// Its handshake comes to nothing.
+    Fails(Fault),
+    /// It is too old to understand the question, or has no room.
+    Refuses,
+    /// More comes than the answer.
+    Stuffs,
+}
+
 enum Stage {
     Startup,
+    /// Under a handshake that it was asked for, or not.
+    Handshake,
     Password(ClientLogin, Vec<(String, String)>),
     Session(Box<Session>),
     /// It brought a cancel request, which strikes before the connection ends.
@@ -75,6 +91,7 @@ pub struct Backend {
     pub number: u64,
     pub server: ServerId,
     pub welcome: Welcome,
+    pub security: Security,
     stage: Stage,
     inbox: Bytes,
     /// Replies not sent for want of a reason.
@@ -99,6 +116,7 @@ impl Backend {
             number,
             server,
             welcome,
+            security: Security::HasNot,
             stage: Stage::Startup,
             inbox: Bytes::default(),
             buffer: Bytes::default(),
@@ -181,12 +199,19 @@ impl Backend {
         if self.welcome == Welcome::Silence {
             return Effect::Nothing;
         }
+        if matches!(self.stage, Stage::Startup) && stream.near_shakes() {
+            self.stage = Stage::Handshake;
+        }
+        if matches!(self.stage, Stage::Handshake) {
+            self.shake_hands(stream);
+            return Effect::Nothing;
+        }
         let most = 1 + self.rng.below(20_000) as usize;
         if self.playing.is_empty() && self.outbox.is_empty() {
             self.inbox.push(&stream.far_read(most));
         }
         match &mut self.stage {
-            Stage::Over => {}
+            Stage::Over | Stage::Handshake => {}
             Stage::Startup => self.start(now, stream, all),
             Stage::Password(..) => self.check_password(all),
             Stage::Cancel { key, strikes_at } if now >= *strikes_at => {
@@ -199,6 +224,39 @@ impl Backend {
         }
         stream.far_send(&mut self.outbox);
         Effect::Nothing
+    }
+
+    /// Goes on with the handshake, once the word that it may begin is on its way.
+    fn shake_hands(&mut self, stream: &mut SimStream) {
+        if !self.outbox.is_empty() {
+            return;
+        }
+        match stream.far_go_on() {
+            Far::Pending => {}
+            Far::Done => self.stage = Stage::Startup,
+            // It has closed, or says no more.
+            Far::Over => self.stage = Stage::Over,
+        }
+    }
+
+    /// Answers the question for TLS.
+    fn answer_ssl(&mut self, stream: &mut SimStream) {
+        match self.security {
+            Security::Has => self.begin_handshake(None, stream),
+            Security::Fails(fault) => self.begin_handshake(Some(fault), stream),
+            Security::HasNot => self.outbox.push(b"N"),
+            Security::Refuses => self.refuse("53300", "REFUSED", stream),
+            Security::Stuffs => {
+                self.outbox.push(b"S");
+                wire::push(&mut self.outbox, &wire::back(Back::Authentication, &[0; 4]));
+            }
+        }
+    }
+
+    fn begin_handshake(&mut self, fault: Option<Fault>, stream: &mut SimStream) {
+        stream.far_misbehave(fault);
+        self.outbox.push(b"S");
+        self.stage = Stage::Handshake;
     }
 
     /// The end, as a crash brings it about.
@@ -273,6 +331,7 @@ impl Backend {
                 let delay = std::time::Duration::from_micros(self.rng.below(30_000));
                 self.stage = Stage::Cancel { key: key.to_vec(), strikes_at: now + delay };
             }
+            startup::Packet::Ssl => self.answer_ssl(stream),
             startup::Packet::Startup { parameters, .. } => {
                 let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
                 let pairs: Vec<(String, String)> =

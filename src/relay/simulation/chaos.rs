@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::backend::Backend;
-use super::client::Character;
+use super::client::{Character, Wish};
 use super::program::{Profile, Program};
 use super::setup::{DATABASES, Weather};
 use super::world::{World, client_stream, server_stream};
 use crate::base::rng::Rng;
 use crate::pool::ids::DatabaseId;
+use crate::pool::records::secured::TlsModes;
 
 impl World {
     /// Lets go wrong what the weather brings.
@@ -72,6 +73,7 @@ impl World {
             let config = self.setup.changed(&mut self.rng);
             self.note(|| format!("RELOAD: {:?}", config.databases));
             self.engine.core.adopt(config, self.setup.access());
+            self.change_tls();
         }
         if self.strikes(weather.reconnects) {
             let database = self.some_database();
@@ -83,6 +85,17 @@ impl World {
         }
         if self.strikes(weather.kills) {
             self.kill();
+        }
+    }
+
+    /// Servers are secured in another way from now on.
+    fn change_tls(&mut self) {
+        if self.setup.shakes && self.rng.one_in(3) {
+            let servers = self.some_tls_mode();
+            let core = &mut self.engine.core;
+            core.set_tls(TlsModes { servers, ..core.tls }, Vec::new());
+            core.server_tls_changed();
+            self.note(|| format!("server_tls_sslmode = {servers:?}"));
         }
     }
 
@@ -180,7 +193,8 @@ impl World {
         self.figures.cancels += 1;
         self.note(|| format!("a cancel request comes for client {index}, wrong {is_wrong}"));
         let character = Character {
-            asks_ssl: false,
+            tls: Wish::Plain,
+            fault: None,
             startup: Vec::new(),
             ..self.clients[at].character.clone()
         };

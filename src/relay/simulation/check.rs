@@ -205,7 +205,7 @@ impl World {
     fn check_runs(&self) -> Result<(), String> {
         for client in &self.clients {
             let Some(conn) = self.engine.clients.get(client.id) else { continue };
-            if conn.is_queued {
+            if conn.is_queued || conn.is_securing {
                 continue;
             }
             if conn.stream.is_end_told {

@@ -8,6 +8,7 @@ use super::parameters::{self, Parameters, VARYING};
 use super::program::{Program, Wait};
 use super::session::{Pooled, Rules, Session};
 use super::shadow::Shadow;
+use super::shake::{Far, Fault};
 use super::stream::SimStream;
 use super::wire::{self, Packet};
 use crate::auth::cache::ScramCache;
@@ -29,14 +30,25 @@ pub struct Character {
     pub credential: Credential,
     pub rules: Rules,
     pub is_session_mode: bool,
-    /// Asks for encryption first.
-    pub asks_ssl: bool,
+    pub tls: Wish,
+    /// What it does wrong in its handshake.
+    pub fault: Option<Fault>,
     /// Units that it sends before it has enough.
     pub units: u32,
     /// Messages that it sends ahead of their answers.
     pub depth: usize,
     /// It reads once in so many times.
     pub slowness: u64,
+}
+
+/// How a client begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    Plain,
+    /// It asks for TLS, and goes on as it is told.
+    Ask,
+    /// It begins a handshake at once.
+    Direct,
 }
 
 impl Character {
@@ -49,6 +61,7 @@ impl Character {
 #[derive(PartialEq, Eq, Debug)]
 enum Stage {
     AwaitSsl,
+    Handshake,
     Login,
     /// Authenticated, told about the server.
     Welcome,
@@ -90,6 +103,7 @@ pub struct SimClient {
     units: u32,
     is_finishing: bool,
     has_said_goodbye: bool,
+    has_ended_shaking: bool,
     pub largest_parse: usize,
     /// How often a default had changed before it came.
     pub defaults: u32,
@@ -131,6 +145,7 @@ impl SimClient {
             units: 0,
             is_finishing: false,
             has_said_goodbye: false,
+            has_ended_shaking: false,
             largest_parse: 0,
             defaults: 0,
             notes: None,
@@ -152,13 +167,30 @@ impl SimClient {
     }
 
     fn begin(&mut self) {
-        if self.character.asks_ssl {
-            self.stage = Stage::AwaitSsl;
-            let mut bytes = Vec::new();
-            Message::untyped(&mut bytes).u32(80_877_103).end();
-            return self.outbox.push(&bytes);
+        match self.character.tls {
+            Wish::Plain => self.send_startup(),
+            Wish::Ask => {
+                self.stage = Stage::AwaitSsl;
+                let mut bytes = Vec::new();
+                Message::untyped(&mut bytes).u32(80_877_103).end();
+                self.outbox.push(&bytes);
+            }
+            Wish::Direct => self.stage = Stage::Handshake,
         }
-        self.send_startup();
+    }
+
+    /// Goes on with the handshake.
+    fn shake_hands(&mut self, stream: &mut SimStream) {
+        match stream.far_go_on() {
+            Far::Pending => {}
+            Far::Done => {
+                self.stage = Stage::Login;
+                self.send_startup();
+            }
+            // It waits for the end that it has brought about, if it has.
+            Far::Over if self.character.fault.is_some() => self.stage = Stage::Told,
+            Far::Over => {}
+        }
     }
 
     fn send_startup(&mut self) {
@@ -174,9 +206,9 @@ impl SimClient {
         self.stage == Stage::Over
     }
 
-    /// Half a message has come.
-    pub fn has_half_a_message(&self) -> bool {
-        !self.inbox.is_empty()
+    /// It could not be told why it ends: half a message has come, or half a handshake.
+    pub fn is_deaf(&self) -> bool {
+        !self.inbox.is_empty() || self.has_ended_shaking
     }
 
     pub fn is_working(&self) -> bool {
@@ -231,6 +263,15 @@ impl SimClient {
             self.go_on();
         }
         stream.far_send(&mut self.outbox);
+        if self.stage == Stage::Handshake {
+            self.shake_hands(stream);
+            let has_ended = self.stage == Stage::Handshake && stream.far_met_end();
+            return if has_ended { self.ended() } else { Ok(Happened::Nothing) };
+        }
+        // Nobody waits for one that has stopped in its handshake.
+        if self.is_finishing && self.stage == Stage::Told {
+            stream.far_close();
+        }
         if self.character.slowness > 1 && !self.rng.one_in(self.character.slowness) {
             return Ok(Happened::Nothing);
         }
@@ -248,18 +289,27 @@ impl SimClient {
 
     fn ended(&mut self) -> Result<Happened, String> {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
-        let is_expected = self.has_said_goodbye || matches!(stage, Stage::Told | Stage::Cancel);
+        self.has_ended_shaking = stage == Stage::Handshake;
+        let is_expected = self.has_said_goodbye
+            || self.character.fault.is_some()
+            || matches!(stage, Stage::Told | Stage::Cancel);
         Ok(if is_expected { Happened::Ended } else { Happened::Eof })
     }
 
     fn read(&mut self, cache: &mut ScramCache) -> Result<Happened, String> {
         if self.stage == Stage::AwaitSsl && !self.inbox.is_empty() {
-            if self.inbox.rest()[0] != b'N' {
-                return self.take_all(cache);
+            match self.inbox.rest()[0] {
+                b'N' => {
+                    self.inbox.skip(1);
+                    self.stage = Stage::Login;
+                    self.send_startup();
+                }
+                b'S' => {
+                    self.inbox.skip(1);
+                    self.stage = Stage::Handshake;
+                }
+                _ => {}
             }
-            self.inbox.skip(1);
-            self.stage = Stage::Login;
-            self.send_startup();
         }
         self.take_all(cache)
     }
@@ -276,7 +326,9 @@ impl SimClient {
                 return Ok(Happened::Fatal(packet.report()));
             }
             match self.stage {
-                Stage::AwaitSsl | Stage::Login => self.authenticate(&packet, cache)?,
+                Stage::AwaitSsl | Stage::Handshake | Stage::Login => {
+                    self.authenticate(&packet, cache)?
+                }
                 Stage::Welcome => self.be_told(&packet)?,
                 Stage::Work => self.shadow.received(&packet)?,
                 Stage::Cancel | Stage::Told | Stage::Over => {

@@ -13,10 +13,10 @@ impl World {
     }
 
     /// Why a client may be cut off without a word, if so: what it was to be told had no room, or
-    /// would have been taken for the rest of a message.
+    /// would have been taken for the rest of a message or of a handshake.
     pub(super) fn judge_eof(&mut self, at: usize) -> Option<()> {
         let client = &self.clients[at];
-        let (index, is_cut) = (client.index, client.has_half_a_message());
+        let (index, is_cut) = (client.index, client.is_deaf());
         let stream = client_stream(&mut self.engine, client.id, client.number)?;
         if !is_cut && !stream.is_cut_short {
             return None;

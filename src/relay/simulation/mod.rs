@@ -19,6 +19,7 @@ mod program;
 mod session;
 mod setup;
 mod shadow;
+mod shake;
 mod sql;
 mod stream;
 mod system;
@@ -70,7 +71,7 @@ fn try_seed(seed: u64, is_traced: bool) -> Result<Figures, (String, Vec<String>)
     world.trace = is_traced.then(Vec::new);
     let result = catch_unwind(AssertUnwindSafe(|| run(&mut world)));
     let error = match result {
-        Ok(Ok(())) => return Ok(world.figures),
+        Ok(Ok(())) => return Ok(world.figures()),
         Ok(Err(error)) => error,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
@@ -120,6 +121,8 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
     let unseen = sum.refused.saturating_sub(outlived);
     assert!(unseen > least, "hardly any query was sent once more: {sum:?}");
     assert!(sum.judged > least, "hardly any login was judged by somebody else: {sum:?}");
+    assert!(sum.secured > least, "hardly any handshake came to its end: {sum:?}");
+    assert!(sum.unsecured > least, "hardly any handshake failed: {sum:?}");
     assert!(sum.rescued > least, "hardly any abandoned server was rescued: {sum:?}");
 }
 

@@ -1,6 +1,7 @@
 //! What a seed chooses: the configuration, the servers, and what may go wrong.
 
 use super::lookup;
+use super::system::Tls;
 use crate::auth::client::Method;
 use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
@@ -79,15 +80,38 @@ pub struct Setup {
     pub lookups: Option<String>,
     /// What becomes of what clients leave in the sessions of servers.
     pub policy: SessionState,
+    /// Whether connections can be put under TLS.
+    pub shakes: bool,
     /// How secrets are stored, at the servers and so in what a lookup finds.
     form: &'static str,
     /// Settings that RELOAD leaves alone.
     fixed: String,
 }
 
+/// What follows from the number of a seed, and not from its generator: seeds that were found before
+/// there was a choice bring about the same.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// Clients may choose how they use servers, and how clean they leave them.
+    pub offers: bool,
+    pub tls: Tls,
+}
+
+impl Kind {
+    pub fn of(seed: u64) -> Kind {
+        let tls = match seed % 8 {
+            2 | 3 => Tls::Given,
+            6 | 7 => Tls::ByHandshake,
+            _ => Tls::None,
+        };
+        Kind { offers: seed / 8 % 3 == 1, tls }
+    }
+}
+
 impl Setup {
-    /// `offers` tells that clients may choose how they use servers, and how clean they leave them.
-    pub fn new(rng: &mut SeededRng, offers: bool) -> Setup {
+    pub fn new(rng: &mut SeededRng, kind: Kind) -> Setup {
+        let Kind { offers, tls } = kind;
+        let shakes = tls == Tls::ByHandshake;
         let tracks = !rng.one_in(6);
         let auth = ["trust", "md5", "scram-sha-256", "plain"][rng.below(4) as usize];
         let methods = [Method::Trust, Method::Md5, Method::Plain, Method::ScramSha256];
@@ -123,7 +147,7 @@ impl Setup {
         if weather.leaps > 0 {
             fixed += &timeouts(rng);
         }
-        let config = load(&text(&fixed, &weather, tracks, rng));
+        let config = load(&text(&fixed, &weather, tracks, shakes, rng));
         Setup {
             weather,
             config,
@@ -135,6 +159,7 @@ impl Setup {
             resets,
             lookups,
             policy,
+            shakes,
             form,
             fixed,
         }
@@ -142,7 +167,7 @@ impl Setup {
 
     /// Another configuration in which the clients that are there can go on.
     pub fn changed(&self, rng: &mut SeededRng) -> Config {
-        load(&text(&self.fixed, &self.weather, self.tracks, rng))
+        load(&text(&self.fixed, &self.weather, self.tracks, self.shakes, rng))
     }
 }
 
@@ -204,7 +229,11 @@ const TIMEOUTS: [&str; 6] = [
     "transaction_timeout",
 ];
 
-fn text(fixed: &str, weather: &Weather, tracks: bool, rng: &mut SeededRng) -> String {
+/// What lines of databases say on TLS.
+const LINES: [&str; 5] =
+    ["", "", " sslmode=disable", " sslmode=require", " sslmode=require sslnegotiation=direct"];
+
+fn text(fixed: &str, weather: &Weather, tracks: bool, shakes: bool, rng: &mut SeededRng) -> String {
     let changes = weather.reloads > 0;
     let mut text = String::from("[databases]\n");
     for (name, mode) in DATABASES {
@@ -214,8 +243,9 @@ fn text(fixed: &str, weather: &Weather, tracks: bool, rng: &mut SeededRng) -> St
         let host = if name == "other" { "db.sim" } else { "127.0.0.1" };
         let elsewhere = if changes && rng.one_in(4) { " dbname=elsewhere" } else { "" };
         let size = 1 + rng.below(3);
+        let tls = if shakes { LINES[rng.below(LINES.len() as u64) as usize] } else { "" };
         text += &format!(
-            "{name} = host={host} port=5432 pool_mode={mode} pool_size={size}{elsewhere}\n"
+            "{name} = host={host} port=5432 pool_mode={mode} pool_size={size}{elsewhere}{tls}\n"
         );
     }
     text += "[pgbouncer]\nlisten_addr = 127.0.0.1\nunix_socket_dir =\n";

@@ -7,6 +7,7 @@
 use std::io;
 
 use super::bytes::Bytes;
+use super::shake::Shake;
 use super::veil::{Met, Veil};
 use crate::base::rng::{Rng, SeededRng};
 use crate::relay::Stream;
@@ -46,6 +47,8 @@ pub struct SimStream {
     far: FarEnd,
     /// The poll has told of the far end's end.
     pub is_end_told: bool,
+    /// It has said goodbye under TLS, and waits for the near end to close the connection.
+    lingers: bool,
     /// The far end reads no more: what is written is lost, and after that writing fails.
     is_deaf: bool,
     /// A write was cut short: room is news.
@@ -56,8 +59,10 @@ pub struct SimStream {
     pub is_cut_short: bool,
     room: usize,
     rng: SeededRng,
-    /// It behaves as if it were under TLS.
-    veil: Option<Box<Veil>>,
+    /// It behaves as if it were under TLS, once the handshake is done.
+    pub(super) veil: Option<Box<Veil>>,
+    /// It may be put under TLS, or is being so.
+    pub(super) shake: Option<Box<Shake>>,
 }
 
 impl SimStream {
@@ -72,6 +77,7 @@ impl SimStream {
             outbound: Bytes::default(),
             far: FarEnd::Open,
             is_end_told: false,
+            lingers: false,
             is_deaf: false,
             wants_room: false,
             is_closed: false,
@@ -79,10 +85,11 @@ impl SimStream {
             room,
             rng,
             veil: None,
+            shake: None,
         }
     }
 
-    /// The same under TLS, as far as its bytes go: there is no handshake.
+    /// The same under TLS from the beginning, as far as its bytes go.
     pub fn veiled(self) -> SimStream {
         SimStream { veil: Some(Box::default()), ..self }
     }
@@ -102,13 +109,10 @@ impl SimStream {
 
     /// Sends what there is room for.
     pub fn far_send(&mut self, bytes: &mut Bytes) {
-        if self.far != FarEnd::Open || self.is_closed {
-            bytes.clear();
+        let count = self.far_send_bare(bytes);
+        if !self.far_is_veiled() {
             return;
         }
-        let room = self.room.saturating_sub(self.flight.len() + self.arrived.len());
-        let count = room.min(bytes.len());
-        self.flight.push(&bytes.take(count));
         let Some(veil) = &mut self.veil else { return };
         // A peer makes its records as it likes.
         let mut left = count;
@@ -120,6 +124,18 @@ impl SimStream {
             veil.inbound.seal(length);
             left -= length;
         }
+    }
+
+    /// Sends as the system's socket does. Returns how much there was room for.
+    pub(super) fn far_send_bare(&mut self, bytes: &mut Bytes) -> usize {
+        if self.far != FarEnd::Open || self.is_closed {
+            bytes.clear();
+            return 0;
+        }
+        let room = self.room.saturating_sub(self.flight.len() + self.arrived.len());
+        let count = room.min(bytes.len());
+        self.flight.push(&bytes.take(count));
+        count
     }
 
     /// Lets some of what is on the way arrive.
@@ -134,7 +150,7 @@ impl SimStream {
             self.arrived.push(&self.flight.take(count as usize));
             self.edge.readable = true;
         }
-        if self.flight.is_empty() && self.far == FarEnd::Finished {
+        if self.flight.is_empty() && self.far == FarEnd::Finished && !self.lingers {
             self.far = FarEnd::Met;
             self.edge.readable = true;
             self.edge.ending = true;
@@ -143,12 +159,21 @@ impl SimStream {
 
     /// Reads at most `most` bytes.
     pub fn far_read(&mut self, most: usize) -> Vec<u8> {
-        let count = most.min(self.outbound.len());
-        let mut bytes = self.outbound.take(count);
-        if let Some(veil) = &mut self.veil {
-            veil.outbound.receive(&bytes);
-            bytes = veil.outbound.take(usize::MAX);
+        let is_veiled = self.far_is_veiled();
+        let bytes = self.far_read_bare(most);
+        match &mut self.veil {
+            Some(veil) if is_veiled => {
+                veil.outbound.receive(&bytes);
+                veil.outbound.take(usize::MAX)
+            }
+            _ => bytes,
         }
+    }
+
+    /// Reads as from the system's socket.
+    pub(super) fn far_read_bare(&mut self, most: usize) -> Vec<u8> {
+        let count = most.min(self.outbound.len());
+        let bytes = self.outbound.take(count);
         if self.wants_room && self.outbound.len() <= self.room / 2 {
             self.wants_room = false;
             self.edge.writable = true;
@@ -163,8 +188,18 @@ impl SimStream {
 
     /// The far end sends no more, but reads.
     pub fn far_finish(&mut self) {
-        if self.far == FarEnd::Open {
-            self.far = FarEnd::Finished;
+        if self.far != FarEnd::Open {
+            return;
+        }
+        self.far = FarEnd::Finished;
+        // Some say goodbye under TLS and wait for the near end's; others just end the connection.
+        if self.far_is_veiled()
+            && self.number.is_multiple_of(2)
+            && let Some(veil) = &mut self.veil
+        {
+            self.flight.push(&[0]);
+            veil.inbound.say_goodbye();
+            self.lingers = true;
         }
     }
 
@@ -206,13 +241,16 @@ impl SimStream {
             (self.flight.len(), self.arrived.len(), self.outbound.len());
         let (far, edge) = (self.far, self.edge);
         let veil = self.veil.as_ref().map(|veil| (veil.inbound.whole(), veil.met));
-        format!("{flight}+{arrived} in, {outbound} out, {far:?}, {edge:?}, inside {veil:?}")
+        let shake = &self.shake;
+        format!(
+            "{flight}+{arrived} in, {outbound} out, {far:?}, {edge:?}, inside {veil:?}, {shake:?}"
+        )
     }
 
     /// The near end is closed.
     pub fn close(&mut self) {
         self.is_closed = true;
-        self.is_cut_short = self.wants_room;
+        self.is_cut_short = self.wants_room || self.near_shakes();
     }
 
     /// What is on its way to the far end, records of which a part has come among it.
@@ -224,7 +262,7 @@ impl SimStream {
 
 impl SimStream {
     /// Reads as the system's socket does.
-    fn read_bare(&mut self, into: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read_bare(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if !self.arrived.is_empty() {
             let count = into.len().min(self.arrived.len());
             into[..count].copy_from_slice(&self.arrived.take(count));
@@ -263,6 +301,7 @@ impl SimStream {
             // The library reads no further than it must.
             let mut block = [0; 512];
             let met = match self.read_bare(&mut block) {
+                _ if veil.inbound.is_over() => Met::End,
                 Ok(0) => Met::End,
                 Ok(came) => {
                     veil.inbound.receive(&block[..came]);
@@ -283,6 +322,28 @@ impl SimStream {
                 Met::End | Met::More => Ok(0),
             };
         }
+    }
+
+    /// Whether what is written may arrive.
+    fn far_takes(&self) -> bool {
+        self.far != FarEnd::Reset && !self.is_deaf
+    }
+
+    /// Writes as the system's socket does.
+    pub(super) fn write_bare(&mut self, from: &[u8]) -> io::Result<usize> {
+        if self.far == FarEnd::Reset {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if self.is_deaf {
+            // The first write behind a close meets a reset, the next ones know of it.
+            self.far_reset();
+            return Ok(from.len());
+        }
+        let room = self.room.saturating_sub(self.outbound.len());
+        let count = room.min(from.len());
+        self.wants_room |= count < from.len();
+        self.outbound.push(&from[..count]);
+        if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
     /// Writes records; one that the system does not take whole counts for nothing.
@@ -313,7 +374,10 @@ impl Stream for SimStream {
         if self.rng.one_in(50) {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        match self.veil.take() {
+        if self.near_shakes() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        match self.near_is_veiled().then(|| self.veil.take()).flatten() {
             Some(veil) => self.read_veiled(veil, into),
             None => self.read_bare(into),
         }
@@ -323,21 +387,15 @@ impl Stream for SimStream {
         if self.rng.one_in(50) {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        if self.far == FarEnd::Reset {
-            return Err(io::ErrorKind::BrokenPipe.into());
+        if self.near_shakes() {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
-        if self.is_deaf {
-            // The first write behind a close meets a reset, the next ones know of it.
-            self.far_reset();
-            return Ok(from.len());
-        }
-        if let Some(veil) = self.veil.take() {
+        if self.near_is_veiled()
+            && self.far_takes()
+            && let Some(veil) = self.veil.take()
+        {
             return self.write_veiled(veil, from);
         }
-        let room = self.room.saturating_sub(self.outbound.len());
-        let count = room.min(from.len());
-        self.wants_room |= count < from.len();
-        self.outbound.push(&from[..count]);
-        if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+        self.write_bare(from)
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 
+use super::shake::{End, Shake};
 use super::stream::{Contact, SimStream};
 use crate::auth::inquiry::Inquiry;
 use crate::base::rng::{Rng, SeededRng};
@@ -12,12 +13,23 @@ use crate::base::time::Now;
 use crate::log::Peer;
 use crate::pool::core::{Line, Target};
 use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::records::secured::Secured;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls};
 
 /// A connection that the pooler has begun.
 pub struct Begun {
     pub server: ServerId,
     pub number: u64,
+}
+
+/// What there is of TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tls {
+    None,
+    /// Some connections have it from the beginning.
+    Given,
+    /// It comes by a handshake.
+    ByHandshake,
 }
 
 pub struct System {
@@ -33,8 +45,11 @@ pub struct System {
     pub is_wide: bool,
     /// Connecting fails at once, once in so many times; 0 is never.
     pub failing: u64,
-    /// Some connections behave as if they were under TLS.
-    pub has_veils: bool,
+    /// Which connections behave as if they were under TLS.
+    pub tls: Tls,
+    /// Handshakes that were done, and that failed.
+    pub secured: usize,
+    pub unsecured: usize,
     next: u64,
     rng: SeededRng,
 }
@@ -49,7 +64,9 @@ impl System {
             closed: BTreeMap::new(),
             is_wide: false,
             failing: 0,
-            has_veils: false,
+            tls: Tls::None,
+            secured: 0,
+            unsecured: 0,
             next: 0,
             rng: SeededRng::new(seed),
         }
@@ -66,7 +83,14 @@ impl System {
         };
         let seed = self.rng.next_u64();
         let stream = SimStream::new(self.next, room as usize, contact, SeededRng::new(seed));
-        if self.has_veils && seed.is_multiple_of(2) { stream.veiled() } else { stream }
+        match self.tls {
+            Tls::Given if seed.is_multiple_of(2) => stream.veiled(),
+            Tls::Given | Tls::None => stream,
+            Tls::ByHandshake => {
+                let first = if contact == Contact::Waiting { End::Near } else { End::Far };
+                stream.securable(Shake::new(first, &mut self.rng))
+            }
+        }
     }
 }
 
@@ -101,16 +125,31 @@ impl Io for System {
         self.closed.insert(stream.number, stream);
     }
 
-    fn secure_client(&mut self, _: &mut Self::Stream, _: &[u8]) -> Result<(), String> {
-        Err("no TLS here".into())
+    fn secure_client(&mut self, stream: &mut SimStream, early: &[u8]) -> Result<(), String> {
+        stream.near_begin(early).then_some(()).ok_or_else(|| "no TLS here".into())
     }
 
-    fn secure_server(&mut self, _: &mut Self::Stream, _: &ServerTls) -> Result<(), String> {
-        Err("no TLS here".into())
+    fn secure_server(&mut self, stream: &mut SimStream, _: &ServerTls) -> Result<(), String> {
+        stream.near_begin(&[]).then_some(()).ok_or_else(|| "no TLS here".into())
     }
 
-    fn handshake(&mut self, _: &mut Self::Stream) -> Handshake {
-        Handshake::Failed("no TLS here".into())
+    fn handshake(&mut self, stream: &mut SimStream) -> Handshake {
+        match stream.near_go_on() {
+            Ok(false) => Handshake::Pending,
+            Ok(true) => {
+                self.secured += 1;
+                Handshake::Done(Box::new(Secured {
+                    description: "TLSv1.3/SIM".into(),
+                    end_point: None,
+                    is_resumed: false,
+                    common_name: None,
+                }))
+            }
+            Err(why) => {
+                self.unsecured += 1;
+                Handshake::Failed(why.into())
+            }
+        }
     }
 
     fn resolve(&mut self, name: String) {

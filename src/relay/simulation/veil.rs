@@ -14,6 +14,10 @@ const LARGEST_SENT: usize = 8192;
 pub struct Records {
     /// The lengths of records whose bytes have not all come out of the queue.
     lengths: VecDeque<usize>,
+    /// The last record says that no more will come.
+    has_goodbye: bool,
+    /// That record has come.
+    is_over: bool,
     /// What has come out of the queue: less than a record.
     partial: Vec<u8>,
     /// What has come of whole records and nobody has taken.
@@ -27,12 +31,26 @@ impl Records {
         self.lengths.push_back(length);
     }
 
+    /// A record is sent that says that no more will come. It takes one byte.
+    pub fn say_goodbye(&mut self) {
+        self.seal(1);
+        self.has_goodbye = true;
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// Bytes come out of the queue.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.partial.extend_from_slice(bytes);
         while self.lengths.front().is_some_and(|&length| length <= self.partial.len()) {
             let length = self.lengths.pop_front().unwrap_or_default();
-            self.whole.extend(self.partial.drain(..length));
+            let record = self.partial.drain(..length);
+            match self.has_goodbye && self.lengths.is_empty() {
+                true => self.is_over = true,
+                false => self.whole.extend(record),
+            }
         }
     }
 

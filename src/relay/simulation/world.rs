@@ -5,25 +5,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::backend::{Backend, Effect, Installation, Welcome};
-use super::client::{Character, Happened, SimClient, shadow_rules};
+use super::backend::{Backend, Effect, Installation, Security, Welcome};
+use super::client::{Character, Happened, SimClient, Wish, shadow_rules};
 use super::program::{Profile, Program};
 use super::session::{Pooled, Rules};
-use super::setup::{DATABASES, PASSWORD, Setup, USERS};
+use super::setup::{DATABASES, Kind, PASSWORD, Setup, USERS};
+use super::shake::Fault;
 use super::stream::{Contact, SimStream};
-use super::system::System;
+use super::system::{System, Tls};
 use crate::auth::cache::ScramCache;
 use crate::auth::secret::Password;
 use crate::auth::server::Credential;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
-use crate::config::SessionState;
+use crate::config::{SessionState, TlsMode};
 use crate::log::Peer;
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
 use crate::pool::records::access::Host;
 use crate::pool::records::inquiries;
+use crate::pool::records::secured::TlsModes;
 use crate::relay::engine::{Engine, Readiness};
 
 pub struct World {
@@ -75,6 +77,9 @@ pub struct Figures {
     /// clients heard.
     pub refused: usize,
     pub outlived: u32,
+    /// Handshakes that were done, and that failed.
+    pub secured: usize,
+    pub unsecured: usize,
 }
 
 impl std::ops::AddAssign for Figures {
@@ -89,6 +94,8 @@ impl std::ops::AddAssign for Figures {
         self.tolerated += other.tolerated;
         self.refused += other.refused;
         self.outlived += other.outlived;
+        self.secured += other.secured;
+        self.unsecured += other.unsecured;
     }
 }
 
@@ -143,9 +150,9 @@ impl Chosen {
 impl World {
     pub fn new(seed: u64) -> World {
         let mut rng = SeededRng::new(seed);
-        // Not by the generator, so that seeds that were found before bring about the same.
-        let chooser = (seed / 8 % 3 == 1).then(|| SeededRng::new(seed));
-        let mut setup = Setup::new(&mut rng, chooser.is_some());
+        let kind = Kind::of(seed);
+        let chooser = kind.offers.then(|| SeededRng::new(seed));
+        let mut setup = Setup::new(&mut rng, kind);
         let host = Host { uid: 1000, uid_name: |_| None, descriptors: 100_000 };
         let config = setup.config.clone();
         let core_rng = Box::new(SeededRng::new(rng.next_u64()));
@@ -164,9 +171,8 @@ impl World {
         };
         setup.steps = setup.steps.max(100);
         let mut system = System::new(rng.next_u64());
-        // Not by the generator, so that seeds that were found before bring about the same.
-        system.has_veils = seed % 4 >= 2;
-        World {
+        system.tls = kind.tls;
+        let mut world = World {
             engine: Engine::new(core, system),
             clients: Vec::new(),
             backends: BTreeMap::new(),
@@ -186,7 +192,25 @@ impl World {
             actions: Vec::new(),
             abandoned: Vec::new(),
             figures: Figures::default(),
+        };
+        if kind.tls == Tls::ByHandshake {
+            let clients = if seed % 16 < 8 { TlsMode::Allow } else { TlsMode::Require };
+            let servers = world.some_tls_mode();
+            let modes = TlsModes { clients, servers, is_built: true };
+            world.engine.core.set_tls(modes, Vec::new());
         }
+        world
+    }
+
+    /// How servers are secured.
+    pub(super) fn some_tls_mode(&mut self) -> TlsMode {
+        [TlsMode::Disable, TlsMode::Prefer, TlsMode::Require][self.rng.below(3) as usize]
+    }
+
+    /// What came about.
+    pub fn figures(&self) -> Figures {
+        let System { secured, unsecured, .. } = self.engine.io;
+        Figures { secured, unsecured, ..self.figures }
     }
 
     pub fn note(&mut self, text: impl FnOnce() -> String) {
@@ -384,7 +408,7 @@ impl World {
             rogue: self.rng.one_in(4),
             big: self.rng.one_in(3),
         };
-        let character = Character {
+        let mut character = Character {
             database: format!("{name}{suffix}"),
             user: USERS[self.rng.below(2) as usize].to_owned(),
             startup,
@@ -394,13 +418,32 @@ impl World {
                 Pooled { tracks, is_statement_mode: mode == "statement", policy },
             ),
             is_session_mode,
-            asks_ssl: self.rng.one_in(4),
+            tls: if self.rng.one_in(4) { Wish::Ask } else { Wish::Plain },
+            fault: None,
             units: self.rng.below(60) as u32,
             depth: [1, 4, 40, 200][self.rng.below(4) as usize],
             slowness: [1, 1, 1, 8][self.rng.below(4) as usize],
         };
         let program = Program::new(index, profile, self.fork());
+        if self.setup.shakes {
+            (character.tls, character.fault) = self.wish(character.tls == Wish::Ask);
+        }
         self.connect_client(index, character, program, None);
+    }
+
+    /// How a client begins where there is TLS, and what it does wrong then.
+    fn wish(&mut self, may_be_plain: bool) -> (Wish, Option<Fault>) {
+        let is_required = self.engine.core.tls.clients == TlsMode::Require;
+        if may_be_plain && !is_required {
+            return (Wish::Plain, None);
+        }
+        let wish = if self.rng.one_in(3) { Wish::Direct } else { Wish::Ask };
+        let is_bad = self.setup.weather.vanishing > 0 && self.rng.one_in(6);
+        (wish, is_bad.then(|| self.some_fault()))
+    }
+
+    fn some_fault(&mut self) -> Fault {
+        Fault::ALL[self.rng.below(Fault::ALL.len() as u64) as usize]
     }
 
     pub fn connect_client(
@@ -413,18 +456,19 @@ impl World {
         let ip = IpAddr::from([127, 0, 0, 2]);
         let peer = Peer::Tcp { ip, port: index as u16 };
         let arrival = Arrival { peer, local: peer, uid: None };
-        let mut number = 0;
+        let (mut number, fault) = (0, character.fault);
         self.engine.core.now = self.now;
         let id = self.engine.admit(arrival, |io, _| {
             let mut stream = io.stream(Contact::Made);
             stream.edge.writable = true;
+            stream.far_misbehave(fault);
             number = stream.number;
             Ok(stream)
         });
         let rng = self.fork();
         self.note(|| {
-            let Character { database, user, startup, .. } = &character;
-            format!("client {index} {id:?} comes: {database}/{user} {startup:?}")
+            let Character { database, user, startup, tls, fault, .. } = &character;
+            format!("client {index} {id:?} comes: {database}/{user} {startup:?} {tls:?} {fault:?}")
         });
         let mut client = SimClient::new(index, id, number, character, program, rng);
         client.defaults = self.all.defaults;
@@ -445,6 +489,9 @@ impl World {
             let rng = self.fork();
             let welcome = self.welcome();
             let mut backend = Backend::new(begun.number, begun.server, welcome, rng);
+            if self.setup.shakes {
+                backend.security = self.security();
+            }
             backend.notes = self.trace.as_ref().map(|_| Vec::new());
             self.backends.insert(begun.number, backend);
         }
@@ -471,6 +518,19 @@ impl World {
             3 => Welcome::Hangup,
             4 => Welcome::Garbage,
             _ => Welcome::Normal,
+        }
+    }
+
+    /// How a server answers who asks for TLS. In a pool that demands it all servers have it, unless
+    /// they refuse just then.
+    fn security(&mut self) -> Security {
+        let is_sometimes_refused = self.setup.weather.refusals > 0;
+        match self.rng.below(6) {
+            0 if self.is_refusing => Security::Refuses,
+            1 if self.is_refusing => Security::Stuffs,
+            2 if self.is_refusing => Security::Fails(self.some_fault()),
+            3 if is_sometimes_refused => Security::HasNot,
+            _ => Security::Has,
         }
     }
 
