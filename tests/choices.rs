@@ -90,6 +90,27 @@ fn a_client_gets_the_policy_that_it_asks_for_and_the_others_what_is_configured()
 }
 
 #[test]
+fn a_strict_client_finds_nothing_of_those_who_need_not_clean_up() {
+    for configured in ["allow", "warn"] {
+        let setup = states(configured, "reset, pin, error");
+        let database = line("connect_query='set statement_timeout = 7777'");
+        let pooler = setup.database("app", &database).start();
+        for policy in ["reset", "pin", "error"] {
+            let mut loose = pooler.client();
+            loose.query(SET).expect("a SET");
+            loose.query("select pg_advisory_lock(7)").expect("a lock");
+            let mut strict = chosen(&pooler, "app", &[("session_state", policy)]);
+            assert_eq!(strict.one("show work_mem"), "4MB", "{configured}, {policy}");
+            let locks = "select count(*) from pg_locks where locktype = 'advisory' \
+                 and pid = pg_backend_pid()";
+            assert_eq!(strict.one(locks), "0");
+            // What connect_query has set is no client's.
+            assert_eq!(strict.one("show statement_timeout"), "7777ms");
+        }
+    }
+}
+
+#[test]
 fn nobody_gets_less_than_what_is_configured() {
     let pooler = states("reset", "allow,warn,pin").start();
     for weaker in ["allow", "warn"] {

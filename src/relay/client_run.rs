@@ -197,8 +197,9 @@ impl<I: Io> Engine<I> {
             }
             if !is_closed {
                 self.server_was_sent(id, server, &mut to_client);
-                if may_repeat && taken == data.len() && self.is_at_boundary(id) {
-                    self.core.keep_for_repeat(server, data);
+                match may_repeat && taken == data.len() && self.is_at_boundary(id) {
+                    true => self.core.keep_for_repeat(server, data),
+                    false => self.core.more_was_sent(server, to_server.bytes()),
                 }
                 // Logins, and what is answered here, are no traffic of the pool's.
                 self.core.count_bytes(id, taken, 0);

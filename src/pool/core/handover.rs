@@ -8,7 +8,7 @@
 //! available ([`Core::make_available`]), and then the client that has waited longest gets it, or
 //! its pool. The rest of `pool/core` moves records and does not decide.
 
-use crate::config::PoolMode;
+use crate::config::{PoolMode, SessionState};
 use crate::log::{Level, Side, ptr};
 use crate::pool::core::Core;
 use crate::pool::core::own_query::MOST_STEPS;
@@ -32,10 +32,15 @@ impl Core {
         let pool = &self.pools[pool_id];
         if pool.waiting.is_empty() && !self.is_held_back(pool.database) {
             if let Some(server) = self.take_idle(pool_id) {
-                let is_ready = self.give(server, id);
-                return if is_ready { Ok(server) } else { Err(Verdict::Hold(Hold::Parameters)) };
-            }
-            if let Some(message) = self.failure_to_tell(pool_id) {
+                if !self.is_undone_first(server, id) {
+                    let is_ready = self.give(server, id);
+                    return if is_ready {
+                        Ok(server)
+                    } else {
+                        Err(Verdict::Hold(Hold::Parameters))
+                    };
+                }
+            } else if let Some(message) = self.failure_to_tell(pool_id) {
                 self.launch(pool_id);
                 self.close_client(id, Reason::CachedLoginError(message));
                 return Err(Verdict::Closed);
@@ -74,6 +79,18 @@ impl Core {
             }
             return Some(id);
         }
+    }
+
+    /// A client that must find nothing of others may be given a server only when what those have
+    /// left there is undone, whose own policy lets it stay. Returns whether that has begun: the
+    /// client waits for it.
+    fn is_undone_first(&mut self, server: ServerId, client: ClientId) -> bool {
+        let is_strict = self.session_state(&self.clients[client]) >= SessionState::Reset;
+        let is_begun = is_strict && self.servers[server].session.is_stained();
+        if is_begun {
+            self.undo_left(server);
+        }
+        is_begun
     }
 
     /// Gives a clean server to a client. Returns whether the client may use it at once; else its
@@ -342,7 +359,9 @@ impl Core {
             return self.run_lookup(id);
         }
         if !held_back && let Some(client) = pool.waiting.first() {
-            self.give(id, client);
+            if !self.is_undone_first(id, client) {
+                self.give(id, client);
+            }
             return;
         }
         if self.hears(Level::Noise) {

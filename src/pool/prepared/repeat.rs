@@ -41,6 +41,8 @@ const LONGEST: usize = 8 * 1024;
 const WORDS: &str = "cached plan must not change result type";
 const ROUTINE: &[u8] = b"\0RRevalidateCachedQuery\0";
 
+const FLUSH: &[u8] = b"H\0\0\0\x04";
+
 impl Core {
     /// A client is about to use a statement that the pooler tracks.
     #[inline]
@@ -60,6 +62,18 @@ impl Core {
             server.kept.asks_columns = asks_columns;
             server.kept.bytes.extend_from_slice(behind_what_was_answered(bytes));
             server.kept.requests = server.replies.len();
+        }
+    }
+
+    /// More went to a server than what may have to be sent again, which does not stand alone any
+    /// more. A Flush asks for nothing.
+    #[inline]
+    pub fn more_was_sent(&mut self, id: ServerId, bytes: &[u8]) {
+        if let Some(server) = self.servers.get_mut(id)
+            && !server.kept.bytes.is_empty()
+            && bytes != FLUSH
+        {
+            server.kept.bytes.clear();
         }
     }
 

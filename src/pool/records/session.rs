@@ -36,6 +36,8 @@ pub struct Session {
     sets_harmlessly: bool,
     /// A statement under way takes or gives back advisory locks.
     pub(in crate::pool) touches_locks: bool,
+    /// Clients have had the server that nobody has watched.
+    is_unseen: bool,
     /// The server stays with its client, since then.
     pub(in crate::pool) pinned: Option<Moment>,
     /// Statements of the query that undoes it whose end has not come.
@@ -73,9 +75,15 @@ impl Session {
             // Nobody has looked at what was prepared, and may be bound by the same client yet.
             self.unnamed = Effects { leaves: Traces::UNKNOWN, ..Effects::default() };
         }
+        self.is_unseen |= policy == SessionState::Allow;
         self.policy = policy;
         self.must_end_clean = policy >= SessionState::Reset;
         self.pinned = None;
+    }
+
+    /// Whether clients may have left something that nobody had to undo.
+    pub(in crate::pool) fn is_stained(&self) -> bool {
+        self.is_unseen || !self.left.is_empty()
     }
 
     /// The client keeps the server for its session, which nobody watches and must end clean.
@@ -299,6 +307,9 @@ impl Session {
 
     /// The query that undoes what is left; its tags are awaited.
     pub(in crate::pool) fn begin_undoing(&mut self) -> String {
+        if self.is_unseen {
+            self.left = self.left.and(Traces::UNKNOWN);
+        }
         let (sql, count) = reset_query(self.left);
         self.undoing = count;
         sql
@@ -308,6 +319,7 @@ impl Session {
     pub(in crate::pool) fn ends_undone(&mut self) -> bool {
         let is_complete = self.undoing == 0;
         if is_complete {
+            self.is_unseen = false;
             self.cleared(Traces::DISCARDED);
         }
         is_complete
