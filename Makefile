@@ -14,7 +14,7 @@ INSTALL ?= install
 # How many seeds each entry point is given by `make fuzz`.
 SEEDS   ?= 1000000
 
-.PHONY: build demo test test-clients instructions check check-advisories check-manual idle-pools fuzz \
+.PHONY: build demo test test-clients page scrape instructions check check-advisories check-manual idle-pools fuzz \
 	fuzz-differential stress test-outside bench documents install deb check-deb test-deb clean
 
 build:
@@ -36,6 +36,16 @@ test:
 test-clients:
 	scripts/prepare build all rust
 	PGBOUNCER_TESTS_CLIENTS=all $(CARGO) test --locked --test clients
+
+# The page in a headless Chromium, and screenshots of it in target/page. Not among the tests: the
+# browser takes half a gigabyte.
+page:
+	scripts/prepare build postgresql chromium
+	$(CARGO) test --locked --test page -- --ignored --nocapture
+
+# What a scrape costs single turns of the loop, with hundreds and thousands of pools.
+scrape:
+	$(CARGO) test --locked --release --lib cost_of_a_scrape -- --ignored --nocapture
 
 # What a query costs the released program, by instructions, and that it costs no more than it did.
 # Not among the tests: it builds that program, and needs valgrind.

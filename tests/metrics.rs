@@ -6,7 +6,7 @@ mod support;
 use std::io::{ErrorKind, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -90,20 +90,6 @@ fn what_a_client_has_done_is_scraped_and_shown() {
     assert!(page.starts_with("<!doctype html>"));
     assert!(watched.get("/status.json", "").1.contains("\"database\":\"app\""));
     assert_eq!(watched.status("/nothing", ""), "404");
-    check_by_promtool(&text);
-}
-
-/// Where Prometheus is installed, its own tool has nothing to say of the text.
-fn check_by_promtool(text: &str) {
-    let mut command = Command::new("promtool");
-    command.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped());
-    let Ok(mut child) = command.stdout(Stdio::piped()).spawn() else {
-        return println!("promtool is not installed");
-    };
-    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
-    let output = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && said.is_empty(), "{said}");
 }
 
 #[test]
@@ -151,6 +137,43 @@ fn who_sends_nothing_or_too_slowly_is_sent_away_and_holds_up_nobody_for_long() {
     assert!(begun.elapsed() >= Duration::from_secs(5));
     drop(half);
     eventually("there is room again", || (watched.status("/", "") == "200").then_some(()));
+}
+
+#[test]
+fn a_server_that_is_kept_for_its_client_is_told() {
+    let watched = Watched::new(Setup::new().set("session_state", "pin"));
+    let mut client = watched.pooler.client();
+    client.query("set search_path = somewhere").expect("done");
+    let (_, text) = watched.get("/metrics", "");
+    let value = |name: &str| {
+        let series = format!("\npgbouncer_pools_{name}{{database=\"app\",user=\"app\"}} ");
+        let (_, rest) = text.split_once(&series).unwrap_or_else(|| panic!("{series}"));
+        rest.split('\n').next().expect("a value").to_owned()
+    };
+    assert_eq!((value("pinned_servers"), value("pins_total")), ("1".into(), "1".into()));
+    assert!(value("oldest_pin_seconds").starts_with("0."));
+}
+
+#[test]
+fn what_a_reload_would_change_is_found_out_beside_the_loop() {
+    let watched = Watched::new(Setup::new());
+    let reload = |what: &str| {
+        eventually("it to be found out", || {
+            let (_, json) = watched.get("/status.json", "");
+            let (_, reload) = json.split_once("\"reload\":").expect("a key");
+            reload.contains(what).then_some(())
+        });
+    };
+    watched.pooler.rewrite(|setup| setup.set("default_pool_size", "7"));
+    reload("default_pool_size");
+    assert!(watched.get("/status.json", "").1.contains("\"known\":true"));
+    // A pipe in the file's place would have to be filled by somebody first.
+    let file = watched.pooler.folder.join("pgbouncer.ini");
+    std::fs::remove_file(&file).expect("it is there");
+    assert!(Command::new("mkfifo").arg(&file).status().expect("mkfifo").success());
+    watched.pooler.signal("HUP");
+    watched.pooler.wait_log(&["config file loading failed"]);
+    reload("Not a regular file");
 }
 
 #[test]

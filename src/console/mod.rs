@@ -21,8 +21,8 @@ use crate::pool::core::Core;
 use crate::pool::ids::ClientId;
 use crate::pool::records::wait::Outcome;
 use session::Session;
-pub use show::{MEASURES, clients, latency_places, pools};
-pub use table::{Buffers, Head, Held, Nature, Reader, Scene, Table, Value};
+pub use show::{MEASURES, pool_names, pools, rowwise, visible_client};
+pub use table::{Buffers, Head, Held, Nature, Reader, Rowwise, Scene, Subject, Table, Value};
 
 /// A message of a console session, whole.
 pub fn message(core: &mut Core, buffers: &dyn Buffers, id: ClientId, kind: u8, body: &[u8]) {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::log::Ptr;
 use crate::pool::core::Core;
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
 
 /// What is held of connections on their way through: known to the relay, shown by SHOW SOCKETS.
 pub trait Buffers {
@@ -179,14 +179,59 @@ impl<R> Table for Sheet<R> {
     }
 
     fn visit(&self, scene: Scene<'_>, reader: &mut dyn Reader) {
-        for row in (self.rows)(scene) {
-            reader.begin_row();
-            for (at, column) in self.columns.iter().copied().flatten().enumerate() {
-                if reader.wants(at) {
-                    reader.value(at, &(column.get)(scene, &row));
-                }
+        (self.rows)(scene).iter().for_each(|row| self.read(scene, row, reader));
+    }
+}
+
+impl<R> Sheet<R> {
+    fn read(&self, scene: Scene<'_>, row: &R, reader: &mut dyn Reader) {
+        reader.begin_row();
+        for (at, column) in self.columns.iter().copied().flatten().enumerate() {
+            if reader.wants(at) {
+                reader.value(at, &(column.get)(scene, row));
             }
-            reader.end_row();
+        }
+        reader.end_row();
+    }
+}
+
+/// What a row is about. `None` is the console.
+#[derive(Clone, Copy)]
+pub enum Subject {
+    Database(Option<DatabaseId>),
+    Pool(Option<PoolId>),
+}
+
+/// A table whose rows are read some at a time, while what they are about comes and goes.
+pub trait Rowwise: Sync {
+    fn heads(&self) -> Vec<Head>;
+
+    /// What there are rows of, in no order.
+    fn subjects(&self, core: &Core) -> Vec<Subject>;
+
+    /// Hands the row of a subject to `reader`, if there still is one.
+    fn read(&self, scene: Scene<'_>, subject: Subject, reader: &mut dyn Reader);
+}
+
+/// A sheet, and how its rows are found one by one.
+pub struct Slices<R: 'static> {
+    pub sheet: &'static Sheet<R>,
+    pub subjects: fn(&Core) -> Vec<Subject>,
+    pub row: fn(&Core, Subject) -> Option<R>,
+}
+
+impl<R> Rowwise for Slices<R> {
+    fn heads(&self) -> Vec<Head> {
+        self.sheet.heads()
+    }
+
+    fn subjects(&self, core: &Core) -> Vec<Subject> {
+        (self.subjects)(core)
+    }
+
+    fn read(&self, scene: Scene<'_>, subject: Subject, reader: &mut dyn Reader) {
+        if let Some(row) = (self.row)(scene.core, subject) {
+            self.sheet.read(scene, &row, reader);
         }
     }
 }

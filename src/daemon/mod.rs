@@ -8,6 +8,7 @@ pub mod files;
 pub mod notify;
 pub mod options;
 mod pages;
+mod pending;
 pub mod pidfile;
 pub mod serve;
 pub mod start;

@@ -1,42 +1,33 @@
 //! The process's side of the pages: what they tell that the core does not know, and the sockets.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::PathBuf;
 
 use mio::Registry;
 
-use super::words;
+use super::pending::Lookout;
 use crate::base::rng::Rng;
 use crate::base::time::Moment;
-use crate::config::{self, Settings};
+use crate::config::Settings;
+use crate::net::jobs::Wake;
 use crate::net::listen::Listener;
 use crate::net::poll::Place;
 use crate::net::tls::Tls;
 use crate::net::web::{self, Web};
-use crate::pages::answer::Answer;
 use crate::pages::history::History;
 use crate::pages::login::{Admission, Check, Keeper};
 use crate::pages::request::Request;
-use crate::pages::{self, Facts, Pending, View};
+use crate::pages::{self, Facts, Gathering, Reply, View};
 use crate::pool::core::Core;
 use crate::relay::Readiness;
 use crate::sys::clock;
 use crate::sys::random::SystemRng;
 
-/// How often the configuration file is looked at for what a RELOAD would change, while somebody
-/// asks for that.
-const LOOK_PAUSE: Duration = Duration::from_secs(10);
-
-/// A file that seems to be the same is read again after this time: others that it includes may have
-/// changed.
-const READ_PAUSE: Duration = Duration::from_secs(120);
-
 pub struct Pages {
     web: Web,
     facts: Facts,
     history: History,
-    looked: Option<Look>,
+    lookout: Lookout,
     keeper: Keeper,
 }
 
@@ -44,7 +35,7 @@ pub struct Pages {
 struct Site<'a> {
     facts: &'a mut Facts,
     history: &'a History,
-    looked: &'a mut Option<Look>,
+    lookout: &'a mut Lookout,
     keeper: &'a mut Keeper,
     core: &'a Core,
     /// What the next RELOAD would read.
@@ -61,30 +52,33 @@ impl web::Site for Site<'_> {
         self.keeper.remember(check);
     }
 
-    fn answer(&mut self, request: &Request) -> Answer {
+    fn reply(&mut self, request: &Request) -> Reply {
         learn(self.facts);
         if request.path == "/status.json" {
-            look(self.looked, self.facts, self.core, &(self.file)());
+            self.lookout.ask(self.core.mono(), self.file);
         }
-        pages::answer(View { core: self.core, facts: self.facts, history: self.history }, request)
+        pages::reply(self.view(), request)
+    }
+
+    fn gather(&mut self, gathering: &mut Gathering) -> bool {
+        gathering.go_on(self.view())
     }
 }
 
-/// When the configuration file was looked at, and what it was like when it was read.
-struct Look {
-    at: Moment,
-    read_at: Moment,
-    stamp: Option<(SystemTime, u64)>,
+impl Site<'_> {
+    fn view(&self) -> View<'_> {
+        View { core: self.core, facts: self.facts, history: self.history }
+    }
 }
 
 impl Pages {
-    pub fn new(listeners: Vec<Listener>, most_fds: u64) -> Pages {
+    pub fn new(listeners: Vec<Listener>, most_fds: u64, wake: Wake) -> Pages {
         let facts = Facts { started_us: clock::now().wall_us, most_fds, ..Facts::default() };
         Pages {
             web: Web::new(listeners),
             facts,
             history: History::default(),
-            looked: None,
+            lookout: Lookout::new(wake, super::load),
             keeper: Keeper::default(),
         }
     }
@@ -114,7 +108,7 @@ impl Pages {
         let reloads = &mut self.facts.reloads;
         let count = if is_done { &mut reloads.done } else { &mut reloads.failed };
         *count += 1;
-        self.looked = None;
+        self.lookout.forget();
     }
 
     /// Does this turn's share. `file` is what the next RELOAD would read.
@@ -129,9 +123,10 @@ impl Pages {
             return;
         }
         self.history.record(core);
-        let Pages { web, facts, history, looked, keeper } = self;
+        let Pages { web, facts, history, lookout, keeper } = self;
+        lookout.collect(core, &mut facts.pending);
         facts.is_listening = is_listening;
-        let mut site = Site { facts, history, looked, keeper, core, file: &file };
+        let mut site = Site { facts, history, lookout, keeper, core, file: &file };
         web.turn(core.mono(), registry, tls, &mut site);
     }
 }
@@ -151,27 +146,6 @@ fn kilobytes(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|rest| rest.split_whitespace().next());
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
-/// Finds out what a RELOAD would change.
-fn look(looked: &mut Option<Look>, facts: &mut Facts, core: &Core, file: &Path) {
-    let now = core.mono();
-    if looked.as_ref().is_some_and(|look| now.since(look.at) < LOOK_PAUSE) {
-        return;
-    }
-    let stamp =
-        fs::metadata(file).ok().and_then(|found| Some((found.modified().ok()?, found.len())));
-    if let Some(look) =
-        looked.as_mut().filter(|look| look.stamp == stamp && now.since(look.read_at) < READ_PAUSE)
-    {
-        look.at = now;
-        return;
-    }
-    *looked = Some(Look { at: now, read_at: now, stamp });
-    facts.pending = match super::load(file) {
-        Ok(new) => Pending { changes: config::diff(&core.config, &new).lines(), error: None },
-        Err(errors) => Pending { changes: Vec::new(), error: errors.first().map(words) },
-    };
 }
 
 /// What is doubtful about where the pages are shown, a sentence each.

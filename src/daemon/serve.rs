@@ -78,7 +78,7 @@ impl Service {
             // The thread can do nothing about a failure, and the next turn looks anyway.
             let _ = waker.wake();
         });
-        let (resolver, judges) = (Resolver::new(wake.clone()), Judges::new(wake));
+        let (resolver, judges) = (Resolver::new(wake.clone()), Judges::new(wake.clone()));
         let tcp = options::tcp(&config.settings);
         let registry = poll.registry()?;
         let mut network = Network { registry, resolver, judges, logger, tcp, tls: Tls::default() };
@@ -90,7 +90,7 @@ impl Service {
         core.threshold = network.logger.options().threshold;
         let mut service = Service {
             args,
-            pages: Pages::new(std::mem::take(&mut started.web), descriptors),
+            pages: Pages::new(std::mem::take(&mut started.web), descriptors, wake),
             doors: Doors::new(std::mem::take(&mut started.listeners)),
             started,
             poll,

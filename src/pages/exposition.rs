@@ -72,6 +72,10 @@ pub struct Snapshot {
     labels: Vec<Box<str>>,
 }
 
+/// A family in a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FamilyId(usize);
+
 /// Text of labels in a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Labels(u32);
@@ -102,30 +106,29 @@ impl Snapshot {
         Labels((self.labels.len() - 1) as u32)
     }
 
-    /// Begins a family: the samples that follow are its own. `name` is without what every name
-    /// begins with.
-    pub fn family(&mut self, name: &str, kind: Kind, unit: Unit, help: &'static str) {
+    /// Adds a family. `name` is without what every name begins with.
+    pub fn family(&mut self, name: &str, kind: Kind, unit: Unit, help: &'static str) -> FamilyId {
         let name = match name.strip_prefix('/') {
             Some(bare) => bare.to_owned(),
             None => format!("{PREFIX}{name}"),
         };
         self.families.push(Family { name, kind, unit, help, samples: Vec::new() });
+        FamilyId(self.families.len() - 1)
     }
 
-    pub fn sample(&mut self, labels: Labels, value: u64) {
-        self.part(labels, Part::Plain, value);
+    /// Adds a value to a family.
+    pub fn sample(&mut self, family: FamilyId, labels: Labels, value: u64) {
+        self.part(family, labels, Part::Plain, value);
     }
 
-    pub fn part(&mut self, labels: Labels, part: Part, value: u64) {
-        if let Some(family) = self.families.last_mut() {
-            family.samples.push(Sample { labels: labels.0, part, value });
-        }
+    pub fn part(&mut self, family: FamilyId, labels: Labels, part: Part, value: u64) {
+        self.families[family.0].samples.push(Sample { labels: labels.0, part, value });
     }
 
     /// A family of one sample.
     pub fn single(&mut self, name: &str, kind: Kind, help: &'static str, value: u64) {
-        self.family(name, kind, Unit::One, help);
-        self.sample(Snapshot::NONE, value);
+        let family = self.family(name, kind, Unit::One, help);
+        self.sample(family, Snapshot::NONE, value);
     }
 
     pub fn render(self, is_openmetrics: bool) -> Rendering {
@@ -255,15 +258,18 @@ mod tests {
     fn snapshot() -> Snapshot {
         let mut snapshot = Snapshot::new();
         snapshot.single("up", Kind::Gauge, "Whether it answers", 1);
-        snapshot.family("waits_seconds_total", Kind::Counter, Unit::Microseconds, "Waits");
-        let hostile = snapshot.labels(&[("database", "a\"b\\c\nd"), ("user", "{}é")]);
-        snapshot.sample(hostile, 1_500_000);
-        snapshot.family("query_seconds", Kind::Histogram, Unit::Microseconds, "Queries");
+        let waits = "waits_seconds_total";
+        let waits = snapshot.family(waits, Kind::Counter, Unit::Microseconds, "Waits");
+        let times = "query_seconds";
+        let times = snapshot.family(times, Kind::Histogram, Unit::Microseconds, "Queries");
+        // Families may be filled side by side.
         let app = snapshot.labels(&[("database", "app")]);
-        snapshot.part(app, Part::Bucket(2), 3);
-        snapshot.part(app, Part::Bucket(14), 4);
-        snapshot.part(app, Part::Sum, 1_000_010);
-        snapshot.part(app, Part::Count, 4);
+        snapshot.part(times, app, Part::Bucket(2), 3);
+        snapshot.part(times, app, Part::Bucket(14), 4);
+        let hostile = snapshot.labels(&[("database", "a\"b\\c\nd"), ("user", "{}é")]);
+        snapshot.sample(waits, hostile, 1_500_000);
+        snapshot.part(times, app, Part::Sum, 1_000_010);
+        snapshot.part(times, app, Part::Count, 4);
         snapshot.family("empty", Kind::Gauge, Unit::One, "Nothing");
         snapshot.single("/process_open_fds", Kind::Gauge, "Open descriptors", 7);
         snapshot

@@ -4,17 +4,18 @@
 //! Release 0.11 of the exporter renamed the traffic counters, and boards ask for either name: both
 //! are given.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::NoBuffers;
-use super::exposition::{Kind, Labels, Snapshot, Unit};
-use crate::console::{self, Head, Nature, Reader, Scene, Value};
+use super::exposition::{FamilyId, Kind, Snapshot, Unit};
+use super::walk::{Walk, take};
+use super::{NoBuffers, View};
+use crate::console::{self, Head, Nature, Reader, Rowwise, Scene, Subject, Value, rowwise};
 use crate::pool::core::Core;
 use crate::pool::telling::latency::{OTHERS, Place};
 
 /// A table, and the families that its columns give.
 struct Source {
-    table: &'static str,
+    table: &'static dyn Rowwise,
     /// Columns that become labels, and the labels' names.
     labels: &'static [(&'static str, &'static str)],
     /// What the names begin with; each is given under every one.
@@ -27,7 +28,7 @@ struct Source {
 
 const SOURCES: &[Source] = &[
     Source {
-        table: "DATABASES",
+        table: &rowwise::DATABASES,
         labels: &[
             ("name", "name"),
             ("host", "host"),
@@ -50,7 +51,7 @@ const SOURCES: &[Source] = &[
         sums_others: false,
     },
     Source {
-        table: "STATS_TOTALS",
+        table: &rowwise::STATS_TOTALS,
         labels: &[("database", "database")],
         prefixes: &["stats_", "stats_totals_"],
         families: &[
@@ -69,7 +70,7 @@ const SOURCES: &[Source] = &[
         sums_others: true,
     },
     Source {
-        table: "POOLS",
+        table: &rowwise::POOLS,
         labels: &[("database", "database"), ("user", "user")],
         prefixes: &["pools_"],
         families: &[
@@ -85,6 +86,21 @@ const SOURCES: &[Source] = &[
             ("sv_tested", "server_testing_connections"),
             ("sv_login", "server_login_connections"),
             ("maxwait", "client_maxwait_seconds"),
+        ],
+        sums_others: true,
+    },
+    Source {
+        table: &rowwise::SESSION_STATE,
+        labels: &[("database", "database"), ("user", "user")],
+        prefixes: &["pools_"],
+        families: &[
+            ("pinned", "pinned_servers"),
+            ("pins", "pins_total"),
+            ("resets", "state_resets_total"),
+            ("reset_time", "state_reset_seconds_total"),
+            ("reset_failures", "state_reset_failures_total"),
+            ("refusals", "state_refusals_total"),
+            ("warnings", "state_warnings_total"),
         ],
         sums_others: true,
     },
@@ -105,8 +121,8 @@ const LISTS: &[(&str, &str, &str)] = &[
     ("dns_queries", "in_flight_dns_queries", "Host names that are being looked up"),
 ];
 
-/// Adds all of them.
-pub fn push_all(snapshot: &mut Snapshot, core: &Core) {
+/// What is told once.
+pub fn push_singles(snapshot: &mut Snapshot, core: &Core) {
     push_lists(snapshot, core);
     let settings = core.settings();
     let limits = [
@@ -116,7 +132,11 @@ pub fn push_all(snapshot: &mut Snapshot, core: &Core) {
     for (name, help, most) in limits {
         snapshot.single(name, Kind::Gauge, help, most.into());
     }
-    SOURCES.iter().for_each(|source| push_source(snapshot, core, source));
+}
+
+/// What is told of databases and pools.
+pub fn walks() -> impl Iterator<Item = Box<dyn Walk>> {
+    SOURCES.iter().map(|source| -> Box<dyn Walk> { Box::new(Reading::Due(source)) })
 }
 
 fn push_lists(snapshot: &mut Snapshot, core: &Core) {
@@ -134,25 +154,27 @@ fn read(table: &str, core: &Core, reader: &mut dyn Reader) {
     }
 }
 
-fn push_source(snapshot: &mut Snapshot, core: &Core, source: &Source) {
-    let Some(table) = console::table(source.table) else { return };
-    let heads = table.heads();
-    let mut rows = Rows::new(snapshot, core, source, &heads);
-    table.visit(Scene { core, buffers: &NoBuffers }, &mut rows);
-    let done = rows.done;
-    for prefix in source.prefixes {
-        for (at, (column, family)) in source.families.iter().enumerate() {
-            let Some(head) = heads.iter().find(|head| head.name == *column) else { continue };
-            let kind = if head.nature == Nature::Counter { Kind::Counter } else { Kind::Gauge };
-            let unit = match family.contains("_seconds") {
-                true => Unit::Microseconds,
-                false => Unit::One,
-            };
-            snapshot.family(&format!("{prefix}{family}"), kind, unit, head.help);
-            for (labels, values) in &done {
-                snapshot.sample(*labels, values[at]);
-            }
+/// How far a table has been read.
+enum Reading {
+    Due(&'static Source),
+    Begun(Plan, Vec<Subject>),
+}
+
+impl Walk for Reading {
+    fn go_on(&mut self, snapshot: &mut Snapshot, view: View<'_>, most: &mut usize) -> bool {
+        let core = view.core;
+        if let Reading::Due(source) = self {
+            *self = Reading::Begun(Plan::new(source, snapshot), source.table.subjects(core));
         }
+        let Reading::Begun(plan, subjects) = self else { return true };
+        let scene = Scene { core, buffers: &NoBuffers };
+        for subject in take(subjects, most) {
+            plan.source.table.read(scene, subject, &mut Row { snapshot, core, plan });
+        }
+        if subjects.is_empty() {
+            plan.push_others(snapshot);
+        }
+        subjects.is_empty()
     }
 }
 
@@ -167,26 +189,22 @@ enum Role {
     Nothing,
 }
 
-/// Takes in the rows of one table.
-struct Rows<'a> {
-    snapshot: &'a mut Snapshot,
-    core: &'a Core,
-    source: &'a Source,
+/// Where the values of a table go.
+struct Plan {
+    source: &'static Source,
     roles: Vec<Role>,
+    /// Under each prefix, those of the source, in its order.
+    families: Vec<FamilyId>,
+    /// Of the row at hand.
     labels: Vec<String>,
     values: Vec<u64>,
-    done: Vec<(Labels, Vec<u64>)>,
-    /// Where the rows stand that stand for many, by all their labels.
-    others: HashMap<Vec<String>, usize>,
+    /// The rows that stand for many, by all their labels.
+    others: BTreeMap<Vec<String>, Vec<u64>>,
 }
 
-impl<'a> Rows<'a> {
-    fn new(
-        snapshot: &'a mut Snapshot,
-        core: &'a Core,
-        source: &'a Source,
-        heads: &[Head],
-    ) -> Rows<'a> {
+impl Plan {
+    fn new(source: &'static Source, snapshot: &mut Snapshot) -> Plan {
+        let heads = source.table.heads();
         let role = |head: &Head| {
             let label = source.labels.iter().position(|(column, _)| *column == head.name);
             let value = |name: &str| source.families.iter().position(|(column, _)| *column == name);
@@ -197,70 +215,103 @@ impl<'a> Rows<'a> {
                 (None, name) => value(name).map_or(Role::Nothing, Role::Value),
             }
         };
-        Rows {
-            snapshot,
-            core,
+        Plan {
             source,
             roles: heads.iter().map(role).collect(),
+            families: families(source, &heads, snapshot),
             labels: vec![String::new(); source.labels.len()],
             values: vec![0; source.families.len()],
-            done: Vec::new(),
-            others: HashMap::new(),
+            others: BTreeMap::new(),
         }
     }
 
-    /// Adds a row to the one that stands for it and others.
+    /// Adds the row at hand to the one that stands for it and others.
     fn fold(&mut self) {
-        self.labels[0] = OTHERS.to_owned();
-        if let Some(at) = self.others.get(&self.labels) {
-            let sums = self.done[*at].1.iter_mut().zip(&self.values);
-            for ((sum, value), (column, _)) in sums.zip(self.source.families) {
-                *sum = if *column == "maxwait" { *value.max(sum) } else { *sum + value };
-            }
+        OTHERS.clone_into(&mut self.labels[0]);
+        let Some(sums) = self.others.get_mut(&self.labels) else {
+            self.others.insert(self.labels.clone(), self.values.clone());
             return;
+        };
+        for ((sum, value), (column, _)) in
+            sums.iter_mut().zip(&self.values).zip(self.source.families)
+        {
+            *sum = if *column == "maxwait" { *value.max(sum) } else { *sum + value };
         }
-        self.others.insert(self.labels.clone(), self.done.len());
-        self.push();
     }
 
-    fn push(&mut self) {
-        let names = self.source.labels.iter().zip(&self.labels);
+    fn push(&self, snapshot: &mut Snapshot, labels: &[String], values: &[u64]) {
+        let names = self.source.labels.iter().zip(labels);
         let pairs: Vec<(&str, &str)> =
             names.map(|((_, name), value)| (*name, value.as_str())).collect();
-        self.done.push((self.snapshot.labels(&pairs), self.values.clone()));
+        let labels = snapshot.labels(&pairs);
+        for families in self.families.chunks(values.len()) {
+            for (family, value) in families.iter().zip(values) {
+                snapshot.sample(*family, labels, *value);
+            }
+        }
+    }
+
+    fn push_others(&self, snapshot: &mut Snapshot) {
+        self.others.iter().for_each(|(labels, values)| self.push(snapshot, labels, values));
     }
 }
 
-impl Reader for Rows<'_> {
+/// Adds the families of a table.
+fn families(source: &Source, heads: &[Head], snapshot: &mut Snapshot) -> Vec<FamilyId> {
+    let mut all = Vec::new();
+    for prefix in source.prefixes {
+        for (column, family) in source.families {
+            let head = heads.iter().find(|head| head.name == *column);
+            let (nature, help) = head.map_or((Nature::Gauge, ""), |head| (head.nature, head.help));
+            let kind = if nature == Nature::Counter { Kind::Counter } else { Kind::Gauge };
+            let unit = match family.contains("_seconds") {
+                true => Unit::Microseconds,
+                false => Unit::One,
+            };
+            all.push(snapshot.family(&format!("{prefix}{family}"), kind, unit, help));
+        }
+    }
+    all
+}
+
+/// Takes in one row.
+struct Row<'a> {
+    snapshot: &'a mut Snapshot,
+    core: &'a Core,
+    plan: &'a mut Plan,
+}
+
+impl Reader for Row<'_> {
     fn begin_row(&mut self) {
-        self.values.fill(0);
+        self.plan.values.fill(0);
     }
 
     fn wants(&self, column: usize) -> bool {
-        self.roles[column] != Role::Nothing
+        self.plan.roles[column] != Role::Nothing
     }
 
     fn value(&mut self, column: usize, value: &Value<'_>) {
-        match self.roles[column] {
+        let Plan { roles, labels, values, .. } = self.plan;
+        match roles[column] {
             Role::Label(at) => {
-                self.labels[at].clear();
+                labels[at].clear();
                 match value {
-                    Value::Text(text) => self.labels[at].push_str(text),
-                    Value::Number(number) => self.labels[at].push_str(&number.to_string()),
+                    Value::Text(text) => labels[at].push_str(text),
+                    Value::Number(number) => labels[at].push_str(&number.to_string()),
                     Value::Null | Value::Ptr(_) | Value::Time(_) => {}
                 }
             }
-            Role::Value(at) => self.values[at] += number(value),
-            Role::Seconds(at) => self.values[at] += number(value) * 1_000_000,
-            Role::Microseconds(at) => self.values[at] += number(value),
+            Role::Value(at) => values[at] += number(value),
+            Role::Seconds(at) => values[at] += number(value) * 1_000_000,
+            Role::Microseconds(at) => values[at] += number(value),
             Role::Nothing => {}
         }
     }
 
     fn end_row(&mut self) {
-        match is_one_of_many(self.core, &self.labels[0]) {
-            false => self.push(),
-            true if self.source.sums_others => self.fold(),
+        match is_one_of_many(self.core, &self.plan.labels[0]) {
+            false => self.plan.push(self.snapshot, &self.plan.labels, &self.plan.values),
+            true if self.plan.source.sums_others => self.plan.fold(),
             true => {}
         }
     }

@@ -4,7 +4,7 @@ use super::View;
 use super::answer::Answer;
 use super::request::{Request, Status};
 use crate::pool::core::{CONSOLE, Core};
-use crate::pool::ids::DatabaseId;
+use crate::pool::ids::{DatabaseId, PoolId};
 use crate::pool::records::site::Health;
 use crate::pool::records::wait::Shutdown;
 
@@ -45,21 +45,34 @@ fn why_not(view: View<'_>, database: Option<DatabaseId>) -> Option<String> {
 }
 
 /// What the last attempt to serve a database has met with.
-pub fn failure(core: &Core, database: DatabaseId) -> Option<String> {
-    let database = &core.databases[database];
-    let sites = database.sites.iter().map(|site| &core.sites[*site]);
+fn failure(core: &Core, database: DatabaseId) -> Option<String> {
+    let refusal = || {
+        let mut pools = core.databases[database].pools.iter();
+        pools.find_map(|pool| refusal(core, *pool))
+    };
+    host_failure(core, database).or_else(refusal)
+}
+
+/// The same for a pool.
+pub fn pool_failure(core: &Core, pool: PoolId) -> Option<String> {
+    host_failure(core, core.pools[pool].database).or_else(|| refusal(core, pool))
+}
+
+fn host_failure(core: &Core, database: DatabaseId) -> Option<String> {
+    let sites = core.databases[database].sites.iter().map(|site| &core.sites[*site]);
     let mut failures = sites.map(|site| match &site.health {
         Health::Failing { error, .. } => Some(error),
         Health::Slow | Health::Well => None,
     });
     // Any host that can be reached will do.
     let all_fail = failures.clone().all(|failure| failure.is_some());
-    if let Some(Some(error)) = failures.next().filter(|_| all_fail) {
-        return Some(format!("the last connection to its server failed: {error}"));
-    }
-    let refusals = database.pools.iter().filter_map(|pool| core.pools[*pool].refusal.as_ref());
-    let mut refusals = refusals.map(|refusal| &refusal.message);
-    refusals.next().map(|message| format!("the last login to its server failed: {message}"))
+    let error = failures.next().flatten().filter(|_| all_fail)?;
+    Some(format!("the last connection to its server failed: {error}"))
+}
+
+fn refusal(core: &Core, pool: PoolId) -> Option<String> {
+    let message = &core.pools[pool].refusal.as_ref()?.message;
+    Some(format!("the last login to its server failed: {message}"))
 }
 
 fn why_not_for(core: &Core, id: DatabaseId) -> Option<String> {

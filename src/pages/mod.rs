@@ -3,8 +3,11 @@
 //! there is no I/O. Nothing here changes anything.
 
 pub mod answer;
+#[cfg(test)]
+mod cost;
 mod exposition;
 mod families;
+mod gather;
 mod health;
 pub mod history;
 pub mod login;
@@ -14,8 +17,10 @@ mod route;
 mod status;
 #[cfg(test)]
 mod tests;
+mod walk;
 
-pub use route::answer;
+pub use gather::Gathering;
+pub use route::{Reply, reply};
 
 use crate::console::{Buffers, Held};
 use crate::pool::core::Core;
@@ -52,6 +57,8 @@ pub struct Reloads {
 /// What a RELOAD would do.
 #[derive(Clone, Default)]
 pub struct Pending {
+    /// The files have been looked at.
+    pub is_known: bool,
     /// A line for each change.
     pub changes: Vec<String>,
     /// Why there would be none.

@@ -1,37 +1,42 @@
 //! Families that the exporter does not have: times as histograms, errors, logins, the process.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
 
-use super::exposition::{BOUNDS, Kind, Labels, Part, Snapshot, Unit};
+use super::exposition::{BOUNDS, FamilyId, Kind, Labels, Part, Snapshot, Unit};
 use super::families::{is_one_of_many, shown_name};
+use super::walk::{Walk, take};
 use super::{Facts, View};
 use crate::console;
 use crate::pool::core::Core;
-use crate::pool::ids::PoolId;
+use crate::pool::ids::{ClientId, DatabaseId, PoolId};
 use crate::pool::login::account::VERSION;
+use crate::pool::records::database::Database;
 use crate::pool::records::secured::Whose;
 use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::events::Concern;
 use crate::pool::telling::histogram::Histogram;
-use crate::pool::telling::latency::OTHERS;
+use crate::pool::telling::latency::{Latencies, OTHERS, Place};
 
 /// Names of applications that have series of their own: clients choose them.
 const MOST_APPLICATIONS: usize = 50;
 
-/// Adds all of them.
-pub fn push_all(snapshot: &mut Snapshot, view: View<'_>) {
+/// What is told once.
+pub fn push_singles(snapshot: &mut Snapshot, view: View<'_>) {
     let View { core, facts, .. } = view;
     snapshot.single("up", Kind::Gauge, "1: the pooler answers", 1);
     let version = snapshot.labels(&[("version", VERSION)]);
-    snapshot.family("version_info", Kind::Gauge, Unit::One, "1, labelled with the version");
-    snapshot.sample(version, 1);
+    let help = "1, labelled with the version";
+    let family = snapshot.family("version_info", Kind::Gauge, Unit::One, help);
+    snapshot.sample(family, version, 1);
     push_state(snapshot, core, facts);
     push_process(snapshot, facts);
-    push_latencies(snapshot, core);
     push_errors(snapshot, core);
-    push_clients(snapshot, core);
-    push_transactions(snapshot, core);
     push_tls(snapshot, core);
+}
+
+/// What is told of databases, clients and pools.
+pub fn walks() -> [Box<dyn Walk>; 3] {
+    [Box::new(Times::Due), Box::new(Clients::default()), Box::new(Ages::Due)]
 }
 
 fn push_state(snapshot: &mut Snapshot, core: &Core, facts: &Facts) {
@@ -49,18 +54,20 @@ fn push_state(snapshot: &mut Snapshot, core: &Core, facts: &Facts) {
     for (name, help, value) in gauges {
         snapshot.single(name, Kind::Gauge, help, value);
     }
+    snapshot.single(
+        "prepared_statement_evictions_total",
+        Kind::Counter,
+        "Prepared statements that servers forgot for newer ones (max_prepared_statements)",
+        core.statements.evictions,
+    );
     let results = [("failed", facts.reloads.failed), ("ok", facts.reloads.done)];
     push_results(snapshot, "config_reloads_total", "RELOADs by result", results);
     let logins = core.all_stats().logins + core.console_stats.logins;
     let results = [("failed", core.failed_logins), ("ok", logins)];
     push_results(snapshot, "client_logins_total", "Logins of clients by result", results);
-    snapshot.family(
-        "loop_turn_seconds",
-        Kind::Histogram,
-        Unit::Microseconds,
-        "How long turns of the loop took, the wait for events aside",
-    );
-    push_histogram(snapshot, Snapshot::NONE, &facts.turns);
+    let help = "How long turns of the loop took, the wait for events aside";
+    let turns = snapshot.family("loop_turn_seconds", Kind::Histogram, Unit::Microseconds, help);
+    push_histogram(snapshot, turns, Snapshot::NONE, &facts.turns);
 }
 
 fn push_results(
@@ -69,29 +76,22 @@ fn push_results(
     help: &'static str,
     results: [(&str, u64); 2],
 ) {
-    snapshot.family(name, Kind::Counter, Unit::One, help);
+    let family = snapshot.family(name, Kind::Counter, Unit::One, help);
     for (result, count) in results {
         let labels = snapshot.labels(&[("result", result)]);
-        snapshot.sample(labels, count);
+        snapshot.sample(family, labels, count);
     }
 }
 
 /// Under the names that every client library of Prometheus gives them.
 fn push_process(snapshot: &mut Snapshot, facts: &Facts) {
-    snapshot.family(
-        "/process_cpu_seconds_total",
-        Kind::Counter,
-        Unit::Microseconds,
-        "Processor time used",
-    );
-    snapshot.sample(Snapshot::NONE, facts.cpu_us);
-    snapshot.family(
-        "/process_start_time_seconds",
-        Kind::Gauge,
-        Unit::Microseconds,
-        "When the process was started, in seconds since 1970",
-    );
-    snapshot.sample(Snapshot::NONE, facts.started_us);
+    let (name, help) = ("/process_cpu_seconds_total", "Processor time used");
+    let family = snapshot.family(name, Kind::Counter, Unit::Microseconds, help);
+    snapshot.sample(family, Snapshot::NONE, facts.cpu_us);
+    let help = "When the process was started, in seconds since 1970";
+    let name = "/process_start_time_seconds";
+    let family = snapshot.family(name, Kind::Gauge, Unit::Microseconds, help);
+    snapshot.sample(family, Snapshot::NONE, facts.started_us);
     let gauges = [
         ("/process_open_fds", "Open file descriptors", facts.open_fds),
         ("/process_max_fds", "Most file descriptors that may be open", facts.most_fds),
@@ -111,81 +111,126 @@ const TIMES: [(&str, &str); 4] = [
     ("server_login_duration_seconds", "How long servers took to log in"),
 ];
 
-fn push_latencies(snapshot: &mut Snapshot, core: &Core) {
-    let places = console::latency_places(core);
-    let label = |(name, place): (String, _)| (snapshot.labels(&[("database", &name)]), place);
-    let places: Vec<_> = places.into_iter().map(label).collect();
-    for ((_, measure), (name, help)) in console::MEASURES.iter().zip(TIMES) {
-        snapshot.family(name, Kind::Histogram, Unit::Microseconds, help);
-        for (labels, place) in &places {
-            push_histogram(snapshot, *labels, measure(core.latencies.of(*place)));
+/// Times of the databases that have had a pool.
+enum Times {
+    Due,
+    Begun([FamilyId; 4], Vec<DatabaseId>),
+}
+
+impl Walk for Times {
+    fn go_on(&mut self, snapshot: &mut Snapshot, view: View<'_>, most: &mut usize) -> bool {
+        let core = view.core;
+        if let Times::Due = self {
+            let families = TIMES.map(|(name, help)| {
+                snapshot.family(name, Kind::Histogram, Unit::Microseconds, help)
+            });
+            let is_shared =
+                |(_, database): (DatabaseId, &Database)| database.latency() == Some(Place::SHARED);
+            if core.databases.iter().any(is_shared) {
+                push_times(snapshot, &families, OTHERS, core.latencies.of(Place::SHARED));
+            }
+            *self = Times::Begun(families, core.databases.ids());
         }
+        let Times::Begun(families, ids) = self else { return true };
+        for id in take(ids, most) {
+            let database = core.databases.get(id).filter(|_| core.is_shown(id));
+            let place = database.and_then(Database::latency).filter(|one| *one != Place::SHARED);
+            if let (Some(database), Some(place)) = (database, place) {
+                push_times(snapshot, families, &database.line.name, core.latencies.of(place));
+            }
+        }
+        ids.is_empty()
     }
 }
 
-fn push_histogram(snapshot: &mut Snapshot, labels: Labels, histogram: &Histogram) {
-    let spread = histogram.since_start();
-    let counts = spread.up_to(&BOUNDS.map(|(_, us)| us));
-    for (at, count) in counts.into_iter().chain([spread.count]).enumerate() {
-        snapshot.part(labels, Part::Bucket(at as u8), count);
+fn push_times(
+    snapshot: &mut Snapshot,
+    families: &[FamilyId; 4],
+    database: &str,
+    latencies: &Latencies,
+) {
+    let labels = snapshot.labels(&[("database", database)]);
+    for ((_, measure), family) in console::MEASURES.iter().zip(families) {
+        push_histogram(snapshot, *family, labels, measure(latencies));
     }
-    snapshot.part(labels, Part::Sum, histogram.sum_us());
-    snapshot.part(labels, Part::Count, spread.count);
+}
+
+fn push_histogram(
+    snapshot: &mut Snapshot,
+    family: FamilyId,
+    labels: Labels,
+    histogram: &Histogram,
+) {
+    let (counts, count) = histogram.up_to(&BOUNDS.map(|(_, us)| us));
+    for (at, count) in counts.into_iter().chain([count]).enumerate() {
+        snapshot.part(family, labels, Part::Bucket(at as u8), count);
+    }
+    snapshot.part(family, labels, Part::Sum, histogram.sum_us());
+    snapshot.part(family, labels, Part::Count, count);
 }
 
 fn push_errors(snapshot: &mut Snapshot, core: &Core) {
     let tallies = &core.events.tallies;
-    snapshot.family("errors_total", Kind::Counter, Unit::One, "What clients were told");
+    let help = "What clients were told";
+    let family = snapshot.family("errors_total", Kind::Counter, Unit::One, help);
     for tally in tallies.iter().filter(|tally| tally.concern == Concern::Client) {
         let labels = [("sqlstate", tally.sqlstate), ("reason", &tally.reason)];
         let labels = snapshot.labels(&labels);
-        snapshot.sample(labels, tally.count);
+        snapshot.sample(family, labels, tally.count);
     }
-    snapshot.family(
-        "server_connections_closed_total",
-        Kind::Counter,
-        Unit::One,
-        "Why servers were closed",
-    );
+    let (name, help) = ("server_connections_closed_total", "Why servers were closed");
+    let family = snapshot.family(name, Kind::Counter, Unit::One, help);
     for tally in tallies.iter().filter(|tally| tally.concern == Concern::Server) {
         let labels = snapshot.labels(&[("reason", &tally.reason)]);
-        snapshot.sample(labels, tally.count);
+        snapshot.sample(family, labels, tally.count);
     }
 }
 
 /// Clients by database, user, application and state.
-fn push_clients(snapshot: &mut Snapshot, core: &Core) {
-    type Key<'a> = (&'a str, &'a str, usize, &'static str);
-    let mut applications: Vec<String> = vec![OTHERS.to_owned()];
-    let mut counts: Vec<(Key<'_>, u64)> = Vec::new();
-    let mut places: HashMap<Key<'_>, usize> = HashMap::new();
-    for client in console::clients(core) {
-        let application = match applications.iter().position(|name| *name == *client.application) {
-            Some(at) => at,
-            None if applications.len() > MOST_APPLICATIONS => 0,
-            None => {
-                applications.push(client.application.into_owned());
-                applications.len() - 1
-            }
-        };
-        let database = shown_name(core, client.database);
-        let key = (database, client.user, application, client.state);
-        let at = *places.entry(key).or_insert(counts.len());
-        match counts.get_mut(at) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((key, 1)),
+#[derive(Default)]
+struct Clients {
+    /// Which are not counted yet; `None` before the first one is.
+    due: Option<Vec<ClientId>>,
+    /// Names that have series of their own.
+    applications: HashSet<String>,
+    counts: BTreeMap<[String; 4], u64>,
+}
+
+impl Walk for Clients {
+    fn go_on(&mut self, snapshot: &mut Snapshot, view: View<'_>, most: &mut usize) -> bool {
+        let core = view.core;
+        let due = self.due.get_or_insert_with(|| core.clients.ids());
+        let ids = take(due, most);
+        let is_last = due.is_empty();
+        ids.into_iter().filter_map(|id| console::visible_client(core, id)).for_each(|client| {
+            let names = &mut self.applications;
+            let is_known = names.contains(&*client.application)
+                || names.len() < MOST_APPLICATIONS && names.insert(client.application.to_string());
+            let application = if is_known { &*client.application } else { OTHERS };
+            let database = shown_name(core, client.database);
+            let key = [database, client.user, application, client.state].map(str::to_owned);
+            *self.counts.entry(key).or_default() += 1;
+        });
+        if is_last {
+            self.push(snapshot);
         }
+        is_last
     }
-    let help = "Clients by database, user, application and state";
-    snapshot.family("client_connections", Kind::Gauge, Unit::One, help);
-    for ((database, user, application, state), count) in counts {
-        let labels = snapshot.labels(&[
-            ("database", database),
-            ("user", user),
-            ("application_name", &applications[application]),
-            ("state", state),
-        ]);
-        snapshot.sample(labels, count);
+}
+
+impl Clients {
+    fn push(&self, snapshot: &mut Snapshot) {
+        let help = "Clients by database, user, application and state";
+        let family = snapshot.family("client_connections", Kind::Gauge, Unit::One, help);
+        for ([database, user, application, state], count) in &self.counts {
+            let labels = snapshot.labels(&[
+                ("database", database),
+                ("user", user),
+                ("application_name", application),
+                ("state", state),
+            ]);
+            snapshot.sample(family, labels, *count);
+        }
     }
 }
 
@@ -193,7 +238,8 @@ fn push_clients(snapshot: &mut Snapshot, core: &Core) {
 fn push_tls(snapshot: &mut Snapshot, core: &Core) {
     let contexts = &core.tls_contexts;
     let help = "When the first of a file's certificates ends, in seconds since 1970";
-    snapshot.family("tls_certificate_expiry_seconds", Kind::Gauge, Unit::One, help);
+    let name = "tls_certificate_expiry_seconds";
+    let family = snapshot.family(name, Kind::Gauge, Unit::One, help);
     let mut told: Vec<&str> = Vec::new();
     let files = contexts.iter().flat_map(|one| [&one.certificate, &one.authorities]);
     for file in files.flatten() {
@@ -201,11 +247,11 @@ fn push_tls(snapshot: &mut Snapshot, core: &Core) {
         if !told.contains(&&*file.path) {
             told.push(&file.path);
             let labels = snapshot.labels(&[("file", &file.path)]);
-            snapshot.sample(labels, file.not_after);
+            snapshot.sample(family, labels, file.not_after);
         }
     }
     let help = "TLS handshakes by side and result";
-    snapshot.family("tls_handshakes_total", Kind::Counter, Unit::One, help);
+    let family = snapshot.family("tls_handshakes_total", Kind::Counter, Unit::One, help);
     for (side, is_client) in [("client", true), ("server", false)] {
         let mine = contexts.iter().filter(|one| (one.whose == Whose::Clients) == is_client);
         let (done, failed) = mine.fold((0, 0), |(done, failed), one| {
@@ -213,23 +259,49 @@ fn push_tls(snapshot: &mut Snapshot, core: &Core) {
         });
         for (result, count) in [("failed", failed), ("ok", done)] {
             let labels = snapshot.labels(&[("side", side), ("result", result)]);
-            snapshot.sample(labels, count);
+            snapshot.sample(family, labels, count);
         }
     }
 }
 
-fn push_transactions(snapshot: &mut Snapshot, core: &Core) {
-    let help = "How long the oldest transaction under way has taken";
-    snapshot.family("pools_oldest_transaction_seconds", Kind::Gauge, Unit::Microseconds, help);
-    for (id, pool) in core.pools.iter() {
-        let database = &core.databases[pool.database];
-        if database.peer.is_none() && !is_one_of_many(core, &database.line.name) {
-            let user = &core.users[pool.user].name;
-            let labels = [("database", database.line.name.as_str()), ("user", user)];
-            let labels = snapshot.labels(&labels);
-            snapshot.sample(labels, oldest_transaction_us(core, id));
+/// How old the oldest of something is in each pool.
+enum Ages {
+    Due,
+    Begun([FamilyId; 2], Vec<PoolId>),
+}
+
+impl Walk for Ages {
+    fn go_on(&mut self, snapshot: &mut Snapshot, view: View<'_>, most: &mut usize) -> bool {
+        let core = view.core;
+        if let Ages::Due = self {
+            let families = [
+                ("pools_oldest_transaction_seconds", "Age of the oldest transaction under way"),
+                ("pools_oldest_pin_seconds", "For how long a server has been kept for its client"),
+            ];
+            let families = families
+                .map(|(name, help)| snapshot.family(name, Kind::Gauge, Unit::Microseconds, help));
+            *self = Ages::Begun(families, core.pools.ids());
         }
+        let Ages::Begun(families, ids) = self else { return true };
+        for id in take(ids, most) {
+            let Some(pool) = core.pools.get(id) else { continue };
+            let database = &core.databases[pool.database];
+            if database.peer.is_none() && !is_one_of_many(core, &database.line.name) {
+                let user = &core.users[pool.user].name;
+                let labels = [("database", database.line.name.as_str()), ("user", user)];
+                let labels = snapshot.labels(&labels);
+                snapshot.sample(families[0], labels, oldest_transaction_us(core, id));
+                snapshot.sample(families[1], labels, oldest_pin_us(core, id));
+            }
+        }
+        ids.is_empty()
     }
+}
+
+fn oldest_pin_us(core: &Core, pool: PoolId) -> u64 {
+    let servers = core.pools[pool].active.iter(&core.servers).map(|id| &core.servers[id]);
+    let pinned = servers.filter_map(|server| server.session.pinned_since());
+    pinned.min().map_or(0, |since| core.mono().micros_since(since))
 }
 
 /// How long the oldest of the pool's transactions has taken so far.

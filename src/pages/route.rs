@@ -1,9 +1,9 @@
 //! Which path is answered by what.
 
-use super::answer::{Answer, Body};
-use super::exposition::Snapshot;
+use super::answer::Answer;
+use super::gather::Gathering;
 use super::request::{Request, Status};
-use super::{View, families, health, own, status};
+use super::{View, health, status};
 
 /// The page. It loads nothing but /status.json.
 const PAGE: &[u8] = include_bytes!("page.html");
@@ -12,20 +12,33 @@ const PAGE: &[u8] = include_bytes!("page.html");
 /// server.
 pub(super) const POLICY: &str = concat!(
     "Content-Security-Policy: default-src 'none'; ",
-    "script-src 'sha256-dyzeM+/Hm4kZG46H/9DRyRMlSakvJ6USuWPQiHmjvVM='; ",
-    "style-src 'sha256-XxFnZu+wjOpldfJ8ea8ch0aGd56U5vr23wFc073KArE='; ",
+    "script-src 'sha256-QT0dJmFuYRbU3ROEJq2/TOr8hw4QGEaPfT9YVCqWlGE='; ",
+    "style-src 'sha256-UjdAG4xsRMHfbQXNcTXTNcRB0vnnpFJN5SHDwYPqhRk='; ",
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n"
 );
 
-pub fn answer(view: View<'_>, request: &Request) -> Answer {
+/// What becomes of a request.
+pub enum Reply {
+    Now(Answer),
+    /// There is much to be read first.
+    Later(Box<Gathering>),
+}
+
+pub fn reply(view: View<'_>, request: &Request) -> Reply {
+    if request.path == "/metrics" {
+        return Reply::Later(Box::new(Gathering::new(view, request.wants_openmetrics)));
+    }
+    Reply::Now(answer(view, request))
+}
+
+fn answer(view: View<'_>, request: &Request) -> Answer {
     match request.path.as_str() {
         "/" => {
             let page = Answer::new(Status::Ok, "text/html; charset=utf-8", PAGE.to_vec());
             Answer { extra: POLICY, ..page }
         }
         "/healthz" => health::healthz(),
-        "/metrics" => metrics(view, request),
         "/readyz" => health::readyz(view, request),
         "/status.json" => status::answer(view),
         _ => Answer::text(
@@ -33,13 +46,4 @@ pub fn answer(view: View<'_>, request: &Request) -> Answer {
             "There are /, /metrics, /healthz, /readyz, /status.json.",
         ),
     }
-}
-
-fn metrics(view: View<'_>, request: &Request) -> Answer {
-    let mut snapshot = Snapshot::new();
-    own::push_all(&mut snapshot, view);
-    families::push_all(&mut snapshot, view.core);
-    let rendering = snapshot.render(request.wants_openmetrics);
-    let content_type = rendering.content_type();
-    Answer { status: Status::Ok, content_type, body: Body::Slices(rendering), extra: "" }
 }

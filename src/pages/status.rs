@@ -18,6 +18,7 @@ use crate::pool::ids::PoolId;
 use crate::pool::login::account::VERSION;
 use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::events::Tally;
+use crate::pool::telling::latency::{OTHERS, Place};
 
 /// Pools that are shown.
 const MOST_POOLS: usize = 100;
@@ -34,8 +35,9 @@ pub fn answer(view: View<'_>) -> Answer {
     let mut json = Json::default();
     json.open('{');
     push_process(&mut json, view);
-    push_pools(&mut json, view.core);
-    push_latency(&mut json, view.core);
+    let pools = shown_pools(view.core);
+    push_pools(&mut json, view.core, &pools);
+    push_latency(&mut json, view.core, &pools);
     push_history(&mut json, view);
     push_events(&mut json, view.core);
     push_errors(&mut json, view.core);
@@ -55,14 +57,16 @@ fn push_process(json: &mut Json, view: View<'_>) {
     json.key("listening").flag(facts.is_listening);
     json.key("started").number(facts.started_us / 1000);
     json.key("now").number(core.now.wall_us / 1000);
-    let pools = console::pools(core).map(|id| core.pools[id].database);
-    let failing = pools.filter(|id| health::failure(core, *id).is_some()).count();
+    let is_failing = |id: &PoolId| health::pool_failure(core, *id).is_some();
+    let pools: Vec<PoolId> = console::pools(core).into_iter().flatten().collect();
+    let failing = pools.iter().filter(|id| is_failing(id)).count();
     let numbers = [
         ("clients", u64::from(core.client_count)),
         ("max_clients", core.settings().max_client_conn.into()),
         ("waiting", history::waiting(core).into()),
         ("servers", core.servers.len() as u64),
         ("failing_pools", failing as u64),
+        ("pool_count", pools.len() as u64),
         ("open_fds", facts.open_fds),
         ("max_fds", facts.most_fds),
         ("memory", facts.resident),
@@ -83,22 +87,41 @@ struct Shown {
     clients: usize,
 }
 
-fn push_pools(json: &mut Json, core: &Core) {
-    let mut pools: Vec<Shown> = console::pools(core).map(|id| shown(core, id)).collect();
-    json.key("pool_count").number(pools.len() as u64);
+fn push_pools(json: &mut Json, core: &Core, pools: &[Shown]) {
+    json.key("pools").open('[');
+    for pool in pools {
+        push_pool(json, core, pool);
+    }
+    json.close(']');
+}
+
+/// By name, unless there are too many: then by what they need.
+fn shown_pools(core: &Core) -> Vec<Shown> {
+    let ids = console::pools(core).into_iter().flatten();
+    let pools: Vec<Shown> = ids.map(|id| shown(core, id)).collect();
+    if pools.len() > MOST_POOLS {
+        return most_important(&pools);
+    }
+    let name = |pool: &Shown| console::pool_names(core, &Some(pool.id));
+    order::sorted(&pools, |a, b| name(a).cmp(&name(b)))
+}
+
+/// Those in which most wait, then those in which most is done. Only as many as are shown are kept
+/// in order: there may be thousands.
+fn most_important(pools: &[Shown]) -> Vec<Shown> {
     let rank = |pool: &Shown| {
         let Shown { waiting, at_work, clients, .. } = *pool;
         (Reverse(waiting), Reverse(at_work), Reverse(clients))
     };
-    if pools.len() > MOST_POOLS {
-        pools = order::sorted(&pools, |a, b| rank(a).cmp(&rank(b)));
-        pools.truncate(MOST_POOLS);
+    let mut best: Vec<Shown> = Vec::with_capacity(MOST_POOLS + 1);
+    for pool in pools {
+        let at = best.partition_point(|known| rank(known) <= rank(pool));
+        if at < MOST_POOLS {
+            best.insert(at, pool.clone());
+            best.truncate(MOST_POOLS);
+        }
     }
-    json.key("pools").open('[');
-    for pool in &pools {
-        push_pool(json, core, pool);
-    }
-    json.close(']');
+    best
 }
 
 fn shown(core: &Core, id: PoolId) -> Shown {
@@ -138,18 +161,27 @@ fn push_pool(json: &mut Json, core: &Core, shown: &Shown) {
     for (key, number) in numbers {
         json.key(key).number(number);
     }
-    if let Some(failure) = health::failure(core, pool.database) {
+    if let Some(failure) = health::pool_failure(core, shown.id) {
         json.key("error").text(&failure);
     }
     json.close('}');
 }
 
-/// Percentiles of late, for each database that has them.
-fn push_latency(json: &mut Json, core: &Core) {
+/// Percentiles of late, for the databases of the pools that are shown.
+fn push_latency(json: &mut Json, core: &Core, pools: &[Shown]) {
+    let mut places: Vec<(&str, Place)> = Vec::new();
+    for pool in pools {
+        let database = &core.databases[core.pools[pool.id].database];
+        let Some(place) = database.latency() else { continue };
+        if places.iter().all(|(_, known)| *known != place) {
+            let name = if place == Place::SHARED { OTHERS } else { &database.line.name };
+            places.push((name, place));
+        }
+    }
     json.key("latency").open('[');
-    for (name, place) in console::latency_places(core).into_iter().take(MOST_POOLS) {
+    for (name, place) in places {
         let latencies = core.latencies.of(place);
-        json.open('{').key("database").text(&name);
+        json.open('{').key("database").text(name);
         for (key, measure) in &console::MEASURES[..3] {
             let spread = measure(latencies).lately();
             json.key(key).open('[').number(spread.count);
@@ -205,7 +237,8 @@ fn push_errors(json: &mut Json, core: &Core) {
 }
 
 fn push_pending(json: &mut Json, facts: &Facts) {
-    json.key("reload").open('{').key("changes").open('[');
+    json.key("reload").open('{').key("known").flag(facts.pending.is_known);
+    json.key("changes").open('[');
     for change in facts.pending.changes.iter().take(MOST_CHANGES) {
         json.text(change);
     }

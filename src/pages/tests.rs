@@ -7,7 +7,7 @@ use super::answer::{self, Answer, Body};
 use super::history::History;
 use super::login::{Admission, Keeper};
 use super::request::{Request, Status};
-use super::{Facts, View, route};
+use super::{Facts, Reply, View, route};
 use crate::auth::secret::{Password, Secret};
 use crate::base::rng::SeededRng;
 use crate::base::time::{Moment, Now};
@@ -45,16 +45,37 @@ pool_mode = transaction
 stats_period = 10
 ";
 
-struct World {
-    core: Core,
-    facts: Facts,
-    history: History,
+/// With lines for those of `database_0`, `database_1` and so on that `has` names.
+fn ini_with(count: usize, has: impl Fn(usize) -> bool) -> String {
+    let numbers = (0..count).filter(|at| has(*at));
+    let lines: String = numbers.map(|at| format!("database_{at} = host=127.0.0.1\n")).collect();
+    let ini = INI.replace("[pgbouncer]", &format!("{lines}[pgbouncer]"));
+    ini.replace("max_client_conn = 1000", "max_client_conn = 10000")
+}
+
+pub(super) struct World {
+    pub core: Core,
+    pub facts: Facts,
+    pub history: History,
     connecting: Vec<ServerId>,
 }
 
 impl World {
     fn new() -> World {
-        let config = load_text("test.ini", INI).expect("a good configuration");
+        World::of(INI)
+    }
+
+    /// With lines for `database_0`, `database_1` and so on.
+    pub fn with_databases(count: usize) -> World {
+        World::of(&ini_with(count, |_| true))
+    }
+
+    pub fn view(&self) -> View<'_> {
+        View { core: &self.core, facts: &self.facts, history: &self.history }
+    }
+
+    fn of(ini: &str) -> World {
+        let config = load_text("test.ini", ini).expect("a good configuration");
         let now = Now { mono: Moment(1_000_000), wall_us: 1_800_000_000_000_000 };
         let host = Host { uid: 1000, uid_name: |_| None, descriptors: 1024 };
         let rng = Box::new(SeededRng::new(1));
@@ -71,8 +92,7 @@ impl World {
     }
 
     fn answer(&self, request: &Request) -> (Status, String) {
-        let view = View { core: &self.core, facts: &self.facts, history: &self.history };
-        let Answer { status, body, .. } = route::answer(view, request);
+        let Answer { status, body, .. } = whole(self.view(), request);
         let bytes = match body {
             Body::Whole(bytes) => bytes,
             Body::Slices(mut rendering) => {
@@ -120,7 +140,7 @@ impl World {
     }
 
     /// A client of that database and application, whose query has been answered.
-    fn client(&mut self, database: &str, application: &str) -> ClientId {
+    pub fn client(&mut self, database: &str, application: &str) -> ClientId {
         let ip = [127, 0, 0, 1].into();
         let peer = Peer::Tcp { ip, port: 50_000 };
         let id = self.core.client_arrived(Arrival { peer, local: peer, uid: None });
@@ -160,6 +180,17 @@ impl World {
         self.core.settle(server);
         self.carry_out();
         id
+    }
+}
+
+/// The answer, however many turns it takes.
+pub(super) fn whole(view: View<'_>, request: &Request) -> Answer {
+    match route::reply(view, request) {
+        Reply::Now(answer) => answer,
+        Reply::Later(mut gathering) => {
+            while !gathering.go_on(view) {}
+            gathering.into_answer()
+        }
     }
 }
 
@@ -417,7 +448,7 @@ fn a_long_answer_goes_out_in_slices_that_make_one_text() {
         let view = View { core: &world.core, facts: &world.facts, history: &world.history };
         let mut out = Vec::new();
         let mut outgoing =
-            answer::Outgoing::begin(route::answer(view, &request), Some(&request), &mut out);
+            answer::Outgoing::begin(self::whole(view, &request), Some(&request), &mut out);
         while !outgoing.push(&mut out) {}
         let text = String::from_utf8(out).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -428,6 +459,57 @@ fn a_long_answer_goes_out_in_slices_that_make_one_text() {
     assert_eq!(body, world.metrics());
     let (_, nothing) = whole(true, true);
     assert_eq!(nothing, "");
+}
+
+#[test]
+fn a_scrape_takes_turns_and_survives_what_comes_and_goes_meanwhile() {
+    let mut world = World::with_databases(300);
+    let mut client = |at: usize| world.client(&format!("database_{at}"), "psql");
+    let clients: Vec<ClientId> = (0..200).map(&mut client).collect();
+    let request = Request { path: "/metrics".into(), ..Request::default() };
+    for turns in [1, 5, 9, 15, 19] {
+        let Reply::Later(mut gathering) = route::reply(world.view(), &request) else {
+            panic!("a scrape takes time")
+        };
+        for _ in 0..turns {
+            assert!(!gathering.go_on(world.view()), "200 pools take more than {turns} turns");
+        }
+        // Every other database is taken out of the file, and the clients of others leave.
+        let ini = ini_with(300, |at| at % (turns + 1) != 0);
+        let config = load_text("test.ini", &ini).expect("a good configuration");
+        world.core.adopt(config, Access::default());
+        world.core.client_gone(clients[turns], None);
+        world.carry_out();
+        world.pass(1_000);
+        while !gathering.go_on(world.view()) {}
+        let Body::Slices(mut rendering) = gathering.into_answer().body else { panic!("slices") };
+        let mut bytes = Vec::new();
+        assert!(rendering.push(&mut bytes, usize::MAX) && bytes.len() > 10_000);
+    }
+}
+
+#[test]
+fn what_became_of_session_state_is_told_for_each_pool() {
+    let mut world = World::new();
+    world.client("app", "psql");
+    let id = world.core.pools.ids()[0];
+    let undone = &mut world.core.pools[id].undone;
+    (undone.pins, undone.resets, undone.reset_us, undone.refusals) = (2, 3, 4_500, 5);
+    world.core.statements.evictions += 1;
+    let text = world.metrics();
+    for (name, value) in [
+        ("pinned_servers", "0"),
+        ("pins_total", "2"),
+        ("state_resets_total", "3"),
+        ("state_reset_seconds_total", "0.0045"),
+        ("state_refusals_total", "5"),
+        ("oldest_pin_seconds", "0"),
+    ] {
+        let labels = "{database=\"app\",user=\"me\"}";
+        let line = format!("\npgbouncer_pools_{name}{labels} {value}\n");
+        assert!(text.contains(&line), "{line}");
+    }
+    assert!(text.contains("\npgbouncer_prepared_statement_evictions_total 1\n"));
 }
 
 /// A core whose user list names who may read, with the three kinds of secrets.

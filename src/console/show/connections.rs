@@ -122,20 +122,21 @@ pub struct Visible<'a> {
     pub state: &'static str,
 }
 
-/// The rows of SHOW CLIENTS, in no order.
-pub fn visible_clients(core: &Core) -> impl Iterator<Item = Visible<'_>> {
-    let is_shown = |client: &Client| match client.state() {
+/// A row of SHOW CLIENTS, if the client has one.
+pub fn visible_client(core: &Core, id: ClientId) -> Option<Visible<'_>> {
+    let client = core.clients.get(id)?;
+    let is_shown = match client.state() {
         client::State::Login(login) => login.is_queued(),
         client::State::Closing => false,
         _ => true,
     };
-    let shown = core.clients.iter().filter(move |(_, client)| is_shown(client));
-    shown.map(|(id, client)| {
-        let (database, user) = names(core, &Row::Client(id));
-        let application = core.vars.named(&client.vars.told, "application_name");
-        let (application, state) = (application.unwrap_or_default(), client_state(core, client));
-        Visible { database, user, application, state }
-    })
+    if !is_shown {
+        return None;
+    }
+    let (database, user) = names(core, &Row::Client(id));
+    let application = core.vars.named(&client.vars.told, "application_name");
+    let (application, state) = (application.unwrap_or_default(), client_state(core, client));
+    Some(Visible { database, user, application, state })
 }
 
 /// Clients past their login, by pool; those of the console stand where its pool stands, and those
@@ -143,7 +144,7 @@ pub fn visible_clients(core: &Core) -> impl Iterator<Item = Visible<'_>> {
 fn clients(core: &Core) -> Vec<Row> {
     let cancels = cancel_clients(core);
     let mut rows = Vec::new();
-    for pool in pools::sorted(core) {
+    for pool in pools::with_lookups(core) {
         push_clients(&mut rows, core, pool, &cancels);
     }
     let is_of_pool = |of: &Option<PoolId>| of.is_some_and(|id| !is_of_peer(core, id));
@@ -187,7 +188,7 @@ fn carrier(core: &Core, id: ClientId) -> Option<&Server> {
 
 /// Servers, by pool; those that carry requests to peers stand at the end.
 fn servers(core: &Core) -> Vec<Row> {
-    let pools = pools::sorted(core).into_iter().flatten();
+    let pools = pools::with_lookups(core).into_iter().flatten();
     let peers = peers::used(core).into_iter().map(|(_, id)| id);
     pools.chain(peers).flat_map(|id| servers_of(core, id)).collect()
 }
@@ -210,7 +211,7 @@ fn servers_of(core: &Core, id: PoolId) -> impl Iterator<Item = Row> {
 fn sockets(core: &Core) -> Vec<Row> {
     let cancels = cancel_clients(core);
     let mut rows = Vec::new();
-    for pool in pools::sorted(core) {
+    for pool in pools::with_lookups(core) {
         push_clients(&mut rows, core, pool, &cancels);
         rows.extend(pool.into_iter().flat_map(|id| servers_of(core, id)));
     }

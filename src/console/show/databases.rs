@@ -122,10 +122,16 @@ pub static DATABASES: Sheet<Row> = Sheet {
 /// What the reference says of its console.
 const CONSOLE_POOL_SIZE: u32 = 2;
 
-/// All databases by name; those made from `*` stand at the end.
-pub fn sorted(core: &Core) -> Vec<Row> {
+/// All databases, in no order.
+pub fn all(core: &Core) -> Vec<Row> {
     let mut rows: Vec<Row> = vec![None];
     rows.extend(core.databases.ids().into_iter().filter(|&id| core.is_shown(id)).map(Some));
+    rows
+}
+
+/// All databases by name; those made from `*` stand at the end.
+pub fn sorted(core: &Core) -> Vec<Row> {
+    let rows = all(core);
     let is_auto = |row: &Row| row.is_some_and(|id| core.databases[id].is_auto);
     order::sorted(&rows, |a, b| (is_auto(a), name(core, a)).cmp(&(is_auto(b), name(core, b))))
 }

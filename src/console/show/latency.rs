@@ -77,15 +77,17 @@ fn rows(scene: Scene<'_>) -> Vec<Row> {
 }
 
 /// The databases that have had a pool, by name, and the one that stands for several.
-pub fn places(core: &Core) -> Vec<(String, Place)> {
-    let named = databases::sorted(core).into_iter().filter_map(|row| {
-        let place = core.databases[row?].latency()?;
-        Some((databases::name(core, &row).to_owned(), place))
-    });
-    let mut places: Vec<(String, Place)> = named.collect();
-    let all = places.len();
-    places.retain(|(_, place)| *place != Place::SHARED);
-    if places.len() < all {
+fn places(core: &Core) -> Vec<(String, Place)> {
+    let mut places = Vec::new();
+    let mut is_shared = false;
+    for row in databases::sorted(core) {
+        let place = row.and_then(|id| core.databases[id].latency());
+        is_shared |= place == Some(Place::SHARED);
+        if let Some(place) = place.filter(|place| *place != Place::SHARED) {
+            places.push((databases::name(core, &row).to_owned(), place));
+        }
+    }
+    if is_shared {
         places.push((OTHERS.to_owned(), Place::SHARED));
     }
     places

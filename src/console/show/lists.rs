@@ -25,11 +25,11 @@ fn lists(scene: Scene<'_>) -> Vec<(&'static str, usize)> {
     // They wait in a pool, and are counted there.
     let queued: usize = core.pools.iter().map(|(_, pool)| pool.queued_clients()).sum();
     vec![
-        ("databases", databases::sorted(core).len()),
+        ("databases", databases::all(core).len()),
         ("users", users::shown(core).len()),
         ("peers", core.config.peers.len()),
         // The console's is one of them.
-        ("pools", pools::shown(core).len()),
+        ("pools", pools::all(core).len()),
         ("peer_pools", peers::used(core).len()),
         ("free_clients", core.clients.slots() - core.clients.len()),
         ("used_clients", core.clients.len()),

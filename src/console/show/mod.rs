@@ -10,14 +10,15 @@ mod names;
 mod notes;
 mod peers;
 mod pools;
+pub mod rowwise;
 mod session_state;
 mod stats;
 mod tls;
 mod users;
 
-pub use connections::visible_clients as clients;
-pub use latency::{MEASURES, places as latency_places};
-pub use pools::of_clients as pools;
+pub use connections::visible_client;
+pub use latency::MEASURES;
+pub use pools::{all as pools, names as pool_names};
 
 use super::parse::Token;
 use super::refusal::{Hint, Refusal};

@@ -10,7 +10,7 @@ use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::records::server;
 
 /// One pool; `None` is the console's.
-type Row = Option<PoolId>;
+pub type Row = Option<PoolId>;
 
 pub static POOLS: Sheet<Row> = Sheet {
     columns: &[&[
@@ -85,24 +85,35 @@ pub static POOLS: Sheet<Row> = Sheet {
     rows: |scene| shown(scene.core),
 };
 
-/// The pools that have a row: those for lookups are part of their clients' pool, if there is one.
+/// The pools that have a row, by database and user.
 pub fn shown(core: &Core) -> Vec<Row> {
-    let is_part =
-        |id: PoolId| core.pools[id].purpose == Purpose::Lookups && core.twin(id).is_some();
-    sorted(core).into_iter().filter(|row| !row.is_some_and(is_part)).collect()
+    sorted(core, all(core))
 }
 
-/// The pools of clients, by database and user.
-pub fn of_clients(core: &Core) -> impl Iterator<Item = PoolId> {
-    shown(core).into_iter().flatten()
+/// The pools that have a row, in no order.
+pub fn all(core: &Core) -> Vec<Row> {
+    let ids = core.pools.ids().into_iter().filter(|id| is_shown(core, *id));
+    ids.map(Some).chain([None]).collect()
 }
 
-/// All pools by database and user.
-pub fn sorted(core: &Core) -> Vec<Row> {
-    let is_of_peer = |id: &PoolId| core.databases[core.pools[*id].database].peer.is_some();
-    let ids = core.pools.ids().into_iter().filter(|id| !is_of_peer(id));
-    let mut rows: Vec<Row> = ids.map(Some).collect();
-    rows.push(None);
+/// Whether a pool has a row: peers' have tables of their own, and those for lookups are part of
+/// their clients' pool, if there is one.
+pub fn is_shown(core: &Core, id: PoolId) -> bool {
+    let is_part = core.pools[id].purpose == Purpose::Lookups && core.twin(id).is_some();
+    !is_part && !is_of_peer(core, id)
+}
+
+/// Pools of clients and for lookups, by database and user.
+pub fn with_lookups(core: &Core) -> Vec<Row> {
+    let ids = core.pools.ids().into_iter().filter(|id| !is_of_peer(core, *id));
+    sorted(core, ids.map(Some).chain([None]).collect())
+}
+
+fn is_of_peer(core: &Core, id: PoolId) -> bool {
+    core.databases[core.pools[id].database].peer.is_some()
+}
+
+fn sorted(core: &Core, rows: Vec<Row>) -> Vec<Row> {
     order::sorted(&rows, |a, b| names(core, a).cmp(&names(core, b)))
 }
 

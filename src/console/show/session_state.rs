@@ -1,12 +1,19 @@
 //! Tables of our own: what becomes of what clients leave in the sessions of servers, which servers
 //! are kept for their clients, and what clients have chosen for themselves.
 
-use super::super::table::{Sheet, Value, int4, int8, text};
+use super::super::table::{Sheet, Value, counter, gauge, int4, int8, text};
 use super::pools;
 use crate::log::{Side, ptr};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::Choice;
 use crate::pool::records::pool::Purpose;
+
+/// Declares a column of what has become of session state in a pool.
+macro_rules! count {
+    ($name:literal, $field:ident, $help:literal) => {
+        counter($help, int8($name, |scene, &id| Value::Number(scene.core.pools[id].undone.$field)))
+    };
+}
 
 /// A pool of clients.
 pub static SESSION_STATE: Sheet<PoolId> = Sheet {
@@ -14,17 +21,20 @@ pub static SESSION_STATE: Sheet<PoolId> = Sheet {
         text("database", |scene, &id| Value::text(pools::names(scene.core, &Some(id)).0)),
         text("user", |scene, &id| Value::text(pools::names(scene.core, &Some(id)).1)),
         text("session_state", |scene, &id| Value::text(scene.core.pool_session_state(id).word())),
-        int4("pinned", |scene, &id| Value::count(scene.core.pinned_count(id))),
+        gauge(
+            "Servers that are kept for what their clients have left in the session",
+            int4("pinned", |scene, &id| Value::count(scene.core.pinned_count(id))),
+        ),
         int4("pin_limit", |scene, &id| match scene.core.pin_limit(id) {
             usize::MAX => Value::Null,
             most => Value::count(most),
         }),
-        int8("resets", |scene, &id| Value::Number(scene.core.pools[id].undone.resets)),
-        int8("reset_time", |scene, &id| Value::Number(scene.core.pools[id].undone.reset_us)),
-        int8("reset_failures", |scene, &id| Value::Number(scene.core.pools[id].undone.failures)),
-        int8("pins", |scene, &id| Value::Number(scene.core.pools[id].undone.pins)),
-        int8("refusals", |scene, &id| Value::Number(scene.core.pools[id].undone.refusals)),
-        int8("warnings", |scene, &id| Value::Number(scene.core.pools[id].undone.warnings)),
+        count!("resets", resets, "Times that session state was undone"),
+        count!("reset_time", reset_us, "Time that undoing session state took"),
+        count!("reset_failures", failures, "Servers closed with session state that stayed"),
+        count!("pins", pins, "Times that a server was kept for its client"),
+        count!("refusals", refusals, "Statements refused for their session state"),
+        count!("warnings", warnings, "Warnings of session state"),
     ]],
     rows: |scene| {
         let rows = pools::shown(scene.core).into_iter().flatten();

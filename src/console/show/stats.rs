@@ -155,22 +155,20 @@ fn totals(scene: Scene<'_>) -> Vec<(&'static str, u64)> {
 
 /// The databases that have a pool, and the console.
 fn by_database(core: &Core) -> Vec<Row> {
-    let mut sums: Vec<Option<Stats>> = Vec::new();
-    sums.resize_with(core.databases.slots(), || None);
-    for (_, pool) in core.pools.iter() {
-        *sums[pool.database.index()].get_or_insert_default() += &pool.stats;
-    }
-    let rows = databases::sorted(core).into_iter().filter_map(|database| {
-        let stats = match database {
-            Some(id) => sums[id.index()].as_ref()?,
-            None => &core.console_stats,
-        };
-        Some(Row::new(core, database, stats))
-    });
-    rows.collect()
+    databases::sorted(core).into_iter().filter_map(|database| Row::of(core, database)).collect()
 }
 
 impl Row {
+    /// Of a database, if it has had a pool.
+    pub fn of(core: &Core, database: databases::Row) -> Option<Row> {
+        let Some(id) = database else { return Some(Row::new(core, None, &core.console_stats)) };
+        let pools = &core.databases[id].pools;
+        pools.first()?;
+        let mut sum = Stats::default();
+        pools.iter().for_each(|pool| sum += &core.pools[*pool].stats);
+        Some(Row::new(core, database, &sum))
+    }
+
     fn new(core: &Core, database: databases::Row, stats: &Stats) -> Row {
         let span_us = core.stats.lately_us(core.mono());
         Row { database, totals: stats.now, averages: average(&stats.lately(), span_us) }

@@ -17,9 +17,9 @@ use super::network::register;
 use super::poll::{Place, Source};
 use super::tls::Tls;
 use crate::base::time::Moment;
-use crate::pages::answer::Answer;
 use crate::pages::login::{Admission, Check};
 use crate::pages::request::Request;
+use crate::pages::{Gathering, Reply};
 use crate::relay::Readiness;
 
 /// Connections at a time; who comes beyond them is told that there is no room.
@@ -28,8 +28,8 @@ const SEATS: usize = 8;
 /// Connections taken from one listener in one turn.
 const ACCEPTS: usize = 8;
 
-/// Slices of checks of passwords in one turn.
-const CHECKS: usize = 1;
+/// Slices of what takes long in one turn: checks of passwords, and reading what a scrape asks.
+const SLICES: usize = 1;
 
 /// How long nothing is accepted after the process has run out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -41,7 +41,10 @@ pub trait Site {
     /// A check has found the password to be right.
     fn remember(&mut self, check: &Check);
 
-    fn answer(&mut self, request: &Request) -> Answer;
+    fn reply(&mut self, request: &Request) -> Reply;
+
+    /// Reads a slice of what a scrape asks. Returns whether it is the last one.
+    fn gather(&mut self, gathering: &mut Gathering) -> bool;
 }
 
 #[derive(Default)]
@@ -106,9 +109,9 @@ impl Web {
     /// Takes in who waits, and goes on with everybody for a slice.
     pub fn turn(&mut self, now: Moment, registry: &Registry, tls: &Tls, site: &mut dyn Site) {
         self.accept(now, registry, tls);
-        let mut checks = CHECKS;
+        let mut slices = SLICES;
         for place in &mut self.seats {
-            if place.as_mut().is_some_and(|seat| !seat.run(now, site, &mut checks)) {
+            if place.as_mut().is_some_and(|seat| !seat.run(now, site, &mut slices)) {
                 *place = None;
             }
         }

@@ -12,6 +12,7 @@ use crate::net::tls::Tls;
 use crate::pages::answer::{Answer, Outgoing, SLICE};
 use crate::pages::login::{Admission, Check, REFUSAL_DELAY};
 use crate::pages::request::{self, LONGEST, Parsed, Request, Status};
+use crate::pages::{Gathering, Reply};
 use crate::relay::{Handshake, Readiness, Stream};
 
 /// A request must be there after this time.
@@ -19,6 +20,9 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 
 /// A password must be checked after this time.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
+
+/// What is asked must be read after this time.
+const GATHER_LIMIT: Duration = Duration::from_secs(20);
 
 /// Who takes nothing of an answer for this long is gone.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
@@ -48,6 +52,8 @@ enum Stage {
     Handshake,
     Reading,
     Checking(Box<Check>, Box<Request>),
+    /// What is asked is being read.
+    Gathering(Box<Gathering>, Box<Request>),
     /// The refusal of a login waits until the deadline.
     Refusing(Box<Request>),
     Sending(Outgoing),
@@ -87,21 +93,22 @@ impl Seat {
         let can_go_on = match self.stage {
             Stage::Handshake | Stage::Reading | Stage::Ending => self.is_readable,
             Stage::Sending(_) => self.is_writable,
-            Stage::Checking(..) => true,
+            Stage::Checking(..) | Stage::Gathering(..) => true,
             Stage::Refusing(_) => false,
         };
         if can_go_on { Moment(0) } else { self.deadline }
     }
 
     /// Does what can be done in this turn. Returns whether the connection goes on.
-    pub fn run(&mut self, now: Moment, site: &mut dyn Site, checks: &mut usize) -> bool {
+    pub fn run(&mut self, now: Moment, site: &mut dyn Site, slices: &mut usize) -> bool {
         if now >= self.deadline && !self.is_late(now) {
             return false;
         }
         let result = match self.stage {
             Stage::Handshake => self.shake_hands(),
             Stage::Reading => self.read(now, site),
-            Stage::Checking(..) => Ok(self.check(now, site, checks)),
+            Stage::Checking(..) => Ok(self.check(now, site, slices)),
+            Stage::Gathering(..) => Ok(self.gather(now, site, slices)),
             Stage::Refusing(_) => Ok(true),
             Stage::Sending(_) => self.send(now),
             Stage::Ending => self.drain(),
@@ -122,6 +129,7 @@ impl Seat {
                 true
             }
             Stage::Checking(..)
+            | Stage::Gathering(..)
             | Stage::Handshake
             | Stage::Reading
             | Stage::Sending(_)
@@ -154,7 +162,7 @@ impl Seat {
             Parsed::Whole(request) => {
                 self.input = Vec::new();
                 match site.admit(&request) {
-                    Admission::Granted => self.begin(now, site.answer(&request), Some(&request)),
+                    Admission::Granted => self.reply(now, site, Box::new(request)),
                     Admission::Refused => self.refuse(now, Box::new(request)),
                     Admission::Check(check) => {
                         self.deadline = now + CHECK_LIMIT;
@@ -167,9 +175,9 @@ impl Seat {
     }
 
     /// Does a slice of the work that a password costs, if this turn has one left.
-    fn check(&mut self, now: Moment, site: &mut dyn Site, checks: &mut usize) -> bool {
-        let Some(left) = checks.checked_sub(1) else { return true };
-        *checks = left;
+    fn check(&mut self, now: Moment, site: &mut dyn Site, slices: &mut usize) -> bool {
+        let Some(left) = slices.checked_sub(1) else { return true };
+        *slices = left;
         let Stage::Checking(mut check, request) = std::mem::replace(&mut self.stage, Stage::Ending)
         else {
             return false;
@@ -179,9 +187,33 @@ impl Seat {
             Some(false) => self.refuse(now, request),
             Some(true) => {
                 site.remember(&check);
-                self.begin(now, site.answer(&request), Some(&request));
+                self.reply(now, site, request);
             }
         }
+        true
+    }
+
+    fn reply(&mut self, now: Moment, site: &mut dyn Site, request: Box<Request>) {
+        match site.reply(&request) {
+            Reply::Now(answer) => self.begin(now, answer, Some(&request)),
+            Reply::Later(gathering) => {
+                self.deadline = now + GATHER_LIMIT;
+                self.stage = Stage::Gathering(gathering, request);
+            }
+        }
+    }
+
+    /// Reads a slice of what is asked, if this turn has one left.
+    fn gather(&mut self, now: Moment, site: &mut dyn Site, slices: &mut usize) -> bool {
+        let Some(left) = slices.checked_sub(1) else { return true };
+        *slices = left;
+        let Stage::Gathering(gathering, _) = &mut self.stage else { return false };
+        if !site.gather(gathering) {
+            return true;
+        }
+        let stage = std::mem::replace(&mut self.stage, Stage::Ending);
+        let Stage::Gathering(gathering, request) = stage else { return false };
+        self.begin(now, gathering.into_answer(), Some(&request));
         true
     }
 

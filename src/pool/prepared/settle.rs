@@ -101,6 +101,7 @@ impl Core {
         while statements.held.len() >= most {
             let Some(oldest) = statements.oldest() else { return };
             statements.held.remove(&oldest);
+            self.statements.evictions += 1;
             let name = self.statements.statements[oldest].name();
             Message::front(said.to_server.words(), Front::Close).u8(b'S').cstr(name).end();
             // The hold goes over to the request: an error may give the statement back.

@@ -62,6 +62,8 @@ pub struct StatementTable {
     /// By the name of a database on its servers, where its tables or types have changed.
     generations: HashMap<Box<str>, u64>,
     last_generation: u64,
+    /// Statements that servers were told to forget, since they had as many as they may.
+    pub evictions: u64,
 }
 
 /// Texts that no client holds are kept for clients to come, so many bytes of them.

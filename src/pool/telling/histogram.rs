@@ -1,5 +1,6 @@
 //! How long something took, counted in buckets: percentiles that are off by at most 4 %, from a
-//! table of fixed size. Counting one takes a few instructions and no memory.
+//! table of bounded size. Counting one takes a few instructions. Memory is taken for the orders of
+//! magnitude that occur, when the first time of one comes: most histograms need a few of them.
 
 /// Each power of two is cut into so many buckets of one width.
 const PER_POWER: usize = 16;
@@ -8,7 +9,8 @@ const PER_POWER: usize = 16;
 const BEYOND: u64 = 1 << 32;
 
 /// Below 32 each microsecond has a bucket of its own.
-const BUCKETS: usize = PER_POWER * (BEYOND.ilog2() as usize - 3);
+const POWERS: usize = BEYOND.ilog2() as usize - 3;
+const BUCKETS: usize = PER_POWER * POWERS;
 
 /// A percentile is at most this part of itself away from what it should be.
 #[cfg(test)]
@@ -17,10 +19,9 @@ const WITHIN: f64 = 0.04;
 /// Times since the start, the last period and the running one apart.
 #[derive(Clone)]
 pub struct Histogram {
-    running: [u32; BUCKETS],
-    last: [u32; BUCKETS],
-    /// Of all periods that are over, the last one among them.
-    over: [u64; BUCKETS],
+    /// Where in `rows` each power of two stands, or [`NOWHERE`].
+    places: [u8; POWERS],
+    rows: Vec<Row>,
     running_max_us: u64,
     last_max_us: u64,
     over_max_us: u64,
@@ -28,12 +29,22 @@ pub struct Histogram {
     sum_us: u64,
 }
 
+const NOWHERE: u8 = u8::MAX;
+
+/// The buckets of a power of two.
+#[derive(Clone, Default)]
+struct Row {
+    running: [u32; PER_POWER],
+    last: [u32; PER_POWER],
+    /// Of all periods that are over, the last one among them.
+    over: [u64; PER_POWER],
+}
+
 impl Default for Histogram {
     fn default() -> Histogram {
         Histogram {
-            running: [0; BUCKETS],
-            last: [0; BUCKETS],
-            over: [0; BUCKETS],
+            places: [NOWHERE; POWERS],
+            rows: Vec::new(),
             running_max_us: 0,
             last_max_us: 0,
             over_max_us: 0,
@@ -46,42 +57,107 @@ impl Histogram {
     /// Counts one that took `us` microseconds.
     #[inline]
     pub fn add(&mut self, us: u64) {
-        let count = &mut self.running[bucket(us)];
+        let bucket = bucket(us);
+        let power = bucket / PER_POWER;
+        let row = match self.rows.get_mut(usize::from(self.places[power])) {
+            Some(row) => row,
+            None => self.open(power),
+        };
+        let count = &mut row.running[bucket % PER_POWER];
         // A period may be set to last for years.
         *count = count.saturating_add(1);
         self.running_max_us = self.running_max_us.max(us);
         self.sum_us = self.sum_us.wrapping_add(us);
     }
 
+    /// Makes room for a power of two: at most so many times as there are powers.
+    #[cold]
+    fn open(&mut self, power: usize) -> &mut Row {
+        let at = self.rows.len();
+        self.places[power] = at as u8;
+        self.rows.reserve_exact(1);
+        self.rows.push(Row::default());
+        &mut self.rows[at]
+    }
+
     /// Begins a new period.
     pub(in crate::pool) fn turn(&mut self) {
-        for (over, running) in self.over.iter_mut().zip(&self.running) {
-            *over += u64::from(*running);
+        for Row { running, last, over } in &mut self.rows {
+            for (over, running) in over.iter_mut().zip(&*running) {
+                *over += u64::from(*running);
+            }
+            *last = std::mem::take(running);
         }
         self.over_max_us = self.over_max_us.max(self.running_max_us);
-        self.last = std::mem::replace(&mut self.running, [0; BUCKETS]);
         self.last_max_us = std::mem::take(&mut self.running_max_us);
     }
 
     /// Since the last full period began, as the averages of SHOW STATS.
     pub fn lately(&self) -> Spread {
-        let counts = |at: usize| u64::from(self.running[at]) + u64::from(self.last[at]);
-        Spread::new(counts, self.running_max_us.max(self.last_max_us))
+        let count = |row: &Row, at: usize| u64::from(row.running[at]) + u64::from(row.last[at]);
+        self.spread(count, self.running_max_us.max(self.last_max_us))
     }
 
     /// The last full period.
     pub fn last_period(&self) -> Spread {
-        Spread::new(|at| self.last[at].into(), self.last_max_us)
+        self.spread(|row, at| row.last[at].into(), self.last_max_us)
     }
 
     pub fn since_start(&self) -> Spread {
-        let counts = |at: usize| u64::from(self.running[at]) + self.over[at];
-        Spread::new(counts, self.running_max_us.max(self.over_max_us))
+        self.spread(Row::since_start, self.max_us())
+    }
+
+    /// Adds what was counted since the start to what was counted elsewhere.
+    pub fn add_to(&self, spread: &mut Spread) {
+        self.counts(Row::since_start).for_each(|(at, count)| spread.add(at, count));
+        spread.max_us = spread.max_us.max(self.max_us());
+    }
+
+    /// How many took at most as long as each of `bounds_us`, which rise, and how many there were,
+    /// since the start. A bucket counts whole, by its middle.
+    pub fn up_to<const N: usize>(&self, bounds_us: &[u64; N]) -> ([u64; N], u64) {
+        let mut cumulated = [0; N];
+        let (mut below, mut next) = (0, 0);
+        for (at, count) in self.counts(Row::since_start) {
+            let (first, width) = bounds(at);
+            while bounds_us.get(next).is_some_and(|&bound| bound < first + width / 2) {
+                cumulated[next] = below;
+                next += 1;
+            }
+            below += count;
+        }
+        cumulated[next..].fill(below);
+        (cumulated, below)
     }
 
     /// All times since the start together, in microseconds.
     pub fn sum_us(&self) -> u64 {
         self.sum_us
+    }
+
+    fn max_us(&self) -> u64 {
+        self.running_max_us.max(self.over_max_us)
+    }
+
+    /// Buckets that have room, in order, and what they hold.
+    fn counts(&self, of: impl Fn(&Row, usize) -> u64) -> impl Iterator<Item = (usize, u64)> {
+        let places = self.places.iter().enumerate();
+        let rows =
+            places.filter_map(|(power, &place)| Some((power, self.rows.get(usize::from(place))?)));
+        let all = rows.flat_map(|(power, row)| (0..PER_POWER).map(move |at| (power, row, at)));
+        all.map(move |(power, row, at)| (power * PER_POWER + at, of(row, at)))
+    }
+
+    fn spread(&self, of: impl Fn(&Row, usize) -> u64, max_us: u64) -> Spread {
+        let mut spread = Spread { max_us, ..Spread::default() };
+        self.counts(of).for_each(|(at, count)| spread.add(at, count));
+        spread
+    }
+}
+
+impl Row {
+    fn since_start(&self, at: usize) -> u64 {
+        u64::from(self.running[at]) + self.over[at]
     }
 }
 
@@ -110,46 +186,29 @@ pub struct Spread {
 impl Default for Spread {
     /// Of nothing.
     fn default() -> Spread {
-        Spread::new(|_| 0, 0)
+        Spread { counts: vec![0; BUCKETS], count: 0, max_us: 0 }
     }
 }
 
 impl Spread {
-    fn new(counts: impl Fn(usize) -> u64, max_us: u64) -> Spread {
-        let counts: Vec<u64> = (0..BUCKETS).map(counts).collect();
-        Spread { count: counts.iter().sum(), counts, max_us }
+    fn add(&mut self, bucket: usize, count: u64) {
+        self.counts[bucket] += count;
+        self.count += count;
     }
 
     /// Adds times of another place.
     pub fn merge(&mut self, other: &Spread) {
-        for (mine, more) in self.counts.iter_mut().zip(&other.counts) {
-            *mine += more;
-        }
-        self.count += other.count;
+        other.counts.iter().enumerate().for_each(|(at, count)| self.add(at, *count));
         self.max_us = self.max_us.max(other.max_us);
     }
 
     /// What was counted since an earlier spread of the same histogram.
     pub fn since(&self, before: &Spread) -> Spread {
-        let count = |at: usize| self.counts[at].saturating_sub(before.counts[at]);
-        Spread::new(count, self.max_us)
-    }
-
-    /// How many took at most as long as each of `bounds_us`, which rise. A bucket counts whole, by
-    /// its middle.
-    pub fn up_to(&self, bounds_us: &[u64]) -> Vec<u64> {
-        let mut cumulated = vec![0; bounds_us.len()];
-        let (mut below, mut next) = (0, 0);
-        for (at, count) in self.counts.iter().enumerate() {
-            let (first, width) = bounds(at);
-            while bounds_us.get(next).is_some_and(|&bound| bound < first + width / 2) {
-                cumulated[next] = below;
-                next += 1;
-            }
-            below += count;
+        let mut since = Spread { max_us: self.max_us, ..Spread::default() };
+        for (at, (now, before)) in self.counts.iter().zip(&before.counts).enumerate() {
+            since.add(at, now.saturating_sub(*before));
         }
-        cumulated[next..].fill(below);
-        cumulated
+        since
     }
 
     /// The time that so many of a hundred did not exceed; 0 where nothing was counted.
@@ -243,8 +302,24 @@ mod tests {
         for us in [50, 900, 1_100, 40_000, 7_000_000] {
             histogram.add(us);
         }
-        let spread = histogram.since_start();
-        assert_eq!(spread.up_to(&[100, 1_000, 2_000, 10_000, 1_000_000]), [1, 2, 3, 3, 4]);
-        assert_eq!(spread.up_to(&[u64::MAX]), [5]);
+        let bounds = [100, 1_000, 2_000, 10_000, 1_000_000];
+        assert_eq!(histogram.up_to(&bounds), ([1, 2, 3, 3, 4], 5));
+        assert_eq!(histogram.up_to(&[u64::MAX]), ([5], 5));
+        assert_eq!(Histogram::default().up_to(&bounds), ([0; 5], 0));
+        let mut spread = histogram.since_start();
+        histogram.add_to(&mut spread);
+        assert_eq!((spread.count, spread.max_us), (10, 7_000_000));
+    }
+
+    #[test]
+    fn memory_is_taken_for_what_occurs_and_has_a_bound() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.rows.capacity(), 0);
+        // From half a millisecond to four.
+        (500..4_000).for_each(|us| histogram.add(us));
+        assert_eq!(histogram.rows.capacity(), 4);
+        (0..64).for_each(|bit| histogram.add(1 << bit));
+        assert_eq!(histogram.rows.len(), POWERS);
+        assert!(POWERS * size_of::<Row>() <= 7_424 && size_of::<Histogram>() <= 96);
     }
 }

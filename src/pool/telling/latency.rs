@@ -44,14 +44,14 @@ impl Place {
 
 /// All of them.
 pub struct LatencyTable {
-    all: Vec<Box<Latencies>>,
+    all: Vec<Latencies>,
     free: Vec<u32>,
     autos: usize,
 }
 
 impl Default for LatencyTable {
     fn default() -> LatencyTable {
-        LatencyTable { all: vec![Box::default()], free: Vec::new(), autos: 0 }
+        LatencyTable { all: vec![Latencies::default()], free: Vec::new(), autos: 0 }
     }
 }
 
@@ -63,7 +63,7 @@ impl LatencyTable {
         }
         self.autos += usize::from(is_auto);
         let at = self.free.pop().unwrap_or_else(|| {
-            self.all.push(Box::default());
+            self.all.push(Latencies::default());
             (self.all.len() - 1) as u32
         });
         Place { at, is_auto }
@@ -89,7 +89,7 @@ impl LatencyTable {
 
     /// Those of all databases.
     pub fn iter(&self) -> impl Iterator<Item = &Latencies> {
-        self.all.iter().map(|latencies| &**latencies)
+        self.all.iter()
     }
 
     /// Begins a new period.

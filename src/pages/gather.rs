@@ -1,0 +1,49 @@
+//! A scrape under way: what is to be told is read into a snapshot, some rows in each turn of the
+//! loop, since there may be thousands of pools. A row is of one moment; rows may be of different
+//! ones. What has gone meanwhile is left out, and what has come is told by the next scrape.
+
+use std::collections::VecDeque;
+
+use super::answer::{Answer, Body};
+use super::exposition::Snapshot;
+use super::request::Status;
+use super::walk::Walk;
+use super::{View, families, own};
+
+/// Rows that are read in one turn: a few microseconds each.
+const MOST_ROWS: usize = 64;
+
+pub struct Gathering {
+    snapshot: Snapshot,
+    walks: VecDeque<Box<dyn Walk>>,
+    is_openmetrics: bool,
+}
+
+impl Gathering {
+    /// Begins with what is told once.
+    pub fn new(view: View<'_>, is_openmetrics: bool) -> Gathering {
+        let mut snapshot = Snapshot::new();
+        own::push_singles(&mut snapshot, view);
+        families::push_singles(&mut snapshot, view.core);
+        let walks = own::walks().into_iter().chain(families::walks()).collect();
+        Gathering { snapshot, walks, is_openmetrics }
+    }
+
+    /// Reads what one turn may. Returns whether that is all.
+    pub fn go_on(&mut self, view: View<'_>) -> bool {
+        let mut most = MOST_ROWS;
+        while let Some(walk) = self.walks.front_mut() {
+            if most == 0 || !walk.go_on(&mut self.snapshot, view, &mut most) {
+                return false;
+            }
+            self.walks.pop_front();
+        }
+        true
+    }
+
+    pub fn into_answer(self) -> Answer {
+        let rendering = self.snapshot.render(self.is_openmetrics);
+        let content_type = rendering.content_type();
+        Answer { status: Status::Ok, content_type, body: Body::Slices(rendering), extra: "" }
+    }
+}
