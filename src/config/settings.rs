@@ -344,7 +344,9 @@ table! {
         session_state: SessionState =
             Kind::Choice(SessionState::WORDS), Some("allow"), OURS.and(PER_BOTH);
         /// With `session_state = pin`, how many of a pool's servers may be pinned at a time, in
-        /// percent of its size; one may always be.
+        /// percent of its size; one may always be. A client that sends more before it has heard the
+        /// end of its transaction may be pinned beyond that, since it could be refused only in the
+        /// middle of its work.
         pin_limit: u32 = Kind::Integer { min: 1, max: 100 }, Some("50"), OURS;
         /// The policies that a client may choose from at its login, separated by commas: by the
         /// startup parameter `session_state`, also in `options`. The choice holds for that client
