@@ -15,6 +15,10 @@ mod hostile;
 mod keys;
 #[path = "tls/living.rs"]
 mod living;
+#[path = "tls/recipes.rs"]
+mod recipes;
+#[path = "tls/reload.rs"]
+mod reload;
 #[path = "tls/servers.rs"]
 mod servers;
 mod support;

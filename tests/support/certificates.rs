@@ -55,6 +55,26 @@ pub fn authority() -> Pair {
     make("the authority of the tests", &[], p256(), None, Manner::usual())
 }
 
+/// An authority that another has signed.
+pub fn authority_under(authority: &Pair) -> Pair {
+    let manner = Manner { is_authority: true, ..Manner::usual() };
+    make("an authority of the authority", &[], p256(), Some(authority), manner)
+}
+
+/// Of the first version, which knows no other names than the common one, nor what it is for.
+pub fn of_version_1(authority: &Pair, name: &str, key: PKey<Private>) -> Pair {
+    make(name, &[], key, Some(authority), Manner { version: 1, ..Manner::usual() })
+}
+
+/// A certificate that signs itself and has no name but this.
+pub fn self_signed_for(name: &str, key: PKey<Private>) -> Pair {
+    let digest = match key.id() {
+        openssl::pkey::Id::ED25519 => MessageDigest::null(),
+        _ => MessageDigest::sha256(),
+    };
+    make(name, &[], key, None, Manner { digest, ..Manner::usual() })
+}
+
 /// A certificate for localhost that signs itself, with a hash of the caller's choice; none for
 /// keys that hash by themselves.
 pub fn self_signed(key: PKey<Private>, digest: MessageDigest) -> Pair {
@@ -84,11 +104,20 @@ struct Manner {
     /// In days from now.
     first_day: i32,
     last_day: i32,
+    version: i32,
+    /// Of one that another signs; who signs himself is one.
+    is_authority: bool,
 }
 
 impl Manner {
     fn usual() -> Manner {
-        Manner { digest: MessageDigest::sha256(), first_day: 0, last_day: 100 }
+        Manner {
+            digest: MessageDigest::sha256(),
+            first_day: 0,
+            last_day: 100,
+            version: 3,
+            is_authority: false,
+        }
     }
 }
 
@@ -109,7 +138,7 @@ fn make(
     subject.append_entry_by_nid(Nid::COMMONNAME, name).expect("a common name");
     let subject = subject.build();
     let mut builder = X509Builder::new().expect("a certificate");
-    builder.set_version(2).expect("version 3");
+    builder.set_version(manner.version - 1).expect("a version");
     let serial = BigNum::from_u32(rand()).and_then(|number| number.to_asn1_integer());
     builder.set_serial_number(&serial.expect("a number")).expect("a serial number");
     builder.set_subject_name(&subject).expect("a subject");
@@ -118,7 +147,7 @@ fn make(
     builder.set_not_before(&day(manner.first_day)).expect("a beginning");
     builder.set_not_after(&day(manner.last_day)).expect("an end");
     builder.set_pubkey(&key).expect("a public key");
-    if signer.is_none() {
+    if signer.is_none() || manner.is_authority {
         let basic = BasicConstraints::new().critical().ca().build().expect("an extension");
         builder.append_extension(basic).expect("an extension");
     }
