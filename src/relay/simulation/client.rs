@@ -179,17 +179,22 @@ impl SimClient {
         }
     }
 
-    /// Goes on with the handshake.
-    fn shake_hands(&mut self, stream: &mut SimStream) {
+    /// Goes on with the handshake. Returns whether the connection has ended meanwhile; what came in
+    /// plain then means nothing.
+    fn shake_hands(&mut self, stream: &mut SimStream) -> bool {
         match stream.far_go_on() {
-            Far::Pending => {}
+            Far::Pending => false,
             Far::Done => {
                 self.stage = Stage::Login;
                 self.send_startup();
+                false
             }
-            // It waits for the end that it has brought about, if it has.
-            Far::Over if self.character.fault.is_some() => self.stage = Stage::Told,
-            Far::Over => {}
+            // It waits for the end that it has brought about.
+            Far::Over if self.character.fault.is_some() => {
+                self.stage = Stage::Told;
+                false
+            }
+            Far::Over => true,
         }
     }
 
@@ -264,8 +269,7 @@ impl SimClient {
         }
         stream.far_send(&mut self.outbox);
         if self.stage == Stage::Handshake {
-            self.shake_hands(stream);
-            let has_ended = self.stage == Stage::Handshake && stream.far_met_end();
+            let has_ended = self.shake_hands(stream);
             return if has_ended { self.ended() } else { Ok(Happened::Nothing) };
         }
         // Nobody waits for one that has stopped in its handshake.

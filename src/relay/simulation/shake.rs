@@ -225,7 +225,7 @@ impl SimStream {
             };
             shake.far = shake.go_on(part, done + count);
             if count == 0 {
-                break if self.far_met_end() { Far::Over } else { Far::Pending };
+                break if self.is_closed { Far::Over } else { Far::Pending };
             }
         };
         let is_over = shake.near == Place::Behind && shake.far == Place::Behind;
