@@ -37,6 +37,7 @@ pub mod fuzz {
     };
     pub use crate::auth::ldap::fuzz as ldap;
     pub use crate::config::fuzz as ini;
+    pub use crate::pages::request::fuzz as request;
     pub use crate::pool::records::lookup::fuzz as lookup;
     pub use crate::relay::fuzz::{SAMPLES as RELAY_SAMPLES, fuzz as relay};
     pub use crate::wire::startup::fuzz as startup;

@@ -6,7 +6,7 @@ use super::exposition::{BOUNDS, FamilyId, Kind, Labels, Part, Snapshot, Unit};
 use super::families::{is_one_of_many, shown_name};
 use super::walk::{Walk, take};
 use super::{Facts, View};
-use crate::console;
+use crate::console::{self, VisibleClient};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, DatabaseId, PoolId};
 use crate::pool::login::account::VERSION;
@@ -186,7 +186,7 @@ fn push_errors(snapshot: &mut Snapshot, core: &Core) {
     }
 }
 
-/// Clients by database, user, application and state.
+/// Clients by database, user, application and state: counted first, and then told.
 #[derive(Default)]
 struct Clients {
     /// Which are not counted yet; `None` before the first one is.
@@ -194,6 +194,7 @@ struct Clients {
     /// Names that have series of their own.
     applications: HashSet<String>,
     counts: BTreeMap<[String; 4], u64>,
+    family: Option<FamilyId>,
 }
 
 impl Walk for Clients {
@@ -201,36 +202,39 @@ impl Walk for Clients {
         let core = view.core;
         let due = self.due.get_or_insert_with(|| core.clients.ids());
         let ids = take(due, most);
-        let is_last = due.is_empty();
-        ids.into_iter().filter_map(|id| console::visible_client(core, id)).for_each(|client| {
-            let names = &mut self.applications;
-            let is_known = names.contains(&*client.application)
-                || names.len() < MOST_APPLICATIONS && names.insert(client.application.to_string());
-            let application = if is_known { &*client.application } else { OTHERS };
-            let database = shown_name(core, client.database);
-            let key = [database, client.user, application, client.state].map(str::to_owned);
-            *self.counts.entry(key).or_default() += 1;
-        });
-        if is_last {
-            self.push(snapshot);
-        }
-        is_last
+        let is_counted = due.is_empty();
+        let clients = ids.into_iter().filter_map(|id| console::visible_client(core, id));
+        clients.for_each(|client| self.count(core, &client));
+        is_counted && self.tell(snapshot, most)
     }
 }
 
 impl Clients {
-    fn push(&self, snapshot: &mut Snapshot) {
+    fn count(&mut self, core: &Core, client: &VisibleClient<'_>) {
+        let names = &mut self.applications;
+        let is_known = names.contains(&*client.application)
+            || names.len() < MOST_APPLICATIONS && names.insert(client.application.to_string());
+        let application = if is_known { &*client.application } else { OTHERS };
+        let database = shown_name(core, client.database);
+        let key = [database, client.user, application, client.state].map(str::to_owned);
+        *self.counts.entry(key).or_default() += 1;
+    }
+
+    /// Returns whether all has been told.
+    fn tell(&mut self, snapshot: &mut Snapshot, most: &mut usize) -> bool {
         let help = "Clients by database, user, application and state";
-        let family = snapshot.family("client_connections", Kind::Gauge, Unit::One, help);
-        for ([database, user, application, state], count) in &self.counts {
-            let labels = snapshot.labels(&[
-                ("database", database),
-                ("user", user),
-                ("application_name", application),
-                ("state", state),
-            ]);
-            snapshot.sample(family, labels, *count);
+        let family = *self.family.get_or_insert_with(|| {
+            snapshot.family("client_connections", Kind::Gauge, Unit::One, help)
+        });
+        while *most > 0 {
+            let Some((key, count)) = self.counts.pop_first() else { return true };
+            let names = ["database", "user", "application_name", "state"].into_iter();
+            let pairs: Vec<(&str, &str)> = names.zip(key.iter().map(String::as_str)).collect();
+            let labels = snapshot.labels(&pairs);
+            snapshot.sample(family, labels, count);
+            *most -= 1;
         }
+        self.counts.is_empty()
     }
 }
 

@@ -184,6 +184,28 @@ fn decode(text: &str) -> Result<String, Status> {
     String::from_utf8(bytes).map_err(|_| Status::BadRequest)
 }
 
+/// The fuzz entry of requests: whatever comes, in whatever pieces, is decided within the bytes that
+/// a request may have, and what was a whole request stays it.
+pub fn fuzz(data: &[u8]) {
+    let step = usize::from(data.first().copied().unwrap_or(0)) + 13;
+    let ends = (0..data.len()).step_by(step).chain([data.len()]);
+    for end in ends {
+        match parse(&data[..end]) {
+            Parsed::Incomplete => assert!(end < LONGEST, "more is awaited than there may be"),
+            Parsed::Refused(status) => {
+                assert!(status != Status::Ok);
+                return;
+            }
+            Parsed::Whole(request) => {
+                assert!(request.path.starts_with('/'));
+                let _ = request.parameter("db");
+                assert!(parse(data) == Parsed::Whole(request), "what follows has changed it");
+                return;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

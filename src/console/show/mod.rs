@@ -16,7 +16,7 @@ mod stats;
 mod tls;
 mod users;
 
-pub use connections::visible_client;
+pub use connections::{Visible as VisibleClient, visible_client};
 pub use latency::MEASURES;
 pub use pools::{all as pools, names as pool_names};
 
