@@ -53,6 +53,17 @@ fn a_good_configuration_is_summed_up() {
 }
 
 #[test]
+fn pages_that_everybody_may_read_are_warned_of() {
+    let ini = "[databases]\na = host=127.0.0.1\n[pgbouncer]\nauth_file = users\n\
+               listen_addr = 127.0.0.1\nmetrics_listen_addr = 0.0.0.0\n";
+    let folder = folder(ini, &[("users", "\"a\" \"one\"\n")]);
+    let said = check(&folder, &[]);
+    assert_eq!(said.code, Some(0), "{:?}", said.problems);
+    let [warning] = said.problems.as_slice() else { panic!("{:?}", said.problems) };
+    assert!(warning.starts_with("WARNING metrics_listen_addr: whoever reaches 0.0.0.0 may read"));
+}
+
+#[test]
 fn every_mistake_is_told_with_file_and_line_and_ends_with_1() {
     let ini = "[databases]\na = host=x port=many\n%include other.ini\n[pgbouncer]\nno_such = 1\n";
     let folder = folder(ini, &[("other.ini", "b = hots=x\n")]);

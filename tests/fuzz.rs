@@ -115,6 +115,33 @@ const KINDS: &[Kind] = &[
         words: &[b"(", b")", b"*", b"\\2a", b"\"", b"\x84\xff\xff\xff\xff", b"\x80", b"?", b"%"],
     },
     Kind {
+        name: "request",
+        entry: fuzz::request,
+        samples: &[
+            b"GET /metrics HTTP/1.1\r\nHost: db:9127\r\nUser-Agent: Prometheus/2.53.0\r\nAccept: \
+                application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3\r\n\r\n",
+            b"HEAD /readyz?db=a%20b&x=1 HTTP/1.0\nAuthorization: Basic YTpi\n\n",
+            b"GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        ],
+        words: &[
+            b"\r\n",
+            b"\n\n",
+            b"\r\n\r\n",
+            b" ",
+            b":",
+            b"%",
+            b"%00",
+            b"%ff",
+            b"?db=",
+            b"Transfer-Encoding: chunked\r\n",
+            b"Content-Length: 18446744073709551616\r\n",
+            b"Authorization: Basic ====\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"\x16\x03\x01",
+            b"\0",
+        ],
+    },
+    Kind {
         name: "lookup",
         entry: fuzz::lookup,
         samples: &[

@@ -4,6 +4,7 @@
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::process::Command;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use support::{Pooler, Setup, eventually, pooler};
+use support::{Pooler, Setup, eventually, host, pooler};
 
 /// A pooler, and the name of the socket on which it answers HTTP.
 struct Watched {
@@ -174,6 +175,77 @@ fn what_a_reload_would_change_is_found_out_beside_the_loop() {
     watched.pooler.signal("HUP");
     watched.pooler.wait_log(&["config file loading failed"]);
     reload("Not a regular file");
+}
+
+#[test]
+fn a_thousand_connections_at_a_time_are_bounded_and_noticed_by_nobody() {
+    let watched = Watched::new(Setup::new());
+    let mut client = watched.pooler.client();
+    client.query("select 1").expect("a row");
+    let files = || std::fs::read_dir(format!("/proc/{}/fd", watched.pooler.pid)).map(|d| d.count());
+    let before = files().expect("they are listed");
+    let mut crowd = Vec::new();
+    for at in 0..1_000 {
+        let mut stream = watched.connect();
+        // Some say something, some never end it, some nothing.
+        let said: &[u8] = [&b""[..], b"GET /metrics HTTP/1.1\r\nA:", b"\x16\x03\x01"][at % 3];
+        let _ = stream.write_all(said);
+        crowd.push(stream);
+        if at % 100 == 0 {
+            let begun = Instant::now();
+            client.query("select 1").expect("a row");
+            assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        }
+    }
+    eventually("all but eight to be closed", || (files().ok()? <= before + 8).then_some(()));
+    client.query("select 1").expect("a row");
+    eventually("room for others", || (watched.status("/healthz", "") == "200").then_some(()));
+    assert!(watched.pooler.resident_kb() < 100_000);
+    drop(crowd);
+}
+
+#[test]
+fn who_takes_nothing_of_an_answer_is_left_and_the_others_are_served() {
+    let watched = Watched::new(Setup::new());
+    let mut client = watched.pooler.client();
+    let mut idle: Vec<UnixStream> = (0..8).map(|_| watched.connect()).collect();
+    for stream in &mut idle {
+        stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").expect("it reads");
+    }
+    client.query("select 1").expect("a row");
+    eventually("room for others", || (watched.status("/metrics", "") == "200").then_some(()));
+    // What was sent is still there for those who come late.
+    let late = rest(&mut idle[0]);
+    assert!(late.starts_with("HTTP/1.1 200 ") && late.contains("pgbouncer_up 1"), "{late}");
+}
+
+/// What a socket by TCP is answered, as text.
+fn over_tcp(address: &str, port: u16, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect((address, port)).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a limit");
+    stream.write_all(bytes).expect("it reads");
+    let mut answer = Vec::new();
+    // A connection that is broken off has said what it had to say.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn it_listens_on_each_address_and_never_where_clients_come() {
+    let port = host::free_port();
+    let watched = Watched::new(
+        Setup::new()
+            .set("metrics_listen_addr", "127.0.0.1, ::1, 127.0.0.2")
+            .set("metrics_listen_port", &port.to_string()),
+    );
+    let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    for address in ["127.0.0.1", "::1", "127.0.0.2"] {
+        assert!(over_tcp(address, port, request).ends_with("\r\n\r\nok\n"), "{address}");
+    }
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    assert!(over_tcp("127.0.0.1", port, hello).starts_with("HTTP/1.1 400 "));
+    assert!(!over_tcp("127.0.0.1", watched.pooler.port, request).contains("HTTP"));
+    watched.pooler.client().query("select 1").expect("a row");
 }
 
 #[test]

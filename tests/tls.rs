@@ -15,6 +15,8 @@ mod hostile;
 mod keys;
 #[path = "tls/living.rs"]
 mod living;
+#[path = "tls/pages.rs"]
+mod pages;
 #[path = "tls/recipes.rs"]
 mod recipes;
 #[path = "tls/reload.rs"]
