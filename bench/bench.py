@@ -48,7 +48,7 @@ def options():
     parser.add_argument("pooler", help="the program to measure")
     parser.add_argument("--debian", help="Debian's pgbouncer, where it was unpacked")
     parser.add_argument("--work", default=",".join(workloads.ALL), help="default: %(default)s")
-    parser.add_argument("--peers", help="only these: ours, debian, reference, floor, direct")
+    parser.add_argument("--peers", help="only these: ours, watched, debian, reference, floor, direct")
     parser.add_argument("--against", help="whom ratios are taken to, where it takes part; else debian")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4, help="per workload, peer and round")
@@ -90,8 +90,10 @@ def main():
 
 
 def peers(chosen, scratch, postgres):
-    """Ours, Debian's, the command in PGBOUNCER_REFERENCE, the floor, and no pooler at all."""
-    found = {"ours": lambda: pooler("ours", [chosen.pooler], scratch, postgres)}
+    """Ours, and ours with a scrape each second and the page open, Debian's, the command in PGBOUNCER_REFERENCE, the floor, and no pooler at all."""
+    found = {"ours": lambda: pooler("ours", [chosen.pooler], scratch, postgres),
+             "watched": lambda: pooler("watched", [chosen.pooler], scratch, postgres,
+                                       servers.free_port())}
     if chosen.debian and Path(chosen.debian).exists():
         found["debian"] = lambda: pooler("debian", [chosen.debian], scratch, postgres)
     if command := os.environ.get("PGBOUNCER_REFERENCE"):
@@ -126,6 +128,8 @@ def measure(chosen, peers, scratch):
 
 
 def makes_sense(work, peer):
+    if peer.name == "watched":
+        return work == "simple"
     if work == "prepared":
         return peer.tracks_statements
     # Without a pooler, such crowds measure how PostgreSQL starts its processes.

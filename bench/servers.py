@@ -11,7 +11,9 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
+import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -48,6 +50,9 @@ log_disconnections = 0
 log_stats = 0
 """
 
+PAGES = """metrics_listen_addr = 127.0.0.1
+metrics_listen_port = {port}
+"""
 
 # What is added where clients come under TLS, and where servers are asked for it. Without the second
 # the default would use it if it were there.
@@ -202,10 +207,12 @@ class PostgreSQL:
 class Peer:
     """What clients connect to: a pooler, the floor, or PostgreSQL itself."""
 
-    def __init__(self, name, port, command=None, folder=None, banner=""):
+    def __init__(self, name, port, command=None, folder=None, banner="", watched=None):
         self.name, self.port, self.command, self.folder = name, port, command, folder
         self.banner = banner
         self.process = None
+        # The port of its pages, which are looked at as long as it runs.
+        self.watched, self.watch = watched, None
 
     def start(self):
         if not self.command:
@@ -216,8 +223,13 @@ class Peer:
                 self.command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=self.folder,
                 start_new_session=True, **as_server())
         wait_for_port(self.port, self.process, log)
+        if self.watched:
+            self.watch = Watch(self.watched)
 
     def stop(self):
+        seen, self.watch = self.watch, None
+        if seen:
+            seen.end()
         if self.process:
             stop(self.process, signal.SIGQUIT)
         self.process = None
@@ -233,17 +245,51 @@ class Peer:
         return not found or (int(found[1]), int(found[2])) >= (1, 21)
 
 
-def pooler(name, command, scratch, postgres):
+class Watch:
+    """A scrape each second, and the page open in a browser, which asks every 5 seconds."""
+
+    def __init__(self, port):
+        self.port, self.is_over, self.failure = port, threading.Event(), None
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        second = 0
+        while True:
+            try:
+                self.get("/metrics")
+                if second % 5 == 0:
+                    self.get("/status.json")
+            except OSError as error:
+                self.failure = error
+            second += 1
+            if self.is_over.wait(1):
+                return
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            if not answer.read():
+                raise OSError(f"{path} is empty")
+
+    def end(self):
+        self.is_over.set()
+        self.thread.join()
+        if self.failure:
+            raise Failed(f"the pages cannot be read: {self.failure}")
+
+
+def pooler(name, command, scratch, postgres, watched=None):
     """A pooler by its command line, to which an ini is added."""
     port = free_port()
     scratch.write("userlist.txt", f'"{ROLE}" "{PASSWORD}"\n')
     ini = scratch.write(f"{name}.ini", POOLER.format(
         database=DATABASE, server_port=postgres.port, port=port, folder=scratch.path)
-        + TLS.settings(scratch.path))
+        + TLS.settings(scratch.path)
+        + (PAGES.format(port=watched) if watched else ""))
     command = [scratch.copy(command[0]), *command[1:]]
     shown = run([*command, "--version"]).split("\n")
     banner = ", ".join(line for line in shown[:2] if line.startswith(("PgBouncer", "pgbouncer")))
-    return Peer(name, port, [*command, str(ini)], scratch.path, banner)
+    return Peer(name, port, [*command, str(ini)], scratch.path, banner, watched)
 
 
 def floor(scratch, postgres):
