@@ -32,15 +32,10 @@ impl Core {
         let pool = &self.pools[pool_id];
         if pool.waiting.is_empty() && !self.is_held_back(pool.database) {
             if let Some(server) = self.take_idle(pool_id) {
-                if !self.is_undone_first(server, id) {
-                    let is_ready = self.give(server, id);
-                    return if is_ready {
-                        Ok(server)
-                    } else {
-                        Err(Verdict::Hold(Hold::Parameters))
-                    };
-                }
-            } else if let Some(message) = self.failure_to_tell(pool_id) {
+                let is_ready = self.give(server, id);
+                return if is_ready { Ok(server) } else { Err(Verdict::Hold(Hold::Parameters)) };
+            }
+            if let Some(message) = self.failure_to_tell(pool_id) {
                 self.launch(pool_id);
                 self.close_client(id, Reason::CachedLoginError(message));
                 return Err(Verdict::Closed);
@@ -81,18 +76,6 @@ impl Core {
         }
     }
 
-    /// A client that must find nothing of others may be given a server only when what those have
-    /// left there is undone, whose own policy lets it stay. Returns whether that has begun: the
-    /// client waits for it.
-    fn is_undone_first(&mut self, server: ServerId, client: ClientId) -> bool {
-        let is_strict = self.session_state(&self.clients[client]) >= SessionState::Reset;
-        let is_begun = is_strict && self.servers[server].session.is_stained();
-        if is_begun {
-            self.undo_left(server);
-        }
-        is_begun
-    }
-
     /// Gives a clean server to a client. Returns whether the client may use it at once; else its
     /// parameters are set first, and it is run when they are.
     fn give(&mut self, server_id: ServerId, client_id: ClientId) -> bool {
@@ -110,6 +93,8 @@ impl Core {
         // A session begins as clean as a new one, whatever others have left by the transaction.
         let is_reset_first = mode == PoolMode::Session && server.is_worn && has_reset;
         server.is_worn |= mode != PoolMode::Session;
+        // Others may have left what their own policy lets stay.
+        let is_undone_first = policy >= SessionState::Reset && server.session.is_stained();
         server.session.begin(policy);
         if goes_unseen {
             server.session.go_unseen();
@@ -123,6 +108,7 @@ impl Core {
         let was_here_last = std::mem::replace(&mut client.last_server, mark) == mark;
         if server.last_client.replace(client_id) != Some(client_id) || !was_here_last {
             server.replies.disown_unnamed();
+            server.session.disown_unnamed();
         }
         server.unnamed.begin();
         server.unheard = 0;
@@ -134,9 +120,12 @@ impl Core {
             let ptr = ptr(number, Side::Server);
             self.log_client(Level::Noise, client_id, format_args!("is given S-{ptr} at {peer}"));
         }
-        if is_reset_first {
-            self.servers[server_id].own = Own::Reset;
-            let sql = self.reset_query();
+        if is_reset_first || is_undone_first {
+            let (step, sql) = match is_reset_first {
+                true => (Test::Reset, self.reset_query()),
+                false => (Test::Undo, self.servers[server_id].session.begin_undoing()),
+            };
+            self.servers[server_id].own = Own::Reset(step);
             self.run_own_query(server_id, sql);
             return false;
         }
@@ -359,9 +348,7 @@ impl Core {
             return self.run_lookup(id);
         }
         if !held_back && let Some(client) = pool.waiting.first() {
-            if !self.is_undone_first(id, client) {
-                self.give(id, client);
-            }
+            self.give(id, client);
             return;
         }
         if self.hears(Level::Noise) {
@@ -396,14 +383,20 @@ impl Core {
         }
         self.pools[pool].undone.resets += 1;
         self.pools[pool].undone.reset_us += took;
-        let line = &self.databases[self.pools[pool].database].line;
-        match line.connect_query.clone().filter(|sql| !sql.is_empty()) {
-            Some(sql) => {
-                self.move_server(id, State::Tested(Test::Setup));
-                self.run_own_query(id, sql);
-            }
-            None => self.make_available(id),
+        match self.is_set_up_again(id) {
+            true => self.move_server(id, State::Tested(Test::Setup)),
+            false => self.make_available(id),
         }
+    }
+
+    /// Runs connect_query once more, whose settings were undone too. Returns whether there is one.
+    pub(in crate::pool) fn is_set_up_again(&mut self, id: ServerId) -> bool {
+        let line = &self.databases[self.pools[self.servers[id].pool].database].line;
+        let Some(sql) = line.connect_query.clone().filter(|sql| !sql.is_empty()) else {
+            return false;
+        };
+        self.run_own_query(id, sql);
+        true
     }
 
     /// Whether a server is reset before another client gets it. Not where each transaction may go

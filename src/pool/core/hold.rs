@@ -96,7 +96,7 @@ impl Core {
             Hold::Doubt => of_server(|server| matches!(server.own, Own::Doubt(_))),
             Hold::Login => matches!(client.state(), State::Login(login) if login.is_held()),
             Hold::Parameters => {
-                of_server(|s| matches!(s.own, Own::Reset | Own::Vars { .. } | Own::VarsRefused))
+                of_server(|s| matches!(s.own, Own::Reset(_) | Own::Vars { .. } | Own::VarsRefused))
             }
             Hold::Probe => of_server(|s| matches!(s.own, Own::Probe { .. } | Own::Undo)),
             Hold::Repeat => of_server(|server| server.own == Own::Repeat),

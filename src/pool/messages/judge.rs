@@ -401,7 +401,7 @@ impl Core {
             Own::Doubt(_) => return Some(Hold::Doubt),
             Own::Probe { .. } | Own::Undo => return Some(Hold::Probe),
             Own::Repeat => return Some(Hold::Repeat),
-            Own::Reset | Own::Vars { .. } | Own::VarsRefused => return Some(Hold::Parameters),
+            Own::Reset(_) | Own::Vars { .. } | Own::VarsRefused => return Some(Hold::Parameters),
         }
         if server.replies.is_barred() {
             // Its answer decides, and a Sync may be among what has to wait for it.

@@ -100,7 +100,9 @@ impl Core {
             Own::Probe { .. } | Own::Undo => {
                 return pin::judge_own_query(self, id, client, kind, seen, to_client);
             }
-            Own::Reset => return pin::judge_reset_reply(self, id, client, kind, seen),
+            Own::Reset(step) => {
+                return pin::judge_reset_reply(self, id, client, step, kind, seen);
+            }
             Own::Vars { .. } | Own::VarsRefused => {
                 return self.judge_vars_reply(id, client, kind, seen);
             }

@@ -185,12 +185,12 @@ fn own_query_ended(core: &mut Core, id: ServerId, client: ClientId, to_client: &
     }
 }
 
-/// An answer to the query that resets what others have left, before a session of its own begins for
-/// the client.
+/// An answer to a query that resets or undoes what others have left, before the client finds it.
 pub(super) fn judge_reset_reply(
     core: &mut Core,
     id: ServerId,
     client: ClientId,
+    step: Test,
     kind: Back,
     body: &[u8],
 ) -> ServerVerdict {
@@ -198,15 +198,25 @@ pub(super) fn judge_reset_reply(
         return ServerVerdict::Closed;
     }
     if kind != Back::ReadyForQuery {
-        core.heed_own_reply(id, Test::Reset, kind, body);
+        core.heed_own_reply(id, step, kind, body);
         return core.server_dropped_or_closed(id);
     }
     let server = &mut core.servers[id];
     server.own = Own::Nothing;
-    server.is_worn = false;
     server.replies.disown_unnamed();
-    if !server.replies.is_clean() {
-        core.close_server(id, Reason::ResetFailed);
+    server.session.disown_unnamed();
+    let is_done = match step {
+        Test::Reset => {
+            server.is_worn = false;
+            true
+        }
+        Test::Undo => server.session.ends_undone(),
+        Test::Abandoned(_) | Test::Check | Test::Doubt | Test::Setup => true,
+    };
+    if !server.replies.is_clean() || !is_done {
+        core.close_server(id, step.failure());
+    } else if step == Test::Undo && core.is_set_up_again(id) {
+        core.servers[id].own = Own::Reset(Test::Setup);
     } else if core.set_parameters(client, id, MOST_STEPS) {
         core.wake(client);
     }

@@ -71,7 +71,7 @@ impl Core {
     pub fn more_was_sent(&mut self, id: ServerId, bytes: &[u8]) {
         if let Some(server) = self.servers.get_mut(id)
             && !server.kept.bytes.is_empty()
-            && bytes != FLUSH
+            && !matches!(bytes, b"" | FLUSH)
         {
             server.kept.bytes.clear();
         }

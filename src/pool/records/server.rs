@@ -161,8 +161,9 @@ pub enum Own {
     /// A query of the client's has failed and is sent once more, when the server is done with the
     /// first time; the client's messages wait, and it does not hear of the failure.
     Repeat,
-    /// The session of others is reset, before the client's begins; its messages wait.
-    Reset,
+    /// What others have left is reset or undone, before the client finds it; its messages wait. Of
+    /// the queries for that this one is under way.
+    Reset(Test),
     /// Whether the session has advisory locks is asked; the client's messages wait, and the
     /// ReadyForQuery of its last one does.
     Probe { is_locked: bool },

@@ -75,6 +75,14 @@ impl Session {
             // Nobody has looked at what was prepared, and may be bound by the same client yet.
             self.unnamed = Effects { leaves: Traces::UNKNOWN, ..Effects::default() };
         }
+        if policy >= SessionState::Reset {
+            // What clients of a weaker policy have LOADed nothing takes away, and it is not theirs.
+            self.left = self.left.without(Traces::LASTING);
+        }
+        if policy >= SessionState::Reset {
+            // What clients of a weaker policy have LOADed nothing takes away, and it is not theirs.
+            self.left = self.left.without(Traces::LASTING);
+        }
         self.is_unseen |= policy == SessionState::Allow;
         self.policy = policy;
         self.must_end_clean = policy >= SessionState::Reset;
@@ -253,6 +261,11 @@ impl Session {
     #[inline]
     pub(in crate::pool) fn executed(&mut self) {
         self.clears = self.clears.and(std::mem::take(&mut self.awaits));
+    }
+
+    /// The unnamed statement is another client's, or gone.
+    pub(in crate::pool) fn disown_unnamed(&mut self) {
+        self.unnamed = Effects::default();
     }
 
     /// The client's kept unnamed statement was prepared again.
