@@ -353,6 +353,8 @@ table! {
         /// until its end, where it is not weaker than what is configured for it: each of `allow`,
         /// `warn`, `reset`, `pin` and `error` is stricter than the one before it. When empty,
         /// there is no choice, and the parameter is unknown.
+        /// Before a client of `reset`, `pin` or `error` gets a server that others have used by a
+        /// weaker policy, what those may have left there is undone.
         session_states: Choices<SessionState> =
             Kind::Choices(SessionState::WORDS), Some(""), OURS.and(PER_DATABASE);
         /// The pool modes that a client may choose from at its login, separated by commas: by the
