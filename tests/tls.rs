@@ -9,6 +9,8 @@ mod binding;
 mod databases;
 #[path = "tls/drivers.rs"]
 mod drivers;
+#[path = "tls/flood.rs"]
+mod flood;
 #[path = "tls/hostile.rs"]
 mod hostile;
 #[path = "tls/keys.rs"]
@@ -24,6 +26,8 @@ mod reload;
 #[path = "tls/servers.rs"]
 mod servers;
 mod support;
+#[path = "tls/ways.rs"]
+mod ways;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
