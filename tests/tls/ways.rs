@@ -64,7 +64,7 @@ fn a_base_backup_goes_under_tls_from_end_to_end() {
         .args([data.as_str()])
         .unprivileged()
         .run();
-    pooler.wait_log(&["tls=TLSv1.3/TLS_AES_256_GCM_SHA384 replication=yes"]);
+    pooler.wait_log(&["tls=TLSv1.3/TLS_AES_256_GCM_SHA384 replication=physical"]);
 }
 
 #[test]
