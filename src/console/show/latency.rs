@@ -12,8 +12,31 @@ use crate::pool::telling::latency::{Measure, OTHERS, Place};
 pub struct Row {
     database: String,
     measure: &'static str,
-    lately: Spread,
-    since_start: Spread,
+    lately: Figures,
+    since_start: Figures,
+}
+
+/// What is told of a spread, which is thirty times as large.
+struct Figures {
+    count: u64,
+    p50: u64,
+    p90: u64,
+    p95: u64,
+    p99: u64,
+    max: u64,
+}
+
+impl Figures {
+    fn new(spread: &Spread) -> Figures {
+        Figures {
+            count: spread.count,
+            p50: spread.percentile_us(50),
+            p90: spread.percentile_us(90),
+            p95: spread.percentile_us(95),
+            p99: spread.percentile_us(99),
+            max: spread.max_us,
+        }
+    }
 }
 
 pub static LATENCY: Sheet<Row> = Sheet {
@@ -30,29 +53,27 @@ pub static LATENCY: Sheet<Row> = Sheet {
 
 /// Declares a column of one period.
 macro_rules! spread {
-    ($name:literal, $period:ident $(.$field:ident)? $(, $percent:literal)?) => {
-        int8($name, |_, row: &Row| {
-            Value::Number(row.$period $(.$field)? $(.percentile_us($percent))?)
-        })
+    ($name:literal, $period:ident.$field:ident) => {
+        int8($name, |_, row: &Row| Value::Number(row.$period.$field))
     };
 }
 
 const LATELY: &[Column<Row>] = &[
     spread!("count", lately.count),
-    spread!("p50", lately, 50),
-    spread!("p90", lately, 90),
-    spread!("p95", lately, 95),
-    spread!("p99", lately, 99),
-    spread!("max", lately.max_us),
+    spread!("p50", lately.p50),
+    spread!("p90", lately.p90),
+    spread!("p95", lately.p95),
+    spread!("p99", lately.p99),
+    spread!("max", lately.max),
 ];
 
 const SINCE_START: &[Column<Row>] = &[
     spread!("total_count", since_start.count),
-    spread!("total_p50", since_start, 50),
-    spread!("total_p90", since_start, 90),
-    spread!("total_p95", since_start, 95),
-    spread!("total_p99", since_start, 99),
-    spread!("total_max", since_start.max_us),
+    spread!("total_p50", since_start.p50),
+    spread!("total_p90", since_start.p90),
+    spread!("total_p95", since_start.p95),
+    spread!("total_p99", since_start.p99),
+    spread!("total_max", since_start.max),
 ];
 
 /// The kinds of times, and how a database's are got.
@@ -69,8 +90,8 @@ fn rows(scene: Scene<'_>) -> Vec<Row> {
         MEASURES.map(|(measure, of)| Row {
             database: database.clone(),
             measure,
-            lately: of(latencies).lately(),
-            since_start: of(latencies).since_start(),
+            lately: Figures::new(&of(latencies).lately()),
+            since_start: Figures::new(&of(latencies).since_start()),
         })
     };
     places(scene.core).into_iter().flat_map(of_one).collect()

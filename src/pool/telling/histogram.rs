@@ -98,11 +98,6 @@ impl Histogram {
         self.spread(count, self.running_max_us.max(self.last_max_us))
     }
 
-    /// The last full period.
-    pub fn last_period(&self) -> Spread {
-        self.spread(|row, at| row.last[at].into(), self.last_max_us)
-    }
-
     pub fn since_start(&self) -> Spread {
         self.spread(Row::since_start, self.max_us())
     }
@@ -111,6 +106,12 @@ impl Histogram {
     pub fn add_to(&self, spread: &mut Spread) {
         self.counts(Row::since_start).for_each(|(at, count)| spread.add(at, count));
         spread.max_us = spread.max_us.max(self.max_us());
+    }
+
+    /// Adds what was counted in the last full period.
+    pub fn add_last_period_to(&self, spread: &mut Spread) {
+        self.counts(|row, at| row.last[at].into()).for_each(|(at, count)| spread.add(at, count));
+        spread.max_us = spread.max_us.max(self.last_max_us);
     }
 
     /// How many took at most as long as each of `bounds_us`, which rise, and how many there were,
@@ -194,12 +195,6 @@ impl Spread {
     fn add(&mut self, bucket: usize, count: u64) {
         self.counts[bucket] += count;
         self.count += count;
-    }
-
-    /// Adds times of another place.
-    pub fn merge(&mut self, other: &Spread) {
-        other.counts.iter().enumerate().for_each(|(at, count)| self.add(at, *count));
-        self.max_us = self.max_us.max(other.max_us);
     }
 
     /// What was counted since an earlier spread of the same histogram.
@@ -287,10 +282,15 @@ mod tests {
         histogram.turn();
         histogram.add(10);
         let figures = |spread: Spread| (spread.count, spread.percentile_us(50), spread.max_us);
-        assert_eq!(figures(histogram.last_period()).0, 1);
+        let last_period = |histogram: &Histogram| {
+            let mut spread = Spread::default();
+            histogram.add_last_period_to(&mut spread);
+            figures(spread)
+        };
+        assert_eq!(last_period(&histogram).0, 1);
         assert_eq!(figures(histogram.lately()), (2, 10, 100));
         histogram.turn();
-        assert_eq!(figures(histogram.last_period()), (1, 10, 10));
+        assert_eq!(last_period(&histogram), (1, 10, 10));
         histogram.turn();
         assert_eq!(figures(histogram.lately()), (0, 0, 0));
         assert_eq!(figures(histogram.since_start()), (2, 10, 100));
