@@ -6,6 +6,9 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::process::Command;
 
 use support::client::Client;
@@ -83,8 +86,7 @@ fn a_query_costs_no_more_instructions_than_it_did() {
     let only = std::env::var("INSTRUCTIONS_OF").ok();
     let mut dear = Vec::new();
     for workload in WORKLOADS.iter().filter(|w| only.as_deref().is_none_or(|o| o == w.name)) {
-        let [short, long] = UNITS.map(|units| count(workload, units));
-        let each = (long - short) / (UNITS[1] - UNITS[0]);
+        let each = each(workload, None);
         println!("{}: {each} instructions, {} at most", workload.name, workload.most);
         if each > workload.most {
             dear.push(workload.name);
@@ -93,8 +95,54 @@ fn a_query_costs_no_more_instructions_than_it_did() {
     assert!(dear.is_empty(), "dearer than they were: {dear:?}");
 }
 
-/// All instructions of a pooler that serves so many units.
-fn count(workload: &Workload, units: u64) -> u64 {
+/// What being watched adds to a query, in percent, with a scrape each second and the page open.
+const WATCHED_PERCENT: u64 = 2;
+
+/// What a slow processor does in a second, while it serves queries.
+const A_SECOND: u64 = 1_000_000_000;
+
+#[test]
+fn being_watched_costs_a_query_next_to_nothing() {
+    if std::env::var_os("PGBOUNCER_BIN").is_none() {
+        return eprintln!("SKIPPED: `make instructions` counts those of the released program");
+    }
+    if !Command::new("valgrind").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        return eprintln!("SKIPPED: valgrind is not installed");
+    }
+    let simple = &WORKLOADS[0];
+    let [alone, watched] = [None, Some(0)].map(|scrapes| each(simple, scrapes));
+    // One of five looks of a scraper is one of the page, too.
+    let [none, many] = [0, 20].map(|scrapes| count(simple, UNITS[0], Some(scrapes)));
+    let second = (many - none) / 20;
+    println!("{alone} instructions, {watched} where the pages are on; {second} a second for them");
+    let queries = A_SECOND / watched;
+    let all = watched + second / queries;
+    let most = alone * (100 + WATCHED_PERCENT) / 100;
+    assert!(all <= most, "{all} instructions a query, {most} at most");
+}
+
+/// The instructions of one unit.
+fn each(workload: &Workload, scrapes: Option<u64>) -> u64 {
+    let [short, long] = UNITS.map(|units| count(workload, units, scrapes));
+    (long - short) / (UNITS[1] - UNITS[0])
+}
+
+/// Looks at the pages as a scraper does, and each fifth time as a browser.
+fn look(name: &str, number: u64) {
+    let address = SocketAddr::from_abstract_name(name).expect("a name");
+    let paths = ["/metrics", "/status.json"];
+    for path in paths.iter().take(if number.is_multiple_of(5) { 2 } else { 1 }) {
+        let mut stream = UnixStream::connect_addr(&address).expect("it listens");
+        write!(stream, "GET {path} HTTP/1.1\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("text");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
+
+/// All instructions of a pooler that serves so many units. With `scrapes` its pages are on, and are
+/// looked at so often.
+fn count(workload: &Workload, units: u64, scrapes: Option<u64>) -> u64 {
     let server = FakeServer::start(answer);
     let file = std::env::var("INSTRUCTIONS_FILE").unwrap_or_else(|_| "callgrind.out".into());
     let file = format!("--callgrind-out-file={file}");
@@ -103,8 +151,12 @@ fn count(workload: &Workload, units: u64) -> u64 {
         .database("app", &format!("host=127.0.0.1 port={}", server.port))
         .set("max_prepared_statements", "100")
         .set("server_lifetime", "86400")
-        .run_by(&tool)
-        .start();
+        .run_by(&tool);
+    let name = format!("pgbouncer-instructions-{}", std::process::id());
+    let pooler = match scrapes {
+        Some(_) => pooler.set("metrics_unix_socket", &format!("@{name}")).start(),
+        None => pooler.start(),
+    };
     let mut client = pooler.client();
     if let Some(body) = workload.prepare {
         ask(&mut client, &[wire::message(b'P', body), wire::message(b'S', b"")].concat());
@@ -113,6 +165,7 @@ fn count(workload: &Workload, units: u64) -> u64 {
     for _ in 0..units {
         ask(&mut client, &unit);
     }
+    (0..scrapes.unwrap_or(0)).for_each(|number| look(&name, number));
     drop(client);
     pooler.signal("QUIT");
     pooler.expect_exit();

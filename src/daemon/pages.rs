@@ -93,7 +93,16 @@ impl Pages {
 
     /// When there is something to do although the kernel has no news.
     pub fn next(&self) -> Option<Moment> {
-        self.web.is_on().then(|| self.history.next()).into_iter().chain(self.web.next()).min()
+        if !self.web.is_on() {
+            return None;
+        }
+        let due = self.history.next();
+        if self.web.is_quiet() { Some(due) } else { self.web.next().into_iter().chain([due]).min() }
+    }
+
+    /// Whether a turn has nothing to do, as most have: it must cost nothing.
+    fn is_quiet(&self, now: Moment) -> bool {
+        self.web.is_quiet() && now < self.history.next() && !self.lookout.is_busy()
     }
 
     /// Counts how long a turn of the loop took.
@@ -119,7 +128,7 @@ impl Pages {
         is_listening: bool,
         file: impl Fn() -> PathBuf,
     ) {
-        if !self.web.is_on() {
+        if !self.web.is_on() || self.is_quiet(core.mono()) {
             return;
         }
         self.history.record(core);

@@ -29,6 +29,8 @@ type Read = fn(&Path) -> Result<Config, Vec<Diagnostic>>;
 
 pub struct Lookout {
     jobs: Jobs<Moment, Found>,
+    /// A job is under way.
+    is_busy: bool,
     read: Read,
     looked_at: Option<Moment>,
     /// When the file was read, and what it was like.
@@ -41,7 +43,7 @@ type Found = Option<Box<(Stamp, Result<Config, Vec<Diagnostic>>)>>;
 impl Lookout {
     pub fn new(wake: Wake, read: Read) -> Lookout {
         let jobs = Jobs::new("configuration", STACK_BYTES, wake);
-        Lookout { jobs, read, looked_at: None, known: None }
+        Lookout { jobs, is_busy: false, read, looked_at: None, known: None }
     }
 
     /// After a RELOAD all is to be found out anew.
@@ -54,9 +56,10 @@ impl Lookout {
     pub fn ask(&mut self, now: Moment, file: impl Fn() -> PathBuf) {
         let is_early = self.looked_at.is_some_and(|at| now.since(at) < LOOK_PAUSE);
         // One that hangs keeps its thread, and the next one waits for it.
-        if is_early || self.jobs.keys().next().is_some() {
+        if is_early || self.is_busy {
             return;
         }
+        self.is_busy = true;
         self.looked_at = Some(now);
         let known = self.known.filter(|(read_at, _)| now.since(*read_at) < READ_PAUSE);
         let (file, read) = (file(), self.read);
@@ -69,9 +72,15 @@ impl Lookout {
         });
     }
 
+    #[inline]
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
     /// Takes in what has been found.
     pub fn collect(&mut self, core: &Core, pending: &mut Pending) {
         while let Some((asked_at, found)) = self.jobs.next_done() {
+            self.is_busy = false;
             let (changes, error) = match found {
                 Ok(None) => continue,
                 Ok(Some(found)) => {

@@ -35,6 +35,7 @@ pub struct History {
     points: VecDeque<Point>,
     /// Counters at the last point, and when that was.
     before: Option<Before>,
+    next: Moment,
 }
 
 struct Before {
@@ -45,8 +46,9 @@ struct Before {
 
 impl History {
     /// When the next point is due.
+    #[inline]
     pub fn next(&self) -> Moment {
-        self.before.as_ref().map_or(Moment(0), |before| before.at + STEP)
+        self.next
     }
 
     /// Adds a point when one is due.
@@ -73,6 +75,7 @@ impl History {
             self.points.push_back(point);
         }
         self.before = Some(Before { at: now, query, wait });
+        self.next = now + STEP;
     }
 
     /// How long ago the last point was, in milliseconds.

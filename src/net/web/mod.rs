@@ -52,6 +52,8 @@ pub struct Web {
     doors: Vec<Door>,
     seats: [Option<Seat>; SEATS],
     closed_until: Moment,
+    /// Nobody is there, and nobody waits at a door: most turns have nothing to do here.
+    is_quiet: bool,
 }
 
 struct Door {
@@ -67,12 +69,19 @@ impl Web {
             doors: listeners.into_iter().map(door).collect(),
             seats: Default::default(),
             closed_until: Moment(0),
+            is_quiet: false,
         }
     }
 
     /// Whether there is anything to listen on.
     pub fn is_on(&self) -> bool {
         !self.doors.is_empty()
+    }
+
+    /// Whether a turn has nothing to do.
+    #[inline]
+    pub fn is_quiet(&self) -> bool {
+        self.is_quiet
     }
 
     pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
@@ -85,6 +94,7 @@ impl Web {
 
     /// The kernel has news.
     pub fn event(&mut self, place: Place, readiness: Readiness) {
+        self.is_quiet = false;
         match place {
             Place::Door(at) => {
                 if let Some(door) = self.doors.get_mut(at) {
@@ -110,10 +120,12 @@ impl Web {
     pub fn turn(&mut self, now: Moment, registry: &Registry, tls: &Tls, site: &mut dyn Site) {
         self.accept(now, registry, tls);
         let mut slices = SLICES;
+        self.is_quiet = self.doors.iter().all(|door| !door.is_pending);
         for place in &mut self.seats {
             if place.as_mut().is_some_and(|seat| !seat.run(now, site, &mut slices)) {
                 *place = None;
             }
+            self.is_quiet &= place.is_none();
         }
     }
 
@@ -121,7 +133,7 @@ impl Web {
         if now < self.closed_until {
             return;
         }
-        let Web { doors, seats, closed_until } = self;
+        let Web { doors, seats, closed_until, .. } = self;
         for door in doors.iter_mut().filter(|door| door.is_pending) {
             for _ in 0..ACCEPTS {
                 match door.listener.accept() {
