@@ -136,9 +136,16 @@ fn each_mode_takes_the_clients_that_it_should() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.success(), is_let_in, "{mode}: {said}");
         }
-        if mode == "require" {
-            let said = psql(&pooler, "disable").fail();
-            assert!(said.contains("SSL required"), "{said}");
+        match mode {
+            "require" => {
+                let said = psql(&pooler, "disable").fail();
+                assert!(said.contains("SSL required"), "{said}");
+                assert!(said.contains("client_tls_sslmode lets nobody in without TLS"), "{said}");
+            }
+            "disable" => drop(pooler.wait_log(&[
+                "closing because: client requires TLS, which client_tls_sslmode denies",
+            ])),
+            _ => {}
         }
     }
 }

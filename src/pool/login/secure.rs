@@ -68,6 +68,9 @@ impl Core {
             return self.close_client(id, Reason::SslInside);
         }
         let is_offered = self.offers_tls(id);
+        if let Some(login) = self.clients[id].login_mut() {
+            login.was_denied_tls = !is_offered;
+        }
         let bytes = if is_offered { b"S".to_vec() } else { b"N".to_vec() };
         self.act(Action::SendClient { client: id, bytes });
         if is_offered {

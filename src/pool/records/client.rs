@@ -87,6 +87,8 @@ pub struct Login {
     pub found: Option<Secret>,
     /// There is no such user, or no such database: the log names none then.
     pub is_stray: bool,
+    /// It has asked for TLS and got none.
+    pub was_denied_tls: bool,
 }
 
 impl Login {

@@ -44,10 +44,13 @@ impl Core {
         if !self.clients.contains(id) || self.clients[id].is_closing() {
             return;
         }
-        let is_silent = matches!(self.clients[id].state(),
-            ClientState::Login(login) if login.names.is_none());
-        if is_silent {
-            return self.drop_client(id);
+        if let ClientState::Login(login) = self.clients[id].state()
+            && login.names.is_none()
+        {
+            return match login.was_denied_tls {
+                true => self.close_client(id, Reason::TlsDenied),
+                false => self.drop_client(id),
+            };
         }
         let reason = match error {
             None => Reason::ClientEof,

@@ -143,6 +143,7 @@ reasons! {
         StuffedSsl: "received unencrypted data after SSL request", Client, PROTOCOL_VIOLATION;
         BadSslAnswer: "bad sslreq answer", Log, SUCCESSFUL;
         StuffedSslResponse: "received unencrypted data after SSL response", Log, SUCCESSFUL;
+        TlsDenied: "client requires TLS, which client_tls_sslmode denies", Log, SUCCESSFUL;
         TlsFailed: "TLS handshake failed", Log, SUCCESSFUL;
         TlsStartupFailed: "TLS startup failed", Log, SUCCESSFUL;
         TestFailed: "test query failed", Log, SUCCESSFUL;
@@ -266,6 +267,10 @@ impl Reason {
             }
             Reason::StatementMemory => {
                 "All clients together have too much prepared; see SHOW MEM and max_prepared_bytes."
+            }
+            Reason::SslRequired => {
+                "The pooler's client_tls_sslmode lets nobody in without TLS: connect with \
+                 sslmode=require."
             }
             Reason::TransactionBlock => "The pool's pool_mode is statement.",
             Reason::NotAllowed => "The console is for users named in admin_users or stats_users.",
