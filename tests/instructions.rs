@@ -16,11 +16,11 @@ use support::fake::{self, FakeServer};
 use support::pooler::{Pooler, Setup};
 use support::wire::{self, Wire};
 
-/// What one unit of a workload may cost: 10 % above what was reached.
+/// What one unit of a workload may cost: 5 to 10 % above what was reached.
 const WORKLOADS: [Workload; 5] = [
-    Workload { name: "simple", most: 6_600, prepare: None, unit: simple },
-    Workload { name: "extended", most: 7_550, prepare: None, unit: extended },
-    Workload { name: "prepared", most: 8_240, prepare: STATEMENT, unit: prepared },
+    Workload { name: "simple", most: 7_250, prepare: None, unit: simple },
+    Workload { name: "extended", most: 8_150, prepare: None, unit: extended },
+    Workload { name: "prepared", most: 8_750, prepare: STATEMENT, unit: prepared },
     Workload { name: "pipeline of 20", most: 30_350, prepare: None, unit: pipeline },
     Workload { name: "20 prepared", most: 53_950, prepare: STATEMENT, unit: prepared_pipeline },
 ];
