@@ -39,6 +39,8 @@ impl World {
             return true;
         }
         let is_failing = weather.refusals > 0 || weather.crashes > 0 || weather.leaps > 0;
+        // A handshake with a server may fail, or end in the middle.
+        let is_failing = is_failing || self.setup.shakes;
         match words {
             "server conn crashed?" => self.lost_servers.contains(&index),
             "terminating connection due to administrator command" => self.crashes > 0,
