@@ -17,6 +17,8 @@ mod hostile;
 mod keys;
 #[path = "tls/living.rs"]
 mod living;
+#[path = "tls/names.rs"]
+mod names;
 #[path = "tls/pages.rs"]
 mod pages;
 #[path = "tls/recipes.rs"]

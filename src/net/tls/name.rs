@@ -27,6 +27,13 @@ pub fn is_of(certificate: &X509Ref, host: &str) -> bool {
     !has_names && common_name(certificate).is_some_and(|name| matches(&name, host))
 }
 
+/// The names of hosts that a certificate bears beside its common name.
+pub fn hosts(certificate: &X509Ref) -> Box<[Box<str>]> {
+    let names = certificate.subject_alt_names();
+    let names = names.iter().flatten().filter_map(|name| name.dnsname());
+    names.filter(|name| !name.contains('\0')).map(Into::into).collect()
+}
+
 /// Names and addresses that a certificate bears beside its common name, as text.
 pub fn alternatives(certificate: &X509Ref) -> Vec<String> {
     let names = certificate.subject_alt_names();

@@ -164,8 +164,15 @@ impl Session {
             }
         };
         let common_name = shown.as_deref().and_then(name::common_name).map(Into::into);
+        let other_names = shown.as_deref().map(name::hosts).unwrap_or_default();
         let is_resumed = ssl.session_reused();
-        Handshake::Done(Box::new(Secured { description, end_point, is_resumed, common_name }))
+        Handshake::Done(Box::new(Secured {
+            description,
+            end_point,
+            is_resumed,
+            common_name,
+            other_names,
+        }))
     }
 
     /// Whether a read may bring more at once.

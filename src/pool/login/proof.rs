@@ -99,15 +99,18 @@ impl Core {
         if matches { Proof::Peer } else { Proof::Refuse(Reason::UnixLoginRejected) }
     }
 
-    /// The common name of the certificate must be the client's, or be mapped to it.
+    /// A name of the certificate must be the client's, or be mapped to it.
     fn proof_by_certificate(&self, id: ClientId, names: &Names, map: Option<&[u8]>) -> Proof {
         let Some(tls) = &self.clients[id].tls else {
             return Proof::NoCertificate("TLS connection required");
         };
-        let matches = tls.common_name.as_deref().is_some_and(|name| match map {
-            None => name == names.user,
-            Some(map) => self.access.ident.allows(map, name.as_bytes(), names.user.as_bytes()),
-        });
+        let matches = match map {
+            None => tls.is_of_user(&names.user),
+            Some(map) => {
+                let user = names.user.as_bytes();
+                tls.names().any(|name| self.access.ident.allows(map, name.as_bytes(), user))
+            }
+        };
         match matches {
             true => Proof::Certificate,
             false => Proof::NoCertificate("TLS certificate name mismatch"),

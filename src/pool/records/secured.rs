@@ -17,6 +17,33 @@ pub struct Secured {
     /// The common name of the certificate that the other end has shown; the library has verified
     /// it.
     pub common_name: Option<Box<str>>,
+    /// The names of hosts that the certificate bears besides.
+    pub other_names: Box<[Box<str>]>,
+}
+
+impl Secured {
+    /// Whether the other end's certificate bears this user's name: as its common name or as one of
+    /// its others, where a star stands for one label, the first. Names are compared with their
+    /// case, as those of users are.
+    pub fn is_of_user(&self, user: &str) -> bool {
+        self.names().any(|name| stands_for(name, user))
+    }
+
+    /// All names of the other end's certificate.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.common_name.iter().chain(&self.other_names).map(|name| &**name)
+    }
+}
+
+fn stands_for(name: &str, user: &str) -> bool {
+    if name == user {
+        return true;
+    }
+    let (Some(rest), Some((label, domain))) = (name.strip_prefix("*."), user.split_once('.'))
+    else {
+        return false;
+    };
+    !label.is_empty() && rest.contains('.') && rest == domain
 }
 
 /// How a connection to a server is to be secured.

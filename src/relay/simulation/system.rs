@@ -143,6 +143,7 @@ impl Io for System {
                     end_point: None,
                     is_resumed: false,
                     common_name: None,
+                    other_names: Box::default(),
                 }))
             }
             Err(why) => {
