@@ -45,6 +45,8 @@ table! {
         pool_mode: Option<PoolMode> = Kind::Choice(PoolMode::WORDS), None, RELOAD;
         /// Instead of the setting `pool_modes`.
         pool_modes: Option<Choices<PoolMode>> = Kind::Choices(PoolMode::WORDS), None, RELOAD;
+        /// Instead of the setting `shared_listen`.
+        shared_listen: Option<bool> = Kind::Flag, None, RELOAD;
         /// Instead of the setting `server_auth_methods`.
         server_auth_methods: Option<AuthMethods> = Kind::Methods, None, RELOAD;
         /// Instead of the setting `session_state`.

@@ -365,6 +365,10 @@ table! {
         /// whole session. When empty, there is no choice.
         pool_modes: Choices<PoolMode> =
             Kind::Choices(PoolMode::WORDS), Some(""), OURS.and(PER_DATABASE);
+        /// In transaction and statement pooling, let one connection for each pool, beside its size,
+        /// LISTEN for all clients: they are notified whether they have a server or not, and LISTEN
+        /// keeps none. LISTEN WITHOUT A SERVER tells more.
+        shared_listen: bool = Kind::Flag, Some("0"), OURS.and(PER_DATABASE);
     }
 }
 

@@ -131,7 +131,7 @@ fn a_database_has_every_key() {
          max_db_client_connections=5 server_lifetime=6 query_wait_timeout=0 client_encoding=utf8 \
          datestyle=iso timezone=utc application_name=n sslmode=verify-full sslrootcert=/r \
          sslcert=/c sslkey=/k sslnegotiation=direct channel_binding=require \
-         server_auth_methods=md5,none session_state=pin session_states=pin,error \
+         server_auth_methods=md5,none session_state=pin session_states=pin,error shared_listen=1 \
          pool_modes='session, transaction'",
     );
     let targets = [(Host::Tcp("x".to_owned()), 1), (Host::Unix("/run".to_owned()), 2)];

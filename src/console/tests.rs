@@ -265,6 +265,7 @@ impl World {
                 Action::NextTurn(id) => self.next_turn.push(id),
                 Action::SendServer { .. }
                 | Action::Inquire { .. }
+                | Action::Notify { .. }
                 | Action::Repeat { .. }
                 | Action::RunClient(_)
                 | Action::RunServer(_)

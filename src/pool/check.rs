@@ -3,6 +3,7 @@
 
 use super::ids::{ClientId, PoolId};
 use crate::pool::core::Core;
+use crate::pool::owed::verdict::Hold;
 use crate::pool::records::calendar::STEP;
 use crate::pool::records::client::{self, Client, Progress};
 use crate::pool::records::inquiries::OUT_MAX;
@@ -99,7 +100,8 @@ impl Core {
         for (id, client) in self.clients.iter() {
             let Some(hold) = client.hold() else { continue };
             assert!(self.is_awaited(id, hold), "a client is held for {hold:?}, which has come");
-            if let Some(server) = client.server() {
+            // Another connection is to speak.
+            if let Some(server) = client.server().filter(|_| hold != Hold::Channels) {
                 let server = &self.servers[server];
                 let speaks = server.is_mid_reply || server.replies.is_server_to_speak();
                 assert!(speaks, "a client is held for {hold:?}, and its server owes nothing");
@@ -146,6 +148,10 @@ impl Core {
             }
             match pool.purpose {
                 Purpose::Clients => assert!(pool.lookups.is_empty(), "a lookup among clients"),
+                Purpose::Listening => {
+                    assert!(pool.lookups.is_empty() && pool.client_count() == 0, "not for clients");
+                    assert!(pool.server_count() <= 1, "two connections listen for one pool");
+                }
                 Purpose::Lookups => assert_eq!(pool.client_count(), 0, "a client among lookups"),
             }
             let is_wanted = |lookup: &Lookup| !lookup.clients.is_empty();

@@ -18,6 +18,7 @@ use crate::pool::ids::{ClientId, ClientKind, ServerId, ServerKind};
 use crate::pool::login::entry::Arrival;
 use crate::pool::owed::said::Room;
 use crate::pool::records::client::Client;
+use crate::pool::records::listening::MOST_UNDELIVERED;
 use crate::pool::records::secured::{Secured, ServerTls};
 use crate::pool::records::server::Server;
 
@@ -295,6 +296,7 @@ impl<I: Io> Engine<I> {
             match action {
                 Action::Connect { server, to } => self.connect(server, &to),
                 Action::SendClient { client, bytes } => self.tell_client(client, &bytes),
+                Action::Notify { client, bytes } => self.notify_client(client, &bytes),
                 Action::SendServer { server, bytes } => self.send_server(server, &bytes),
                 Action::CloseClient(id) => self.close_client(id),
                 Action::CloseServer(id) => self.close_server(id),
@@ -346,6 +348,15 @@ impl<I: Io> Engine<I> {
     fn tell_client(&mut self, id: ClientId, bytes: &[u8]) {
         if self.clients.get(id).is_some_and(|conn| !conn.is_cut) {
             self.send_client(id, bytes);
+        }
+    }
+
+    /// A client that does not take what it is notified of is not waited for.
+    fn notify_client(&mut self, id: ClientId, bytes: &[u8]) {
+        let unsent = self.clients.get(id).map_or(0, Conn::unsent);
+        match unsent + bytes.len() > MOST_UNDELIVERED {
+            true => self.core.client_is_deaf(id),
+            false => self.tell_client(id, bytes),
         }
     }
 

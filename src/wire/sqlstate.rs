@@ -14,6 +14,7 @@ pub const SYNTAX_ERROR: &str = "42601";
 pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
 pub const OUT_OF_MEMORY: &str = "53200";
 pub const TOO_MANY_CONNECTIONS: &str = "53300";
+pub const UNTRANSLATABLE_CHARACTER: &str = "22P05";
 pub const UNDEFINED_FUNCTION: &str = "42883";
 pub const UNDEFINED_TABLE: &str = "42P01";
 pub const UNDEFINED_PREPARED_STATEMENT: &str = "26000";

@@ -96,10 +96,11 @@ pub fn all(core: &Core) -> Vec<Row> {
     ids.map(Some).chain([None]).collect()
 }
 
-/// Whether a pool has a row: peers' have tables of their own, and those for lookups are part of
-/// their clients' pool, if there is one.
+/// Whether a pool has a row: peers' have tables of their own, and those for lookups, or to listen,
+/// are part of their clients' pool, if there is one.
 pub fn is_shown(core: &Core, id: PoolId) -> bool {
-    let is_part = core.pools[id].purpose == Purpose::Lookups && core.twin(id).is_some();
+    let is_of_clients = |id: PoolId| core.pools[id].purpose == Purpose::Clients;
+    let is_part = !is_of_clients(id) && core.twins(id).any(is_of_clients);
     !is_part && !is_of_peer(core, id)
 }
 
@@ -126,7 +127,8 @@ pub fn names<'a>(core: &'a Core, row: &Row) -> (&'a str, &'a str) {
 
 /// The pools that a row is about.
 fn ids(core: &Core, row: &Row) -> impl Iterator<Item = PoolId> + use<> {
-    [*row, row.and_then(|id| core.twin(id))].into_iter().flatten()
+    let others = row.map(|id| core.twins(id));
+    (*row).into_iter().chain(others.into_iter().flatten())
 }
 
 fn count(scene: Scene<'_>, row: &Row, of: fn(&Pool) -> usize) -> Value<'static> {

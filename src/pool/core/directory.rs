@@ -55,14 +55,12 @@ impl Core {
         id
     }
 
-    /// The pool of the same database and user that serves the other purpose.
-    pub fn twin(&self, id: PoolId) -> Option<PoolId> {
+    /// The other pools of the same database and user; that of clients comes first.
+    pub fn twins(&self, id: PoolId) -> impl Iterator<Item = PoolId> + use<> {
         let pool = &self.pools[id];
-        let other = match pool.purpose {
-            Purpose::Clients => Purpose::Lookups,
-            Purpose::Lookups => Purpose::Clients,
-        };
-        self.pool_index.get(&(pool.database, pool.user, other)).copied()
+        let twin = |purpose| self.pool_index.get(&(pool.database, pool.user, purpose)).copied();
+        let all = [Purpose::Clients, Purpose::Lookups, Purpose::Listening].map(twin);
+        all.into_iter().flatten().filter(move |other| *other != id)
     }
 
     /// `database/user` of a pool, for people.

@@ -4,7 +4,7 @@ use crate::log::{Field, Fields, Level};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::client;
-use crate::pool::records::pool::Refusal;
+use crate::pool::records::pool::{Purpose, Refusal};
 use crate::pool::records::retry::Retry;
 use crate::pool::records::server;
 use crate::pool::telling::reason::Reason;
@@ -29,6 +29,9 @@ impl Core {
         let pool = self.servers[id].pool;
         let state = self.end_server(id);
         self.act(Action::CloseServer(id));
+        if self.pools[pool].purpose == Purpose::Listening {
+            self.untuned.push(pool);
+        }
         match state {
             // It may have been taken off the server just now.
             server::State::Active { client } if self.clients[client].server() == Some(id) => {
@@ -152,6 +155,11 @@ impl Core {
     /// Takes a client out of everything that knows it.
     fn leave(&mut self, id: ClientId) {
         self.leave_lookup(id);
+        let client = &mut self.clients[id];
+        let listens = client.rare.as_mut().and_then(|rare| rare.listens.take());
+        if let (Some(pool), Some(listens)) = (client.pool, listens) {
+            self.gone_listeners.push((id, pool, listens));
+        }
         let server = self.clients[id].server();
         let carrier = self.clients[id].cancel_carrier();
         if self.clients[id].is_counted {

@@ -15,6 +15,7 @@ use crate::pool::core::own_query::MOST_STEPS;
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::records::client;
+use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::{Own, Server, State, Test};
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
@@ -86,6 +87,7 @@ impl Core {
         self.link(client_id, server_id);
         let client = &self.clients[client_id];
         let (mode, policy) = (self.client_mode(client), self.session_state(client));
+        let shares_listen = mode != PoolMode::Session && self.shares_listen(client);
         let has_reset = !self.settings().server_reset_query.is_empty();
         let goes_unseen = mode == PoolMode::Session && self.must_end_clean(client);
         let server = &mut self.servers[server_id];
@@ -95,7 +97,7 @@ impl Core {
         server.is_worn |= mode != PoolMode::Session;
         // Others may have left what their own policy lets stay.
         let is_undone_first = policy >= SessionState::Reset && server.session.is_stained();
-        server.session.begin(policy);
+        server.session.begin(policy, shares_listen);
         if goes_unseen {
             server.session.go_unseen();
         }
@@ -226,6 +228,22 @@ impl Core {
         }
     }
 
+    /// Sends a query of the pooler's own to a server that a client has, behind its last answer or
+    /// before its next message.
+    pub(in crate::pool) fn ask_beside(
+        &mut self,
+        id: ServerId,
+        client: ClientId,
+        own: Own,
+        sql: &[u8],
+    ) {
+        self.servers[id].own = own;
+        // The query takes away what the client may bind later.
+        self.take_unnamed_along(client, id);
+        self.servers[id].unnamed.begin();
+        self.run_own_query(id, sql);
+    }
+
     #[cold]
     fn replace_kept_unnamed(&mut self, id: ClientId, server: ServerId) {
         let Some(after) = self.servers[server].unnamed.result() else { return };
@@ -323,6 +341,10 @@ impl Core {
             Test::Doubt => return self.part(id),
             Test::Undo => return self.left_undone(id),
             Test::Reset => self.servers[id].is_worn = false,
+            Test::Listen => {
+                let pool = &mut self.pools[self.servers[id].pool];
+                pool.listening.iter_mut().for_each(|all| all.is_told = true);
+            }
             Test::Abandoned(_) | Test::Check | Test::Setup => {}
         }
         if self.servers[id].cancels > 0 {
@@ -342,6 +364,10 @@ impl Core {
             return self.undo_left(id);
         }
         let pool_id = self.servers[id].pool;
+        if self.pools[pool_id].purpose == Purpose::Listening {
+            self.untuned.push(pool_id);
+            return self.move_server(id, State::Idle);
+        }
         let pool = &self.pools[pool_id];
         let held_back = self.is_held_back(pool.database);
         if !held_back && !pool.lookups.is_empty() {

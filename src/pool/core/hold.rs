@@ -40,7 +40,8 @@ impl Core {
             // Each reply may be the one that decides; the judge will tell.
             Hold::Settling => true,
             Hold::Answers | Hold::Bar | Hold::Replies => !self.is_awaited(id, hold),
-            Hold::Command
+            Hold::Channels
+            | Hold::Command
             | Hold::Doubt
             | Hold::Login
             | Hold::Parameters
@@ -90,6 +91,7 @@ impl Core {
         match hold {
             Hold::Answers => of_server(|s| !s.replies.is_answered() || s.is_mid_reply),
             Hold::Bar => of_server(|server| server.replies.is_barred()),
+            Hold::Channels => client.awaits_channels(),
             Hold::Command => {
                 matches!(client.state(), State::Console(console) if console.wait.is_some())
             }
@@ -98,7 +100,9 @@ impl Core {
             Hold::Parameters => {
                 of_server(|s| matches!(s.own, Own::Reset(_) | Own::Vars { .. } | Own::VarsRefused))
             }
-            Hold::Probe => of_server(|s| matches!(s.own, Own::Probe { .. } | Own::Undo)),
+            Hold::Probe => of_server(|s| {
+                matches!(s.own, Own::Channels | Own::Probe { .. } | Own::Recall { .. } | Own::Undo)
+            }),
             Hold::Repeat => of_server(|server| server.own == Own::Repeat),
             Hold::Replies => of_server(|server| server.replies.is_full()),
             Hold::Server { .. } => client.is_waiting(),

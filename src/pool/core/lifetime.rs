@@ -25,6 +25,10 @@ impl Core {
         if self.is_winding_down() {
             return Some(Reason::PauseMode);
         }
+        if self.pools[server.pool].listens() {
+            // Whatever others notify of meanwhile would be lost.
+            return None;
+        }
         let lifetime = self.server_lifetime(server.pool);
         server.is_older_than(lifetime, self.mono()).then_some(Reason::ServerLifetime)
     }

@@ -71,6 +71,18 @@ impl Core {
         user.or(database).unwrap_or(self.settings().session_state)
     }
 
+    /// Whether LISTEN of a client is taken over from the server that it has.
+    pub(in crate::pool) fn shares_listen(&self, client: &Client) -> bool {
+        let Some(database) = client.database else { return false };
+        let line = &self.databases[database].line;
+        line.shared_listen.unwrap_or(self.settings().shared_listen) || self.listens(client)
+    }
+
+    /// Whether a client has channels of the shared connection.
+    pub(in crate::pool) fn listens(&self, client: &Client) -> bool {
+        client.listens().is_some_and(|listens| !listens.channels.is_empty())
+    }
+
     /// Whether a session must end clean that nobody has watched: others by the transaction get its
     /// server behind it, and the client's policy promises them that nothing is left.
     pub(in crate::pool) fn must_end_clean(&self, client: &Client) -> bool {

@@ -10,6 +10,7 @@ mod lifetime;
 pub mod limits;
 mod lines;
 mod link;
+pub mod listening;
 pub mod note;
 pub mod own_query;
 pub mod period;
@@ -40,6 +41,7 @@ use crate::pool::records::derivations::Derivations;
 use crate::pool::records::dns::Dns;
 use crate::pool::records::inquiries::Inquiries;
 use crate::pool::records::keys::Keys;
+use crate::pool::records::listening::Listens;
 use crate::pool::records::pass::Pass;
 use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::records::secured::{TlsContext, TlsModes};
@@ -76,6 +78,11 @@ pub enum Action {
     },
     SendServer {
         server: ServerId,
+        bytes: Vec<u8>,
+    },
+    /// Send a notification, unless the client has too much before it that it does not take.
+    Notify {
+        client: ClientId,
         bytes: Vec<u8>,
     },
     /// Send what is to be sent, close, and give the record back by [`Core::free_client`].
@@ -171,6 +178,10 @@ pub struct Core {
     pub(in crate::pool) hungry: Vec<PoolId>,
     /// A place may have got free for one of them.
     pub(in crate::pool) has_place: bool,
+    /// Pools whose shared connections may have to be told something.
+    pub(in crate::pool) untuned: Vec<PoolId>,
+    /// Clients that have ended, and what they have listened to by those.
+    pub(in crate::pool) gone_listeners: Vec<(ClientId, PoolId, Box<Listens>)>,
 
     pub vars: VarTable,
     pub statements: StatementTable,
@@ -252,6 +263,8 @@ impl Core {
             calendar: Calendar::new(now.mono),
             hungry: Vec::new(),
             has_place: false,
+            untuned: Vec::new(),
+            gone_listeners: Vec::new(),
             vars: VarTable::new(extra.iter().map(String::as_str)),
             statements: StatementTable::default(),
             scram: ScramCache::new(&mut *rng),

@@ -55,6 +55,9 @@ impl Core {
     /// When the first idle server is too old, idle for too long, or to be tested.
     fn idle_servers_until(&self, id: PoolId) -> Moment {
         let (pool, settings) = (&self.pools[id], self.settings());
+        if pool.listens() {
+            return NEVER;
+        }
         let is_spare = pool.server_count() > self.min_pool_size(id) as usize;
         let idle_limit = match is_spare {
             true => no_limit_is_never(settings.server_idle_timeout),

@@ -3,7 +3,7 @@
 use crate::base::time::Moment;
 use crate::pool::core::Core;
 use crate::pool::ids::{PoolId, ServerId};
-use crate::pool::records::pool::Refusal;
+use crate::pool::records::pool::{Purpose, Refusal};
 use crate::pool::records::retry::Retry;
 use crate::pool::records::server::State;
 use crate::pool::records::site::Health;
@@ -21,6 +21,13 @@ impl Core {
                 self.close_client_as(client, text, sqlstate);
             }
             return;
+        }
+        if self.pools[self.servers[id].pool].purpose == Purpose::Listening {
+            let pool = self.servers[id].pool;
+            if let Some(all) = &mut self.pools[pool].listening {
+                (all.is_told, all.failure) = (true, Some(text.into()));
+            }
+            return self.untuned.push(pool);
         }
         if self.has_lasting_server(self.servers[id].pool) {
             return;

@@ -8,6 +8,7 @@ use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
 use crate::config::{ChannelBinding, Host, ServerAuth};
 use crate::log::{Field, Level, Peer};
 use crate::pool::core::explain::refusal_hint;
+use crate::pool::core::listening::ENCODING;
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::{Replication, State as ClientState};
@@ -151,7 +152,12 @@ impl Core {
     }
 
     fn credential(&self, pool: PoolId) -> Credential {
-        let pool = &self.pools[pool];
+        // What logins have brought stands with the pool of the clients.
+        let of_clients = self.twins(pool).find(|other| {
+            let purposes = (self.pools[pool].purpose, self.pools[*other].purpose);
+            purposes == (Purpose::Listening, Purpose::Clients)
+        });
+        let pool = &self.pools[of_clients.unwrap_or(pool)];
         let database = &self.databases[pool.database];
         let user = &self.users[pool.user];
         let is_forced = database.forced_user == Some(pool.user);
@@ -191,7 +197,14 @@ impl Core {
                     ("timezone", &line.timezone),
                     ("application_name", &line.application_name),
                 ];
+                let is_listener = pool.purpose == Purpose::Listening;
+                if is_listener {
+                    pairs.push(("client_encoding", ENCODING.as_bytes()));
+                }
                 for (name, value) in of_line {
+                    if is_listener && name == "client_encoding" {
+                        continue;
+                    }
                     pairs.extend(value.as_deref().map(|value| (name, value.as_bytes())));
                 }
             }

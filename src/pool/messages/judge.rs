@@ -5,7 +5,7 @@
 //! formatted, unless something is wrong.
 
 use super::routine::binds_unnamed;
-use super::slow;
+use super::{listen, slow};
 use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
@@ -58,6 +58,9 @@ impl Core {
         let longest = kind.largest().min(self.config.settings.max_packet_size as usize);
         if head.body > longest {
             return self.refuse_header(id, head);
+        }
+        if self.clients[id].awaits_channels() {
+            return Verdict::Hold(Hold::Channels);
         }
         match *self.clients[id].state() {
             ClientState::Active { server } => self.judge_linked(id, server, kind, head, seen, said),
@@ -232,6 +235,7 @@ impl Core {
                 && matches!(kind, Front::Query | Front::FunctionCall));
         if ends {
             self.clients[id].refusal = Refusal::None;
+            listen::take(self, id, said.to_client.words());
             build::ready_for_query(said.to_client.words(), b'I');
         }
         Verdict::Drop
@@ -338,6 +342,11 @@ impl Core {
         seen: &[u8],
         said: &mut Said<'_>,
     ) -> ClientVerdict {
+        if self.servers[server_id].session.shares_listen
+            && let Some(verdict) = listen::recall(self, id, server_id, kind, head, seen)
+        {
+            return verdict;
+        }
         if let Some(verdict) = self.refuse_traces(server_id, kind, head, seen, said) {
             return verdict;
         }
@@ -347,7 +356,11 @@ impl Core {
         let is_sent = matches!(verdict, Verdict::Forward(_) | Verdict::Replace { .. });
         if is_sent && !is_passed_over {
             let is_tracked = self.tracks_statements(&self.clients[id]);
-            self.servers[server_id].note_message(kind, head, seen, is_tracked, is_first);
+            let server = &mut self.servers[server_id];
+            server.note_message(kind, head, seen, is_tracked, is_first);
+            if std::mem::take(&mut server.session.notifies) {
+                server.notifier = Some(id);
+            }
         }
         verdict
     }
@@ -399,7 +412,9 @@ impl Core {
         match server.own {
             Own::Nothing => {}
             Own::Doubt(_) => return Some(Hold::Doubt),
-            Own::Probe { .. } | Own::Undo => return Some(Hold::Probe),
+            Own::Channels | Own::Probe { .. } | Own::Recall { .. } | Own::Undo => {
+                return Some(Hold::Probe);
+            }
             Own::Repeat => return Some(Hold::Repeat),
             Own::Reset(_) | Own::Vars { .. } | Own::VarsRefused => return Some(Hold::Parameters),
         }

@@ -4,8 +4,8 @@
 //! As in `judge`, this is the path of every transaction.
 
 use super::doubt::{self, Answered};
-use super::pin;
 use super::slow::Ended;
+use super::{listen, pin};
 use crate::config::PoolMode;
 use crate::log::Level;
 use crate::pool::core::{Action, Core};
@@ -15,7 +15,6 @@ use crate::pool::owed::replies::{Reply, Status};
 use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::server::{Own, State, Test};
 use crate::pool::telling::reason::Reason;
-use crate::wire::build::Message;
 use crate::wire::fields;
 use crate::wire::head::Head;
 use crate::wire::kind::Back;
@@ -97,7 +96,12 @@ impl Core {
             Own::Doubt(_) => {
                 return self.judge_doubt_reply(id, client, kind, head, seen, to_client);
             }
-            Own::Probe { .. } | Own::Undo => {
+            Own::Channels | Own::Recall { .. }
+                if kind == Back::DataRow && seen.len() < head.body =>
+            {
+                return listen::await_row(self, id, head);
+            }
+            Own::Channels | Own::Probe { .. } | Own::Recall { .. } | Own::Undo => {
                 return pin::judge_own_query(self, id, client, kind, seen, to_client);
             }
             Own::Reset(step) => {
@@ -169,8 +173,8 @@ impl Core {
                 }
             }
             Back::NoData | Back::RowDescription => self.tell_parameters(id, to_client),
-            Back::NotificationResponse if self.notified_itself(id, client, seen, to_client) => {
-                return ServerVerdict::Drop;
+            Back::NotificationResponse => {
+                return listen::judge_notification(self, id, client, seen, to_client);
             }
             Back::Authentication
             | Back::BackendKeyData
@@ -186,7 +190,6 @@ impl Core {
             | Back::FunctionCallResponse
             | Back::NegotiateProtocolVersion
             | Back::NoticeResponse
-            | Back::NotificationResponse
             | Back::ParseComplete
             | Back::PortalSuspended
             | Back::ReadyForQuery => {}
@@ -223,24 +226,6 @@ impl Core {
             true => ServerVerdict::Drop,
             false => ServerVerdict::Forward(client),
         }
-    }
-
-    /// A client hears of its own NOTIFY: it knows itself by the process id that it was told.
-    fn notified_itself(
-        &mut self,
-        id: ServerId,
-        client: ClientId,
-        body: &[u8],
-        to_client: &mut Outgoing<'_>,
-    ) -> bool {
-        let own = self.servers[id].key.first_chunk::<4>();
-        let Some((from, rest)) = body.split_first_chunk::<4>() else { return false };
-        if own != Some(from) {
-            return false;
-        }
-        let told = self.clients[client].process_id();
-        Message::back(to_client.words(), Back::NotificationResponse).bytes(&told).bytes(rest).end();
-        true
     }
 
     /// A server says goodbye while its client is done with it, and about to be taken off it: the
@@ -422,9 +407,12 @@ impl Core {
                 match test {
                     // Not before all that its client sent has gone out: the relay tells.
                     Test::Abandoned(_) => self.act(Action::SettleServer(id)),
-                    Test::Check | Test::Doubt | Test::Reset | Test::Setup | Test::Undo => {
-                        self.test_ended(id, test);
-                    }
+                    Test::Check
+                    | Test::Doubt
+                    | Test::Listen
+                    | Test::Reset
+                    | Test::Setup
+                    | Test::Undo => self.test_ended(id, test),
                 }
             }
         }
@@ -443,6 +431,8 @@ impl Core {
         } else if kind == Back::CommandComplete {
             self.servers[id].session.tagged_of_own(seen);
             self.heed_server_tag(id, seen);
+        } else if kind == Back::NotificationResponse && test == Test::Listen {
+            listen::notified(self, id, seen);
         } else if kind == Back::ErrorResponse && test.is_heeded() {
             self.own_query_failed(id, test, seen);
         } else if kind == Back::EmptyQuery && test == Test::Doubt {
@@ -457,6 +447,9 @@ impl Core {
         let text = format!("{}: {message}", test.failure().words());
         self.log_server(Level::Warning, id, format_args!("{text}"));
         let failure = test.failure();
+        if test == Test::Listen {
+            listen::failed(self, id, message);
+        }
         if matches!(failure, Reason::ResetFailed | Reason::SessionStateKept) {
             self.close_server(id, failure);
         }
@@ -467,6 +460,9 @@ impl Core {
     fn judge_unasked(&mut self, id: ServerId, kind: Back, seen: &[u8]) -> ServerVerdict {
         match kind {
             Back::ParameterStatus => self.server_reported(id, seen),
+            Back::NotificationResponse if listen::is_shared(self, id) => {
+                listen::notified(self, id, seen);
+            }
             Back::NoticeResponse | Back::NotificationResponse => {}
             Back::ErrorResponse => {
                 let message = fields::Report::parse(seen).message;

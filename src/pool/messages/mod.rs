@@ -3,6 +3,7 @@
 mod doubt;
 pub mod judge;
 pub mod judge_server;
+mod listen;
 mod pin;
 pub mod routine;
 mod slow;

@@ -3,6 +3,7 @@
 //!
 //! The functions take the core whole, and nobody but the judge of servers calls them.
 
+use super::listen;
 use crate::config::SessionState;
 use crate::log::Level;
 use crate::pool::core::Core;
@@ -32,6 +33,24 @@ pub(super) fn transaction_ended(
     let server = &core.servers[id];
     let is_clean = server.replies.is_clean() && !server.replies.is_doubtful();
     let is_clean = is_clean && server.own == Own::Nothing;
+    if is_clean && listen::must_be_asked(core, id) {
+        listen::ask(core, id, client);
+        return ServerVerdict::Drop;
+    }
+    if core.servers[id].session.shares_listen {
+        core.take_notifications(client, to_client.words());
+    }
+    judge_left(core, id, client, is_clean, to_client)
+}
+
+/// What becomes of what else is left. Returns whether the client hears of the end now.
+fn judge_left(
+    core: &mut Core,
+    id: ServerId,
+    client: ClientId,
+    is_clean: bool,
+    to_client: &mut Outgoing<'_>,
+) -> ServerVerdict {
     let session = &mut core.servers[id].session;
     let left = session.left_for_sure();
     if left.is_empty() {
@@ -47,7 +66,7 @@ pub(super) fn transaction_ended(
         SessionState::Pin | SessionState::Error if !is_clean => {}
         SessionState::Pin if left.has(Traces::LOCK) && touches_locks => {
             core.servers[id].session.touches_locks = false;
-            ask(core, id, client, Own::Probe { is_locked: false }, PROBE);
+            core.ask_beside(id, client, Own::Probe { is_locked: false }, PROBE.as_bytes());
             return ServerVerdict::Drop;
         }
         SessionState::Pin if pin(core, id, client, to_client) => {}
@@ -115,16 +134,7 @@ fn refuse_late(
     core.pools[pool].undone.refusals += 1;
     build::report(to_client.words(), &refusal.report());
     let sql = core.servers[id].session.begin_undoing();
-    ask(core, id, client, Own::Undo, &sql);
-}
-
-/// Sends a query of the pooler's own to a server that a client has, behind its last answer.
-fn ask(core: &mut Core, id: ServerId, client: ClientId, own: Own, sql: &str) {
-    core.servers[id].own = own;
-    // The query takes away what the client may bind later.
-    core.take_unnamed_along(client, id);
-    core.servers[id].unnamed.begin();
-    core.run_own_query(id, sql);
+    core.ask_beside(id, client, Own::Undo, sql.as_bytes());
 }
 
 /// An answer to such a query.
@@ -140,6 +150,10 @@ pub(super) fn judge_own_query(
         return ServerVerdict::Closed;
     }
     let own = core.servers[id].own;
+    let is_of_channels = matches!(own, Own::Channels | Own::Recall { .. });
+    if is_of_channels && kind == Back::NotificationResponse {
+        return listen::judge_notification(core, id, client, body, to_client);
+    }
     if kind == Back::ReadyForQuery {
         own_query_ended(core, id, client, to_client);
     } else if kind == Back::ParameterStatus {
@@ -147,6 +161,12 @@ pub(super) fn judge_own_query(
     } else if kind == Back::NotificationResponse {
         // Who listens has not lost its channels.
         return ServerVerdict::Forward(client);
+    } else if is_of_channels {
+        if kind == Back::DataRow {
+            listen::row(core, id, own, body);
+        } else if kind == Back::ErrorResponse {
+            core.close_server(id, Reason::SessionStateKept);
+        }
     } else if own == Own::Undo && kind == Back::ErrorResponse {
         core.close_server(id, Reason::SessionStateKept);
     } else if own == Own::Undo && kind == Back::CommandComplete {
@@ -163,6 +183,22 @@ fn own_query_ended(core: &mut Core, id: ServerId, client: ClientId, to_client: &
     let server = &mut core.servers[id];
     let own = std::mem::take(&mut server.own);
     server.replies.disown_unnamed();
+    if let Own::Recall { is_inside } = own {
+        if !listen::recalled(core, id, client, is_inside) {
+            core.close_server(id, Reason::SessionStateKept);
+        }
+        return;
+    }
+    if own == Own::Channels {
+        if !server.replies.is_clean() {
+            return core.close_server(id, Reason::SessionStateKept);
+        }
+        listen::taken_over(core, id, client, to_client);
+        if judge_left(core, id, client, true, to_client) != ServerVerdict::Forward(client) {
+            return;
+        }
+        return tell_ready(core, id, client, to_client);
+    }
     if own == (Own::Probe { is_locked: false }) {
         server.session.cleared(Traces::LOCK);
     }
@@ -176,7 +212,13 @@ fn own_query_ended(core: &mut Core, id: ServerId, client: ClientId, to_client: &
     } else if own != Own::Undo && !pin(core, id, client, to_client) {
         return;
     }
-    build::ready_for_query(to_client.words(), b'I');
+    tell_ready(core, id, client, to_client);
+}
+
+fn tell_ready(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut Outgoing<'_>) {
+    if !listen::tell_ready(core, client, to_client) {
+        return;
+    }
     // What was undone may have been the client's parameters, too.
     if core.set_parameters(client, id, MOST_STEPS) {
         core.wake(client);
@@ -211,7 +253,7 @@ pub(super) fn judge_reset_reply(
             true
         }
         Test::Undo => server.session.ends_undone(),
-        Test::Abandoned(_) | Test::Check | Test::Doubt | Test::Setup => true,
+        Test::Abandoned(_) | Test::Check | Test::Doubt | Test::Listen | Test::Setup => true,
     };
     if !server.replies.is_clean() || !is_done {
         core.close_server(id, step.failure());

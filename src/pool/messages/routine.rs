@@ -26,7 +26,7 @@ impl Core {
         let keeps_unnamed = self.shares_servers(server);
         let Server { own, replies, unnamed, session, .. } = &mut self.servers[server];
         // The first request of a query sets the clocks.
-        if *own != Own::Nothing || !replies.takes_routine() {
+        if *own != Own::Nothing || !replies.takes_routine() || session.shares_listen {
             return 0;
         }
         let longest = self.config.settings.max_packet_size as usize;

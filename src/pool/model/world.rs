@@ -248,6 +248,7 @@ impl World {
                 Action::SendClient { .. } | Action::SendServer { .. } => {}
                 Action::ConsoleDone { .. }
                 | Action::NextTurn(_)
+                | Action::Notify { .. }
                 | Action::Repeat { .. }
                 | Action::Inquire { .. }
                 | Action::Resolve(_)

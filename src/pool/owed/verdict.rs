@@ -33,6 +33,8 @@ pub enum Hold {
     Bar,
     /// The answer that shows whether a COPY that has failed has eaten Syncs.
     Doubt,
+    /// That the channels are heard which it listens to (`shared_listen`).
+    Channels,
     /// The end of a command of the console's that takes time.
     Command,
     /// What its login needs first: its user's secret, keys made of one, or a place.

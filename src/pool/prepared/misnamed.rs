@@ -91,7 +91,8 @@ impl Core {
             return Some(Verdict::Need(head.body));
         }
         let sql = fields::sql_of(kind, seen).unwrap_or_default();
-        let left = scan::read(sql).leaves.without(Traces::UNKNOWN);
+        let shared = if session.shares_listen { Traces::LISTEN } else { Traces::NONE };
+        let left = scan::read(sql).leaves.without(Traces::UNKNOWN.and(shared));
         if left.is_empty() {
             return None;
         }

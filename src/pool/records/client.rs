@@ -1,6 +1,7 @@
 //! A client: one connection to the pooler, from its first packet to its end.
 
 use super::inquiries::Question;
+use super::listening::Listens;
 use super::pass::Pass;
 use super::secured::Secured;
 use crate::auth::client::{AwaitKeys, ClientLogin};
@@ -246,6 +247,8 @@ pub struct Rare {
     /// The startup parameter `options` of a replication client, which its server gets as it came.
     pub options: Option<Vec<u8>>,
     pub choice: Choice,
+    /// What it listens to without a server of its own.
+    pub(in crate::pool) listens: Option<Box<Listens>>,
     /// What the log was told that it leaves to others.
     pub(in crate::pool) warned_of: Traces,
 }
@@ -342,6 +345,17 @@ impl Client {
     #[inline(always)]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What it listens to without a server of its own.
+    pub(in crate::pool) fn listens(&self) -> Option<&Listens> {
+        self.rare.as_ref()?.listens.as_deref()
+    }
+
+    /// Whether the end of its transaction is kept from it until its channels are heard.
+    #[inline]
+    pub(in crate::pool) fn awaits_channels(&self) -> bool {
+        self.rare.is_some() && self.listens().is_some_and(|listens| listens.awaits.is_some())
     }
 
     /// What it has chosen at its login.

@@ -10,6 +10,7 @@ pub mod dns;
 pub mod handshake;
 pub mod inquiries;
 pub mod keys;
+pub mod listening;
 pub mod lookup;
 pub mod pass;
 pub mod pool;

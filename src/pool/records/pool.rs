@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::client::{self, Client};
+use super::listening::Listening;
 use super::lookup::Lookup;
 use super::retry::Retry;
 use super::server::{self, Server};
@@ -61,6 +62,8 @@ pub struct Pool {
     /// Where the times of its database are counted.
     pub(in crate::pool) latency: Place,
     pub undone: Undone,
+    /// The channels, where that is what it is for.
+    pub listening: Option<Box<Listening>>,
     pub rest: Rest,
     /// It is among the pools that are looked at when a place gets free.
     pub is_hungry: bool,
@@ -86,6 +89,8 @@ pub struct Undone {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Purpose {
     Clients,
+    /// To listen for the clients of the pool beside it (`shared_listen`): there is one at most.
+    Listening,
     /// To run auth_query. No client ever gets one of them.
     Lookups,
 }
@@ -181,6 +186,7 @@ impl Pool {
             stats: Stats::default(),
             latency: Place::SHARED,
             undone: Undone::default(),
+            listening: None,
             rest: Rest::Awake,
             is_hungry: false,
         }
@@ -228,9 +234,20 @@ impl Pool {
             + self.active_clients.len()
     }
 
-    /// Clients and lookups that wait for a server.
+    /// Clients, lookups and channels that wait for a server.
     pub fn demand(&self) -> usize {
-        self.waiting.len() + self.lookups.len()
+        let lacks_listener = self.listens() && self.working_count() == 0;
+        self.waiting.len() + self.lookups.len() + usize::from(lacks_listener)
+    }
+
+    /// Whether clients listen by its connection.
+    pub fn listens(&self) -> bool {
+        self.listening.as_deref().is_some_and(Listening::is_wanted)
+    }
+
+    /// Whether clients wait for the channels of its connection.
+    fn is_awaited(&self) -> bool {
+        self.listening.as_ref().is_some_and(|all| !all.awaiting.is_empty())
     }
 
     /// Clients that wait for a server: with a query, for their welcome, or for their lookup.
@@ -248,7 +265,8 @@ impl Pool {
         self.client_count() > self.idle_clients.len()
             || self.server_count() > self.idle.len() + self.used.len()
             || !self.cancels.is_empty()
-            || !self.lookups.is_empty()
+            || self.demand() > 0
+            || self.is_awaited()
     }
 
     /// Nobody is there: it costs nothing until somebody comes.
@@ -256,7 +274,8 @@ impl Pool {
         self.client_count() == 0
             && self.server_count() == 0
             && self.cancels.is_empty()
-            && self.lookups.is_empty()
+            && self.demand() == 0
+            && !self.is_awaited()
     }
 
     pub(in crate::pool) fn client_list(&mut self, place: client::PoolPlace) -> &mut List<Client> {

@@ -102,6 +102,8 @@ pub enum Test {
     Undo,
     /// connect_query, where what was undone may have been its.
     Setup,
+    /// The shared connection is told of channels.
+    Listen,
     /// What is left of a client that went away in the middle is brought to an end.
     Abandoned(Rescue),
 }
@@ -167,6 +169,10 @@ pub enum Own {
     /// Whether the session has advisory locks is asked; the client's messages wait, and the
     /// ReadyForQuery of its last one does.
     Probe { is_locked: bool },
+    /// The session is asked for its channels, and the client waits in the same way.
+    Channels,
+    /// It gets the client's channels back; within a transaction or not.
+    Recall { is_inside: bool },
     /// What the client was refused is undone, and it waits in the same way.
     Undo,
 }
@@ -234,12 +240,14 @@ pub struct Server {
     /// Its transaction has changed tables, types or functions.
     pub(in crate::pool) has_changed_tables: bool,
     /// How the client that has it, or had it last, uses the servers of the pool.
-    pub(in crate::pool) mode: PoolMode,
+    pub mode: PoolMode,
     /// Clients have used it by the transaction since it was opened or reset: none gets it so for a
     /// session.
     pub(in crate::pool) is_worn: bool,
     /// What clients have left in its session.
     pub session: Session,
+    /// The client that has sent notifications by it last.
+    pub(in crate::pool) notifier: Option<ClientId>,
     /// The client that had it last, or has it.
     pub(in crate::pool) last_client: Option<ClientId>,
     /// Its lifetime is this much shorter than the setting, so that servers do not go together.
@@ -327,6 +335,7 @@ impl Server {
             mode: PoolMode::Session,
             is_worn: false,
             session: Session::default(),
+            notifier: None,
             last_client: None,
             lifetime_cut_us: 0,
             is_untouched: false,
@@ -475,6 +484,7 @@ impl Test {
             Test::Reset | Test::Abandoned(Rescue::Resetting) => Reason::ResetFailed,
             Test::Abandoned(Rescue::Ending { .. } | Rescue::RollingBack) => Reason::ServerAbandoned,
             Test::Check | Test::Doubt => Reason::TestFailed,
+            Test::Listen => Reason::ListenFailed,
             Test::Setup => Reason::ConnectQueryFailed,
             Test::Undo => Reason::SessionStateKept,
         }

@@ -6,6 +6,7 @@
 //! has succeeded and its transaction with it: a ROLLBACK brings back what was there, and clears
 //! nothing. Queries of the pooler's own set no mark.
 
+use super::listening::Handing;
 use crate::base::time::Moment;
 use crate::config::SessionState;
 use crate::pool::owed::replies::Status;
@@ -21,6 +22,12 @@ pub struct Session {
     pub(in crate::pool) policy: SessionState,
     /// What is left must be undone before another client gets the server.
     must_end_clean: bool,
+    /// LISTEN is for the shared connection: at the end of its client's transactions there is none.
+    pub(in crate::pool) shares_listen: bool,
+    /// What is known of its channels until then.
+    pub(in crate::pool) handing: Option<Box<Handing>>,
+    /// A text was sent that may notify others.
+    pub(in crate::pool) notifies: bool,
     /// What may be there.
     pub(in crate::pool) left: Traces,
     /// What is gone when all that is under way succeeds, and the transaction is committed.
@@ -70,7 +77,7 @@ pub enum Origin {
 impl Session {
     /// A client gets the server.
     #[inline]
-    pub(in crate::pool) fn begin(&mut self, policy: SessionState) {
+    pub(in crate::pool) fn begin(&mut self, policy: SessionState, shares_listen: bool) {
         if !self.is_watched() {
             // Nobody has looked at what was prepared, and may be bound by the same client yet.
             self.unnamed = Effects { leaves: Traces::UNKNOWN, ..Effects::default() };
@@ -85,6 +92,8 @@ impl Session {
         }
         self.is_unseen |= policy == SessionState::Allow;
         self.policy = policy;
+        self.shares_listen = shares_listen;
+        self.handing = None;
         self.must_end_clean = policy >= SessionState::Reset;
         self.pinned = None;
     }
@@ -103,12 +112,32 @@ impl Session {
     /// Whether anybody wants to know what its client leaves.
     #[inline(always)]
     pub fn is_watched(&self) -> bool {
-        self.policy != SessionState::Allow
+        self.policy != SessionState::Allow || self.shares_listen
     }
 
     /// Whether something must be undone before another client gets the server.
     pub(in crate::pool) fn must_be_reset(&self) -> bool {
-        self.must_end_clean && !self.left.is_empty()
+        !self.owed().is_empty()
+    }
+
+    /// What must be undone before another client gets the server.
+    fn owed(&self) -> Traces {
+        match (self.must_end_clean, self.shares_listen) {
+            (true, _) => self.left,
+            (false, true) if self.left.has(Traces::LISTEN) => Traces::LISTEN,
+            (false, _) => Traces::NONE,
+        }
+    }
+
+    /// The client's channels are given back to the session.
+    pub(in crate::pool) fn left_by_recall(&mut self) {
+        self.left = self.left.and(Traces::LISTEN);
+        self.clears = self.clears.without(Traces::LISTEN);
+    }
+
+    /// Whether the unnamed statement must find the client's channels in the session.
+    pub(in crate::pool) fn unnamed_needs_channels(&self) -> bool {
+        self.unnamed.needs_channels
     }
 
     /// Whether its client keeps the server, once nothing more is under way.
@@ -131,9 +160,11 @@ impl Session {
         self.pinned
     }
 
-    /// What is worth a pin, a warning or an error: not where nobody knows what it is.
+    /// What is worth a pin, a warning or an error: not where nobody knows what it is, nor channels
+    /// that are taken over.
     pub(in crate::pool) fn left_for_sure(&self) -> Traces {
-        self.left.without(Traces::UNKNOWN)
+        let shared = if self.shares_listen { Traces::LISTEN } else { Traces::NONE };
+        self.left.without(Traces::UNKNOWN.and(shared))
     }
 
     /// What may be there.
@@ -168,6 +199,7 @@ impl Session {
         self.awaits = self.awaits.without(leaves);
         self.sets_harmlessly |= effects.sets_harmlessly;
         self.touches_locks |= effects.touches_locks;
+        self.notifies |= effects.notifies;
     }
 
     /// A text that is whole, or begins here: `body` is what has come of the message.
@@ -320,10 +352,10 @@ impl Session {
 
     /// The query that undoes what is left; its tags are awaited.
     pub(in crate::pool) fn begin_undoing(&mut self) -> String {
-        if self.is_unseen {
+        if self.is_unseen && self.must_end_clean {
             self.left = self.left.and(Traces::UNKNOWN);
         }
-        let (sql, count) = reset_query(self.left);
+        let (sql, count) = reset_query(self.owed());
         self.undoing = count;
         sql
     }
@@ -332,8 +364,8 @@ impl Session {
     pub(in crate::pool) fn ends_undone(&mut self) -> bool {
         let is_complete = self.undoing == 0;
         if is_complete {
-            self.is_unseen = false;
-            self.cleared(Traces::DISCARDED);
+            self.is_unseen &= !self.must_end_clean;
+            self.cleared(if self.must_end_clean { Traces::DISCARDED } else { Traces::LISTEN });
         }
         is_complete
     }

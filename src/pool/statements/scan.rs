@@ -241,8 +241,15 @@ impl Reader {
             b"set" => AUTHORIZATION.and(Traces::SET),
             _ => Traces::NONE,
         };
+        self.note_channels(word);
         self.effects.leave(may_leave);
         self.head = Head::Other;
+    }
+
+    /// The first word of a statement that has to do with channels.
+    fn note_channels(&mut self, word: &[u8]) {
+        self.effects.needs_channels |= matches!(word, b"unlisten" | b"discard" | b"savepoint");
+        self.effects.notifies |= word == b"notify";
     }
 
     /// Names that count wherever they stand.
@@ -255,6 +262,8 @@ impl Reader {
             }
         } else if name.starts_with(b"pg_temp") {
             effects.leave(Traces::TEMPORARY);
+        } else if name == b"pg_notify" {
+            effects.notifies = true;
         } else if is_lasting(name) {
             effects.leave(Traces::LASTING);
         } else if name == b"set_config" {
@@ -320,6 +329,7 @@ impl Reader {
 
     /// The first word of a statement.
     fn begin(&mut self, word: &[u8]) -> Head {
+        self.note_channels(word);
         match word {
             b"close" => Head::Close,
             b"copy" => Head::Copy,

@@ -107,6 +107,11 @@ pub struct Effects {
     pub sets_harmlessly: bool,
     /// It takes or gives back advisory locks.
     pub touches_locks: bool,
+    /// It takes channels away, or begins what may be rolled back in part: UNLISTEN, DISCARD,
+    /// SAVEPOINT.
+    pub needs_channels: bool,
+    /// It may notify those who listen.
+    pub notifies: bool,
     /// It has a COPY ... FROM STDIN.
     pub copies_in: bool,
 }

@@ -95,7 +95,7 @@ impl Core {
     /// to exist; within each, who has waited longest.
     fn turn_of(&self, pool: PoolId) -> (u8, Moment) {
         let rank = self.pools.get(pool).map_or(0, |record| match record.purpose {
-            Purpose::Clients => 0,
+            Purpose::Clients | Purpose::Listening => 0,
             Purpose::Lookups if self.databases[record.database].is_reached => 1,
             Purpose::Lookups => 2,
         });
@@ -293,7 +293,7 @@ impl Core {
 
     /// The server that has been idle longest in these pools.
     fn longest_idle(&self, pools: impl Iterator<Item = PoolId>) -> Option<ServerId> {
-        let last = pools.filter_map(|pool| {
+        let last = pools.filter(|pool| !self.pools[*pool].listens()).filter_map(|pool| {
             let pool = &self.pools[pool];
             let (idle, used) = (pool.idle.last(), pool.used.first());
             idle.into_iter().chain(used).min_by_key(|&id| self.servers[id].requested)

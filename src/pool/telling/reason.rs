@@ -102,6 +102,13 @@ reasons! {
         NoSuchPeer: "could not find peer to forward request to", Log, SUCCESSFUL;
         NotAllowed: "not allowed", Client, PROTOCOL_VIOLATION;
         ObsoleteConnection: "obsolete connection", Log, SUCCESSFUL;
+        NotificationEncoding: "notification is not ASCII, and client_encoding is not UTF8",
+            Client, UNTRANSLATABLE_CHARACTER;
+        NotificationsLost: "channels cannot be listened to any more (shared_listen)",
+            Client, CANNOT_CONNECT_NOW;
+        NotificationsUnread: "too many notifications that the client does not take",
+            Client, PROGRAM_LIMIT_EXCEEDED;
+        ListenFailed: "listen query failed", Log, SUCCESSFUL;
         OldProtocol: "old V2 protocol not supported", Client, PROTOCOL_VIOLATION;
         OptionsForm: "unsupported options startup parameter: only '-c config=val' and \
             '--config=val' are allowed", Client, PROTOCOL_VIOLATION;

@@ -44,6 +44,16 @@ impl Refusal {
         }
     }
 
+    /// With `shared_listen`, when what the client listens to cannot be changed.
+    pub fn of_listening(why: &str) -> Refusal {
+        Refusal {
+            message: "LISTEN or UNLISTEN has had no effect (shared_listen)",
+            sqlstate: sqlstate::FEATURE_NOT_SUPPORTED,
+            detail: why.to_owned(),
+            hint: "What the client has listened to before is as it was.",
+        }
+    }
+
     pub fn report(&self) -> Report<'_> {
         Report {
             severity: Severity::Error,

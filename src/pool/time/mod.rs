@@ -1,3 +1,4 @@
 //! What time brings about.
 
+mod listening;
 pub mod sweep;

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::listening;
 use crate::base::time::Moment;
 use crate::config::PoolMode;
 use crate::log::Level;
@@ -38,9 +39,17 @@ impl Core {
         if self.has_place {
             self.feed();
         }
+        if self.is_untuned() {
+            listening::tune_all(self);
+        }
         if self.mono() >= self.sweep_at {
             self.sweep_all();
         }
+    }
+
+    /// Whether shared connections may have to be told something.
+    fn is_untuned(&self) -> bool {
+        !self.untuned.is_empty() || !self.gone_listeners.is_empty()
     }
 
     fn sweep_all(&mut self) {
@@ -68,7 +77,7 @@ impl Core {
 
     /// When the sweep must run next.
     pub fn next_sweep(&self) -> Option<Moment> {
-        if self.has_place {
+        if self.has_place || self.is_untuned() {
             return Some(self.mono());
         }
         let is_busy = !self.logins.is_empty()
@@ -110,6 +119,7 @@ impl Core {
         if self.pools[id].purpose == Purpose::Lookups {
             self.sweep_lookups(id);
         }
+        listening::sweep(self, id);
         self.sweep_active(id);
         self.sweep_idle_clients(id);
         self.sweep_server_logins(id);
@@ -319,6 +329,9 @@ impl Core {
 
     /// Idle servers: too old, idle too long, to be tested before their next use.
     fn sweep_idle_servers(&mut self, pool: PoolId) {
+        if self.pools[pool].listens() {
+            return;
+        }
         let settings = self.settings();
         let (delay, idle_limit) = (settings.server_check_delay, settings.server_idle_timeout);
         let is_tested = !settings.server_check_query.is_empty();

@@ -105,6 +105,10 @@ pub struct Backend {
     busy_until: Moment,
     is_to_cancel: bool,
     pub key: Vec<u8>,
+    /// What it has published, for all.
+    pub published: Vec<(String, String)>,
+    /// What it has to tell when it is at rest.
+    unheard: VecDeque<(String, String)>,
     /// What was taken and said, for the trace; `None` when nobody wants to know.
     pub notes: Option<Vec<String>>,
     rng: SeededRng,
@@ -128,6 +132,8 @@ impl Backend {
             busy_until: Moment(0),
             is_to_cancel: false,
             key: Vec::new(),
+            published: Vec::new(),
+            unheard: VecDeque::new(),
             notes: None,
             rng,
         }
@@ -220,7 +226,10 @@ impl Backend {
                 return Effect::Cancel(key);
             }
             Stage::Cancel { .. } => {}
-            Stage::Session(_) => self.work(now, stream),
+            Stage::Session(_) => {
+                self.work(now, stream);
+                self.tell();
+            }
         }
         stream.far_send(&mut self.outbox);
         Effect::Nothing
@@ -273,6 +282,28 @@ impl Backend {
         wire::push(&mut self.outbox, &report);
         stream.far_send(&mut self.outbox);
         self.hang_up(stream);
+    }
+
+    /// Somebody has published something.
+    pub fn hear(&mut self, published: &(String, String)) {
+        if self.session().is_some_and(|session| session.parameters.traces.hears(&published.0)) {
+            self.unheard.push_back(published.clone());
+        }
+    }
+
+    /// Tells what was heard, outside of transactions.
+    fn tell(&mut self) {
+        let is_free = self.session().is_some_and(Session::is_at_rest) && self.playing.is_empty();
+        while is_free && let Some((channel, text)) = self.unheard.pop_front() {
+            // What the session does not listen to any more it passes over.
+            if !self.session().is_some_and(|s| s.parameters.traces.hears(&channel)) {
+                continue;
+            }
+            let mut body = vec![0, 0, 0, 1];
+            body.extend([wire::cstr(&channel), wire::cstr(&text)].concat());
+            wire::push(&mut self.buffer, &wire::back(Back::NotificationResponse, &body));
+            self.flush();
+        }
     }
 
     /// Says something that nobody asked for.
@@ -451,6 +482,7 @@ impl Backend {
                         self.flush();
                     }
                 }
+                Out::Publish { channel, text } => self.published.push((channel, text)),
                 Out::Sleep(0) => {}
                 Out::Sleep(us) => {
                     self.busy_until = now + std::time::Duration::from_micros(us);

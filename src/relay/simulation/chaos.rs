@@ -205,6 +205,7 @@ impl World {
             rogue: false,
             big: false,
             leaves: false,
+            publishes: false,
         };
         let program = Program::new(self.made, profile, self.fork());
         let index = self.made;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::client::SimClient;
 use super::world::{World, server_stream};
-use crate::config::SessionState;
+use crate::config::{PoolMode, SessionState};
 use crate::pool::ids::{PoolId, ServerId};
 use crate::pool::records::client::Client;
+use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::{State, Test};
 use crate::pool::records::wait::Shutdown;
 
@@ -153,9 +154,16 @@ impl World {
             if !matches!(server.state(), State::Idle | State::Used) || backend.is_over() {
                 continue;
             }
+            let is_listener = self.engine.core.pools[server.pool].purpose == Purpose::Listening;
+            let is_shared = self.setup.shares && server.mode != PoolMode::Session && !is_listener;
+            let traces = backend.session().map(|session| &session.parameters.traces);
+            if is_shared && traces.is_some_and(|traces| traces.channels().next().is_some()) {
+                return Err(format!("server {:?} is free, and listens", backend.server));
+            }
             let on_its_way = server_stream(&mut self.engine, backend.server, number)
                 .map_or(Vec::new(), |stream| stream.outbound());
             let is_clean = backend.session().is_none_or(|s| s.parameters.traces.is_empty());
+            let is_clean = is_clean || is_listener;
             if self.setup.policy >= SessionState::Reset && !is_clean {
                 let left = backend.session().map(|session| session.parameters.traces.show());
                 return Err(format!("server {:?} is free, and has {left:?}", backend.server));

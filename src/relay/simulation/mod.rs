@@ -128,6 +128,7 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
     assert!(sum.judged > least, "hardly any login was judged by somebody else: {sum:?}");
     assert!(sum.secured > least, "hardly any handshake came to its end: {sum:?}");
     assert!(sum.unsecured > least, "hardly any handshake failed: {sum:?}");
+    assert!(sum.notified > least, "hardly any client was notified: {sum:?}");
     assert!(sum.rescued > least, "hardly any abandoned server was rescued: {sum:?}");
 }
 

@@ -22,6 +22,8 @@ pub struct Profile {
     pub big: bool,
     /// What stays in the session, and is asked for.
     pub leaves: bool,
+    /// It listens to what others publish, and publishes.
+    pub publishes: bool,
 }
 
 /// What must have come before the next unit is sent.
@@ -79,6 +81,10 @@ impl Program {
         }
         if self.profile.leaves && self.rng.one_in(4) {
             let packets = self.leave();
+            return Unit { packets, wait: self.some_wait() };
+        }
+        if self.profile.publishes && self.rng.one_in(3) {
+            let packets = self.channel();
             return Unit { packets, wait: self.some_wait() };
         }
         let packets = match self.rng.below(22) {
@@ -170,6 +176,23 @@ impl Program {
             },
         };
         wire::query(&text)
+    }
+
+    /// Listens, or does no more, or publishes.
+    fn channel(&mut self) -> Vec<Packet> {
+        let (tag, channel) = (self.tag(), self.rng.below(3));
+        let text = match self.rng.below(10) {
+            0..=2 => format!("LISTEN pub{channel}"),
+            3 => format!("UNLISTEN pub{channel}"),
+            4 => format!("SELECT {tag}; UNLISTEN pub{channel}; LISTEN pub0"),
+            5 => "UNLISTEN *".to_owned(),
+            6 => format!("LISTEN pub{channel}; FAIL {tag}"),
+            _ => format!("PUBLISH pub{channel} {tag}x"),
+        };
+        match text.contains(';') || self.rng.one_in(2) {
+            true => vec![wire::query(&text)],
+            false => self.unnamed(&text),
+        }
     }
 
     /// Leaves something in the session, clears it, or asks what is there.

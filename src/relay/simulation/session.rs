@@ -5,7 +5,7 @@
 //! does; it knows nothing of the pooler but the few rules in [`Pooled`], where a pooler's client
 //! cannot see what a session would show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::parameters::Parameters;
 use super::sql::{self, Statement};
@@ -24,6 +24,8 @@ pub struct Pooled {
     pub is_statement_mode: bool,
     /// What becomes of what a client leaves in the session of its server.
     pub policy: SessionState,
+    /// LISTEN is for a connection of all clients.
+    pub shares: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +45,8 @@ pub enum Out {
     Sleep(u64),
     /// What is buffered goes out.
     Flush,
+    /// All who listen to the channel are told.
+    Publish { channel: String, text: String },
     /// The pooler ends the client with these words.
     Fatal(&'static str),
     /// The session ends.
@@ -116,6 +120,11 @@ pub struct Session {
     pub holds_table: bool,
     /// Statements that it has refused because the table has changed.
     pub refused: usize,
+    /// What is published when the transaction is committed.
+    unpublished: Vec<Out>,
+    /// The number of the transaction, and those that were committed.
+    transaction: u64,
+    committed: BTreeSet<u64>,
     out: Vec<Out>,
 }
 
@@ -136,6 +145,9 @@ impl Session {
             changes: 0,
             holds_table: false,
             refused: 0,
+            unpublished: Vec::new(),
+            transaction: 1,
+            committed: BTreeSet::new(),
             out: Vec::new(),
         }
     }
@@ -256,7 +268,8 @@ impl Session {
     /// Whether a pooler refuses a text for what it would leave to others.
     pub(super) fn pooler_refuses(&self, list: &[Statement]) -> bool {
         let policy = self.rules.pooled.map(|pooled| pooled.policy);
-        policy == Some(SessionState::Error) && traces::is_refused(list)
+        let shares = self.rules.pooled.is_some_and(|pooled| pooled.shares);
+        policy == Some(SessionState::Error) && traces::is_refused(list, shares)
     }
 
     /// Several statements in one message are one transaction.
@@ -284,6 +297,15 @@ impl Session {
     /// Runs one statement of a simple query.
     fn run(&mut self, statement: &Statement, values: &[Vec<u8>]) -> Result<(), Failure> {
         self.check_block(statement)?;
+        if let Some(values) = self.own_rows(statement) {
+            self.push(Back::RowDescription, ROW_DESCRIPTION);
+            for value in &values {
+                let length = (value.len() as u32).to_be_bytes();
+                self.push(Back::DataRow, &[&[0, 1][..], &length, value.as_bytes()].concat());
+            }
+            self.complete(&format!("SELECT {}", values.len()));
+            return Ok(());
+        }
         if let Some(rows) = self.rows(statement, values) {
             self.sleep(statement);
             self.push(Back::RowDescription, ROW_DESCRIPTION);
@@ -296,6 +318,29 @@ impl Session {
         let tag = self.perform(statement)?;
         self.complete(&tag);
         Ok(())
+    }
+
+    /// Rows of one column, of what only the pooler asks.
+    fn own_rows(&self, statement: &Statement) -> Option<Vec<String>> {
+        let told = |committed| if committed { "committed" } else { "aborted" };
+        Some(match statement {
+            Statement::Channels => self.parameters.traces.channels().map(str::to_owned).collect(),
+            Statement::Transaction => vec![self.transaction.to_string()],
+            Statement::TransactionStatus { number } => {
+                vec![told(self.committed.contains(number)).to_owned()]
+            }
+            _ => return None,
+        })
+    }
+
+    /// What a transaction has published goes out with it, or never.
+    fn end_transaction(&mut self, is_commit: bool) {
+        let published = std::mem::take(&mut self.unpublished);
+        if is_commit {
+            self.committed.insert(self.transaction);
+            self.out.extend(published);
+        }
+        self.transaction += 1;
     }
 
     pub(super) fn check_block(&self, statement: &Statement) -> Result<(), Failure> {
@@ -367,6 +412,15 @@ impl Session {
                 self.push(Back::NotificationResponse, &body);
                 "NOTIFY"
             }
+            Statement::Publish { channel, text } => {
+                let (channel, text) = (channel.clone(), text.clone());
+                self.unpublished.push(Out::Publish { channel, text });
+                "NOTIFY"
+            }
+            Statement::Unlisten { channel } => {
+                self.parameters.traces.remove_channel(channel);
+                "UNLISTEN"
+            }
             Statement::Leave { kind, name } => {
                 self.parameters.traces.add(*kind, name);
                 if *kind == traces::Kind::Lock {
@@ -433,12 +487,15 @@ impl Session {
                 self.copy_out(text, *count, *size);
                 return Ok(format!("COPY {count}"));
             }
-            Statement::CopyIn { .. }
+            Statement::Channels
+            | Statement::CopyIn { .. }
             | Statement::Locks
             | Statement::Lookup(_)
             | Statement::Rows { .. }
             | Statement::Show { .. }
-            | Statement::State => {
+            | Statement::State
+            | Statement::Transaction
+            | Statement::TransactionStatus { .. } => {
                 return Err(failure("XX000", "not a command"));
             }
         };
@@ -469,6 +526,7 @@ impl Session {
         } else {
             self.parameters.rollback();
         }
+        self.end_transaction(is_commit);
         self.block = Block::None;
         self.is_started = false;
         self.holds_table = false;
@@ -565,6 +623,7 @@ impl Session {
         if self.block == Block::None {
             self.parameters.commit();
             self.portals.clear();
+            self.end_transaction(true);
         }
         self.is_started = false;
         self.holds_table = false;
@@ -576,6 +635,10 @@ impl Session {
         self.push(Back::ErrorResponse, &report.body);
         self.out.push(Out::Flush);
         self.parameters.rollback();
+        self.unpublished.clear();
+        if self.block == Block::None {
+            self.end_transaction(false);
+        }
         if self.block == Block::Open {
             self.block = Block::Failed;
         }

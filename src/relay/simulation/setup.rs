@@ -82,6 +82,8 @@ pub struct Setup {
     pub policy: SessionState,
     /// Whether connections can be put under TLS.
     pub shakes: bool,
+    /// LISTEN needs no server of its own.
+    pub shares: bool,
     /// How secrets are stored, at the servers and so in what a lookup finds.
     form: &'static str,
     /// Settings that RELOAD leaves alone.
@@ -94,6 +96,8 @@ pub struct Setup {
 pub struct Kind {
     /// Clients may choose how they use servers, and how clean they leave them.
     pub offers: bool,
+    /// LISTEN needs no server of its own.
+    pub shares: bool,
     pub tls: Tls,
 }
 
@@ -104,13 +108,13 @@ impl Kind {
             6 | 7 => Tls::ByHandshake,
             _ => Tls::None,
         };
-        Kind { offers: seed / 8 % 3 == 1, tls }
+        Kind { offers: seed / 8 % 3 == 1, shares: matches!(seed % 16, 1 | 6 | 9 | 14), tls }
     }
 }
 
 impl Setup {
     pub fn new(rng: &mut SeededRng, kind: Kind) -> Setup {
-        let Kind { offers, tls } = kind;
+        let Kind { offers, shares, tls } = kind;
         let shakes = tls == Tls::ByHandshake;
         let tracks = !rng.one_in(6);
         let auth = ["trust", "md5", "scram-sha-256", "plain"][rng.below(4) as usize];
@@ -126,6 +130,9 @@ impl Setup {
         }
         let policy = POLICIES[rng.below(POLICIES.len() as u64) as usize];
         fixed += &format!("session_state = {}\n", policy.word());
+        if shares {
+            fixed += "shared_listen = 1\n";
+        }
         if offers {
             fixed += "pool_modes = transaction, session, statement\n";
             fixed += "session_states = reset, pin, error\n";
@@ -160,6 +167,7 @@ impl Setup {
             lookups,
             policy,
             shakes,
+            shares,
             form,
             fixed,
         }

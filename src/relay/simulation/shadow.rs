@@ -4,7 +4,7 @@
 //! What a session cannot foresee is let pass, and only that: notices that nobody asked for, the
 //! moment at which a cancel request strikes, and that a table has changed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::parameters::{VARYING, varying};
 use super::session::{Block, CANCELLED, OUTLIVED, Out, REFUSED, SESSION_IN_ROW, Session};
@@ -61,6 +61,14 @@ pub struct Shadow {
     pub varying: String,
     /// Times that a Parse in a failed transaction was answered by the pooler, see `tolerates`.
     pub tolerated: u32,
+    /// The answer to a query, or a transaction, has begun and is not over.
+    is_amid: bool,
+    /// What it listened to when its last transaction was over.
+    listened: BTreeSet<String>,
+    /// It was told that what it listens to could not be changed.
+    pub is_vague: bool,
+    /// Notifications that it was told.
+    pub notified: usize,
 }
 
 impl Shadow {
@@ -83,6 +91,10 @@ impl Shadow {
             sent: 0,
             varying: String::new(),
             tolerated: 0,
+            is_amid: false,
+            listened: BTreeSet::new(),
+            is_vague: false,
+            notified: 0,
         }
     }
 
@@ -157,6 +169,21 @@ impl Shadow {
             return self.check_owner(packet);
         }
         self.fill();
+        if let Some(channel) = published(packet) {
+            return self.is_notified(&channel, packet);
+        }
+        if self.is_not_listening(packet) {
+            return Ok(());
+        }
+        let is_end = packet.kind == Back::ReadyForQuery as u8 && packet.body == b"I";
+        // Those the pooler may have given itself, before there is a server.
+        let is_own =
+            packet.kind == Back::ParseComplete as u8 || packet.kind == Back::CloseComplete as u8;
+        self.is_amid = !is_end && (self.is_amid || !is_own);
+        if is_end {
+            let channels = self.session.parameters.traces.channels();
+            self.listened = channels.map(str::to_owned).collect();
+        }
         let is_due = |due: &Due| is_same(&due.packet, packet) || self.shows_varying(due, packet);
         if self.due.front().is_some_and(is_due) {
             let Some(due) = self.due.pop_front() else { return Ok(()) };
@@ -173,6 +200,30 @@ impl Shadow {
         }
         let due = self.due.front().map(|due| &due.packet);
         Err(format!("{due:?} is due in answer to {:?}, {packet:?} came", self.current))
+    }
+
+    /// What others publish comes between transactions, and to those who listen.
+    fn is_notified(&mut self, channel: &str, packet: &Packet) -> Result<(), String> {
+        let is_end = |due: &Due| due.packet.kind == b'Z' && due.packet.body == b"I";
+        if self.is_amid && !self.due.front().is_some_and(is_end) {
+            return Err(format!("{packet:?} came in the middle of {:?}", self.current));
+        }
+        let traces = &self.session.parameters.traces;
+        let listens = self.listened.contains(channel) || traces.channels().any(|c| c == channel);
+        if !listens && !self.is_vague {
+            return Err(format!("{packet:?} is for others: {}", traces.show()));
+        }
+        self.notified += 1;
+        Ok(())
+    }
+
+    /// The shared connection could not be had, or channels were taken away where that has no
+    /// effect: the client was told before the end of its transaction.
+    fn is_not_listening(&mut self, packet: &Packet) -> bool {
+        let is_told = packet.kind == Back::ErrorResponse as u8
+            && packet.report().message.contains("(shared_listen)");
+        self.is_vague |= is_told;
+        is_told
     }
 
     /// A message of the client's breaks a COPY, and the server may meet the pooler's Close first.
@@ -197,7 +248,7 @@ impl Shadow {
         let (Some(own), Some(shown)) = (shown_state(&due.packet), shown_state(packet)) else {
             return false;
         };
-        let may_be = traces::may_be_shown(pooled.policy, &own, &shown);
+        let may_be = traces::may_be_shown(pooled.policy, pooled.shares, &own, &shown);
         if may_be {
             self.due.pop_front();
         }
@@ -213,7 +264,10 @@ impl Shadow {
         if !is_told || !self.due.front().is_some_and(is_ready) {
             return false;
         }
-        self.session.parameters.traces.clear_all();
+        match self.session.pooled().is_some_and(|pooled| pooled.shares) {
+            true => self.session.parameters.traces.keep_channels(),
+            false => self.session.parameters.traces.clear_all(),
+        }
         true
     }
 
@@ -251,7 +305,7 @@ impl Shadow {
             match out {
                 Out::Packet { packet, is_sticky } => self.due.push_back(Due { packet, is_sticky }),
                 Out::Fatal(words) => self.fatal = Some(words),
-                Out::Sleep(_) | Out::Flush | Out::End => {}
+                Out::Publish { .. } | Out::Sleep(_) | Out::Flush | Out::End => {}
             }
         }
     }
@@ -420,6 +474,13 @@ fn told_of_varying(packet: &Packet) -> Option<String> {
     let mut fields = Fields::new(&packet.body);
     let is_it = packet.kind == b'S' && fields.str() == Some(VARYING);
     fields.str().filter(|_| is_it).map(str::to_owned)
+}
+
+/// The channel of a notification that a client has published.
+fn published(packet: &Packet) -> Option<String> {
+    let text = packet.body.get(4..).filter(|_| packet.kind == b'A')?;
+    let name = text.split(|byte| *byte == 0).next()?;
+    name.starts_with(b"pub").then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 fn is_unasked(packet: &Packet) -> bool {

@@ -66,6 +66,22 @@ pub enum Statement {
     },
     /// A row of all that is left in the session.
     State,
+    /// A row of each channel.
+    Channels,
+    /// Whoever listens to the channel is told when the transaction is committed.
+    Publish {
+        channel: String,
+        text: String,
+    },
+    /// The number of the transaction.
+    Transaction,
+    /// What has become of a transaction.
+    TransactionStatus {
+        number: u64,
+    },
+    Unlisten {
+        channel: String,
+    },
 }
 
 /// What a server makes of auth_query.
@@ -140,6 +156,10 @@ fn one(text: &str) -> Option<Statement> {
             form: words.get(2)?.to_string(),
         }),
         "NOTICE" => Statement::Notice { text: owned() },
+        "PUBLISH" => Statement::Publish {
+            channel: words.get(1)?.to_string(),
+            text: words.get(2)?.to_string(),
+        },
         "NOTIFY" => Statement::Notify { text: owned() },
         "SHOW" => Statement::Show { name: words.get(1)?.to_string() },
         "RESET" => Statement::Reset { name: words.get(1)?.to_string() },

@@ -63,6 +63,27 @@ impl Traces {
         self.items.iter().any(|(other, _)| *other == kind)
     }
 
+    pub fn remove_channel(&mut self, name: &str) {
+        self.items.remove(&(Kind::Channel, name.to_owned()));
+    }
+
+    pub fn channels(&self) -> impl Iterator<Item = &str> {
+        let channels = self.items.iter().filter(|(kind, _)| *kind == Kind::Channel);
+        channels.map(|(_, name)| name.as_str())
+    }
+
+    /// Whether the session is told of notifications of this channel: what a transaction has
+    /// changed counts behind it.
+    pub fn hears(&self, channel: &str) -> bool {
+        let items = self.saved.as_ref().unwrap_or(&self.items);
+        items.contains(&(Kind::Channel, channel.to_owned()))
+    }
+
+    /// What is left when all else is undone.
+    pub fn keep_channels(&mut self) {
+        self.items.retain(|(kind, _)| *kind == Kind::Channel);
+    }
+
     pub fn begin(&mut self) {
         self.saved.get_or_insert_with(|| self.items.clone());
     }
@@ -87,10 +108,11 @@ impl Traces {
 
 /// Whether what a session shows may be what a pooler's client sees in the place of `own`, which a
 /// session of its own would have: nothing of others, and under `pin` all that is its own.
-pub fn may_be_shown(policy: SessionState, own: &str, shown: &str) -> bool {
+pub fn may_be_shown(policy: SessionState, shares: bool, own: &str, shown: &str) -> bool {
     let own: BTreeSet<&str> = own.split(' ').collect();
     let shown: BTreeSet<&str> = shown.split(' ').collect();
-    let is_kept = |item: &&&str| !item.starts_with("Hidden:");
+    let is_kept =
+        |item: &&&str| !(item.starts_with("Hidden:") || shares && item.starts_with("Channel:"));
     shown.is_subset(&own)
         && (policy != SessionState::Pin
             || own.iter().filter(is_kept).eq(shown.iter().filter(is_kept)))
@@ -100,7 +122,9 @@ pub fn may_be_shown(policy: SessionState, own: &str, shown: &str) -> bool {
 pub fn parse(text: &str) -> Option<Statement> {
     const ROLES: [Kind; 2] = [Kind::Role, Kind::Authorization];
     let name = |at: usize| Some(text.split([' ', '\'']).nth(at)?.to_owned());
-    let leave = |kind, at| Some(Statement::Leave { kind, name: name(at)? });
+    // Names of channels are quoted where the pooler gives them back.
+    let leave =
+        |kind, at| Some(Statement::Leave { kind, name: name(at)?.trim_matches('"').to_owned() });
     let clear = |kinds: &[Kind], tag| Some(Statement::Clear { kinds: kinds.to_vec(), tag });
     match text {
         STATE => return Some(Statement::State),
@@ -111,6 +135,16 @@ pub fn parse(text: &str) -> Option<Statement> {
             return clear(&ROLES, "SET");
         }
         "UNLISTEN *" => return clear(&[Kind::Channel], "UNLISTEN"),
+        "SELECT pg_catalog.pg_listening_channels()" => return Some(Statement::Channels),
+        "SELECT pg_catalog.txid_current()" => return Some(Statement::Transaction),
+        _ if text.starts_with("SELECT pg_catalog.txid_status(") => {
+            let number = text.split(['(', ')']).nth(1)?.parse().ok()?;
+            return Some(Statement::TransactionStatus { number });
+        }
+        _ if text.starts_with("UNLISTEN ") => {
+            let channel = name(1)?.trim_matches('"').to_owned();
+            return Some(Statement::Unlisten { channel });
+        }
         _ if text.ends_with("pg_advisory_unlock_all()") => {
             return clear(&[Kind::Lock], "SELECT 1");
         }
@@ -148,8 +182,9 @@ pub fn tag(kind: Kind) -> &'static str {
 }
 
 /// Whether a pooler with `session_state = error` refuses a text.
-pub fn is_refused(list: &[Statement]) -> bool {
+pub fn is_refused(list: &[Statement], shares: bool) -> bool {
     let leaves = |statement: &Statement| match statement {
+        Statement::Leave { kind: Kind::Channel, .. } => !shares,
         Statement::Leave { kind, .. } => *kind != Kind::Hidden,
         _ => false,
     };

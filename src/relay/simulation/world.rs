@@ -80,6 +80,8 @@ pub struct Figures {
     /// Handshakes that were done, and that failed.
     pub secured: usize,
     pub unsecured: usize,
+    /// Notifications that clients got of what others have published.
+    pub notified: usize,
 }
 
 impl std::ops::AddAssign for Figures {
@@ -96,6 +98,7 @@ impl std::ops::AddAssign for Figures {
         self.outlived += other.outlived;
         self.secured += other.secured;
         self.unsecured += other.unsecured;
+        self.notified += other.notified;
     }
 }
 
@@ -402,6 +405,7 @@ impl World {
         let suffix = choice.map_or(String::new(), |choice| choice.tell(&mut startup));
         let profile = Profile {
             leaves: policy != SessionState::Allow,
+            publishes: self.setup.shares && (!is_session_mode || self.setup.resets || is_watched),
             names: tracks || is_session_mode && self.setup.resets,
             blocks: mode != "statement" || self.rng.one_in(8),
             resets: !sets,
@@ -415,7 +419,12 @@ impl World {
             credential: Credential::Plain(Password::new(PASSWORD)),
             rules: shadow_rules(
                 self.setup.late_reports,
-                Pooled { tracks, is_statement_mode: mode == "statement", policy },
+                Pooled {
+                    tracks,
+                    is_statement_mode: mode == "statement",
+                    policy,
+                    shares: self.setup.shares && !is_session_mode,
+                },
             ),
             is_session_mode,
             tls: if self.rng.one_in(4) { Wish::Ask } else { Wish::Plain },
@@ -575,6 +584,7 @@ impl World {
             if !stays {
                 figures.tolerated += client.shadow.tolerated;
                 figures.outlived += client.shadow.refusals;
+                figures.notified += client.shadow.notified;
             }
             stays
         });
@@ -605,7 +615,7 @@ impl World {
     }
 
     fn act_backends(&mut self) {
-        let (mut strikes, mut notes) = (Vec::new(), Vec::new());
+        let (mut strikes, mut notes, mut published) = (Vec::new(), Vec::new(), Vec::new());
         for (&number, backend) in &mut self.backends {
             if self.rng.one_in(2) {
                 continue;
@@ -620,9 +630,13 @@ impl World {
                 strikes.push(key);
             }
             self.figures.refused += backend.take_refused();
+            published.append(&mut backend.published);
             backend.notes.iter_mut().for_each(|new| notes.append(new));
         }
         self.note_all(notes);
+        for news in published {
+            self.backends.values_mut().for_each(|backend| backend.hear(&news));
+        }
         for key in strikes {
             let target = self.backends.values_mut().find(|backend| backend.key == key);
             if target.is_some_and(Backend::strike) {

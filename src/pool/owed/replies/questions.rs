@@ -18,6 +18,11 @@ impl Replies {
         self.queue.is_empty() && !self.unsynced
     }
 
+    /// An extended query is under way whose Sync has not been sent.
+    pub fn awaits_sync(&self) -> bool {
+        self.unsynced
+    }
+
     /// The next reply is the server's, and it does not keep it to itself.
     #[cfg(any(test, debug_assertions))]
     pub fn is_server_to_speak(&self) -> bool {

@@ -1,0 +1,222 @@
+//! LISTEN without a server of its own (`shared_listen`): the channels of clients that share their
+//! servers are those of one connection for each pool, which stands in a pool beside theirs.
+//!
+//! What a client listens to is asked of the session in which it said so (`messages::listen`), never
+//! read from its words. What the shared connection is told follows from who listens to what, and is
+//! told at the end of a turn (`time::listening`).
+
+use std::collections::BTreeSet;
+
+use crate::pool::core::{Action, Core};
+use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::records::client::{Refusal as Refused, State};
+use crate::pool::records::listening::{Channel, Listens, MOST_UNDELIVERED};
+use crate::pool::records::pool::{Pool, Purpose};
+use crate::pool::records::server::Own;
+use crate::pool::telling::reason::Reason;
+use crate::pool::telling::refusal::Refusal;
+use crate::wire::build::{self, Message};
+use crate::wire::kind::Back;
+
+/// The encoding of the shared connection. Names and texts that are not ASCII are for clients that
+/// have it, too.
+pub(in crate::pool) const ENCODING: &str = "UTF8";
+
+impl Core {
+    /// What a client listens to from now on. Returns whether all of it is heard already; else it
+    /// waits for that.
+    pub(in crate::pool) fn set_channels(
+        &mut self,
+        id: ClientId,
+        channels: BTreeSet<Channel>,
+    ) -> bool {
+        let now = self.mono();
+        let Some(own) = self.clients[id].pool else { return true };
+        let (database, user) = (self.pools[own].database, self.pools[own].user);
+        let pool = self.ensure_pool(database, user, Purpose::Listening);
+        let listens = self.clients[id].rare.get_or_insert_default().listens.get_or_insert_default();
+        let all = self.pools[pool].listening.get_or_insert_default();
+        for gone in listens.channels.difference(&channels) {
+            all.remove(gone, id);
+        }
+        for new in channels.difference(&listens.channels) {
+            all.add(new, id);
+        }
+        listens.channels = channels;
+        let are_heard = listens.channels.iter().all(|channel| all.is_heard(channel));
+        if !are_heard {
+            listens.awaits = Some(now);
+            all.awaiting.insert(id.to_bits());
+        }
+        self.untuned.push(pool);
+        are_heard
+    }
+
+    /// Clients have gone: nobody listens for them any more.
+    pub(in crate::pool) fn forget_listeners(&mut self) {
+        for (id, pool, listens) in std::mem::take(&mut self.gone_listeners) {
+            let Some(Pool { database, user, .. }) = self.pools.get(pool) else { continue };
+            let key = (*database, *user, Purpose::Listening);
+            let Some(pool) = self.pool_index.get(&key).copied() else { continue };
+            let Some(all) = &mut self.pools[pool].listening else { continue };
+            all.awaiting.remove(&id.to_bits());
+            for channel in &listens.channels {
+                all.remove(channel, id);
+            }
+            self.untuned.push(pool);
+        }
+    }
+
+    /// The query has ended by which the shared connection was told of channels.
+    pub(in crate::pool) fn channels_told(&mut self, id: PoolId) {
+        let Some(all) = &mut self.pools[id].listening else { return };
+        let failure = all.failure.take();
+        let deaf = match failure {
+            None => {
+                all.done();
+                Vec::new()
+            }
+            Some(_) => all.failed(),
+        };
+        self.release_listeners(id, failure.as_deref());
+        // Those who listened by an earlier connection do not hear of it otherwise.
+        for client in deaf {
+            let is_served = self.clients.get(client).is_some_and(|client| !client.is_closing());
+            if is_served && !self.clients[client].awaits_channels() {
+                self.close_client(client, Reason::NotificationsLost);
+            }
+        }
+    }
+
+    /// Lets clients go on whose channels are heard; or, if they cannot be, all.
+    pub(in crate::pool) fn release_listeners(&mut self, pool: PoolId, failure: Option<&str>) {
+        let Some(all) = &self.pools[pool].listening else { return };
+        let waiting: Vec<_> = all.awaiting.iter().map(|bits| ClientId::from_bits(*bits)).collect();
+        for id in waiting {
+            let Some(channels) = self.listens_mut(id).map(|l| std::mem::take(&mut l.channels))
+            else {
+                continue;
+            };
+            let Some(all) = &mut self.pools[pool].listening else { return };
+            let (heard, unheard): (BTreeSet<_>, BTreeSet<_>) =
+                channels.into_iter().partition(|channel| all.is_heard(channel));
+            let (mut kept, is_over) = (heard, unheard.is_empty() || failure.is_some());
+            if !is_over {
+                kept.extend(unheard);
+            } else {
+                unheard.iter().for_each(|channel| all.remove(channel, id));
+                all.awaiting.remove(&id.to_bits());
+            }
+            if let Some(listens) = self.listens_mut(id) {
+                listens.channels = kept;
+            }
+            if is_over {
+                self.end_wait_for_channels(id, failure);
+            }
+        }
+    }
+
+    fn listens_mut(&mut self, id: ClientId) -> Option<&mut Listens> {
+        self.clients.get_mut(id)?.rare.as_mut()?.listens.as_deref_mut()
+    }
+
+    /// The wait for channels is over, and with it, if nothing else is under way, the transaction.
+    fn end_wait_for_channels(&mut self, id: ClientId, failure: Option<&str>) {
+        let Some(listens) = self.listens_mut(id) else { return };
+        listens.awaits = None;
+        listens.failure = failure.map(Into::into);
+        if std::mem::take(&mut listens.is_due) {
+            let mut bytes = Vec::new();
+            self.take_notifications(id, &mut bytes);
+            build::ready_for_query(&mut bytes, b'I');
+            self.act(Action::SendClient { client: id, bytes });
+            self.wake(id);
+        }
+    }
+
+    /// Whether the end of a client's transaction, which is due, waits for channels.
+    pub(in crate::pool) fn waits_for_channels(&mut self, id: ClientId) -> bool {
+        let Some(listens) = self.listens_mut(id) else { return false };
+        listens.is_due = listens.awaits.is_some();
+        listens.is_due
+    }
+
+    /// Appends what a client has not been told yet, now that its transaction is over.
+    pub(in crate::pool) fn take_notifications(&mut self, id: ClientId, into: &mut Vec<u8>) {
+        let Some(listens) = self.listens_mut(id) else { return };
+        if let Some(failure) = listens.failure.take() {
+            build::report(into, &Refusal::of_listening(&failure).report());
+        }
+        into.append(&mut std::mem::take(&mut listens.undelivered));
+    }
+
+    /// A notification of the shared connection's, for all who listen to its channel.
+    pub(in crate::pool) fn notified(&mut self, listener: ServerId, body: &[u8]) {
+        let pool = self.servers[listener].pool;
+        let Some(all) = &self.pools[pool].listening else { return };
+        let Some((sender, text)) = body.split_first_chunk::<4>() else { return };
+        let Some(end) = text.iter().position(|byte| *byte == 0) else { return };
+        let clients = all.clients(&text[..end]);
+        let notifier = self.notifier(pool, *sender);
+        for id in clients {
+            let Some(client) = self.clients.get(id) else { continue };
+            // Who has sent it knows itself by the process id that it was told.
+            let from = if notifier == Some(id) { client.process_id() } else { *sender };
+            let mut bytes = Vec::new();
+            Message::back(&mut bytes, Back::NotificationResponse).bytes(&from).bytes(text).end();
+            if !text.is_ascii() && !self.has_shared_encoding(id) {
+                self.close_client(id, Reason::NotificationEncoding);
+                continue;
+            }
+            self.deliver(id, bytes);
+        }
+    }
+
+    /// The client that has notified others by this server, as far as is known.
+    fn notifier(&self, listening: PoolId, process: [u8; 4]) -> Option<ClientId> {
+        let Pool { database, user, .. } = &self.pools[listening];
+        let pool = self.pool_index.get(&(*database, *user, Purpose::Clients))?;
+        let is_theirs = |id: &ServerId| self.servers[*id].key.first_chunk() == Some(&process);
+        let pool = &self.pools[*pool];
+        let mut servers = pool.active.iter(&self.servers).chain(pool.idle.iter(&self.servers));
+        let server = servers.find(is_theirs)?;
+        self.servers[server].notifier.or(self.servers[server].client())
+    }
+
+    pub(in crate::pool) fn has_shared_encoding(&self, id: ClientId) -> bool {
+        let told = self.vars.named(&self.clients[id].vars.told, "client_encoding");
+        told.is_some_and(|encoding| encoding.eq_ignore_ascii_case(ENCODING))
+    }
+
+    /// Gives a notification to a client: at once where it is in the middle of nothing, else with
+    /// the end of its transaction.
+    fn deliver(&mut self, id: ClientId, bytes: Vec<u8>) {
+        let client = &self.clients[id];
+        let is_at_rest = match *client.state() {
+            // In the middle of what the pooler refuses itself the end is still to come.
+            State::Idle | State::Waiting => client.refusal == Refused::None,
+            State::Active { server } => {
+                let server = &self.servers[server];
+                server.replies.is_clean() && server.own == Own::Nothing && !server.is_mid_reply
+            }
+            State::AwaitWelcome
+            | State::Cancel { .. }
+            | State::Closing
+            | State::Console(_)
+            | State::Login(_) => return,
+        };
+        if is_at_rest && !client.awaits_channels() {
+            return self.act(Action::Notify { client: id, bytes });
+        }
+        let Some(listens) = self.listens_mut(id) else { return };
+        if listens.undelivered.len() + bytes.len() > MOST_UNDELIVERED {
+            return self.close_client(id, Reason::NotificationsUnread);
+        }
+        listens.undelivered.extend_from_slice(&bytes);
+    }
+
+    /// A client does not take the notifications that it is sent.
+    pub fn client_is_deaf(&mut self, id: ClientId) {
+        self.close_client(id, Reason::NotificationsUnread);
+    }
+}
