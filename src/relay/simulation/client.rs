@@ -104,6 +104,8 @@ pub struct SimClient {
     is_finishing: bool,
     has_said_goodbye: bool,
     has_ended_shaking: bool,
+    /// Nothing has come since the end of its handshake.
+    has_just_shaken: bool,
     pub largest_parse: usize,
     /// How often a default had changed before it came.
     pub defaults: u32,
@@ -146,6 +148,7 @@ impl SimClient {
             is_finishing: false,
             has_said_goodbye: false,
             has_ended_shaking: false,
+            has_just_shaken: false,
             largest_parse: 0,
             defaults: 0,
             notes: None,
@@ -186,6 +189,7 @@ impl SimClient {
             Far::Pending => false,
             Far::Done => {
                 self.stage = Stage::Login;
+                self.has_just_shaken = true;
                 self.send_startup();
                 false
             }
@@ -293,7 +297,8 @@ impl SimClient {
 
     fn ended(&mut self) -> Result<Happened, String> {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
-        self.has_ended_shaking = stage == Stage::Handshake;
+        // The pooler may not have come to the end of the handshake that the client is done with.
+        self.has_ended_shaking = stage == Stage::Handshake || self.has_just_shaken;
         let is_expected = self.has_said_goodbye
             || self.character.fault.is_some()
             || matches!(stage, Stage::Told | Stage::Cancel);
@@ -321,6 +326,7 @@ impl SimClient {
     fn take_all(&mut self, cache: &mut ScramCache) -> Result<Happened, String> {
         while let Some(packet) = wire::next(&mut self.inbox) {
             self.note("gets", &packet);
+            self.has_just_shaken = false;
             if packet.is_fatal() {
                 let is_due = self.is_due(&packet);
                 self.stage = Stage::Told;
