@@ -22,7 +22,8 @@ const CHANGES: &[(&str, &[&str])] = &[
     // What does not fit leaves in force what was before.
     ("client_tls_key_file", &["{dir}/other.key"]),
     ("client_tls_cert_file", &["{dir}/other.crt"]),
-    ("client_tls_sslmode", &["allow", "disable", "require", "prefer"]),
+    // A client that was told that there is no TLS must not meet `require` right behind that.
+    ("client_tls_sslmode", &["allow", "disable", "prefer", "require", "prefer"]),
     ("server_tls_sslmode", &["disable", "require", "verify-ca", "verify-full", "allow", "prefer"]),
     ("server_tls_protocols", &["tlsv1.2", "tlsv1.3", "secure"]),
     ("server_tls_ciphers", &["HIGH", "default"]),

@@ -86,10 +86,6 @@ impl Session {
             // What clients of a weaker policy have LOADed nothing takes away, and it is not theirs.
             self.left = self.left.without(Traces::LASTING);
         }
-        if policy >= SessionState::Reset {
-            // What clients of a weaker policy have LOADed nothing takes away, and it is not theirs.
-            self.left = self.left.without(Traces::LASTING);
-        }
         self.is_unseen |= policy == SessionState::Allow;
         self.policy = policy;
         self.shares_listen = shares_listen;
