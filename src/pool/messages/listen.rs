@@ -51,8 +51,9 @@ pub(super) fn recall(
     }
     let server = &core.servers[server_id];
     let is_recalled = server.session.handing.as_ref().is_some_and(|h| h.recalled != Recalled::No);
-    if is_recalled || !core.listens(&core.clients[id]) || server.replies.status() == Status::Failed
-    {
+    // Nothing is run in a failed transaction; what is under way may yet end it.
+    let has_failed = server.replies.status() == Status::Failed && server.replies.is_answered();
+    if is_recalled || !core.listens(&core.clients[id]) || has_failed {
         return None;
     }
     let needs_channels = match kind {

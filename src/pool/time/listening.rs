@@ -2,6 +2,8 @@
 //!
 //! The functions take the core whole, and nobody but the sweep calls them.
 
+use std::time::Duration;
+
 use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId};
@@ -74,16 +76,21 @@ fn tell_of_return(core: &mut Core, id: PoolId) {
 }
 
 /// Those who wait for their channels are told that it is in vain, when one of them has waited as
-/// long as for a server: they wait for the same connection.
+/// long as for a server: they wait for the same connection. In a shutdown nobody opens another one.
 pub(super) fn sweep(core: &mut Core, id: PoolId) {
     let Some(all) = &core.pools[id].listening else { return };
     let has_waited = |bits: &u64| {
         let client = core.clients.get(ClientId::from_bits(*bits));
         let since = client.and_then(|client| client.listens()?.awaits);
-        let limit = client.map(|client| core.query_wait_timeout(client));
+        // They keep their servers meanwhile: without a limit of their own the one of a connection
+        // counts.
+        let limit = client.map(|client| match core.query_wait_timeout(client) {
+            Duration::ZERO => core.settings().server_connect_timeout,
+            limit => limit,
+        });
         since.zip(limit).is_some_and(|(since, limit)| core.is_over(since, limit))
     };
-    if all.awaiting.iter().any(has_waited) {
+    if core.is_winding_down() || all.awaiting.iter().any(has_waited) {
         let why = core.why_no_server(id);
         core.release_listeners(id, Some(&why));
     }
