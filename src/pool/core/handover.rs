@@ -156,6 +156,10 @@ impl Core {
         if is_busy || server.is_private {
             return;
         }
+        // In a session of its own a doubt is nobody else's; a pin must be judged again and again.
+        if server.replies.is_doubtful() && server.mode != PoolMode::Session {
+            return self.resolve_doubt(id, false);
+        }
         if server.mode == PoolMode::Session || server.session.is_pinned() {
             // `CloseNeeded` keeps it from other clients, because a cancel request may yet hit it.
             if let Some(reason) = server.closing.clone()
@@ -168,9 +172,6 @@ impl Core {
                 self.close_server(id, told);
             }
             return;
-        }
-        if server.replies.is_doubtful() {
-            return self.resolve_doubt(id, false);
         }
         if server.session.must_be_pinned() {
             return self.pin_unjudged(id, client);
