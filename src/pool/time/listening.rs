@@ -76,17 +76,17 @@ fn tell_of_return(core: &mut Core, id: PoolId) {
 }
 
 /// Those who wait for their channels are told that it is in vain, when one of them has waited as
-/// long as for a server: they wait for the same connection. In a shutdown nobody opens another one.
+/// long as a connection may take: they wait for the same one. In a shutdown nobody opens another.
 pub(super) fn sweep(core: &mut Core, id: PoolId) {
     let Some(all) = &core.pools[id].listening else { return };
     let has_waited = |bits: &u64| {
         let client = core.clients.get(ClientId::from_bits(*bits));
         let since = client.and_then(|client| client.listens()?.awaits);
-        // They keep their servers meanwhile: without a limit of their own the one of a connection
-        // counts.
+        // Servers may be kept meanwhile whose places the shared connection needs.
+        let longest = core.settings().server_connect_timeout;
         let limit = client.map(|client| match core.query_wait_timeout(client) {
-            Duration::ZERO => core.settings().server_connect_timeout,
-            limit => limit,
+            Duration::ZERO => longest,
+            limit => limit.min(longest),
         });
         since.zip(limit).is_some_and(|(since, limit)| core.is_over(since, limit))
     };
