@@ -85,22 +85,8 @@ impl Core {
         debug_assert!(self.servers[server_id].kept.is_told(), "an answer is left of another");
         let now = self.mono();
         self.link(client_id, server_id);
-        let client = &self.clients[client_id];
-        let (mode, policy) = (self.client_mode(client), self.session_state(client));
-        let shares_listen = mode != PoolMode::Session && self.shares_listen(client);
-        let has_reset = !self.settings().server_reset_query.is_empty();
-        let goes_unseen = mode == PoolMode::Session && self.must_end_clean(client);
+        let first = self.begin_session(server_id, client_id);
         let server = &mut self.servers[server_id];
-        server.mode = mode;
-        // A session begins as clean as a new one, whatever others have left by the transaction.
-        let is_reset_first = mode == PoolMode::Session && server.is_worn && has_reset;
-        server.is_worn |= mode != PoolMode::Session;
-        // Others may have left what their own policy lets stay.
-        let is_undone_first = policy >= SessionState::Reset && server.session.is_stained();
-        server.session.begin(policy, shares_listen);
-        if goes_unseen {
-            server.session.go_unseen();
-        }
         let client = &mut self.clients[client_id];
         server.requested = now;
         server.xact_start = now;
@@ -122,16 +108,43 @@ impl Core {
             let ptr = ptr(number, Side::Server);
             self.log_client(Level::Noise, client_id, format_args!("is given S-{ptr} at {peer}"));
         }
-        if is_reset_first || is_undone_first {
-            let (step, sql) = match is_reset_first {
-                true => (Test::Reset, self.reset_query()),
-                false => (Test::Undo, self.servers[server_id].session.begin_undoing()),
-            };
+        if let Some((step, sql)) = first {
             self.servers[server_id].own = Own::Reset(step);
             self.run_own_query(server_id, sql);
             return false;
         }
         self.set_parameters(client_id, server_id, MOST_STEPS)
+    }
+
+    /// How the client uses the server, and what becomes of what it leaves there. Returns the query
+    /// that takes away what others have left, where that must come first.
+    fn begin_session(
+        &mut self,
+        server_id: ServerId,
+        client_id: ClientId,
+    ) -> Option<(Test, String)> {
+        let client = &self.clients[client_id];
+        let (mode, policy) = (self.client_mode(client), self.session_state(client));
+        let is_session = mode == PoolMode::Session;
+        let shares_listen = !is_session && self.shares_listen(client);
+        let goes_unseen = is_session && self.must_end_clean(client);
+        let can_reset = is_session && !self.settings().server_reset_query.is_empty();
+        let server = &mut self.servers[server_id];
+        server.mode = mode;
+        // A session begins as clean as a new one, whatever others have left by the transaction.
+        let is_reset = can_reset && server.is_worn;
+        server.is_worn |= !is_session;
+        // Others may have left what their own policy lets stay.
+        let is_undone = policy >= SessionState::Reset && server.session.is_stained();
+        server.session.begin(policy, shares_listen);
+        if goes_unseen {
+            server.session.go_unseen();
+        }
+        match (is_reset, is_undone) {
+            (true, _) => Some((Test::Reset, self.reset_query())),
+            (false, true) => Some((Test::Undo, server.session.begin_undoing())),
+            (false, false) => None,
+        }
     }
 
     /// Cheap to ask after each run: whether [`Core::settle`] could do something.
@@ -410,14 +423,14 @@ impl Core {
         }
         self.pools[pool].undone.resets += 1;
         self.pools[pool].undone.reset_us += took;
-        match self.is_set_up_again(id) {
+        match self.set_up_again(id) {
             true => self.move_server(id, State::Tested(Test::Setup)),
             false => self.make_available(id),
         }
     }
 
     /// Runs connect_query once more, whose settings were undone too. Returns whether there is one.
-    pub(in crate::pool) fn is_set_up_again(&mut self, id: ServerId) -> bool {
+    pub(in crate::pool) fn set_up_again(&mut self, id: ServerId) -> bool {
         let line = &self.databases[self.pools[self.servers[id].pool].database].line;
         let Some(sql) = line.connect_query.clone().filter(|sql| !sql.is_empty()) else {
             return false;

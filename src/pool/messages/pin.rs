@@ -257,7 +257,7 @@ pub(super) fn judge_reset_reply(
     };
     if !server.replies.is_clean() || !is_done {
         core.close_server(id, step.failure());
-    } else if step == Test::Undo && core.is_set_up_again(id) {
+    } else if step == Test::Undo && core.set_up_again(id) {
         core.servers[id].own = Own::Reset(Test::Setup);
     } else if core.set_parameters(client, id, MOST_STEPS) {
         core.wake(client);
