@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::linux::net::SocketAddrExt;
@@ -153,6 +154,21 @@ fn a_server_that_is_kept_for_its_client_is_told() {
     };
     assert_eq!((value("pinned_servers"), value("pins_total")), ("1".into(), "1".into()));
     assert!(value("oldest_pin_seconds").starts_with("0."));
+}
+
+/// The connection that listens is in a pool of its own, beside that of its clients.
+#[test]
+fn a_pool_that_listens_for_its_clients_is_told_once() {
+    let setup = Setup::new().set("pool_mode", "transaction").set("shared_listen", "1");
+    let watched = Watched::new(setup);
+    watched.pooler.client().query("listen a_channel").expect("a LISTEN");
+    let (_, text) = watched.get("/metrics", "");
+    assert!(text.contains("\npgbouncer_pools_oldest_pin_seconds{"), "{text}");
+    let mut seen = HashSet::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, _) = line.rsplit_once(' ').expect("a value");
+        assert!(seen.insert(series), "{series} comes twice");
+    }
 }
 
 #[test]

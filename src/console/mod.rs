@@ -21,7 +21,7 @@ use crate::pool::core::Core;
 use crate::pool::ids::ClientId;
 use crate::pool::records::wait::Outcome;
 use session::Session;
-pub use show::{MEASURES, VisibleClient, pool_names, pools, rowwise, visible_client};
+pub use show::{MEASURES, VisibleClient, has_row, pool_names, pools, rowwise, visible_client};
 pub use table::{Buffers, Head, Held, Nature, Reader, Rowwise, Scene, Subject, Table, Value};
 
 /// A message of a console session, whole.

@@ -288,9 +288,12 @@ impl Walk for Ages {
         }
         let Ages::Begun(families, ids) = self else { return true };
         for id in take(ids, most) {
-            let Some(pool) = core.pools.get(id) else { continue };
+            // Only one of a client's pools has a row, and so only one has these labels.
+            let Some(pool) = core.pools.get(id).filter(|_| console::has_row(core, id)) else {
+                continue;
+            };
             let database = &core.databases[pool.database];
-            if database.peer.is_none() && !is_one_of_many(core, &database.line.name) {
+            if !is_one_of_many(core, &database.line.name) {
                 let user = &core.users[pool.user].name;
                 let labels = [("database", database.line.name.as_str()), ("user", user)];
                 let labels = snapshot.labels(&labels);

@@ -18,7 +18,7 @@ mod users;
 
 pub use connections::{Visible as VisibleClient, visible_client};
 pub use latency::MEASURES;
-pub use pools::{all as pools, names as pool_names};
+pub use pools::{all as pools, is_shown as has_row, names as pool_names};
 
 use super::parse::Token;
 use super::refusal::{Hint, Refusal};
