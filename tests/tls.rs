@@ -71,14 +71,20 @@ fn psql(pooler: &Pooler, sslmode: &str) -> Tool {
     Tool::psql(pooler.port, &APP, "app").env("PGSSLMODE", sslmode).args(["-Atc", "select 'in'"])
 }
 
-/// A connection under TLS, past the SSLRequest.
-fn secured(pooler: &Pooler) -> SslStream<TcpStream> {
+/// A connection that has asked for TLS, and what it was answered.
+fn asked(pooler: &Pooler) -> (TcpStream, u8) {
     let mut stream = TcpStream::connect(("127.0.0.1", pooler.port)).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
     stream.write_all(&wire::packet(80_877_103, b"")).expect("a request");
     let mut answer = [0];
     stream.read_exact(&mut answer).expect("an answer");
-    assert_eq!(&answer, b"S");
+    (stream, answer[0])
+}
+
+/// A connection under TLS, past the SSLRequest.
+fn secured(pooler: &Pooler) -> SslStream<TcpStream> {
+    let (stream, answer) = asked(pooler);
+    assert_eq!(answer, b'S');
     shake_hands(stream, None).expect("a handshake")
 }
 

@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 use super::support::certificates::{p256, signed};
 use super::support::postgres::APP;
 use super::support::tool::Tool;
+use super::support::wire::{self, Wire};
 use super::support::{Pooler, Setup, Witness, eventually};
-use super::{UNDER_TLS, offering, postgres_with_tls, root, with_pair};
+use super::{UNDER_TLS, asked, log_in, offering, postgres_with_tls, root, shake_hands, with_pair};
 
 /// Settings, and what they become one after the other. The last value stays in force.
 const CHANGES: &[(&str, &[&str])] = &[
@@ -22,7 +23,8 @@ const CHANGES: &[(&str, &[&str])] = &[
     // What does not fit leaves in force what was before.
     ("client_tls_key_file", &["{dir}/other.key"]),
     ("client_tls_cert_file", &["{dir}/other.crt"]),
-    // A client that was told that there is no TLS must not meet `require` right behind that.
+    // From `disable` by way of `prefer`: a client that has been answered N is refused, as by
+    // PgBouncer, where `require` comes before its startup packet.
     ("client_tls_sslmode", &["allow", "disable", "prefer", "require", "prefer"]),
     ("server_tls_sslmode", &["disable", "require", "verify-ca", "verify-full", "allow", "prefer"]),
     ("server_tls_protocols", &["tlsv1.2", "tlsv1.3", "secure"]),
@@ -140,6 +142,22 @@ fn assert_only_servers_were_closed(pooler: &Pooler) {
     assert!(closed > 0, "no server was closed");
     assert!(!log.contains("pooler error:"), "a client was told something");
     assert!(!log.contains("TLS handshake error"), "a handshake failed");
+}
+
+#[test]
+fn a_mode_that_changes_behind_an_sslrequest_holds_for_the_startup_packet() {
+    let pooler = offering("prefer").start();
+    let (told_yes, answer) = asked(&pooler);
+    assert_eq!(answer, b'S');
+    pooler.console().query("set client_tls_sslmode = disable").expect("SET");
+    log_in(&mut shake_hands(told_yes, None).expect("a handshake"));
+    let (told_no, answer) = asked(&pooler);
+    assert_eq!(answer, b'N');
+    pooler.console().query("set client_tls_sslmode = require").expect("SET");
+    let mut client = Wire::new(told_no);
+    client.send(&wire::startup(&[("user", APP.name), ("database", "app")]));
+    let refusal = client.hear().expect("a refusal");
+    assert_eq!(refusal.field('M').as_deref(), Some("SSL required"));
 }
 
 /// Each setting that concerns servers renews them; what concerns clients leaves them alone.
