@@ -89,9 +89,16 @@ impl VarTable {
         self.settle_defaults(server);
     }
 
-    /// A server has put back to their defaults one parameter or all. It says so of those that it
-    /// reports; the others are not known to be what they were set to any more, and a transaction
-    /// that fails may yet bring that back.
+    /// A server has put back all its parameters to their defaults. It says so of those that it
+    /// reports.
+    pub fn forget_unreported(&mut self, server: &mut ServerVars) {
+        self.doubt_unreported(server);
+        server.doubtful = Places::default();
+    }
+
+    /// A server may have put back to their defaults one parameter or all. What it does not report
+    /// is not known to be what it was set to any more, and a transaction that fails may yet bring
+    /// that back.
     pub fn doubt_unreported(&mut self, server: &mut ServerVars) {
         for place in 0..self.names.len() {
             let is_reported = self.key(&server.defaults, place).is_some();
@@ -387,6 +394,18 @@ mod tests {
         scene.client = ClientVars::default();
         scene.table.greet(&mut scene.client, &scene.server.defaults);
         assert_eq!(scene.steps(), ["RESET search_path;"]);
+        assert_eq!(scene.steps(), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn what_was_reset_for_sure_is_left_alone() {
+        let mut scene = Scene::new(&[("search_path", b"a")]);
+        assert_eq!(scene.steps().len(), 1);
+        scene.table.doubt_unreported(&mut scene.server);
+        scene.table.forget_unreported(&mut scene.server);
+        scene.table.clear_client(&mut scene.client);
+        scene.client = ClientVars::default();
+        scene.table.greet(&mut scene.client, &scene.server.defaults);
         assert_eq!(scene.steps(), [] as [&str; 0]);
     }
 

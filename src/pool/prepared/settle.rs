@@ -213,7 +213,9 @@ impl Core {
     }
 
     pub(in crate::pool) fn heed_server_tag(&mut self, server: ServerId, tag: &[u8]) {
-        if resets_parameters(tag) {
+        if tag == b"DISCARD ALL\0" {
+            self.vars.forget_unreported(&mut self.servers[server].vars);
+        } else if tag == b"RESET\0" {
             self.vars.doubt_unreported(&mut self.servers[server].vars);
         }
         if changes_tables(tag) {
@@ -258,14 +260,10 @@ impl Core {
 pub(in crate::pool) fn tells_of_statements(tag: &[u8]) -> bool {
     match tag.first() {
         Some(b'A' | b'C' | b'D' | b'I') => is_all_gone(tag) || changes_tables(tag),
-        Some(b'R') => resets_parameters(tag),
+        // One parameter or all, or a role.
+        Some(b'R') => tag == b"RESET\0",
         _ => false,
     }
-}
-
-/// Whether parameters may be back at their defaults.
-fn resets_parameters(tag: &[u8]) -> bool {
-    matches!(tag, b"DISCARD ALL\0" | b"RESET\0")
 }
 
 fn is_all_gone(tag: &[u8]) -> bool {
