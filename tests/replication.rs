@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use support::client::{Answer, Login};
 use support::postgres::{GUIDE, Role, SUPER};
-use support::tool::Tool;
+use support::tool::{self, Tool};
 use support::wire;
 use support::{Client, Failure, Pooler, Postgres, Setup, eventually, host, within};
 
@@ -80,15 +80,7 @@ fn a_base_backup_through_the_pooler_verifies_and_starts_up() {
     let marker = "create table backed_up as select 'it is there' as word";
     Postgres::shared().session("app").query(marker).expect("a table");
     let folder = host::new_folder("backup");
-    let data = folder.join("data").display().to_string();
-    Tool::postgres("pg_basebackup", pooler.port, &REPLICATOR, "app")
-        .args(["-D", &data, "-X", "stream", "-c", "fast", "--no-sync"])
-        .unprivileged()
-        .run();
-    Tool::postgres("pg_verifybackup", pooler.port, &REPLICATOR, "app")
-        .args([data.as_str()])
-        .unprivileged()
-        .run();
+    tool::back_up(pooler.port, &REPLICATOR, &folder, |backup| backup);
     let restored = Postgres::on(&folder);
     assert_eq!(restored.one("select word from backed_up"), "it is there");
     assert_no_server_is_left(&pooler);

@@ -112,6 +112,16 @@ impl Postgres {
         self.one(&sql).parse().expect("a count")
     }
 
+    /// Waits until somebody runs a query that ends so, or has run it last.
+    pub fn await_query(&self, end: &str) {
+        let sql = format!(
+            "select count(*) from pg_stat_activity where right(query, {}) = $end${end}$end$ \
+             and pid <> pg_backend_pid()",
+            end.chars().count()
+        );
+        eventually("the query to run", || (self.one(&sql) == "1").then_some(()));
+    }
+
     /// Sees to it that database `bench` holds pgbench's tables at scale 1; once.
     pub fn fill_bench(&self) {
         static FILLED: OnceLock<()> = OnceLock::new();

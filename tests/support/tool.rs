@@ -105,6 +105,16 @@ impl Tool {
     }
 }
 
+/// Takes a base backup into `data` of a folder, which pg_verifybackup then finds whole.
+pub fn back_up(port: u16, role: &Role, folder: &Path, prepare: impl FnOnce(Tool) -> Tool) {
+    let data = folder.join("data").display().to_string();
+    let backup = Tool::postgres("pg_basebackup", port, role, "app").args(["-D", &data]);
+    let backup = backup.args(["-X", "stream", "-c", "fast", "--no-sync"]);
+    prepare(backup).unprivileged().run();
+    let check = Tool::postgres("pg_verifybackup", port, role, "app").args([data.as_str()]);
+    check.unprivileged().run();
+}
+
 /// Waits for a tool that was started; gives what it printed, and fails the test when it failed.
 pub fn finish(child: Child) -> String {
     let output = child.wait_with_output().expect("a child that can be waited for");

@@ -4,7 +4,7 @@ use super::binding::Stranger;
 use super::support::certificates::{authority, p256, signed};
 use super::support::postgres::{APP, SUPER, TRUSTED};
 use super::support::tool::Tool;
-use super::support::{Postgres, Setup, eventually, wire};
+use super::support::{Postgres, Setup, wire};
 use super::{UNDER_TLS, offering, postgres_with_tls, root, with_pair};
 
 /// A pooler whose only database has this line, and whose settings ask for `mode`.
@@ -95,11 +95,7 @@ fn a_cancel_request_is_secured_as_the_line_of_its_database_has_it() {
     let pooler = line("disable", &format!("{target} {keys}")).start();
     let mut client = pooler.login(&APP, "app");
     client.wire.send(&wire::query("select pg_sleep(61)"));
-    eventually("the query to run", || {
-        let sql = "select count(*) from pg_stat_activity where query like '%pg_sleep(61)' \
-                   and pid <> pg_backend_pid()";
-        (postgres_with_tls().one(sql) == "1").then_some(())
-    });
+    postgres_with_tls().await_query("pg_sleep(61)");
     client.cancel(pooler.port);
     assert_eq!(client.answer().expect_err("it is cancelled").code(), "57014");
 }

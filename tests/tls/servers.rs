@@ -5,7 +5,7 @@ use super::support::certificates::authority;
 use super::support::fake::{self, FakeServer};
 use super::support::postgres::APP;
 use super::support::tool::Tool;
-use super::support::{Postgres, Setup, eventually, wire};
+use super::support::{Postgres, Setup, wire};
 use super::{UNDER_TLS, postgres_with_tls, root};
 
 #[test]
@@ -78,11 +78,7 @@ fn a_cancel_request_goes_under_tls_too() {
         .start();
     let mut client = pooler.login(&APP, "app");
     client.wire.send(&wire::query("select pg_sleep(60)"));
-    eventually("the query to run", || {
-        let sql = "select count(*) from pg_stat_activity where query like '%pg_sleep(60)' \
-                   and pid <> pg_backend_pid()";
-        (postgres_with_tls().one(sql) == "1").then_some(())
-    });
+    postgres_with_tls().await_query("pg_sleep(60)");
     client.cancel(pooler.port);
     let failure = client.answer().expect_err("it is cancelled");
     assert_eq!(failure.code(), "57014");
