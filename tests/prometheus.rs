@@ -50,8 +50,12 @@ fn get(port: u16, path: &str, accept: &str) -> Option<String> {
 /// Names and labels with their values.
 fn samples(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let pairs = lines.map(|line| line.rsplit_once(' ').expect("a value"));
-    pairs.map(|(series, value)| (series.to_owned(), value.parse().expect("a number"))).collect()
+    let mut found = BTreeMap::new();
+    for (series, value) in lines.map(|line| line.rsplit_once(' ').expect("a value")) {
+        let before = found.insert(series.to_owned(), value.parse().expect("a number"));
+        assert_eq!(before, None, "{series} comes twice");
+    }
+    found
 }
 
 /// A pooler at rest that much has happened to.

@@ -406,7 +406,7 @@ fn nobody_inherits_channels() {
     for sql in ["begin; listen a", "listen a; select pg_sleep(10)"] {
         let mut client = pooler.client();
         client.wire.send(&wire::query(sql));
-        std::thread::sleep(Duration::from_millis(100));
+        Postgres::shared().await_query(sql);
         drop(client);
         let mut other = pooler.client();
         assert_eq!(other.one("select count(*) from pg_listening_channels()"), "0", "{sql}");

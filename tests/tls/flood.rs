@@ -20,11 +20,8 @@ use super::{offering, postgres_with_tls, root};
 #[test]
 fn a_flood_of_half_open_handshakes_costs_little_and_no_server() {
     const CLIENTS: usize = 400;
-    let pooler = offering("require")
-        .set("max_client_conn", "1000")
-        .set("client_login_timeout", "5")
-        .set("client_tls_sslmode", "prefer")
-        .start();
+    let pooler =
+        offering("prefer").set("max_client_conn", "1000").set("client_login_timeout", "5").start();
     let witness = Witness::start(pooler.port);
     let (before, hello) = (pooler.resident_kb(), client_hello());
     let half_open: Vec<TcpStream> = (0..CLIENTS)

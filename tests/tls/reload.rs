@@ -115,10 +115,16 @@ fn settings_are_set_under_load() {
 fn settings_are_reloaded_under_load() {
     let pooler = setup().start();
     let (load, witness) = (Load::start(&pooler), Witness::start(pooler.port));
+    let mut signals = 0;
     for (setting, values) in CHANGES {
         for value in *values {
             pooler.rewrite(|setup| setup.set(setting, value));
             pooler.signal("HUP");
+            signals += 1;
+            // Each value gets its turn: two signals at once would be one RELOAD.
+            eventually("the RELOAD", || {
+                (pooler.log().matches("re-reading config").count() == signals).then_some(())
+            });
             serves(&pooler, &format!("{setting} = {value}"));
         }
     }
