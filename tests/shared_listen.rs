@@ -195,6 +195,32 @@ fn listen_is_in_force_at_commit_and_not_before() {
     hears_nothing(&mut client);
 }
 
+/// Behind a COPY that has failed it is in doubt which Syncs it has eaten, and so is, when the
+/// client hears of the end of its LISTEN, whether that is the end.
+#[test]
+fn a_listen_behind_a_copy_that_failed_counts() {
+    let _alone = alone();
+    let pooler = setup().start();
+    let mut client = pooler.client();
+    client.query("create temp table sink (n int)").expect("a table");
+    let copy = [wire::parse("", "copy sink from stdin"), wire::bind("", &[]), wire::execute()];
+    client.wire.send(&[&copy.concat()[..], &wire::flush()].concat());
+    client.wire.hear_until(|message| message.kind == b'G').expect("a COPY");
+    let fail = wire::message(b'f', b"enough\0");
+    let rest = [wire::sync(), fail, wire::sync(), wire::query("listen a"), wire::query("listen b")];
+    client.wire.send(&rest.concat());
+    client.answer().expect_err("the COPY has failed");
+    client.answer().expect("a LISTEN");
+    client.answer().expect("another");
+    for channel in ["a", "b"] {
+        notify(channel, "yes");
+        hears(&mut client, channel, "yes");
+    }
+    let mut other = pooler.client();
+    assert_eq!(other.one("select count(*) from pg_listening_channels()"), "0");
+    hears_nothing(&mut client);
+}
+
 /// Nothing comes between the messages of an answer, or before a transaction is over.
 #[test]
 fn notifications_wait_for_the_end_of_a_transaction() {

@@ -15,6 +15,7 @@ use crate::pool::core::own_query::MOST_STEPS;
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
 use crate::pool::records::client;
+use crate::pool::records::listening::Recalled;
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::{Own, Server, State, Test};
 use crate::pool::statements::traces::Traces;
@@ -173,6 +174,10 @@ impl Core {
         if server.replies.is_doubtful() && server.mode != PoolMode::Session {
             return self.resolve_doubt(id, false);
         }
+        if server.session.must_tell_channels() {
+            // When the client heard of the end of its transaction, that was in doubt yet.
+            return self.ask_for_channels(id, client, true);
+        }
         if server.mode == PoolMode::Session || server.session.is_pinned() {
             // `CloseNeeded` keeps it from other clients, because a cancel request may yet hit it.
             if let Some(reason) = server.closing.clone()
@@ -256,6 +261,25 @@ impl Core {
         self.take_unnamed_along(client, id);
         self.servers[id].unnamed.begin();
         self.run_own_query(id, sql);
+    }
+
+    /// Asks the session of a client's server for its channels at the end of a transaction, and has
+    /// it listen to none any more. `is_end_told` tells that the client has heard of that end.
+    pub(in crate::pool) fn ask_for_channels(
+        &mut self,
+        id: ServerId,
+        client: ClientId,
+        is_end_told: bool,
+    ) {
+        let handing = self.servers[id].session.handing.get_or_insert_default();
+        handing.channels.clear();
+        let mut sql = String::new();
+        if let Recalled::In(number) = &handing.recalled {
+            sql = format!("SELECT pg_catalog.txid_status({number}); ");
+        }
+        sql += "SELECT pg_catalog.pg_listening_channels(); UNLISTEN *";
+        handing.told = None;
+        self.ask_beside(id, client, Own::Channels { is_end_told }, sql.as_bytes());
     }
 
     #[cold]

@@ -101,7 +101,10 @@ impl Core {
                 of_server(|s| matches!(s.own, Own::Reset(_) | Own::Vars { .. } | Own::VarsRefused))
             }
             Hold::Probe => of_server(|s| {
-                matches!(s.own, Own::Channels | Own::Probe { .. } | Own::Recall { .. } | Own::Undo)
+                matches!(
+                    s.own,
+                    Own::Channels { .. } | Own::Probe { .. } | Own::Recall { .. } | Own::Undo
+                )
             }),
             Hold::Repeat => of_server(|server| server.own == Own::Repeat),
             Hold::Replies => of_server(|server| server.replies.is_full()),

@@ -23,15 +23,11 @@ use crate::wire::kind::Back;
 pub(in crate::pool) const ENCODING: &str = "UTF8";
 
 impl Core {
-    /// What a client listens to from now on. Returns whether all of it is heard already; else it
-    /// waits for that.
-    pub(in crate::pool) fn set_channels(
-        &mut self,
-        id: ClientId,
-        channels: BTreeSet<Channel>,
-    ) -> bool {
+    /// What a client listens to from now on. Where not all of it is heard already it waits for
+    /// that.
+    pub(in crate::pool) fn set_channels(&mut self, id: ClientId, channels: BTreeSet<Channel>) {
         let now = self.mono();
-        let Some(own) = self.clients[id].pool else { return true };
+        let Some(own) = self.clients[id].pool else { return };
         let (database, user) = (self.pools[own].database, self.pools[own].user);
         let pool = self.ensure_pool(database, user, Purpose::Listening);
         let listens = self.clients[id].rare.get_or_insert_default().listens.get_or_insert_default();
@@ -49,7 +45,12 @@ impl Core {
             all.awaiting.insert(id.to_bits());
         }
         self.untuned.push(pool);
-        are_heard
+    }
+
+    /// A client listens to what it did before, and is told why with the end of a transaction.
+    pub(in crate::pool) fn keep_channels(&mut self, id: ClientId, why: &str) {
+        let listens = self.clients[id].rare.get_or_insert_default().listens.get_or_insert_default();
+        listens.failure = Some(why.into());
     }
 
     /// Clients have gone: nobody listens for them any more.
@@ -124,14 +125,21 @@ impl Core {
     fn end_wait_for_channels(&mut self, id: ClientId, failure: Option<&str>) {
         let Some(listens) = self.listens_mut(id) else { return };
         listens.awaits = None;
-        listens.failure = failure.map(Into::into);
+        if let Some(failure) = failure {
+            listens.failure = Some(failure.into());
+        }
+        let mut bytes = Vec::new();
         if std::mem::take(&mut listens.is_due) {
-            let mut bytes = Vec::new();
             self.take_notifications(id, &mut bytes);
             build::ready_for_query(&mut bytes, b'I');
-            self.act(Action::SendClient { client: id, bytes });
-            self.wake(id);
+        } else if self.is_at_rest(id) {
+            // It has heard of the end of its transaction before.
+            self.take_undelivered(id, &mut bytes);
         }
+        if !bytes.is_empty() {
+            self.act(Action::SendClient { client: id, bytes });
+        }
+        self.wake(id);
     }
 
     /// Whether the end of a client's transaction, which is due, waits for channels.
@@ -147,6 +155,12 @@ impl Core {
         if let Some(failure) = listens.failure.take() {
             build::report(into, &Refusal::of_listening(&failure).report());
         }
+        self.take_undelivered(id, into);
+    }
+
+    /// Appends notifications that came while the client was in the middle of something.
+    pub(in crate::pool) fn take_undelivered(&mut self, id: ClientId, into: &mut Vec<u8>) {
+        let Some(listens) = self.listens_mut(id) else { return };
         into.append(&mut std::mem::take(&mut listens.undelivered));
     }
 
@@ -191,8 +205,20 @@ impl Core {
     /// Gives a notification to a client: at once where it is in the middle of nothing, else with
     /// the end of its transaction.
     fn deliver(&mut self, id: ClientId, bytes: Vec<u8>) {
+        if self.is_at_rest(id) && !self.clients[id].awaits_channels() {
+            return self.act(Action::Notify { client: id, bytes });
+        }
+        let Some(listens) = self.listens_mut(id) else { return };
+        if listens.undelivered.len() + bytes.len() > MOST_UNDELIVERED {
+            return self.close_client(id, Reason::NotificationsUnread);
+        }
+        listens.undelivered.extend_from_slice(&bytes);
+    }
+
+    /// Whether a client is in the middle of nothing, so that it can be told something.
+    fn is_at_rest(&self, id: ClientId) -> bool {
         let client = &self.clients[id];
-        let is_at_rest = match *client.state() {
+        match *client.state() {
             // In the middle of what the pooler refuses itself the end is still to come.
             State::Idle | State::Waiting => client.refusal == Refused::None,
             State::Active { server } => {
@@ -203,16 +229,8 @@ impl Core {
             | State::Cancel { .. }
             | State::Closing
             | State::Console(_)
-            | State::Login(_) => return,
-        };
-        if is_at_rest && !client.awaits_channels() {
-            return self.act(Action::Notify { client: id, bytes });
+            | State::Login(_) => false,
         }
-        let Some(listens) = self.listens_mut(id) else { return };
-        if listens.undelivered.len() + bytes.len() > MOST_UNDELIVERED {
-            return self.close_client(id, Reason::NotificationsUnread);
-        }
-        listens.undelivered.extend_from_slice(&bytes);
     }
 
     /// A client does not take the notifications that it is sent.

@@ -412,7 +412,7 @@ impl Core {
         match server.own {
             Own::Nothing => {}
             Own::Doubt(_) => return Some(Hold::Doubt),
-            Own::Channels | Own::Probe { .. } | Own::Recall { .. } | Own::Undo => {
+            Own::Channels { .. } | Own::Probe { .. } | Own::Recall { .. } | Own::Undo => {
                 return Some(Hold::Probe);
             }
             Own::Repeat => return Some(Hold::Repeat),

@@ -96,12 +96,12 @@ impl Core {
             Own::Doubt(_) => {
                 return self.judge_doubt_reply(id, client, kind, head, seen, to_client);
             }
-            Own::Channels | Own::Recall { .. }
+            Own::Channels { .. } | Own::Recall { .. }
                 if kind == Back::DataRow && seen.len() < head.body =>
             {
                 return listen::await_row(self, id, head);
             }
-            Own::Channels | Own::Probe { .. } | Own::Recall { .. } | Own::Undo => {
+            Own::Channels { .. } | Own::Probe { .. } | Own::Recall { .. } | Own::Undo => {
                 return pin::judge_own_query(self, id, client, kind, seen, to_client);
             }
             Own::Reset(step) => {

@@ -18,7 +18,6 @@ use crate::pool::records::server::Own;
 use crate::pool::statements::scan;
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
-use crate::pool::telling::refusal::Refusal;
 use crate::wire::build::{self, Message};
 use crate::wire::fields::{self, Fields};
 use crate::wire::head::Head;
@@ -44,7 +43,7 @@ pub(super) fn recall(
         return None;
     }
     let is_behind = !server.replies.is_answered() && !server.replies.awaits_sync();
-    if is_behind && must_be_asked(core, server_id) {
+    if is_behind && server.session.must_tell_channels() {
         // What the client listens to is to be known before it hears that the transaction is over.
         core.make_speak(server_id);
         return Some(Verdict::Hold(Hold::Settling));
@@ -132,25 +131,6 @@ fn recall_query(core: &Core, id: ClientId, is_inside: bool) -> Vec<u8> {
     sql
 }
 
-/// Whether a session that is at the end of a transaction must be asked for its channels.
-pub(super) fn must_be_asked(core: &Core, id: ServerId) -> bool {
-    let session = &core.servers[id].session;
-    session.shares_listen && (session.handing.is_some() || session.left.has(Traces::LISTEN))
-}
-
-/// Asks for them, and has it listen to none any more.
-pub(super) fn ask(core: &mut Core, id: ServerId, client: ClientId) {
-    let handing = core.servers[id].session.handing.get_or_insert_default();
-    handing.channels.clear();
-    let mut sql = String::new();
-    if let Recalled::In(number) = &handing.recalled {
-        sql = format!("SELECT pg_catalog.txid_status({number}); ");
-    }
-    sql += "SELECT pg_catalog.pg_listening_channels(); UNLISTEN *";
-    handing.told = None;
-    core.ask_beside(id, client, Own::Channels, sql.as_bytes());
-}
-
 /// The longest row that is awaited, in bytes: names of channels are shorter.
 const LONGEST_ROW: usize = 1024;
 
@@ -203,12 +183,7 @@ pub(super) fn recalled(core: &mut Core, id: ServerId, client: ClientId, is_insid
 }
 
 /// The session has told its channels, and has none any more: they are the client's.
-pub(super) fn taken_over(
-    core: &mut Core,
-    id: ServerId,
-    client: ClientId,
-    to_client: &mut Outgoing<'_>,
-) {
+pub(super) fn taken_over(core: &mut Core, id: ServerId, client: ClientId) {
     let Some(handing) = core.servers[id].session.handing.take() else { return };
     let Handing { recalled, mut channels, told, has_too_many, is_missed } = *handing;
     core.servers[id].session.cleared(Traces::LISTEN);
@@ -232,8 +207,8 @@ pub(super) fn taken_over(
         None
     };
     match complaint {
-        None => drop(core.set_channels(client, channels)),
-        Some(text) => build::report(to_client.words(), &Refusal::of_listening(text).report()),
+        None => core.set_channels(client, channels),
+        Some(text) => core.keep_channels(client, text),
     }
 }
 
@@ -271,6 +246,12 @@ pub(super) fn tell_ready(core: &mut Core, client: ClientId, to_client: &mut Outg
     core.take_notifications(client, to_client.words());
     build::ready_for_query(to_client.words(), b'I');
     true
+}
+
+/// The channels are the client's, which has heard of the end of its transaction before.
+pub(super) fn told_late(core: &mut Core, client: ClientId, to_client: &mut Outgoing<'_>) {
+    core.take_undelivered(client, to_client.words());
+    core.wake(client);
 }
 
 /// What a client has not been told yet, now that nothing of it is under way.

@@ -33,8 +33,8 @@ pub(super) fn transaction_ended(
     let server = &core.servers[id];
     let is_clean = server.replies.is_clean() && !server.replies.is_doubtful();
     let is_clean = is_clean && server.own == Own::Nothing;
-    if is_clean && listen::must_be_asked(core, id) {
-        listen::ask(core, id, client);
+    if is_clean && server.session.must_tell_channels() {
+        core.ask_for_channels(id, client, false);
         return ServerVerdict::Drop;
     }
     if core.servers[id].session.shares_listen {
@@ -150,7 +150,7 @@ pub(super) fn judge_own_query(
         return ServerVerdict::Closed;
     }
     let own = core.servers[id].own;
-    let is_of_channels = matches!(own, Own::Channels | Own::Recall { .. });
+    let is_of_channels = matches!(own, Own::Channels { .. } | Own::Recall { .. });
     if is_of_channels && kind == Back::NotificationResponse {
         return listen::judge_notification(core, id, client, body, to_client);
     }
@@ -189,11 +189,14 @@ fn own_query_ended(core: &mut Core, id: ServerId, client: ClientId, to_client: &
         }
         return;
     }
-    if own == Own::Channels {
+    if let Own::Channels { is_end_told } = own {
         if !server.replies.is_clean() {
             return core.close_server(id, Reason::SessionStateKept);
         }
-        listen::taken_over(core, id, client, to_client);
+        listen::taken_over(core, id, client);
+        if is_end_told {
+            return listen::told_late(core, client, to_client);
+        }
         if judge_left(core, id, client, true, to_client) != ServerVerdict::Forward(client) {
             return;
         }

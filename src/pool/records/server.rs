@@ -169,8 +169,9 @@ pub enum Own {
     /// Whether the session has advisory locks is asked; the client's messages wait, and the
     /// ReadyForQuery of its last one does.
     Probe { is_locked: bool },
-    /// The session is asked for its channels, and the client waits in the same way.
-    Channels,
+    /// The session is asked for its channels, and the client waits in the same way; unless it has
+    /// heard of the end of its transaction already, when that could not be told yet.
+    Channels { is_end_told: bool },
     /// It gets the client's channels back; within a transaction or not.
     Recall { is_inside: bool },
     /// What the client was refused is undone, and it waits in the same way.

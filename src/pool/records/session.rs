@@ -125,6 +125,12 @@ impl Session {
         }
     }
 
+    /// Whether the session, which is at the end of a transaction, must be asked for its channels.
+    #[inline]
+    pub(in crate::pool) fn must_tell_channels(&self) -> bool {
+        self.shares_listen && (self.handing.is_some() || self.left.has(Traces::LISTEN))
+    }
+
     /// The client's channels are given back to the session.
     pub(in crate::pool) fn left_by_recall(&mut self) {
         self.left = self.left.and(Traces::LISTEN);
