@@ -166,7 +166,11 @@ impl Shadow {
             return self.varies(value);
         }
         if self.is_blind {
-            return self.check_owner(packet);
+            // A notification has the tags of its sender.
+            return match published(packet) {
+                Some(channel) => self.check_listens(&channel, packet),
+                None => self.check_owner(packet),
+            };
         }
         self.fill();
         if let Some(channel) = published(packet) {
@@ -208,6 +212,10 @@ impl Shadow {
         if self.is_amid && !self.due.front().is_some_and(is_end) {
             return Err(format!("{packet:?} came in the middle of {:?}", self.current));
         }
+        self.check_listens(channel, packet)
+    }
+
+    fn check_listens(&mut self, channel: &str, packet: &Packet) -> Result<(), String> {
         let traces = &self.session.parameters.traces;
         let listens = self.listened.contains(channel) || traces.channels().any(|c| c == channel);
         if !listens && !self.is_vague {
