@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::records::client::{Refusal as Refused, State};
-use crate::pool::records::listening::{Channel, Listens, MOST_UNDELIVERED};
+use crate::pool::records::client::{Client, Refusal as Refused, State};
+use crate::pool::records::listening::{Awaits, Channel, Listens, MOST_UNDELIVERED};
 use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::records::server::Own;
 use crate::pool::telling::reason::Reason;
@@ -32,16 +32,10 @@ impl Core {
         let pool = self.ensure_pool(database, user, Purpose::Listening);
         let listens = self.clients[id].rare.get_or_insert_default().listens.get_or_insert_default();
         let all = self.pools[pool].listening.get_or_insert_default();
-        for gone in listens.channels.difference(&channels) {
-            all.remove(gone, id);
-        }
-        for new in channels.difference(&listens.channels) {
-            all.add(new, id);
-        }
-        listens.channels = channels;
-        let are_heard = listens.channels.iter().all(|channel| all.is_heard(channel));
-        if !are_heard {
-            listens.awaits = Some(now);
+        all.change(id, &listens.channels, &channels);
+        let before = std::mem::replace(&mut listens.channels, channels);
+        if !listens.channels.iter().all(|channel| all.is_heard(channel)) {
+            listens.awaits = Some(Awaits { since: now, before });
             all.awaiting.insert(id.to_bits());
         }
         self.untuned.push(pool);
@@ -71,49 +65,46 @@ impl Core {
     /// The query has ended by which the shared connection was told of channels.
     pub(in crate::pool) fn channels_told(&mut self, id: PoolId) {
         let Some(all) = &mut self.pools[id].listening else { return };
-        let failure = all.failure.take();
-        let deaf = match failure {
-            None => {
-                all.done();
-                Vec::new()
-            }
-            Some(_) => all.failed(),
+        let Some(failure) = all.failure.take() else {
+            all.done();
+            return self.release_listeners(id, None);
         };
-        self.release_listeners(id, failure.as_deref());
+        let lost = all.failed();
+        self.release_listeners(id, Some(&failure));
         // Those who listened by an earlier connection do not hear of it otherwise.
-        for client in deaf {
-            let is_served = self.clients.get(client).is_some_and(|client| !client.is_closing());
-            if is_served && !self.clients[client].awaits_channels() {
+        for (channel, client) in lost {
+            let listens = self.clients.get(client).and_then(Client::listens);
+            if listens.is_some_and(|listens| listens.channels.contains(&channel)) {
                 self.close_client(client, Reason::NotificationsLost);
             }
         }
     }
 
-    /// Lets clients go on whose channels are heard; or, if they cannot be, all.
+    /// Lets clients go on whose channels are heard; or, if they cannot be, all, with those that
+    /// they had before.
     pub(in crate::pool) fn release_listeners(&mut self, pool: PoolId, failure: Option<&str>) {
-        let Some(all) = &self.pools[pool].listening else { return };
-        let waiting: Vec<_> = all.awaiting.iter().map(|bits| ClientId::from_bits(*bits)).collect();
-        for id in waiting {
-            let Some(channels) = self.listens_mut(id).map(|l| std::mem::take(&mut l.channels))
-            else {
+        let Core { clients, pools, .. } = self;
+        let Some(all) = &mut pools[pool].listening else { return };
+        let mut released = Vec::new();
+        for bits in std::mem::take(&mut all.awaiting) {
+            let id = ClientId::from_bits(bits);
+            let rare = clients.get_mut(id).and_then(|client| client.rare.as_mut());
+            let Some(listens) = rare.and_then(|rare| rare.listens.as_mut()) else { continue };
+            let are_heard = listens.channels.iter().all(|channel| all.is_heard(channel));
+            if !are_heard && failure.is_none() {
+                all.awaiting.insert(bits);
                 continue;
-            };
-            let Some(all) = &mut self.pools[pool].listening else { return };
-            let (heard, unheard): (BTreeSet<_>, BTreeSet<_>) =
-                channels.into_iter().partition(|channel| all.is_heard(channel));
-            let (mut kept, is_over) = (heard, unheard.is_empty() || failure.is_some());
-            if !is_over {
-                kept.extend(unheard);
-            } else {
-                unheard.iter().for_each(|channel| all.remove(channel, id));
-                all.awaiting.remove(&id.to_bits());
             }
-            if let Some(listens) = self.listens_mut(id) {
-                listens.channels = kept;
+            if let Some(awaits) = listens.awaits.take()
+                && !are_heard
+            {
+                all.change(id, &listens.channels, &awaits.before);
+                listens.channels = awaits.before;
             }
-            if is_over {
-                self.end_wait_for_channels(id, failure);
-            }
+            released.push((id, failure.filter(|_| !are_heard)));
+        }
+        for (id, failure) in released {
+            self.end_wait_for_channels(id, failure);
         }
     }
 
@@ -124,7 +115,6 @@ impl Core {
     /// The wait for channels is over, and with it, if nothing else is under way, the transaction.
     fn end_wait_for_channels(&mut self, id: ClientId, failure: Option<&str>) {
         let Some(listens) = self.listens_mut(id) else { return };
-        listens.awaits = None;
         if let Some(failure) = failure {
             listens.failure = Some(failure.into());
         }

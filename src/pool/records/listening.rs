@@ -24,12 +24,20 @@ pub struct Listens {
     pub channels: BTreeSet<Channel>,
     /// Notifications that came while the client was in the middle of something.
     pub undelivered: Vec<u8>,
-    /// Its transaction is over, and it is told so when its channels are heard: since then.
-    pub awaits: Option<Moment>,
+    /// Its transaction is over, and it is told so when its channels are heard.
+    pub awaits: Option<Awaits>,
     /// Nothing else keeps that from it.
     pub is_due: bool,
     /// The channels could not be had, and it has not been told so.
     pub failure: Option<Box<str>>,
+}
+
+/// A client's wait for its channels to be heard.
+#[derive(Debug)]
+pub struct Awaits {
+    pub since: Moment,
+    /// What it listened to before, and listens to again where the others cannot be had.
+    pub before: BTreeSet<Channel>,
 }
 
 /// What the session of a server has of its client's channels, until the end of the transaction.
@@ -96,7 +104,13 @@ impl Listening {
         self.channels.get(channel).is_some_and(|heard| heard.is_heard)
     }
 
-    pub fn add(&mut self, channel: &Channel, client: ClientId) {
+    /// A client listens to other channels than before.
+    pub fn change(&mut self, id: ClientId, from: &BTreeSet<Channel>, to: &BTreeSet<Channel>) {
+        from.difference(to).for_each(|gone| self.remove(gone, id));
+        to.difference(from).for_each(|new| self.add(new, id));
+    }
+
+    fn add(&mut self, channel: &Channel, client: ClientId) {
         let heard = self.channels.entry(channel.clone()).or_default();
         heard.clients.insert(client.to_bits());
         if !heard.is_heard {
@@ -159,22 +173,25 @@ impl Listening {
     }
 
     /// The query has failed. Nothing of it was done; channels that could not be heard are none.
-    /// Returns who has listened to those.
-    pub fn failed(&mut self) -> Vec<ClientId> {
-        let mut clients = BTreeSet::new();
+    /// Returns those, and who has listened to them.
+    pub fn failed(&mut self) -> Vec<(Channel, ClientId)> {
+        let mut lost = Vec::new();
         for channel in std::mem::take(&mut self.asked) {
             if self.channels.get(&channel).is_some_and(|heard| !heard.is_heard)
-                && let Some(mut heard) = self.channels.remove(&channel)
+                && let Some(heard) = self.channels.remove(&channel)
             {
-                clients.append(&mut heard.clients);
+                let clients = heard.clients.into_iter().map(ClientId::from_bits);
+                lost.extend(clients.map(|client| (channel.clone(), client)));
             }
         }
-        clients.into_iter().map(ClientId::from_bits).collect()
+        lost
     }
 
-    /// The connection has ended. Returns how many channels it has listened to.
+    /// The connection has ended, and with it what it was asked and has said. Returns how many
+    /// channels it has listened to.
     pub fn lost(&mut self) -> usize {
         self.asked.clear();
+        self.failure = None;
         let mut count = 0;
         self.channels.retain(|channel, heard| {
             count += usize::from(std::mem::take(&mut heard.is_heard));
@@ -251,7 +268,11 @@ mod tests {
         all.add(&two, client(1));
         assert_eq!((all.lost(), all.is_lost), (1, true));
         assert_eq!(text(all.next_query()), "LISTEN \"one\"; LISTEN \"two\"");
-        assert_eq!(all.failed(), [client(1)]);
+        // What the connection has said at its end is nothing that the next one says.
+        all.failure = Some("terminating connection".into());
+        all.lost();
+        assert!(all.failure.is_none() && all.next_query().is_some());
+        assert_eq!(all.failed(), [(one, client(1)), (two, client(1))]);
         assert!(!all.is_wanted());
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn sweep(core: &mut Core, id: PoolId) {
     let Some(all) = &core.pools[id].listening else { return };
     let has_waited = |bits: &u64| {
         let client = core.clients.get(ClientId::from_bits(*bits));
-        let since = client.and_then(|client| client.listens()?.awaits);
+        let since = client.and_then(|client| Some(client.listens()?.awaits.as_ref()?.since));
         // Servers may be kept meanwhile whose places the shared connection needs.
         let longest = core.settings().server_connect_timeout;
         let limit = client.map(|client| match core.query_wait_timeout(client) {
