@@ -249,7 +249,7 @@ impl Core {
     }
 
     /// A server that says goodbye is of no use any more.
-    fn heed_error(&mut self, id: ServerId, body: &[u8]) {
+    pub(super) fn heed_error(&mut self, id: ServerId, body: &[u8]) {
         let is_expected = !self.servers[id].replies.is_answered();
         if is_expected && !body.starts_with(b"SFATAL") && !self.servers[id].owes_service {
             return;

@@ -151,32 +151,39 @@ pub(super) fn judge_own_query(
     }
     let own = core.servers[id].own;
     let is_of_channels = matches!(own, Own::Channels { .. } | Own::Recall { .. });
-    if is_of_channels && kind == Back::NotificationResponse {
-        return listen::judge_notification(core, id, client, body, to_client);
-    }
+    let is_probe = matches!(own, Own::Probe { .. });
     if kind == Back::ReadyForQuery {
         own_query_ended(core, id, client, to_client);
     } else if kind == Back::ParameterStatus {
         core.server_reported(id, body);
+    } else if kind == Back::NotificationResponse && is_of_channels {
+        return listen::judge_notification(core, id, client, body, to_client);
     } else if kind == Back::NotificationResponse {
         // Who listens has not lost its channels.
         return ServerVerdict::Forward(client);
-    } else if is_of_channels {
-        if kind == Back::DataRow {
-            listen::row(core, id, own, body);
-        } else if kind == Back::ErrorResponse {
-            core.close_server(id, Reason::SessionStateKept);
-        }
-    } else if own == Own::Undo && kind == Back::ErrorResponse {
-        core.close_server(id, Reason::SessionStateKept);
-    } else if own == Own::Undo && kind == Back::CommandComplete {
-        core.servers[id].session.tagged_of_own(body);
-        core.heed_server_tag(id, body);
-    } else if own != Own::Undo && matches!(kind, Back::DataRow | Back::ErrorResponse) {
+    } else if kind == Back::DataRow && is_of_channels {
+        listen::row(core, id, own, body);
+    } else if matches!(kind, Back::DataRow | Back::ErrorResponse) && is_probe {
         // Who asks and is not answered keeps what it has.
         core.servers[id].own = Own::Probe { is_locked: true };
+    } else if kind == Back::ErrorResponse {
+        return own_query_failed(core, id, client, body);
+    } else if kind == Back::CommandComplete && own == Own::Undo {
+        core.servers[id].session.tagged_of_own(body);
+        core.heed_server_tag(id, body);
     }
     core.server_dropped_or_closed(id)
+}
+
+/// The session is of no use to others as it is. A goodbye of the server's is its client's, whatever
+/// the server was asked.
+fn own_query_failed(core: &mut Core, id: ServerId, client: ClientId, body: &[u8]) -> ServerVerdict {
+    core.heed_error(id, body);
+    if core.servers[id].has_said_farewell {
+        return ServerVerdict::Forward(client);
+    }
+    core.close_server(id, Reason::SessionStateKept);
+    ServerVerdict::Closed
 }
 
 fn own_query_ended(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut Outgoing<'_>) {

@@ -36,12 +36,14 @@ use world::{Figures, World};
 const SEEDS: std::ops::Range<u64> = 0..300;
 
 /// Seeds that a search has found, each with a fault that it showed.
-const FOUND: [(u64, &str); 9] = [
+const FOUND: [(u64, &str); 11] = [
     (315, "room for two blocks was kept for the beginning of one message"),
     (5_000_198, "a query that more was sent behind was sent once more"),
     (5_001_100, "RESET ROLE was taken for the reset of a parameter that nobody reports"),
     (5_002_163, "a client was blamed for what another was allowed to leave"),
+    (5_005_265, "a server that said goodbye was closed for what it was asked of channels"),
     (5_005_697, "a client that had sent more before its transaction ended was not pinned"),
+    (5_006_030, "the next shared connection was blamed for the last words of the one before"),
     (5_007_380, "a lookup that came late waited beside an idle server"),
     (5_007_501, "a rescued server was handed on before all that was sent to it had gone out"),
     (5_008_108, "a cancel request that was given up ended a session (server_fast_close)"),
