@@ -7,7 +7,7 @@ use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Opening;
 use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::said::Said;
-use crate::pool::owed::verdict::{ClientVerdict, Verdict};
+use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::client::Client;
 use crate::wire::head::{self, HEAD, Head, Parsed};
 
@@ -352,7 +352,7 @@ impl<I: Io> Engine<I> {
         &mut self,
         id: ClientId,
         head: Head,
-        verdict: ClientVerdict,
+        verdict: Verdict,
         judged: &mut Judged<'_>,
     ) -> bool {
         let (at, length) = (judged.taken, HEAD + head.body);

@@ -13,7 +13,7 @@ use crate::log::{Level, Side, ptr};
 use crate::pool::core::Core;
 use crate::pool::core::own_query::MOST_STEPS;
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
+use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::client;
 use crate::pool::records::listening::Recalled;
 use crate::pool::records::pool::Purpose;
@@ -23,7 +23,7 @@ use crate::pool::telling::reason::Reason;
 
 impl Core {
     /// Finds a server for a client that asks, or puts it into the queue.
-    pub(in crate::pool) fn acquire(&mut self, id: ClientId) -> Result<ServerId, ClientVerdict> {
+    pub(in crate::pool) fn acquire(&mut self, id: ClientId) -> Result<ServerId, Verdict> {
         let now = self.mono();
         let pool_id = self.clients[id].pool.expect("a logged-in client has a pool");
         if self.is_winding_down() {

@@ -11,7 +11,7 @@ use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::replies::Status;
 use crate::pool::owed::said::Said;
-use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
+use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::client::{Refusal, State as ClientState};
 use crate::pool::records::server::{Own, Server};
 use crate::pool::records::session::Origin;
@@ -32,7 +32,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> ClientVerdict {
+    ) -> Verdict {
         let verdict = self.judge_message(id, head, seen, said);
         if let Verdict::Hold(hold) = verdict {
             self.clients[id].hold = Some(hold);
@@ -47,7 +47,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> ClientVerdict {
+    ) -> Verdict {
         if let Some(console) = self.clients[id].console() {
             let is_busy = console.wait.is_some();
             return self.judge_command(id, head, seen, is_busy);
@@ -79,7 +79,7 @@ impl Core {
         }
     }
 
-    fn unknown_from_client(&mut self, id: ClientId, kind: u8) -> ClientVerdict {
+    fn unknown_from_client(&mut self, id: ClientId, kind: u8) -> Verdict {
         self.log_client(
             Level::Error,
             id,
@@ -89,7 +89,7 @@ impl Core {
         Verdict::Closed
     }
 
-    fn refuse_header(&mut self, id: ClientId, head: Head) -> ClientVerdict {
+    fn refuse_header(&mut self, id: ClientId, head: Head) -> Verdict {
         let Head { kind, body } = head;
         let text = format!("{kind:02x}{:08x}", body as u64 + 4);
         self.close_client(id, Reason::BadHeader(text.into()));
@@ -109,13 +109,7 @@ impl Core {
     }
 
     /// A message during login can only be the answer to what was asked.
-    fn judge_answer(
-        &mut self,
-        id: ClientId,
-        kind: Front,
-        head: Head,
-        seen: &[u8],
-    ) -> ClientVerdict {
+    fn judge_answer(&mut self, id: ClientId, kind: Front, head: Head, seen: &[u8]) -> Verdict {
         if kind != Front::Password {
             return self.unknown_from_client(id, head.kind);
         }
@@ -131,13 +125,7 @@ impl Core {
         self.dropped_or_closed(id)
     }
 
-    fn judge_command(
-        &mut self,
-        id: ClientId,
-        head: Head,
-        seen: &[u8],
-        is_busy: bool,
-    ) -> ClientVerdict {
+    fn judge_command(&mut self, id: ClientId, head: Head, seen: &[u8], is_busy: bool) -> Verdict {
         // Whoever leaves in the middle of a PAUSE need not wait for its end.
         if head.kind == Front::Terminate as u8 {
             return self.goodbye(id);
@@ -153,7 +141,7 @@ impl Core {
         if seen.len() < head.body { Verdict::Need(head.body) } else { Verdict::Console }
     }
 
-    fn dropped_or_closed(&self, id: ClientId) -> ClientVerdict {
+    fn dropped_or_closed(&self, id: ClientId) -> Verdict {
         if self.clients[id].is_closing() { Verdict::Closed } else { Verdict::Drop }
     }
 
@@ -165,7 +153,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> ClientVerdict {
+    ) -> Verdict {
         if self.clients[id].refusal != Refusal::None {
             return self.refuse(id, kind, seen, said);
         }
@@ -196,26 +184,20 @@ impl Core {
     }
 
     #[cold]
-    fn refuse_query(&mut self, id: ClientId) -> ClientVerdict {
+    fn refuse_query(&mut self, id: ClientId) -> Verdict {
         self.log_client(Level::Error, id, format_args!("client used \"Query\" packet type"));
         self.close_client(id, Reason::QueryDisallowed);
         Verdict::Closed
     }
 
-    fn goodbye(&mut self, id: ClientId) -> ClientVerdict {
+    fn goodbye(&mut self, id: ClientId) -> Verdict {
         self.close_client(id, Reason::ClientClose);
         Verdict::Closed
     }
 
     /// Answers in the server's place a client whose wait was cancelled: an error, and all up to
     /// the end of the query dropped.
-    fn refuse(
-        &mut self,
-        id: ClientId,
-        kind: Front,
-        seen: &[u8],
-        said: &mut Said<'_>,
-    ) -> ClientVerdict {
+    fn refuse(&mut self, id: ClientId, kind: Front, seen: &[u8], said: &mut Said<'_>) -> Verdict {
         let refusal = self.clients[id].refusal;
         if kind == Front::Terminate {
             return self.goodbye(id);
@@ -263,7 +245,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> ClientVerdict {
+    ) -> Verdict {
         if let Some(hold) = self.awaits_replies(server_id, said) {
             return Verdict::Hold(hold);
         }
@@ -341,7 +323,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> ClientVerdict {
+    ) -> Verdict {
         if self.servers[server_id].session.shares_listen
             && let Some(verdict) = listen::recall(self, id, server_id, kind, head, seen)
         {
@@ -384,7 +366,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> ClientVerdict {
+    ) -> Verdict {
         if matches!(kind, Front::Close | Front::Describe | Front::Execute)
             && let Some(verdict) = self.refuse_portal(server_id, kind, head, seen, said)
         {

@@ -12,7 +12,7 @@ use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::replies::Status;
-use crate::pool::owed::verdict::{ClientVerdict, Hold, ServerVerdict, Verdict};
+use crate::pool::owed::verdict::{Hold, ServerVerdict, Verdict};
 use crate::pool::records::listening::{Handing, MOST_CHANNELS, Recalled, push_quoted};
 use crate::pool::records::server::Own;
 use crate::pool::statements::scan;
@@ -35,7 +35,7 @@ pub(super) fn recall(
     kind: Front,
     head: Head,
     seen: &[u8],
-) -> Option<ClientVerdict> {
+) -> Option<Verdict> {
     let server = &core.servers[server_id];
     let is_of_copy = matches!(kind, Front::CopyData | Front::CopyDone | Front::CopyFail);
     if is_of_copy || server.replies.takes_copy_data() {

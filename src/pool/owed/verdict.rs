@@ -56,8 +56,6 @@ pub enum Hold {
     Welcome,
 }
 
-pub type ClientVerdict = Verdict;
-
 /// What the relay does with a message of a server's. What its client hears before it the judge has
 /// written already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

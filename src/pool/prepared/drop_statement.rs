@@ -7,7 +7,7 @@ use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::replies::Status;
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
-use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
+use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::statements::deallocate::{self, Deallocate};
 use crate::wire::build;
 use crate::wire::head::Head;
@@ -23,7 +23,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         match kind {
             Front::Sync => {
                 self.end_local_query(id, Status::Idle, said);
@@ -66,7 +66,7 @@ impl Core {
         query: &Deallocate,
         status: Status,
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         self.deallocate(id, query, status, said)?;
         self.end_local_query(id, status, said);
         Some(Verdict::Drop)
@@ -80,7 +80,7 @@ impl Core {
         server: ServerId,
         query: &Deallocate,
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         let status = self.servers[server].replies.status();
         self.deallocate(id, query, status, said)?;
         build::empty_front(said.to_server.words(), Front::Sync);
@@ -123,7 +123,7 @@ impl Core {
         kind: Front,
         head: Head,
         seen: &[u8],
-    ) -> Option<Result<Deallocate, ClientVerdict>> {
+    ) -> Option<Result<Deallocate, Verdict>> {
         let statements = self.clients[id].statements.as_ref()?;
         if statements.names.is_empty() || !self.tracks_statements(&self.clients[id]) {
             return None;
@@ -146,7 +146,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         let query = match self.find_deallocate(id, Front::Query, head, seen)? {
             Ok(query) => query,
             Err(need) => return Some(need),
@@ -173,7 +173,7 @@ impl Core {
         server: ServerId,
         head: Head,
         seen: &[u8],
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         let need = Front::Query.must_see(head);
         if seen.len() < need {
             return Some(Verdict::Need(need));

@@ -14,7 +14,7 @@ use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::unnamed::UNNAMED;
-use crate::pool::owed::verdict::{ClientVerdict, Verdict};
+use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::server::Server;
 use crate::pool::statements::scan;
 use crate::pool::statements::traces::Traces;
@@ -40,7 +40,7 @@ impl Core {
         server: ServerId,
         name: &[u8],
         said: &mut Said<'_>,
-    ) -> ClientVerdict {
+    ) -> Verdict {
         Message::front(said.to_server.words(), Front::Describe).u8(b'S').cstr(NOBODY).end();
         self.will_be_refused(server, name, NOBODY)
     }
@@ -53,13 +53,13 @@ impl Core {
         present: StatementId,
         text: &[u8],
         said: &mut Said<'_>,
-    ) -> ClientVerdict {
+    ) -> Verdict {
         let stand_in = self.statements.statements[present].name().to_vec();
         Message::front(said.to_server.words(), Front::Parse).cstr(&stand_in).bytes(text).end();
         self.will_be_refused(server, name, &stand_in)
     }
 
-    fn will_be_refused(&mut self, server: ServerId, name: &[u8], stand_in: &[u8]) -> ClientVerdict {
+    fn will_be_refused(&mut self, server: ServerId, name: &[u8], stand_in: &[u8]) -> Verdict {
         let server = &mut self.servers[server];
         server.replies.push_misnamed();
         let (name, stand_in) = (name.into(), stand_in.into());
@@ -77,7 +77,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         let Server { session, replies, .. } = &self.servers[server];
         if session.policy != SessionState::Error
             || !matches!(kind, Front::Parse | Front::Query)
@@ -127,7 +127,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         let is_named = match (kind, seen) {
             (_, []) if head.body > 0 => return Some(Verdict::Need(1)),
             (Front::Execute, [first, ..]) => *first != 0,

@@ -18,7 +18,7 @@ use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
-use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
+use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::client::Client;
 use crate::pool::statements::deallocate;
 use crate::pool::telling::reason::Reason;
@@ -51,7 +51,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         if kind == Front::Execute && self.servers[server].replies.may_decide_yet() {
             return self.rewrite_execute(server, head, seen, said);
         }
@@ -86,7 +86,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         if seen.len() < head.body {
             return Some(Verdict::Need(head.body));
         }
@@ -106,7 +106,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         match seen.first() {
             None if head.body == 0 => return Some(self.malformed(id, Front::Parse)),
             None => return Some(Verdict::Need(1)),
@@ -149,13 +149,13 @@ impl Core {
 
     /// Refuses a Parse that must be kept until all of it has come, and is longer than what its
     /// client may have.
-    fn refuse_long(&mut self, id: ClientId, body: usize) -> Option<ClientVerdict> {
+    fn refuse_long(&mut self, id: ClientId, body: usize) -> Option<Verdict> {
         let most = self.config.settings.max_client_prepared_bytes;
         is_beyond(body, most).then(|| self.refuse_client_bytes(id, most))
     }
 
     /// Refuses a Parse that has come, where its client or all clients have too much already.
-    fn refuse_more(&mut self, id: ClientId, parse: &ParseMessage<'_>) -> Option<ClientVerdict> {
+    fn refuse_more(&mut self, id: ClientId, parse: &ParseMessage<'_>) -> Option<Verdict> {
         let settings = &self.config.settings;
         let most_names = settings.max_client_prepared_statements;
         let (most, most_in_all) = (settings.max_client_prepared_bytes, settings.max_prepared_bytes);
@@ -184,7 +184,7 @@ impl Core {
         None
     }
 
-    fn refuse_client_bytes(&mut self, id: ClientId, most: u32) -> ClientVerdict {
+    fn refuse_client_bytes(&mut self, id: ClientId, most: u32) -> Verdict {
         let detail = format!("max_client_prepared_bytes is {most}.");
         self.close_client_with(id, Reason::StatementBytes, Some(&detail));
         Verdict::Closed
@@ -198,7 +198,7 @@ impl Core {
         statement: StatementId,
         segment: u32,
         said: &mut Said<'_>,
-    ) -> ClientVerdict {
+    ) -> Verdict {
         let presence = self.presence(server, statement);
         let replies = &self.servers[server].replies;
         if let Presence::Held = presence
@@ -239,7 +239,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         let mut fields = Fields::new(seen);
         let names = fields.cstr().and_then(|portal| Some((portal, fields.cstr()?)));
         let Some((portal, name)) = names else {
@@ -281,7 +281,7 @@ impl Core {
     }
 
     /// The names of a Bind have not come whole: asks for more, in growing steps.
-    pub(super) fn need_names(&mut self, id: ClientId, head: Head, seen: &[u8]) -> ClientVerdict {
+    pub(super) fn need_names(&mut self, id: ClientId, head: Head, seen: &[u8]) -> Verdict {
         if seen.len() >= head.body.min(LONGEST_NAMES) {
             return self.malformed(id, Front::Bind);
         }
@@ -295,7 +295,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         if seen.len() < head.body {
             return Some(Verdict::Need(head.body));
         }
@@ -325,7 +325,7 @@ impl Core {
         server: ServerId,
         head: Head,
         seen: &[u8],
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         if seen.len() < head.body {
             return Some(Verdict::Need(head.body));
         }
@@ -352,7 +352,7 @@ impl Core {
         server: ServerId,
         name: &[u8],
         said: &mut Said<'_>,
-    ) -> Result<StatementId, ClientVerdict> {
+    ) -> Result<StatementId, Verdict> {
         let segment = self.servers[server].replies.segment();
         let found = self.clients[id].statements.as_ref().and_then(|statements| {
             if statements.is_undecided(&self.statements, name, segment) {
@@ -373,7 +373,7 @@ impl Core {
         server: ServerId,
         parse: &ParseMessage<'_>,
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         let present = self.clients[id].statements.as_ref()?.names.get(parse.name)?;
         if self.statements.statements[present].text() == parse.text {
             return None;
@@ -384,7 +384,7 @@ impl Core {
         })
     }
 
-    fn malformed(&mut self, id: ClientId, kind: Front) -> ClientVerdict {
+    fn malformed(&mut self, id: ClientId, kind: Front) -> Verdict {
         let kind = char::from(kind as u8);
         self.log_client(
             Level::Error,

@@ -6,7 +6,7 @@ use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
-use crate::pool::owed::verdict::{ClientVerdict, Hold, Verdict};
+use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::server::Server;
 use crate::pool::statements::held::Held;
 use crate::wire::build::{self, Message};
@@ -28,7 +28,7 @@ impl Core {
         server: ServerId,
         id: StatementId,
         said: &mut Said<'_>,
-    ) -> Result<StatementId, ClientVerdict> {
+    ) -> Result<StatementId, Verdict> {
         match self.presence(server, id) {
             Presence::Held => return Ok(id),
             Presence::Undecided => return Err(Verdict::Hold(Hold::Settling)),

@@ -18,7 +18,7 @@ use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::unnamed::{LONGEST, UNNAMED};
-use crate::pool::owed::verdict::{ClientVerdict, Verdict};
+use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::server::Server;
 use crate::pool::statements::deallocate;
 use crate::wire::build::Message;
@@ -41,7 +41,7 @@ impl Core {
         head: Head,
         seen: &[u8],
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         if kind == Front::Sync {
             self.servers[server].unnamed.synced();
             return None;
@@ -87,7 +87,7 @@ impl Core {
         server: ServerId,
         head: Head,
         seen: &[u8],
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         let is_kept = self.shares_servers(server) && head.body <= LONGEST;
         let need = if is_kept { head.body } else { head.body.min(LOOKED_AT) };
         match seen.first() {
@@ -127,7 +127,7 @@ impl Core {
         seen: &[u8],
         is_foreign: bool,
         said: &mut Said<'_>,
-    ) -> Option<ClientVerdict> {
+    ) -> Option<Verdict> {
         if !is_foreign && !self.tracks_statements(&self.clients[id]) {
             self.servers[server].unnamed.bound();
             return None;
