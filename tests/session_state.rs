@@ -7,6 +7,7 @@ use std::thread;
 
 use support::client::{Answer, Login};
 use support::postgres::APP;
+use support::session::{CLEAN, INSPECT};
 use support::{Client, Failure, Pooler, Postgres, Setup, wire};
 
 /// The first server is the only one, so that whatever is left would be found.
@@ -22,31 +23,14 @@ fn setup(policy: &str, servers: &str) -> Setup {
         .set("pin_limit", "100")
 }
 
-/// All that a session may have beyond what it was opened with, by the views that tell of it.
-const INSPECT: &str = "select concat_ws(' ', \
-    'locks:' || (select count(*) from pg_locks where locktype = 'advisory' \
-        and pid = pg_backend_pid()), \
-    'channels:' || (select count(*) from pg_listening_channels()), \
-    'temporary:' || (select count(*) from pg_class where relpersistence = 't' \
-        and relnamespace = pg_my_temp_schema()), \
-    'cursors:' || (select count(*) from pg_cursors where is_holdable), \
-    'prepared:' || (select count(*) from pg_prepared_statements where name not like 'PGBOUNCER%'), \
-    'role:' || current_user || '/' || session_user, \
-    'settings:' || (select count(*) from pg_settings where name in ('work_mem', 'search_path', \
-        'statement_timeout') and setting is distinct from reset_val), \
-    'custom:' || coalesce(nullif(current_setting('my.mark', true), ''), '-'))";
-
-const CLEAN: &str =
-    "locks:0 channels:0 temporary:0 cursors:0 prepared:0 role:app/app settings:0 custom:-";
-
 /// Every kind of state, and what INSPECT says of it. The name is as the log and the errors tell it.
 const KINDS: [(&str, &str, &str); 14] = [
-    ("set work_mem = '1MB'", "settings:1", "a parameter that was SET"),
-    ("set search_path to nowhere", "settings:1", "a parameter that was SET"),
+    ("set work_mem = '1MB'", "settings:work_mem", "a parameter that was SET"),
+    ("set search_path to nowhere", "settings:search_path", "a parameter that was SET"),
     ("select set_config('my.mark', 'x', false)", "custom:x", "a parameter that was SET"),
     (
         "select pg_catalog.set_config('statement_timeout', '77s', false)",
-        "settings:1",
+        "settings:statement_timeout",
         "a parameter",
     ),
     ("set role guest", "role:guest/app", "a role that was SET"),
@@ -181,11 +165,11 @@ fn a_rollback_clears_nothing_and_a_commit_does() {
     let mut one = pooler.client();
     one.query("set work_mem = '1MB'").expect("a SET");
     one.query("begin; reset all; rollback").expect("an answer");
-    sees(&mut one, &CLEAN.replace("settings:0", "settings:1"));
+    sees(&mut one, &CLEAN.replace("settings:-", "settings:work_mem"));
     one.query("begin; savepoint a; reset all; rollback to a; commit").expect("an answer");
-    sees(&mut one, &CLEAN.replace("settings:0", "settings:1"));
+    sees(&mut one, &CLEAN.replace("settings:-", "settings:work_mem"));
     one.query("reset all; select 1/0").expect_err("a division by zero");
-    sees(&mut one, &CLEAN.replace("settings:0", "settings:1"));
+    sees(&mut one, &CLEAN.replace("settings:-", "settings:work_mem"));
     for step in ["begin", "reset all", "commit"] {
         one.query(step).expect("an answer");
     }
@@ -348,7 +332,7 @@ fn under_warn_the_log_tells_once_of_each_kind() {
     }
     sees(
         &mut client,
-        &CLEAN.replace("channels:0", "channels:1").replace("settings:0", "settings:1"),
+        &CLEAN.replace("channels:0", "channels:1").replace("settings:-", "settings:work_mem"),
     );
     pooler.wait_log(&["a channel that it LISTENs to"]);
     let log = pooler.log();
@@ -365,7 +349,7 @@ fn under_allow_everything_is_as_it_was() {
     client.query("set work_mem = '1MB'; listen a; select pg_advisory_lock(7)").expect("an answer");
     let mut other = pooler.client();
     let expected = CLEAN.replace("locks:0", "locks:1").replace("channels:0", "channels:1");
-    sees(&mut other, &expected.replace("settings:0", "settings:1"));
+    sees(&mut other, &expected.replace("settings:-", "settings:work_mem"));
     assert!(!pooler.log().contains("leaves in the session"));
 }
 

@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod rng;
 pub mod runner;
 pub mod scram;
+pub mod session;
 pub mod slapd;
 pub mod tool;
 pub mod wire;

@@ -29,7 +29,10 @@ pub struct Session {
     /// A text was sent that may notify others.
     pub(in crate::pool) notifies: bool,
     /// What may be there.
-    pub(in crate::pool) left: Traces,
+    left: Traces,
+    /// What of it the client may have left that has the server. With a weak policy there may be
+    /// more, of clients before it.
+    of_client: Traces,
     /// What is gone when all that is under way succeeds, and the transaction is committed.
     clears: Traces,
     /// What the statement clears, when it is executed, that was prepared or bound before all else.
@@ -90,6 +93,7 @@ impl Session {
         self.policy = policy;
         self.shares_listen = shares_listen;
         self.handing = None;
+        self.of_client = Traces::NONE;
         self.must_end_clean = policy >= SessionState::Reset;
         self.pinned = None;
     }
@@ -102,7 +106,14 @@ impl Session {
     /// The client keeps the server for its session, which nobody watches and must end clean.
     pub(in crate::pool) fn go_unseen(&mut self) {
         self.must_end_clean = true;
-        self.left = self.left.and(Traces::UNKNOWN);
+        self.mark(Traces::UNKNOWN);
+    }
+
+    /// The client that has the server may have left these.
+    fn mark(&mut self, traces: Traces) {
+        self.left = self.left.and(traces);
+        self.of_client = self.of_client.and(traces);
+        self.clears = self.clears.without(traces);
     }
 
     /// Whether anybody wants to know what its client leaves.
@@ -133,8 +144,7 @@ impl Session {
 
     /// The client's channels are given back to the session.
     pub(in crate::pool) fn left_by_recall(&mut self) {
-        self.left = self.left.and(Traces::LISTEN);
-        self.clears = self.clears.without(Traces::LISTEN);
+        self.mark(Traces::LISTEN);
     }
 
     /// Whether the unnamed statement must find the client's channels in the session.
@@ -162,11 +172,11 @@ impl Session {
         self.pinned
     }
 
-    /// What is worth a pin, a warning or an error: not where nobody knows what it is, nor channels
-    /// that are taken over.
+    /// What its client has left that is worth a pin, a warning or an error: not where nobody knows
+    /// what it is, nor channels that are taken over.
     pub(in crate::pool) fn left_for_sure(&self) -> Traces {
         let shared = if self.shares_listen { Traces::LISTEN } else { Traces::NONE };
-        self.left.without(Traces::UNKNOWN.and(shared))
+        self.of_client.without(Traces::UNKNOWN.and(shared))
     }
 
     /// What may be there.
@@ -196,8 +206,7 @@ impl Session {
         if leaves.has(Traces::PREPARED) {
             self.prepared = self.prepared.and(leaves.without(Traces::PREPARED));
         }
-        self.left = self.left.and(leaves);
-        self.clears = self.clears.without(leaves);
+        self.mark(leaves);
         self.awaits = self.awaits.without(leaves);
         self.sets_harmlessly |= effects.sets_harmlessly;
         self.touches_locks |= effects.touches_locks;
@@ -231,7 +240,7 @@ impl Session {
             Origin::Query => return self.note(effects, is_first),
             Origin::Unnamed => self.unnamed = effects,
             Origin::Named => {
-                self.left = self.left.and(Traces::PREPARED);
+                self.mark(Traces::PREPARED);
                 self.prepared = self.prepared.and(effects.leaves);
             }
         }
@@ -321,12 +330,11 @@ impl Session {
             b"LISTEN\0" => Traces::LISTEN,
             b"LOAD\0" => Traces::LASTING,
             b"PREPARE\0" => Traces::PREPARED,
-            b"SET\0" if !self.sets_harmlessly && !self.left.has(SET_BY_TAG) => Traces::SET,
+            b"SET\0" if !self.sets_harmlessly && !self.of_client.has(SET_BY_TAG) => Traces::SET,
             _ => return,
         };
-        if !self.left.has(told) {
-            self.left = self.left.and(told);
-            self.clears = self.clears.without(told);
+        if !self.of_client.has(told) {
+            self.mark(told);
         }
     }
 
@@ -347,6 +355,7 @@ impl Session {
     /// These are gone.
     pub(in crate::pool) fn cleared(&mut self, traces: Traces) {
         self.left = self.left.without(traces);
+        self.of_client = self.of_client.without(traces);
         if traces.has(Traces::PREPARED) {
             self.prepared = Traces::NONE;
         }
