@@ -28,6 +28,8 @@ mod reload;
 #[path = "tls/servers.rs"]
 mod servers;
 mod support;
+#[path = "tls/turns.rs"]
+mod turns;
 #[path = "tls/ways.rs"]
 mod ways;
 
