@@ -12,7 +12,12 @@ fn main() {
     let has_gnu_linker = is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu");
     if is("PROFILE", "release") && is("DEBUG", "false") && has_gnu_linker {
         leave_out_unwinding();
-        merge_equal_functions();
+        if let Some(directory) = own_linker().filter(|path| path.join("ld.lld").exists()) {
+            println!("cargo:rustc-link-arg-bins=-B{}", directory.display());
+            println!("cargo:rustc-link-arg-bins=-fuse-ld=lld");
+            merge_equal_functions();
+            pack_relocations();
+        }
     }
 }
 
@@ -27,16 +32,30 @@ fn leave_out_unwinding() {
     println!("cargo:rustc-cfg=no_unwind_tables");
 }
 
-/// Functions that came out as the same instructions become one, where the toolchain brings the
-/// linker that can do it. Nothing here compares the addresses of functions.
+/// Functions that came out as the same instructions become one. Nothing here compares the addresses
+/// of functions.
 fn merge_equal_functions() {
-    let Some(directory) = own_linker().filter(|path| path.join("ld.lld").exists()) else { return };
-    println!("cargo:rustc-link-arg-bins=-B{}", directory.display());
-    println!("cargo:rustc-link-arg-bins=-fuse-ld=lld");
     println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
 }
 
-/// Where the toolchain keeps its linker, if it has one.
+/// Which words of the program hold addresses, in a bit for each in place of 24 bytes. The C library
+/// reads that from 2.36 on; the linker puts into the program that it needs one that does, so that an
+/// older one says so. dpkg-shlibdeps overlooks that: it stands in debian/control.
+fn pack_relocations() {
+    if own_glibc().is_some_and(|version| version >= (2, 36)) {
+        println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// The version of the C library of this machine.
+fn own_glibc() -> Option<(u32, u32)> {
+    let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let (major, minor) = text.trim().strip_prefix("glibc ")?.split_once('.')?;
+    Some((major.parse().ok()?, minor.split('.').next()?.parse().ok()?))
+}
+
+/// Where the toolchain keeps its linker, if it brings one that can do what follows.
 fn own_linker() -> Option<PathBuf> {
     let output = Command::new(env::var_os("RUSTC")?).args(["--print", "sysroot"]).output().ok()?;
     let sysroot = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
