@@ -22,10 +22,9 @@ macro_rules! choices {
         impl Field for $name {
             fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
                 let words = if let Kind::Choice(words) = *kind { words } else { Self::WORDS };
-                if words.iter().any(|word| text.eq_ignore_ascii_case(word)) {
-                    $(if text.eq_ignore_ascii_case($word) { return Ok($name::$variant); })+
-                }
-                Err(ValueError::NotOneOf(words))
+                let variants = [$($name::$variant,)+];
+                let found = place(text, words, Self::WORDS).and_then(|place| variants.get(place));
+                found.copied().ok_or(ValueError::NotOneOf(words))
             }
             fn show(&self, _: &Kind) -> Option<String> {
                 Some(self.word().to_owned())
@@ -117,6 +116,12 @@ choices! {
         Close = "close",
         Rollback = "rollback",
     }
+}
+
+/// The place of `text` among `all` words, where it is one of those that are `taken`.
+fn place(text: &str, taken: &[&str], all: &[&str]) -> Option<usize> {
+    let is_it = |word: &&str| text.eq_ignore_ascii_case(word);
+    if taken.iter().any(is_it) { all.iter().position(is_it) } else { None }
 }
 
 /// Where nothing is set up.

@@ -291,20 +291,23 @@ pub fn row(rows: &'static [Row], name: &str) -> Option<&'static Row> {
 
 /// The known name that `key` was perhaps meant to be: the one that is fewest edits away, when those
 /// are few for its length, else one that ends with it (`default_pool_size` for `pool_size`).
-pub fn nearest(
-    key: &str,
-    names: impl Iterator<Item = &'static str> + Clone,
-) -> Option<&'static str> {
+pub fn nearest(key: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    nearest_of(key, &names.collect::<Vec<_>>())
+}
+
+fn nearest_of(key: &str, names: &[&'static str]) -> Option<&'static str> {
     if key.is_empty() || key.len() > NAME_MAX {
         return None;
     }
     let key = key.to_ascii_lowercase().replace('-', "_");
     let limit = 1 + key.len() / 5;
-    let lower = |name: &'static str| name.to_ascii_lowercase();
-    let near = names.clone().map(|name| (distance(key.as_bytes(), lower(name).as_bytes()), name));
+    let known = names.iter().map(|name| (name.to_ascii_lowercase(), *name));
+    let known: Vec<(String, &'static str)> = known.collect();
+    let near = known.iter().map(|(lower, name)| (distance(key.as_bytes(), lower.as_bytes()), name));
     let near = near.filter(|(edits, _)| *edits <= limit).min_by_key(|(edits, _)| *edits);
     let tail = format!("_{key}");
-    near.map(|(_, name)| name).or_else(|| names.clone().find(|name| lower(name).ends_with(&tail)))
+    let ends_so = || known.iter().find(|(lower, _)| lower.ends_with(&tail)).map(|(_, name)| name);
+    near.map(|(_, name)| name).or_else(ends_so).copied()
 }
 
 /// No name is nearly as long as this; a longer key is not compared, so that the work is bounded.

@@ -37,9 +37,7 @@ pub enum Deed {
 
 impl Watchdog {
     pub fn from_environment() -> Watchdog {
-        let set = env::var(VARIABLE).ok().and_then(|text| text.parse().ok());
-        let limit = Duration::try_from_secs_f64(set.unwrap_or(DEFAULT_MS) / 1000.0).ok();
-        let limit = limit.filter(|limit| WATCHES && !limit.is_zero());
+        let limit = if WATCHES { limit_from_environment() } else { None };
         Watchdog { limit, told: None }
     }
 
@@ -67,6 +65,12 @@ impl Watchdog {
         self.told = Some(now);
         Some(held)
     }
+}
+
+fn limit_from_environment() -> Option<Duration> {
+    let set = env::var(VARIABLE).ok().and_then(|text| text.parse().ok());
+    let limit = Duration::try_from_secs_f64(set.unwrap_or(DEFAULT_MS) / 1000.0).ok();
+    limit.filter(|limit| !limit.is_zero())
 }
 
 #[cfg(test)]
