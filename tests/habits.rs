@@ -237,7 +237,7 @@ const HABITS: &[Habit] = &[
             (By::Unnamed, "SET extra_float_digits = 3"),
             (By::Unnamed, "SET application_name = 'PostgreSQL JDBC Driver'"),
         ],
-        leaves: Some("set"),
+        leaves: None,
         finds: ("show application_name", "PostgreSQL JDBC Driver"),
     },
     Habit {
@@ -247,8 +247,8 @@ const HABITS: &[Habit] = &[
             By::Query,
             "SET DateStyle = 'ISO';SET extra_float_digits = 2;show transaction_isolation",
         )],
-        leaves: Some("set"),
-        finds: ("show extra_float_digits", "2"),
+        leaves: None,
+        finds: ("show datestyle", "ISO, MDY"),
     },
     Habit {
         of: "Hasura",

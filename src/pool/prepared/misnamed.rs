@@ -17,7 +17,6 @@ use crate::pool::owed::unnamed::UNNAMED;
 use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::server::Server;
 use crate::pool::statements::scan;
-use crate::pool::statements::traces::Traces;
 use crate::pool::telling::refusal::Refusal;
 use crate::wire::build::{self, Message};
 use crate::wire::fields;
@@ -91,8 +90,7 @@ impl Core {
             return Some(Verdict::Need(head.body));
         }
         let sql = fields::sql_of(kind, seen).unwrap_or_default();
-        let shared = if session.shares_listen { Traces::LISTEN } else { Traces::NONE };
-        let left = scan::read(sql).leaves.without(Traces::UNKNOWN.and(shared));
+        let left = session.of_worth(scan::read(sql).leaves);
         if left.is_empty() {
             return None;
         }

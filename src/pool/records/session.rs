@@ -172,11 +172,16 @@ impl Session {
         self.pinned
     }
 
-    /// What its client has left that is worth a pin, a warning or an error: not where nobody knows
-    /// what it is, nor channels that are taken over.
+    /// What its client has left that is worth a pin, a warning or an error.
     pub(in crate::pool) fn left_for_sure(&self) -> Traces {
+        self.of_worth(self.of_client)
+    }
+
+    /// What of these is worth that: not where nobody knows what it is or would miss it, nor
+    /// channels that are taken over.
+    pub(in crate::pool) fn of_worth(&self, traces: Traces) -> Traces {
         let shared = if self.shares_listen { Traces::LISTEN } else { Traces::NONE };
-        self.of_client.without(Traces::UNKNOWN.and(shared))
+        traces.without(Traces::UNKNOWN.and(Traces::DIGITS).and(shared))
     }
 
     /// What may be there.
@@ -404,7 +409,7 @@ fn reset_query(left: Traces) -> (String, u8) {
         (Traces::AUTHORIZATION, "RESET SESSION AUTHORIZATION"),
         // Not NONE: a role may have been given one by ALTER ROLE.
         (role, "RESET ROLE"),
-        (Traces::SET, "RESET ALL"),
+        (Traces::SET.and(Traces::DIGITS), "RESET ALL"),
         (Traces::LISTEN, "UNLISTEN *"),
         (Traces::PREPARED, "DEALLOCATE ALL"),
         (Traces::CURSOR, "CLOSE ALL"),

@@ -153,6 +153,8 @@ enum Head {
     Set,
     /// A word behind SET that may be the parameter's name, or say what is set.
     SetWord(SetWord),
+    /// SET extra_float_digits TO, and whether 1, 2 or 3 has come behind it.
+    SetDigits(bool),
     SetSession,
     SetAuthorization,
     Unlisten,
@@ -160,6 +162,8 @@ enum Head {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum SetWord {
+    /// extra_float_digits.
+    Digits,
     /// LOCAL, TRANSACTION, CONSTRAINTS: nothing is left.
     Harmless,
     /// The name of a parameter that follows its client; TIME ZONE and NAMES stand for two.
@@ -223,7 +227,11 @@ impl Reader {
         if self.head == Head::Select(Unlock::Closed) {
             self.effects.clear(Traces::LOCK);
         }
-        if self.call.is_open() {
+        if self.head == Head::SetDigits(true) {
+            self.effects.leave(Traces::DIGITS);
+            self.effects.sets_harmlessly = true;
+        }
+        if self.call.is_open() || self.head == Head::SetDigits(false) {
             self.effects.leave(Traces::SET);
         }
         self.call = Call::None;
@@ -305,7 +313,7 @@ impl Reader {
             },
             Head::Prepare if word == b"transaction" => Head::PrepareTransaction,
             Head::Reset => match word {
-                b"all" => self.done(Traces::SET),
+                b"all" => self.done(Traces::SET.and(Traces::DIGITS)),
                 b"role" => self.done(Traces::ROLE),
                 b"session_authorization" => self.done(AUTHORIZATION),
                 b"session" => Head::ResetSession,
@@ -363,6 +371,11 @@ impl Reader {
             Head::Set | Head::SetSession => self.behind_set_token(token),
             Head::SetWord(SetWord::Reported) if !is_sign(b'.') => self.set_harmlessly(),
             Head::SetWord(SetWord::Role) if !is_sign(b'.') => self.leave(Traces::ROLE),
+            Head::SetWord(SetWord::Digits) if is_sign(b'=') => Head::SetDigits(false),
+            Head::SetDigits(false) if b"123".iter().any(|digit| is_sign(*digit)) => {
+                Head::SetDigits(true)
+            }
+            Head::SetDigits(_) => self.leave(Traces::SET),
             Head::SetWord(SetWord::Session) if !is_sign(b'.') && !is_sign(b'=') => {
                 self.behind_set_token(token)
             }
@@ -390,6 +403,7 @@ impl Reader {
             b"time" | b"names" => Head::SetWord(SetWord::Reported),
             b"role" => Head::SetWord(SetWord::Role),
             b"session_authorization" => self.leave(AUTHORIZATION),
+            b"extra_float_digits" => Head::SetWord(SetWord::Digits),
             _ if REPORTED.contains(&name) => Head::SetWord(SetWord::Reported),
             _ => self.leave(Traces::SET),
         }
@@ -399,6 +413,8 @@ impl Reader {
     fn behind_set_word(&mut self, known: SetWord, word: &[u8]) -> Head {
         match known {
             SetWord::Harmless | SetWord::Session if word == b"to" => self.leave(Traces::SET),
+            SetWord::Digits if word == b"to" => Head::SetDigits(false),
+            SetWord::Digits => self.leave(Traces::SET),
             SetWord::Harmless | SetWord::Reported => self.set_harmlessly(),
             SetWord::Role => self.leave(Traces::ROLE),
             SetWord::Session => self.behind_set_session(word),

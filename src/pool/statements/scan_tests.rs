@@ -23,6 +23,18 @@ fn what_a_statement_leaves_is_told() {
         ("SET local TO 1", "set"),
         ("SET \"X\" TO 1", "set"),
         ("SET timezone.x = 1", "set"),
+        ("SET extra_float_digits = 3", "digits"),
+        ("set session \"Extra_Float_Digits\" to 2 ; select 1", "digits"),
+        ("SET extra_float_digits = 0", "set"),
+        ("SET extra_float_digits = -1", "set"),
+        ("SET extra_float_digits = 33", "set"),
+        ("SET extra_float_digits = 1.5", "set"),
+        ("SET extra_float_digits = '3'", "set"),
+        ("SET extra_float_digits TO DEFAULT", "set"),
+        ("SET extra_float_digits = ", "set"),
+        ("SET extra_float_digits.x = 3", "set"),
+        ("SET extra_float_digits 3", "set"),
+        ("SET extra_float_digits = 3; SET x = 1", "set,digits"),
         ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "set"),
         ("SET ROLE joe", "role"),
         ("SET SESSION ROLE NONE", "role"),
@@ -51,7 +63,7 @@ fn what_a_statement_leaves_is_told() {
         ("WITH a AS (SELECT \"set_config\"('a', 'b', is_local => true)) SELECT 1", "set"),
         (
             "SELECT U&\"\\0073et_config\"('a', 'b', false)",
-            "set,role,authorization,listen,prepared,cursor,temporary,lock,unknown",
+            "set,digits,role,authorization,listen,prepared,cursor,temporary,lock,unknown",
         ),
         ("DO $$ BEGIN END $$", "unknown"),
         ("CALL a()", "unknown"),
@@ -108,9 +120,9 @@ fn what_leaves_nothing_is_told() {
 
 #[test]
 fn what_clears_is_told() {
-    let all = "set,role,authorization,listen,prepared,cursor,temporary,lock,unknown";
+    let all = "set,digits,role,authorization,listen,prepared,cursor,temporary,lock,unknown";
     for (sql, expected) in [
-        ("RESET ALL", "set"),
+        ("RESET ALL", "set,digits"),
         ("RESET ROLE", "role"),
         ("RESET SESSION AUTHORIZATION", "role,authorization"),
         ("SET SESSION AUTHORIZATION DEFAULT", "role,authorization"),
@@ -122,8 +134,9 @@ fn what_clears_is_told() {
         ("DEALLOCATE PREPARE ALL", "prepared"),
         ("SELECT pg_advisory_unlock_all()", "lock"),
         ("select pg_catalog.pg_advisory_unlock_all ( ) ;", "lock"),
-        ("SET x = 1; RESET ALL", "set"),
-        ("RESET ALL; SET x = 1", ""),
+        ("SET x = 1; RESET ALL", "set,digits"),
+        ("RESET ALL; SET x = 1", "digits"),
+        ("RESET ALL; SET extra_float_digits = 3", "set"),
         ("UNLISTEN a", ""),
         ("CLOSE \"all\"", ""),
         ("DEALLOCATE a", ""),
@@ -131,7 +144,7 @@ fn what_clears_is_told() {
         // asyncpg's, and pgx's before it.
         (
             "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;",
-            "set,listen,cursor,lock",
+            "set,digits,listen,cursor,lock",
         ),
     ] {
         assert_eq!(clears(sql), expected, "{sql}");

@@ -36,7 +36,10 @@ impl Traces {
     pub const UNKNOWN: Traces = Traces(1 << 8);
     /// What no command undoes: a loaded library, a connection of dblink's, a temporary slot.
     pub const LASTING: Traces = Traces(1 << 9);
-    pub const ALL: Traces = Traces((1 << 10) - 1);
+    /// extra_float_digits was SET to a value that PostgreSQL 12 and later take for its default:
+    /// drivers do so unasked, and do not miss it.
+    pub const DIGITS: Traces = Traces(1 << 10);
+    pub const ALL: Traces = Traces((1 << 11) - 1);
 
     /// What DISCARD ALL leaves nothing of.
     pub const DISCARDED: Traces = Traces(Traces::ALL.0 & !Traces::LASTING.0);
@@ -78,6 +81,7 @@ impl fmt::Display for Traces {
 
 const KINDS: &[Kind] = &[
     Kind { bit: Traces::SET, word: "set", meaning: "a parameter that was SET" },
+    Kind { bit: Traces::DIGITS, word: "digits", meaning: "extra_float_digits" },
     Kind { bit: Traces::ROLE, word: "role", meaning: "a role that was SET" },
     Kind {
         bit: Traces::AUTHORIZATION,
