@@ -11,8 +11,10 @@ mod bytes;
 mod chaos;
 mod check;
 mod client;
+mod cost;
 mod excuse;
 mod extended;
+mod hostile;
 mod lookup;
 mod parameters;
 mod program;
@@ -30,10 +32,15 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use cost::Dear;
+use setup::Kind;
 use world::{Figures, World};
 
 /// Seeds of a normal test run.
 const SEEDS: std::ops::Range<u64> = 0..300;
+
+/// Seeds of the same beside hostile peers.
+const HOSTILE_SEEDS: u64 = 24;
 
 /// Seeds that a search has found, each with a fault that it showed.
 const FOUND: [(u64, &str); 11] = [
@@ -72,13 +79,18 @@ fn run(world: &mut World) -> Result<(), String> {
     Err(format!("stuck:\n{}", left.join("\n")))
 }
 
-/// Runs one seed. Returns what came about, or what went wrong and the trace.
-fn try_seed(seed: u64, is_traced: bool) -> Result<Figures, (String, Vec<String>)> {
-    let mut world = World::new(seed);
+/// Runs one seed. Returns what came about and which turns were dear, or what went wrong and the
+/// trace.
+fn try_seed(
+    seed: u64,
+    kind: Kind,
+    is_traced: bool,
+) -> Result<(Figures, Vec<Dear>), (String, Vec<String>)> {
+    let mut world = World::new(seed, kind);
     world.trace = is_traced.then(Vec::new);
     let result = catch_unwind(AssertUnwindSafe(|| run(&mut world)));
     let error = match result {
-        Ok(Ok(())) => return Ok(world.figures()),
+        Ok(Ok(())) => return Ok((world.figures(), world.costs.dear)),
         Ok(Err(error)) => error,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
@@ -88,18 +100,34 @@ fn try_seed(seed: u64, is_traced: bool) -> Result<Figures, (String, Vec<String>)
     Err((error, world.trace.unwrap_or_default()))
 }
 
-fn must_pass(seed: u64) -> Figures {
-    let error = match try_seed(seed, false) {
-        Ok(figures) => return figures,
+fn must_pass(seed: u64, kind: Kind) -> Figures {
+    let error = match try_seed(seed, kind, false) {
+        Ok((figures, dear)) => {
+            let dear = always_dear(seed, kind, dear);
+            assert!(dear.is_empty(), "seed {seed}: turns that took too long: {dear:?}");
+            return figures;
+        }
         Err((error, _)) => error,
     };
-    let trace = try_seed(seed, true).err().map_or(Vec::new(), |(_, trace)| trace);
+    let trace = try_seed(seed, kind, true).err().map_or(Vec::new(), |(_, trace)| trace);
     let from = trace.len().saturating_sub(shown());
     panic!(
         "{}\nseed {seed}: {error}\nSIM_SEED={seed} cargo test sim replays it, \
          SIM_LINES=n shows more",
         trace[from..].join("\n")
     );
+}
+
+/// Those turns that are dear again when the same comes about twice more: the others were held up by
+/// the machine.
+fn always_dear(seed: u64, kind: Kind, mut dear: Vec<Dear>) -> Vec<Dear> {
+    for _ in 0..2 {
+        if !dear.is_empty() {
+            let again = try_seed(seed, kind, false).map_or(Vec::new(), |(_, dear)| dear);
+            dear.retain(|turn| again.iter().any(|other| other.turn == turn.turn));
+        }
+    }
+    dear
 }
 
 /// Lines of the trace that a failure shows.
@@ -110,7 +138,7 @@ fn shown() -> usize {
 #[test]
 fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
     if let Some(seed) = std::env::var("SIM_SEED").ok().and_then(|text| text.parse().ok()) {
-        println!("{:?}", must_pass(seed));
+        println!("{:?}", must_pass(seed, Kind::of(seed)));
         return;
     }
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
@@ -120,7 +148,7 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
     let least = (50 * count / SEEDS.end).min(50) as usize;
     let mut sum = Figures::default();
     for seed in seeds {
-        sum += must_pass(seed);
+        sum += must_pass(seed, Kind::of(seed));
     }
     println!("{sum:?}");
     let outlived = sum.outlived as usize;
@@ -134,18 +162,36 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
     assert!(sum.rescued > least, "hardly any abandoned server was rescued: {sum:?}");
 }
 
+/// Hostile clients and hostile servers at once: everybody else sees what he must, nothing is left
+/// of anybody, and no turn of the loop costs more than the bytes that it moves are worth.
+#[test]
+fn sim_hostile_peers_are_noticed_by_nobody_else() {
+    if let Some(seed) = std::env::var("SIM_SEED").ok().and_then(|text| text.parse().ok()) {
+        println!("{:?}", must_pass(seed, Kind::beside_hostile_peers(seed)));
+        return;
+    }
+    let mut sum = Figures::default();
+    for seed in 0..HOSTILE_SEEDS {
+        sum += must_pass(seed, Kind::beside_hostile_peers(seed));
+    }
+    println!("{sum:?}");
+    let least = HOSTILE_SEEDS as usize * 10;
+    assert!(sum.foes > least, "hardly any hostile client has come: {sum:?}");
+    assert!(sum.served > least, "hardly any hostile client was served: {sum:?}");
+}
+
 #[test]
 fn sim_what_a_search_has_found_stays_mended() {
     for (seed, fault) in FOUND {
         println!("seed {seed}: {fault}");
-        must_pass(seed);
+        must_pass(seed, Kind::of(seed));
     }
 }
 
 #[test]
 fn sim_one_seed_brings_about_the_same_each_time() {
     let trace = |seed| {
-        let mut world = World::new(seed);
+        let mut world = World::new(seed, Kind::of(seed));
         world.trace = Some(Vec::new());
         let result = run(&mut world);
         (result, world.trace.unwrap_or_default())
@@ -166,9 +212,11 @@ fn sim_search() {
     let (mut sum, mut failed) = (Figures::default(), 0);
     let seeds = number("SIM_FROM").unwrap_or(0)..number("SIM_TO").unwrap_or(1000);
     let all = seeds.end - seeds.start;
+    let is_hostile = std::env::var_os("SIM_HOSTILE").is_some();
+    let kind_of = if is_hostile { Kind::beside_hostile_peers } else { Kind::of };
     for seed in seeds {
-        match try_seed(seed, false) {
-            Ok(figures) => sum += figures,
+        match try_seed(seed, kind_of(seed), false) {
+            Ok((figures, _)) => sum += figures,
             Err((error, _)) => {
                 failed += 1;
                 println!("seed {seed}: {error}");

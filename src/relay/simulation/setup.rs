@@ -1,5 +1,6 @@
 //! What a seed chooses: the configuration, the servers, and what may go wrong.
 
+use super::hostile;
 use super::lookup;
 use super::system::Tls;
 use crate::auth::client::Method;
@@ -88,6 +89,8 @@ pub struct Setup {
     form: &'static str,
     /// Settings that RELOAD leaves alone.
     fixed: String,
+    /// The line of a database that is always there.
+    hostile: String,
 }
 
 /// What follows from the number of a seed, and not from its generator: seeds that were found before
@@ -99,6 +102,8 @@ pub struct Kind {
     /// LISTEN needs no server of its own.
     pub shares: bool,
     pub tls: Tls,
+    /// Peers that mean ill are there, too.
+    pub is_hostile: bool,
 }
 
 impl Kind {
@@ -108,16 +113,27 @@ impl Kind {
             6 | 7 => Tls::ByHandshake,
             _ => Tls::None,
         };
-        Kind { offers: seed / 8 % 3 == 1, shares: matches!(seed % 16, 1 | 6 | 9 | 14), tls }
+        Kind {
+            offers: seed / 8 % 3 == 1,
+            shares: matches!(seed % 16, 1 | 6 | 9 | 14),
+            tls,
+            is_hostile: false,
+        }
+    }
+
+    /// The same beside peers that mean ill, who can log in as they are.
+    pub fn beside_hostile_peers(seed: u64) -> Kind {
+        Kind { is_hostile: true, tls: Tls::None, ..Kind::of(seed) }
     }
 }
 
 impl Setup {
     pub fn new(rng: &mut SeededRng, kind: Kind) -> Setup {
-        let Kind { offers, shares, tls } = kind;
+        let Kind { offers, shares, tls, is_hostile } = kind;
         let shakes = tls == Tls::ByHandshake;
         let tracks = !rng.one_in(6);
         let auth = ["trust", "md5", "scram-sha-256", "plain"][rng.below(4) as usize];
+        let auth = if is_hostile { "trust" } else { auth };
         let methods = [Method::Trust, Method::Md5, Method::Plain, Method::ScramSha256];
         let mut fixed = format!("auth_type = {auth}\nscram_iterations = 1\n");
         fixed += &format!("pkt_buf = {}\n", [64, 500, 4096][rng.below(3) as usize]);
@@ -138,7 +154,7 @@ impl Setup {
             fixed += "session_states = reset, pin, error\n";
         }
         let method = methods[rng.below(4) as usize];
-        let lookups = rng.one_in(2).then(|| lookup::plan(auth, rng));
+        let lookups = (!is_hostile && rng.one_in(2)).then(|| lookup::plan(auth, rng));
         let form = lookup::form(auth, method, rng);
         // Two in three of those whose passwords come in clear have them judged by somebody else.
         if auth == "plain" && lookups.is_none() && !fixed.contains("pkt_buf = 64\n") {
@@ -154,7 +170,8 @@ impl Setup {
         if weather.leaps > 0 {
             fixed += &timeouts(rng);
         }
-        let config = load(&text(&fixed, &weather, tracks, shakes, rng));
+        let hostile = if is_hostile { hostile_line(rng) } else { String::new() };
+        let config = load(&text(&[&fixed, &hostile], &weather, tracks, shakes, rng));
         Setup {
             weather,
             config,
@@ -170,12 +187,13 @@ impl Setup {
             shares,
             form,
             fixed,
+            hostile,
         }
     }
 
     /// Another configuration in which the clients that are there can go on.
     pub fn changed(&self, rng: &mut SeededRng) -> Config {
-        load(&text(&self.fixed, &self.weather, self.tracks, self.shakes, rng))
+        load(&text(&[&self.fixed, &self.hostile], &self.weather, self.tracks, self.shakes, rng))
     }
 }
 
@@ -217,6 +235,13 @@ fn weather(rng: &mut SeededRng) -> Weather {
     weather
 }
 
+/// The line of the database that hostile peers use.
+fn hostile_line(rng: &mut SeededRng) -> String {
+    let mode = ["session", "transaction", "transaction", "statement"][rng.below(4) as usize];
+    let name = hostile::DATABASE;
+    format!("{name} = host=127.0.0.66 pool_mode={mode} pool_size=3\n")
+}
+
 /// Times after which somebody is ended, for seeds whose clock leaps.
 fn timeouts(rng: &mut SeededRng) -> String {
     let mut text = String::new();
@@ -241,7 +266,13 @@ const TIMEOUTS: [&str; 6] = [
 const LINES: [&str; 5] =
     ["", "", " sslmode=disable", " sslmode=require", " sslmode=require sslnegotiation=direct"];
 
-fn text(fixed: &str, weather: &Weather, tracks: bool, shakes: bool, rng: &mut SeededRng) -> String {
+fn text(
+    [fixed, line]: &[&str; 2],
+    weather: &Weather,
+    tracks: bool,
+    shakes: bool,
+    rng: &mut SeededRng,
+) -> String {
     let changes = weather.reloads > 0;
     let mut text = String::from("[databases]\n");
     for (name, mode) in DATABASES {
@@ -256,6 +287,7 @@ fn text(fixed: &str, weather: &Weather, tracks: bool, shakes: bool, rng: &mut Se
             "{name} = host={host} port=5432 pool_mode={mode} pool_size={size}{elsewhere}{tls}\n"
         );
     }
+    text += line;
     text += "[pgbouncer]\nlisten_addr = 127.0.0.1\nunix_socket_dir =\n";
     text += fixed;
     let mut line = |name: &str, values: &[&str]| {
@@ -300,7 +332,9 @@ impl Setup {
         let is_listed = |user: &&&str| self.lookups.is_none() || **user == READER;
         let users = USERS.iter().filter(is_listed);
         let users = users.map(|user| ((*user).to_owned(), Secret::parse(PASSWORD)));
-        Access { users: users.collect(), ..Access::default() }
+        // Nobody else has this name.
+        let hostile = [(hostile::USER.to_owned(), Secret::parse(PASSWORD))];
+        Access { users: users.chain(hostile).collect(), ..Access::default() }
     }
 
     /// What a server has of everybody.

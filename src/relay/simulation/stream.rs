@@ -57,6 +57,8 @@ pub struct SimStream {
     pub is_closed: bool,
     /// Not everything that the near end wanted to say may have had room.
     pub is_cut_short: bool,
+    /// Bytes that the near end has read and written.
+    pub moved: usize,
     room: usize,
     rng: SeededRng,
     /// It behaves as if it were under TLS, once the handshake is done.
@@ -82,6 +84,7 @@ impl SimStream {
             wants_room: false,
             is_closed: false,
             is_cut_short: false,
+            moved: 0,
             room,
             rng,
             veil: None,
@@ -377,10 +380,12 @@ impl Stream for SimStream {
         if self.near_shakes() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        match self.near_is_veiled().then(|| self.veil.take()).flatten() {
+        let result = match self.near_is_veiled().then(|| self.veil.take()).flatten() {
             Some(veil) => self.read_veiled(veil, into),
             None => self.read_bare(into),
-        }
+        };
+        self.moved += result.as_ref().unwrap_or(&0);
+        result
     }
 
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
@@ -390,12 +395,12 @@ impl Stream for SimStream {
         if self.near_shakes() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        if self.near_is_veiled()
-            && self.far_takes()
-            && let Some(veil) = self.veil.take()
-        {
-            return self.write_veiled(veil, from);
-        }
-        self.write_bare(from)
+        let is_veiled = self.near_is_veiled() && self.far_takes();
+        let result = match is_veiled.then(|| self.veil.take()).flatten() {
+            Some(veil) => self.write_veiled(veil, from),
+            None => self.write_bare(from),
+        };
+        self.moved += result.as_ref().unwrap_or(&0);
+        result
     }
 }

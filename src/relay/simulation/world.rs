@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::backend::{Backend, Effect, Installation, Security, Welcome};
 use super::client::{Character, Happened, SimClient, Wish, shadow_rules};
+use super::cost::Costs;
+use super::hostile::Hostile;
 use super::program::{Profile, Program};
 use super::session::{Pooled, Rules};
 use super::setup::{DATABASES, Kind, PASSWORD, Setup, USERS};
@@ -37,6 +39,9 @@ pub struct World {
     pub now: Now,
     pub rng: SeededRng,
     cache: ScramCache,
+    /// Peers that mean ill, if there are any.
+    pub hostile: Option<Hostile>,
+    pub costs: Costs,
     /// What clients choose for themselves at login, where they are offered it.
     pub chooser: Option<SeededRng>,
     /// Clients made so far.
@@ -82,6 +87,9 @@ pub struct Figures {
     pub unsecured: usize,
     /// Notifications that clients got of what others have published.
     pub notified: usize,
+    /// Hostile clients that have come, and the transactions that were made for them.
+    pub foes: usize,
+    pub served: usize,
 }
 
 impl std::ops::AddAssign for Figures {
@@ -99,6 +107,8 @@ impl std::ops::AddAssign for Figures {
         self.secured += other.secured;
         self.unsecured += other.unsecured;
         self.notified += other.notified;
+        self.foes += other.foes;
+        self.served += other.served;
     }
 }
 
@@ -151,9 +161,8 @@ impl Chosen {
 }
 
 impl World {
-    pub fn new(seed: u64) -> World {
+    pub fn new(seed: u64, kind: Kind) -> World {
         let mut rng = SeededRng::new(seed);
-        let kind = Kind::of(seed);
         let chooser = kind.offers.then(|| SeededRng::new(seed));
         let mut setup = Setup::new(&mut rng, kind);
         let host = Host { uid: 1000, uid_name: |_| None, descriptors: 100_000 };
@@ -184,6 +193,8 @@ impl World {
             now: START,
             cache: ScramCache::new(&mut other),
             rng,
+            hostile: kind.is_hostile.then(|| Hostile::new(seed)),
+            costs: Costs::default(),
             chooser,
             made: 0,
             is_ending: false,
@@ -213,7 +224,8 @@ impl World {
     /// What came about.
     pub fn figures(&self) -> Figures {
         let System { secured, unsecured, .. } = self.engine.io;
-        Figures { secured, unsecured, ..self.figures }
+        let (foes, served) = self.hostile.as_ref().map_or((0, 0), |h| (h.foes, h.served));
+        Figures { secured, unsecured, foes, served, ..self.figures }
     }
 
     pub fn note(&mut self, text: impl FnOnce() -> String) {
@@ -232,12 +244,14 @@ impl World {
         self.now.wall_us = START.wall_us + self.now.mono.micros_since(START.mono);
         if !self.is_ending {
             self.invite();
+            self.invite_hostile();
             self.go_wrong();
         }
         self.receive_connections();
         self.move_bytes();
         self.act_clients()?;
         self.act_backends();
+        self.act_hostile();
         self.turn();
         self.check()
     }
@@ -272,6 +286,7 @@ impl World {
     fn turn(&mut self) {
         self.engine.core.now = self.now;
         let mut events = self.events();
+        let begun = self.costs.begin(&self.engine);
         while !events.is_empty() {
             let at = self.rng.below(events.len() as u64) as usize;
             match events.swap_remove(at) {
@@ -282,6 +297,7 @@ impl World {
         self.answer_lookups();
         self.answer_inquiries();
         self.engine.turn();
+        self.costs.end(begun, &self.engine);
         self.actions.extend(std::iter::from_fn(|| self.engine.core.poll_process_action()));
         self.read_log();
     }
@@ -363,6 +379,18 @@ impl World {
             if let Some(readiness) = tell(&mut server.conn.stream, &mut self.rng, spurious) {
                 events.push(Event::Server(backend.server, readiness));
             }
+        }
+        let Some(hostile) = &self.hostile else { return events };
+        let (clients, servers) = hostile.connections();
+        for (id, _) in clients {
+            let Some(conn) = self.engine.clients.get_mut(id) else { continue };
+            let news = tell(&mut conn.stream, &mut self.rng, spurious);
+            events.extend(news.map(|readiness| Event::Client(id, readiness)));
+        }
+        for (id, _) in servers {
+            let Some(server) = self.engine.servers.get_mut(id) else { continue };
+            let news = tell(&mut server.conn.stream, &mut self.rng, spurious);
+            events.extend(news.map(|readiness| Event::Server(id, readiness)));
         }
         events
     }
@@ -462,18 +490,7 @@ impl World {
         program: Program,
         cancel: Option<&[u8]>,
     ) {
-        let ip = IpAddr::from([127, 0, 0, 2]);
-        let peer = Peer::Tcp { ip, port: index as u16 };
-        let arrival = Arrival { peer, local: peer, uid: None };
-        let (mut number, fault) = (0, character.fault);
-        self.engine.core.now = self.now;
-        let id = self.engine.admit(arrival, |io, _| {
-            let mut stream = io.stream(Contact::Made);
-            stream.edge.writable = true;
-            stream.far_misbehave(fault);
-            number = stream.number;
-            Ok(stream)
-        });
+        let (id, number) = self.admit(index as u16, character.fault);
         let rng = self.fork();
         self.note(|| {
             let Character { database, user, startup, tls, fault, .. } = &character;
@@ -488,6 +505,23 @@ impl World {
         self.clients.push(client);
     }
 
+    /// A connection of a client's comes.
+    pub(super) fn admit(&mut self, port: u16, fault: Option<Fault>) -> (ClientId, u64) {
+        let ip = IpAddr::from([127, 0, 0, 2]);
+        let peer = Peer::Tcp { ip, port };
+        let arrival = Arrival { peer, local: peer, uid: None };
+        let mut number = 0;
+        self.engine.core.now = self.now;
+        let id = self.engine.admit(arrival, |io, _| {
+            let mut stream = io.stream(Contact::Made);
+            stream.edge.writable = true;
+            stream.far_misbehave(fault);
+            number = stream.number;
+            Ok(stream)
+        });
+        (id, number)
+    }
+
     pub fn fork(&mut self) -> SeededRng {
         SeededRng::new(self.rng.next_u64())
     }
@@ -495,6 +529,11 @@ impl World {
     /// The other end of connections that the pooler has begun.
     fn receive_connections(&mut self) {
         for begun in std::mem::take(&mut self.engine.io.begun) {
+            if self.is_hostile(begun.server) {
+                let hostile = self.hostile.iter_mut();
+                hostile.for_each(|hostile| hostile.add_server(begun.server, begun.number));
+                continue;
+            }
             let rng = self.fork();
             let welcome = self.welcome();
             let mut backend = Backend::new(begun.number, begun.server, welcome, rng);
@@ -555,6 +594,18 @@ impl World {
             if let Some(stream) = stream.filter(|_| self.rng.one_in(2)) {
                 stream.far_deliver();
             }
+        }
+        let Some(hostile) = &self.hostile else { return };
+        let (clients, servers) = hostile.connections();
+        for (id, number) in clients {
+            client_stream(&mut self.engine, id, number)
+                .into_iter()
+                .for_each(SimStream::far_deliver);
+        }
+        for (id, number) in servers {
+            server_stream(&mut self.engine, id, number)
+                .into_iter()
+                .for_each(SimStream::far_deliver);
         }
     }
 
