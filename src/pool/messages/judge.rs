@@ -207,8 +207,9 @@ impl Core {
             if kind != Front::Sync {
                 self.push_cancelled(said);
             }
-            if kind == Front::Parse && seen.first().is_none_or(|first| *first == 0) {
-                // A Parse that a server breaks off leaves no unnamed statement.
+            let is_unnamed = seen.first().is_none_or(|first| *first == 0);
+            if kind == Front::Query || kind == Front::Parse && is_unnamed {
+                // A server drops the unnamed statement before it breaks either off.
                 self.forget_unnamed(id);
             }
         }

@@ -187,7 +187,12 @@ impl Core {
             let server = &mut self.servers[server];
             server.replies.disown_unnamed();
             server.unnamed.dropped();
-        } else if let Some(statements) = &mut self.clients[id].statements {
+            return;
+        }
+        let client = &mut self.clients[id];
+        // The one that the last server has is the client's no more, either.
+        client.last_server = [0; 3];
+        if let Some(statements) = &mut client.statements {
             statements.keep_unnamed(&mut self.statements, None);
         }
     }

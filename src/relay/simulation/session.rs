@@ -192,15 +192,16 @@ impl Session {
             }
         }
         let failure = failure("57014", CANCELLED);
-        if packet.kind == Front::Parse as u8 && packet.body.first() == Some(&0) {
+        let is_unnamed = packet.body.first() == Some(&0);
+        let is_query = packet.kind == Front::Query as u8;
+        if is_query || packet.kind == Front::Parse as u8 && is_unnamed {
             // It had dropped the unnamed statement before.
             self.statements.remove("");
         }
         if self.copy.is_some() {
             self.fail_copy(failure);
         } else {
-            let is_simple =
-                packet.kind == Front::Query as u8 || packet.kind == Front::FunctionCall as u8;
+            let is_simple = is_query || packet.kind == Front::FunctionCall as u8;
             self.fail(failure);
             if is_simple {
                 self.ready();
