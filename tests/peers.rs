@@ -5,7 +5,8 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::net::TcpStream;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use support::postgres::{APP, Role};
 use support::tool::{self, Tool};
@@ -283,6 +284,26 @@ fn processes_replace_each_other_under_load_without_a_failure() {
         assert_eq!(new.client().one("select 'at work'"), "at work");
         old = new;
     }
+}
+
+/// Who has connected before TERM is served, though its first words come later than the next
+/// process: the kernel keeps back who is silent (tcp_defer_accept).
+#[test]
+fn who_is_silent_when_a_process_begins_to_end_is_served_all_the_same() {
+    let [first, second] = two_on_one_port();
+    // Some belong to each.
+    let mut silent: Vec<Wire> = (0..16).map(|_| Wire::connect(first.port)).collect();
+    first.signal("TERM");
+    first.wait_log(&["got SIGTERM"]);
+    thread::sleep(Duration::from_millis(700));
+    for wire in &mut silent {
+        wire.send(&wire::startup(&[("user", APP.name), ("database", "app")]));
+        let first = wire.hear().expect("it is asked who it is");
+        assert_eq!(first.kind, b'R');
+    }
+    drop(silent);
+    first.expect_exit();
+    assert_eq!(second.client().one("select 'at work'"), "at work");
 }
 
 fn clients_of_bench(pooler: &Pooler) -> usize {

@@ -76,6 +76,12 @@ pub fn listen_tcp(address: SocketAddr, options: TcpListen) -> io::Result<TcpList
     Ok(TcpListener::from(fd))
 }
 
+/// Has the kernel hand on connections before their first words come, those that it has kept back
+/// among them: it asks for them once more, a second after they began (tcp(7), TCP_DEFER_ACCEPT).
+pub fn accept_the_silent(socket: BorrowedFd) -> io::Result<()> {
+    set(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 0)
+}
+
 /// Opens a non-blocking Unix socket that listens on `address`.
 pub fn listen_unix(address: &UnixAddr, backlog: u32) -> io::Result<UnixListener> {
     let listener = UnixListener::bind_addr(address)?;

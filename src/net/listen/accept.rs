@@ -117,7 +117,10 @@ impl Listener {
     /// Lets in who is on the way, and no one new.
     pub fn turn_away_new(&self) -> io::Result<()> {
         match self {
-            Listener::Tcp { socket, .. } => filter::turn_away_new(socket.as_fd()),
+            Listener::Tcp { socket, .. } => {
+                filter::turn_away_new(socket.as_fd())?;
+                socket::accept_the_silent(socket.as_fd())
+            }
             Listener::Unix { .. } => Ok(()),
         }
     }

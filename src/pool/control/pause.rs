@@ -14,8 +14,9 @@ use crate::pool::records::wait::{Outcome, Shutdown, Wait};
 /// How often it is told whom the end of the process waits for.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
-/// How long a connection may take to come about: three packets, one after the other.
-const LAST_ARRIVALS: Duration = Duration::from_millis(300);
+/// How long a connection may take to come about: three packets, one after the other. One that the
+/// kernel has kept back because it is silent is asked for a second after it began.
+const LAST_ARRIVALS: Duration = Duration::from_millis(1_500);
 
 impl Core {
     /// Holds back all pools, or those of one database; busy servers are closed as they get free.
