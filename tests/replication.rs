@@ -184,7 +184,10 @@ fn each_word_for_replication_gives_a_walsender_of_its_kind() {
             client.terminate();
             expect_walsenders("words", "0");
         }
+        // The words of the log, as those who read it know them.
+        pooler.wait_log(&["tls=no replication=yes"]);
         let mut client = replicator(&pooler, "database", "words");
+        pooler.wait_log(&["tls=no replication=database"]);
         let answer = client.query("IDENTIFY_SYSTEM").expect("a walsender's answer");
         assert_eq!(column(&answer, "dbname").as_deref(), Some("app"));
         assert_eq!(client.one("select 'SQL'"), "SQL");

@@ -49,7 +49,7 @@ fn a_base_backup_goes_under_tls_from_end_to_end() {
         // Where libpq looks for certificates: in a folder that this user may enter.
         backup.env("HOME", &folder.display().to_string())
     });
-    pooler.wait_log(&["tls=TLSv1.3/TLS_AES_256_GCM_SHA384 replication=physical"]);
+    pooler.wait_log(&["tls=TLSv1.3/TLS_AES_256_GCM_SHA384 replication=yes"]);
 }
 
 #[test]

@@ -220,12 +220,12 @@ pub enum Replication {
 }
 
 impl Replication {
-    /// As log lines and SHOW tables spell it.
+    /// As the line on a login spells it; SHOW CLIENTS has words of its own.
     pub fn word(self) -> &'static str {
         match self {
             Replication::No => "no",
-            Replication::Logical => "logical",
-            Replication::Physical => "physical",
+            Replication::Logical => "database",
+            Replication::Physical => "yes",
         }
     }
 }
