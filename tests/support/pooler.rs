@@ -147,15 +147,23 @@ impl Setup {
         self
     }
 
-    /// Starts the pooler and waits until it listens. A port that somebody took in the meantime is
-    /// exchanged for another.
+    /// Starts the pooler and waits until it listens.
     pub fn start(self) -> Pooler {
+        self.try_start().unwrap_or_else(|(status, log)| {
+            panic!("the pooler ends with {status} instead of starting:\n{log}")
+        })
+    }
+
+    /// Starts a pooler that may refuse to; then gives its exit status and what it printed. A port
+    /// that somebody took in the meantime is exchanged for another.
+    pub fn try_start(self) -> Result<Pooler, (ExitStatus, String)> {
         for _ in 0..10 {
             let (pooler, status) = self.clone().launch(host::free_port());
-            let Some(status) = status else { return pooler };
+            let Some(status) = status else { return Ok(pooler) };
             let log = pooler.log();
-            let is_unlucky = log.contains("in use");
-            assert!(is_unlucky, "the pooler ends with {status} instead of starting:\n{log}");
+            if !log.contains("in use") {
+                return Err((status, log));
+            }
         }
         panic!("every port was taken");
     }

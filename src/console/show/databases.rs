@@ -2,6 +2,7 @@
 
 use super::super::table::{Scene, Sheet, Value, gauge, int4, label, text};
 use crate::base::order;
+use crate::config::LoadBalanceHosts;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::DatabaseId;
 use crate::pool::records::database::Database;
@@ -140,9 +141,11 @@ pub fn name<'a>(core: &'a Core, row: &Row) -> &'a str {
     row.map_or(CONSOLE, |id| &core.databases[id].line.name)
 }
 
-/// load_balance_hosts, where the line sets it.
+/// load_balance_hosts, where there is more than one host.
 pub fn load_balance(core: &Core, id: DatabaseId) -> Option<&'static str> {
-    core.databases[id].line.load_balance_hosts.map(|choice| choice.word())
+    let line = &core.databases[id].line;
+    let choice = line.load_balance_hosts.unwrap_or(LoadBalanceHosts::RoundRobin);
+    (line.host.len() > 1).then(|| choice.word())
 }
 
 fn record<'a>(scene: Scene<'a>, row: &Row) -> Option<&'a Database> {

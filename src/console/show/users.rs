@@ -1,5 +1,5 @@
-//! SHOW USERS: users of the userlist, of `[users]` and of database lines, and those that are
-//! connected.
+//! SHOW USERS: users of the userlist, of `[users]` and of database lines (`user`, `auth_user`), and
+//! those that are connected.
 
 use std::collections::{HashMap, HashSet};
 
@@ -74,9 +74,12 @@ fn sorted(core: &Core) -> Vec<Row> {
 pub fn shown(core: &Core) -> Vec<Option<UserId>> {
     let forced = core.databases.iter().filter_map(|(_, database)| database.forced_user);
     let forced: HashSet<UserId> = forced.collect();
+    let lookups =
+        core.databases.iter().filter_map(|(_, database)| database.line.auth_user.as_deref());
+    let lookups: HashSet<&str> = lookups.collect();
     let is_shown = |id: &UserId| {
         let user = &core.users[*id];
-        let is_used = user.clients > 0 || user.servers > 0;
+        let is_used = user.clients > 0 || user.servers > 0 || lookups.contains(&*user.name);
         // Requests to peers are nobody's.
         !user.name.is_empty() && (user.is_listed || forced.contains(id) || is_used)
     };

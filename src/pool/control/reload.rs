@@ -214,8 +214,12 @@ impl Core {
         id
     }
 
-    /// The user of a database line, under whom its clients share a pool.
+    /// The user of a database line, under whom its clients share a pool, and the one who looks
+    /// others up, whom the console lists from the start.
     fn adopt_forced_user(&mut self, id: DatabaseId) {
+        if let Some(name) = self.databases[id].line.auth_user.clone() {
+            self.ensure_user(&name);
+        }
         let line = &self.databases[id].line;
         let (user, password) = (line.user.clone(), line.password.clone());
         let user = user.map(|name| self.ensure_user(&name));
