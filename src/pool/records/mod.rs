@@ -12,6 +12,7 @@ pub mod inquiries;
 pub mod keys;
 pub mod listening;
 pub mod lookup;
+pub mod own;
 pub mod pass;
 pub mod pool;
 pub mod retry;

@@ -2,6 +2,7 @@
 
 use super::handshake::Login;
 use super::lookup::Lookup;
+pub use super::own::{Doubt, Own, Rescue, Test};
 use super::pass::Pass;
 use super::secured::Secured;
 use super::session::Session;
@@ -17,7 +18,7 @@ use crate::pool::owed::misnamed::Misnamed;
 use crate::pool::owed::replies::Replies;
 use crate::pool::owed::request::Request;
 use crate::pool::owed::unnamed::UnnamedText;
-use crate::pool::owed::wishes::{Change, ServerVars};
+use crate::pool::owed::wishes::ServerVars;
 use crate::pool::statements::held::ServerStatements;
 use crate::pool::telling::reason::Reason;
 use crate::wire::head::Head;
@@ -89,36 +90,6 @@ impl State {
     }
 }
 
-/// Which query of the pooler's own runs on a server that no client has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Test {
-    /// server_check_query.
-    Check,
-    /// An empty query that shows whether all replies have been seen, where that is in doubt.
-    Doubt,
-    /// server_reset_query.
-    Reset,
-    /// What its clients have left in its session is undone.
-    Undo,
-    /// connect_query, where what was undone may have been its.
-    Setup,
-    /// The shared connection is told of channels.
-    Listen,
-    /// What is left of a client that went away in the middle is brought to an end.
-    Abandoned(Rescue),
-}
-
-/// How far the rescue of an abandoned server has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rescue {
-    /// What was under way is being cancelled; `owed` answers were when the last request went out.
-    Ending {
-        owed: usize,
-    },
-    RollingBack,
-    Resetting,
-}
-
 /// A connection that carries one CancelRequest.
 #[derive(Debug)]
 pub struct CancelCarrier {
@@ -146,54 +117,6 @@ impl CancelCarrier {
             Errand::Peer { .. } => None,
         }
     }
-}
-
-/// What the pooler itself is about on a server that a client has already got.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Own {
-    #[default]
-    Nothing,
-    /// A COPY has failed, or must have, and it is in doubt whether it has eaten Syncs. The client's
-    /// messages wait for the answer to what the pooler has sent behind them.
-    Doubt(Doubt),
-    /// The client's parameters are being set; its messages wait. So many steps may follow.
-    Vars { change: Change, more: u8 },
-    /// They were refused, and the client is told at the end of the answer.
-    VarsRefused,
-    /// A query of the client's has failed and is sent once more, when the server is done with the
-    /// first time; the client's messages wait, and it does not hear of the failure.
-    Repeat,
-    /// What others have left is reset or undone, before the client finds it; its messages wait. Of
-    /// the queries for that this one is under way.
-    Reset(Test),
-    /// Whether the session has advisory locks is asked; the client's messages wait, and the
-    /// ReadyForQuery of its last one does.
-    Probe { is_locked: bool },
-    /// The session is asked for its channels, and the client waits in the same way; unless it has
-    /// heard of the end of its transaction already, when that could not be told yet.
-    Channels { is_end_told: bool },
-    /// It gets the client's channels back; within a transaction or not.
-    Recall { is_inside: bool },
-    /// What the client was refused is undone, and it waits in the same way.
-    Undo,
-}
-
-/// How a doubt about eaten Syncs is resolved: by a Close of a statement that is never there, and a
-/// Sync. What is answered before the Close is the client's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Doubt {
-    /// A Sync went before the Close, since the server may be passing over all up to one, or take in
-    /// data: one ReadyForQuery before the answer is that one's.
-    pub is_synced: bool,
-    /// The requests are noted as owed: not before the COPY has ended.
-    pub is_noted: bool,
-    /// The COPY was one of the extended protocol: without a Sync of its client's that the server
-    /// has answered, it would still pass over what comes.
-    pub is_extended: bool,
-    /// ReadyForQuery has come so often.
-    pub readies: u32,
-    /// The Close is answered.
-    pub is_over: bool,
 }
 
 pub struct Server {
@@ -457,7 +380,7 @@ impl Server {
     /// Fit for another client: everything answered, no transaction, nothing of ours under way, and
     /// no cancel on its way that could strike the next one.
     pub fn is_clean(&self) -> bool {
-        self.replies.is_clean() && self.own == Own::Nothing && self.cancels == 0
+        self.replies.is_clean() && self.own.is_nothing() && self.cancels == 0
     }
 
     /// The connection's name at the start of its log lines.
@@ -469,30 +392,11 @@ impl Server {
 impl Server {
     /// Counts what nobody has asked for and no client hears. Returns whether it is within bounds.
     pub(in crate::pool) fn bears(&mut self, head: Head) -> bool {
-        if self.client().is_some() && self.own == Own::Nothing {
+        if self.client().is_some() && self.own.is_nothing() {
             return true;
         }
         let bytes = u32::try_from(head.body).unwrap_or(u32::MAX);
         self.unheard = self.unheard.saturating_add(bytes).saturating_add(COST_OF_NEWS);
         self.unheard <= MOST_UNHEARD
-    }
-}
-
-impl Test {
-    /// The reason to close a server that does not come clean out of the test.
-    pub fn failure(self) -> Reason {
-        match self {
-            Test::Reset | Test::Abandoned(Rescue::Resetting) => Reason::ResetFailed,
-            Test::Abandoned(Rescue::Ending { .. } | Rescue::RollingBack) => Reason::ServerAbandoned,
-            Test::Check | Test::Doubt => Reason::TestFailed,
-            Test::Listen => Reason::ListenFailed,
-            Test::Setup => Reason::ConnectQueryFailed,
-            Test::Undo => Reason::SessionStateKept,
-        }
-    }
-
-    /// Whether an error tells of the query that is run: not where a client's own work is ended.
-    pub(in crate::pool) fn is_heeded(self) -> bool {
-        self.failure() != Reason::ServerAbandoned
     }
 }
