@@ -21,12 +21,14 @@ pub struct Doors {
     closed_until: Moment,
     /// When the doors for TCP are to be shut for good, if they are.
     shut_at: Option<Moment>,
+    /// Nobody is known to wait, and nothing is to be shut: most turns have nothing to do here.
+    is_quiet: bool,
 }
 
 impl Doors {
     pub fn new(listeners: Vec<Listener>) -> Doors {
         let pending = vec![true; listeners.len()];
-        Doors { listeners, pending, closed_until: Moment(0), shut_at: None }
+        Doors { listeners, pending, closed_until: Moment(0), shut_at: None, is_quiet: false }
     }
 
     pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
@@ -41,6 +43,7 @@ impl Doors {
     pub fn knock(&mut self, place: usize) {
         if let Some(pending) = self.pending.get_mut(place) {
             *pending = true;
+            self.is_quiet = false;
         }
     }
 
@@ -54,7 +57,12 @@ impl Doors {
     }
 
     /// When there is something to do although the kernel has no news.
+    #[inline]
     pub fn next(&self) -> Option<Moment> {
+        if self.is_quiet { None } else { self.next_of_all() }
+    }
+
+    fn next_of_all(&self) -> Option<Moment> {
         let accept = self.pending.contains(&true).then_some(self.closed_until);
         accept.into_iter().chain(self.shut_at).min()
     }
@@ -67,6 +75,7 @@ impl Doors {
         let accept = self.listeners[place].accept();
         if matches!(accept, Accept::Drained | Accept::Failed(_)) {
             self.pending[place] = false;
+            self.is_quiet = self.next_of_all().is_none();
         }
         Some(accept)
     }
@@ -79,6 +88,7 @@ impl Doors {
     /// Begins to shut the doors for TCP: nobody new comes in, and at `moment` they are closed.
     pub fn begin_to_shut(&mut self, moment: Moment, now: Moment) {
         self.shut_at = Some(moment);
+        self.is_quiet = false;
         if moment > now {
             for listener in self.listeners.iter().filter(|listener| listener.is_own()) {
                 // Without it, those who come while it closes may be lost.
@@ -105,6 +115,7 @@ impl Doors {
         self.shut_at = None;
         self.listeners.retain(|listener| !listener.is_tcp());
         self.pending = vec![true; self.listeners.len()];
+        self.is_quiet = false;
         for (place, listener) in self.listeners.iter_mut().enumerate() {
             let token = Source::Listener(place).token();
             let _ = listener.source().reregister(registry, token, Interest::READABLE);

@@ -19,12 +19,16 @@ use crate::pages::login::{Admission, Check, Keeper};
 use crate::pages::request::Request;
 use crate::pages::{self, Facts, Gathering, Reply, View};
 use crate::pool::core::Core;
+use crate::pool::records::calendar::NEVER;
 use crate::relay::Readiness;
 use crate::sys::clock;
 use crate::sys::random::SystemRng;
 
 pub struct Pages {
     web: Web,
+    /// No turn before this moment has anything to do, as most have not: that must cost nothing.
+    /// 0 where each may.
+    due: Moment,
     facts: Facts,
     history: History,
     lookout: Lookout,
@@ -74,8 +78,10 @@ impl Site<'_> {
 impl Pages {
     pub fn new(listeners: Vec<Listener>, most_fds: u64, wake: Wake) -> Pages {
         let facts = Facts { started_us: clock::now().wall_us, most_fds, ..Facts::default() };
+        let due = if listeners.is_empty() { NEVER } else { Moment(0) };
         Pages {
             web: Web::new(listeners),
+            due,
             facts,
             history: History::default(),
             lookout: Lookout::new(wake, super::load),
@@ -89,23 +95,21 @@ impl Pages {
 
     pub fn event(&mut self, place: Place, readiness: Readiness) {
         self.web.event(place, readiness);
+        self.due = Moment(0);
     }
 
     /// When there is something to do although the kernel has no news.
-    pub fn next(&self) -> Option<Moment> {
-        if !self.web.is_on() {
-            return None;
+    #[inline]
+    pub fn next(&self) -> Moment {
+        if self.due > Moment(0) {
+            return self.due;
         }
         let due = self.history.next();
-        if self.web.is_quiet() { Some(due) } else { self.web.next().into_iter().chain([due]).min() }
-    }
-
-    /// Whether a turn has nothing to do, as most have: it must cost nothing.
-    fn is_quiet(&self, now: Moment) -> bool {
-        self.web.is_quiet() && now < self.history.next() && !self.lookout.is_busy()
+        self.web.next().map_or(due, |next| next.min(due))
     }
 
     /// Counts how long a turn of the loop took.
+    #[inline]
     pub fn count_turn(&mut self, us: u64) {
         if self.web.is_on() {
             self.facts.turns.add(us);
@@ -128,15 +132,17 @@ impl Pages {
         is_listening: bool,
         file: impl Fn() -> PathBuf,
     ) {
-        if !self.web.is_on() || self.is_quiet(core.mono()) {
+        if core.mono() < self.due {
             return;
         }
         self.history.record(core);
-        let Pages { web, facts, history, lookout, keeper } = self;
+        let Pages { web, due, facts, history, lookout, keeper } = self;
         lookout.collect(core, &mut facts.pending);
         facts.is_listening = is_listening;
         let mut site = Site { facts, history, lookout, keeper, core, file: &file };
         web.turn(core.mono(), registry, tls, &mut site);
+        let is_quiet = web.is_quiet() && !lookout.is_busy();
+        *due = if is_quiet { history.next() } else { Moment(0) };
     }
 }
 

@@ -19,7 +19,7 @@ use super::options;
 use super::pages::Pages;
 use super::start::Started;
 use super::tls;
-use super::watchdog::{Deed, Watchdog};
+use super::watchdog::{Deed, Watchdog, name_of};
 use super::words;
 use crate::base::time::Moment;
 use crate::config::{self, Config};
@@ -34,11 +34,13 @@ use crate::net::tls::Tls;
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::ClientId;
 use crate::pool::records::access::{Access, Host};
+use crate::pool::records::calendar::NEVER;
 use crate::pool::records::wait::Shutdown;
 use crate::relay::Engine;
+use crate::sys::clock::{self, Clocks};
 use crate::sys::random::SystemRng;
 use crate::sys::signals::Signal;
-use crate::sys::{account, clock, process};
+use crate::sys::{account, process};
 
 /// Connections taken from one listener in one turn, so that those that are there get theirs.
 const ACCEPTS: usize = 64;
@@ -56,6 +58,7 @@ pub struct Service {
     args: RunArgs,
     poll: Poll,
     engine: Engine<Network>,
+    clocks: Clocks,
     doors: Doors,
     started: Started,
     watchdog: Watchdog,
@@ -95,6 +98,7 @@ impl Service {
             started,
             poll,
             engine: Engine::new(core, network),
+            clocks: Clocks::new(),
             watchdog: Watchdog::from_environment(),
             tls_watch: tls::Watch::default(),
             is_over: false,
@@ -119,12 +123,16 @@ impl Service {
         while !self.is_over {
             let timeout = self.timeout(next);
             self.poll.wait(timeout)?;
-            self.engine.core.now = clock::now();
+            self.engine.core.now = self.clocks.now();
             self.dispatch();
-            self.accept_pending();
+            if self.doors.next().is_some() {
+                self.accept_pending();
+            }
             self.take_answers();
             next = self.turn();
-            self.look_after_tls();
+            if self.tls_watch.is_due(self.engine.core.mono()) {
+                self.look_after_tls();
+            }
             self.turn_pages();
             self.engine.write_lines();
         }
@@ -133,15 +141,15 @@ impl Service {
 
     /// How long the poll may sleep.
     fn timeout(&mut self, next: Option<Moment>) -> Option<Duration> {
-        let now = clock::now().mono;
+        let now = clock::mono();
         self.pages.count_turn(now.micros_since(self.engine.core.mono()));
         if self.engine.has_work() {
             return Some(Duration::ZERO);
         }
-        let until = |moment: Moment| Duration::from_micros(moment.micros_since(now));
-        let watch = self.tls_watch.next(&self.engine.io);
-        let others = self.doors.next().into_iter().chain(watch).chain(self.pages.next());
-        next.into_iter().chain(others).min().map(until)
+        let or_never = |moment: Option<Moment>| moment.unwrap_or(NEVER);
+        let due = or_never(next).min(or_never(self.doors.next()));
+        let due = due.min(or_never(self.tls_watch.next())).min(self.pages.next());
+        (due != NEVER).then(|| Duration::from_micros(due.micros_since(now)))
     }
 
     fn dispatch(&mut self) {
@@ -180,7 +188,6 @@ impl Service {
     }
 
     fn accept_pending(&mut self) {
-        let Some(_) = self.doors.next() else { return };
         let now = self.engine.core.now.mono;
         for place in 0..self.doors.len() {
             for _ in 0..ACCEPTS {
@@ -429,6 +436,7 @@ impl Service {
 
     /// What the process itself takes from the settings.
     fn take_settings(&mut self) {
+        self.tls_watch.look_again();
         self.engine.io.tcp = options::tcp(self.engine.core.settings());
         for text in tls::follow(&mut self.engine.io, &mut self.engine.core) {
             self.report(Level::Error, &text);
@@ -463,29 +471,6 @@ impl Service {
 fn config_file(core: &Core, args: &RunArgs) -> PathBuf {
     let file = core.settings().conffile.as_deref().filter(|file| !file.is_empty());
     file.map_or_else(|| args.config.clone(), PathBuf::from)
-}
-
-/// Whom an event is about, in words.
-fn name_of(core: &Core, source: Source) -> String {
-    match source {
-        Source::Client(id) => match poll::whole(id, |index| core.clients.id_at(index)) {
-            Some(id) if core.clients.contains(id) => {
-                let (database, user) = core.names_of(id);
-                let prefix = core.clients[id].prefix(database, user);
-                prefix.to_string().trim_end().to_owned()
-            }
-            _ => "a client that is gone".to_owned(),
-        },
-        Source::Server(id) => match poll::whole(id, |index| core.servers.id_at(index)) {
-            Some(id) if core.servers.contains(id) => {
-                format!("a server of pool {}", core.pool_name(core.servers[id].pool))
-            }
-            _ => "a server that is gone".to_owned(),
-        },
-        Source::Listener(_) | Source::Signals | Source::Waker | Source::Web(_) => {
-            format!("{source:?}")
-        }
-    }
 }
 
 /// A second by the clock on the wall, as the console shows it.

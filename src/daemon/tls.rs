@@ -110,14 +110,22 @@ pub fn contexts(tls: &Tls, modes: &TlsModes, config: &Config) -> Vec<TlsContext>
 #[derive(Default)]
 pub struct Watch {
     next: Moment,
+    /// The last look has found some.
+    has_files: bool,
     /// When was warned of certificates that end soon.
     warned: Option<Moment>,
 }
 
 impl Watch {
     /// When it has to look next, if there is anything to look at.
-    pub fn next(&self, network: &Network) -> Option<Moment> {
-        network.tls.has_files().then_some(self.next)
+    #[inline]
+    pub fn next(&self) -> Option<Moment> {
+        self.has_files.then_some(self.next)
+    }
+
+    /// Looks at once: there may be other files.
+    pub fn look_again(&mut self) {
+        self.next = Moment::default();
     }
 
     /// Looks at once, and warns anew: other files may be in force.
@@ -125,13 +133,20 @@ impl Watch {
         *self = Watch::default();
     }
 
-    /// Takes what has changed, if it is time to look. Returns what there is to say.
+    /// Whether it is time to look.
+    #[inline(always)]
+    pub fn is_due(&self, now: Moment) -> bool {
+        now >= self.next
+    }
+
+    /// Takes what has changed. Returns what there is to say.
     pub fn look(&mut self, network: &mut Network, core: &mut Core) -> Vec<(Level, String)> {
         let now = core.now;
-        if now.mono < self.next || !network.tls.has_files() {
+        self.next = now.mono + core.settings().stats_period.max(SHORTEST_PERIOD);
+        self.has_files = network.tls.has_files();
+        if !self.has_files {
             return Vec::new();
         }
-        self.next = now.mono + core.settings().stats_period.max(SHORTEST_PERIOD);
         let Renewed { taken, failures } = network.tls.renew();
         let mut lines = Vec::new();
         for file in &taken {

@@ -5,6 +5,8 @@ use std::env;
 use std::time::Duration;
 
 use crate::base::time::Moment;
+use crate::net::poll::{self, Source};
+use crate::pool::core::Core;
 use crate::sys::clock;
 
 /// Milliseconds that one event may take; 0 switches the watchdog off.
@@ -71,6 +73,29 @@ fn limit_from_environment() -> Option<Duration> {
     let set = env::var(VARIABLE).ok().and_then(|text| text.parse().ok());
     let limit = Duration::try_from_secs_f64(set.unwrap_or(DEFAULT_MS) / 1000.0).ok();
     limit.filter(|limit| !limit.is_zero())
+}
+
+/// Whom an event is about, in words.
+pub fn name_of(core: &Core, source: Source) -> String {
+    match source {
+        Source::Client(id) => match poll::whole(id, |index| core.clients.id_at(index)) {
+            Some(id) if core.clients.contains(id) => {
+                let (database, user) = core.names_of(id);
+                let prefix = core.clients[id].prefix(database, user);
+                prefix.to_string().trim_end().to_owned()
+            }
+            _ => "a client that is gone".to_owned(),
+        },
+        Source::Server(id) => match poll::whole(id, |index| core.servers.id_at(index)) {
+            Some(id) if core.servers.contains(id) => {
+                format!("a server of pool {}", core.pool_name(core.servers[id].pool))
+            }
+            _ => "a server that is gone".to_owned(),
+        },
+        Source::Listener(_) | Source::Signals | Source::Waker | Source::Web(_) => {
+            format!("{source:?}")
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,10 +15,43 @@ pub struct LocalSecond {
     pub zone: String,
 }
 
+/// Both clocks for a loop that asks in each turn: the wall clock is asked from time to time only,
+/// and goes on with the other one meanwhile.
+pub struct Clocks {
+    /// When both were asked last.
+    asked: Now,
+}
+
+/// How late it is noticed that somebody has set the wall clock, in microseconds.
+const UNNOTICED_US: u64 = 100_000;
+
+impl Clocks {
+    pub fn new() -> Clocks {
+        Clocks { asked: now() }
+    }
+
+    #[inline]
+    pub fn now(&mut self) -> Now {
+        let mono = mono();
+        let passed_us = mono.micros_since(self.asked.mono);
+        if passed_us >= UNNOTICED_US {
+            self.asked = Now { mono, wall_us: micros(libc::CLOCK_REALTIME) };
+            return self.asked;
+        }
+        Now { mono, wall_us: self.asked.wall_us.saturating_add(passed_us) }
+    }
+}
+
 /// Samples both clocks. `mono` is CLOCK_MONOTONIC itself, the one that the service manager's
 /// protocol speaks of.
 pub fn now() -> Now {
-    Now { mono: Moment(micros(libc::CLOCK_MONOTONIC)), wall_us: micros(libc::CLOCK_REALTIME) }
+    Now { mono: mono(), wall_us: micros(libc::CLOCK_REALTIME) }
+}
+
+/// CLOCK_MONOTONIC alone.
+#[inline]
+pub fn mono() -> Moment {
+    Moment(micros(libc::CLOCK_MONOTONIC))
 }
 
 /// What this thread has used of a processor, in microseconds.
@@ -60,9 +93,9 @@ fn micros(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a local of the right type. Both clocks always exist.
     unsafe { libc::clock_gettime(clock, &mut time) };
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
-    seconds.saturating_mul(1_000_000).saturating_add(nanos / 1000)
+    // A wall clock may stand before 1970; no clock is beyond the microseconds that 64 bits count.
+    let seconds = time.tv_sec.max(0) as u64;
+    seconds.wrapping_mul(1_000_000).wrapping_add(time.tv_nsec as u64 / 1000)
 }
 
 #[cfg(test)]
@@ -76,6 +109,20 @@ mod tests {
         assert!(first.mono <= second.mono);
         assert!(first.mono > Moment(0));
         assert!(first.wall_us > 1_700_000_000_000_000);
+    }
+
+    #[test]
+    fn the_wall_clock_goes_on_between_two_looks_and_is_followed_when_it_is_set() {
+        let mut clocks = Clocks::new();
+        let near = |one: u64, other: u64| one.abs_diff(other) < UNNOTICED_US;
+        let both = clocks.now();
+        assert!(both.mono >= clocks.asked.mono);
+        assert!(near(both.wall_us, now().wall_us));
+        // Somebody sets it, and the last look becomes an old one.
+        clocks.asked.wall_us -= 3_600_000_000;
+        assert!(!near(clocks.now().wall_us, now().wall_us), "it was not asked again");
+        clocks.asked.mono = Moment(clocks.asked.mono.0 - UNNOTICED_US);
+        assert!(near(clocks.now().wall_us, now().wall_us));
     }
 
     #[test]

@@ -12,7 +12,14 @@ use crate::pool::telling::reason::Reason;
 
 impl Core {
     /// Sends what waits, as far as the number of questions that are out allows.
+    #[inline]
     pub fn send_inquiries(&mut self) {
+        if !self.inquiries.waiting.is_empty() {
+            self.send_next_inquiries();
+        }
+    }
+
+    fn send_next_inquiries(&mut self) {
         while self.inquiries.out < OUT_MAX {
             let Some(client) = self.inquiries.waiting.pop_front() else { return };
             let Some(inquiry) = self.inquiry_of(client) else { continue };
