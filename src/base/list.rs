@@ -55,43 +55,56 @@ impl<T: Linked> List<T> {
 
     #[inline]
     pub fn push_back(&mut self, arena: &mut Arena<T>, id: Id<T::Kind>) {
-        *arena[id].links_mut() = Links { prev: self.tail, next: None };
+        *arena[id].links_mut() = self.open_back(arena, id);
+    }
+
+    /// Takes `id` out. It must be in this list, not merely in some list.
+    #[inline]
+    pub fn remove(&mut self, arena: &mut Arena<T>, id: Id<T::Kind>) {
+        let links = std::mem::take(arena[id].links_mut());
+        debug_assert!(links.prev.is_some() || self.head == Some(id));
+        debug_assert!(links.next.is_some() || self.tail == Some(id));
+        self.close(arena, links);
+    }
+
+    /// Takes `id` in at the end: what its record must carry from now on. For whoever has the record
+    /// at hand anyway, as [`List::open_front`] and [`List::close`].
+    #[inline(always)]
+    pub fn open_back(&mut self, arena: &mut Arena<T>, id: Id<T::Kind>) -> Links<T::Kind> {
+        let links = Links { prev: self.tail, next: None };
         match self.tail {
             Some(tail) => arena[tail].links_mut().next = Some(id),
             None => self.head = Some(id),
         }
         self.tail = Some(id);
         self.len += 1;
+        links
     }
 
-    #[inline]
-    pub fn push_front(&mut self, arena: &mut Arena<T>, id: Id<T::Kind>) {
-        *arena[id].links_mut() = Links { prev: None, next: self.head };
+    /// Takes `id` in at the beginning: what its record must carry from now on.
+    #[inline(always)]
+    pub fn open_front(&mut self, arena: &mut Arena<T>, id: Id<T::Kind>) -> Links<T::Kind> {
+        let links = Links { prev: None, next: self.head };
         match self.head {
             Some(head) => arena[head].links_mut().prev = Some(id),
             None => self.tail = Some(id),
         }
         self.head = Some(id);
         self.len += 1;
+        links
     }
 
-    /// Takes `id` out. It must be in this list, not merely in some list.
-    #[inline]
-    pub fn remove(&mut self, arena: &mut Arena<T>, id: Id<T::Kind>) {
-        let Links { prev, next } = std::mem::take(arena[id].links_mut());
+    /// Takes out the record that carries these links.
+    #[inline(always)]
+    pub fn close(&mut self, arena: &mut Arena<T>, links: Links<T::Kind>) {
+        let Links { prev, next } = links;
         match prev {
             Some(prev) => arena[prev].links_mut().next = next,
-            None => {
-                debug_assert_eq!(self.head, Some(id));
-                self.head = next;
-            }
+            None => self.head = next,
         }
         match next {
             Some(next) => arena[next].links_mut().prev = prev,
-            None => {
-                debug_assert_eq!(self.tail, Some(id));
-                self.tail = prev;
-            }
+            None => self.tail = prev,
         }
         self.len -= 1;
     }
@@ -139,7 +152,7 @@ mod tests {
         for &id in &ids[1..] {
             list.push_back(&mut arena, id);
         }
-        list.push_front(&mut arena, ids[0]);
+        *arena[ids[0]].links_mut() = list.open_front(&mut arena, ids[0]);
         assert_eq!(list.ids(&arena), ids);
         for gone in [ids[2], ids[0], ids[4]] {
             list.remove(&mut arena, gone);

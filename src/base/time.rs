@@ -22,7 +22,7 @@ impl Moment {
 
 impl Add<Duration> for Moment {
     type Output = Moment;
-    #[inline]
+    #[inline(always)]
     fn add(self, span: Duration) -> Moment {
         Moment(self.0.saturating_add(micros(span)))
     }
@@ -37,7 +37,7 @@ impl Sub<Duration> for Moment {
 }
 
 /// Whole microseconds of a time span, as many as fit.
-#[inline]
+#[inline(always)]
 fn micros(span: Duration) -> u64 {
     span.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(span.subsec_micros()))
 }

@@ -65,8 +65,7 @@ impl Core {
         loop {
             let idle = &self.pools[pool_id].idle;
             let id = if in_turn { idle.last() } else { idle.first() }?;
-            let rested = self.mono().since(self.servers[id].requested);
-            if is_tested && rested >= delay {
+            if is_tested && self.mono().since(self.servers[id].requested) >= delay {
                 self.move_server(id, State::Used);
                 continue;
             }
@@ -125,7 +124,8 @@ impl Core {
         client_id: ClientId,
     ) -> Option<(Test, String)> {
         let client = &self.clients[client_id];
-        let (mode, policy) = (self.client_mode(client), self.session_state(client));
+        let mode = self.client_mode(client);
+        let policy = self.session_state(client, mode);
         let is_session = mode == PoolMode::Session;
         let shares_listen = !is_session && self.shares_listen(client);
         let goes_unseen = is_session && self.must_end_clean(client);
@@ -165,8 +165,7 @@ impl Core {
             return self.test_ended(id, test);
         }
         let Some(client) = server.client() else { return };
-        let is_busy =
-            !server.replies.is_clean() || server.own != Own::Nothing || server.is_untouched;
+        let is_busy = !server.replies.is_clean() || !server.own.is_nothing() || server.is_untouched;
         if is_busy || server.is_private {
             return;
         }
@@ -221,7 +220,7 @@ impl Core {
         let server = &self.servers[id];
         let Some(client) = server.client() else { return false };
         // A cancel request that is on its way to it changes nothing: it is not used again.
-        let is_clean = server.replies.is_clean() && server.own == Own::Nothing;
+        let is_clean = server.replies.is_clean() && server.own.is_nothing();
         let is_kept = server.is_private || server.session.is_pinned();
         let is_done = is_clean && !server.replies.is_doubtful() && !is_kept;
         if !is_done || server.mode == PoolMode::Session {
@@ -232,13 +231,14 @@ impl Core {
     }
 
     /// Takes a server off its client, which has nothing under way.
+    #[inline(always)]
     fn take_off_client(&mut self, id: ServerId, client: ClientId) {
         self.take_unnamed_along(client, id);
         self.unlink(client, id);
     }
 
     /// The client lets go of its server: what it may bind later goes with it.
-    #[inline]
+    #[inline(always)]
     pub(in crate::pool) fn take_unnamed_along(&mut self, id: ClientId, server: ServerId) {
         let Some(after) = self.servers[server].unnamed.result() else { return };
         let keeps_one = self.clients[id].statements.as_ref().is_some_and(|s| s.unnamed.is_some());
@@ -301,7 +301,7 @@ impl Core {
             return;
         }
         let drained = server.half_sent == 0 && !server.is_mid_reply;
-        if drained && server.replies.is_clean() && server.own == Own::Nothing {
+        if drained && server.replies.is_clean() && server.own.is_nothing() {
             if server.may_have_more_coming() {
                 return self.rescue(id);
             }
@@ -420,7 +420,10 @@ impl Core {
         }
         let untested = self.settings().server_check_delay.is_zero()
             && !self.settings().server_check_query.is_empty();
-        self.move_server(id, if untested { State::Used } else { State::Idle });
+        match untested {
+            true => self.move_server(id, State::Used),
+            false => self.rest_server(id),
+        }
         // Another pool may take its place (max_db_connections, max_user_connections).
         self.has_place |= !self.hungry.is_empty();
     }

@@ -15,7 +15,8 @@ impl Core {
         if let Some(reason) = &server.closing {
             return Some(reason.clone().on_release());
         }
-        let database = &self.databases[self.pools[server.pool].database];
+        let pool = &self.pools[server.pool];
+        let database = &self.databases[pool.database];
         if self.is_paused || database.is_paused {
             return Some(Reason::PauseMode);
         }
@@ -25,11 +26,11 @@ impl Core {
         if self.is_winding_down() {
             return Some(Reason::PauseMode);
         }
-        if self.pools[server.pool].listens() {
+        if pool.listens() {
             // Whatever others notify of meanwhile would be lost.
             return None;
         }
-        let lifetime = self.server_lifetime(server.pool);
+        let lifetime = self.lifetime_in(database);
         server.is_older_than(lifetime, self.mono()).then_some(Reason::ServerLifetime)
     }
 
@@ -41,15 +42,15 @@ impl Core {
 
 impl Server {
     /// Whether this lifetime is over. One of 0 is over when the server has been used once.
-    #[inline]
+    #[inline(always)]
     fn is_older_than(&self, lifetime: Duration, now: Moment) -> bool {
         self.end_of(lifetime).map_or(self.was_used(), |end| now >= end)
     }
 
     /// When this lifetime is over, the server's share of the spread taken off.
-    #[inline]
+    #[inline(always)]
     fn end_of(&self, lifetime: Duration) -> Option<Moment> {
-        let cut = Duration::from_micros(self.lifetime_cut_us);
-        (!lifetime.is_zero()).then(|| (self.connected + lifetime - cut).max(self.connected))
+        let end = (self.connected + lifetime).0.saturating_sub(self.lifetime_cut_us);
+        (!lifetime.is_zero()).then(|| Moment(end).max(self.connected))
     }
 }

@@ -7,6 +7,7 @@ use crate::config::{AuthMethods, Choices, PoolMode, SessionState};
 use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::records::client::{Client, Replication};
+use crate::pool::records::database::Database;
 use crate::pool::records::pool::Purpose;
 
 impl Core {
@@ -47,19 +48,20 @@ impl Core {
 
     /// What becomes of what this client leaves in the session of its server. Where the client keeps
     /// its server there is nobody to leave it to.
-    #[inline]
-    pub fn session_state(&self, client: &Client) -> SessionState {
-        let keeps_server =
-            client.replication != Replication::No || self.client_mode(client) == PoolMode::Session;
+    #[inline(always)]
+    pub(in crate::pool) fn session_state(&self, client: &Client, mode: PoolMode) -> SessionState {
+        let keeps_server = client.replication != Replication::No || mode == PoolMode::Session;
         if keeps_server { SessionState::Allow } else { self.session_policy(client) }
     }
 
     /// The same, for servers that it does not keep: what is configured, or what it has chosen,
     /// whichever is stricter.
+    #[inline(always)]
     pub fn session_policy(&self, client: &Client) -> SessionState {
-        if !self.watches_sessions {
-            return SessionState::Allow;
-        }
+        if self.watches_sessions { self.policy_of(client) } else { SessionState::Allow }
+    }
+
+    fn policy_of(&self, client: &Client) -> SessionState {
         let configured = self.configured_state(client);
         client.choice().policy.map_or(configured, |chosen| chosen.max(configured))
     }
@@ -177,8 +179,13 @@ impl Core {
     }
 
     pub fn server_lifetime(&self, pool: PoolId) -> Duration {
-        let line = &self.databases[self.pools[pool].database].line;
-        line.server_lifetime.unwrap_or(self.settings().server_lifetime)
+        self.lifetime_in(&self.databases[self.pools[pool].database])
+    }
+
+    /// The same for all pools of a database.
+    #[inline(always)]
+    pub(in crate::pool) fn lifetime_in(&self, database: &Database) -> Duration {
+        database.line.server_lifetime.unwrap_or(self.settings().server_lifetime)
     }
 
     /// How long this client may wait for a server; zero is for ever.

@@ -2,8 +2,9 @@
 //! counters are kept here, and nowhere else. What is decided is decided elsewhere
 //! ([`super::handover`], [`super::end`]); nobody else can write a state, for want of the [`Pass`].
 
+use crate::base::list::{Linked, Links};
 use crate::pool::core::Core;
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, PoolId, ServerId, ServerKind};
 use crate::pool::records::client::{self, Client};
 use crate::pool::records::pass::Pass;
 use crate::pool::records::pool::Rest;
@@ -93,97 +94,131 @@ impl Core {
         self.replace_state(id, server::State::Closing)
     }
 
-    #[inline(always)]
     fn replace_state(&mut self, id: ServerId, to: server::State) -> server::State {
-        self.thread_server(id, false);
-        let now = self.mono();
+        let now = self.now.mono;
         let server = &mut self.servers[id];
+        let (pool, from, into) = (server.pool, server.state().place(), to.place());
         let is_counted = to.is_counted();
+        let links = std::mem::take(server.links_mut());
         let before = server.set_state(to, &self.mover.0);
         server.since = now;
-        self.thread_server(id, true);
+        self.thread_server(id, pool, (from, links), into);
         if before.is_counted() != is_counted {
             self.count_server(id, is_counted);
         }
         before
     }
 
+    /// Puts a server that nobody has into its pool, as any other move would.
+    pub(super) fn rest_server(&mut self, id: ServerId) {
+        let now = self.now.mono;
+        let server = &mut self.servers[id];
+        if !matches!(server.state(), server::State::Between) {
+            return self.move_server(id, server::State::Idle);
+        }
+        let pool = server.pool;
+        server.set_state(server::State::Idle, &self.mover.0);
+        server.since = now;
+        self.thread_server(id, pool, (None, Links::default()), Some(server::Place::Idle));
+    }
+
     /// Makes a client and a server of one pool partners.
     pub(in crate::pool) fn link(&mut self, client: ClientId, server: ServerId) {
         self.move_pair(
-            (client, client::State::Active { server }),
-            (server, server::State::Active { client }),
+            (client, client::PoolPlace::Idle, client::State::Active { server }),
+            (server, server::Place::Idle, server::State::Active { client }),
         );
     }
 
     /// Takes a client and its server off each other.
     pub(super) fn unlink(&mut self, client: ClientId, server: ServerId) {
-        self.move_pair((client, client::State::Idle), (server, server::State::Between));
+        self.move_pair(
+            (client, client::PoolPlace::Active, client::State::Idle),
+            (server, server::Place::Active, server::State::Between),
+        );
     }
 
-    /// Moves a client and a server of one pool. As two moves, but where both stay in their pool, as
-    /// in every transaction, with one look at each of the three records.
+    /// Moves a client and a server of one pool. As two moves, but where both come from where they
+    /// do in most transactions, with one look at each of the three records.
+    #[inline(always)]
     fn move_pair(
         &mut self,
-        (client_id, to_client): (ClientId, client::State),
-        (server_id, to_server): (ServerId, server::State),
+        (client_id, client_from, to_client): (ClientId, client::PoolPlace, client::State),
+        (server_id, server_from, to_server): (ServerId, server::Place, server::State),
     ) {
         let (client, server) = (&self.clients[client_id], &self.servers[server_id]);
-        let (client::Place::Pool(from), client::Place::Pool(into)) =
-            (client.state().place(), to_client.place())
-        else {
+        let is_common = client.state().place() == client::Place::Pool(client_from)
+            && server.state().place() == Some(server_from)
+            && client.hold.is_none();
+        let (client::Place::Pool(client_into), true) = (to_client.place(), is_common) else {
             self.move_client(client_id, to_client);
             return self.move_server(server_id, to_server);
         };
-        if client.hold.is_some() || server.login().is_some() {
-            self.move_client(client_id, to_client);
-            return self.move_server(server_id, to_server);
-        }
         debug_assert_eq!(client.pool, Some(server.pool), "partners are of one pool");
         let (now, pool_id) = (self.now.mono, server.pool);
         let pool = &mut self.pools[pool_id];
-        pool.used_at = now;
-        let rests = pool.rest != Rest::Awake;
-        let (before, after) = (server.state().place(), to_server.place());
-        pool.client_list(from).remove(&mut self.clients, client_id);
-        pool.client_list(into).push_back(&mut self.clients, client_id);
-        if let Some(place) = before {
-            pool.server_list(place).remove(&mut self.servers, server_id);
-        }
-        if let Some(place) = after {
-            pool.server_list(place).push_back(&mut self.servers, server_id);
-        }
+
         let client = &mut self.clients[client_id];
+        let links = std::mem::take(client.links_mut());
         client.set_state(to_client, &self.mover.0);
         client.since = now;
+        pool.client_list(client_from).close(&mut self.clients, links);
+        let links = pool.client_list(client_into).open_back(&mut self.clients, client_id);
+        *self.clients[client_id].links_mut() = links;
+
         let server = &mut self.servers[server_id];
+        let after = to_server.place();
+        let links = std::mem::take(server.links_mut());
         server.set_state(to_server, &self.mover.0);
         server.since = now;
-        if rests {
-            self.wake_pool(pool_id);
+        self.thread_server(server_id, pool_id, (Some(server_from), links), after);
+    }
+
+    /// Takes a server, which carried these links, out of the list of one state, and puts it into
+    /// that of another. Those that log in are counted.
+    #[inline(always)]
+    fn thread_server(
+        &mut self,
+        id: ServerId,
+        pool_id: PoolId,
+        (from, links): (Option<server::Place>, Links<ServerKind>),
+        into: Option<server::Place>,
+    ) {
+        let pool = &mut self.pools[pool_id];
+        if let Some(from) = from {
+            pool.server_list(from).close(&mut self.servers, links);
+        }
+        if let Some(into) = into {
+            let list = pool.server_list(into);
+            let links = match into {
+                // The one that was used last is taken first: the others get old enough to be
+                // closed.
+                server::Place::Idle => list.open_front(&mut self.servers, id),
+                _ => list.open_back(&mut self.servers, id),
+            };
+            *self.servers[id].links_mut() = links;
+        }
+        if from.is_some() || into.is_some() {
+            pool.used_at = self.now.mono;
+            if pool.rest != Rest::Awake {
+                self.wake_pool(pool_id);
+            }
+        }
+        let login = Some(server::Place::Login);
+        if from == login || into == login {
+            self.count_server_login(id, from == login, into == login);
         }
     }
 
-    /// Puts a server into the list of its state, or takes it out; sessions are counted.
-    fn thread_server(&mut self, id: ServerId, into: bool) {
-        let server = &self.servers[id];
-        let (Some(place), pool_id) = (server.state().place(), server.pool) else { return };
-        let pool = &mut self.pools[pool_id];
-        pool.used_at = self.now.mono;
-        let rests = pool.rest != Rest::Awake;
-        let list = pool.server_list(place);
-        if place == server::Place::Login {
-            self.sites[server.site].count_login(into);
-            self.has_place |= !into;
+    #[cold]
+    fn count_server_login(&mut self, id: ServerId, was: bool, is: bool) {
+        let site = self.servers[id].site;
+        if was {
+            self.sites[site].count_login(false);
+            self.has_place = true;
         }
-        match (into, place) {
-            (false, _) => list.remove(&mut self.servers, id),
-            // The one that was used last is taken first: the others get old enough to be closed.
-            (true, server::Place::Idle) => list.push_front(&mut self.servers, id),
-            (true, _) => list.push_back(&mut self.servers, id),
-        }
-        if rests {
-            self.wake_pool(pool_id);
+        if is {
+            self.sites[site].count_login(true);
         }
     }
 
@@ -207,8 +242,9 @@ impl Core {
 
     /// A server record, in the list of its state.
     pub(in crate::pool) fn add_server(&mut self, server: Server) -> ServerId {
+        let (pool, into) = (server.pool, server.state().place());
         let id = self.servers.insert(server);
-        self.thread_server(id, true);
+        self.thread_server(id, pool, (None, Links::default()), into);
         if self.servers[id].state().is_counted() {
             self.count_server(id, true);
         }

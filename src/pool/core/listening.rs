@@ -12,7 +12,6 @@ use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::{Client, Refusal as Refused, State};
 use crate::pool::records::listening::{Awaits, Channel, Listens, MOST_UNDELIVERED};
 use crate::pool::records::pool::{Pool, Purpose};
-use crate::pool::records::server::Own;
 use crate::pool::telling::reason::Reason;
 use crate::pool::telling::refusal::Refusal;
 use crate::wire::build::{self, Message};
@@ -213,7 +212,7 @@ impl Core {
             State::Idle | State::Waiting => client.refusal == Refused::None,
             State::Active { server } => {
                 let server = &self.servers[server];
-                server.replies.is_clean() && server.own == Own::Nothing && !server.is_mid_reply
+                server.replies.is_clean() && server.own.is_nothing() && !server.is_mid_reply
             }
             State::AwaitWelcome
             | State::Cancel { .. }

@@ -307,6 +307,7 @@ impl Core {
         core
     }
 
+    #[inline(always)]
     pub fn settings(&self) -> &Settings {
         &self.config.settings
     }
@@ -316,6 +317,7 @@ impl Core {
         &self.access
     }
 
+    #[inline(always)]
     pub fn mono(&self) -> Moment {
         self.now.mono
     }
@@ -324,7 +326,7 @@ impl Core {
         self.actions.pop_front()
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn has_actions(&self) -> bool {
         !self.actions.is_empty()
     }
@@ -396,6 +398,7 @@ impl Core {
     }
 
     /// No server is handed out for this database at present: PAUSE.
+    #[inline(always)]
     pub fn is_held_back(&self, database: DatabaseId) -> bool {
         self.is_paused || self.databases[database].is_paused
     }

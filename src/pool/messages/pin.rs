@@ -32,7 +32,7 @@ pub(super) fn transaction_ended(
     // A cancel that is on its way does not matter: what is kept is kept from nobody else.
     let server = &core.servers[id];
     let is_clean = server.replies.is_clean() && !server.replies.is_doubtful();
-    let is_clean = is_clean && server.own == Own::Nothing;
+    let is_clean = is_clean && server.own.is_nothing();
     if is_clean && server.session.must_tell_channels() {
         core.ask_for_channels(id, client, false);
         return ServerVerdict::Drop;

@@ -278,6 +278,7 @@ impl Pool {
             && !self.is_awaited()
     }
 
+    #[inline(always)]
     pub(in crate::pool) fn client_list(&mut self, place: client::PoolPlace) -> &mut List<Client> {
         match place {
             client::PoolPlace::Active => &mut self.active_clients,
@@ -287,6 +288,7 @@ impl Pool {
         }
     }
 
+    #[inline(always)]
     pub(in crate::pool) fn server_list(&mut self, place: server::Place) -> &mut List<Server> {
         match place {
             server::Place::Active => &mut self.active,
