@@ -13,6 +13,7 @@ use crate::wire::head::{self, HEAD, Parsed};
 use crate::wire::kind::Front;
 
 impl<I: Io> Engine<I> {
+    #[inline(always)]
     pub(super) fn is_held(&self, id: ClientId) -> bool {
         self.core.clients.get(id).and_then(Client::hold).is_some()
     }
@@ -20,15 +21,12 @@ impl<I: Io> Engine<I> {
     /// Looks for the end of a client that cannot be read as things are.
     pub(super) fn watch_client(&mut self, id: ClientId, was_held: bool) {
         let Some(conn) = self.clients.get(id) else { return };
-        if self.may_take(id) {
+        let (is_ending, is_readable) = (conn.is_ending, conn.is_readable);
+        if !is_ending && !self.is_held(id) || self.may_take(id) {
             return;
         }
-        if conn.is_ending {
+        if is_ending {
             return self.meet_end(id);
-        }
-        let is_readable = conn.is_readable;
-        if !self.is_held(id) {
-            return;
         }
         if !was_held && self.leave_if_goodbye_is_said(id) {
             return;

@@ -84,9 +84,11 @@ impl<I: Io> Engine<I> {
     /// How much may be read of this client at once, if what comes could be judged and passed on.
     fn may_read_client(&self, id: ClientId) -> Option<usize> {
         let conn = self.clients.get(id)?;
+        if !conn.is_readable || conn.is_securing || !conn.is_flushed() {
+            return None;
+        }
         let client = self.core.clients.get(id)?;
-        let is_ready = conn.is_readable && !conn.is_securing && conn.is_flushed();
-        if !is_ready || client.hold().is_some() {
+        if client.hold().is_some() {
             return None;
         }
         match client.server().and_then(|server| self.servers.get(server)) {
@@ -162,8 +164,7 @@ impl<I: Io> Engine<I> {
             conn.put_carry(data);
             return true;
         }
-        let judged = self.judge_client_bytes(id, &data);
-        let ended = self.send_judged(id, judged);
+        let ended = self.judge_and_send(id, &data);
         if ended.taken == 0 && !ended.is_closed {
             if let Some(conn) = self.clients.get_mut(id) {
                 conn.put_carry(data);
@@ -177,16 +178,26 @@ impl<I: Io> Engine<I> {
     /// Judges bytes of a client and sends on what is to be sent on. Returns whether the connection
     /// is still there.
     fn client_bytes(&mut self, id: ClientId, data: &[u8]) -> bool {
-        let judged = self.judge_client_bytes(id, data);
-        let ended = self.send_judged(id, judged);
+        let ended = self.judge_and_send(id, data);
         self.keep_rest(id, data, &ended);
         self.end_client_run(id, &ended)
     }
 
+    fn judge_and_send(&mut self, id: ClientId, data: &[u8]) -> Ended {
+        let server = self.core.clients.get(id).and_then(Client::server);
+        let said = Said::of(data, &mut self.said);
+        let mut judged = Judged { data, taken: 0, is_closed: false, server, said };
+        self.judge_client_bytes(id, &mut judged);
+        self.send_judged(id, &mut judged);
+        self.said.take_back(&mut judged.said);
+        let Judged { taken, is_closed, server, .. } = judged;
+        Ended { taken, is_closed, server }
+    }
+
     /// Sends what was said of a stretch of bytes, to both sides.
-    fn send_judged(&mut self, id: ClientId, judged: Judged<'_>) -> Ended {
-        let Judged { data, taken, is_closed, server, said } = judged;
-        let Said { mut to_server, mut to_client, may_repeat } = said;
+    fn send_judged(&mut self, id: ClientId, judged: &mut Judged<'_>) {
+        let &mut Judged { data, taken, is_closed, server, ref mut said } = judged;
+        let Said { to_server, to_client, may_repeat } = said;
         debug_assert!(server.is_some() || to_server.bytes().is_empty(), "nobody to say it to");
         if let Some(server) = server {
             // What was judged before an end is owed already. It goes out before what the end
@@ -196,8 +207,8 @@ impl<I: Io> Engine<I> {
                 self.send_server(server, bytes);
             }
             if !is_closed {
-                self.server_was_sent(id, server, &mut to_client);
-                match may_repeat && taken == data.len() && self.is_at_boundary(id) {
+                self.server_was_sent(id, server, to_client);
+                match *may_repeat && taken == data.len() && self.is_at_boundary(id) {
                     true => self.core.keep_for_repeat(server, data),
                     false => self.core.more_was_sent(server, to_server.bytes()),
                 }
@@ -210,8 +221,6 @@ impl<I: Io> Engine<I> {
             self.core.count_bytes(id, 0, back.len());
             self.send_client(id, back);
         }
-        self.said.take_back(to_server, to_client);
-        Ended { taken, is_closed, server }
     }
 
     /// Keeps what could not be judged yet.
@@ -247,8 +256,8 @@ impl<I: Io> Engine<I> {
         };
         self.core.set_half_sent(server, half_sent);
         let at_boundary =
-            self.servers.get(server).is_some_and(|s| s.conn.inbound == Inbound::Boundary);
-        if at_boundary && self.core.servers.contains(server) {
+            || self.servers.get(server).is_some_and(|s| s.conn.inbound == Inbound::Boundary);
+        if self.core.has_due_answers(server) && at_boundary() {
             self.core.push_due_answers(server, to_client);
         }
     }
@@ -258,19 +267,18 @@ impl<I: Io> Engine<I> {
         self.clients.get(id).is_some_and(|conn| conn.inbound == Inbound::Boundary)
     }
 
-    fn judge_client_bytes<'a>(&mut self, id: ClientId, data: &'a [u8]) -> Judged<'a> {
-        let server = self.core.clients.get(id).and_then(Client::server);
-        let said = Said::of(data, &mut self.said);
-        let mut judged = Judged { data, taken: 0, is_closed: false, server, said };
+    fn judge_client_bytes(&mut self, id: ClientId, judged: &mut Judged<'_>) {
+        let data = judged.data;
         while judged.taken < data.len() {
             let Some(conn) = self.clients.get_mut(id) else { break };
             let at = judged.taken;
             match conn.inbound {
                 Inbound::Boundary => {
-                    if !self.judge_client_message(id, &mut judged) {
+                    let wanted = std::mem::take(&mut conn.want);
+                    if !self.judge_client_message(id, wanted, judged) {
                         break;
                     }
-                    self.pass_routine(id, &mut judged);
+                    self.pass_routine(id, judged);
                 }
                 Inbound::Forward { to, .. } if judged.server == Some(to) => {
                     judged.taken += conn.inbound.go_on(data.len() - at);
@@ -289,7 +297,6 @@ impl<I: Io> Engine<I> {
                 }
             }
         }
-        judged
     }
 
     /// Passes on what follows a message that was judged, as far as nothing is to be said of it.
@@ -301,10 +308,11 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// Judges the message that begins at `judged.taken`. Returns whether to go on.
-    fn judge_client_message(&mut self, id: ClientId, judged: &mut Judged<'_>) -> bool {
+    /// Judges the message that begins at `judged.taken`, once so much of its body has come as was
+    /// `wanted`. Returns whether to go on.
+    fn judge_client_message(&mut self, id: ClientId, wanted: u32, judged: &mut Judged<'_>) -> bool {
         let rest = &judged.data[judged.taken..];
-        if self.core.awaits_startup(id) {
+        if judged.server.is_none() && self.core.awaits_startup(id) {
             return self.judge_opening(id, rest, judged);
         }
         let head = match head::parse(rest) {
@@ -317,13 +325,28 @@ impl<I: Io> Engine<I> {
             }
         };
         let seen = &rest[HEAD..rest.len().min(HEAD + head.body)];
-        let Some(conn) = self.clients.get_mut(id) else { return false };
-        if conn.wants_more(HEAD + seen.len()) {
-            return false;
+        if seen.len() < wanted as usize {
+            return self.want(id, wanted);
         }
-        conn.want = 0;
         let verdict = self.core.judge_client(id, head, seen, &mut judged.said);
         self.heed_client_verdict(id, head, verdict, judged)
+    }
+
+    /// The message is not judged before so much of its body has come.
+    #[cold]
+    fn want(&mut self, id: ClientId, bytes: u32) -> bool {
+        if let Some(conn) = self.clients.get_mut(id) {
+            conn.want = bytes;
+        }
+        false
+    }
+
+    /// The rest of a message that has not come whole goes the same way.
+    #[cold]
+    fn go_on_with(&mut self, id: ClientId, inbound: Inbound<ServerId>) {
+        if let Some(conn) = self.clients.get_mut(id) {
+            conn.inbound = inbound;
+        }
     }
 
     fn judge_opening(&mut self, id: ClientId, rest: &[u8], judged: &mut Judged<'_>) -> bool {
@@ -357,14 +380,13 @@ impl<I: Io> Engine<I> {
     ) -> bool {
         let (at, length) = (judged.taken, HEAD + head.body);
         let here = length.min(judged.data.len() - at);
-        let Some(conn) = self.clients.get_mut(id) else { return false };
         match verdict {
             Verdict::Forward(to) => {
                 judged.server = Some(to);
                 judged.taken += here;
                 judged.said.to_server.forward(at..at + here);
                 if here < length {
-                    conn.inbound = Inbound::forward(to, length - here);
+                    self.go_on_with(id, Inbound::forward(to, length - here));
                 }
             }
             Verdict::Replace { to, taken } => {
@@ -375,7 +397,7 @@ impl<I: Io> Engine<I> {
                     judged.said.to_server.forward(at + replaced..at + here);
                 }
                 if here < length {
-                    conn.inbound = Inbound::forward(to, length - here);
+                    self.go_on_with(id, Inbound::forward(to, length - here));
                 }
             }
             Verdict::Drop => {
@@ -383,13 +405,10 @@ impl<I: Io> Engine<I> {
                 judged.server =
                     judged.server.or(self.core.clients.get(id).and_then(Client::server));
                 if here < length {
-                    conn.inbound = Inbound::drop(length - here);
+                    self.go_on_with(id, Inbound::drop(length - here));
                 }
             }
-            Verdict::Need(bytes) => {
-                conn.want = bytes as u32;
-                return false;
-            }
+            Verdict::Need(bytes) => return self.want(id, bytes as u32),
             Verdict::Hold(_) => return false,
             Verdict::Console => {
                 judged.taken += length;

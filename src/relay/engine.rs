@@ -284,7 +284,7 @@ impl<I: Io> Engine<I> {
     }
 
     /// Carries out actions that concern connections, now, so that their bytes keep their place.
-    #[inline]
+    #[inline(always)]
     pub(super) fn carry_out(&mut self) {
         if self.core.has_actions() {
             self.carry_out_all();

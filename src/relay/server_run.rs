@@ -15,6 +15,8 @@ struct Judged<'a> {
     taken: usize,
     is_closed: bool,
     client: Option<ClientId>,
+    /// What is left of a message that was begun; noted with the connection when the run is over.
+    inbound: Inbound<ClientId>,
     to_client: Outgoing<'a>,
 }
 
@@ -46,11 +48,11 @@ impl<I: Io> Engine<I> {
 
     fn may_read_server(&self, id: ServerId) -> bool {
         let Some(server) = self.servers.get(id) else { return false };
+        if !server.conn.is_readable || server.phase != Phase::Open {
+            return false;
+        }
         let client = self.core.servers.get(id).and_then(Server::client);
-        let client = client.and_then(|client| self.clients.get(client));
-        server.conn.is_readable
-            && server.phase == Phase::Open
-            && client.is_none_or(|client| client.is_flushed())
+        client.and_then(|client| self.clients.get(client)).is_none_or(|client| client.is_flushed())
     }
 
     /// Reads once. Returns whether the connection is still there.
@@ -111,24 +113,28 @@ impl<I: Io> Engine<I> {
     /// Judges bytes of a server and sends on what is to be sent on. Returns whether the connection
     /// is still there.
     fn server_bytes(&mut self, id: ServerId, data: &[u8]) -> bool {
-        let judged = self.judge_server_bytes(id, data);
-        let Judged { taken, is_closed, client, mut to_client, .. } = judged;
-        if let Some(client) = client {
-            let bytes = to_client.bytes();
+        let Some(ServerConn { conn, .. }) = self.servers.get(id) else { return false };
+        let inbound = conn.inbound;
+        let client = self.core.servers.get(id).and_then(Server::client);
+        let to_client = Outgoing::new(data, std::mem::take(&mut self.answers));
+        let mut judged = Judged { data, taken: 0, is_closed: false, client, inbound, to_client };
+        self.judge_server_bytes(id, &mut judged);
+        if let Some(client) = judged.client {
+            let bytes = judged.to_client.bytes();
             if !bytes.is_empty() {
                 self.core.count_bytes(client, 0, bytes.len());
                 self.send_client(client, bytes);
             }
         }
-        self.answers = to_client.into_room();
-        let is_there = self.note_progress(id, client, &data[taken..], is_closed);
+        self.answers = judged.to_client.take_room();
+        let is_there = self.note_progress(id, &judged);
         self.carry_out();
-        if !is_there || is_closed {
+        if !is_there || judged.is_closed {
             return false;
         }
         self.settle(id);
         self.carry_out();
-        if let Some(client) = client {
+        if let Some(client) = judged.client {
             self.core.replies_came(client);
             self.carry_out();
         }
@@ -137,64 +143,62 @@ impl<I: Io> Engine<I> {
 
     /// Notes how far the server has come: whether its client has got half a message, what could not
     /// be judged yet, and whether a message is half read. Returns whether the connection is there.
-    fn note_progress(
-        &mut self,
-        id: ServerId,
-        client: Option<ClientId>,
-        rest: &[u8],
-        is_closed: bool,
-    ) -> bool {
+    fn note_progress(&mut self, id: ServerId, judged: &Judged<'_>) -> bool {
+        let &Judged { inbound, client, is_closed, .. } = judged;
         let Some(ServerConn { conn, .. }) = self.servers.get_mut(id) else { return false };
+        conn.inbound = inbound;
         if let Some(client) = client
             && let Some(other) = self.clients.get_mut(client)
         {
-            other.is_cut = matches!(conn.inbound, Inbound::Forward { to, .. } if to == client);
+            other.is_cut = matches!(inbound, Inbound::Forward { to, .. } if to == client);
         }
         if is_closed {
             return true;
         }
+        let rest = &judged.data[judged.taken..];
         if !rest.is_empty() {
             conn.put_carry(rest.to_vec());
         }
-        let is_mid_message = conn.inbound != Inbound::Boundary || !conn.carry().is_empty();
+        let is_mid_message = inbound != Inbound::Boundary || !conn.carry().is_empty();
         self.core.set_server_mid_message(id, is_mid_message);
         true
     }
 
-    fn judge_server_bytes<'a>(&mut self, id: ServerId, data: &'a [u8]) -> Judged<'a> {
-        let client = self.core.servers.get(id).and_then(Server::client);
-        let to_client = Outgoing::new(data, std::mem::take(&mut self.answers));
-        let mut judged = Judged { data, taken: 0, is_closed: false, client, to_client };
-        while judged.taken < data.len() {
-            let Some(server) = self.servers.get_mut(id) else { break };
+    fn judge_server_bytes(&mut self, id: ServerId, judged: &mut Judged<'_>) {
+        let count = judged.data.len();
+        while judged.taken < count {
             let at = judged.taken;
-            match server.conn.inbound {
+            match judged.inbound {
                 Inbound::Boundary => {
-                    if !self.judge_server_message(id, &mut judged) {
+                    self.pass_routine_replies(id, judged);
+                    if judged.taken == count || !self.judge_server_message(id, judged) {
                         break;
                     }
                 }
                 Inbound::Forward { to, .. } => {
-                    judged.taken += server.conn.inbound.go_on(data.len() - at);
+                    judged.taken += judged.inbound.go_on(count - at);
                     // The client may be gone: no other one may see the rest of its message.
                     if self.core.servers.get(id).and_then(Server::client) == Some(to) {
                         judged.to_client.forward(at..judged.taken);
                     }
                 }
-                Inbound::Drop { .. } => judged.taken += server.conn.inbound.go_on(data.len() - at),
+                Inbound::Drop { .. } => judged.taken += judged.inbound.go_on(count - at),
             }
         }
-        self.push_last_answers(id, &mut judged);
-        judged
-    }
-
-    /// Replies of the pooler's own that are due behind the last message.
-    fn push_last_answers(&mut self, id: ServerId, judged: &mut Judged<'_>) {
-        let at_boundary =
-            self.servers.get(id).is_some_and(|server| server.conn.inbound == Inbound::Boundary);
-        if at_boundary && !judged.is_closed && self.core.servers.contains(id) {
+        // Replies of the pooler's own that are due behind the last message.
+        let at_boundary = judged.inbound == Inbound::Boundary;
+        if at_boundary && !judged.is_closed && self.core.has_due_answers(id) {
             self.core.push_due_answers(id, &mut judged.to_client);
         }
+    }
+
+    /// Passes on what stands next, as far as nothing is to be said of it.
+    #[inline(always)]
+    fn pass_routine_replies(&mut self, id: ServerId, judged: &mut Judged<'_>) {
+        let Some(client) = judged.client else { return };
+        let at = judged.taken;
+        judged.taken += self.core.routine_replies(id, client, &judged.data[at..]);
+        judged.to_client.forward(at..judged.taken);
     }
 
     fn judge_server_message(&mut self, id: ServerId, judged: &mut Judged<'_>) -> bool {
@@ -210,42 +214,36 @@ impl<I: Io> Engine<I> {
         };
         let seen = &rest[HEAD..rest.len().min(HEAD + head.body)];
         let verdict = self.core.judge_server(id, head, seen, &mut judged.to_client);
-        self.heed_server_verdict(id, head, verdict, judged)
+        judged.heed(head, verdict)
     }
+}
 
-    #[inline]
-    fn heed_server_verdict(
-        &mut self,
-        id: ServerId,
-        head: Head,
-        verdict: ServerVerdict,
-        judged: &mut Judged<'_>,
-    ) -> bool {
-        let (at, length) = (judged.taken, HEAD + head.body);
-        let here = length.min(judged.data.len() - at);
-        let Some(server) = self.servers.get_mut(id) else { return false };
+impl Judged<'_> {
+    /// Does as the judge says. Returns whether to go on.
+    #[inline(always)]
+    fn heed(&mut self, head: Head, verdict: ServerVerdict) -> bool {
+        let (at, length) = (self.taken, HEAD + head.body);
+        let here = length.min(self.data.len() - at);
         match verdict {
             ServerVerdict::Forward(to) => {
                 // The reply before this one may have brought the server its client.
-                judged.client = Some(to);
-                judged.taken += here;
+                self.client = Some(to);
+                self.taken += here;
+                self.to_client.forward(at..self.taken);
                 if here < length {
-                    server.conn.inbound = Inbound::forward(to, length - here);
-                } else {
-                    judged.taken += self.core.routine_replies(id, to, &judged.data[judged.taken..]);
+                    self.inbound = Inbound::forward(to, length - here);
                 }
-                judged.to_client.forward(at..judged.taken);
             }
             ServerVerdict::Drop => {
-                judged.taken += here;
+                self.taken += here;
                 if here < length {
-                    server.conn.inbound = Inbound::drop(length - here);
+                    self.inbound = Inbound::drop(length - here);
                 }
             }
             // No more than a kind's largest size, which is kept in any case.
             ServerVerdict::Need(_) => return false,
             ServerVerdict::Closed => {
-                judged.is_closed = true;
+                self.is_closed = true;
                 return false;
             }
         }

@@ -48,7 +48,8 @@ impl Core {
         seen: &[u8],
         said: &mut Said<'_>,
     ) -> Verdict {
-        if let Some(console) = self.clients[id].console() {
+        let client = &self.clients[id];
+        if let Some(console) = client.console() {
             let is_busy = console.wait.is_some();
             return self.judge_command(id, head, seen, is_busy);
         }
@@ -59,10 +60,10 @@ impl Core {
         if head.body > longest {
             return self.refuse_header(id, head);
         }
-        if self.clients[id].awaits_channels() {
+        if client.awaits_channels() {
             return Verdict::Hold(Hold::Channels);
         }
-        match *self.clients[id].state() {
+        match *client.state() {
             ClientState::Active { server } => self.judge_linked(id, server, kind, head, seen, said),
             ClientState::Idle => self.judge_unlinked(id, kind, head, seen, said),
             ClientState::Waiting => Verdict::Hold(Hold::Server { is_told: false }),
@@ -146,6 +147,7 @@ impl Core {
     }
 
     /// A client without a server: what needs one gets it, or waits.
+    #[inline(always)]
     fn judge_unlinked(
         &mut self,
         id: ClientId,
@@ -358,7 +360,8 @@ impl Core {
         }
     }
 
-    #[inline(always)]
+    /// The three that it asks have this one caller and are compiled into it: their arguments are
+    /// handed down once.
     fn pass_message(
         &mut self,
         id: ClientId,

@@ -80,7 +80,7 @@ impl Core {
         reply
     }
 
-    #[inline]
+    #[inline(always)]
     fn judge_reply(
         &mut self,
         id: ServerId,
@@ -133,7 +133,7 @@ impl Core {
                 ServerVerdict::Drop
             }
             Reply::Swallowed => ServerVerdict::Drop,
-            Reply::Ready(status) if self.servers[id].own == Own::Repeat => {
+            Reply::Ready(status) if matches!(self.servers[id].own, Own::Repeat) => {
                 self.repeat(id, client, status)
             }
             Reply::Ready(status) => self.query_ended(id, client, status, to_client),

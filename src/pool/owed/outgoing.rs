@@ -24,10 +24,10 @@ impl<'a> Outgoing<'a> {
         Outgoing { data, stretch: 0..0, copied: room }
     }
 
-    /// The memory, for the next run.
+    /// The memory, for the next run, when all has gone out.
     #[inline]
-    pub fn into_room(self) -> Vec<u8> {
-        let mut room = self.copied;
+    pub fn take_room(&mut self) -> Vec<u8> {
+        let mut room = std::mem::take(&mut self.copied);
         if room.capacity() > KEPT {
             room.clear();
             room.shrink_to(KEPT);
@@ -84,7 +84,7 @@ mod tests {
         out.forward(5..6);
         out.forward(8..10);
         assert_eq!(out.bytes(), b"0123ab589");
-        let room = out.into_room();
+        let room = out.take_room();
         assert_eq!(Outgoing::new(b"", room).bytes(), b"");
     }
 }

@@ -36,8 +36,8 @@ impl<'a> Said<'a> {
 
 impl Room {
     #[inline]
-    pub fn take_back(&mut self, to_server: Outgoing<'_>, to_client: Outgoing<'_>) {
-        self.to_server = to_server.into_room();
-        self.to_client = to_client.into_room();
+    pub fn take_back(&mut self, said: &mut Said<'_>) {
+        self.to_server = said.to_server.take_room();
+        self.to_client = said.to_client.take_room();
     }
 }

@@ -177,6 +177,12 @@ impl Core {
         }
     }
 
+    /// Whether replies that the pooler gives itself are due, of a server that may be gone.
+    #[inline(always)]
+    pub fn has_due_answers(&self, server: ServerId) -> bool {
+        self.servers.get(server).is_some_and(|server| server.replies.is_own_turn())
+    }
+
     /// Replies that the pooler gives itself and whose turn has come.
     #[inline]
     pub fn push_due_answers(&mut self, server: ServerId, to_client: &mut Outgoing<'_>) {

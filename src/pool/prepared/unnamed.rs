@@ -32,7 +32,7 @@ const LOOKED_AT: usize = 256;
 impl Core {
     /// Takes note of what a message does to the unnamed statement, and sees to it that the one
     /// that is used is the client's own. `None` leaves the message to others.
-    #[inline]
+    #[inline(always)]
     pub(in crate::pool) fn heed_unnamed(
         &mut self,
         id: ClientId,
