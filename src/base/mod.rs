@@ -2,6 +2,7 @@
 //! numbers, and escapes in text. Nothing here knows of PostgreSQL.
 
 pub mod arena;
+pub mod id_map;
 pub mod interned;
 pub mod json;
 pub mod list;

@@ -20,6 +20,7 @@ use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::client::Client;
+use crate::pool::records::server::Server;
 use crate::pool::statements::deallocate;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Message};
@@ -36,13 +37,14 @@ struct ParseMessage<'a> {
 
 impl Core {
     /// Whether statements of this pool follow their clients.
+    #[inline]
     pub(in crate::pool) fn tracks_statements(&self, client: &Client) -> bool {
         self.config.settings.max_prepared_statements > 0
             && self.client_mode(client) != PoolMode::Session
     }
 
     /// Changes the messages that name a statement. `None` leaves a message as it is.
-    #[inline]
+    #[inline(always)]
     pub(in crate::pool) fn rewrite(
         &mut self,
         id: ClientId,
@@ -258,25 +260,25 @@ impl Core {
             Ok(statement) => statement,
             Err(verdict) => return Some(verdict),
         };
-        self.count_bind(id);
-        if self.servers[server].session.is_watched() {
-            let effects = self.statements.effects(statement);
-            self.servers[server].session.bound_tracked(effects, is_first);
+        let Server { replies, session, pool, .. } = &mut self.servers[server];
+        self.pools[*pool].stats.binds += 1;
+        if session.is_watched() {
+            session.bound_tracked(self.statements.effects(statement), is_first);
         }
-        if self.statements.is_decisive(statement) {
-            self.servers[server].replies.expect_decision();
+        let record = &self.statements.statements[statement];
+        if record.is_decisive {
+            replies.expect_decision();
         }
-        let new_name = self.statements.statements[statement].name();
+        replies.push(Request::Bind(Some(statement)));
+        let new_name = record.name();
         let body = head.body - name.len() + new_name.len();
+        let [a, b, c, d] = (body as u32 + 4).to_be_bytes();
         let words = said.to_server.words();
-        words.push(Front::Bind as u8);
-        words.extend_from_slice(&(body as u32 + 4).to_be_bytes());
-        for text in [portal, new_name] {
-            words.extend_from_slice(text);
-            words.push(0);
-        }
+        words.extend_from_slice(&[Front::Bind as u8, a, b, c, d]);
+        words.extend_from_slice(&seen[..=portal.len()]);
+        words.extend_from_slice(new_name);
+        words.push(0);
         let taken = HEAD + portal.len() + name.len() + 2;
-        self.servers[server].replies.push(Request::Bind(Some(statement)));
         Some(Verdict::Replace { to: server, taken })
     }
 
@@ -398,12 +400,6 @@ impl Core {
     fn count_client_parse(&mut self, id: ClientId) {
         if let Some(pool) = self.clients[id].pool {
             self.pools[pool].stats.client_parses += 1;
-        }
-    }
-
-    fn count_bind(&mut self, id: ClientId) {
-        if let Some(pool) = self.clients[id].pool {
-            self.pools[pool].stats.binds += 1;
         }
     }
 }

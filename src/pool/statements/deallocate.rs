@@ -63,14 +63,14 @@ fn release(rest: &mut &[u8], savepoint: &[u8]) -> Option<()> {
 
 /// Whether a text, of which only the beginning may be here, begins with a statement whose run
 /// decides what the messages behind it mean: it drops all prepared statements, or is a COPY.
-#[inline]
+#[inline(always)]
 pub fn is_decisive(sql: &[u8]) -> bool {
     may_begin(sql, b'c') && begins_to_copy(sql) || begins_to_drop_all(sql)
 }
 
 /// Whether the first word may begin with this letter: most texts are told apart by their first
 /// byte.
-#[inline]
+#[inline(always)]
 fn may_begin(sql: &[u8], letter: u8) -> bool {
     sql.first().is_some_and(|&first| {
         first.eq_ignore_ascii_case(&letter) || matches!(first, b'-' | b'/') || is_blank(first)
@@ -84,7 +84,7 @@ fn begins_to_copy(sql: &[u8]) -> bool {
 
 /// Whether a text, of which only the beginning may be here, begins with a statement that drops all
 /// prepared statements, as far as can be told.
-#[inline]
+#[inline(always)]
 pub fn begins_to_drop_all(sql: &[u8]) -> bool {
     may_begin(sql, b'd') && drops_all(sql)
 }

@@ -1,8 +1,7 @@
 //! The statements that one server has.
 
-use std::collections::HashMap;
-
-use crate::pool::ids::StatementId;
+use crate::base::id_map::IdMap;
+use crate::pool::ids::{StatementId, StatementKind};
 
 /// So many statements that were prepared since the last ReadyForQuery are known.
 const MOST_FRESH: usize = 4096;
@@ -10,7 +9,8 @@ const MOST_FRESH: usize = 4096;
 /// The statements of one server.
 #[derive(Debug, Default)]
 pub struct ServerStatements {
-    pub(in crate::pool) held: HashMap<StatementId, Held>,
+    /// At most max_prepared_statements of them.
+    pub(in crate::pool) held: IdMap<StatementKind, Held>,
     /// Prepared since the last ReadyForQuery.
     pub(in crate::pool) fresh: Vec<StatementId>,
     /// Counts uses, to find the one that was not used for longest.

@@ -26,7 +26,7 @@ pub struct Statement {
     /// Names of clients that hold it, those included that an error would bring back.
     clients: u32,
     /// Its run decides what the messages behind it mean.
-    is_decisive: bool,
+    pub(in crate::pool) is_decisive: bool,
     /// What it may do to the session, once somebody wants to know.
     effects: Option<Effects>,
     /// Servers that hold it.
