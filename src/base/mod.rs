@@ -8,6 +8,7 @@ pub mod json;
 pub mod list;
 pub mod order;
 pub mod places;
+pub mod queue;
 pub mod rng;
 pub mod text;
 pub mod time;

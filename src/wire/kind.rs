@@ -35,15 +35,30 @@ macro_rules! kinds {
         pub enum $enum { $($name = $byte,)* }
 
         impl $enum {
+            /// Looked up for every message, as is the next: a table takes fewer steps than a match.
+            const BY_BYTE: [Option<$enum>; 256] = {
+                let mut kinds = [None; 256];
+                $(kinds[$byte as usize] = Some($enum::$name);)*
+                kinds
+            };
+
+            const LARGEST: [u32; 256] = {
+                let mut largest = [0; 256];
+                $(largest[$byte as usize] = $max as u32;)*
+                largest
+            };
+
             #[inline(always)]
             pub fn from_byte(byte: u8) -> Option<$enum> {
-                match byte { $($byte => Some($enum::$name),)* _ => None }
+                static BY_BYTE: [Option<$enum>; 256] = $enum::BY_BYTE;
+                BY_BYTE[usize::from(byte)]
             }
 
             /// The largest body this kind may have, in bytes.
-            #[inline]
+            #[inline(always)]
             pub fn largest(self) -> usize {
-                match self { $($enum::$name => $max,)* }
+                static LARGEST: [u32; 256] = $enum::LARGEST;
+                LARGEST[usize::from(self as u8)] as usize
             }
 
             /// How many bytes of the body must be there before the message is judged.

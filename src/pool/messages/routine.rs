@@ -11,7 +11,7 @@ use crate::pool::owed::request::Request;
 use crate::pool::owed::unnamed::UNNAMED;
 use crate::pool::prepared::prepare::{Named, named_by};
 use crate::pool::prepared::settle::tells_of_statements;
-use crate::pool::records::server::{Own, Server};
+use crate::pool::records::server::Server;
 use crate::pool::statements::deallocate;
 use crate::wire::fields::{Fields, behind_name};
 use crate::wire::head::{self, HEAD};
@@ -26,27 +26,34 @@ impl Core {
         let keeps_unnamed = self.shares_servers(server);
         let Server { own, replies, unnamed, session, .. } = &mut self.servers[server];
         // The first request of a query sets the clocks.
-        if *own != Own::Nothing || !replies.takes_routine() || session.shares_listen {
+        if !own.is_nothing() || !replies.takes_routine() || session.shares_listen {
             return 0;
         }
         let longest = self.config.settings.max_packet_size as usize;
         let may_decide = replies.may_decide();
         let is_copying = replies.is_copying();
+        let is_watched = session.is_watched();
         stretch(data, |kind, body| {
             let Some(kind) = Front::from_byte(kind) else { return false };
             let fits = body.len() <= longest.min(kind.largest()) && !replies.is_full();
             // The unnamed statement is another's until the client prepares its own.
             let is_foreign = replies.has_foreign_unnamed();
             let needs_care = is_tracking || is_foreign;
-            if !fits || needs_care && !is_harmless(kind, body, is_tracking, is_foreign) {
+            if !fits || is_copying && kind != Front::CopyData {
                 return false;
             }
             match kind {
+                Front::Bind | Front::Close | Front::Describe | Front::Parse
+                    if needs_care && !is_harmless(kind, body, is_tracking, is_foreign) =>
+                {
+                    return false;
+                }
                 Front::CopyData => {}
-                _ if is_copying => return false,
                 Front::Bind => {
                     unnamed.bound();
-                    session.bound(false);
+                    if is_watched {
+                        session.bound(false);
+                    }
                     replies.push_routine(Request::Bind(None));
                 }
                 Front::Close => {
@@ -58,10 +65,12 @@ impl Core {
                 Front::Describe => replies.push_routine(Request::Describe(None)),
                 Front::Execute if may_decide => return false,
                 Front::Execute => {
-                    session.executed();
+                    if is_watched {
+                        session.executed();
+                    }
                     replies.push_routine(Request::Execute);
                 }
-                Front::Parse if session.is_watched() => return false,
+                Front::Parse if is_watched => return false,
                 Front::Parse if behind_name(body).is_some_and(deallocate::is_decisive) => {
                     return false;
                 }
@@ -93,7 +102,7 @@ impl Core {
         let server = &mut self.servers[id];
         let is_theirs = server.client() == Some(to);
         let Server { own, replies, kept, session, .. } = server;
-        if !is_theirs || *own != Own::Nothing || !kept.is_told() {
+        if !is_theirs || !own.is_nothing() || !kept.is_told() {
             return 0;
         }
         stretch(data, |kind, body| {

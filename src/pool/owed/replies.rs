@@ -12,13 +12,12 @@ mod copying;
 mod questions;
 mod routine;
 
-use std::collections::VecDeque;
-
 use super::bar::Bar;
 use super::copy::Copy;
 use super::owner::Owner;
 pub use super::reply::{Reply, Status, Unexpected};
 use super::request::Request;
+use crate::base::queue::Queue;
 use crate::pool::ids::StatementId;
 use crate::wire::kind::{Back, Front};
 
@@ -32,7 +31,7 @@ const ROOM: usize = 256;
 /// The requests under way at one server, and the state that its replies have told.
 #[derive(Default, Debug)]
 pub struct Replies {
-    queue: VecDeque<Request>,
+    queue: Queue<Request>,
     status: Status,
     /// An error was seen and its Sync not yet sent: what is sent before it is not answered.
     skipping: bool,
@@ -365,7 +364,7 @@ impl Replies {
         let is_owed = match front {
             // One that comes before the result is that of a Sync in doubt.
             Some(Request::FunctionCall | Request::Query) => self.has_result || self.in_doubt == 0,
-            front => front == Some(Request::Sync),
+            front => matches!(front, Some(Request::Sync)),
         };
         if !is_owed && self.in_doubt == 0 {
             return Err(Unexpected);
@@ -378,7 +377,7 @@ impl Replies {
         };
         self.copy = Copy::None;
         if is_owed {
-            if front == Some(Request::Query) {
+            if matches!(front, Some(Request::Query)) {
                 // It has taken the unnamed statement away.
                 self.unnamed = Owner::Own;
             }
@@ -403,7 +402,8 @@ impl Replies {
             Some(Request::FunctionCall | Request::Query) => self.has_result = true,
             Some(_) => {
                 let before_sync = self.queue.iter().take_while(|r| **r != Request::Sync).count();
-                self.skipped.extend(self.queue.drain(..before_sync));
+                self.skipped.extend_from_slice(&self.queue[..before_sync]);
+                self.queue.drop_front(before_sync);
                 self.unnamed.skipped(self.skipped.iter(), self.queue.iter());
                 self.skipping = self.queue.is_empty();
                 self.refusing &= !self.skipping;
@@ -419,7 +419,7 @@ impl Replies {
     /// Drops the room that a long pipeline left behind.
     pub fn shrink(&mut self) {
         if self.queue.capacity() > ROOM && self.queue.is_empty() {
-            self.queue = VecDeque::new();
+            self.queue = Queue::default();
         }
     }
 }
