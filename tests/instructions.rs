@@ -18,11 +18,11 @@ use support::wire::{self, Wire};
 
 /// What one unit of a workload may cost: 5 to 10 % above what was reached.
 const WORKLOADS: [Workload; 5] = [
-    Workload { name: "simple", most: 7_250, prepare: None, unit: simple },
-    Workload { name: "extended", most: 8_150, prepare: None, unit: extended },
-    Workload { name: "prepared", most: 8_750, prepare: STATEMENT, unit: prepared },
-    Workload { name: "pipeline of 20", most: 30_350, prepare: None, unit: pipeline },
-    Workload { name: "20 prepared", most: 53_950, prepare: STATEMENT, unit: prepared_pipeline },
+    Workload { name: "simple", most: 5_600, prepare: None, unit: simple },
+    Workload { name: "extended", most: 6_200, prepare: None, unit: extended },
+    Workload { name: "prepared", most: 6_650, prepare: STATEMENT, unit: prepared },
+    Workload { name: "pipeline of 20", most: 23_100, prepare: None, unit: pipeline },
+    Workload { name: "20 prepared", most: 44_800, prepare: STATEMENT, unit: prepared_pipeline },
 ];
 
 /// The body of the Parse of a statement with a name.
