@@ -1,6 +1,7 @@
 # Every command of the project. `make demo` shows the pooler at work, `make test` runs every test,
-# `make check` is what CI asks beside the tests. All but `make test-deb` and `make deb
-# ARCH=...` work as root and as an ordinary user (with sudo where something must be installed first).
+# `make check` is what CI asks beside the tests. All but `make test-deb`, `make test-versions` and
+# `make deb ARCH=...` work as root and as an ordinary user (with sudo where something must be installed
+# first).
 
 prefix   ?= /usr/local
 bindir   ?= $(prefix)/bin
@@ -15,7 +16,7 @@ INSTALL ?= install
 SEEDS   ?= 1000000
 
 .PHONY: build demo test test-clients page scrape instructions check check-advisories check-manual idle-pools fuzz \
-	fuzz-differential stress test-outside bench documents install deb check-deb test-deb clean
+	fuzz-differential stress test-outside bench documents install deb check-deb test-deb test-versions clean
 
 build:
 	scripts/prepare build
@@ -135,6 +136,10 @@ check-deb:
 # The package in a Debian of its own, with its systemd: the guide, upgrades, removal. As root.
 test-deb:
 	scripts/test-deb
+
+# Each PostgreSQL of Debian's releases as server and as client. As root.
+test-versions:
+	scripts/test-versions
 
 clean:
 	$(CARGO) clean

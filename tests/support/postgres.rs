@@ -169,6 +169,14 @@ pub fn program(name: &str) -> PathBuf {
     FOLDER.get_or_init(find_programs).join(name)
 }
 
+/// A client of PostgreSQL: from `PGBIN_CLIENTS`, else from where its other programs are.
+pub fn client_program(name: &str) -> PathBuf {
+    match std::env::var_os("PGBIN_CLIENTS") {
+        Some(folder) => PathBuf::from(folder).join(name),
+        None => program(name),
+    }
+}
+
 fn find_programs() -> PathBuf {
     if let Some(folder) = std::env::var_os("PGBIN") {
         return folder.into();

@@ -22,18 +22,18 @@ pub struct Tool {
 impl Tool {
     /// `psql` that prints bare values, stops at the first error and reads no settings.
     pub fn psql(port: u16, role: &Role, database: &str) -> Tool {
-        let mut tool = Tool::new(&postgres::program("psql"), "psql", port, role, database);
+        let mut tool = Tool::new(&postgres::client_program("psql"), "psql", port, role, database);
         tool.command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
         tool
     }
 
     pub fn pgbench(port: u16, role: &Role, database: &str) -> Tool {
-        Tool::new(&postgres::program("pgbench"), "pgbench", port, role, database)
+        Tool::new(&postgres::client_program("pgbench"), "pgbench", port, role, database)
     }
 
     /// Another program of PostgreSQL.
     pub fn postgres(name: &str, port: u16, role: &Role, database: &str) -> Tool {
-        Tool::new(&postgres::program(name), name, port, role, database)
+        Tool::new(&postgres::client_program(name), name, port, role, database)
     }
 
     /// A script of `tests/clients`. None when what runs it is not installed and the test may be
