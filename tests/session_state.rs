@@ -322,6 +322,28 @@ fn under_error_what_postgresql_passes_over_leaves_nothing() {
     assert_eq!(client.one("select 'the next'"), "the next");
 }
 
+/// A Parse that PostgreSQL passes over leaves the unnamed statement as it was, and nobody knows of
+/// that when it is sent, nor when the statement is run.
+#[test]
+fn an_unnamed_statement_that_an_error_has_kept_leaves_what_it_leaves() {
+    let pooler = setup("pin", "1").start();
+    let mut client = pooler.client();
+    let run = |name| [wire::bind(name, &[]), wire::execute()].concat();
+    let named = [wire::parse("fails", "select 1/0"), wire::parse("resets", "reset all")].concat();
+    let sets = wire::parse("", "select set_config('my.mark', 'x', false)");
+    for bytes in [[named, sets].concat(), run("resets")] {
+        client.wire.send(&[bytes, wire::sync()].concat());
+        client.answer().expect("an answer");
+    }
+    let passed_over = [run("fails"), wire::parse("", "select 1")].concat();
+    client.wire.send(&[passed_over, wire::sync(), run(""), wire::sync()].concat());
+    client.answer().expect_err("a division by zero");
+    let answer = client.answer().expect("the statement that is there");
+    assert_eq!(answer.rows, [[Some("x".to_owned())]]);
+    drop(client);
+    sees(&mut pooler.client(), CLEAN);
+}
+
 #[test]
 fn under_warn_the_log_tells_once_of_each_kind() {
     let pooler = pooler("warn", "1");

@@ -42,6 +42,8 @@ pub struct Session {
     prepared: Traces,
     /// What the unnamed statement does.
     unnamed: Effects,
+    /// What those leave that a Parse under way was to replace: behind an error it is passed over.
+    replaced: Traces,
     /// A SET under way leaves nothing.
     sets_harmlessly: bool,
     /// A statement under way takes or gives back advisory locks.
@@ -172,6 +174,12 @@ impl Session {
         self.pinned
     }
 
+    /// Whether there is nothing to be done of what its client leaves, as behind most transactions.
+    #[inline]
+    pub(in crate::pool) fn leaves_nothing(&self) -> bool {
+        self.of_client.is_empty() && !self.shares_listen && !self.is_pinned() && !self.touches_locks
+    }
+
     /// What its client has left that is worth a pin, a warning or an error.
     pub(in crate::pool) fn left_for_sure(&self) -> Traces {
         self.of_worth(self.of_client)
@@ -218,6 +226,23 @@ impl Session {
         self.notifies |= effects.notifies;
     }
 
+    /// The Parse of an unnamed statement that leaves nothing, as most do. Returns whether it is
+    /// one.
+    #[inline]
+    pub(in crate::pool) fn prepares_plainly(&mut self, body: &[u8]) -> bool {
+        let is_plain =
+            body.first() == Some(&0) && sql_of(Front::Parse, body).is_some_and(scan::is_plain);
+        if is_plain {
+            self.replace_unnamed(Effects::default());
+        }
+        is_plain
+    }
+
+    fn replace_unnamed(&mut self, effects: Effects) {
+        self.replaced = self.replaced.and(self.unnamed.leaves);
+        self.unnamed = effects;
+    }
+
     /// A text that is whole, or begins here: `body` is what has come of the message.
     #[inline]
     pub(in crate::pool) fn note_text(
@@ -243,7 +268,7 @@ impl Session {
     fn note_effects(&mut self, of: Origin, effects: Effects, is_first: bool) {
         match of {
             Origin::Query => return self.note(effects, is_first),
-            Origin::Unnamed => self.unnamed = effects,
+            Origin::Unnamed => self.replace_unnamed(effects),
             Origin::Named => {
                 self.mark(Traces::PREPARED);
                 self.prepared = self.prepared.and(effects.leaves);
@@ -284,7 +309,7 @@ impl Session {
     /// A statement is bound that the pooler does not track.
     #[inline]
     pub(in crate::pool) fn bound(&mut self, is_first: bool) {
-        let leaves = self.unnamed.leaves.and(self.prepared);
+        let leaves = self.unnamed.leaves.and(self.prepared).and(self.replaced);
         self.sets_harmlessly |= self.unnamed.sets_harmlessly;
         if !leaves.is_empty() {
             self.leave(Effects { leaves, ..self.unnamed });
@@ -325,6 +350,7 @@ impl Session {
     #[inline]
     pub(in crate::pool) fn failed(&mut self) {
         (self.clears, self.awaits) = (Traces::NONE, Traces::NONE);
+        self.unnamed.leaves = self.unnamed.leaves.and(self.replaced);
     }
 
     /// A statement of the client's has ended. Its tag tells of what its text has hidden.
@@ -346,6 +372,9 @@ impl Session {
     /// ReadyForQuery has come. `is_last` tells that nothing else is under way.
     pub(in crate::pool) fn settle(&mut self, status: Status, is_last: bool) {
         self.awaits = Traces::NONE;
+        if is_last {
+            self.replaced = Traces::NONE;
+        }
         match status {
             Status::InTransaction => {}
             Status::Failed => self.clears = Traces::NONE,

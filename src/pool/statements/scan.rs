@@ -41,7 +41,7 @@ fn read_words(text: &[u8]) -> Effects {
 
 /// Whether a text is one statement of a common kind, with nothing in it that might tell of more.
 #[inline]
-fn is_plain(text: &[u8]) -> bool {
+pub fn is_plain(text: &[u8]) -> bool {
     let text = text.trim_ascii();
     let text = text.strip_suffix(b";").unwrap_or(text);
     let length = text.iter().take(9).take_while(|byte| byte.is_ascii_alphabetic()).count();
