@@ -342,7 +342,10 @@ impl Core {
         if is_sent && !is_passed_over {
             let is_tracked = self.tracks_statements(&self.clients[id]);
             let server = &mut self.servers[server_id];
-            server.note_message(kind, head, seen, is_tracked, is_first);
+            // A Bind with another name is of a tracked statement, noted where it was looked up.
+            if kind != Front::Bind || matches!(verdict, Verdict::Forward(_)) {
+                server.note_message(kind, head, seen, is_tracked, is_first);
+            }
             if std::mem::take(&mut server.session.notifies) {
                 server.notifier = Some(id);
             }

@@ -29,6 +29,9 @@ pub(super) fn transaction_ended(
     client: ClientId,
     to_client: &mut Outgoing<'_>,
 ) -> ServerVerdict {
+    if core.servers[id].session.leaves_nothing() {
+        return ServerVerdict::Forward(client);
+    }
     // A cancel that is on its way does not matter: what is kept is kept from nobody else.
     let server = &core.servers[id];
     let is_clean = server.replies.is_clean() && !server.replies.is_doubtful();

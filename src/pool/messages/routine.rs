@@ -70,7 +70,7 @@ impl Core {
                     }
                     replies.push_routine(Request::Execute);
                 }
-                Front::Parse if is_watched => return false,
+                Front::Parse if is_watched && !session.prepares_plainly(body) => return false,
                 Front::Parse if behind_name(body).is_some_and(deallocate::is_decisive) => {
                     return false;
                 }
@@ -128,8 +128,7 @@ fn stretch(data: &[u8], mut take: impl FnMut(u8, &[u8]) -> bool) -> usize {
 
 /// Whether a tag is that of a statement which leaves nothing in the session.
 fn is_of_rows(tag: &[u8]) -> bool {
-    let heads = [&b"SELECT"[..], b"INSERT", b"UPDATE", b"DELETE"];
-    heads.iter().any(|head| tag.starts_with(head))
+    tag.first_chunk().is_some_and(|head| [*b"SELE", *b"INSE", *b"UPDA", *b"DELE"].contains(head))
 }
 
 /// Whether a message concerns no statement that must be looked at: none that is tracked, and not
