@@ -189,7 +189,7 @@ fn live(number: u64, seed: u64, pooler: &Pooler, figures: &Figures, is_over: &At
             client,
             number,
             rng: rng.clone(),
-            port: pooler.port,
+            pooler,
             tags: rng.below(1 << 30),
             names: vec![],
             application: None,
@@ -221,7 +221,7 @@ struct Guest<'a> {
     client: Client,
     number: u64,
     rng: Rng,
-    port: u16,
+    pooler: &'a Pooler,
     tags: usize,
     /// Statements that it has prepared.
     names: Vec<String>,
@@ -270,6 +270,13 @@ impl Guest<'_> {
         let mut heard: Vec<Message> = vec![];
         loop {
             let message = self.client.wire.hear().map_err(|gone| {
+                if gone == wire::Gone::Silent {
+                    let here = self.client.wire.stream.local_addr();
+                    eprintln!("{here:?} after {heard:?}");
+                    for table in ["show clients", "show servers", "show pools"] {
+                        eprintln!("{:#?}", self.pooler.console().query(table).map(|a| a.rows));
+                    }
+                }
                 judge_end(self.number, &Failure::Gone(gone));
                 End::Lost
             })?;
@@ -474,7 +481,7 @@ impl Guest<'_> {
         if self.rng.percent(50) {
             thread::sleep(Duration::from_millis(self.rng.below(20) as u64));
         }
-        self.client.cancel(self.port);
+        self.client.cancel(self.pooler.port);
         let heard = self.hear(b'Z')?;
         self.check("cancelled", &heard, &tag, 1);
         self.has_cancelled = false;

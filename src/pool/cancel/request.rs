@@ -14,7 +14,7 @@ use crate::log::Peer;
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::client::{Refusal, State as ClientState};
-use crate::pool::records::server::{CancelCarrier, Errand, Server, State};
+use crate::pool::records::server::{CancelCarrier, Errand, Own, Server, State};
 use crate::pool::telling::reason::Reason;
 use crate::wire::startup;
 
@@ -66,6 +66,10 @@ impl Core {
                 self.cancel_waiting(owner);
                 self.close_client(id, Reason::CancelWaiting);
             }
+            ClientState::Active { server } if self.is_being_set_up(server) => {
+                self.clients[owner].refusal = Refusal::Cancelled;
+                self.close_client(id, Reason::CancelWaiting);
+            }
             ClientState::Active { server } => self.cancel_running(id, server),
             _ => self.close_client(id, Reason::CancelNothing),
         }
@@ -77,9 +81,15 @@ impl Core {
         self.move_client(owner, ClientState::Idle);
     }
 
+    /// Whether a server is being made ready for its client, of which nothing has been sent yet.
+    fn is_being_set_up(&self, id: ServerId) -> bool {
+        let server = &self.servers[id];
+        server.is_untouched && matches!(server.own, Own::Reset(_) | Own::Vars { .. })
+    }
+
     fn cancel_running(&mut self, id: ClientId, target: ServerId) {
         let server = &self.servers[target];
-        if server.replies.is_answered() || server.key.is_empty() {
+        if !server.runs_its_clients() || server.key.is_empty() {
             return self.close_client(id, Reason::CancelNothing);
         }
         // A second request adds nothing to one that is on its way.
@@ -124,7 +134,7 @@ impl Core {
         let key = match carrier.errand {
             Errand::Peer { key } => key.into(),
             Errand::Target(target) => {
-                let runs = |server: &&Server| !server.is_closing() && !server.replies.is_answered();
+                let runs = |server: &&Server| !server.is_closing() && server.runs_its_clients();
                 let Some(server) = self.servers.get(target).filter(runs) else {
                     return self.close_server(id, Reason::CancelOvertaken);
                 };

@@ -10,11 +10,11 @@
 
 use crate::config::{PoolMode, SessionState};
 use crate::log::{Level, Side, ptr};
-use crate::pool::core::Core;
 use crate::pool::core::own_query::MOST_STEPS;
+use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::verdict::{Hold, Verdict};
-use crate::pool::records::client;
+use crate::pool::records::client::{self, Refusal};
 use crate::pool::records::listening::Recalled;
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::{Own, Server, State, Test};
@@ -100,11 +100,10 @@ impl Core {
         }
         server.unnamed.begin();
         server.unheard = 0;
-        let wait_us = now.micros_since(client.requested);
-        server.waited_us = wait_us;
-        self.pools[server.pool].count_assignment(wait_us, &mut self.latencies);
-        let (peer, number) = (server.peer, server.number);
+        server.waited_us = now.micros_since(client.requested);
+        self.pools[server.pool].count_assignment(server.waited_us, &mut self.latencies);
         if self.hears(Level::Noise) {
+            let Server { peer, number, .. } = self.servers[server_id];
             let ptr = ptr(number, Side::Server);
             self.log_client(Level::Noise, client_id, format_args!("is given S-{ptr} at {peer}"));
         }
@@ -148,6 +147,16 @@ impl Core {
         }
     }
 
+    /// The session is as its client asks for: the client goes on. A query that was cancelled
+    /// meanwhile is not sent: the server is free again, and the query is answered here.
+    pub(in crate::pool) fn is_set_up(&mut self, id: ServerId, client: ClientId) {
+        if self.clients[client].refusal == Refusal::None {
+            return self.wake(client);
+        }
+        self.servers[id].is_untouched = false;
+        self.act(Action::SettleServer(id));
+    }
+
     /// Cheap to ask after each run: whether [`Core::settle`] could do something.
     #[inline]
     pub fn may_settle(&self, id: ServerId) -> bool {
@@ -165,9 +174,14 @@ impl Core {
             return self.test_ended(id, test);
         }
         let Some(client) = server.client() else { return };
-        let is_busy = !server.replies.is_clean() || !server.own.is_nothing() || server.is_untouched;
-        if is_busy || server.is_private {
+        let is_at_rest = server.replies.is_clean() && server.own.is_nothing();
+        if !is_at_rest || server.is_untouched || server.is_private {
             return;
+        }
+        if self.clients[client].refusal != Refusal::None {
+            self.take_off_client(id, client);
+            self.part(id);
+            return self.wake(client);
         }
         // In a session of its own a doubt is nobody else's; a pin must be judged again and again.
         if server.replies.is_doubtful() && server.mode != PoolMode::Session {
@@ -214,8 +228,7 @@ impl Core {
 
     /// Something came behind the last answer, with it in one read, that nobody has asked for.
     /// Outside of session pooling the client is done with the server, and hears nothing of what
-    /// becomes of it: whoever finds this closes the server. Returns whether there was such a
-    /// client.
+    /// becomes of it: whoever finds this closes the server. Returns whether there was one.
     pub(in crate::pool) fn let_go_of_done_client(&mut self, id: ServerId) -> bool {
         let server = &self.servers[id];
         let Some(client) = server.client() else { return false };

@@ -8,7 +8,7 @@
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::verdict::Hold;
-use crate::pool::records::client::State;
+use crate::pool::records::client::{Refusal, State};
 use crate::pool::records::server::{Doubt, Own, Server};
 use crate::wire::build::{self, Message};
 use crate::wire::kind::Front;
@@ -98,7 +98,10 @@ impl Core {
             Hold::Doubt => of_server(|server| matches!(server.own, Own::Doubt(_))),
             Hold::Login => matches!(client.state(), State::Login(login) if login.is_held()),
             Hold::Parameters => {
-                of_server(|s| matches!(s.own, Own::Reset(_) | Own::Vars { .. } | Own::VarsRefused))
+                client.refusal != Refusal::None
+                    || of_server(|s| {
+                        matches!(s.own, Own::Reset(_) | Own::Vars { .. } | Own::VarsRefused)
+                    })
             }
             Hold::Probe => of_server(|s| {
                 matches!(

@@ -35,7 +35,8 @@ pub(super) fn transaction_ended(
     // A cancel that is on its way does not matter: what is kept is kept from nobody else.
     let server = &core.servers[id];
     let is_clean = server.replies.is_clean() && !server.replies.is_doubtful();
-    let is_clean = is_clean && server.own.is_nothing();
+    // Nothing can be asked in the middle of what its client sends: data that came behind a COPY.
+    let is_clean = is_clean && server.own.is_nothing() && server.half_sent == 0;
     if is_clean && server.session.must_tell_channels() {
         core.ask_for_channels(id, client, false);
         return ServerVerdict::Drop;
@@ -273,7 +274,7 @@ pub(super) fn judge_reset_reply(
     } else if step == Test::Undo && core.set_up_again(id) {
         core.servers[id].own = Own::Reset(Test::Setup);
     } else if core.set_parameters(client, id, MOST_STEPS) {
-        core.wake(client);
+        core.is_set_up(id, client);
     }
     core.server_dropped_or_closed(id)
 }

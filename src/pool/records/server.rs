@@ -286,6 +286,21 @@ impl Server {
         [a, b, c]
     }
 
+    /// Whether it is at work for its client, rather than on a query of the pooler's own.
+    pub fn runs_its_clients(&self) -> bool {
+        let is_own = match self.own {
+            Own::Nothing | Own::Doubt(_) | Own::Repeat => false,
+            Own::Channels { .. }
+            | Own::Probe { .. }
+            | Own::Recall { .. }
+            | Own::Reset(_)
+            | Own::Undo
+            | Own::Vars { .. }
+            | Own::VarsRefused => true,
+        };
+        !is_own && !self.replies.is_answered()
+    }
+
     /// The client that has it.
     #[inline(always)]
     pub fn client(&self) -> Option<ClientId> {

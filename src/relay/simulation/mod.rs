@@ -43,7 +43,7 @@ const SEEDS: std::ops::Range<u64> = 0..300;
 const HOSTILE_SEEDS: u64 = 24;
 
 /// Seeds that a search has found, each with a fault that it showed.
-const FOUND: [(u64, &str); 12] = [
+const FOUND: [(u64, &str); 14] = [
     (315, "room for two blocks was kept for the beginning of one message"),
     (5_000_198, "a query that more was sent behind was sent once more"),
     (5_001_100, "RESET ROLE was taken for the reset of a parameter that nobody reports"),
@@ -56,6 +56,8 @@ const FOUND: [(u64, &str); 12] = [
     (5_007_529, "a Parse that was cancelled while it waited left the unnamed statement before it"),
     (5_008_108, "a cancel request that was given up ended a session (server_fast_close)"),
     (5_008_853, "a lookup that came late waited beside an idle server"),
+    (5_013_686, "a cancel request struck the SET of its client's parameters, and ended the client"),
+    (5_014_785, "a session was asked for its channels in the middle of late data of a COPY"),
 ];
 
 /// Steps in which everything must come to its end.
