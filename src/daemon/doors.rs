@@ -13,6 +13,10 @@ use crate::base::time::Moment;
 use crate::net::listen::{Accept, Listener};
 use crate::net::poll::Source;
 
+/// How long a connection may be on its way that has begun before newcomers are turned away, in
+/// microseconds: three packets, one after the other. They try again after a second.
+const ON_THE_WAY_US: u64 = 300_000;
+
 pub struct Doors {
     listeners: Vec<Listener>,
     /// Those that may have more to accept than was taken.
@@ -21,6 +25,8 @@ pub struct Doors {
     closed_until: Moment,
     /// When the doors for TCP are to be shut for good, if they are.
     shut_at: Option<Moment>,
+    /// When those who come are turned away, before that.
+    turn_away_at: Option<Moment>,
     /// Nobody is known to wait, and nothing is to be shut: most turns have nothing to do here.
     is_quiet: bool,
 }
@@ -28,7 +34,14 @@ pub struct Doors {
 impl Doors {
     pub fn new(listeners: Vec<Listener>) -> Doors {
         let pending = vec![true; listeners.len()];
-        Doors { listeners, pending, closed_until: Moment(0), shut_at: None, is_quiet: false }
+        Doors {
+            listeners,
+            pending,
+            closed_until: Moment(0),
+            shut_at: None,
+            turn_away_at: None,
+            is_quiet: false,
+        }
     }
 
     pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
@@ -64,7 +77,7 @@ impl Doors {
 
     fn next_of_all(&self) -> Option<Moment> {
         let accept = self.pending.contains(&true).then_some(self.closed_until);
-        accept.into_iter().chain(self.shut_at).min()
+        accept.into_iter().chain(self.turn_away_at).chain(self.shut_at).min()
     }
 
     /// Takes one connection, or learns why there is none. `None` when nobody is known to wait.
@@ -85,15 +98,29 @@ impl Doors {
         self.closed_until = moment;
     }
 
-    /// Begins to shut the doors for TCP: nobody new comes in, and at `moment` they are closed.
+    /// Begins to shut the doors for TCP: at `moment` they are closed. Before that those come in who
+    /// are there and silent, and whoever comes meanwhile; at last nobody new does.
     pub fn begin_to_shut(&mut self, moment: Moment, now: Moment) {
         self.shut_at = Some(moment);
         self.is_quiet = false;
         if moment > now {
+            self.turn_away_at = Some(Moment(moment.0.saturating_sub(ON_THE_WAY_US)));
             for listener in self.listeners.iter().filter(|listener| listener.is_own()) {
-                // Without it, those who come while it closes may be lost.
-                let _ = listener.turn_away_new();
+                // Without it they are lost who have not said anything yet.
+                let _ = listener.accept_the_silent();
             }
+        }
+    }
+
+    /// Turns away who is new, if it is time to.
+    pub fn turn_away_new(&mut self, now: Moment) {
+        if self.turn_away_at.is_none_or(|moment| now < moment) {
+            return;
+        }
+        self.turn_away_at = None;
+        for listener in self.listeners.iter().filter(|listener| listener.is_own()) {
+            // Without it, those who come while it closes may be lost.
+            let _ = listener.turn_away_new();
         }
     }
 
@@ -113,6 +140,7 @@ impl Doors {
     /// Closes the doors for TCP. The Unix socket goes on serving the console.
     pub fn shut(&mut self, registry: &Registry) {
         self.shut_at = None;
+        self.turn_away_at = None;
         self.listeners.retain(|listener| !listener.is_tcp());
         self.pending = vec![true; self.listeners.len()];
         self.is_quiet = false;

@@ -195,6 +195,7 @@ impl Service {
                 self.admit(accept);
             }
         }
+        self.doors.turn_away_new(now);
         if self.doors.must_shut(now) {
             self.shut_doors();
         }

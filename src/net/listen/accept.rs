@@ -117,10 +117,15 @@ impl Listener {
     /// Lets in who is on the way, and no one new.
     pub fn turn_away_new(&self) -> io::Result<()> {
         match self {
-            Listener::Tcp { socket, .. } => {
-                filter::turn_away_new(socket.as_fd())?;
-                socket::accept_the_silent(socket.as_fd())
-            }
+            Listener::Tcp { socket, .. } => filter::turn_away_new(socket.as_fd()),
+            Listener::Unix { .. } => Ok(()),
+        }
+    }
+
+    /// Lets in those who are connected and have said nothing yet (tcp_defer_accept).
+    pub fn accept_the_silent(&self) -> io::Result<()> {
+        match self {
+            Listener::Tcp { socket, .. } => socket::accept_the_silent(socket.as_fd()),
             Listener::Unix { .. } => Ok(()),
         }
     }
