@@ -2,8 +2,9 @@
 //!
 //! The kernel resets the connections that wait at a socket when it is closed, so they are accepted
 //! first. Behind a port that several processes share, a new connection still belongs to the socket
-//! that it was meant for when it began; there the doors stay open for a moment to those on the way,
-//! while who is new is turned away, and finds the next process when it tries again.
+//! that it was meant for when it began. There the doors stay open for a moment, so that those come
+//! in who are on the way or have not said anything yet. At its end who is new is turned away, and
+//! finds the next process when it tries again.
 
 use std::io;
 

@@ -149,7 +149,7 @@ impl Core {
 
     /// The session is as its client asks for: the client goes on. A query that was cancelled
     /// meanwhile is not sent: the server is free again, and the query is answered here.
-    pub(in crate::pool) fn is_set_up(&mut self, id: ServerId, client: ClientId) {
+    pub(in crate::pool) fn set_up_ended(&mut self, id: ServerId, client: ClientId) {
         if self.clients[client].refusal == Refusal::None {
             return self.wake(client);
         }

@@ -98,6 +98,7 @@ impl Core {
             Hold::Doubt => of_server(|server| matches!(server.own, Own::Doubt(_))),
             Hold::Login => matches!(client.state(), State::Login(login) if login.is_held()),
             Hold::Parameters => {
+                // Cancelled meanwhile: it waits for the relay to let go of the server.
                 client.refusal != Refusal::None
                     || of_server(|s| {
                         matches!(s.own, Own::Reset(_) | Own::Vars { .. } | Own::VarsRefused)

@@ -379,7 +379,7 @@ impl Core {
         server.replies.disown_unnamed();
         self.vars.step_done(&mut self.clients[client].vars, &mut server.vars, change);
         if self.set_parameters(client, id, more) {
-            self.is_set_up(id, client);
+            self.set_up_ended(id, client);
         }
     }
 

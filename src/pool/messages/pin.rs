@@ -274,7 +274,7 @@ pub(super) fn judge_reset_reply(
     } else if step == Test::Undo && core.set_up_again(id) {
         core.servers[id].own = Own::Reset(Test::Setup);
     } else if core.set_parameters(client, id, MOST_STEPS) {
-        core.is_set_up(id, client);
+        core.set_up_ended(id, client);
     }
     core.server_dropped_or_closed(id)
 }

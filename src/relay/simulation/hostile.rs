@@ -272,9 +272,8 @@ fn begin_server(foe: &mut Foe<ServerId>, stream: &mut SimStream, rng: &mut Seede
         for (kind, body) in WELCOME {
             wire::push(&mut foe.outbox, &wire::Packet { kind, body: body.to_vec() });
         }
-        // What follows is said when it has been asked something, or before.
-        foe.has_begun = true;
     }
+    // Of a connection that was refused the pooler lets go.
     stream.contact == Contact::Refused
 }
 
