@@ -8,6 +8,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::client::Login;
 use support::postgres::{APP, Role};
 use support::tool::{self, Tool};
 use support::wire::{self, Wire};
@@ -113,6 +114,35 @@ fn a_peer_cancels_what_waits_for_a_server() {
     assert_eq!(shown("host").as_deref(), Some("localhost"));
     assert_eq!(shown("port"), Some(owner.port.to_string()));
     assert_eq!(shown("pool_size").as_deref(), Some("3"));
+}
+
+/// Peers may be processes of PgBouncer, which know short keys only; those that know long ones pass
+/// them on whole.
+#[test]
+fn long_keys_are_given_out_where_the_peers_take_them() {
+    let login = Login { user: APP.name, password: APP.password, database: "app", parameters: &[] };
+    let by_3_2 = |pooler: &Pooler| Client::attempt_by(2, pooler.port, &login).expect("let in");
+    let owner = Setup::new().set("peer_id", "1").start();
+    let other =
+        Setup::new().set("peer_id", "2").peer("1", &format!("host=127.0.0.1 port={}", owner.port));
+    let other = other.start();
+    let mut short = by_3_2(&owner);
+    owner.rewrite(|setup| setup.set("peers_take_long_keys", "1"));
+    owner.console().query("reload").expect("RELOAD");
+    let mut long = by_3_2(&owner);
+    assert_eq!((short.cancel_key.len(), long.cancel_key.len()), (8, 36));
+    for client in [&mut short, &mut long] {
+        let query = format!("select pg_sleep(600), 'key of {}'", client.cancel_key.len());
+        client.wire.send(&wire::query(&query));
+        Postgres::shared().await_query(&query);
+        client.cancel(other.port);
+        assert_eq!(client.answer().expect_err("it was cancelled").code(), "57014");
+        assert_eq!(client.one("select 'at work'"), "at work");
+    }
+    let mut wrong = long.cancel_key.clone();
+    wrong[35] ^= 1;
+    assert_eq!(ask(&other, &wrong).hear_to_the_end(), []);
+    owner.wait_log(&["could not find peer"]);
 }
 
 /// A peer that takes connections and says nothing holds up those who ask for it, for no longer than

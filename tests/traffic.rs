@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use support::client::Login;
 use support::fake::{self, FakeServer};
 use support::postgres::APP;
 use support::tool::{self, Tool};
@@ -85,6 +86,36 @@ fn a_cancel_with_a_wrong_key_does_nothing() {
     client.cancel(pooler.port);
     client.cancel_key = key;
     assert_eq!(client.answer().expect("a query that runs to its end").rows.len(), 1);
+}
+
+/// Who has agreed on protocol 3.2 has a secret of 32 bytes, all of which must be brought.
+#[test]
+fn a_long_cancel_key_counts_to_its_last_byte() {
+    let pooler = small_pool(2);
+    let login = Login { user: APP.name, password: APP.password, database: "app", parameters: &[] };
+    let by = |minor| Client::attempt_by(minor, pooler.port, &login).expect("let in");
+    let (mut long, mut other, short) = (by(2), by(2), by(0));
+    let key = long.cancel_key.clone();
+    assert_eq!((key.len(), other.cancel_key.len(), short.cancel_key.len()), (36, 36, 8));
+    let stray = [&short.cancel_key[..], &key[8..]].concat();
+    let foreign = [&key[..8], &other.cancel_key[8..]].concat();
+    let mut wrong = vec![key[..8].to_vec(), key[..35].to_vec(), stray, foreign];
+    wrong.push([&key[..], &[0]].concat());
+    wrong.extend((0..key.len()).map(|at| {
+        let mut key = key.clone();
+        key[at] ^= 1;
+        key
+    }));
+    long.wire.send(&wire::query("select pg_sleep(1), 'done'"));
+    for key in wrong {
+        other.cancel_key = key;
+        other.cancel(pooler.port);
+    }
+    assert_eq!(long.answer().expect("a query that runs to its end").rows.len(), 1);
+    long.wire.send(&wire::query("select pg_sleep(600)"));
+    long.cancel(pooler.port);
+    assert_eq!(long.answer().expect_err("it was cancelled").code(), "57014");
+    assert_eq!(long.one("select 'at work'"), "at work");
 }
 
 #[test]

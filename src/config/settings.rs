@@ -298,6 +298,9 @@ table! {
         /// Refuse to start, and to RELOAD, when the HBA file or the ident map cannot be read or has
         /// lines that cannot. Otherwise such lines are left out, and named in the log.
         strict_files: bool = Kind::Flag, Some("0"), OURS;
+        /// All peers know the long cancel keys of protocol 3.2, which PgBouncer does not: give
+        /// them out though a request may come to any of the processes.
+        peers_take_long_keys: bool = Kind::Flag, Some("0"), OURS;
         /// Bytes that the prepared statements of one client may have: their names and the texts
         /// behind them. A longer Parse is refused before it has come. 0 is no limit.
         max_client_prepared_bytes: u32 = COUNT, Some("33554432"), OURS;

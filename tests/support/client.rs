@@ -55,10 +55,15 @@ impl Client {
     }
 
     pub fn attempt(port: u16, login: &Login) -> Result<Client, Failure> {
+        Client::attempt_by(0, port, login)
+    }
+
+    /// The same by protocol 3.`minor`, which must be spoken.
+    pub fn attempt_by(minor: u32, port: u16, login: &Login) -> Result<Client, Failure> {
         let mut wire = Wire::connect(port);
         let mut parameters = vec![("user", login.user), ("database", login.database)];
         parameters.extend_from_slice(login.parameters);
-        wire.send(&wire::startup(&parameters));
+        wire.send(&wire::startup_by(minor, &parameters));
         authenticate(&mut wire, login)?;
         let mut client =
             Client { wire, parameters: BTreeMap::new(), cancel_key: vec![], asides: vec![] };

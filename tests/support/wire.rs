@@ -191,10 +191,15 @@ pub fn packet(code: u32, body: &[u8]) -> Vec<u8> {
 }
 
 pub fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
+    startup_by(0, parameters)
+}
+
+/// A startup packet of protocol 3.`minor`.
+pub fn startup_by(minor: u32, parameters: &[(&str, &str)]) -> Vec<u8> {
     let mut body: Vec<u8> =
         parameters.iter().flat_map(|(k, v)| format!("{k}\0{v}\0").into_bytes()).collect();
     body.push(0);
-    packet(PROTOCOL_3_0, &body)
+    packet(PROTOCOL_3_0 + minor, &body)
 }
 
 pub fn query(sql: &str) -> Vec<u8> {

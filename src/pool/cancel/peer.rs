@@ -1,10 +1,7 @@
 //! Other processes of this pooler, on the same port or behind the same load balancer: a
 //! CancelRequest that reaches the wrong one is passed on to the one whose client it means.
-//!
-//! A key tells whose it is and how often it may still be passed on, in the layout of PgBouncer, so
-//! that both kinds of processes can be peers: one byte below 128, the peer's number in two bytes
-//! with the lower one first, five bytes, the lowest two bits of the last being the hops left.
 
+use super::key::Brought;
 use crate::config::{DatabaseLine, Host, PeerLine};
 use crate::log::Peer;
 use crate::pool::core::Core;
@@ -18,48 +15,22 @@ use crate::pool::telling::reason::Reason;
 /// time out.
 const MOST_WAITING: usize = 1_000;
 
-/// The bits of a key that count the hops left.
-const HOPS: u64 = 3;
-
-/// Makes random bits a key of the process with this number; 0 is without peers.
-pub(super) fn mark_key(random: u64, peer_id: u16) -> u64 {
-    let positive = random & 0x7fff_ffff_ffff_ffff;
-    if peer_id == 0 {
-        return positive;
-    }
-    let number = u64::from(peer_id.swap_bytes());
-    positive & !(0xffff << 40) | number << 40 | HOPS
-}
-
-fn peer_of(key: u64) -> u16 {
-    ((key >> 40) as u16).swap_bytes()
-}
-
 impl Core {
-    /// The client that a key belongs to, however often the request was passed on.
-    pub(super) fn owner_of(&self, key: u64) -> Option<ClientId> {
-        let key = if self.settings().peer_id == 0 { key } else { key | HOPS };
-        self.with_key(key)
-    }
-
     /// Passes a request on to the peer that its key names. Returns the reason when it cannot be.
-    pub(super) fn pass_on(&mut self, id: ClientId, key: u64) -> Result<(), Reason> {
+    pub(super) fn pass_on(&mut self, id: ClientId, key: Brought<'_>) -> Result<(), Reason> {
         if self.settings().peer_id == 0 {
             return Err(Reason::CancelFailed);
         }
-        let peer = peer_of(key);
+        let peer = key.peer();
         let is_other = peer != self.settings().peer_id;
         let line = self.config.peers.iter().find(|line| line.id == peer && is_other).cloned();
         let Some(line) = line else { return Err(Reason::NoSuchPeer) };
-        if key & HOPS == 0 {
-            return Err(Reason::CancelHops);
-        }
+        let key = key.passed_on().ok_or(Reason::CancelHops)?;
         let pool = self.ensure_peer_pool(&line);
         if self.pools[pool].cancels.len() >= MOST_WAITING + self.pool_size(pool) as usize {
             return Err(Reason::CancelFailed);
         }
-        let bytes = (key - 1).to_be_bytes();
-        let errand = Errand::Peer { key: bytes };
+        let errand = Errand::Peer { key };
         let state = State::Cancel(CancelCarrier { errand, client: Some(id), is_sent: false });
         let site = self.databases[self.pools[pool].database].sites[0];
         let mut carrier = Server::new(self.next_number(), self.mono(), pool, site, state);
@@ -126,21 +97,5 @@ impl Core {
         record.sites = sites_of(&record.line, "", &mut self.sites);
         let user = self.ensure_user("");
         self.ensure_pool(database, user, crate::pool::records::pool::Purpose::Clients)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_tells_its_peer_in_the_common_layout() {
-        let key = mark_key(u64::MAX, 0x1234);
-        let bytes = key.to_be_bytes();
-        assert!(bytes[0] < 128);
-        assert_eq!([bytes[1], bytes[2]], [0x34, 0x12]);
-        assert_eq!(bytes[7] & 3, 3);
-        assert_eq!(peer_of(key), 0x1234);
-        assert_eq!(mark_key(5, 0), 5);
     }
 }

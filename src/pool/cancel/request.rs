@@ -8,7 +8,7 @@
 //!
 //! Source: PostgreSQL manual, "Canceling Requests in Progress".
 
-use super::peer;
+use super::key::Brought;
 use crate::config::Host;
 use crate::log::Peer;
 use crate::pool::core::{Action, Core, Target};
@@ -18,41 +18,10 @@ use crate::pool::records::server::{CancelCarrier, Errand, Own, Server, State};
 use crate::pool::telling::reason::Reason;
 use crate::wire::startup;
 
-/// Bytes of the keys that we hand out.
-const KEY: usize = 8;
-
 impl Core {
-    /// Gives a client a secret for CancelRequests that no other one has: 31 bits of what looks like
-    /// a process id, and 32 more. With peers, some of those tell whose it is.
-    pub(in crate::pool) fn give_key(&mut self, id: ClientId) -> u64 {
-        loop {
-            let random = self.rng.next_u64();
-            let key = peer::mark_key(random, self.settings().peer_id);
-            if self.keys.enter(key, id.index()) {
-                self.clients[id].key = key;
-                return key;
-            }
-        }
-    }
-
-    /// The client that has exactly this key.
-    pub(super) fn with_key(&self, key: u64) -> Option<ClientId> {
-        let id = self.clients.id_at(self.keys.slot(key)?)?;
-        (self.clients[id].key == key).then_some(id)
-    }
-
-    /// The client, if it has a key, has none any more.
-    pub(in crate::pool) fn take_key(&mut self, id: ClientId) {
-        match std::mem::take(&mut self.clients[id].key) {
-            0 => {}
-            key => self.keys.remove(key),
-        }
-    }
-
     /// A CancelRequest has come on a connection of its own.
     pub(in crate::pool) fn cancel_requested(&mut self, id: ClientId, key: &[u8]) {
-        let owner = <[u8; KEY]>::try_from(key).map(u64::from_be_bytes).ok();
-        let Some(key) = owner else {
+        let Some(key) = Brought::read(key) else {
             return self.close_client(id, Reason::BadCancel);
         };
         let Some(owner) = self.owner_of(key) else {
@@ -131,9 +100,9 @@ impl Core {
     /// The carrier is connected: the request goes out, if its query still runs.
     pub(in crate::pool) fn send_cancel(&mut self, id: ServerId) {
         let State::Cancel(carrier) = self.servers[id].state() else { return };
-        let key = match carrier.errand {
-            Errand::Peer { key } => key.into(),
-            Errand::Target(target) => {
+        let key = match &carrier.errand {
+            Errand::Peer { key } => key.clone(),
+            &Errand::Target(target) => {
                 let runs = |server: &&Server| !server.is_closing() && server.runs_its_clients();
                 let Some(server) = self.servers.get(target).filter(runs) else {
                     return self.close_server(id, Reason::CancelOvertaken);

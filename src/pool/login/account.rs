@@ -377,7 +377,7 @@ impl Core {
         for (name, value) in self.vars.iter(&self.clients[id].vars.told) {
             build::parameter_status(&mut bytes, name, value);
         }
-        push_key(&mut bytes, key);
+        push_key(&mut bytes, &key);
         self.push_notify_message(&mut bytes);
         build::ready_for_query(&mut bytes, b'I');
         bytes
@@ -404,6 +404,6 @@ pub(super) fn account_of<'a>(user: Option<&'a User>, found: Option<Account<'a>>)
     }
 }
 
-pub(super) fn push_key(bytes: &mut Vec<u8>, key: u64) {
-    Message::back(bytes, Back::BackendKeyData).bytes(&key.to_be_bytes()).end();
+pub(super) fn push_key(bytes: &mut Vec<u8>, key: &[u8]) {
+    Message::back(bytes, Back::BackendKeyData).bytes(key).end();
 }

@@ -69,7 +69,7 @@ impl Core {
         for (name, value) in CONSOLE_PARAMETERS {
             build::parameter_status(&mut bytes, name, value);
         }
-        push_key(&mut bytes, key);
+        push_key(&mut bytes, &key);
         self.push_notify_message(&mut bytes);
         build::ready_for_query(&mut bytes, b'I');
         self.act(Action::SendClient { client: id, bytes });

@@ -15,7 +15,8 @@ use crate::wire::build::Message;
 use crate::wire::kind::Back;
 use crate::wire::startup::{self, Bad, Packet, Parsed};
 
-/// The newest minor version of protocol 3 that is spoken here.
+/// The newest minor version of protocol 3 that is spoken here, and all that is new in it: cancel
+/// keys may be long.
 const NEWEST_MINOR: u16 = 2;
 
 /// User names from this length on are refused, in bytes.
@@ -152,6 +153,9 @@ impl Core {
         let mut names = names_of(parameters)?;
         let is_console = names.database == CONSOLE;
         self.negotiate(id, minor, parameters);
+        let settings = self.settings();
+        let may_be_long = settings.peer_id == 0 || settings.peers_take_long_keys;
+        self.clients[id].has_long_key = minor >= NEWEST_MINOR && may_be_long;
         self.clients[id].replication = replication_of(parameters);
         for (name, value) in parameters {
             self.take_parameter(id, name, value, is_console)?;

@@ -283,7 +283,7 @@ pub struct Client {
     /// Whose servers are used.
     pub pool: Option<PoolId>,
     pub vars: ClientVars,
-    /// What a CancelRequest must bring to cancel this client's query.
+    /// The first eight bytes of what a CancelRequest must bring to cancel this client's query.
     pub key: u64,
     pub replication: Replication,
     /// What few clients have.
@@ -299,6 +299,8 @@ pub struct Client {
     pub(in crate::pool) hold: Option<Hold>,
     /// It is past its startup packet, and not of the console.
     pub is_counted: bool,
+    /// More than those eight bytes must be brought: it has agreed on protocol 3.2.
+    pub has_long_key: bool,
 }
 
 impl Record for Client {
@@ -339,6 +341,7 @@ impl Client {
             refusal: Refusal::None,
             hold: None,
             is_counted: false,
+            has_long_key: false,
         }
     }
 

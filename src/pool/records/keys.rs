@@ -5,28 +5,56 @@
 
 use std::collections::HashMap;
 
+use crate::base::rng::Rng;
+use crate::crypto::key::{KEY_LEN, Key};
+use crate::crypto::scram;
+
+/// What a long key has behind its first eight bytes: with the four of them that are secret, as many
+/// as PostgreSQL's secrets have.
+pub const TAIL: usize = 28;
+
 /// The slots of clients by the lower half of their keys.
 #[derive(Default)]
-pub struct Keys(HashMap<u32, u32>);
+pub struct Keys {
+    slots: HashMap<u32, u32>,
+    /// What the tails of long keys are made with. It is drawn for the first one.
+    secret: Option<Key>,
+}
 
 impl Keys {
+    /// Long keys may be made from now on.
+    pub fn draw_secret(&mut self, rng: &mut dyn Rng) {
+        self.secret.get_or_insert_with(|| {
+            let mut bytes = [0; KEY_LEN];
+            rng.fill(&mut bytes);
+            Key::new(bytes)
+        });
+    }
+
+    /// What follows these eight bytes in the long key of the connection with this number.
+    pub fn tail(&self, key: u64, number: u64) -> Option<[u8; TAIL]> {
+        let parts = [&key.to_be_bytes()[..], &number.to_be_bytes()];
+        let digest = scram::hmac(self.secret.as_ref()?.as_bytes(), &parts);
+        digest.as_bytes().first_chunk().copied()
+    }
+
     /// The slot of the client that a key may belong to.
     pub fn slot(&self, key: u64) -> Option<usize> {
-        self.0.get(&half(key)).map(|&slot| slot as usize)
+        self.slots.get(&half(key)).map(|&slot| slot as usize)
     }
 
     /// Enters a key, unless a client has one like it.
     pub fn enter(&mut self, key: u64, slot: usize) -> bool {
         let is_free = key != 0 && self.slot(key).is_none();
         if is_free {
-            self.0.insert(half(key), slot as u32);
+            self.slots.insert(half(key), slot as u32);
         }
         is_free
     }
 
     /// Takes out a key that was entered.
     pub fn remove(&mut self, key: u64) {
-        self.0.remove(&half(key));
+        self.slots.remove(&half(key));
     }
 }
 

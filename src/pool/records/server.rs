@@ -101,12 +101,12 @@ pub struct CancelCarrier {
 }
 
 /// What a cancel request is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum Errand {
     /// The query that this server runs.
     Target(ServerId),
     /// A client of another process, by its key.
-    Peer { key: [u8; 8] },
+    Peer { key: Box<[u8]> },
 }
 
 impl CancelCarrier {

@@ -186,7 +186,7 @@ impl World {
         let mut key = target.key.clone();
         let is_wrong = self.rng.one_in(8);
         match is_wrong {
-            true => key[7] ^= 1,
+            true => *key.last_mut().expect("who is at work has a key") ^= 1,
             false => target.shadow.cancels += 1,
         }
         let index = target.index;

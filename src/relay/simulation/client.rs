@@ -27,6 +27,8 @@ pub struct Character {
     pub user: String,
     /// Startup parameters besides those.
     pub startup: Vec<(String, String)>,
+    /// The minor version of the protocol.
+    pub minor: u16,
     pub credential: Credential,
     pub rules: Rules,
     pub is_session_mode: bool,
@@ -203,11 +205,11 @@ impl SimClient {
     }
 
     fn send_startup(&mut self) {
-        let Character { user, database, startup: pairs, .. } = &self.character;
+        let Character { user, database, startup: pairs, minor, .. } = &self.character;
         let mut all = vec![("user", user.as_str()), ("database", database.as_str())];
         all.extend(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let mut bytes = Vec::new();
-        startup::startup_message(&mut bytes, 0, &all);
+        startup::startup_message(&mut bytes, *minor, &all);
         self.outbox.push(&bytes);
     }
 

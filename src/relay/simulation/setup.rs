@@ -85,6 +85,7 @@ pub struct Setup {
     pub shakes: bool,
     /// LISTEN needs no server of its own.
     pub shares: bool,
+    pub minor: u16,
     /// How secrets are stored, at the servers and so in what a lookup finds.
     form: &'static str,
     /// Settings that RELOAD leaves alone.
@@ -102,6 +103,9 @@ pub struct Kind {
     /// LISTEN needs no server of its own.
     pub shares: bool,
     pub tls: Tls,
+    /// The minor version of the protocol that clients ask for: from 2 on their cancel keys are
+    /// long.
+    pub minor: u16,
     /// Peers that mean ill are there, too.
     pub is_hostile: bool,
 }
@@ -117,6 +121,7 @@ impl Kind {
             offers: seed / 8 % 3 == 1,
             shares: matches!(seed % 16, 1 | 6 | 9 | 14),
             tls,
+            minor: if matches!(seed % 11, 2 | 8 | 9) { 2 } else { 0 },
             is_hostile: false,
         }
     }
@@ -129,7 +134,7 @@ impl Kind {
 
 impl Setup {
     pub fn new(rng: &mut SeededRng, kind: Kind) -> Setup {
-        let Kind { offers, shares, tls, is_hostile } = kind;
+        let Kind { offers, shares, tls, minor, is_hostile } = kind;
         let shakes = tls == Tls::ByHandshake;
         let tracks = !rng.one_in(6);
         let auth = ["trust", "md5", "scram-sha-256", "plain"][rng.below(4) as usize];
@@ -185,6 +190,7 @@ impl Setup {
             policy,
             shakes,
             shares,
+            minor,
             form,
             fixed,
             hostile,

@@ -444,6 +444,7 @@ impl World {
             database: format!("{name}{suffix}"),
             user: USERS[self.rng.below(2) as usize].to_owned(),
             startup,
+            minor: self.setup.minor,
             credential: Credential::Plain(Password::new(PASSWORD)),
             rules: shadow_rules(
                 self.setup.late_reports,
