@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import resource
 import shlex
 import statistics
@@ -18,16 +17,28 @@ import sys
 import time
 from pathlib import Path
 
+import crowds
 import workloads
 import servers
-from servers import Failed, Peer, PostgreSQL, Scratch, Tls, cpu_ns, family, floor, pooler
+from servers import Failed, Peer, PostgreSQL, Scratch, Tls, cpu_ns, floor, memory_kb, pooler
 
 # Columns of the tables: key, title, digits, whether a ratio is worth showing.
 COLUMNS = [
     ("cpu_us", "CPU us/{unit}", 2, True),
+    ("calm_us", "CPU us, calm", 2, True),
+    ("rise", "times calm", 3, True),
     ("tps", "per second", 0, True),
     ("mb_s", "MB/s", 0, True),
     ("ms", "latency ms", 3, False),
+    ("p99_ms", "p99 of waits ms", 2, True),
+    ("calm_p99_ms", "p99, calm", 2, True),
+    ("storm_s", "storm, s", 2, False),
+    ("start_ms", "start ms", 1, True),
+    ("start_cpu_ms", "of CPU ms", 1, True),
+    ("same_ms", "RELOAD CPU ms", 1, True),
+    ("same_stop_ms", "longest wait ms", 1, True),
+    ("changed_ms", "with a change", 1, True),
+    ("changed_stop_ms", "longest wait ms", 1, True),
     ("answer_ms", "slowest answer ms", 1, False),
     ("show_ms", "CPU ms/SHOW CLIENTS", 2, True),
     ("calm_ms", "others, calm ms", 1, False),
@@ -36,6 +47,7 @@ COLUMNS = [
     ("least_bytes", "at least", 0, False),
     ("most_bytes", "at most", 0, False),
     ("memory_kb", "memory kB", 0, False),
+    ("after_kb", "after RELOADs kB", 0, False),
 ]
 
 # Numbers of idle clients at which memory is measured.
@@ -130,37 +142,58 @@ def measure(chosen, peers, scratch):
 def makes_sense(work, peer):
     if peer.name == "watched":
         return work == "simple"
-    if work == "prepared":
+    if servers.TLS.clients and work in workloads.CROWDS:
+        return False
+    if work in ("prepared", "pipeline_prepared"):
         return peer.tracks_statements
     # Without a pooler, such crowds measure how PostgreSQL starts its processes.
     is_pooler = peer.name not in ("floor", "direct")
-    return is_pooler or work not in ("crowd", "logins", "idle", "console")
+    return is_pooler or work not in ("logins", "idle", "console", *workloads.CROWDS)
+
+
+# Workloads that measure what they compare themselves, by the peer and the seconds.
+WHOLE = {
+    "console": workloads.console,
+    "crowd500": lambda peer, seconds: crowds.busy_crowd(peer, seconds, 500),
+    "crowd5000": lambda peer, seconds: crowds.busy_crowd(peer, seconds, 5000),
+    "idle_crowd": crowds.idle_crowd,
+    "storm": crowds.storm,
+}
 
 
 def one_run(chosen, peer, work, folder):
+    if work == "files":
+        return with_files(peer, chosen.seconds)
     peer.start()
     try:
         if work == "idle":
             return idle(peer, chosen.clients)
-        if work == "console":
-            return workloads.console(peer, chosen.seconds)
+        if work == "logins" and not servers.TLS.clients:
+            return crowds.logins(peer, chosen.seconds)
+        if work in WHOLE:
+            return WHOLE[work](peer, chosen.seconds)
         drive = {
             "copy": lambda seconds: workloads.copy(peer, workloads.COPY_MB if seconds > 1 else 5),
             "copyin": lambda seconds: workloads.copyin(peer, workloads.COPY_MB if seconds > 1 else 5),
             "logins": lambda seconds: workloads.logins(peer, seconds),
         }.get(work, lambda seconds: workloads.pgbench(peer, work, seconds, folder))
-        # So many logins take longer than the queries: time enough that they do not count.
-        seconds = max(chosen.seconds, 15) if work == "crowd" else chosen.seconds
-        if work != "crowd":
-            drive(1)
+        drive(1)
         before = cpu_ns(peer.pid)
-        row = drive(max(2, seconds))
+        row = drive(max(2, chosen.seconds))
         if peer.pid:
             row["cpu_us"] = (cpu_ns(peer.pid) - before) / row["n"] / 1000
             row["memory_kb"] = memory_kb(peer.pid)
         return row
     finally:
         peer.stop()
+
+
+def with_files(peer, seconds):
+    try:
+        return crowds.many_files(peer, seconds)
+    finally:
+        peer.stop()
+        peer.configure()
 
 
 def idle(peer, count):
@@ -184,15 +217,6 @@ def idle(peer, count):
     return {"n": step * STEPS, "cpu_us": cpu / (step * STEPS) / 1000, "memory_kb": used,
             "client_bytes": statistics.mean(each), "least_bytes": min(each),
             "most_bytes": max(each)}
-
-
-def memory_kb(pid, what="Pss"):
-    """What the process and those below it hold of memory, shared pages by their share."""
-    total = 0
-    for process in family(pid):
-        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-        total += int(re.search(rf"^{what}:\s+(\d+)", rollup, re.M)[1])
-    return total
 
 
 def show(work, rows, preferred):

@@ -34,13 +34,13 @@ autovacuum = off
 
 POOLER = """[databases]
 {database} = host=127.0.0.1 port={server_port} dbname={database}
-
+{databases}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
 auth_type = scram-sha-256
-auth_file = {folder}/userlist.txt
+auth_file = {userlist}
 pool_mode = transaction
 default_pool_size = 20
 max_client_conn = 12000
@@ -109,8 +109,8 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for_port(port, process, log):
-    end = time.monotonic() + 30
+def wait_for_port(port, process, log, poll=0.02):
+    end = time.monotonic() + 300
     while time.monotonic() < end:
         if process.poll() is not None:
             break
@@ -118,7 +118,7 @@ def wait_for_port(port, process, log):
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
         except OSError:
-            time.sleep(0.02)
+            time.sleep(poll)
     raise Failed(f"{process.args[0]} does not listen: {log.read_text()[-800:]}")
 
 
@@ -132,8 +132,8 @@ def program(name):
 class Scratch:
     """A folder that servers may write to; gone at the end."""
 
-    def __init__(self):
-        self.path = Path(tempfile.mkdtemp(prefix="pooler-bench-"))
+    def __init__(self, path=None):
+        self.path = path or Path(tempfile.mkdtemp(prefix="pooler-bench-"))
         self.give_away(self.path)
 
     def give_away(self, path):
@@ -190,7 +190,7 @@ class PostgreSQL:
     def fill(self):
         psql = [program("psql"), "-X", "-q", "-h", "127.0.0.1", "-p", str(self.port),
                 "-U", "super", "-d", "postgres"]
-        end = time.monotonic() + 30
+        end = time.monotonic() + 300
         while subprocess.run([*psql, "-c", "select 1"], capture_output=True).returncode:
             if time.monotonic() > end:
                 raise Failed("PostgreSQL does not accept connections")
@@ -207,14 +207,15 @@ class PostgreSQL:
 class Peer:
     """What clients connect to: a pooler, the floor, or PostgreSQL itself."""
 
-    def __init__(self, name, port, command=None, folder=None, banner="", watched=None):
+    def __init__(self, name, port, command=None, folder=None, banner="", watched=None,
+                 postgres_port=None):
         self.name, self.port, self.command, self.folder = name, port, command, folder
-        self.banner = banner
+        self.banner, self.postgres_port = banner, postgres_port
         self.process = None
         # The port of its pages, which are looked at as long as it runs.
         self.watched, self.watch = watched, None
 
-    def start(self):
+    def start(self, poll=0.02):
         if not self.command:
             return
         log = self.folder / f"{self.name}.log"
@@ -222,7 +223,7 @@ class Peer:
             self.process = subprocess.Popen(
                 self.command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=self.folder,
                 start_new_session=True, **as_server())
-        wait_for_port(self.port, self.process, log)
+        wait_for_port(self.port, self.process, log, poll)
         if self.watched:
             self.watch = Watch(self.watched)
 
@@ -237,6 +238,25 @@ class Peer:
     @property
     def pid(self):
         return self.process.pid if self.process else None
+
+    def configure(self, databases="", users=""):
+        """Writes the pooler's files: beside the one database and the one user, these lines."""
+        scratch = Scratch(self.folder)
+        userlist = scratch.write(f"{self.name}-userlist.txt", f'"{ROLE}" "{PASSWORD}"\n{users}')
+        scratch.write(f"{self.name}.ini", POOLER.format(
+            database=DATABASE, server_port=self.postgres_port, port=self.port, userlist=userlist,
+            databases=databases)
+            + TLS.settings(self.folder)
+            + (PAGES.format(port=self.watched) if self.watched else ""))
+
+    def twin(self):
+        """Another process of the same program, on a port of its own."""
+        name = f"{self.name}-twin"
+        command = [*self.command[:-1], str(self.folder / f"{name}.ini")]
+        twin = Peer(name, free_port(), command, self.folder, self.banner,
+                    postgres_port=self.postgres_port)
+        twin.configure()
+        return twin
 
     @property
     def tracks_statements(self):
@@ -280,24 +300,25 @@ class Watch:
 
 def pooler(name, command, scratch, postgres, watched=None):
     """A pooler by its command line, to which an ini is added."""
-    port = free_port()
-    scratch.write("userlist.txt", f'"{ROLE}" "{PASSWORD}"\n')
-    ini = scratch.write(f"{name}.ini", POOLER.format(
-        database=DATABASE, server_port=postgres.port, port=port, folder=scratch.path)
-        + TLS.settings(scratch.path)
-        + (PAGES.format(port=watched) if watched else ""))
     command = [scratch.copy(command[0]), *command[1:]]
     shown = run([*command, "--version"]).split("\n")
     banner = ", ".join(line for line in shown[:2] if line.startswith(("PgBouncer", "pgbouncer")))
-    return Peer(name, port, [*command, str(ini)], scratch.path, banner, watched)
+    found = Peer(name, free_port(), [*command, str(scratch.path / f"{name}.ini")], scratch.path,
+                 banner, watched, postgres.port)
+    found.configure()
+    return found
 
 
 def floor(scratch, postgres):
     port = free_port()
     relay = scratch.path / "relay"
-    run(["cc", "-O2", "-Wall", "-o", str(relay), str(HERE / "relay.c")])
+    compile_c("relay", relay)
     return Peer("floor", port, [str(relay), str(port), str(postgres.port)], scratch.path,
                 "bytes passed on unread")
+
+
+def compile_c(name, into, *libraries):
+    run(["cc", "-O2", "-Wall", "-o", str(into), str(HERE / f"{name}.c"), *libraries])
 
 
 def login(port):
@@ -337,3 +358,12 @@ def cpu_ns(pid):
     schedules = (task for process in family(pid)
                  for task in Path(f"/proc/{process}/task").glob("*/schedstat"))
     return sum(int(schedule.read_text().split()[0]) for schedule in schedules)
+
+
+def memory_kb(pid, what="Pss"):
+    """What the process and those below it hold of memory, shared pages by their share."""
+    total = 0
+    for process in family(pid):
+        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+        total += int(re.search(rf"^{what}:\s+(\d+)", rollup, re.M)[1])
+    return total

@@ -10,10 +10,13 @@ from pathlib import Path
 
 from servers import Failed, cpu_ns, login, program
 
+PIPELINE = "\\startpipeline\n" + "select 1;\n" * 20 + "\\endpipeline\n"
+
 SCRIPTS = {
     "rows": "select * from pgbench_accounts where aid <= 1000;\n",
     "big": "select repeat('x', 1000000);\n",
-    "pipeline": "\\startpipeline\n" + "select 1;\n" * 20 + "\\endpipeline\n",
+    "pipeline": PIPELINE,
+    "pipeline_prepared": PIPELINE,
 }
 
 # Arguments of pgbench beside the port and the time.
@@ -22,17 +25,18 @@ PGBENCH = {
     "extended": ["-S", "-M", "extended", "-c", "16"],
     "prepared": ["-S", "-M", "prepared", "-c", "16"],
     "single": ["-S", "-M", "simple", "-c", "1"],
-    "crowd": ["-S", "-M", "simple", "-c", "800"],
     "churn": ["-S", "-M", "simple", "-c", "8", "-C"],
     "rows": ["-c", "4"],
     "big": ["-c", "4"],
     "pipeline": ["-M", "extended", "-c", "4"],
+    "pipeline_prepared": ["-M", "prepared", "-c", "4"],
 }
 
-# The rest: COPY of so many megabytes, logins without a query, clients that just stay, and the
-# admin console beside 500 busy and 5,000 idle clients.
+# The rest: COPY of so many megabytes, logins without a query, clients that just stay, the admin
+# console beside 500 busy and 5,000 idle clients, and those of `crowds`.
 OTHERS = ["copy", "copyin", "logins", "idle", "console"]
-ALL = [*PGBENCH, *OTHERS]
+CROWDS = ["crowd500", "crowd5000", "idle_crowd", "storm", "files"]
+ALL = [*PGBENCH, *OTHERS, *CROWDS]
 
 # What one unit of CPU time is about, where it is not a transaction.
 UNITS = {"copy": "MB", "copyin": "MB", "logins": "login", "idle": "login", "console": "command"}
@@ -100,6 +104,7 @@ def connect(peer, database=None):
 
 
 def logins(peer, seconds):
+    """Of a driver, one after the other: under TLS, which the clients of `crowds` do not know."""
     end, count, begin = time.monotonic() + seconds, 0, time.monotonic()
     while time.monotonic() < end:
         connect(peer).close()
