@@ -32,15 +32,18 @@ walk_application() {
 # Runs all workers against a port, and prints a line of figures; leaves the number of PostgreSQL's
 # connections in `connections`.
 measure() {
-    local mode=$1 port=$2 seconds=${LOAD_SECONDS:-10} number pids=()
-    rm -f "$run"/worker-*
+    local mode=$1 port=$2 number pids=()
+    rm -rf "$run"/worker-* "$machine/mnt/workers"
+    mkdir "$machine/mnt/workers"
     for number in $(seq "$workers"); do
-        worker "$number" "$mode" "$port" "$seconds" >"$run/worker-$number" 2>&1 &
+        worker "$number" "$mode" "$port" >"$run/worker-$number" 2>&1 &
         pids+=($!)
         # As containers start, not all in the same millisecond.
         sleep 0.05
     done
-    watch_postgresql "$seconds"
+    eventually all_at_work
+    watch_postgresql "${LOAD_SECONDS:-10}"
+    touch "$machine/mnt/workers/stop"
     for number in "${!pids[@]}"; do
         wait "${pids[number]}" || fail "a worker fails: $(<"$run/worker-$((number + 1))")"
     done
@@ -54,12 +57,18 @@ measure() {
         }' "$run"/worker-*
 }
 
+# Each has had an answer, however slowly the machine starts them.
+all_at_work() {
+    local files=("$machine"/mnt/workers/*)
+    [[ ${#files[@]} = "$workers" ]]
+}
+
 worker() {
-    local number=$1 mode=$2 port=$3 seconds=$4 program
+    local number=$1 mode=$2 port=$3 program
     case $((number % 3)) in
-    0) program=(php /mnt/application.php "$mode" emulated "$seconds") ;;
-    1) program=(php /mnt/application.php "$mode" native "$seconds") ;;
-    2) program=(python3 /mnt/application.py "$mode" "$seconds") ;;
+    0) program=(php /mnt/application.php "$mode" emulated /mnt/workers) ;;
+    1) program=(php /mnt/application.php "$mode" native /mnt/workers) ;;
+    2) program=(python3 /mnt/application.py "$mode" /mnt/workers) ;;
     esac
     inn DB_HOST=127.0.0.1 DB_PORT="$port" DB_DATABASE=plannerate_production \
         DB_USERNAME=plannerate_prod DB_PASSWORD="$(password plannerate_prod)" "${program[@]}"

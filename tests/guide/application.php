@@ -2,11 +2,12 @@
 // One worker of the guide's application, as PHP frameworks connect: PDO, a connection for each
 // request or one that is kept, prepares emulated or not. Where to is told as Laravel is told.
 //
-//   application.php kept|each emulated|native SECONDS
+//   application.php kept|each emulated|native FOLDER
 //
-// Prints requests, and the milliseconds that they took together.
+// Leaves a file in FOLDER after its first request, and ends when there is one named `stop`. Prints
+// requests, and the milliseconds that they took together.
 
-[, $mode, $prepares, $seconds] = $argv;
+[, $mode, $prepares, $folder] = $argv;
 
 function connect(bool $emulates): PDO
 {
@@ -38,14 +39,15 @@ $emulates = $prepares === 'emulated';
 $pdo = $mode === 'kept' ? connect($emulates) : null;
 $requests = 0;
 $spent = 0.0;
-$end = microtime(true) + (float) $seconds;
-while (microtime(true) < $end) {
+while (!file_exists("$folder/stop")) {
     $began = microtime(true);
     $used = $pdo ?? connect($emulates);
     request($used);
     unset($used);
     $spent += microtime(true) - $began;
     $requests++;
+    touch("$folder/" . getmypid());
+    clearstatcache();
     usleep(random_int(200_000, 600_000));
 }
 printf("%d %.3f\n", $requests, 1000 * $spent);

@@ -1,11 +1,13 @@
 """One worker of the guide's application, as Python programs connect: psycopg 3.
 
-    application.py kept|each SECONDS
+    application.py kept|each FOLDER
 
-Prints requests, and the milliseconds that they took together.
+Leaves a file in FOLDER after its first request, and ends when there is one named `stop`. Prints
+requests, and the milliseconds that they took together.
 """
 
 import os
+import pathlib
 import random
 import sys
 import time
@@ -33,10 +35,10 @@ def request(connection):
 
 
 def main():
-    mode, seconds = sys.argv[1], float(sys.argv[2])
+    mode, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     kept = connect() if mode == "kept" else None
-    requests, spent, end = 0, 0.0, time.monotonic() + seconds
-    while time.monotonic() < end:
+    requests, spent = 0, 0.0
+    while not (folder / "stop").exists():
         began = time.monotonic()
         connection = kept or connect()
         request(connection)
@@ -44,6 +46,7 @@ def main():
             connection.close()
         spent += time.monotonic() - began
         requests += 1
+        (folder / str(os.getpid())).touch()
         time.sleep(random.uniform(0.2, 0.6))
     print(requests, f"{1000 * spent:.3f}")
 
