@@ -66,6 +66,18 @@ fn the_log_has_the_reason_before_the_client_hears_it() {
     }
 }
 
+/// PostgreSQL would take the beginning of such a name for a database.
+#[test]
+fn a_database_name_longer_than_postgresql_has_is_none() {
+    let pooler = Setup::new().start();
+    let name = "d".repeat(64);
+    let (message, _) = refusal(&pooler, &[("user", APP.name), ("database", &name)]);
+    assert_eq!(message, format!("no such database: {}", &name[..63]));
+    let name = "u".repeat(128);
+    assert_eq!(refusal(&pooler, &[("user", &name)]).0, "username too long");
+    pooler.wait_log(&[&format!("login failed: db={name} user={name}")]);
+}
+
 #[test]
 fn what_is_not_spoken_is_negotiated_away_once() {
     let pooler = Setup::new().start();

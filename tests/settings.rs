@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use support::client::Failure;
 use support::postgres::APP;
+use support::tool::Tool;
 use support::{Client, FakeServer, Pooler, Postgres, Setup, eventually, fake, wire};
 
 /// One setting, away from its default.
@@ -361,17 +362,33 @@ fn the_name_of_an_application_may_tell_where_it_runs() {
     let expected = format!("shop - 127.0.0.1:{port}");
     assert_eq!(client.parameters["application_name"], expected);
     assert_eq!(client.one("show application_name"), expected);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+    let folder = pooler.folder.display().to_string();
+    let psql = Tool::psql(pooler.port, &APP, "app").env("PGHOST", &folder);
+    let local = psql.args(["-c", "show application_name"]).run();
+    let (process, rest) = local.split_once('@').expect("the machine");
+    assert_eq!(rest, format!("{}):{}", host.trim_end(), pooler.port));
+    let process = process.strip_prefix("psql - unix(").map(str::parse::<u32>);
+    assert!(matches!(process, Some(Ok(_))), "{local}");
 }
 
+/// By all its bytes, those of the head too.
 #[test]
-fn a_message_of_a_client_may_be_limited() {
-    let pooler = with("max_packet_size", "10000");
+fn messages_of_clients_and_servers_may_be_limited() {
+    const MOST: usize = 10_000;
+    let pooler = with("max_packet_size", &MOST.to_string());
     let mut client = pooler.client();
-    let long = "x".repeat(9_000);
-    assert_eq!(client.one(&format!("select '{long}'")), long);
-    let longer = "x".repeat(11_000);
-    client.wire.send(&wire::query(&format!("select '{longer}'")));
+    let comment = |length: usize| wire::query(&format!("--{}", "x".repeat(length - 8)));
+    client.wire.send(&comment(MOST));
+    assert_eq!(client.answer().expect("an answer to nothing").state, 'I');
+    client.wire.send(&comment(MOST + 1));
     assert!(last_word(&mut client).starts_with("bad packet header"));
+    let mut client = pooler.client();
+    let row = |length: usize| format!("select repeat('x', {})", length - 11);
+    assert_eq!(client.one(&row(MOST)).len(), MOST - 11);
+    client.wire.send(&wire::query(&row(MOST + 1)));
+    assert_eq!(last_word(&mut client), "bad pkt header");
+    assert_eq!(server_ends(&pooler), ["bad pkt header"]);
 }
 
 #[test]
@@ -395,6 +412,15 @@ fn lines_about_connections_may_be_left_out() {
     assert_eq!(has(&silent("log_connections")), [false, false, true, true]);
     assert_eq!(has(&silent("log_disconnections")), [true, true, false, true]);
     assert_eq!(has(&silent("log_pooler_errors")), [true, true, true, false]);
+}
+
+/// Where nothing else is to be done, too.
+#[test]
+fn a_database_made_from_the_wildcard_is_forgotten_in_time() {
+    let setup = Setup::new().set("autodb_idle_timeout", "1").set("server_idle_timeout", "1");
+    let pooler = setup.set("stats_period", "600").start();
+    pooler.client().terminate();
+    pooler.wait_log(&["dropping database 'app'"]);
 }
 
 #[test]

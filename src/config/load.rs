@@ -80,7 +80,7 @@ const SECTIONS: [(&str, Section); 4] = [
 const CONSOLE: &str = "pgbouncer";
 
 /// PostgreSQL's names are no longer, in bytes.
-const DATABASE_NAME_MAX: usize = 63;
+pub const DATABASE_NAME_MAX: usize = 63;
 
 /// The reference keeps no longer user names, in bytes.
 const USER_NAME_MAX: usize = 127;

@@ -85,7 +85,7 @@ impl World {
             .map(|name| (name.to_owned(), crate::auth::secret::Secret::parse(name.as_bytes())));
         let access = Access { users: secrets.into(), ..Access::default() };
         let now = Now { mono: Moment(5_000_000), wall_us: 1_769_871_940_000_000 };
-        let host = Host { uid: 1, uid_name: |_| None, descriptors: 100_000 };
+        let host = Host { uid: 1, uid_name: |_| None, name: || None, descriptors: 100_000 };
         let core = Core::new(config, access, host, Box::new(SeededRng::new(1)), now);
         let mut world = World {
             core,
@@ -446,7 +446,11 @@ fn every_table_has_the_columns_of_the_reference() {
             "CHOICES" | "ERRORS" | "EVENTS" | "LATENCY" | "PINS" | "SESSION_STATE" | "TLS" => {
                 assert!(expected.is_empty())
             }
-            "CLIENT_ENCODING" | "DATESTYLE" | "STANDARD_CONFORMING_STRINGS" | "TIMEZONE" => {
+            "CLIENT_ENCODING"
+            | "DATESTYLE"
+            | "EXTRA_FLOAT_DIGITS"
+            | "STANDARD_CONFORMING_STRINGS"
+            | "TIMEZONE" => {
                 assert_eq!(columns, [(show.word.to_lowercase(), 25)]);
             }
             word => assert_eq!(columns, expected, "{word}"),

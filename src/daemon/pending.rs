@@ -118,7 +118,7 @@ mod tests {
 
     fn core() -> Core {
         let config = load_text("test.ini", INI).expect("a good configuration");
-        let host = Host { uid: 1000, uid_name: |_| None, descriptors: 1024 };
+        let host = Host { uid: 1000, uid_name: |_| None, name: || None, descriptors: 1024 };
         Core::new(config, Access::default(), host, Box::new(SeededRng::new(1)), Now::default())
     }
 

@@ -86,7 +86,7 @@ impl Service {
         let registry = poll.registry()?;
         let mut network = Network { registry, resolver, judges, logger, tcp, tls: Tls::default() };
         let descriptors = process::fd_limit().map_or(u64::MAX, |limit| limit.soft);
-        let host = Host { uid: account::effective_uid(), uid_name, descriptors };
+        let host = Host { uid: account::effective_uid(), uid_name, name: host_name, descriptors };
         let mut core = Core::new(config, access, host, Box::new(SystemRng::new()), clock::now());
         core.local_time = local_time;
         tls::put_in_force(tls, &mut network, &mut core);
@@ -481,6 +481,11 @@ fn local_time(unix_seconds: u64) -> String {
 }
 
 /// The system's name of a user, for peer authentication.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim_end().to_owned())
+}
+
 fn uid_name(uid: u32) -> Option<String> {
     account::user_by_id(uid).ok().flatten().map(|account| account.name)
 }

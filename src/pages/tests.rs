@@ -77,7 +77,7 @@ impl World {
     fn of(ini: &str) -> World {
         let config = load_text("test.ini", ini).expect("a good configuration");
         let now = Now { mono: Moment(1_000_000), wall_us: 1_800_000_000_000_000 };
-        let host = Host { uid: 1000, uid_name: |_| None, descriptors: 1024 };
+        let host = Host { uid: 1000, uid_name: |_| None, name: || None, descriptors: 1024 };
         let rng = Box::new(SeededRng::new(1));
         let users = vec![("me".to_owned(), Secret::parse(b"me"))];
         let core = Core::new(config, Access { users, ..Access::default() }, host, rng, now);

@@ -72,6 +72,7 @@ pub static SHOWS: &[Show] = &[
     row("CHOICES", &session_state::CHOICES, 6),
     row("CLIENT_ENCODING", &names::CLIENT_ENCODING, 0),
     row("DATESTYLE", &names::DATESTYLE, 0),
+    row("EXTRA_FLOAT_DIGITS", &names::EXTRA_FLOAT_DIGITS, 0),
     row("STANDARD_CONFORMING_STRINGS", &names::STANDARD_CONFORMING_STRINGS, 0),
     row("TIMEZONE", &names::TIMEZONE, 0),
 ];

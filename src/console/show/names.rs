@@ -71,6 +71,11 @@ pub static CLIENT_ENCODING: Sheet<()> = Sheet {
 pub static DATESTYLE: Sheet<()> =
     Sheet { columns: &[&[text("datestyle", |_, _| Value::text("ISO"))]], rows: |_| vec![()] };
 
+pub static EXTRA_FLOAT_DIGITS: Sheet<()> = Sheet {
+    columns: &[&[text("extra_float_digits", |_, _| Value::text("2"))]],
+    rows: |_| vec![()],
+};
+
 pub static STANDARD_CONFORMING_STRINGS: Sheet<()> = Sheet {
     columns: &[&[text("standard_conforming_strings", |_, _| Value::text("on"))]],
     rows: |_| vec![()],

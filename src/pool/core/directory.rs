@@ -1,6 +1,6 @@
 //! Which databases, users and pools there are, by name and by each other.
 
-use crate::config::DatabaseLine;
+use crate::config::{DATABASE_NAME_MAX, DatabaseLine};
 use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, PoolId, UserId};
 use crate::pool::records::pool::{Pool, Purpose};
@@ -11,8 +11,12 @@ impl Core {
         self.database_names.id(name)
     }
 
-    /// The line of a database that `*` stands for.
+    /// The line of a database that `*` stands for, which is none of a name that no line could have:
+    /// PostgreSQL would take a part of it for another's.
     pub(in crate::pool) fn fallback_line(&self, name: &str) -> Option<DatabaseLine> {
+        if name.len() > DATABASE_NAME_MAX {
+            return None;
+        }
         let line = self.config.databases.iter().find(|line| line.is_fallback())?;
         Some(DatabaseLine { name: name.to_owned(), ..line.clone() })
     }

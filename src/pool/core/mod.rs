@@ -221,6 +221,8 @@ pub struct Core {
     pub(in crate::pool) transients: Vec<DatabaseId>,
     /// Where the sweep over those stands.
     pub(in crate::pool) next_transient: usize,
+    /// When the first of those that it has met unused will be forgotten, or the rest is looked at.
+    pub(in crate::pool) transients_due: Option<Moment>,
     pub(in crate::pool) access: Access,
     pub(in crate::pool) host: Host,
     pub events: Events,
@@ -292,6 +294,7 @@ impl Core {
             sweep_at: Moment(0),
             transients: Vec::new(),
             next_transient: 0,
+            transients_due: None,
             access: Access::default(),
             host,
             events: Events::default(),

@@ -17,7 +17,7 @@ use crate::pool::records::server::{Own, Server};
 use crate::pool::records::session::Origin;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Severity};
-use crate::wire::head::Head;
+use crate::wire::head::{HEAD, Head};
 use crate::wire::kind::Front;
 use crate::wire::sqlstate;
 
@@ -56,8 +56,7 @@ impl Core {
         let Some(kind) = Front::from_byte(head.kind) else {
             return self.unknown_from_client(id, head.kind);
         };
-        let longest = kind.largest().min(self.config.settings.max_packet_size as usize);
-        if head.body > longest {
+        if head.body > kind.largest().min(self.longest_body()) {
             return self.refuse_header(id, head);
         }
         if client.awaits_channels() {
@@ -78,6 +77,12 @@ impl Core {
             // The console was judged before.
             ClientState::Console(_) | ClientState::Closing => Verdict::Closed,
         }
+    }
+
+    /// The longest body of a message that max_packet_size allows, which counts the head.
+    #[inline]
+    pub(super) fn longest_body(&self) -> usize {
+        (self.config.settings.max_packet_size as usize).saturating_sub(HEAD)
     }
 
     fn unknown_from_client(&mut self, id: ClientId, kind: u8) -> Verdict {

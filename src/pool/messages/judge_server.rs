@@ -32,7 +32,7 @@ impl Core {
             self.unknown_from_server(id, head.kind);
             return ServerVerdict::Closed;
         };
-        if head.body > kind.largest() {
+        if head.body > kind.largest().min(self.longest_body()) {
             self.server_sent_bad_head(id);
             return ServerVerdict::Closed;
         }

@@ -24,12 +24,12 @@ impl Core {
         let Some(server) = client.server() else { return 0 };
         let is_tracking = self.tracks_statements(client);
         let keeps_unnamed = self.shares_servers(server);
+        let longest = self.longest_body();
         let Server { own, replies, unnamed, session, .. } = &mut self.servers[server];
         // The first request of a query sets the clocks.
         if !own.is_nothing() || !replies.takes_routine() || session.shares_listen {
             return 0;
         }
-        let longest = self.config.settings.max_packet_size as usize;
         let may_decide = replies.may_decide();
         let is_copying = replies.is_copying();
         let is_watched = session.is_watched();
@@ -99,6 +99,7 @@ impl Core {
 
     /// How many bytes of what a server has sent its client hears with nothing to be said of them.
     pub fn routine_replies(&mut self, id: ServerId, to: ClientId, data: &[u8]) -> usize {
+        let longest = self.longest_body();
         let server = &mut self.servers[id];
         let is_theirs = server.client() == Some(to);
         let Server { own, replies, kept, session, .. } = server;
@@ -109,7 +110,8 @@ impl Core {
             let Some(kind) = Back::from_byte(kind) else { return false };
             let tells_more = kind == Back::CommandComplete
                 && (tells_of_statements(body) || session.is_watched() && !is_of_rows(body));
-            body.len() <= kind.largest() && !tells_more && replies.take_routine(kind)
+            let fits = body.len() <= longest.min(kind.largest());
+            fits && !tells_more && replies.take_routine(kind)
         })
     }
 }

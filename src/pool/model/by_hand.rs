@@ -19,7 +19,7 @@ pub fn core_of(text: &str, users: usize) -> Core {
     let config = config::load_text("by_hand.ini", text).expect("a good file");
     let users = (0..users).map(|user| (format!("u{user}"), Secret::parse(b"secret")));
     let access = Access { users: users.collect(), ..Access::default() };
-    let host = Host { uid: 1000, uid_name: |_| None, descriptors: 100_000 };
+    let host = Host { uid: 1000, uid_name: |_| None, name: || None, descriptors: 100_000 };
     let now = Now { mono: Moment(1_000_000_000), wall_us: 1_700_000_000_000_000 };
     Core::new(config, access, host, Box::new(SeededRng::new(1)), now)
 }

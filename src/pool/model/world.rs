@@ -122,7 +122,7 @@ impl World {
     pub fn new(seed: u64) -> World {
         let mut rng = SeededRng::new(seed);
         let rules = Rules::random(&mut rng);
-        let host = Host { uid: 1000, uid_name: |_| None, descriptors: 100_000 };
+        let host = Host { uid: 1000, uid_name: |_| None, name: || None, descriptors: 100_000 };
         let core_rng = Box::new(SeededRng::new(rng.next_u64()));
         let core = Core::new(rules.config(), access(), host, core_rng, START);
         let refusals = [0, 0, 4][rng.below(3) as usize];

@@ -23,6 +23,8 @@ pub struct Host {
     pub uid: u32,
     /// The name of a user of the system, for peer authentication.
     pub uid_name: fn(u32) -> Option<String>,
+    /// Its name in the network.
+    pub name: fn() -> Option<String>,
     /// How many files and connections the process may have open.
     pub descriptors: u64,
 }

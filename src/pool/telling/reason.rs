@@ -65,7 +65,7 @@ reasons! {
         BadStartupLayout: "invalid startup packet layout: expected terminator as last byte",
             Client, PROTOCOL_VIOLATION;
         BadStatementPacket: "failed to parse packet", Client, PROTOCOL_VIOLATION;
-        BadPacketHeader: "bad pkt header", Log, PROTOCOL_VIOLATION;
+        BadPacketHeader: "bad pkt header", Client, PROTOCOL_VIOLATION;
         CancelDone: "successfully sent cancel request", Log, SUCCESSFUL;
         BadCancel: "bad cancel request", Log, SUCCESSFUL;
         CancelHops: "cancel request was passed on too often", Log, SUCCESSFUL;
@@ -124,7 +124,7 @@ reasons! {
         ResetFailed: "reset query failed", Log, SUCCESSFUL;
         SessionStateKept: "session state could not be undone", Log, SUCCESSFUL;
         BrokenParse: "broken Parse packet", Client, PROTOCOL_VIOLATION;
-        BrokenParameterStatus: "broken ParameterStatus packet", Log, PROTOCOL_VIOLATION;
+        BrokenParameterStatus: "broken ParameterStatus packet", Client, PROTOCOL_VIOLATION;
         ServerAuthUnanswered: "failed to answer authreq", Log, PROTOCOL_VIOLATION;
         ServerAbandoned: "abandoned work could not be undone", Log, SUCCESSFUL;
         ServerConnectFailed: "connect failed", Log, SUCCESSFUL;
@@ -160,7 +160,7 @@ reasons! {
         TransactionTimeout: "transaction timeout", Client, PROTOCOL_VIOLATION;
         UnixLoginRejected: "unix socket login rejected", Client, PROTOCOL_VIOLATION;
         UnknownClientPacket: "unknown pkt", Client, PROTOCOL_VIOLATION;
-        UnknownServerPacket: "unknown pkt from server", Log, PROTOCOL_VIOLATION;
+        UnknownServerPacket: "unknown pkt from server", Client, PROTOCOL_VIOLATION;
         UsedDirty: "SV_USED server got dirty", Log, SUCCESSFUL;
         UserClientsExceeded: "client connections exceeded (max_user_client_connections)",
             Client, TOO_MANY_CONNECTIONS;

@@ -32,6 +32,9 @@ const SLOW_LOGIN: Duration = Duration::from_secs(1);
 /// Databases made from `*`, or removed, that one sweep looks at.
 const MOST_TRANSIENTS: usize = 64;
 
+/// When the next of them are looked at, where there are more and nothing else is due.
+const REST_OF_TRANSIENTS: Duration = Duration::from_secs(1);
+
 impl Core {
     /// Does what is due.
     #[inline]
@@ -86,7 +89,10 @@ impl Core {
             || !self.consoles.is_empty()
             || self.shutdown != Shutdown::No;
         let stats = self.stats.period_start + self.stats_period();
-        let resting = || self.calendar.next().map(|due| due.max(self.sweep_at));
+        let resting = || {
+            let next = self.calendar.next().into_iter().chain(self.transients_due).min();
+            next.map(|due| due.max(self.sweep_at))
+        };
         let due = if is_busy { Some(self.sweep_at) } else { resting() };
         Some(due.map_or(stats, |due| due.min(stats)))
     }
@@ -427,6 +433,8 @@ impl Core {
 
     fn sweep_databases(&mut self) {
         let limit = self.settings().autodb_idle_timeout;
+        let are_more = self.transients.len() > MOST_TRANSIENTS;
+        let mut next = are_more.then(|| self.mono() + REST_OF_TRANSIENTS);
         for id in self.some_transients() {
             let database = &self.databases[id];
             // Cancel requests on their way count for neither.
@@ -442,8 +450,11 @@ impl Core {
                     self.log_dropped(id);
                 }
                 self.forget_database(id);
+            } else if !limit.is_zero() {
+                next = next.into_iter().chain([database.idle_since + limit]).min();
             }
         }
+        self.transients_due = next;
     }
 
     /// Databases that may go: made from `*`, or no longer in the configuration. Some at a time, so

@@ -165,7 +165,7 @@ impl World {
         let mut rng = SeededRng::new(seed);
         let chooser = kind.offers.then(|| SeededRng::new(seed));
         let mut setup = Setup::new(&mut rng, kind);
-        let host = Host { uid: 1000, uid_name: |_| None, descriptors: 100_000 };
+        let host = Host { uid: 1000, uid_name: |_| None, name: || None, descriptors: 100_000 };
         let config = setup.config.clone();
         let core_rng = Box::new(SeededRng::new(rng.next_u64()));
         let core = Core::new(config, setup.access(), host, core_rng, START);
