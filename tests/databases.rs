@@ -91,7 +91,7 @@ fn a_database_made_from_the_star_and_an_idle_pool_are_forgotten() {
     let more = line("user=app_trust password=unasked");
     let pooler = Setup::empty()
         .database("*", &more)
-        .set("autodb_idle_timeout", "1")
+        .set("autodb_idle_timeout", "4")
         .set("pool_idle_timeout", "1")
         .set("server_idle_timeout", "1")
         .start();
