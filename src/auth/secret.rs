@@ -6,7 +6,7 @@ use std::fmt;
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::base::wipe::wipe;
-use crate::crypto::key::Key;
+use crate::crypto::key::{KEY_LEN, Key};
 use crate::crypto::md5::{self, MD5_LEN};
 use crate::crypto::scram::Verifier;
 use crate::crypto::scram_message::parse_iterations;
@@ -121,7 +121,10 @@ fn parse_scram(text: &[u8]) -> Option<Verifier> {
 }
 
 fn parse_key(text: &[u8]) -> Option<Key> {
-    Key::from_slice(&BASE64_STANDARD.decode(text).ok()?)
+    // Room for what the decoder may need of so much text, which is a byte more than a key.
+    let mut key = [0; KEY_LEN + 1];
+    let len = BASE64_STANDARD.decode_slice(text, &mut key).ok()?;
+    Key::from_slice(&key[..len])
 }
 
 fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {

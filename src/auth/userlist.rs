@@ -5,7 +5,9 @@
 //! for a missing secret. Here each such line is named and left out, and the rest counts; what
 //! PgBouncer reads without complaint means the same here.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 
 use crate::auth::secret::{PASSWORD_LEN_MAX, Secret};
 use crate::auth::words::is_space;
@@ -16,7 +18,8 @@ pub const USER_LEN_MAX: usize = 127;
 /// One line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    pub name: Box<[u8]>,
+    /// Bytes that are no UTF-8 are replaced.
+    pub name: String,
     pub secret: Secret,
 }
 
@@ -35,6 +38,27 @@ pub struct Problem {
     /// Counted from 1.
     pub line: u32,
     pub kind: ProblemKind,
+}
+
+/// By what a text is known again, without being kept: its length, and its hash under keys that are
+/// made at random.
+#[derive(Clone, Debug)]
+pub struct Fingerprint {
+    keys: RandomState,
+    length: usize,
+    hash: u64,
+}
+
+impl Fingerprint {
+    pub fn of(text: &[u8]) -> Fingerprint {
+        let keys = RandomState::new();
+        let hash = keys.hash_one(text);
+        Fingerprint { keys, length: text.len(), hash }
+    }
+
+    pub fn is_of(&self, text: &[u8]) -> bool {
+        self.length == text.len() && self.hash == self.keys.hash_one(text)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +118,8 @@ struct Reader<'a> {
     line: u32,
 }
 
-impl Reader<'_> {
-    fn rest(&self) -> &[u8] {
+impl<'a> Reader<'a> {
+    fn rest(&self) -> &'a [u8] {
         &self.text[self.at..]
     }
 
@@ -140,21 +164,25 @@ impl Reader<'_> {
         if secret.len() > PASSWORD_LEN_MAX {
             return Err(ProblemKind::SecretTooLong);
         }
-        Ok(Entry { name: name.into(), secret: Secret::parse(&secret) })
+        let name = String::from_utf8_lossy(&name).into_owned();
+        Ok(Entry { name, secret: Secret::parse(&secret) })
     }
 
-    /// A quoted text, from its opening quote on.
-    fn quoted(&mut self) -> Result<Vec<u8>, ProblemKind> {
-        let mut text = Vec::new();
+    /// A quoted text, from its opening quote on. It is copied only where a doubled quote is in it.
+    fn quoted(&mut self) -> Result<Cow<'a, [u8]>, ProblemKind> {
+        let mut text: Cow<[u8]> = Cow::default();
         let mut rest = &self.text[self.at + 1..];
         loop {
             let len = rest.iter().position(|&b| b == b'"' || b == 0);
             let len = len.ok_or(ProblemKind::OpenQuote)?;
-            text.extend_from_slice(&rest[..len]);
+            match text.is_empty() {
+                true => text = Cow::Borrowed(&rest[..len]),
+                false => text.to_mut().extend_from_slice(&rest[..len]),
+            }
             match rest[len..] {
                 [0, ..] => return Err(ProblemKind::NulByte),
                 [b'"', b'"', ..] => {
-                    text.push(b'"');
+                    text.to_mut().push(b'"');
                     rest = &rest[len + 2..];
                 }
                 _ => {
@@ -181,8 +209,7 @@ mod tests {
         let list = parse(text.as_bytes());
         let shown = |entry: &Entry| {
             let Secret::Plain(secret) = &entry.secret else { panic!("{entry:?}") };
-            let name = String::from_utf8_lossy(&entry.name);
-            format!("{name}={}", String::from_utf8_lossy(secret.as_bytes()))
+            format!("{}={}", entry.name, String::from_utf8_lossy(secret.as_bytes()))
         };
         let problems = list.problems.iter().map(|p| (p.line, p.kind)).collect();
         (list.entries.iter().map(shown).collect(), problems)
@@ -247,6 +274,13 @@ mod tests {
         assert_eq!(problems, [(6, ProblemKind::NoName), (8, ProblemKind::NoName)]);
         let problem = Problem { line: 6, kind: ProblemKind::NoName };
         assert_eq!(problem.to_string(), "line 6: user name in double quotes expected");
+    }
+
+    #[test]
+    fn a_text_is_known_by_its_fingerprint_and_no_other() {
+        let fingerprint = Fingerprint::of(b"\"u\" \"1\"");
+        assert!(fingerprint.is_of(b"\"u\" \"1\""));
+        assert!(!fingerprint.is_of(b"\"u\" \"2\"") && !fingerprint.is_of(b"\"u\" \"1\" "));
     }
 
     #[test]

@@ -82,18 +82,22 @@ impl Reader<'_> {
             if self.parsed.errors.len() >= ERRORS_MAX {
                 break;
             }
+            let line = line.trim_ascii();
+            if matches!(line.first(), None | Some(b';' | b'#')) {
+                continue;
+            }
             let place = Place { file: path.clone(), line: number };
-            if let Err(problem) = self.line(&place, line.trim_ascii()) {
-                self.error(place, problem);
+            match self.line(&place, line) {
+                Ok(Some(item)) => self.parsed.lines.push(Line { place, item }),
+                Ok(None) => {}
+                Err(problem) => self.error(place, problem),
             }
         }
         self.open.pop();
     }
 
-    fn line(&mut self, place: &Place, line: &[u8]) -> Result<(), Problem> {
-        if matches!(line.first(), None | Some(b';' | b'#')) {
-            return Ok(());
-        }
+    /// What a line says, unless that another file is to be read: its lines stand here then.
+    fn line(&mut self, place: &Place, line: &[u8]) -> Result<Option<Item>, Problem> {
         if line.contains(&0) {
             return Err(Problem::Nul);
         }
@@ -108,14 +112,13 @@ impl Reader<'_> {
         if let Some(directive) = line.strip_prefix('%') {
             let path =
                 directive.strip_prefix("include").filter(|path| path.starts_with([' ', '\t']));
-            return self.include(place, path.ok_or(Problem::Directive)?.trim_ascii());
+            self.include(place, path.ok_or(Problem::Directive)?.trim_ascii())?;
+            return Ok(None);
         }
-        let item = match line.strip_prefix('[') {
+        Ok(Some(match line.strip_prefix('[') {
             Some(rest) => Item::Section(section(rest)?),
             None => entry(line)?,
-        };
-        self.parsed.lines.push(Line { place: place.clone(), item });
-        Ok(())
+        }))
     }
 
     fn include(&mut self, place: &Place, path: &str) -> Result<(), Problem> {

@@ -83,7 +83,7 @@ impl World {
         let config = load_text("test.ini", INI).expect("a good file");
         let secrets = ["app", "admin", "stats"]
             .map(|name| (name.to_owned(), crate::auth::secret::Secret::parse(name.as_bytes())));
-        let access = Access { users: secrets.into(), ..Access::default() };
+        let access = Access { users: secrets.into_iter().collect(), ..Access::default() };
         let now = Now { mono: Moment(5_000_000), wall_us: 1_769_871_940_000_000 };
         let host = Host { uid: 1, uid_name: |_| None, name: || None, descriptors: 100_000 };
         let core = Core::new(config, access, host, Box::new(SeededRng::new(1)), now);

@@ -13,12 +13,12 @@ use crate::auth::hba_file::ProblemKind;
 use crate::auth::ident::IdentMaps;
 use crate::auth::inquiry::Judge;
 use crate::auth::ldap::Directory;
-use crate::auth::secret::Secret;
+use crate::auth::userlist::Fingerprint;
 use crate::auth::{hba_file, ident, userlist};
 use crate::base::wipe::wipe;
 use crate::config::{AuthType, Settings};
 use crate::log::plain;
-use crate::pool::records::access::Access;
+use crate::pool::records::access::{Access, Users};
 use crate::sys::pam;
 
 /// Which of the files something is wrong with.
@@ -41,7 +41,7 @@ pub struct Refused;
 /// Reads all that the settings name. A file that cannot be read leaves in force what was known
 /// `before`, which is nothing at start.
 pub fn read(settings: &Settings, before: &Access, report: Report<'_>) -> Result<Access, Refused> {
-    let users = read_users(settings, report).unwrap_or_else(|| before.users.clone());
+    let (users, fingerprint) = read_users(settings, before, report);
     let mut is_whole = true;
     let mut refuse = |file, text| {
         is_whole = false;
@@ -57,7 +57,7 @@ pub fn read(settings: &Settings, before: &Access, report: Report<'_>) -> Result<
     if !is_whole && settings.strict_files {
         return Err(Refused);
     }
-    Ok(Access { users, hba, ident, ldap })
+    Ok(Access { users, fingerprint, hba, ident, ldap })
 }
 
 /// The directory of `auth_ldap_options`. What is wrong with them matters with `auth_type = ldap`
@@ -76,17 +76,28 @@ fn read_directory(settings: &Settings, report: Report<'_>) -> Option<Directory> 
     }
 }
 
-fn read_users(settings: &Settings, report: Report<'_>) -> Option<Vec<(String, Secret)>> {
+fn read_users(
+    settings: &Settings,
+    before: &Access,
+    report: Report<'_>,
+) -> (Users, Option<Fingerprint>) {
     let path = settings.auth_file.as_deref().filter(|path| !path.is_empty());
-    let Some(path) = path else { return Some(Vec::new()) };
+    let Some(path) = path else { return (Users::Listed(Vec::new()), None) };
     let mut text = match files::read(path) {
         Ok(text) => text,
         Err(error) => {
             report(File::Users, unreadable("auth_file", path, &error));
-            return None;
+            return (Users::AsBefore, before.fingerprint.clone());
         }
     };
+    // Tens of thousands of users take long to read, and most RELOADs are about something else.
+    if let Some(known) = before.fingerprint.as_ref().filter(|known| known.is_of(&text)) {
+        wipe(&mut text);
+        return (Users::AsBefore, Some(known.clone()));
+    }
     let list = userlist::parse(&text);
+    // What is wrong with a file is told each time it is read.
+    let fingerprint = list.problems.is_empty().then(|| Fingerprint::of(&text));
     wipe(&mut text);
     if !list.problems.is_empty() {
         report(File::Users, format!("broken auth file {path}"));
@@ -94,8 +105,8 @@ fn read_users(settings: &Settings, report: Report<'_>) -> Option<Vec<(String, Se
     for problem in &list.problems {
         report(File::Users, format!("{path}: {problem}"));
     }
-    let entries = list.entries.into_iter();
-    Some(entries.map(|e| (String::from_utf8_lossy(&e.name).into_owned(), e.secret)).collect())
+    let users = list.entries.into_iter().map(|entry| (entry.name, entry.secret)).collect();
+    (users, fingerprint)
 }
 
 /// The HBA rules and the ident maps that they name. Neither counts without `auth_type = hba`.
@@ -157,4 +168,33 @@ fn read_ident(
 
 fn unreadable(key: &str, path: &str, error: &std::io::Error) -> String {
     format!("could not open {key} {path}: {}", plain(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, process};
+
+    use super::*;
+
+    #[test]
+    fn a_user_list_that_is_what_it_was_is_not_read_again_unless_something_is_wrong_with_it() {
+        let path = env::temp_dir().join(format!("pgbouncer-users-{}", process::id()));
+        let settings =
+            Settings { auth_file: path.to_str().map(str::to_owned), ..Settings::default() };
+        let mut before = Access::default();
+        let mut read = |text: &str| {
+            fs::write(&path, text).expect("write");
+            let mut told = 0;
+            before =
+                super::read(&settings, &before, &mut |_, _| told += 1).expect("nothing is strict");
+            (matches!(before.users, Users::AsBefore), before.users.listed().len(), told)
+        };
+        assert_eq!(read("\"a\" \"1\""), (false, 1, 0));
+        assert_eq!(read("\"a\" \"1\""), (true, 0, 0));
+        assert_eq!(read("\"a\" \"2\""), (false, 1, 0));
+        assert_eq!(read("\"a\" \"2\"\nb"), (false, 1, 2));
+        assert_eq!(read("\"a\" \"2\"\nb"), (false, 1, 2), "it is told again");
+        assert_eq!(read("\"a\" \"2\""), (false, 1, 0));
+        fs::remove_file(&path).expect("remove");
+    }
 }

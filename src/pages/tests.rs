@@ -80,7 +80,13 @@ impl World {
         let host = Host { uid: 1000, uid_name: |_| None, name: || None, descriptors: 1024 };
         let rng = Box::new(SeededRng::new(1));
         let users = vec![("me".to_owned(), Secret::parse(b"me"))];
-        let core = Core::new(config, Access { users, ..Access::default() }, host, rng, now);
+        let core = Core::new(
+            config,
+            Access { users: users.into_iter().collect(), ..Access::default() },
+            host,
+            rng,
+            now,
+        );
         let facts = Facts { is_listening: true, open_fds: 9, most_fds: 1024, ..Facts::default() };
         World { core, facts, history: History::default(), connecting: Vec::new() }
     }
@@ -530,7 +536,7 @@ fn guarded() -> World {
         ("s".to_owned(), Secret::Scram(verifier)),
         ("nobody".to_owned(), Secret::Plain(Password::new(b"x"))),
     ];
-    world.core.adopt(config, Access { users, ..Access::default() });
+    world.core.adopt(config, Access { users: users.into_iter().collect(), ..Access::default() });
     world
 }
 

@@ -81,7 +81,7 @@ pub fn shown(core: &Core) -> Vec<Option<UserId>> {
         let user = &core.users[*id];
         let is_used = user.clients > 0 || user.servers > 0 || lookups.contains(&*user.name);
         // Requests to peers are nobody's.
-        !user.name.is_empty() && (user.is_listed || forced.contains(id) || is_used)
+        !user.name.is_empty() && (user.is_listed() || forced.contains(id) || is_used)
     };
     let mut users: Vec<_> = core.users.ids().into_iter().filter(is_shown).map(Some).collect();
     if !users.iter().any(|user| name(core, *user) == CONSOLE) {

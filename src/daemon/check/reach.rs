@@ -39,7 +39,7 @@ fn of_admins(config: &Config, access: &Access) -> Vec<String> {
         return Vec::new();
     }
     let is_known =
-        |name: &str| name == CONSOLE || access.users.iter().any(|(user, _)| user == name);
+        |name: &str| name == CONSOLE || access.users.listed().iter().any(|(user, _)| user == name);
     let lists = [("admin_users", &settings.admin_users), ("stats_users", &settings.stats_users)];
     let unknown = lists.into_iter().flat_map(|(setting, names)| {
         let unknown = names.iter().filter(|name| !is_known(name));
@@ -66,7 +66,7 @@ mod tests {
         let text = format!("[databases]\n{databases}\n[pgbouncer]\n{settings}\n");
         let config = config::load_text("test.ini", &text).expect("a good configuration");
         let users = vec![("known".to_owned(), Secret::parse(b"x"))];
-        doubts(&config, &Access { users, ..Access::default() })
+        doubts(&config, &Access { users: users.into_iter().collect(), ..Access::default() })
     }
 
     #[test]

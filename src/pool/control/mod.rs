@@ -3,3 +3,4 @@
 pub mod admin;
 pub mod pause;
 pub mod reload;
+mod users;

@@ -7,7 +7,7 @@ use crate::base::places::Places;
 use crate::config::{Config, DatabaseLine, Settings};
 use crate::log::Level;
 use crate::pool::core::{Core, ProcessAction};
-use crate::pool::ids::{ClientId, DatabaseId, PoolId, UserId};
+use crate::pool::ids::{ClientId, DatabaseId, PoolId};
 use crate::pool::records::database::{Database, sites_of};
 use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::records::site::Health;
@@ -17,11 +17,11 @@ use crate::pool::records::access::Access;
 
 impl Core {
     /// Puts a configuration and what belongs to it in force.
-    pub fn adopt(&mut self, config: Config, access: Access) {
+    pub fn adopt(&mut self, config: Config, mut access: Access) {
         let had_other_tls = has_other_tls(self.settings(), &config.settings);
         self.config = config;
         self.generation += 1;
-        self.adopt_users(&access);
+        self.adopt_users(std::mem::take(&mut access.users));
         self.access = access;
         self.adopt_databases();
         self.renew_policies();
@@ -76,66 +76,22 @@ impl Core {
         self.sweep_at = Default::default();
     }
 
-    fn adopt_users(&mut self, access: &Access) {
-        let mut listed_before = self.users.ids();
-        listed_before.retain(|id| self.users[*id].is_listed);
-        for id in self.users.ids() {
-            let user = &mut self.users[id];
-            user.line = None;
-            user.is_listed = false;
-        }
-        for line in self.config.users.clone() {
-            let id = self.ensure_user(&line.name);
-            self.users[id].line = Some(line);
-            self.users[id].is_listed = true;
-        }
-        let secrets = Places::of(&mut access.users.iter().map(|(name, _)| name.as_str()));
-        for (place, (name, secret)) in access.users.iter().enumerate() {
-            if secrets.get(name) != Some(place) {
-                continue;
-            }
-            let id = self.ensure_user(name);
-            self.users[id].is_listed = true;
-            self.set_secret(id, Some(secret));
-        }
-        for id in self.users.ids() {
-            if secrets.get(&self.users[id].name).is_none() {
-                self.set_secret(id, None);
-            }
-        }
-        for id in listed_before {
-            let user = &mut self.users[id];
-            if !user.is_listed {
-                user.changed_in = self.generation;
-            }
-        }
-    }
-
-    /// With another secret a server may let in whom it has refused.
-    fn set_secret(&mut self, id: UserId, secret: Option<&Secret>) {
-        let user = &mut self.users[id];
-        if user.secret.as_ref() == secret {
-            return;
-        }
-        user.secret = secret.cloned();
-        user.keys = None;
-        user.changed_in = self.generation;
-        for pool in &user.pools {
-            self.pools[*pool].refusal = None;
-        }
-    }
-
     fn adopt_databases(&mut self) {
-        let lines: Vec<DatabaseLine> =
-            self.config.databases.iter().filter(|line| !line.is_fallback()).cloned().collect();
-        let named = Places::of(&mut lines.iter().map(|line| line.name.as_str()));
+        let lines = self.config.databases.iter().filter(|line| !line.is_fallback());
+        let named = Places::of(&mut lines.clone().map(|line| line.name.as_str()));
+        // Of thousands of lines a RELOAD changes a few.
+        let is_new = |line: &&DatabaseLine| match self.find_database(&line.name) {
+            Some(id) => self.databases[id].is_auto || self.databases[id].line != **line,
+            None => true,
+        };
+        let changed: Vec<DatabaseLine> = lines.filter(is_new).cloned().collect();
         for id in self.databases.ids() {
             let database = &self.databases[id];
             if named.get(&database.line.name).is_none() {
                 self.drop_or_renew(id);
             }
         }
-        for line in lines {
+        for line in changed {
             self.adopt_database(line);
         }
     }
@@ -338,16 +294,28 @@ fn has_other_tls(old: &Settings, new: &Settings) -> bool {
     old.changes(new).iter().any(|change| change.row.name.starts_with("server_tls"))
 }
 
+/// What a line says of where servers are, as whom they are opened, and what they are told first.
+const OF_SERVERS: [&str; 17] = [
+    "host",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "client_encoding",
+    "datestyle",
+    "timezone",
+    "application_name",
+    "connect_query",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslnegotiation",
+    "channel_binding",
+    "server_auth_methods",
+];
+
 /// Whether servers of the one line are of no use under the other.
 fn leads_elsewhere(old: &DatabaseLine, new: &DatabaseLine) -> bool {
-    let target = |line: &DatabaseLine| {
-        let line = line.clone();
-        (
-            (line.host, line.port, line.dbname, line.user, line.password),
-            (line.client_encoding, line.datestyle, line.timezone, line.application_name),
-            (line.connect_query, line.sslmode, line.sslrootcert, line.sslcert, line.sslkey),
-            (line.sslnegotiation, line.channel_binding, line.server_auth_methods),
-        )
-    };
-    target(old) != target(new)
+    old.changes(new).iter().any(|change| OF_SERVERS.contains(&change.row.name))
 }

@@ -25,13 +25,12 @@ use std::net::SocketAddr;
 use crate::auth::cache::ScramCache;
 use crate::auth::inquiry::Inquiry;
 use crate::base::arena::Arena;
-use crate::base::interned::Interned;
 use crate::base::list::List;
 use crate::base::places::Places;
 use crate::base::rng::Rng;
 use crate::base::time::{Moment, Now};
 use crate::config::{Config, Settings};
-use crate::log::{Level, Peer};
+use crate::log::Level;
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::owed::varcache::VarTable;
 use crate::pool::records::access::{Access, Host};
@@ -158,8 +157,6 @@ pub struct Core {
     user_names: Places,
     /// Clients by the secret of their BackendKeyData.
     pub(in crate::pool) keys: Keys,
-    /// Our own, to which clients have connected.
-    pub(in crate::pool) addresses: Interned<Peer>,
 
     /// No connection to a server is begun before then, for want of descriptors.
     pub(in crate::pool) connects_after: Moment,
@@ -259,7 +256,6 @@ impl Core {
             database_names: Places::default(),
             user_names: Places::default(),
             keys: Keys::default(),
-            addresses: Interned::default(),
             logins: List::default(),
             strangers: Strangers::default(),
             parked: VecDeque::new(),
@@ -346,6 +342,17 @@ impl Core {
         self.actions.push_back(action);
     }
 
+    /// Sends to a client, in one piece with what was to be sent to it just before: the last word of
+    /// a login and the welcome are one write.
+    pub(in crate::pool) fn say(&mut self, id: ClientId, bytes: Vec<u8>) {
+        match self.actions.back_mut() {
+            Some(Action::SendClient { client, bytes: before }) if *client == id => {
+                before.extend_from_slice(&bytes);
+            }
+            _ => self.act(Action::SendClient { client: id, bytes }),
+        }
+    }
+
     pub(in crate::pool) fn act_on_process(&mut self, action: ProcessAction) {
         self.process_actions.push_back(action);
     }
@@ -376,16 +383,10 @@ impl Core {
         }
     }
 
-    /// Which of our addresses a client has connected to.
-    pub fn local_address(&self, id: ClientId) -> Peer {
-        *self.addresses.get(self.clients[id].local)
-    }
-
     /// Gives back the record of a closed client.
     pub fn free_client(&mut self, id: ClientId) {
         if let Some(mut client) = self.clients.remove(id) {
             self.vars.clear_client(&mut client.vars);
-            self.addresses.release(client.local);
             if let Some(statements) = client.statements.take() {
                 self.statements.forget_client(*statements);
             }

@@ -7,7 +7,7 @@ use crate::auth::failure::Failure;
 use crate::auth::inquiry::LDAP_REFUSAL;
 use crate::auth::secret::{Password, Secret};
 use crate::log::{Field, Fields, Level, Peer};
-use crate::pool::core::{Action, CONSOLE, Core};
+use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::ClientId;
 use crate::pool::records::client::{Names, Progress, Replication, State};
 use crate::pool::records::inquiries::Question;
@@ -47,7 +47,7 @@ impl Core {
         if self.settings().log_connections {
             let Names { database, user } = &names;
             let replication = self.clients[id].replication.word();
-            let tls = self.clients[id].tls();
+            let tls = self.clients[id].tls.as_ref();
             let tls = tls.map_or("no".to_owned(), |tls| tls.description.to_string());
             let fields: Fields<'_> =
                 &[("tls", Field::Text(&tls)), ("replication", Field::Text(replication))];
@@ -63,7 +63,7 @@ impl Core {
             return self.enter_console(id, names.user, true);
         }
         let is_plain_tcp =
-            matches!(self.clients[id].peer, Peer::Tcp { .. }) && self.clients[id].tls().is_none();
+            matches!(self.clients[id].peer, Peer::Tcp { .. }) && self.clients[id].tls.is_none();
         if is_plain_tcp && self.tls.clients.is_required() {
             return Err(Reason::SslRequired);
         }
@@ -203,7 +203,7 @@ impl Core {
         }
         let record = self.find_user(user).map(|id| &self.users[id]);
         let account = account_of(record, found);
-        let tls = self.clients[id].tls();
+        let tls = self.clients[id].tls.as_ref();
         let end_point = tls.and_then(|tls| tls.end_point.as_deref());
         let candidate = Candidate { user: user.as_bytes(), account, end_point };
         let iterations = self.config.settings.scram_iterations;
@@ -262,7 +262,7 @@ impl Core {
     fn send_auth(&mut self, id: ClientId, payload: &[u8]) {
         let mut bytes = Vec::new();
         Message::back(&mut bytes, Back::Authentication).bytes(payload).end();
-        self.act(Action::SendClient { client: id, bytes });
+        self.say(id, bytes);
     }
 
     /// The client has proved who it is: finds out what it may use.
@@ -349,7 +349,7 @@ impl Core {
         let Some(welcome) = self.pools[pool].welcome.take() else { return };
         let bytes = self.welcome_bytes(id, &welcome);
         self.pools[pool].welcome = Some(welcome);
-        self.act(Action::SendClient { client: id, bytes });
+        self.say(id, bytes);
         let now = self.mono();
         let stats = &mut self.pools[pool].stats;
         stats.logins += 1;
@@ -396,7 +396,7 @@ impl Core {
 
 /// What is known of a user: what auth_query has found, or else what the files say.
 pub(super) fn account_of<'a>(user: Option<&'a User>, found: Option<Account<'a>>) -> Account<'a> {
-    match (user.filter(|user| user.is_listed), found) {
+    match (user.filter(|user| user.is_listed()), found) {
         (_, Some(account)) => account,
         (None, None) => Account::Missing,
         // A line of `[users]` says what a user may use, not that there is one.

@@ -8,15 +8,18 @@
 //! In the end all hosts are well, and every client is served. A failure names its seed;
 //! `LIMITS_SEED=n cargo test limits_model` runs that one and prints what happened.
 //!
-//! What a core that is moved by hand can show stands beside it ([`cost`], [`successor`]).
+//! What a core that is moved by hand can show stands beside it ([`cost`], [`successor`], [`users`],
+//! [`writes`]).
 
 mod by_hand;
 mod cost;
 mod peers;
 mod rules;
 mod successor;
+mod users;
 mod verify;
 mod world;
+mod writes;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};

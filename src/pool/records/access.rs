@@ -4,16 +4,44 @@ use crate::auth::hba::HbaRules;
 use crate::auth::ident::IdentMaps;
 use crate::auth::ldap::Directory;
 use crate::auth::secret::Secret;
+use crate::auth::userlist::Fingerprint;
 
 /// What the files beside the configuration hold.
 #[derive(Debug, Default)]
 pub struct Access {
-    /// The auth_file, in its order.
-    pub users: Vec<(String, Secret)>,
+    pub users: Users,
+    /// Of the auth_file that was read last, if all of it counts.
+    pub fingerprint: Option<Fingerprint>,
     pub hba: HbaRules,
     pub ident: IdentMaps,
     /// auth_ldap_options; None where they are not set or make no sense.
     pub ldap: Option<Directory>,
+}
+
+/// The users of the auth_file. Who takes them over keeps no list of them beside his records.
+#[derive(Debug, Default)]
+pub enum Users {
+    /// Those that are known stay: the file is what it was, or cannot be read.
+    #[default]
+    AsBefore,
+    /// In the order of the file; of two entries with one name the later counts.
+    Listed(Vec<(String, Secret)>),
+}
+
+impl Users {
+    /// The entries of a file that was read.
+    pub fn listed(&self) -> &[(String, Secret)] {
+        match self {
+            Users::AsBefore => &[],
+            Users::Listed(list) => list,
+        }
+    }
+}
+
+impl FromIterator<(String, Secret)> for Users {
+    fn from_iter<I: IntoIterator<Item = (String, Secret)>>(entries: I) -> Users {
+        Users::Listed(entries.into_iter().collect())
+    }
 }
 
 /// What the core is told of the system that it runs on.

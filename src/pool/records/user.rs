@@ -16,8 +16,8 @@ pub struct User {
     pub keys: Option<ScramKeys>,
     /// The [users] line, where there is one.
     pub line: Option<UserLine>,
-    /// The userlist names it.
-    pub is_listed: bool,
+    /// The configuration with which the userlist that names it was read; 0 if none does.
+    pub listed_in: u64,
     /// The configuration with which its secret changed, or the userlist ceased to name it, last.
     pub changed_in: u64,
     /// Pools whose servers log in as this user, in no order.
@@ -41,12 +41,17 @@ impl User {
             secret: None,
             keys: None,
             line: None,
-            is_listed: false,
+            listed_in: 0,
             changed_in: 0,
             pools: Vec::new(),
             servers: 0,
             clients: 0,
             limit_noted: None,
         }
+    }
+
+    /// Whether the files name it.
+    pub fn is_listed(&self) -> bool {
+        self.line.is_some() || self.listed_in != 0
     }
 }

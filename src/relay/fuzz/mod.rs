@@ -112,7 +112,7 @@ impl Bench {
         let now = Now { mono: Moment(1_000_000), wall_us: 1_700_000_000_000_000 };
         let rng = Box::new(SeededRng::new(1));
         let users = ["joe", "ann"].map(|name| (name.to_owned(), Secret::parse(b"secret")));
-        let access = Access { users: users.into(), ..Access::default() };
+        let access = Access { users: users.into_iter().collect(), ..Access::default() };
         let core = Core::new(config, access, host, rng, now);
         let engine = Engine::new(core, Network::default());
         let clients = [None; MOST_CLIENTS];

@@ -1,0 +1,81 @@
+//! Who may log in becomes what the files say: the lines of `[users]`, and the user list.
+//!
+//! A user list may have tens of thousands of lines of which one is new: what is done for each of
+//! the others is to find its record, beside the one before, and to compare.
+
+use crate::auth::secret::Secret;
+use crate::pool::core::Core;
+use crate::pool::ids::UserId;
+use crate::pool::records::access::Users;
+use crate::pool::records::user::User;
+
+impl Core {
+    pub(super) fn adopt_users(&mut self, users: Users) {
+        let mut named_before = self.adopt_user_lines();
+        if let Users::Listed(list) = users {
+            named_before.extend(self.adopt_userlist(list));
+        }
+        for id in named_before {
+            let user = &mut self.users[id];
+            if !user.is_listed() {
+                user.changed_in = self.generation;
+            }
+        }
+    }
+
+    /// The lines of `[users]`. Tells which users had one before.
+    fn adopt_user_lines(&mut self) -> Vec<UserId> {
+        let lines = self.users.iter().filter(|(_, user)| user.line.is_some());
+        let had_line: Vec<UserId> = lines.map(|(id, _)| id).collect();
+        for id in &had_line {
+            self.users[*id].line = None;
+        }
+        for line in self.config.users.clone() {
+            let id = self.ensure_user(&line.name);
+            self.users[id].line = Some(line);
+        }
+        had_line
+    }
+
+    /// Tells which users the list does not name any more.
+    fn adopt_userlist(&mut self, list: Vec<(String, Secret)>) -> Vec<UserId> {
+        // Most lists have the order of the list before, and so of the records.
+        let mut place = 0;
+        let mut named = Vec::with_capacity(list.len());
+        for (name, _) in &list {
+            let next = self.users.id_at(place).filter(|id| *self.users[*id].name == **name);
+            let id = next.unwrap_or_else(|| self.ensure_user(name));
+            place = id.index() + 1;
+            named.push(id);
+        }
+        for (id, (_, secret)) in named.into_iter().zip(list).rev() {
+            // Of two entries with one name the later counts.
+            let listed_in = std::mem::replace(&mut self.users[id].listed_in, self.generation);
+            if listed_in != self.generation {
+                self.set_secret(id, Some(secret));
+            }
+        }
+        let is_gone = |user: &User| user.listed_in != 0 && user.listed_in != self.generation;
+        let gone = self.users.iter().filter(|(_, user)| is_gone(user));
+        let gone: Vec<UserId> = gone.map(|(id, _)| id).collect();
+        for id in &gone {
+            self.users[*id].listed_in = 0;
+            self.set_secret(*id, None);
+        }
+        gone
+    }
+
+    /// With another secret a server may let in whom it has refused.
+    fn set_secret(&mut self, id: UserId, secret: Option<Secret>) {
+        let user = &mut self.users[id];
+        if user.secret == secret {
+            return;
+        }
+        user.secret = secret;
+        user.keys = None;
+        user.changed_in = self.generation;
+        for pool in &user.pools {
+            self.pools[*pool].refusal = None;
+        }
+    }
+}
