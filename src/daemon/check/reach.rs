@@ -4,7 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::lookups;
-use crate::config::{AuthType, Config};
+use crate::auth::hba::{Method, Rule};
+use crate::config::{AuthType, Config, TlsMode};
 use crate::pool::core::CONSOLE;
 use crate::pool::records::access::Access;
 
@@ -15,13 +16,21 @@ const OTHERS_WRITE: u32 = 0o002;
 pub fn doubts(config: &Config, access: &Access) -> Vec<String> {
     let settings = &config.settings;
     let mut doubts = Vec::new();
-    if settings.listen_addr.is_empty() && !settings.unix_socket_dir.is_empty() {
-        doubts.push("listen_addr is not set: only the Unix socket is served".to_owned());
-    }
+    let has_socket = !settings.unix_socket_dir.is_empty();
+    let nowhere = match (settings.listen_addr.is_empty(), has_socket) {
+        (true, true) => "listen_addr is not set: only the Unix socket is served",
+        (true, false) => {
+            "listen_addr and unix_socket_dir are empty: it starts only where the service manager \
+             passes sockets"
+        }
+        (false, _) => "",
+    };
+    doubts.extend((!nowhere.is_empty()).then(|| nowhere.to_owned()));
     if config.databases.is_empty() {
         doubts.push("[databases] is empty: clients reach nothing but the console".to_owned());
     }
     doubts.extend(of_admins(config, access));
+    doubts.extend(of_certificates(config, access));
     let files = [
         ("auth_file", settings.auth_file.as_deref()),
         ("auth_hba_file", Some(settings.auth_hba_file.as_str())),
@@ -48,6 +57,19 @@ fn of_admins(config: &Config, access: &Access) -> Vec<String> {
     unknown.collect()
 }
 
+/// Rules that want a certificate of clients that cannot show one.
+fn of_certificates(config: &Config, access: &Access) -> Option<String> {
+    if config.settings.client_tls_sslmode != TlsMode::Disable {
+        return None;
+    }
+    let rule = access.hba.rules().iter().find(|rule| rule.method == Method::Cert)?;
+    let Rule { line, .. } = rule;
+    Some(format!(
+        "auth_hba_file: line {line} asks for a certificate, and client_tls_sslmode is disable: \
+         whom it matches is refused"
+    ))
+}
+
 /// A file that decides who comes in must not be everybody's to change.
 fn of_file(setting: &str, path: &str) -> Option<String> {
     let mode = Path::new(path).metadata().ok()?.mode();
@@ -59,6 +81,8 @@ fn of_file(setting: &str, path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::hba_file;
+    use crate::auth::ident::IdentMaps;
     use crate::auth::secret::Secret;
     use crate::config;
 
@@ -76,6 +100,7 @@ mod tests {
         for (databases, settings, expected) in [
             ("a = host=x", "admin_users = known", "listen_addr is not set"),
             ("", good, "[databases] is empty"),
+            ("a = host=x", "admin_users = known\nunix_socket_dir =", "the service manager"),
             (
                 "a = host=x",
                 "listen_addr = *\nadmin_users = x",
@@ -93,5 +118,19 @@ mod tests {
         }
         let found = "listen_addr = *\nadmin_users = x\nauth_user = y";
         assert_eq!(doubts_of("a = host=x", found), [""; 0]);
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_can_show_is_told() {
+        let lines = b"host all all 127.0.0.1/32 md5\nhostssl all all all cert\n";
+        let hba = hba_file::parse(lines, &IdentMaps::default(), &mut |_| None).0;
+        let access = Access { hba, ..Access::default() };
+        let told = |mode: &str| {
+            let text = format!("[pgbouncer]\nclient_tls_sslmode = {mode}\n");
+            let config = config::load_text("test.ini", &text).expect("a good configuration");
+            of_certificates(&config, &access)
+        };
+        assert!(told("disable").is_some_and(|doubt| doubt.starts_with("auth_hba_file: line 2 ")));
+        assert_eq!(told("verify-full"), None);
     }
 }
