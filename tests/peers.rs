@@ -142,7 +142,7 @@ fn long_keys_are_given_out_where_the_peers_take_them() {
     let mut wrong = long.cancel_key.clone();
     wrong[35] ^= 1;
     assert_eq!(ask(&other, &wrong).hear_to_the_end(), []);
-    owner.wait_log(&["failed cancel request"]);
+    owner.wait_log(&["could not find peer"]);
 }
 
 /// A peer that takes connections and says nothing holds up those who ask for it, for no longer than

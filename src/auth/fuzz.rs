@@ -4,6 +4,7 @@
 use crate::auth::cache::ScramCache;
 use crate::auth::client::{self, Account, Candidate, ClientLogin, Method, Step};
 use crate::auth::ident::IdentMaps;
+use crate::auth::known::Known;
 use crate::auth::secret::{Password, Secret};
 use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
 use crate::auth::{hba_file, ident, userlist};
@@ -61,7 +62,7 @@ pub fn fuzz_server_login(data: &[u8]) {
 
 /// A user list.
 pub fn fuzz_userlist(data: &[u8]) {
-    let list = userlist::parse(data);
+    let list = userlist::parse(data, &Known::default());
     assert!(list.entries.len() + list.problems.len() <= data.len());
 }
 

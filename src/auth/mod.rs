@@ -13,6 +13,7 @@ pub mod hba;
 pub mod hba_file;
 pub mod ident;
 pub mod inquiry;
+pub mod known;
 pub mod ldap;
 mod request;
 pub mod secret;

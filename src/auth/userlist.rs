@@ -7,8 +7,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 
+use crate::auth::known::{Known, Reading};
 use crate::auth::secret::{PASSWORD_LEN_MAX, Secret};
 use crate::auth::words::is_space;
 
@@ -17,19 +17,25 @@ pub const USER_LEN_MAX: usize = 127;
 
 /// One line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Bytes that are no UTF-8 are replaced.
-    pub name: String,
-    pub secret: Secret,
+pub enum Entry {
+    New {
+        /// Bytes that are no UTF-8 are replaced.
+        name: String,
+        secret: Secret,
+    },
+    /// What stood at this place of the list before.
+    Same(usize),
 }
 
 /// What the file holds. Of two entries with one name the later counts.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct UserList {
     /// In the order of the file.
     pub entries: Vec<Entry>,
     /// Lines that were left out.
     pub problems: Vec<Problem>,
+    /// By what the file will be known again.
+    pub known: Known,
 }
 
 /// What is wrong with a line, which is then left out.
@@ -38,27 +44,6 @@ pub struct Problem {
     /// Counted from 1.
     pub line: u32,
     pub kind: ProblemKind,
-}
-
-/// By what a text is known again, without being kept: its length, and its hash under keys that are
-/// made at random.
-#[derive(Clone, Debug)]
-pub struct Fingerprint {
-    keys: RandomState,
-    length: usize,
-    hash: u64,
-}
-
-impl Fingerprint {
-    pub fn of(text: &[u8]) -> Fingerprint {
-        let keys = RandomState::new();
-        let hash = keys.hash_one(text);
-        Fingerprint { keys, length: text.len(), hash }
-    }
-
-    pub fn is_of(&self, text: &[u8]) -> bool {
-        self.length == text.len() && self.hash == self.keys.hash_one(text)
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,33 +74,36 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Reads a user list. A quoted text may go on over line ends, if space or the end of the file
-/// follows it: otherwise a quote was forgotten, and the next line's is not the one that was meant.
-pub fn parse(text: &[u8]) -> UserList {
+/// Reads a user list, beside what it was `before`. A quoted text may go on over line ends, if space
+/// or the end of the file follows it: otherwise a quote was forgotten, and the next line's is not
+/// the one that was meant.
+pub fn parse(text: &[u8], before: &Known) -> UserList {
     let mut list = UserList::default();
-    let mut reader = Reader { text, at: 0, line: 1 };
+    let mut reading = Reading::new(before);
+    let mut reader = Reader { text, at: 0, line: 1, counted: 0 };
     while let Some(byte) = reader.skip_space() {
-        let (at, line) = (reader.at, reader.line);
-        match byte {
-            b';' | b'#' => {}
-            b'"' => match reader.entry() {
-                Ok(entry) => list.entries.push(entry),
-                Err(kind) => {
-                    list.problems.push(Problem { line, kind });
-                    (reader.at, reader.line) = (at, line);
-                }
-            },
-            _ => list.problems.push(Problem { line, kind: ProblemKind::NoName }),
+        let at = reader.at;
+        let done = match byte {
+            b';' | b'#' => Ok(()),
+            b'"' => reader.entry(&mut reading).map(|entry| list.entries.push(entry)),
+            _ => Err(ProblemKind::NoName),
+        };
+        if let Err(kind) = done {
+            list.problems.push(Problem { line: reader.line_of(at), kind });
+            reader.at = at;
         }
         reader.skip_line();
     }
+    list.known = reading.done(text, list.problems.is_empty());
     list
 }
 
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
+    /// The line of the place up to which lines are counted: where something is wrong, no sooner.
     line: u32,
+    counted: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -129,26 +117,27 @@ impl<'a> Reader<'a> {
             if !is_space(byte) {
                 return Some(byte);
             }
-            self.advance(1);
+            self.at += 1;
         }
         None
     }
 
     fn skip_line(&mut self) {
         let rest = self.rest();
-        let len = rest.iter().position(|&b| b == b'\n').map_or(rest.len(), |end| end + 1);
-        self.advance(len);
+        self.at += rest.iter().position(|&b| b == b'\n').map_or(rest.len(), |end| end + 1);
     }
 
-    fn advance(&mut self, len: usize) {
-        let passed = &self.text[self.at..self.at + len];
-        let ends = passed.iter().filter(|&&b| b == b'\n').count();
+    /// The line of a place behind those that were asked for before.
+    fn line_of(&mut self, at: usize) -> u32 {
+        let ends = self.text[self.counted..at].iter().filter(|&&b| b == b'\n').count();
         self.line = self.line.saturating_add(u32::try_from(ends).unwrap_or(u32::MAX));
-        self.at += len;
+        self.counted = at;
+        self.line
     }
 
     /// Name and secret, from the name's opening quote on.
-    fn entry(&mut self) -> Result<Entry, ProblemKind> {
+    fn entry(&mut self, reading: &mut Reading<'_>) -> Result<Entry, ProblemKind> {
+        let begin = self.at;
         let name = self.quoted()?;
         if name.len() > USER_LEN_MAX {
             return Err(ProblemKind::NameTooLong);
@@ -156,7 +145,7 @@ impl<'a> Reader<'a> {
         let rest = self.rest();
         let gap = rest.iter().position(|&b| matches!(b, b'"' | b'\n' | 0));
         match gap.map(|gap| (gap, rest[gap])) {
-            Some((gap, b'"')) => self.advance(gap),
+            Some((gap, b'"')) => self.at += gap,
             Some((_, 0)) => return Err(ProblemKind::NulByte),
             _ => return Err(ProblemKind::NoSecret),
         }
@@ -164,8 +153,13 @@ impl<'a> Reader<'a> {
         if secret.len() > PASSWORD_LEN_MAX {
             return Err(ProblemKind::SecretTooLong);
         }
-        let name = String::from_utf8_lossy(&name).into_owned();
-        Ok(Entry { name, secret: Secret::parse(&secret) })
+        Ok(match reading.place(&self.text[begin..self.at]) {
+            Some(place) => Entry::Same(place),
+            None => Entry::New {
+                name: String::from_utf8_lossy(&name).into_owned(),
+                secret: Secret::parse(&secret),
+            },
+        })
     }
 
     /// A quoted text, from its opening quote on. It is copied only where a doubled quote is in it.
@@ -195,7 +189,7 @@ impl<'a> Reader<'a> {
         if text.contains(&b'\n') && !is_followed_by_space {
             return Err(ProblemKind::OpenQuote);
         }
-        self.advance(self.text.len() - self.at - rest.len());
+        self.at = self.text.len() - rest.len();
         Ok(text)
     }
 }
@@ -206,10 +200,12 @@ mod tests {
 
     /// Names and plain secrets, as `name=secret`, and problems, as `line kind`.
     fn parsed(text: &str) -> (Vec<String>, Vec<(u32, ProblemKind)>) {
-        let list = parse(text.as_bytes());
+        let list = parse(text.as_bytes(), &Known::default());
         let shown = |entry: &Entry| {
-            let Secret::Plain(secret) = &entry.secret else { panic!("{entry:?}") };
-            format!("{}={}", entry.name, String::from_utf8_lossy(secret.as_bytes()))
+            let Entry::New { name, secret: Secret::Plain(secret) } = entry else {
+                panic!("{entry:?}")
+            };
+            format!("{name}={}", String::from_utf8_lossy(secret.as_bytes()))
         };
         let problems = list.problems.iter().map(|p| (p.line, p.kind)).collect();
         (list.entries.iter().map(shown).collect(), problems)
@@ -277,15 +273,10 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_known_by_its_fingerprint_and_no_other() {
-        let fingerprint = Fingerprint::of(b"\"u\" \"1\"");
-        assert!(fingerprint.is_of(b"\"u\" \"1\""));
-        assert!(!fingerprint.is_of(b"\"u\" \"2\"") && !fingerprint.is_of(b"\"u\" \"1\" "));
-    }
-
-    #[test]
     fn secrets_are_classified() {
-        let list = parse(b"\"u\" \"md5b350798a23d7544eb353a6f8dca231c2\"");
-        assert!(matches!(list.entries[0].secret, Secret::Md5(_)));
+        let text = b"\"u\" \"md5b350798a23d7544eb353a6f8dca231c2\"";
+        let list = parse(text, &Known::default());
+        assert!(matches!(list.entries[0], Entry::New { secret: Secret::Md5(_), .. }));
+        assert_eq!(parse(text, &list.known).entries, [Entry::Same(0)]);
     }
 }

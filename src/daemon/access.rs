@@ -12,8 +12,8 @@ use crate::auth::hba::HbaRules;
 use crate::auth::hba_file::ProblemKind;
 use crate::auth::ident::IdentMaps;
 use crate::auth::inquiry::Judge;
+use crate::auth::known::Known;
 use crate::auth::ldap::Directory;
-use crate::auth::userlist::Fingerprint;
 use crate::auth::{hba_file, ident, userlist};
 use crate::base::wipe::wipe;
 use crate::config::{AuthType, Settings};
@@ -41,7 +41,7 @@ pub struct Refused;
 /// Reads all that the settings name. A file that cannot be read leaves in force what was known
 /// `before`, which is nothing at start.
 pub fn read(settings: &Settings, before: &Access, report: Report<'_>) -> Result<Access, Refused> {
-    let (users, fingerprint) = read_users(settings, before, report);
+    let (users, known) = read_users(settings, before, report);
     let mut is_whole = true;
     let mut refuse = |file, text| {
         is_whole = false;
@@ -57,7 +57,7 @@ pub fn read(settings: &Settings, before: &Access, report: Report<'_>) -> Result<
     if !is_whole && settings.strict_files {
         return Err(Refused);
     }
-    Ok(Access { users, fingerprint, hba, ident, ldap })
+    Ok(Access { users, known, hba, ident, ldap })
 }
 
 /// The directory of `auth_ldap_options`. What is wrong with them matters with `auth_type = ldap`
@@ -76,28 +76,21 @@ fn read_directory(settings: &Settings, report: Report<'_>) -> Option<Directory> 
     }
 }
 
-fn read_users(
-    settings: &Settings,
-    before: &Access,
-    report: Report<'_>,
-) -> (Users, Option<Fingerprint>) {
+fn read_users(settings: &Settings, before: &Access, report: Report<'_>) -> (Users, Known) {
     let path = settings.auth_file.as_deref().filter(|path| !path.is_empty());
-    let Some(path) = path else { return (Users::Listed(Vec::new()), None) };
+    let Some(path) = path else { return (Users::Listed(Vec::new()), Known::default()) };
     let mut text = match files::read(path) {
         Ok(text) => text,
         Err(error) => {
             report(File::Users, unreadable("auth_file", path, &error));
-            return (Users::AsBefore, before.fingerprint.clone());
+            return (Users::AsBefore, Known::default());
         }
     };
-    // Tens of thousands of users take long to read, and most RELOADs are about something else.
-    if let Some(known) = before.fingerprint.as_ref().filter(|known| known.is_of(&text)) {
+    if before.known.is_all_of(&text) {
         wipe(&mut text);
-        return (Users::AsBefore, Some(known.clone()));
+        return (Users::AsBefore, Known::default());
     }
-    let list = userlist::parse(&text);
-    // What is wrong with a file is told each time it is read.
-    let fingerprint = list.problems.is_empty().then(|| Fingerprint::of(&text));
+    let list = userlist::parse(&text, &before.known);
     wipe(&mut text);
     if !list.problems.is_empty() {
         report(File::Users, format!("broken auth file {path}"));
@@ -105,8 +98,7 @@ fn read_users(
     for problem in &list.problems {
         report(File::Users, format!("{path}: {problem}"));
     }
-    let users = list.entries.into_iter().map(|entry| (entry.name, entry.secret)).collect();
-    (users, fingerprint)
+    (Users::Listed(list.entries), list.known)
 }
 
 /// The HBA rules and the ident maps that they name. Neither counts without `auth_type = hba`.
@@ -185,16 +177,21 @@ mod tests {
         let mut read = |text: &str| {
             fs::write(&path, text).expect("write");
             let mut told = 0;
-            before =
-                super::read(&settings, &before, &mut |_, _| told += 1).expect("nothing is strict");
-            (matches!(before.users, Users::AsBefore), before.users.listed().len(), told)
+            let mut report = |_, _| told += 1;
+            let mut found = super::read(&settings, &before, &mut report).expect("not strict");
+            let is_as_before = matches!(found.users, Users::AsBefore);
+            if is_as_before {
+                found.known = std::mem::take(&mut before.known);
+            }
+            before = found;
+            (is_as_before, before.users.new_ones().count(), told)
         };
         assert_eq!(read("\"a\" \"1\""), (false, 1, 0));
         assert_eq!(read("\"a\" \"1\""), (true, 0, 0));
         assert_eq!(read("\"a\" \"2\""), (false, 1, 0));
-        assert_eq!(read("\"a\" \"2\"\nb"), (false, 1, 2));
-        assert_eq!(read("\"a\" \"2\"\nb"), (false, 1, 2), "it is told again");
-        assert_eq!(read("\"a\" \"2\""), (false, 1, 0));
+        assert_eq!(read("\"a\" \"2\"\nb"), (false, 0, 2));
+        assert_eq!(read("\"a\" \"2\"\nb"), (false, 0, 2), "it is told again");
+        assert_eq!(read("\"b\" \"1\"\n\"a\" \"2\""), (false, 1, 0));
         fs::remove_file(&path).expect("remove");
     }
 }

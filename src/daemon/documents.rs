@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::args;
+use crate::auth::known::Known;
 use crate::config;
 use crate::console;
 use crate::pool::login::account::VERSION;
@@ -50,7 +51,8 @@ fn the_files_that_are_shipped_load_without_a_warning() {
         let config = config::load_text(file, &read(file)).expect("a good file");
         assert_eq!(config.warnings, [], "{file}");
     }
-    let userlist = crate::auth::userlist::parse(read("etc/userlist.txt").as_bytes());
+    let userlist = read("etc/userlist.txt");
+    let userlist = crate::auth::userlist::parse(userlist.as_bytes(), &Known::default());
     assert!(userlist.problems.is_empty() && userlist.entries.is_empty());
 }
 

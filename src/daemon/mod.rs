@@ -104,7 +104,7 @@ fn start(
 
 /// The users that the files name, and the console's own.
 fn known_users(config: &Config, access: &Access) -> u32 {
-    let listed = access.users.listed().iter().map(|(name, _)| name.as_str());
+    let listed = access.users.new_ones().map(|(name, _)| name);
     let limited = config.users.iter().map(|line| line.name.as_str());
     let forced = config.databases.iter().filter_map(|line| line.user.as_deref());
     let names = Places::of(&mut listed.chain(limited).chain(forced));

@@ -48,7 +48,7 @@ fn of_admins(config: &Config, access: &Access) -> Vec<String> {
         return Vec::new();
     }
     let is_known =
-        |name: &str| name == CONSOLE || access.users.listed().iter().any(|(user, _)| user == name);
+        |name: &str| name == CONSOLE || access.users.new_ones().any(|(user, _)| user == name);
     let lists = [("admin_users", &settings.admin_users), ("stats_users", &settings.stats_users)];
     let unknown = lists.into_iter().flat_map(|(setting, names)| {
         let unknown = names.iter().filter(|name| !is_known(name));

@@ -14,11 +14,11 @@ use crate::pool::records::access::Access;
 /// A sentence for each kind of doubt, with the names that it is about.
 pub fn doubts(config: &Config, access: &Access) -> Vec<String> {
     // Of two entries with one name the later counts.
-    let last = Places::of(&mut access.users.listed().iter().map(|(name, _)| name.as_str()));
-    let users = access.users.listed().iter().enumerate();
+    let last = Places::of(&mut access.users.new_ones().map(|(name, _)| name));
+    let users = access.users.new_ones().enumerate();
     let users: Vec<(&str, &Secret)> = users
         .filter(|(place, (name, _))| last.get(name) == Some(*place))
-        .map(|(_, (name, secret))| (name.as_str(), secret))
+        .map(|(_, user)| user)
         .collect();
     let users = order::sorted(&users, |(a, _), (b, _)| a.cmp(b));
     let mut doubts = of_users(config, access, &users);

@@ -18,11 +18,12 @@ const MOST_WAITING: usize = 1_000;
 impl Core {
     /// Passes a request on to the peer that its key names. Returns the reason when it cannot be.
     pub(super) fn pass_on(&mut self, id: ClientId, key: Brought<'_>) -> Result<(), Reason> {
-        let (own, peer) = (self.settings().peer_id, key.peer());
-        if own == 0 || own == peer {
+        if self.settings().peer_id == 0 {
             return Err(Reason::CancelFailed);
         }
-        let line = self.config.peers.iter().find(|line| line.id == peer).cloned();
+        let peer = key.peer();
+        let is_other = peer != self.settings().peer_id;
+        let line = self.config.peers.iter().find(|line| line.id == peer && is_other).cloned();
         let Some(line) = line else { return Err(Reason::NoSuchPeer) };
         let key = key.passed_on().ok_or(Reason::CancelHops)?;
         let pool = self.ensure_peer_pool(&line);

@@ -21,7 +21,7 @@ impl Core {
         let had_other_tls = has_other_tls(self.settings(), &config.settings);
         self.config = config;
         self.generation += 1;
-        self.adopt_users(std::mem::take(&mut access.users));
+        self.adopt_users(&mut access);
         self.access = access;
         self.adopt_databases();
         self.renew_policies();

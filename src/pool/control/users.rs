@@ -3,17 +3,22 @@
 //! A user list may have tens of thousands of lines of which one is new: what is done for each of
 //! the others is to find its record, beside the one before, and to compare.
 
+use crate::auth::known::Known;
 use crate::auth::secret::Secret;
+use crate::auth::userlist::Entry;
 use crate::pool::core::Core;
 use crate::pool::ids::UserId;
-use crate::pool::records::access::Users;
+use crate::pool::records::access::{Access, Users};
 use crate::pool::records::user::User;
 
 impl Core {
-    pub(super) fn adopt_users(&mut self, users: Users) {
+    pub(super) fn adopt_users(&mut self, access: &mut Access) {
         let mut named_before = self.adopt_user_lines();
-        if let Users::Listed(list) = users {
-            named_before.extend(self.adopt_userlist(list));
+        match std::mem::take(&mut access.users) {
+            Users::AsBefore => access.known = std::mem::take(&mut self.access.known),
+            Users::Listed(list) => {
+                named_before.extend(self.adopt_userlist(list, &mut access.known));
+            }
         }
         for id in named_before {
             let user = &mut self.users[id];
@@ -38,20 +43,32 @@ impl Core {
     }
 
     /// Tells which users the list does not name any more.
-    fn adopt_userlist(&mut self, list: Vec<(String, Secret)>) -> Vec<UserId> {
+    fn adopt_userlist(&mut self, list: Vec<Entry>, known: &mut Known) -> Vec<UserId> {
+        let before = std::mem::take(&mut self.listed);
         // Most lists have the order of the list before, and so of the records.
         let mut place = 0;
-        let mut named = Vec::with_capacity(list.len());
-        for (name, _) in &list {
-            let next = self.users.id_at(place).filter(|id| *self.users[*id].name == **name);
-            let id = next.unwrap_or_else(|| self.ensure_user(name));
+        let mut secrets = Vec::new();
+        for entry in list {
+            let id = match entry {
+                Entry::Same(place) => before[place],
+                Entry::New { name, secret } => {
+                    let next = self.users.id_at(place);
+                    let next = next.filter(|id| *self.users[*id].name == *name);
+                    secrets.push((self.listed.len(), secret));
+                    next.unwrap_or_else(|| self.ensure_user(&name))
+                }
+            };
             place = id.index() + 1;
-            named.push(id);
+            self.listed.push(id);
         }
-        for (id, (_, secret)) in named.into_iter().zip(list).rev() {
-            // Of two entries with one name the later counts.
+        for place in (0..self.listed.len()).rev() {
+            let id = self.listed[place];
+            let secret = secrets.pop_if(|(at, _)| *at == place);
             let listed_in = std::mem::replace(&mut self.users[id].listed_in, self.generation);
-            if listed_in != self.generation {
+            if listed_in == self.generation {
+                // Of two entries with one name the later counts. Should that go, this one is new.
+                known.forget(place);
+            } else if let Some((_, secret)) = secret {
                 self.set_secret(id, Some(secret));
             }
         }

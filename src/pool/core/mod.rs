@@ -139,6 +139,8 @@ pub struct Core {
     /// Sampled by the shell at the start of each turn.
     pub now: Now,
     pub config: Config,
+    /// The users of the user list, in its order.
+    pub(in crate::pool) listed: Vec<UserId>,
     /// Counts the configurations, and settings changed by SET, that have been in force.
     pub(in crate::pool) generation: u64,
     /// See [`Core::has_session_policy`].
@@ -302,6 +304,7 @@ impl Core {
             lines: Vec::new(),
             config: config.clone(),
             generation: 0,
+            listed: Vec::new(),
             watches_sessions: false,
             threshold: Level::Log,
         };

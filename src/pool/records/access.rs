@@ -2,16 +2,17 @@
 
 use crate::auth::hba::HbaRules;
 use crate::auth::ident::IdentMaps;
+use crate::auth::known::Known;
 use crate::auth::ldap::Directory;
 use crate::auth::secret::Secret;
-use crate::auth::userlist::Fingerprint;
+use crate::auth::userlist::Entry;
 
 /// What the files beside the configuration hold.
 #[derive(Debug, Default)]
 pub struct Access {
     pub users: Users,
-    /// Of the auth_file that was read last, if all of it counts.
-    pub fingerprint: Option<Fingerprint>,
+    /// By what the auth_file is known again.
+    pub known: Known,
     pub hba: HbaRules,
     pub ident: IdentMaps,
     /// auth_ldap_options; None where they are not set or make no sense.
@@ -25,22 +26,27 @@ pub enum Users {
     #[default]
     AsBefore,
     /// In the order of the file; of two entries with one name the later counts.
-    Listed(Vec<(String, Secret)>),
+    Listed(Vec<Entry>),
 }
 
 impl Users {
-    /// The entries of a file that was read.
-    pub fn listed(&self) -> &[(String, Secret)] {
-        match self {
-            Users::AsBefore => &[],
+    /// The entries that are new: all of them where none were known.
+    pub fn new_ones(&self) -> impl Iterator<Item = (&str, &Secret)> {
+        let entries = match self {
+            Users::AsBefore => &[][..],
             Users::Listed(list) => list,
-        }
+        };
+        entries.iter().filter_map(|entry| match entry {
+            Entry::New { name, secret } => Some((name.as_str(), secret)),
+            Entry::Same(_) => None,
+        })
     }
 }
 
 impl FromIterator<(String, Secret)> for Users {
     fn from_iter<I: IntoIterator<Item = (String, Secret)>>(entries: I) -> Users {
-        Users::Listed(entries.into_iter().collect())
+        let new = |(name, secret)| Entry::New { name, secret };
+        Users::Listed(entries.into_iter().map(new).collect())
     }
 }
 
