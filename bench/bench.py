@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import crowds
+import draw
 import workloads
 import servers
 from servers import Failed, Peer, PostgreSQL, Scratch, Tls, cpu_ns, floor, memory_kb, pooler
@@ -68,6 +69,7 @@ def options():
     parser.add_argument("--tls", choices=Tls.WORDS, default="none",
                         help="who is under TLS: none, clients, both sides; default: %(default)s")
     parser.add_argument("--out", help="write every single result to this file, as JSON")
+    parser.add_argument("--draw", help="draw the ratios of CPU time into this file, as SVG")
     chosen = parser.parse_args()
     unknown = set(chosen.work.split(",")) - set(workloads.ALL)
     if unknown:
@@ -136,6 +138,8 @@ def measure(chosen, peers, scratch):
         show(work, results.get(work, {}), [chosen.against, "debian", "reference", "ours"])
     if chosen.out:
         Path(chosen.out).write_text(json.dumps(results, indent=1))
+    if chosen.draw:
+        Path(chosen.draw).write_text(draw.picture(results))
     return failures
 
 
@@ -160,10 +164,13 @@ WHOLE = {
     "storm": crowds.storm,
 }
 
+# Those that begin with files of their own.
+WITH_FILES = {"files": crowds.many_files, "handshakes": crowds.handshakes}
+
 
 def one_run(chosen, peer, work, folder):
-    if work == "files":
-        return with_files(peer, chosen.seconds)
+    if work in WITH_FILES:
+        return with_files(peer, WITH_FILES[work], chosen.seconds)
     peer.start()
     try:
         if work == "idle":
@@ -188,9 +195,9 @@ def one_run(chosen, peer, work, folder):
         peer.stop()
 
 
-def with_files(peer, seconds):
+def with_files(peer, measure, seconds):
     try:
-        return crowds.many_files(peer, seconds)
+        return measure(peer, seconds)
     finally:
         peer.stop()
         peer.configure()

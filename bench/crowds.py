@@ -5,14 +5,17 @@ crowd and sixteen clients, a storm and a calm) is measured in turns, by the same
 """
 import base64
 import hashlib
+import socket
+import ssl
 import statistics
+import struct
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
-from servers import Failed, compile_c, cpu_ns, memory_kb
+from servers import CLIENTS_TLS, Failed, Scratch, compile_c, cpu_ns, memory_kb
 from workloads import connect
 
 # Who is at work beside the others, and how often they take turns.
@@ -144,6 +147,37 @@ def storm(peer, seconds):
         return {"n": STORM, "p99_ms": statistics.median(stormy),
                 "calm_p99_ms": statistics.median(calm), "storm_s": statistics.median(took),
                 "rise": statistics.median(a / b for a, b in zip(stormy, calm))}
+
+
+def handshakes(peer, seconds):
+    """What others notice of TLS handshakes, which one client makes one after the other: the loop is
+    held for the CPU time of each. The peer is stopped when this is called, and is left running."""
+    Scratch(peer.folder).certificate()
+    peer.configure(settings=CLIENTS_TLS.format(folder=peer.folder, mode="allow"))
+    peer.start()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with Clients(peer, 1) as client:
+        shake_hands(peer, context)
+        calm = client.ask_for(seconds / 2)[2]
+        before, count, end = cpu_ns(peer.pid), 0, time.monotonic() + seconds / 2
+        while time.monotonic() < end:
+            shake_hands(peer, context)
+            count += 1
+        cost = spent_us(peer, before, count)
+        client.begin()
+        end = time.monotonic() + seconds / 2
+        while time.monotonic() < end:
+            shake_hands(peer, context)
+        return {"n": count, "cpu_us": cost, "p99_ms": client.end()[2], "calm_p99_ms": calm}
+
+
+def shake_hands(peer, context):
+    with socket.create_connection(("127.0.0.1", peer.port)) as connection:
+        connection.sendall(struct.pack("!II", 8, 80877103))
+        if connection.recv(1) != b"S":
+            raise Failed("no TLS is offered")
+        context.wrap_socket(connection).close()
 
 
 def many_files(peer, _seconds):

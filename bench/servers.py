@@ -56,7 +56,7 @@ metrics_listen_port = {port}
 
 # What is added where clients come under TLS, and where servers are asked for it. Without the second
 # the default would use it if it were there.
-CLIENTS_TLS = """client_tls_sslmode = require
+CLIENTS_TLS = """client_tls_sslmode = {mode}
 client_tls_key_file = {folder}/tls.key
 client_tls_cert_file = {folder}/tls.crt
 """
@@ -72,7 +72,7 @@ class Tls:
         self.clients, self.servers = word != "none", word == "both"
 
     def settings(self, folder):
-        clients = CLIENTS_TLS.format(folder=folder) if self.clients else ""
+        clients = CLIENTS_TLS.format(folder=folder, mode="require") if self.clients else ""
         return clients + SERVERS_TLS.format(mode="require" if self.servers else "disable")
 
 
@@ -239,7 +239,7 @@ class Peer:
     def pid(self):
         return self.process.pid if self.process else None
 
-    def configure(self, databases="", users=""):
+    def configure(self, databases="", users="", settings=""):
         """Writes the pooler's files: beside the one database and the one user, these lines."""
         scratch = Scratch(self.folder)
         userlist = scratch.write(f"{self.name}-userlist.txt", f'"{ROLE}" "{PASSWORD}"\n{users}')
@@ -247,7 +247,7 @@ class Peer:
             database=DATABASE, server_port=self.postgres_port, port=self.port, userlist=userlist,
             databases=databases)
             + TLS.settings(self.folder)
-            + (PAGES.format(port=self.watched) if self.watched else ""))
+            + (PAGES.format(port=self.watched) if self.watched else "") + settings)
 
     def twin(self):
         """Another process of the same program, on a port of its own."""

@@ -35,11 +35,12 @@ PGBENCH = {
 # The rest: COPY of so many megabytes, logins without a query, clients that just stay, the admin
 # console beside 500 busy and 5,000 idle clients, and those of `crowds`.
 OTHERS = ["copy", "copyin", "logins", "idle", "console"]
-CROWDS = ["crowd500", "crowd5000", "idle_crowd", "storm", "files"]
+CROWDS = ["crowd500", "crowd5000", "idle_crowd", "storm", "files", "handshakes"]
 ALL = [*PGBENCH, *OTHERS, *CROWDS]
 
 # What one unit of CPU time is about, where it is not a transaction.
-UNITS = {"copy": "MB", "copyin": "MB", "logins": "login", "idle": "login", "console": "command"}
+UNITS = {"copy": "MB", "copyin": "MB", "logins": "login", "idle": "login", "console": "command",
+         "handshakes": "handshake"}
 
 COPY_MB = 200
 
