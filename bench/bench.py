@@ -61,7 +61,7 @@ def options():
     parser.add_argument("pooler", help="the program to measure")
     parser.add_argument("--debian", help="Debian's pgbouncer, where it was unpacked")
     parser.add_argument("--work", default=",".join(workloads.ALL), help="default: %(default)s")
-    parser.add_argument("--peers", help="only these: ours, watched, debian, reference, floor, direct")
+    parser.add_argument("--peers", help="only these: ours, watched, reset, debian, reference, floor, direct")
     parser.add_argument("--against", help="whom ratios are taken to, where it takes part; else debian")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4, help="per workload, peer and round")
@@ -104,10 +104,12 @@ def main():
 
 
 def peers(chosen, scratch, postgres):
-    """Ours, and ours with a scrape each second and the page open, Debian's, the command in PGBOUNCER_REFERENCE, the floor, and no pooler at all."""
+    """Ours, ours with a scrape each second and the page open, ours with session_state = reset, Debian's, the command in PGBOUNCER_REFERENCE, the floor, and no pooler at all."""
     found = {"ours": lambda: pooler("ours", [chosen.pooler], scratch, postgres),
              "watched": lambda: pooler("watched", [chosen.pooler], scratch, postgres,
-                                       servers.free_port())}
+                                       servers.free_port()),
+             "reset": lambda: pooler("reset", [chosen.pooler], scratch, postgres,
+                                     more="session_state = reset\n")}
     if chosen.debian and Path(chosen.debian).exists():
         found["debian"] = lambda: pooler("debian", [chosen.debian], scratch, postgres)
     if command := os.environ.get("PGBOUNCER_REFERENCE"):
@@ -146,6 +148,8 @@ def measure(chosen, peers, scratch):
 def makes_sense(work, peer):
     if peer.name == "watched":
         return work == "simple"
+    if peer.name == "reset":
+        return work in ("simple", "extended", "prepared", "pipeline", "pipeline_prepared")
     if servers.TLS.clients and work in workloads.CROWDS:
         return False
     if work in ("prepared", "pipeline_prepared"):

@@ -208,10 +208,12 @@ class Peer:
     """What clients connect to: a pooler, the floor, or PostgreSQL itself."""
 
     def __init__(self, name, port, command=None, folder=None, banner="", watched=None,
-                 postgres_port=None):
+                 postgres_port=None, more=""):
         self.name, self.port, self.command, self.folder = name, port, command, folder
         self.banner, self.postgres_port = banner, postgres_port
         self.process = None
+        # Settings beside those that all poolers have.
+        self.more = more
         # The port of its pages, which are looked at as long as it runs.
         self.watched, self.watch = watched, None
 
@@ -247,7 +249,7 @@ class Peer:
             database=DATABASE, server_port=self.postgres_port, port=self.port, userlist=userlist,
             databases=databases)
             + TLS.settings(self.folder)
-            + (PAGES.format(port=self.watched) if self.watched else "") + settings)
+            + (PAGES.format(port=self.watched) if self.watched else "") + self.more + settings)
 
     def twin(self):
         """Another process of the same program, on a port of its own."""
@@ -298,13 +300,13 @@ class Watch:
             raise Failed(f"the pages cannot be read: {self.failure}")
 
 
-def pooler(name, command, scratch, postgres, watched=None):
+def pooler(name, command, scratch, postgres, watched=None, more=""):
     """A pooler by its command line, to which an ini is added."""
     command = [scratch.copy(command[0]), *command[1:]]
     shown = run([*command, "--version"]).split("\n")
     banner = ", ".join(line for line in shown[:2] if line.startswith(("PgBouncer", "pgbouncer")))
     found = Peer(name, free_port(), [*command, str(scratch.path / f"{name}.ini")], scratch.path,
-                 banner, watched, postgres.port)
+                 banner, watched, postgres.port, more)
     found.configure()
     return found
 

@@ -17,12 +17,18 @@ use support::pooler::{Pooler, Setup};
 use support::wire::{self, Wire};
 
 /// What one unit of a workload may cost: 5 to 10 % above what was reached.
-const WORKLOADS: [Workload; 5] = [
-    Workload { name: "simple", most: 5_600, prepare: None, unit: simple },
-    Workload { name: "extended", most: 6_200, prepare: None, unit: extended },
-    Workload { name: "prepared", most: 6_650, prepare: STATEMENT, unit: prepared },
-    Workload { name: "pipeline of 20", most: 23_100, prepare: None, unit: pipeline },
-    Workload { name: "20 prepared", most: 44_800, prepare: STATEMENT, unit: prepared_pipeline },
+static WORKLOADS: [Workload; 5] = [
+    Workload { name: "simple", most: 5_600, reset: 5_900, prepare: None, unit: simple },
+    Workload { name: "extended", most: 6_200, reset: 6_800, prepare: None, unit: extended },
+    Workload { name: "prepared", most: 6_650, reset: 6_900, prepare: STATEMENT, unit: prepared },
+    Workload { name: "pipeline of 20", most: 23_100, reset: 30_500, prepare: None, unit: pipeline },
+    Workload {
+        name: "20 prepared",
+        most: 44_800,
+        reset: 48_500,
+        prepare: STATEMENT,
+        unit: prepared_pipeline,
+    },
 ];
 
 /// The body of the Parse of a statement with a name.
@@ -34,6 +40,8 @@ const UNITS: [u64; 2] = [500, 3_500];
 struct Workload {
     name: &'static str,
     most: u64,
+    /// As much under `session_state = reset`, where nothing is left to be reset.
+    reset: u64,
     /// The body of a Parse that is sent once.
     prepare: Option<&'static [u8]>,
     /// What is sent in one go, and answered up to one ReadyForQuery.
@@ -75,24 +83,67 @@ fn use_of(bind: &[u8]) -> Vec<u8> {
     parts.map(|(kind, body)| wire::message(kind, body)).concat()
 }
 
+/// How the pooler is set up whose instructions are counted.
+#[derive(Clone, Copy)]
+struct Terms {
+    /// Its pages are on, and are looked at so often.
+    scrapes: Option<u64>,
+    session_state: &'static str,
+}
+
+const PLAIN: Terms = Terms { scrapes: None, session_state: "allow" };
+
+/// Whether there is something to count, and to count with.
+fn can_count() -> bool {
+    if std::env::var_os("PGBOUNCER_BIN").is_none() {
+        eprintln!("SKIPPED: `make instructions` counts those of the released program");
+        return false;
+    }
+    let version = Command::new("valgrind").arg("--version").output();
+    let is_installed = version.is_ok_and(|output| output.status.success());
+    if !is_installed {
+        eprintln!("SKIPPED: valgrind is not installed");
+    }
+    is_installed
+}
+
 #[test]
 fn a_query_costs_no_more_instructions_than_it_did() {
-    if std::env::var_os("PGBOUNCER_BIN").is_none() {
-        return eprintln!("SKIPPED: `make instructions` counts those of the released program");
+    if !can_count() {
+        return;
     }
-    if !Command::new("valgrind").arg("--version").output().is_ok_and(|o| o.status.success()) {
-        return eprintln!("SKIPPED: valgrind is not installed");
-    }
-    let only = std::env::var("INSTRUCTIONS_OF").ok();
     let mut dear = Vec::new();
-    for workload in WORKLOADS.iter().filter(|w| only.as_deref().is_none_or(|o| o == w.name)) {
-        let each = each(workload, None);
+    for workload in chosen() {
+        let each = each(workload, PLAIN);
         println!("{}: {each} instructions, {} at most", workload.name, workload.most);
         if each > workload.most {
             dear.push(workload.name);
         }
     }
     assert!(dear.is_empty(), "dearer than they were: {dear:?}");
+}
+
+/// The texts of all queries are looked through for what they may leave.
+#[test]
+fn a_query_that_leaves_nothing_costs_little_more_under_reset() {
+    if !can_count() {
+        return;
+    }
+    let mut dear = Vec::new();
+    for workload in chosen() {
+        let each = each(workload, Terms { session_state: "reset", ..PLAIN });
+        println!("{} under reset: {each} instructions, {} at most", workload.name, workload.reset);
+        if each > workload.reset {
+            dear.push(workload.name);
+        }
+    }
+    assert!(dear.is_empty(), "dearer than they were: {dear:?}");
+}
+
+/// All workloads, or the one that INSTRUCTIONS_OF names.
+fn chosen() -> impl Iterator<Item = &'static Workload> {
+    let only = std::env::var("INSTRUCTIONS_OF").ok();
+    WORKLOADS.iter().filter(move |workload| only.as_deref().is_none_or(|it| it == workload.name))
 }
 
 /// What being watched adds to a query, in percent, with a scrape each second and the page open.
@@ -103,16 +154,14 @@ const A_SECOND: u64 = 1_000_000_000;
 
 #[test]
 fn being_watched_costs_a_query_next_to_nothing() {
-    if std::env::var_os("PGBOUNCER_BIN").is_none() {
-        return eprintln!("SKIPPED: `make instructions` counts those of the released program");
-    }
-    if !Command::new("valgrind").arg("--version").output().is_ok_and(|o| o.status.success()) {
-        return eprintln!("SKIPPED: valgrind is not installed");
+    if !can_count() {
+        return;
     }
     let simple = &WORKLOADS[0];
-    let [alone, watched] = [None, Some(0)].map(|scrapes| each(simple, scrapes));
+    let looked_at = |scrapes| Terms { scrapes: Some(scrapes), ..PLAIN };
+    let [alone, watched] = [PLAIN, looked_at(0)].map(|terms| each(simple, terms));
     // One of five looks of a scraper is one of the page, too.
-    let [none, many] = [0, 20].map(|scrapes| count(simple, UNITS[0], Some(scrapes)));
+    let [none, many] = [0, 20].map(|scrapes| count(simple, UNITS[0], looked_at(scrapes)));
     let second = (many - none) / 20;
     println!("{alone} instructions, {watched} where the pages are on; {second} a second for them");
     let queries = A_SECOND / watched;
@@ -122,8 +171,8 @@ fn being_watched_costs_a_query_next_to_nothing() {
 }
 
 /// The instructions of one unit.
-fn each(workload: &Workload, scrapes: Option<u64>) -> u64 {
-    let [short, long] = UNITS.map(|units| count(workload, units, scrapes));
+fn each(workload: &Workload, terms: Terms) -> u64 {
+    let [short, long] = UNITS.map(|units| count(workload, units, terms));
     (long - short) / (UNITS[1] - UNITS[0])
 }
 
@@ -140,9 +189,8 @@ fn look(name: &str, number: u64) {
     }
 }
 
-/// All instructions of a pooler that serves so many units. With `scrapes` its pages are on, and are
-/// looked at so often.
-fn count(workload: &Workload, units: u64, scrapes: Option<u64>) -> u64 {
+/// All instructions of a pooler that serves so many units.
+fn count(workload: &Workload, units: u64, terms: Terms) -> u64 {
     let server = FakeServer::start(answer);
     let file = std::env::var("INSTRUCTIONS_FILE").unwrap_or_else(|_| "callgrind.out".into());
     let file = format!("--callgrind-out-file={file}");
@@ -151,9 +199,10 @@ fn count(workload: &Workload, units: u64, scrapes: Option<u64>) -> u64 {
         .database("app", &format!("host=127.0.0.1 port={}", server.port))
         .set("max_prepared_statements", "100")
         .set("server_lifetime", "86400")
+        .set("session_state", terms.session_state)
         .run_by(&tool);
     let name = format!("pgbouncer-instructions-{}", std::process::id());
-    let pooler = match scrapes {
+    let pooler = match terms.scrapes {
         Some(_) => pooler.set("metrics_unix_socket", &format!("@{name}")).start(),
         None => pooler.start(),
     };
@@ -165,7 +214,7 @@ fn count(workload: &Workload, units: u64, scrapes: Option<u64>) -> u64 {
     for _ in 0..units {
         ask(&mut client, &unit);
     }
-    (0..scrapes.unwrap_or(0)).for_each(|number| look(&name, number));
+    (0..terms.scrapes.unwrap_or(0)).for_each(|number| look(&name, number));
     drop(client);
     pooler.signal("QUIT");
     pooler.expect_exit();

@@ -316,7 +316,8 @@ impl Core {
             let server = &mut self.servers[server_id];
             slow::keep_text(server, client, &self.statements, kind, seen);
         }
-        if self.servers[server_id].session.is_watched() {
+        let session = &self.servers[server_id].session;
+        if session.is_watched() && !session.is_left_alone_by(kind, head, seen) {
             return self.judge_watched(id, server_id, kind, head, seen, said);
         }
         self.pass_message(id, server_id, kind, head, seen, said)

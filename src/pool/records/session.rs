@@ -10,9 +10,11 @@ use super::listening::Handing;
 use crate::base::time::Moment;
 use crate::config::SessionState;
 use crate::pool::owed::replies::Status;
+use crate::pool::statements::plain::is_plain;
 use crate::pool::statements::scan::{self, Scan};
 use crate::pool::statements::traces::{Effects, Traces};
 use crate::wire::fields::sql_of;
+use crate::wire::head::Head;
 use crate::wire::kind::Front;
 
 /// The session of one server.
@@ -226,16 +228,40 @@ impl Session {
         self.notifies |= effects.notifies;
     }
 
+    /// Whether a message leaves nothing, as most do, so that nobody need be asked about it.
+    #[inline]
+    pub(in crate::pool) fn is_left_alone_by(&self, kind: Front, head: Head, seen: &[u8]) -> bool {
+        if self.shares_listen {
+            return false;
+        }
+        match kind {
+            Front::Query => {
+                let text = seen.strip_suffix(b"\0");
+                seen.len() == head.body && text.is_some_and(is_plain)
+            }
+            Front::Bind | Front::Execute | Front::FunctionCall | Front::Parse => false,
+            Front::Close
+            | Front::CopyData
+            | Front::CopyDone
+            | Front::CopyFail
+            | Front::Describe
+            | Front::Flush
+            | Front::Password
+            | Front::Sync
+            | Front::Terminate => true,
+        }
+    }
+
     /// The Parse of an unnamed statement that leaves nothing, as most do. Returns whether it is
     /// one.
     #[inline]
     pub(in crate::pool) fn prepares_plainly(&mut self, body: &[u8]) -> bool {
-        let is_plain =
-            body.first() == Some(&0) && sql_of(Front::Parse, body).is_some_and(scan::is_plain);
-        if is_plain {
+        let text = sql_of(Front::Parse, body);
+        let is_one = body.first() == Some(&0) && text.is_some_and(is_plain);
+        if is_one {
             self.replace_unnamed(Effects::default());
         }
-        is_plain
+        is_one
     }
 
     fn replace_unnamed(&mut self, effects: Effects) {

@@ -6,6 +6,7 @@ pub mod deallocate;
 pub mod held;
 mod lexer;
 pub mod names;
+pub mod plain;
 pub mod scan;
 mod set_config;
 pub mod table;

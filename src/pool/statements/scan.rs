@@ -8,24 +8,9 @@
 //! Source: PostgreSQL manual, "SQL Commands"; 'gram.y' for what may stand where.
 
 use super::lexer::{Lexer, Token};
+use super::plain::is_plain;
 use super::set_config::{Call, REPORTED};
 use super::traces::{Effects, Traces};
-
-/// First words of statements that leave nothing but what a word within them tells of.
-const PLAIN_HEADS: [&[u8]; 12] = [
-    b"select",
-    b"insert",
-    b"update",
-    b"delete",
-    b"with",
-    b"begin",
-    b"commit",
-    b"rollback",
-    b"end",
-    b"values",
-    b"table",
-    b"start",
-];
 
 /// The effects of a whole text.
 #[inline]
@@ -37,62 +22,6 @@ fn read_words(text: &[u8]) -> Effects {
     let mut scan = Scan::default();
     scan.feed(text);
     scan.finish()
-}
-
-/// Whether a text is one statement of a common kind, with nothing in it that might tell of more.
-#[inline]
-pub fn is_plain(text: &[u8]) -> bool {
-    let text = text.trim_ascii();
-    let text = text.strip_suffix(b";").unwrap_or(text);
-    let length = text.iter().take(9).take_while(|byte| byte.is_ascii_alphabetic()).count();
-    let head = &text[..length];
-    let is_word = |known: &&[u8]| head.eq_ignore_ascii_case(known);
-    PLAIN_HEADS.iter().any(is_word) && !may_tell_more(text)
-}
-
-/// Bytes that are looked at in one go.
-const STRIDE: usize = 32;
-
-/// Whether there may be a second statement, or one of the words that count in any.
-fn may_tell_more(text: &[u8]) -> bool {
-    // Short ones, and the beginning of others.
-    if text.len() < STRIDE + 2 {
-        return triples(text).any(|[a, b, c]| tells_more(a, b, c)) || ends_in_sign(text);
-    }
-    let last = text.len() - STRIDE - 2;
-    let strides = (0..last).step_by(STRIDE).chain([last]);
-    let mut tells = ends_in_sign(text);
-    for at in strides {
-        // No early end within a stride: it is done for all of its bytes at once.
-        let (a, b, c) =
-            (&text[at..][..STRIDE], &text[at + 1..][..STRIDE], &text[at + 2..][..STRIDE]);
-        let mut any = false;
-        for i in 0..STRIDE {
-            any |= tells_more(a[i], b[i], c[i]);
-        }
-        tells |= any;
-    }
-    tells
-}
-
-fn triples(text: &[u8]) -> impl Iterator<Item = [u8; 3]> {
-    text.windows(3).map(|three| [three[0], three[1], three[2]])
-}
-
-/// The last two bytes begin no triple.
-fn ends_in_sign(text: &[u8]) -> bool {
-    text.iter().rev().take(2).any(|byte| *byte == b';')
-}
-
-/// Whether three bytes are of a word that counts, a semicolon, or `U&"`: of `pg_advisory_lock` and
-/// all else that begins with `pg_`, of `set_config`, `dblink_connect` or `temp`.
-#[inline(always)]
-fn tells_more(a: u8, b: u8, c: u8) -> bool {
-    let (lower_a, lower_b, lower_c) = (a | 0x20, b | 0x20, c | 0x20);
-    let of_function = (b == b'_') & ((lower_a == b'g') | (lower_c == b'c'));
-    let of_temporary = (lower_a == b'e') & (lower_b == b'm') & (lower_c == b'p');
-    let of_advisory = (lower_a == b'd') & (lower_b == b'v') & (lower_c == b'i');
-    (a == b';') | (a == b'&') | of_function | of_temporary | of_advisory
 }
 
 /// Takes a text in pieces.
