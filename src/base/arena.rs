@@ -31,6 +31,12 @@ impl<T> Id<T> {
         self.index as usize
     }
 
+    /// Tells the tenants of one slot from each other.
+    #[inline(always)]
+    pub fn generation(self) -> NonZeroU32 {
+        self.generation
+    }
+
     /// Index in the upper, generation in the lower half: for tokens that travel through the kernel.
     pub fn to_bits(self) -> u64 {
         u64::from(self.index) << 32 | u64::from(self.generation.get())

@@ -10,6 +10,7 @@ pub mod order;
 pub mod places;
 pub mod queue;
 pub mod rng;
+pub mod slots;
 pub mod text;
 pub mod time;
 pub mod wipe;

@@ -12,7 +12,7 @@ pub enum Side {
 }
 
 /// Where the other end of a connection sits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Peer {
     Tcp {
         ip: IpAddr,
@@ -23,6 +23,12 @@ pub enum Peer {
         pid: Option<i32>,
         port: u16,
     },
+}
+
+impl From<&Peer> for Box<Peer> {
+    fn from(peer: &Peer) -> Self {
+        Box::new(*peer)
+    }
 }
 
 /// The words that stand before a message about a connection, with the blank that ends them.

@@ -5,7 +5,7 @@
 //! begun is treated as abandoned. A client that has ended its half of the connection counts as
 //! gone, as it does where it is read: PostgreSQL and PgBouncer end it when they come to that end.
 
-use super::conn::{Got, Inbound};
+use super::conn::Got;
 use super::engine::{DRAIN, Engine, Io};
 use crate::pool::ids::ClientId;
 use crate::pool::records::client::Client;
@@ -77,7 +77,7 @@ impl<I: Io> Engine<I> {
     /// Ends a held client that has sent Terminate behind what it waits for.
     fn leave_if_goodbye_is_said(&mut self, id: ClientId) -> bool {
         let Some(conn) = self.clients.get(id) else { return false };
-        let says_goodbye = conn.inbound == Inbound::Boundary && has_terminate(conn.carry());
+        let says_goodbye = conn.inbound.is_boundary() && has_terminate(conn.carry());
         if says_goodbye {
             self.core.client_says_goodbye(id);
             self.carry_out();

@@ -1,6 +1,6 @@
 //! One run of a client: read, judge, send on, until there is nothing more or others have a turn.
 
-use super::conn::{Got, Inbound};
+use super::conn::{Got, Inbound, Way};
 use super::engine::{Engine, HeldBytes, Io};
 use crate::console;
 use crate::pool::ids::{ClientId, ServerId};
@@ -250,13 +250,9 @@ impl<I: Io> Engine<I> {
     /// Bytes of this run went to the server: the core learns how much of the last message has not
     /// come yet, and gives answers of its own that are due behind what was sent.
     fn server_was_sent(&mut self, id: ClientId, server: ServerId, to_client: &mut Outgoing<'_>) {
-        let half_sent = match self.clients.get(id).map(|conn| conn.inbound) {
-            Some(Inbound::Forward { left, .. }) => left,
-            _ => 0,
-        };
+        let half_sent = self.clients.get(id).map_or(0, |conn| conn.inbound.left_to_forward());
         self.core.set_half_sent(server, half_sent);
-        let at_boundary =
-            || self.servers.get(server).is_some_and(|s| s.conn.inbound == Inbound::Boundary);
+        let at_boundary = || self.servers.get(server).is_some_and(|s| s.conn.inbound.is_boundary());
         if self.core.has_due_answers(server) && at_boundary() {
             self.core.push_due_answers(server, to_client);
         }
@@ -264,7 +260,7 @@ impl<I: Io> Engine<I> {
 
     /// No message of the client's is half judged.
     fn is_at_boundary(&self, id: ClientId) -> bool {
-        self.clients.get(id).is_some_and(|conn| conn.inbound == Inbound::Boundary)
+        self.clients.get(id).is_some_and(|conn| conn.inbound.is_boundary())
     }
 
     fn judge_client_bytes(&mut self, id: ClientId, judged: &mut Judged<'_>) {
@@ -272,18 +268,18 @@ impl<I: Io> Engine<I> {
         while judged.taken < data.len() {
             let Some(conn) = self.clients.get_mut(id) else { break };
             let at = judged.taken;
-            match conn.inbound {
-                Inbound::Boundary => {
+            match conn.inbound.way() {
+                Way::Boundary => {
                     let wanted = std::mem::take(&mut conn.want);
                     if !self.judge_client_message(id, wanted, judged) {
                         break;
                     }
                     self.pass_routine(id, judged);
                 }
-                Inbound::Forward { to, .. } if judged.server == Some(to) => {
+                Way::Forward(to) if judged.server == Some(to) => {
                     judged.taken += conn.inbound.go_on(data.len() - at);
                     judged.said.to_server.forward(at..judged.taken);
-                    let is_last = conn.inbound == Inbound::Boundary;
+                    let is_last = conn.inbound.is_boundary();
                     self.core.passes(to, &data[at..judged.taken], is_last);
                     if is_last {
                         // The next message may end the client, and that must not be taken for an
@@ -292,7 +288,7 @@ impl<I: Io> Engine<I> {
                     }
                 }
                 // The server that had the head of this message is gone. Its rest goes nowhere.
-                Inbound::Forward { .. } | Inbound::Drop { .. } => {
+                Way::Forward(_) | Way::Drop => {
                     judged.taken += conn.inbound.go_on(data.len() - at);
                 }
             }

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::conn::{Conn, Inbound, Stream, Table};
+use super::conn::{Conn, Stream, Table, Way};
 use crate::auth::inquiry::Inquiry;
 use crate::base::time::{Moment, Now};
 use crate::console::{self, Buffers, Held};
@@ -319,7 +319,7 @@ impl<I: Io> Engine<I> {
     /// Puts bytes of a client's, all of which had been judged, before those that are to be judged.
     fn repeat(&mut self, id: ClientId, mut bytes: Vec<u8>) {
         let Some(conn) = self.clients.get_mut(id) else { return };
-        debug_assert!(conn.inbound == Inbound::Boundary, "they would come within a message");
+        debug_assert!(conn.inbound.is_boundary(), "they would come within a message");
         bytes.append(&mut conn.take_carry());
         conn.put_carry(bytes);
         conn.want = 0;
@@ -429,12 +429,11 @@ impl<I: Io> Engine<I> {
         }
         let Some(server) = self.servers.get(id) else { return };
         let server_drained = server.conn.is_flushed()
-            && server.conn.inbound == Inbound::Boundary
+            && server.conn.inbound.is_boundary()
             && server.conn.carry().is_empty();
         let client = self.core.servers[id].client().and_then(|client| self.clients.get(client));
-        let client_drained = client.is_none_or(|conn| {
-            conn.is_flushed() && !matches!(conn.inbound, Inbound::Forward { .. })
-        });
+        let client_drained = client
+            .is_none_or(|conn| conn.is_flushed() && !matches!(conn.inbound.way(), Way::Forward(_)));
         if server_drained && client_drained {
             self.core.settle(id);
         }
@@ -493,7 +492,7 @@ impl<S: Stream> Buffers for HeldBytes<'_, S> {
     }
 }
 
-fn held<S: Stream, To>(conn: &Conn<S, To>) -> Held {
+fn held<S: Stream, To: Copy>(conn: &Conn<S, To>) -> Held {
     Held { received: conn.carry().len(), unsent: conn.unsent() }
 }
 

@@ -1,6 +1,6 @@
 //! One run of a server: read, judge, send on to its client.
 
-use super::conn::{Got, Inbound};
+use super::conn::{Got, Inbound, Way};
 use super::engine::{Engine, Io, Phase, ServerConn};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::outgoing::Outgoing;
@@ -150,7 +150,7 @@ impl<I: Io> Engine<I> {
         if let Some(client) = client
             && let Some(other) = self.clients.get_mut(client)
         {
-            other.is_cut = matches!(inbound, Inbound::Forward { to, .. } if to == client);
+            other.is_cut = inbound.way() == Way::Forward(client);
         }
         if is_closed {
             return true;
@@ -159,7 +159,7 @@ impl<I: Io> Engine<I> {
         if !rest.is_empty() {
             conn.put_carry(rest.to_vec());
         }
-        let is_mid_message = inbound != Inbound::Boundary || !conn.carry().is_empty();
+        let is_mid_message = !inbound.is_boundary() || !conn.carry().is_empty();
         self.core.set_server_mid_message(id, is_mid_message);
         true
     }
@@ -168,25 +168,25 @@ impl<I: Io> Engine<I> {
         let count = judged.data.len();
         while judged.taken < count {
             let at = judged.taken;
-            match judged.inbound {
-                Inbound::Boundary => {
+            match judged.inbound.way() {
+                Way::Boundary => {
                     self.pass_routine_replies(id, judged);
                     if judged.taken == count || !self.judge_server_message(id, judged) {
                         break;
                     }
                 }
-                Inbound::Forward { to, .. } => {
+                Way::Forward(to) => {
                     judged.taken += judged.inbound.go_on(count - at);
                     // The client may be gone: no other one may see the rest of its message.
                     if self.core.servers.get(id).and_then(Server::client) == Some(to) {
                         judged.to_client.forward(at..judged.taken);
                     }
                 }
-                Inbound::Drop { .. } => judged.taken += judged.inbound.go_on(count - at),
+                Way::Drop => judged.taken += judged.inbound.go_on(count - at),
             }
         }
         // Replies of the pooler's own that are due behind the last message.
-        let at_boundary = judged.inbound == Inbound::Boundary;
+        let at_boundary = judged.inbound.is_boundary();
         if at_boundary && !judged.is_closed && self.core.has_due_answers(id) {
             self.core.push_due_answers(id, &mut judged.to_client);
         }

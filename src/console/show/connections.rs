@@ -81,10 +81,10 @@ const REST: &[Column<Row>] = &[
     label(int4("remote_pid", |scene, row| Value::Number(remote_pid(scene.core, row)))),
     text("tls", |scene, row| {
         let tls = match *row {
-            Row::Client(id) => &scene.core.clients[id].tls,
-            Row::Server(id) => &scene.core.servers[id].tls,
+            Row::Client(id) => scene.core.clients[id].tls(),
+            Row::Server(id) => scene.core.servers[id].tls.as_deref(),
         };
-        Value::text(tls.as_ref().map_or("", |tls| &tls.description))
+        Value::text(tls.map_or("", |tls| &tls.description))
     }),
     text("application_name", |scene, row| {
         let vars = match *row {
@@ -318,7 +318,7 @@ fn socket_state(core: &Core, row: &Row) -> &'static str {
 /// The other end, and ours.
 fn ends(core: &Core, row: &Row) -> (Peer, Peer) {
     match *row {
-        Row::Client(id) => (core.clients[id].peer, core.clients[id].local),
+        Row::Client(id) => (core.clients[id].peer, core.local_address(id)),
         Row::Server(id) => (core.servers[id].peer, core.servers[id].local),
     }
 }

@@ -12,6 +12,7 @@
 //! means: with peers nobody has a long key, unless `peers_take_long_keys` says that each of them
 //! knows it.
 
+use crate::base::arena::Arena;
 use crate::crypto::compare;
 use crate::pool::core::Core;
 use crate::pool::ids::ClientId;
@@ -58,6 +59,11 @@ fn mark(random: u64, peer_id: u16) -> u64 {
     positive & !(0xffff << 40) | number << 40 | HOPS
 }
 
+/// The key of the client in a slot; 0, which is nobody's, where there is none.
+fn key_at(clients: &Arena<Client>, slot: usize) -> u64 {
+    clients.id_at(slot).map_or(0, |id| clients[id].key)
+}
+
 fn joined(head: u64, tail: &[u8]) -> Vec<u8> {
     [&head.to_be_bytes(), tail].concat()
 }
@@ -68,7 +74,8 @@ impl Core {
         loop {
             let random = self.rng.next_u64();
             let key = mark(random, self.settings().peer_id);
-            if self.keys.enter(key, id.index()) {
+            let key_at = |slot| key_at(&self.clients, slot);
+            if self.keys.slots.enter(key, id.index(), key_at) {
                 self.clients[id].key = key;
                 break;
             }
@@ -89,16 +96,17 @@ impl Core {
     pub(super) fn owner_of(&self, key: Brought<'_>) -> Option<ClientId> {
         let hops = if self.settings().peer_id == 0 { 0 } else { HOPS };
         let head = key.head | hops;
-        let id = self.clients.id_at(self.keys.slot(head)?)?;
+        let id = self.clients.id_at(self.keys.slots.slot(head, |at| key_at(&self.clients, at))?)?;
         let own = self.key_of(&self.clients[id]);
         compare::equal(&own, &joined(head, key.tail)).then_some(id)
     }
 
-    /// The client, if it has a key, has none any more.
+    /// A key that this client has been given means nobody any more.
     pub(in crate::pool) fn take_key(&mut self, id: ClientId) {
-        match std::mem::take(&mut self.clients[id].key) {
-            0 => {}
-            key => self.keys.remove(key),
+        let key = self.clients[id].key;
+        if key != 0 {
+            self.keys.slots.remove(key, |slot| key_at(&self.clients, slot));
+            self.clients[id].key = 0;
         }
     }
 }

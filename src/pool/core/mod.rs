@@ -25,12 +25,13 @@ use std::net::SocketAddr;
 use crate::auth::cache::ScramCache;
 use crate::auth::inquiry::Inquiry;
 use crate::base::arena::Arena;
+use crate::base::interned::Interned;
 use crate::base::list::List;
 use crate::base::places::Places;
 use crate::base::rng::Rng;
 use crate::base::time::{Moment, Now};
 use crate::config::{Config, Settings};
-use crate::log::Level;
+use crate::log::{Level, Peer};
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::owed::varcache::VarTable;
 use crate::pool::records::access::{Access, Host};
@@ -159,6 +160,8 @@ pub struct Core {
     user_names: Places,
     /// Clients by the secret of their BackendKeyData.
     pub(in crate::pool) keys: Keys,
+    /// Our own, to which clients have connected.
+    pub(in crate::pool) addresses: Interned<Peer>,
 
     /// No connection to a server is begun before then, for want of descriptors.
     pub(in crate::pool) connects_after: Moment,
@@ -258,6 +261,7 @@ impl Core {
             database_names: Places::default(),
             user_names: Places::default(),
             keys: Keys::default(),
+            addresses: Interned::default(),
             logins: List::default(),
             strangers: Strangers::default(),
             parked: VecDeque::new(),
@@ -386,10 +390,16 @@ impl Core {
         }
     }
 
+    /// Which of our addresses a client has connected to.
+    pub fn local_address(&self, id: ClientId) -> Peer {
+        *self.addresses.get(self.clients[id].local)
+    }
+
     /// Gives back the record of a closed client.
     pub fn free_client(&mut self, id: ClientId) {
         if let Some(mut client) = self.clients.remove(id) {
             self.vars.clear_client(&mut client.vars);
+            self.addresses.release(client.local);
             if let Some(statements) = client.statements.take() {
                 self.statements.forget_client(*statements);
             }

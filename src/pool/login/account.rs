@@ -47,7 +47,7 @@ impl Core {
         if self.settings().log_connections {
             let Names { database, user } = &names;
             let replication = self.clients[id].replication.word();
-            let tls = self.clients[id].tls.as_ref();
+            let tls = self.clients[id].tls();
             let tls = tls.map_or("no".to_owned(), |tls| tls.description.to_string());
             let fields: Fields<'_> =
                 &[("tls", Field::Text(&tls)), ("replication", Field::Text(replication))];
@@ -63,7 +63,7 @@ impl Core {
             return self.enter_console(id, names.user, true);
         }
         let is_plain_tcp =
-            matches!(self.clients[id].peer, Peer::Tcp { .. }) && self.clients[id].tls.is_none();
+            matches!(self.clients[id].peer, Peer::Tcp { .. }) && self.clients[id].tls().is_none();
         if is_plain_tcp && self.tls.clients.is_required() {
             return Err(Reason::SslRequired);
         }
@@ -203,7 +203,7 @@ impl Core {
         }
         let record = self.find_user(user).map(|id| &self.users[id]);
         let account = account_of(record, found);
-        let tls = self.clients[id].tls.as_ref();
+        let tls = self.clients[id].tls();
         let end_point = tls.and_then(|tls| tls.end_point.as_deref());
         let candidate = Candidate { user: user.as_bytes(), account, end_point };
         let iterations = self.config.settings.scram_iterations;

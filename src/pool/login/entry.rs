@@ -64,6 +64,7 @@ impl Core {
         }
         let number = self.next_number();
         let Arrival { peer, local, uid } = arrival;
+        let local = self.addresses.hold(&local);
         let client = Client::new(number, self.mono(), peer, local, uid);
         self.add_client(client)
     }

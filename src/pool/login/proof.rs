@@ -67,7 +67,7 @@ impl Core {
                 Peer::Tcp { ip, .. } => Some(ip),
                 Peer::Unix { .. } => None,
             },
-            has_tls: client.tls.is_some(),
+            has_tls: client.tls().is_some(),
             wants_replication: client.replication == Replication::Physical,
             database: names.database.as_bytes(),
             user: names.user.as_bytes(),
@@ -101,7 +101,7 @@ impl Core {
 
     /// A name of the certificate must be the client's, or be mapped to it.
     fn proof_by_certificate(&self, id: ClientId, names: &Names, map: Option<&[u8]>) -> Proof {
-        let Some(tls) = &self.clients[id].tls else {
+        let Some(tls) = self.clients[id].tls() else {
             return Proof::NoCertificate("TLS connection required");
         };
         let matches = match map {

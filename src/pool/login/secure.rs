@@ -53,7 +53,7 @@ impl Core {
     fn offers_tls(&self, id: ClientId) -> bool {
         let client = &self.clients[id];
         self.tls.clients != TlsMode::Disable
-            && client.tls.is_none()
+            && client.tls().is_none()
             && matches!(client.peer, Peer::Tcp { .. })
     }
 
@@ -64,7 +64,7 @@ impl Core {
 
     /// Answers a client that asks for TLS.
     pub(super) fn tls_requested(&mut self, id: ClientId) {
-        if self.clients[id].tls.is_some() {
+        if self.clients[id].tls().is_some() {
             return self.close_client(id, Reason::SslInside);
         }
         let is_offered = self.offers_tls(id);
@@ -84,7 +84,7 @@ impl Core {
             tally.note(&secured);
         }
         if let Some(client) = self.clients.get_mut(id) {
-            client.tls = Some(secured);
+            client.rare.get_or_insert_default().tls = Some(secured);
         }
     }
 

@@ -7,6 +7,7 @@ use super::secured::Secured;
 use crate::auth::client::{AwaitKeys, ClientLogin};
 use crate::auth::secret::Secret;
 use crate::base::arena::Record;
+use crate::base::interned::Key;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::config::{PoolMode, SessionState};
@@ -244,6 +245,8 @@ pub enum Refusal {
 /// What few clients have.
 #[derive(Default)]
 pub struct Rare {
+    /// Its connection is under TLS.
+    pub tls: Option<Box<Secured>>,
     /// The startup parameter `options` of a replication client, which its server gets as it came.
     pub options: Option<Vec<u8>>,
     pub choice: Choice,
@@ -269,7 +272,8 @@ pub struct Client {
     /// Of one counter with servers, never used again.
     pub number: u64,
     pub peer: Peer,
-    pub local: Peer,
+    /// Which of our addresses it has connected to, of `Core::addresses`.
+    pub(in crate::pool) local: Key,
     pub connected: Moment,
     /// The last request.
     pub requested: Moment,
@@ -291,8 +295,6 @@ pub struct Client {
     /// The mark of the server that it had last. A server knows the client that it had last, whose
     /// unnamed statement it has; this tells that the client has not made a newer one elsewhere.
     pub last_server: [u8; 3],
-    /// Its connection is under TLS.
-    pub tls: Option<Box<Secured>>,
     pub statements: Option<Box<ClientStatements>>,
     pub refusal: Refusal,
     /// Why nothing that it sends is judged at present.
@@ -317,7 +319,7 @@ impl Linked for Client {
 }
 
 impl Client {
-    pub fn new(number: u64, now: Moment, peer: Peer, local: Peer, uid: Option<u32>) -> Client {
+    pub fn new(number: u64, now: Moment, peer: Peer, local: Key, uid: Option<u32>) -> Client {
         Client {
             links: Links::default(),
             state: State::Login(Box::new(Login { uid, ..Login::default() })),
@@ -336,7 +338,6 @@ impl Client {
             replication: Replication::No,
             rare: None,
             last_server: [0; 3],
-            tls: None,
             statements: None,
             refusal: Refusal::None,
             hold: None,
@@ -348,6 +349,11 @@ impl Client {
     #[inline(always)]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What is known of its connection's TLS.
+    pub fn tls(&self) -> Option<&Secured> {
+        self.rare.as_ref()?.tls.as_deref()
     }
 
     /// What it listens to without a server of its own.
@@ -463,6 +469,6 @@ mod tests {
 
     #[test]
     fn a_client_that_is_idle_takes_little_room() {
-        assert!(size_of::<Client>() <= 192, "{} bytes", size_of::<Client>());
+        assert!(size_of::<Client>() <= 168, "{} bytes", size_of::<Client>());
     }
 }

@@ -1,0 +1,147 @@
+//! Which record has a key, where the records themselves hold the keys.
+//!
+//! The table holds the slots of an arena alone, four bytes each. A key is its own hash: it must be
+//! one that we draw at random and tell nobody but its owner.
+
+/// The slots of records, each as near behind the place that its key names as there was room.
+#[derive(Default)]
+pub struct Slots {
+    /// A power of two of them, or none; at least a quarter is [`FREE`].
+    places: Box<[u32]>,
+    taken: usize,
+}
+
+/// No record's slot: there are fewer of them.
+const FREE: u32 = u32::MAX;
+
+/// The places of the smallest table.
+const LEAST: usize = 16;
+
+impl Slots {
+    /// The slot of the record with this key; `key_at` tells the key of the record in a slot.
+    pub fn slot(&self, key: u64, key_at: impl Fn(usize) -> u64) -> Option<usize> {
+        let place = self.find(key, key_at).ok()?;
+        Some(self.places[place] as usize)
+    }
+
+    /// Enters the record in this slot under a key, unless another has it. No key is 0.
+    pub fn enter(&mut self, key: u64, slot: usize, key_at: impl Fn(usize) -> u64) -> bool {
+        let Ok(slot) = u32::try_from(slot) else { return false };
+        if key == 0 || slot == FREE {
+            return false;
+        }
+        self.make_room(&key_at);
+        let Err(place) = self.find(key, key_at) else { return false };
+        self.places[place] = slot;
+        self.taken += 1;
+        true
+    }
+
+    /// Takes out a key that was entered; `key_at` still knows it.
+    pub fn remove(&mut self, key: u64, key_at: impl Fn(usize) -> u64) {
+        let Ok(mut hole) = self.find(key, &key_at) else { return };
+        self.taken -= 1;
+        self.places[hole] = FREE;
+        // Who stands behind the hole because its place was taken moves up, so that no search ends
+        // too early.
+        let mut place = hole;
+        loop {
+            place = self.behind(place);
+            let slot = self.places[place];
+            if slot == FREE {
+                return;
+            }
+            let home = self.home(key_at(slot as usize));
+            if self.steps(home, place) >= self.steps(hole, place) {
+                self.places[hole] = slot;
+                self.places[place] = FREE;
+                hole = place;
+            }
+        }
+    }
+
+    /// Where the key stands; or the free place that ends the search for it, 0 without any.
+    fn find(&self, key: u64, key_at: impl Fn(usize) -> u64) -> Result<usize, usize> {
+        if self.places.is_empty() {
+            return Err(0);
+        }
+        let mut place = self.home(key);
+        loop {
+            match self.places[place] {
+                FREE => return Err(place),
+                slot if key_at(slot as usize) == key => return Ok(place),
+                _ => place = self.behind(place),
+            }
+        }
+    }
+
+    /// Sees to it that a quarter of the places is free when one more is taken.
+    fn make_room(&mut self, key_at: impl Fn(usize) -> u64) {
+        if (self.taken + 1) * 4 <= self.places.len() * 3 {
+            return;
+        }
+        let room = (self.places.len() * 2).max(LEAST);
+        let old = std::mem::replace(&mut self.places, vec![FREE; room].into());
+        for slot in old.into_iter().filter(|slot| *slot != FREE) {
+            if let Err(place) = self.find(key_at(slot as usize), &key_at) {
+                self.places[place] = slot;
+            }
+        }
+    }
+
+    fn home(&self, key: u64) -> usize {
+        key as usize >> SHARED & (self.places.len() - 1)
+    }
+
+    fn behind(&self, place: usize) -> usize {
+        (place + 1) & (self.places.len() - 1)
+    }
+
+    /// How far behind one place another is, around the end.
+    fn steps(&self, from: usize, to: usize) -> usize {
+        to.wrapping_sub(from) & (self.places.len() - 1)
+    }
+}
+
+/// The lowest bits of a key, which may be the same in all of them.
+const SHARED: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::base::rng::{Rng, SeededRng};
+
+    #[test]
+    fn a_record_is_found_by_its_key_and_by_no_other() {
+        let mut rng = SeededRng::new(7);
+        let (mut keys, mut held) = (Slots::default(), Vec::new());
+        let mut at: HashMap<usize, u64> = HashMap::new();
+        for turn in 0..20_000_usize {
+            // Few of their bits differ, so that many ask for the same places.
+            let key = (rng.next_u64() % 4_096) << SHARED;
+            if rng.next_u64() % 5 < 3 {
+                let is_new = key != 0 && !held.contains(&key);
+                assert_eq!(keys.enter(key, turn, |slot| at[&slot]), is_new);
+                if is_new {
+                    held.push(key);
+                    at.insert(turn, key);
+                }
+            } else if !held.is_empty() {
+                let gone = held.swap_remove(rng.next_u64() as usize % held.len());
+                keys.remove(gone, |slot| at[&slot]);
+                at.retain(|_, key| *key != gone);
+            }
+            if turn % 100 == 0 {
+                for (slot, key) in &at {
+                    assert_eq!(keys.slot(*key, |slot| at[&slot]), Some(*slot));
+                }
+                let others = (1..4_096).map(|n| n << SHARED).filter(|key| !held.contains(key));
+                assert!(others.into_iter().all(|key| keys.slot(key, |s| at[&s]).is_none()));
+                assert!(keys.taken == at.len() && keys.taken * 4 <= keys.places.len() * 3);
+            }
+        }
+        assert!(at.len() > 1_000);
+    }
+}
