@@ -59,13 +59,11 @@ impl Core {
 
     /// An idle server that need not be tested first.
     pub(in crate::pool) fn take_idle(&mut self, pool_id: PoolId) -> Option<ServerId> {
-        let settings = &self.config.settings;
-        let (in_turn, delay) = (settings.server_round_robin, settings.server_check_delay);
-        let is_tested = !settings.server_check_query.is_empty();
+        let in_turn = self.config.settings.server_round_robin;
         loop {
             let idle = &self.pools[pool_id].idle;
             let id = if in_turn { idle.last() } else { idle.first() }?;
-            if is_tested && self.mono().since(self.servers[id].requested) >= delay {
+            if self.mono() >= self.test_due(&self.servers[id]) {
                 self.move_server(id, State::Used);
                 continue;
             }

@@ -2,6 +2,7 @@
 //! move stands in `check`.
 
 mod directory;
+pub mod due;
 mod end;
 pub mod explain;
 mod handover;

@@ -36,7 +36,7 @@ impl Core {
     }
 
     pub(in crate::pool) fn sweep_stats(&mut self) {
-        if self.mono().since(self.stats.period_start) < self.stats_period() {
+        if self.mono() < self.stats_due() {
             return;
         }
         self.turn_stats();

@@ -1,13 +1,9 @@
 //! Pools in which nothing is under way: how long they may be left alone, and what wakes them.
 
-use std::time::Duration;
-
 use crate::base::time::Moment;
 use crate::pool::core::Core;
 use crate::pool::ids::PoolId;
-use crate::pool::records::calendar::NEVER;
 use crate::pool::records::pool::Rest;
-use crate::pool::records::server::State;
 
 impl Core {
     /// Takes a pool in which nothing is under way off the sweep's way.
@@ -47,49 +43,6 @@ impl Core {
         if !is_quiet {
             return None;
         }
-        let first = self.idle_servers_until(id).min(self.idle_clients_until(id));
-        let deserted = pool.used_at + no_limit_is_never(self.settings().pool_idle_timeout);
-        Some(if pool.is_deserted() { first.min(deserted) } else { first })
+        Some(self.first_due_at_rest(id))
     }
-
-    /// When the first idle server is too old, idle for too long, or to be tested.
-    fn idle_servers_until(&self, id: PoolId) -> Moment {
-        let (pool, settings) = (&self.pools[id], self.settings());
-        if pool.listens() {
-            return NEVER;
-        }
-        let is_spare = pool.server_count() > self.min_pool_size(id) as usize;
-        let idle_limit = match is_spare {
-            true => no_limit_is_never(settings.server_idle_timeout),
-            false => Duration::MAX,
-        };
-        let until = |server: &crate::pool::records::server::Server| {
-            let end = self.end_of_life(server).unwrap_or(NEVER).min(server.requested + idle_limit);
-            let is_tested = !settings.server_check_query.is_empty();
-            match server.state() {
-                State::Idle if is_tested => end.min(server.requested + settings.server_check_delay),
-                _ => end,
-            }
-        };
-        let idle = pool.idle.iter(&self.servers).chain(pool.used.iter(&self.servers));
-        idle.map(|id| until(&self.servers[id])).min().unwrap_or(NEVER)
-    }
-
-    /// When the first idle client has been so for too long.
-    fn idle_clients_until(&self, id: PoolId) -> Moment {
-        if !self.may_time_out_idle_clients() {
-            return NEVER;
-        }
-        let clients = self.pools[id].idle_clients.iter(&self.clients);
-        let until = |id| {
-            let client = &self.clients[id];
-            client.since + no_limit_is_never(self.client_idle_timeout(client))
-        };
-        clients.map(until).min().unwrap_or(NEVER)
-    }
-}
-
-/// A timeout of zero is none.
-fn no_limit_is_never(limit: Duration) -> Duration {
-    if limit.is_zero() { Duration::MAX } else { limit }
 }

@@ -376,11 +376,8 @@ impl Core {
 
     /// Lookups that wait too long for a server, and servers that are too long about one.
     pub(in crate::pool) fn sweep_lookups(&mut self, pool: PoolId) {
-        let database = self.pools[pool].database;
-        let limit = self.databases[database].line.query_wait_timeout;
-        let limit = limit.unwrap_or(self.settings().query_wait_timeout);
         for id in self.queued_clients(pool).collect::<Vec<_>>() {
-            if self.is_over(self.clients[id].connected, limit) {
+            if self.mono() >= self.lookup_due(&self.clients[id], &self.pools[pool]) {
                 self.close_client(id, Reason::QueryWaitTimeout);
             }
         }

@@ -2,8 +2,6 @@
 //!
 //! The functions take the core whole, and nobody but the sweep calls them.
 
-use std::time::Duration;
-
 use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId};
@@ -81,14 +79,7 @@ pub(super) fn sweep(core: &mut Core, id: PoolId) {
     let Some(all) = &core.pools[id].listening else { return };
     let has_waited = |bits: &u64| {
         let client = core.clients.get(ClientId::from_bits(*bits));
-        let since = client.and_then(|client| Some(client.listens()?.awaits.as_ref()?.since));
-        // Servers may be kept meanwhile whose places the shared connection needs.
-        let longest = core.settings().server_connect_timeout;
-        let limit = client.map(|client| match core.query_wait_timeout(client) {
-            Duration::ZERO => longest,
-            limit => limit.min(longest),
-        });
-        since.zip(limit).is_some_and(|(since, limit)| core.is_over(since, limit))
+        client.is_some_and(|client| core.mono() >= core.channels_due(client))
     };
     if core.is_winding_down() || all.awaiting.iter().any(has_waited) {
         let why = core.why_no_server(id);

@@ -11,23 +11,20 @@ use super::listening;
 use crate::base::time::Moment;
 use crate::config::PoolMode;
 use crate::log::Level;
+use crate::pool::core::due::{self, IdleDue, LoginDue, WaitDue};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
-use crate::pool::owed::replies::Status;
 use crate::pool::owed::verdict::Hold;
-use crate::pool::records::calendar::STEP;
-use crate::pool::records::client::State as ClientState;
+use crate::pool::records::calendar::{NEVER, STEP};
+use crate::pool::records::client::{Replication, State as ClientState};
 use crate::pool::records::pool::Purpose;
-use crate::pool::records::server::{Server, State, Test};
+use crate::pool::records::server::State;
 use crate::pool::records::site::Health;
 use crate::pool::records::wait::Shutdown;
 use crate::pool::supply::launch::{Plan, Shortage};
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Report, Severity};
 use crate::wire::sqlstate;
-
-/// A login that takes longer is not waited for where another host may be tried.
-const SLOW_LOGIN: Duration = Duration::from_secs(1);
 
 /// Databases made from `*`, or removed, that one sweep looks at.
 const MOST_TRANSIENTS: usize = 64;
@@ -88,7 +85,7 @@ impl Core {
             || !self.cancel_clients.is_empty()
             || !self.consoles.is_empty()
             || self.shutdown != Shutdown::No;
-        let stats = self.stats.period_start + self.stats_period();
+        let stats = self.stats_due();
         let resting = || {
             let next = self.calendar.next().into_iter().chain(self.transients_due).min();
             next.map(|due| due.max(self.sweep_at))
@@ -97,23 +94,17 @@ impl Core {
         Some(due.map_or(stats, |due| due.min(stats)))
     }
 
-    pub(in crate::pool) fn is_over(&self, since: Moment, limit: Duration) -> bool {
-        !limit.is_zero() && self.mono().since(since) >= limit
-    }
-
     /// Clients on their way in, oldest first.
     fn sweep_logins(&mut self) {
-        let limit = self.settings().client_login_timeout;
         while let Some(id) = self.logins.first() {
-            if !self.is_over(self.clients[id].connected, limit) {
+            if self.mono() < self.login_due(&self.clients[id]) {
                 break;
             }
             self.log_late_lookup(id);
             self.close_client(id, Reason::ClientLoginTimeout);
         }
-        let limit = self.settings().cancel_wait_timeout;
         for id in self.cancel_clients.ids(&self.clients) {
-            if self.is_over(self.clients[id].since, limit) {
+            if self.mono() >= self.cancel_client_due(&self.clients[id]) {
                 self.close_client(id, Reason::CancelWaitTimeout);
             }
         }
@@ -143,21 +134,17 @@ impl Core {
 
     /// Clients that wait for what the first server of their pool reports.
     fn sweep_welcoming(&mut self, pool: PoolId) {
-        let limit = self.settings().client_login_timeout;
         for id in self.pools[pool].welcoming.ids(&self.clients) {
             let client = &self.clients[id];
-            let wait_limit = self.query_wait_timeout(client);
-            if self.is_over(client.since, wait_limit) {
-                self.close_waiting(id, Reason::QueryWaitTimeout);
-            } else if self.is_over(client.since, self.settings().query_timeout) {
-                // Of everybody: a user's own limit is for what it asks.
-                self.close_waiting(id, Reason::QueryTimeoutWaiting);
-            } else if self.is_over(client.connected, limit) {
-                self.close_client(id, Reason::ClientLoginTimeoutDown);
-            } else if client.replication != crate::pool::records::client::Replication::No
-                && !self.is_served(pool, id)
-            {
-                self.launch_private(id);
+            match due::past(self.welcoming_dues(client), self.mono()) {
+                Some(Reason::ClientLoginTimeoutDown) => {
+                    self.close_client(id, Reason::ClientLoginTimeoutDown);
+                }
+                Some(reason) => self.close_waiting(id, reason),
+                None if client.replication != Replication::No && !self.is_served(pool, id) => {
+                    self.launch_private(id);
+                }
+                None => {}
             }
         }
     }
@@ -165,18 +152,10 @@ impl Core {
     /// Clients in the queue.
     fn sweep_waiting(&mut self, pool: PoolId) {
         for id in self.pools[pool].waiting.ids(&self.clients) {
-            let client = &self.clients[id];
-            let since = client.requested;
-            let query_limit = self.query_timeout(client);
-            let notify = self.settings().query_wait_notify;
-            let must_notify =
-                client.hold == Some(Hold::Server { is_told: false }) && self.is_over(since, notify);
-            if self.is_over(since, self.query_wait_timeout(client)) {
-                self.close_waiting(id, Reason::QueryWaitTimeout);
-            } else if self.is_over(since, query_limit) {
-                self.close_waiting(id, Reason::QueryTimeoutWaiting);
-            } else if must_notify {
-                self.notify_waiting(id);
+            match due::past(self.waiting_dues(&self.clients[id]), self.mono()) {
+                Some(WaitDue::Close(reason)) => self.close_waiting(id, reason),
+                Some(WaitDue::Notify) => self.notify_waiting(id),
+                None => {}
             }
         }
     }
@@ -246,28 +225,9 @@ impl Core {
         }
     }
 
-    fn overdue(&self, server_id: ServerId) -> Option<Reason> {
-        let server = &self.servers[server_id];
-        let client = &self.clients[server.client()?];
-        let in_transaction = server.replies.status() != Status::Idle;
-        let is_answered = server.replies.is_answered();
-        if !is_answered && self.is_over(client.query_start, self.query_timeout(client)) {
-            return Some(Reason::QueryTimeout);
-        }
-        if in_transaction
-            && is_answered
-            && self.is_over(client.query_start, self.idle_transaction_timeout(client))
-        {
-            return Some(Reason::IdleTransactionTimeout);
-        }
-        let busy = in_transaction || !is_answered;
-        if busy && self.is_over(server.xact_start, self.transaction_timeout(client)) {
-            return Some(Reason::TransactionTimeout);
-        }
-        if !busy && self.is_over(client.query_start, self.client_idle_timeout(client)) {
-            return Some(Reason::ClientIdleTimeout);
-        }
-        None
+    fn overdue(&self, id: ServerId) -> Option<Reason> {
+        let server = &self.servers[id];
+        due::past(self.active_dues(server, &self.clients[server.client()?]), self.mono())
     }
 
     fn sweep_idle_clients(&mut self, pool: PoolId) {
@@ -275,37 +235,26 @@ impl Core {
             return;
         }
         for id in self.pools[pool].idle_clients.ids(&self.clients) {
-            let client = &self.clients[id];
-            if self.is_over(client.since, self.client_idle_timeout(client)) {
+            if self.mono() >= self.idle_client_due(&self.clients[id]) {
                 self.close_client(id, Reason::ClientIdleTimeout);
             }
         }
     }
 
     fn sweep_server_logins(&mut self, pool: PoolId) {
-        let limit = self.settings().server_connect_timeout;
         for id in self.pools[pool].logging_in.ids(&self.servers) {
-            let Server { connected, site, .. } = self.servers[id];
-            if self.is_over(connected, limit) {
-                self.server_failed(id, Reason::ConnectTimeout);
-            } else if self.mono().since(connected) >= SLOW_LOGIN && !self.sites[site].is_doubtful()
-            {
-                self.change_health(site, Health::Slow);
+            match due::past(self.server_login_dues(&self.servers[id]), self.mono()) {
+                Some(LoginDue::Fail(reason)) => self.server_failed(id, reason),
+                Some(LoginDue::Slow) => self.change_health(self.servers[id].site, Health::Slow),
+                None => {}
             }
         }
     }
 
     /// Carriers of cancel requests that the server does not end.
     fn sweep_cancels(&mut self, pool: PoolId) {
-        let settings = self.settings();
-        let (wait, connect) = (settings.cancel_wait_timeout, settings.server_connect_timeout);
-        // A peer that does not answer holds nothing up for longer than who asks waits.
-        let limit = match self.databases[self.pools[pool].database].peer {
-            Some(_) if !wait.is_zero() => wait,
-            _ => wait.max(connect),
-        };
         for id in self.pools[pool].cancels.ids(&self.servers) {
-            if !self.is_over(self.servers[id].connected, limit) {
+            if self.mono() < self.carrier_due(&self.servers[id]) {
                 continue;
             }
             if let State::Cancel(carrier) = self.servers[id].state() {
@@ -321,11 +270,8 @@ impl Core {
 
     /// Abandoned work must come to its end within a time of its own.
     fn sweep_tests(&mut self, pool: PoolId) {
-        let limit = self.settings().server_abandon_timeout;
         for id in self.pools[pool].tested.ids(&self.servers) {
-            let server = &self.servers[id];
-            let is_abandoned = matches!(server.state(), State::Tested(Test::Abandoned(_)));
-            if is_abandoned && self.is_over(server.since, limit) {
+            if self.mono() >= self.abandoned_due(&self.servers[id]) {
                 self.close_server(id, Reason::ServerAbandoned);
             } else {
                 self.cancel_abandoned_again(id);
@@ -338,9 +284,6 @@ impl Core {
         if self.pools[pool].listens() {
             return;
         }
-        let settings = self.settings();
-        let (delay, idle_limit) = (settings.server_check_delay, settings.server_idle_timeout);
-        let is_tested = !settings.server_check_query.is_empty();
         let mut servers = self.pools[pool].idle.ids(&self.servers);
         servers.extend(self.pools[pool].used.ids(&self.servers));
         let mut left = self.pools[pool].server_count();
@@ -351,15 +294,13 @@ impl Core {
                 self.close_server(id, reason);
                 continue;
             }
-            let rested = self.servers[id].requested;
-            if self.is_over(rested, idle_limit) && left > minimum {
-                left -= 1;
-                self.close_server(id, Reason::ServerIdleTimeout);
-            } else if is_tested
-                && matches!(self.servers[id].state(), State::Idle)
-                && self.mono().since(rested) >= delay
-            {
-                self.move_server(id, State::Used);
+            match due::past(self.idle_server_dues(&self.servers[id], left > minimum), self.mono()) {
+                Some(IdleDue::Close(reason)) => {
+                    left -= 1;
+                    self.close_server(id, reason);
+                }
+                Some(IdleDue::Test) => self.move_server(id, State::Used),
+                None => {}
             }
         }
     }
@@ -413,12 +354,11 @@ impl Core {
         if !self.pools[id].is_deserted() {
             return;
         }
-        let limit = self.settings().pool_idle_timeout;
         let database = self.pools[id].database;
         let since = self.pools[id].used_at;
         if self.databases[database].is_removed {
             self.forget_pool(id);
-        } else if self.is_over(since, limit) {
+        } else if self.mono() >= self.deserted_due(&self.pools[id]) {
             let (database, user) = (&self.databases[database], &self.users[self.pools[id].user]);
             let (name, user, age) = (&database.line.name, &user.name, self.mono().since(since));
             let text = format!(
@@ -432,7 +372,6 @@ impl Core {
     }
 
     fn sweep_databases(&mut self) {
-        let limit = self.settings().autodb_idle_timeout;
         let are_more = self.transients.len() > MOST_TRANSIENTS;
         let mut next = are_more.then(|| self.mono() + REST_OF_TRANSIENTS);
         for id in self.some_transients() {
@@ -444,14 +383,14 @@ impl Core {
             if is_used {
                 continue;
             }
-            let is_over = self.is_over(database.idle_since, limit);
-            if database.is_removed || !database.is_reached || is_over {
+            let due = self.auto_database_due(database);
+            if database.is_removed || !database.is_reached || self.mono() >= due {
                 if database.is_auto && !database.is_removed {
                     self.log_dropped(id);
                 }
                 self.forget_database(id);
-            } else if !limit.is_zero() {
-                next = next.into_iter().chain([database.idle_since + limit]).min();
+            } else if due != NEVER {
+                next = next.into_iter().chain([due]).min();
             }
         }
         self.transients_due = next;

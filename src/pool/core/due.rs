@@ -1,0 +1,312 @@
+//! When something falls due for a record, and what.
+//!
+//! Each time limit is read here, once. The sweep asks what is past ([`past`]), the calendar of
+//! resting pools which moment comes first ([`first`]). Nothing is armed: a due time follows from
+//! the record's own moments and the present settings, so that RELOAD and SET act at once.
+
+use std::time::Duration;
+
+use crate::base::time::Moment;
+use crate::pool::core::Core;
+use crate::pool::ids::PoolId;
+use crate::pool::owed::replies::Status;
+use crate::pool::owed::verdict::Hold;
+use crate::pool::records::calendar::NEVER;
+use crate::pool::records::client::Client;
+use crate::pool::records::database::Database;
+use crate::pool::records::pool::Pool;
+use crate::pool::records::server::{Server, State, Test};
+use crate::pool::telling::reason::Reason;
+
+/// A login to a server that takes longer is not waited for where another host may be tried.
+const SLOW_LOGIN: Duration = Duration::from_secs(1);
+
+/// Something that falls due at a moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::pool) struct Due<What> {
+    pub at: Moment,
+    pub what: What,
+}
+
+/// The first of these, in the order given, whose moment has come.
+pub(in crate::pool) fn past<What>(
+    dues: impl IntoIterator<Item = Due<What>>,
+    now: Moment,
+) -> Option<What> {
+    dues.into_iter().find(|due| due.at <= now).map(|due| due.what)
+}
+
+/// The earliest of their moments.
+pub(in crate::pool) fn first<What>(dues: impl IntoIterator<Item = Due<What>>) -> Moment {
+    dues.into_iter().map(|due| due.at).min().unwrap_or(NEVER)
+}
+
+/// What falls due for a client in the queue of its pool.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::pool) enum WaitDue {
+    Close(Reason),
+    /// It is told that it waits.
+    Notify,
+}
+
+/// What falls due for a server in login.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::pool) enum LoginDue {
+    Fail(Reason),
+    /// Its host counts as slow.
+    Slow,
+}
+
+/// What falls due for a server that nobody uses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::pool) enum IdleDue {
+    Close(Reason),
+    /// It must be tested before its next use.
+    Test,
+}
+
+impl<What> Due<What> {
+    fn new(at: Moment, what: What) -> Due<What> {
+        Due { at, what }
+    }
+
+    /// Due so long after a moment; a limit of zero is none.
+    fn after(since: Moment, limit: Duration, what: What) -> Due<What> {
+        Due { at: after(since, limit), what }
+    }
+
+    /// The same, under a condition without which it never comes.
+    fn only_if(self, condition: bool) -> Due<What> {
+        if condition { self } else { Due { at: NEVER, ..self } }
+    }
+}
+
+/// The end of a time limit; a limit of zero is none.
+pub(in crate::pool) fn after(since: Moment, limit: Duration) -> Moment {
+    if limit.is_zero() { NEVER } else { since + limit }
+}
+
+impl Core {
+    /// A client that has not proved who it is.
+    pub(in crate::pool) fn login_due(&self, client: &Client) -> Moment {
+        after(client.connected, self.settings().client_login_timeout)
+    }
+
+    /// A client that came to cancel another's query.
+    pub(in crate::pool) fn cancel_client_due(&self, client: &Client) -> Moment {
+        after(client.since, self.settings().cancel_wait_timeout)
+    }
+
+    /// A client whose lookup waits for a server of this pool.
+    pub(in crate::pool) fn lookup_due(&self, client: &Client, pool: &Pool) -> Moment {
+        let limit = self.databases[pool.database].line.query_wait_timeout;
+        after(client.connected, limit.unwrap_or(self.settings().query_wait_timeout))
+    }
+
+    /// A client that waits for what the first server of its pool reports.
+    pub(in crate::pool) fn welcoming_dues(&self, client: &Client) -> [Due<Reason>; 3] {
+        // The query_timeout of everybody: a user's own limit is for what it asks.
+        let of_all = self.settings().query_timeout;
+        [
+            Due::after(client.since, self.query_wait_timeout(client), Reason::QueryWaitTimeout),
+            Due::after(client.since, of_all, Reason::QueryTimeoutWaiting),
+            Due::new(self.login_due(client), Reason::ClientLoginTimeoutDown),
+        ]
+    }
+
+    /// A client in the queue of its pool.
+    pub(in crate::pool) fn waiting_dues(&self, client: &Client) -> [Due<WaitDue>; 3] {
+        let (since, close) = (client.requested, WaitDue::Close);
+        let is_untold = client.hold == Some(Hold::Server { is_told: false });
+        let notify = self.settings().query_wait_notify;
+        [
+            Due::after(since, self.query_wait_timeout(client), close(Reason::QueryWaitTimeout)),
+            Due::after(since, self.query_timeout(client), close(Reason::QueryTimeoutWaiting)),
+            Due::after(since, notify, WaitDue::Notify).only_if(is_untold),
+        ]
+    }
+
+    /// A client that waits for its channels to be heard by the shared connection: as long as a
+    /// connection may take, since servers may be kept meanwhile whose place that one needs.
+    pub(in crate::pool) fn channels_due(&self, client: &Client) -> Moment {
+        let awaits = client.listens().and_then(|listens| listens.awaits.as_ref());
+        let Some(since) = awaits.map(|awaits| awaits.since) else { return NEVER };
+        let longest = self.settings().server_connect_timeout;
+        match self.query_wait_timeout(client) {
+            Duration::ZERO => after(since, longest),
+            limit => after(since, limit.min(longest)),
+        }
+    }
+
+    /// A client that has a server: its query, its transaction, and how long it sits idle.
+    pub(in crate::pool) fn active_dues(
+        &self,
+        server: &Server,
+        client: &Client,
+    ) -> [Due<Reason>; 4] {
+        let in_transaction = server.replies.status() != Status::Idle;
+        let is_answered = server.replies.is_answered();
+        let (is_busy, start) = (in_transaction || !is_answered, client.query_start);
+        let in_transaction_limit = self.idle_transaction_timeout(client);
+        [
+            Due::after(start, self.query_timeout(client), Reason::QueryTimeout)
+                .only_if(!is_answered),
+            Due::after(start, in_transaction_limit, Reason::IdleTransactionTimeout)
+                .only_if(in_transaction && is_answered),
+            Due::after(
+                server.xact_start,
+                self.transaction_timeout(client),
+                Reason::TransactionTimeout,
+            )
+            .only_if(is_busy),
+            Due::after(start, self.client_idle_timeout(client), Reason::ClientIdleTimeout)
+                .only_if(!is_busy),
+        ]
+    }
+
+    /// A client without a server that asks for nothing.
+    pub(in crate::pool) fn idle_client_due(&self, client: &Client) -> Moment {
+        after(client.since, self.client_idle_timeout(client))
+    }
+
+    /// A server in login.
+    pub(in crate::pool) fn server_login_dues(&self, server: &Server) -> [Due<LoginDue>; 2] {
+        let (since, limit) = (server.connected, self.settings().server_connect_timeout);
+        let is_doubtful = self.sites[server.site].is_doubtful();
+        [
+            Due::after(since, limit, LoginDue::Fail(Reason::ConnectTimeout)),
+            Due::after(since, SLOW_LOGIN, LoginDue::Slow).only_if(!is_doubtful),
+        ]
+    }
+
+    /// A connection that carries a cancel request, and that the server does not end. A peer that
+    /// does not answer holds nothing up for longer than the client that asks would wait.
+    pub(in crate::pool) fn carrier_due(&self, carrier: &Server) -> Moment {
+        let settings = self.settings();
+        let (wait, connect) = (settings.cancel_wait_timeout, settings.server_connect_timeout);
+        let is_to_peer = self.databases[self.pools[carrier.pool].database].peer.is_some();
+        let limit = if is_to_peer && !wait.is_zero() { wait } else { wait.max(connect) };
+        after(carrier.connected, limit)
+    }
+
+    /// A server whose client went away in the middle of something.
+    pub(in crate::pool) fn abandoned_due(&self, server: &Server) -> Moment {
+        match server.state() {
+            State::Tested(Test::Abandoned(_)) => {
+                after(server.since, self.settings().server_abandon_timeout)
+            }
+            State::Active { .. }
+            | State::BeingCanceled
+            | State::Between
+            | State::Cancel(_)
+            | State::Closing
+            | State::Idle
+            | State::Login(_)
+            | State::Lookup(_)
+            | State::Tested(_)
+            | State::Used => NEVER,
+        }
+    }
+
+    /// A server that nobody uses. `is_spare` tells that its pool has more than min_pool_size.
+    pub(in crate::pool) fn idle_server_dues(
+        &self,
+        server: &Server,
+        is_spare: bool,
+    ) -> [Due<IdleDue>; 3] {
+        let idle_limit = self.settings().server_idle_timeout;
+        let is_idle = matches!(server.state(), State::Idle);
+        let end = self.end_of_life(server).unwrap_or(NEVER);
+        let idle_too_long = IdleDue::Close(Reason::ServerIdleTimeout);
+        [
+            Due::new(end, IdleDue::Close(Reason::ServerLifetime)),
+            Due::after(server.requested, idle_limit, idle_too_long).only_if(is_spare),
+            Due::new(self.test_due(server), IdleDue::Test).only_if(is_idle),
+        ]
+    }
+
+    /// From when on an idle server is tested before it is used.
+    #[inline(always)]
+    pub(in crate::pool) fn test_due(&self, server: &Server) -> Moment {
+        let settings = self.settings();
+        let has_test = !settings.server_check_query.is_empty();
+        if has_test { server.requested + settings.server_check_delay } else { NEVER }
+    }
+
+    /// A pool in which nobody is.
+    pub(in crate::pool) fn deserted_due(&self, pool: &Pool) -> Moment {
+        after(pool.used_at, self.settings().pool_idle_timeout)
+    }
+
+    /// A database made from `*` in which nobody is.
+    pub(in crate::pool) fn auto_database_due(&self, database: &Database) -> Moment {
+        after(database.idle_since, self.settings().autodb_idle_timeout)
+    }
+
+    /// The end of the period of statistics.
+    pub(in crate::pool) fn stats_due(&self) -> Moment {
+        self.stats.period_start + self.stats_period()
+    }
+
+    /// The first moment at which something falls due for the servers and clients of a pool in
+    /// which nothing is under way, or for the pool itself.
+    pub(in crate::pool) fn first_due_at_rest(&self, id: PoolId) -> Moment {
+        let pool = &self.pools[id];
+        let first_of_both = self.idle_servers_due(id).min(self.idle_clients_due(pool));
+        match pool.is_deserted() {
+            true => first_of_both.min(self.deserted_due(pool)),
+            false => first_of_both,
+        }
+    }
+
+    fn idle_servers_due(&self, id: PoolId) -> Moment {
+        let pool = &self.pools[id];
+        if pool.listens() {
+            return NEVER;
+        }
+        let is_spare = pool.server_count() > self.min_pool_size(id) as usize;
+        let idle = pool.idle.iter(&self.servers).chain(pool.used.iter(&self.servers));
+        let dues = idle.map(|id| first(self.idle_server_dues(&self.servers[id], is_spare)));
+        dues.min().unwrap_or(NEVER)
+    }
+
+    fn idle_clients_due(&self, pool: &Pool) -> Moment {
+        if !self.may_time_out_idle_clients() {
+            return NEVER;
+        }
+        let clients = pool.idle_clients.iter(&self.clients);
+        clients.map(|id| self.idle_client_due(&self.clients[id])).min().unwrap_or(NEVER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Moment = Moment(1_000_000);
+
+    fn dues() -> [Due<char>; 3] {
+        [
+            Due::after(START, Duration::from_secs(3), 'a'),
+            Due::after(START, Duration::from_secs(1), 'b'),
+            Due::after(START, Duration::from_secs(2), 'c'),
+        ]
+    }
+
+    #[test]
+    fn the_sweep_finds_what_stands_first_and_the_calendar_what_comes_first() {
+        assert_eq!(past(dues(), START), None);
+        assert_eq!(past(dues(), START + Duration::from_secs(1)), Some('b'));
+        assert_eq!(past(dues(), START + Duration::from_secs(3)), Some('a'), "by their order");
+        assert_eq!(first(dues()), START + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn no_limit_and_an_unmet_condition_never_fall_due() {
+        let unlimited = || Due::after(START, Duration::ZERO, 'a');
+        let unmet = || Due::after(START, Duration::from_secs(1), 'b').only_if(false);
+        assert_eq!(past([unlimited(), unmet()], Moment(u64::MAX - 1)), None);
+        assert_eq!(first([unlimited(), unmet()]), NEVER);
+        assert_eq!(first::<char>([]), NEVER);
+    }
+}
