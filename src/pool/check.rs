@@ -30,8 +30,8 @@ impl Core {
     /// Links agree on both sides.
     fn check_links(&self) {
         for (id, client) in self.clients.iter() {
-            if let client::State::Active { server } = client.state() {
-                let other = self.servers.get(*server).and_then(Server::client);
+            if let Some(server) = client.server() {
+                let other = self.servers.get(server).and_then(Server::client);
                 assert_eq!(other, Some(id), "a client's server has another client");
             }
         }

@@ -8,7 +8,7 @@ use crate::base::time::Moment;
 use crate::log::{Peer, Side, ptr};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::records::client::{self, Client, Replication};
+use crate::pool::records::client::{self, Client, Replication, Standing};
 use crate::pool::records::server::{self, Server};
 
 /// One connection.
@@ -127,7 +127,7 @@ pub fn visible_client(core: &Core, id: ClientId) -> Option<Visible<'_>> {
     let client = core.clients.get(id)?;
     let is_shown = match client.state() {
         client::State::Login(login) => login.is_queued(),
-        client::State::Closing => false,
+        client::State::Closing(_) => false,
         _ => true,
     };
     if !is_shown {
@@ -240,7 +240,9 @@ const NO_USER: &str = "(nouser)";
 /// The pool of a connection, also of one that came to cancel what runs there.
 fn pool(core: &Core, row: &Row) -> Option<PoolId> {
     match *row {
-        Row::Client(id) => core.clients[id].pool.or(carrier(core, id).map(|carrier| carrier.pool)),
+        Row::Client(id) => {
+            core.clients[id].pool().or(carrier(core, id).map(|carrier| carrier.pool))
+        }
         Row::Server(id) => Some(core.servers[id].pool),
     }
 }
@@ -270,12 +272,15 @@ fn state(core: &Core, row: &Row) -> &'static str {
 
 fn client_state(core: &Core, client: &Client) -> &'static str {
     match client.state() {
-        client::State::Active { .. } => "active",
-        client::State::AwaitWelcome | client::State::Waiting => "waiting",
+        client::State::Member(_, standing) => match standing {
+            Standing::Active { .. } => "active",
+            Standing::AwaitWelcome | Standing::Waiting => "waiting",
+            Standing::Idle => "idle",
+        },
         client::State::Cancel { .. } if pools::is_cancel_sent(core, client) => "active_cancel_req",
         client::State::Cancel { .. } => "waiting_cancel_req",
-        client::State::Closing => "justfree",
-        client::State::Console(_) | client::State::Idle => "idle",
+        client::State::Closing(_) => "justfree",
+        client::State::Console(_) => "idle",
         client::State::Login(login) if login.is_queued() => "waiting",
         client::State::Login(_) => "login",
     }
@@ -354,8 +359,8 @@ fn wait_us(core: &Core, row: &Row) -> u64 {
     let Row::Client(id) = *row else { return 0 };
     let client = &core.clients[id];
     let since = match *client.state() {
-        client::State::Waiting | client::State::Console(_) => client.requested,
-        client::State::Active { server } => match core.servers.get(server) {
+        client::State::Member(_, Standing::Waiting) | client::State::Console(_) => client.requested,
+        client::State::Member(_, Standing::Active { server }) => match core.servers.get(server) {
             Some(server) if !server.replies.is_answered() => client.query_start,
             _ => return 0,
         },
@@ -368,7 +373,8 @@ fn wait_us(core: &Core, row: &Row) -> u64 {
 fn link(core: &Core, row: &Row) -> Option<Row> {
     match *row {
         Row::Client(id) => match *core.clients[id].state() {
-            client::State::Active { server } | client::State::Cancel { server } => {
+            client::State::Member(_, Standing::Active { server })
+            | client::State::Cancel { server } => {
                 core.servers.contains(server).then_some(Row::Server(server))
             }
             _ => None,

@@ -74,11 +74,11 @@ pub static PINS: Sheet<ServerId> = Sheet {
 pub static CHOICES: Sheet<ClientId> = Sheet {
     columns: &[&[
         text("database", |scene, &id| {
-            Value::text(pools::names(scene.core, &scene.core.clients[id].pool).0)
+            Value::text(pools::names(scene.core, &scene.core.clients[id].pool()).0)
         }),
         text("user", |scene, &id| {
-            let user = scene.core.clients[id].user;
-            user.map_or(Value::Null, |user| Value::text(&scene.core.users[user].name))
+            let member = scene.core.clients[id].member();
+            member.map_or(Value::Null, |of| Value::text(&scene.core.users[of.user].name))
         }),
         text("ptr", |scene, &id| Value::owned(ptr(scene.core.clients[id].number, Side::Client))),
         text("pool_mode", |scene, &id| {

@@ -13,7 +13,7 @@ use crate::config::Host;
 use crate::log::Peer;
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::records::client::{Refusal, State as ClientState};
+use crate::pool::records::client::{Refusal, Standing, State as ClientState};
 use crate::pool::records::server::{CancelCarrier, Errand, Own, Server, State};
 use crate::pool::telling::reason::Reason;
 use crate::wire::startup;
@@ -31,15 +31,15 @@ impl Core {
             return;
         };
         match *self.clients[owner].state() {
-            ClientState::Waiting => {
+            ClientState::Member(_, Standing::Waiting) => {
                 self.cancel_waiting(owner);
                 self.close_client(id, Reason::CancelWaiting);
             }
-            ClientState::Active { server } if self.is_being_set_up(server) => {
+            ClientState::Member(_, Standing::Active { server }) if self.is_being_set_up(server) => {
                 self.clients[owner].refusal = Refusal::Cancelled;
                 self.close_client(id, Reason::CancelWaiting);
             }
-            ClientState::Active { server } => self.cancel_running(id, server),
+            ClientState::Member(_, Standing::Active { server }) => self.cancel_running(id, server),
             _ => self.close_client(id, Reason::CancelNothing),
         }
     }
@@ -47,7 +47,7 @@ impl Core {
     /// The query of a client that waits for a server is answered here: it never ran.
     fn cancel_waiting(&mut self, owner: ClientId) {
         self.clients[owner].refusal = Refusal::Cancelled;
-        self.move_client(owner, ClientState::Idle);
+        self.move_member(owner, Standing::Idle);
     }
 
     /// Whether a server is being made ready for its client, of which nothing has been sent yet.
@@ -62,7 +62,7 @@ impl Core {
             return self.close_client(id, Reason::CancelNothing);
         }
         // A second request adds nothing to one that is on its way.
-        if server.cancels > 0 {
+        if server.canceled_by.is_some() {
             return self.close_client(id, Reason::CancelAgain);
         }
         let Some(carrier) = self.open_carrier(target, Some(id)) else {
@@ -92,7 +92,7 @@ impl Core {
         let mut carrier = Server::new(number, self.mono(), pool, site, state);
         carrier.peer = self.servers[target].peer;
         let carrier = self.add_server(carrier);
-        self.servers[target].cancels += 1;
+        self.servers[target].canceled_by = Some(carrier);
         self.act(Action::Connect { server: carrier, to });
         Some(carrier)
     }
@@ -132,10 +132,7 @@ impl Core {
         }
         let Some(target) = carrier.target() else { return };
         let Some(server) = self.servers.get_mut(target) else { return };
-        server.cancels -= 1;
-        if server.cancels > 0 {
-            return;
-        }
+        server.canceled_by = None;
         match server.state() {
             State::BeingCanceled => self.part(target),
             State::Active { .. } | State::Tested(_) => {
@@ -153,14 +150,10 @@ impl Core {
     }
 
     /// Query over before its cancel request went out: nothing must strike the next client.
-    pub(in crate::pool) fn recall_unsent_cancels(&mut self, target: ServerId) {
-        let pool = self.servers[target].pool;
-        let carriers = self.pools[pool].cancels.ids(&self.servers);
-        for id in carriers {
-            let State::Cancel(carrier) = self.servers[id].state() else { continue };
-            if carrier.target() == Some(target) && !carrier.is_sent {
-                self.close_server(id, Reason::CancelOvertaken);
-            }
+    pub(in crate::pool) fn recall_unsent_cancel(&mut self, target: ServerId) {
+        let Some(id) = self.servers[target].canceled_by else { return };
+        if self.servers[id].carrier().is_some_and(|carrier| !carrier.is_sent) {
+            self.close_server(id, Reason::CancelOvertaken);
         }
     }
 }

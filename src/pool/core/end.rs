@@ -3,7 +3,7 @@
 use crate::log::{Field, Fields, Level};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::records::client;
+use crate::pool::records::client::Standing;
 use crate::pool::records::pool::{Purpose, Refusal};
 use crate::pool::records::retry::Retry;
 use crate::pool::records::server;
@@ -87,7 +87,7 @@ impl Core {
     }
 
     fn end_client_of_lost_server(&mut self, id: ClientId, reason: Reason) {
-        self.move_client(id, client::State::Idle);
+        self.move_member(id, Standing::Idle);
         self.close_client(id, reason);
     }
 
@@ -157,7 +157,7 @@ impl Core {
         self.leave_lookup(id);
         let client = &mut self.clients[id];
         let listens = client.rare.as_mut().and_then(|rare| rare.listens.take());
-        if let (Some(pool), Some(listens)) = (client.pool, listens) {
+        if let (Some(pool), Some(listens)) = (client.pool(), listens) {
             self.gone_listeners.push((id, pool, listens));
         }
         let server = self.clients[id].server();
@@ -167,7 +167,7 @@ impl Core {
             self.client_count -= 1;
         }
         self.take_key(id);
-        self.move_client(id, client::State::Closing);
+        self.move_to_closing(id);
         if let Some(server) = carrier.and_then(|id| self.servers.get_mut(id)) {
             server.forget_cancel_client();
         }

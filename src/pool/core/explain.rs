@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::pool::core::Core;
+use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::telling::events::{Concern, Limit, Met};
 use crate::pool::telling::reason::Reason;
@@ -18,18 +18,21 @@ impl Core {
         match reason {
             Reason::MaxClientConn => Some(sentence(&self.limit_words(Limit::Clients))),
             Reason::DatabaseClientsExceeded => {
-                let limit = Limit::DatabaseClients(client.database?);
-                Some(sentence(&self.limit_words(limit)))
+                let database = self.find_database(&client.login()?.names.as_ref()?.database)?;
+                Some(sentence(&self.limit_words(Limit::DatabaseClients(database))))
             }
             Reason::UserClientsExceeded => {
-                Some(sentence(&self.limit_words(Limit::UserClients(client.user?))))
+                // The console's own limits are told by name only.
+                let names = client.login()?.names.as_ref().filter(|n| n.database != CONSOLE)?;
+                let user = self.find_user(&names.user)?;
+                Some(sentence(&self.limit_words(Limit::UserClients(user))))
             }
             Reason::CachedLoginError(_) => {
-                let (_, retry_at) = self.failure(client.pool?)?;
+                let (_, retry_at) = self.failure(client.pool()?)?;
                 let wait = retry_at.since(self.mono());
                 Some(format!("The next attempt to log in follows in {}.", seconds(wait)))
             }
-            Reason::ClientLoginTimeoutDown => client.pool.map(|pool| self.why_no_server(pool)),
+            Reason::ClientLoginTimeoutDown => client.pool().map(|pool| self.why_no_server(pool)),
             Reason::ClientIdleTimeout => {
                 lasts("client_idle_timeout", self.client_idle_timeout(client))
             }
@@ -51,9 +54,7 @@ impl Core {
         sqlstate: &str,
     ) -> (Option<String>, Option<&'static str>) {
         let client = &self.clients[id];
-        let Some(pool) = client.pool.filter(|_| client.login().is_none()) else {
-            return (None, None);
-        };
+        let Some(pool) = client.pool() else { return (None, None) };
         let user = &self.users[self.pools[pool].user].name;
         let detail = format!("PostgreSQL said this to the pooler, which logged in as user {user}.");
         (Some(detail), refusal_hint(sqlstate))

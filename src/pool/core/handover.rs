@@ -14,7 +14,7 @@ use crate::pool::core::own_query::MOST_STEPS;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::verdict::{Hold, Verdict};
-use crate::pool::records::client::{self, Refusal};
+use crate::pool::records::client::{Refusal, Standing};
 use crate::pool::records::listening::Recalled;
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::{Own, Server, State, Test};
@@ -23,9 +23,12 @@ use crate::pool::telling::reason::Reason;
 
 impl Core {
     /// Finds a server for a client that asks, or puts it into the queue.
-    pub(in crate::pool) fn acquire(&mut self, id: ClientId) -> Result<ServerId, Verdict> {
+    pub(in crate::pool) fn acquire(
+        &mut self,
+        id: ClientId,
+        pool_id: PoolId,
+    ) -> Result<ServerId, Verdict> {
         let now = self.mono();
-        let pool_id = self.clients[id].pool.expect("a logged-in client has a pool");
         if self.is_winding_down() {
             self.close_client(id, Reason::ServerShuttingDown);
             return Err(Verdict::Closed);
@@ -43,17 +46,14 @@ impl Core {
                 return Err(Verdict::Closed);
             }
         }
-        self.move_client(id, client::State::Waiting);
+        self.move_member(id, Standing::Waiting);
         self.launch(pool_id);
-        Err(match self.clients[id].state() {
-            client::State::Closing => Verdict::Closed,
-            client::State::Active { .. } => Verdict::Hold(Hold::Parameters),
-            client::State::AwaitWelcome
-            | client::State::Cancel { .. }
-            | client::State::Console(_)
-            | client::State::Idle
-            | client::State::Login(_)
-            | client::State::Waiting => Verdict::Hold(Hold::Server { is_told: false }),
+        Err(match self.clients[id].standing() {
+            None => Verdict::Closed,
+            Some(Standing::Active { .. }) => Verdict::Hold(Hold::Parameters),
+            Some(Standing::AwaitWelcome | Standing::Idle | Standing::Waiting) => {
+                Verdict::Hold(Hold::Server { is_told: false })
+            }
         })
     }
 
@@ -205,8 +205,8 @@ impl Core {
         if server.session.must_be_pinned() {
             return self.pin_unjudged(id, client);
         }
-        if server.cancels > 0 {
-            self.recall_unsent_cancels(id);
+        if server.canceled_by.is_some() {
+            self.recall_unsent_cancel(id);
         }
         // The client may ask again.
         self.take_off_client(id, client);
@@ -316,8 +316,8 @@ impl Core {
             if server.may_have_more_coming() {
                 return self.rescue(id);
             }
-            if server.cancels > 0 {
-                self.recall_unsent_cancels(id);
+            if server.canceled_by.is_some() {
+                self.recall_unsent_cancel(id);
             }
             self.move_server(id, State::Between);
             return self.part(id);
@@ -340,7 +340,7 @@ impl Core {
     pub(in crate::pool) fn part_for_parameters(&mut self, id: ServerId, client: ClientId) {
         let server = &mut self.servers[id];
         let (is_clean, detail) = (server.replies.is_clean(), server.own_error.take());
-        self.move_client(client, client::State::Idle);
+        self.move_member(client, Standing::Idle);
         self.move_server(id, State::Between);
         self.close_client_with(client, Reason::ParametersRefused, detail.as_deref());
         match is_clean {
@@ -356,7 +356,7 @@ impl Core {
         let server = &mut self.servers[id];
         server.requested = now;
         server.replies.shrink();
-        if server.cancels > 0 {
+        if server.canceled_by.is_some() {
             return self.move_server(id, State::BeingCanceled);
         }
         if let Some(reason) = server.closing.clone() {
@@ -396,7 +396,7 @@ impl Core {
             }
             Test::Abandoned(_) | Test::Check | Test::Setup => {}
         }
-        if self.servers[id].cancels > 0 {
+        if self.servers[id].canceled_by.is_some() {
             return self.move_server(id, State::BeingCanceled);
         }
         self.make_available(id);

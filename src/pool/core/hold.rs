@@ -8,7 +8,7 @@
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::verdict::Hold;
-use crate::pool::records::client::{Refusal, State};
+use crate::pool::records::client::{Refusal, Standing, State};
 use crate::pool::records::server::{Doubt, Own, Server};
 use crate::wire::build::{self, Message};
 use crate::wire::kind::Front;
@@ -114,7 +114,7 @@ impl Core {
             Hold::Replies => of_server(|server| server.replies.is_full()),
             Hold::Server { .. } => client.is_waiting(),
             Hold::Settling => of_server(|server| !server.replies.is_answered()),
-            Hold::Welcome => matches!(client.state(), State::AwaitWelcome),
+            Hold::Welcome => client.standing() == Some(Standing::AwaitWelcome),
         }
     }
 }

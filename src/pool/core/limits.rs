@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::config::{AuthMethods, Choices, PoolMode, SessionState};
+use crate::config::{AuthMethods, Choices, PoolMode, SessionState, UserLine};
 use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, PoolId, ServerId, UserId};
-use crate::pool::records::client::{Client, Replication};
+use crate::pool::records::client::{Client, Member, Replication};
 use crate::pool::records::database::Database;
 use crate::pool::records::pool::Purpose;
 
@@ -25,7 +25,7 @@ impl Core {
     /// How a client uses the servers of its pool. While it has one the server knows, too.
     #[inline]
     pub fn client_mode(&self, client: &Client) -> PoolMode {
-        let of_pool = || client.pool.map_or(PoolMode::Session, |pool| self.pools[pool].mode);
+        let of_pool = || client.pool().map_or(PoolMode::Session, |pool| self.pools[pool].mode);
         client.choice().mode.unwrap_or_else(of_pool)
     }
 
@@ -62,21 +62,25 @@ impl Core {
     }
 
     fn policy_of(&self, client: &Client) -> SessionState {
-        let configured = self.configured_state(client);
+        let of_member = |of: &Member| self.configured_state(of.database, of.user);
+        let configured = client.member().map_or(self.settings().session_state, of_member);
         client.choice().policy.map_or(configured, |chosen| chosen.max(configured))
     }
 
-    pub(in crate::pool) fn configured_state(&self, client: &Client) -> SessionState {
-        let database = client.database.and_then(|id| self.databases[id].line.session_state);
-        let user = client.user.and_then(|id| self.users[id].line.as_ref());
-        let user = user.and_then(|line| line.session_state);
+    pub(in crate::pool) fn configured_state(
+        &self,
+        database: DatabaseId,
+        user: UserId,
+    ) -> SessionState {
+        let database = self.databases[database].line.session_state;
+        let user = self.users[user].line.as_ref().and_then(|line| line.session_state);
         user.or(database).unwrap_or(self.settings().session_state)
     }
 
     /// Whether LISTEN of a client is taken over from the server that it has.
     pub(in crate::pool) fn shares_listen(&self, client: &Client) -> bool {
-        let Some(database) = client.database else { return false };
-        let line = &self.databases[database].line;
+        let Some(member) = client.member() else { return false };
+        let line = &self.databases[member.database].line;
         line.shared_listen.unwrap_or(self.settings().shared_listen) || self.listens(client)
     }
 
@@ -88,7 +92,7 @@ impl Core {
     /// Whether a session must end clean that nobody has watched: others by the transaction get its
     /// server behind it, and the client's policy promises them that nothing is left.
     pub(in crate::pool) fn must_end_clean(&self, client: &Client) -> bool {
-        let shares = client.database.is_some_and(|id| !self.offered_modes(id).is_empty());
+        let shares = client.member().is_some_and(|of| !self.offered_modes(of.database).is_empty());
         self.watches_sessions && shares && self.session_policy(client) >= SessionState::Reset
     }
 
@@ -110,9 +114,7 @@ impl Core {
     /// What is configured for those whose own servers these are.
     pub fn pool_session_state(&self, pool: PoolId) -> SessionState {
         let pool = &self.pools[pool];
-        let user = self.users[pool.user].line.as_ref().and_then(|line| line.session_state);
-        let database = self.databases[pool.database].line.session_state;
-        user.or(database).unwrap_or(self.settings().session_state)
+        self.configured_state(pool.database, pool.user)
     }
 
     /// Servers of a pool that are kept for their clients.
@@ -190,34 +192,40 @@ impl Core {
 
     /// How long this client may wait for a server; zero is for ever.
     pub fn query_wait_timeout(&self, client: &Client) -> Duration {
-        let user = client.user.and_then(|id| self.users[id].line.as_ref());
-        let database = client.database.map(|id| &self.databases[id].line);
-        user.and_then(|line| line.query_wait_timeout)
+        let database = client.member().map(|of| &self.databases[of.database].line);
+        self.user_line(client)
+            .and_then(|line| line.query_wait_timeout)
             .or(database.and_then(|line| line.query_wait_timeout))
             .unwrap_or(self.settings().query_wait_timeout)
     }
 
     pub fn query_timeout(&self, client: &Client) -> Duration {
-        let user = client.user.and_then(|id| self.users[id].line.as_ref());
-        user.and_then(|line| line.query_timeout).unwrap_or(self.settings().query_timeout)
+        self.user_line(client)
+            .and_then(|line| line.query_timeout)
+            .unwrap_or(self.settings().query_timeout)
     }
 
     pub fn idle_transaction_timeout(&self, client: &Client) -> Duration {
-        let user = client.user.and_then(|id| self.users[id].line.as_ref());
-        user.and_then(|line| line.idle_transaction_timeout)
+        self.user_line(client)
+            .and_then(|line| line.idle_transaction_timeout)
             .unwrap_or(self.settings().idle_transaction_timeout)
     }
 
     pub fn transaction_timeout(&self, client: &Client) -> Duration {
-        let user = client.user.and_then(|id| self.users[id].line.as_ref());
-        user.and_then(|line| line.transaction_timeout)
+        self.user_line(client)
+            .and_then(|line| line.transaction_timeout)
             .unwrap_or(self.settings().transaction_timeout)
     }
 
     pub fn client_idle_timeout(&self, client: &Client) -> Duration {
-        let user = client.user.and_then(|id| self.users[id].line.as_ref());
-        user.and_then(|line| line.client_idle_timeout)
+        self.user_line(client)
+            .and_then(|line| line.client_idle_timeout)
             .unwrap_or(self.settings().client_idle_timeout)
+    }
+
+    /// The [users] line of the user as whom a client has logged in.
+    fn user_line(&self, client: &Client) -> Option<&UserLine> {
+        self.users[client.member()?.user].line.as_ref()
     }
 
     /// min_pool_size holds for pools that somebody uses, or that have a user of their own.

@@ -5,7 +5,7 @@
 use crate::base::list::{Linked, Links};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId, ServerId, ServerKind};
-use crate::pool::records::client::{self, Client};
+use crate::pool::records::client::{self, Client, Member, Standing};
 use crate::pool::records::pass::Pass;
 use crate::pool::records::pool::Rest;
 use crate::pool::records::server::{self, Server};
@@ -23,25 +23,37 @@ impl Mover {
 impl Core {
     /// Moves a client to another state, list and counters with it.
     pub(in crate::pool) fn move_client(&mut self, id: ClientId, to: client::State) {
-        let was_counted = matches!(self.clients[id].state().place(), client::Place::Pool(_));
-        let is_counted = matches!(to.place(), client::Place::Pool(_));
-        // Between two states of one pool, which is every transaction's way, no count changes.
-        if was_counted && !is_counted {
-            self.count_client(id, false);
-        }
+        let before = self.clients[id].standing().and(self.clients[id].member().copied());
         self.thread_client(id, false);
         let now = self.mono();
         let client = &mut self.clients[id];
         client.set_state(to, &self.mover.0);
         client.since = now;
+        let after = client.standing().and(client.member().copied());
         self.thread_client(id, true);
-        if is_counted && !was_counted {
-            self.count_client(id, true);
+        // Between two states of one pool no count changes.
+        match (before, after) {
+            (Some(left), None) => self.count_client(left, false),
+            (None, Some(entered)) => self.count_client(entered, true),
+            (Some(_), Some(_)) | (None, None) => {}
         }
         // Whatever it was held for is of the state that it leaves.
         if self.clients[id].hold.is_some() {
             self.wake(id);
         }
+    }
+
+    /// Moves a client to another standing in the pool that it belongs to.
+    pub(in crate::pool) fn move_member(&mut self, id: ClientId, to: Standing) {
+        if let Some(member) = self.clients[id].member().copied() {
+            self.move_client(id, client::State::Member(member, to));
+        }
+    }
+
+    /// Closes a client, as far as the core goes.
+    pub(in crate::pool) fn move_to_closing(&mut self, id: ClientId) {
+        let member = self.clients[id].member().copied();
+        self.move_client(id, client::State::Closing(member));
     }
 
     /// Puts a client into the list of its state, or takes it out.
@@ -54,10 +66,7 @@ impl Core {
             }
             client::Place::Console => &mut self.consoles,
             client::Place::Cancel => &mut self.cancel_clients,
-            client::Place::Pool(place) => {
-                let pool = client.pool.expect("a client past its login has a pool");
-                self.pools[pool].client_list(place)
-            }
+            client::Place::Pool(pool, place) => self.pools[pool].client_list(place),
             client::Place::Nowhere => return,
         };
         if into {
@@ -68,20 +77,14 @@ impl Core {
     }
 
     /// Adds a client to, or takes it from, the counts of its database and user.
-    fn count_client(&mut self, id: ClientId, add: bool) {
-        let client = &self.clients[id];
-        let pool = client.pool.expect("a client past its login has a pool");
-        let login_user = client.user;
-        self.wake_pool(pool);
+    fn count_client(&mut self, of: Member, add: bool) {
+        self.wake_pool(of.pool);
         count(&mut self.admitted, add);
-        let pool = &mut self.pools[pool];
-        pool.used_at = self.now.mono;
-        let database = &mut self.databases[pool.database];
+        self.pools[of.pool].used_at = self.now.mono;
+        let database = &mut self.databases[of.database];
         database.idle_since = self.now.mono;
         count(&mut database.clients, add);
-        if let Some(user) = login_user {
-            count(&mut self.users[user].clients, add);
-        }
+        count(&mut self.users[of.user].clients, add);
     }
 
     /// Moves a server to another state, list and counters with it.
@@ -125,7 +128,7 @@ impl Core {
     /// Makes a client and a server of one pool partners.
     pub(in crate::pool) fn link(&mut self, client: ClientId, server: ServerId) {
         self.move_pair(
-            (client, client::PoolPlace::Idle, client::State::Active { server }),
+            (client, Standing::Active { server }),
             (server, server::Place::Idle, server::State::Active { client }),
         );
     }
@@ -133,7 +136,7 @@ impl Core {
     /// Takes a client and its server off each other.
     pub(super) fn unlink(&mut self, client: ClientId, server: ServerId) {
         self.move_pair(
-            (client, client::PoolPlace::Active, client::State::Idle),
+            (client, Standing::Idle),
             (server, server::Place::Active, server::State::Between),
         );
     }
@@ -143,27 +146,26 @@ impl Core {
     #[inline(always)]
     fn move_pair(
         &mut self,
-        (client_id, client_from, to_client): (ClientId, client::PoolPlace, client::State),
+        (client_id, to_client): (ClientId, Standing),
         (server_id, server_from, to_server): (ServerId, server::Place, server::State),
     ) {
         let (client, server) = (&self.clients[client_id], &self.servers[server_id]);
-        let is_common = client.state().place() == client::Place::Pool(client_from)
-            && server.state().place() == Some(server_from)
-            && client.hold.is_none();
-        let (client::Place::Pool(client_into), true) = (to_client.place(), is_common) else {
-            self.move_client(client_id, to_client);
+        let is_common = server.state().place() == Some(server_from) && client.hold.is_none();
+        let (Some(client_from), true) = (client.standing(), is_common) else {
+            self.move_member(client_id, to_client);
             return self.move_server(server_id, to_server);
         };
-        debug_assert_eq!(client.pool, Some(server.pool), "partners are of one pool");
+        debug_assert_eq!(client.pool(), Some(server.pool), "partners are of one pool");
         let (now, pool_id) = (self.now.mono, server.pool);
         let pool = &mut self.pools[pool_id];
 
         let client = &mut self.clients[client_id];
         let links = std::mem::take(client.links_mut());
-        client.set_state(to_client, &self.mover.0);
+        client.set_standing(to_client, &self.mover.0);
         client.since = now;
-        pool.client_list(client_from).close(&mut self.clients, links);
-        let links = pool.client_list(client_into).open_back(&mut self.clients, client_id);
+        pool.client_list(client_from.place()).close(&mut self.clients, links);
+        let into = pool.client_list(to_client.place());
+        let links = into.open_back(&mut self.clients, client_id);
         *self.clients[client_id].links_mut() = links;
 
         let server = &mut self.servers[server_id];

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::records::client::{Client, Refusal as Refused, State};
+use crate::pool::records::client::{Client, Refusal as Refused, Standing};
 use crate::pool::records::listening::{Awaits, Channel, Listens, MOST_UNDELIVERED};
 use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::telling::reason::Reason;
@@ -26,7 +26,7 @@ impl Core {
     /// that.
     pub(in crate::pool) fn set_channels(&mut self, id: ClientId, channels: BTreeSet<Channel>) {
         let now = self.mono();
-        let Some(own) = self.clients[id].pool else { return };
+        let Some(own) = self.clients[id].pool() else { return };
         let (database, user) = (self.pools[own].database, self.pools[own].user);
         let pool = self.ensure_pool(database, user, Purpose::Listening);
         let listens = self.clients[id].rare.get_or_insert_default().listens.get_or_insert_default();
@@ -207,18 +207,14 @@ impl Core {
     /// Whether a client is in the middle of nothing, so that it can be told something.
     fn is_at_rest(&self, id: ClientId) -> bool {
         let client = &self.clients[id];
-        match *client.state() {
+        match client.standing() {
             // In the middle of what the pooler refuses itself the end is still to come.
-            State::Idle | State::Waiting => client.refusal == Refused::None,
-            State::Active { server } => {
+            Some(Standing::Idle | Standing::Waiting) => client.refusal == Refused::None,
+            Some(Standing::Active { server }) => {
                 let server = &self.servers[server];
                 server.replies.is_clean() && server.own.is_nothing() && !server.is_mid_reply
             }
-            State::AwaitWelcome
-            | State::Cancel { .. }
-            | State::Closing
-            | State::Console(_)
-            | State::Login(_) => false,
+            Some(Standing::AwaitWelcome) | None => false,
         }
     }
 

@@ -379,15 +379,11 @@ impl Core {
                 None => (None, None),
             },
             client::State::Console(console) => (Some(CONSOLE), Some(&console.user)),
-            client::State::AwaitWelcome
-            | client::State::Idle
-            | client::State::Waiting
-            | client::State::Active { .. }
-            | client::State::Cancel { .. }
-            | client::State::Closing => (
-                client.database.and_then(|id| self.databases.get(id)).map(|d| &*d.line.name),
-                client.user.and_then(|id| self.users.get(id)).map(|u| &*u.name),
+            client::State::Member(member, _) | client::State::Closing(Some(member)) => (
+                self.databases.get(member.database).map(|database| &*database.line.name),
+                self.users.get(member.user).map(|user| &*user.name),
             ),
+            client::State::Cancel { .. } | client::State::Closing(None) => (None, None),
         }
     }
 

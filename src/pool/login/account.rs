@@ -8,8 +8,8 @@ use crate::auth::inquiry::LDAP_REFUSAL;
 use crate::auth::secret::{Password, Secret};
 use crate::log::{Field, Fields, Level, Peer};
 use crate::pool::core::{CONSOLE, Core};
-use crate::pool::ids::ClientId;
-use crate::pool::records::client::{Names, Progress, Replication, State};
+use crate::pool::ids::{ClientId, PoolId};
+use crate::pool::records::client::{Member, Names, Progress, Replication, Standing, State};
 use crate::pool::records::inquiries::Question;
 use crate::pool::records::lookup::Errand;
 use crate::pool::records::pool::{Purpose, Source, Welcome};
@@ -288,21 +288,19 @@ impl Core {
             let text = format!("login failed: db={database} user={user}");
             self.log_client(Level::Log, id, format_args!("{text}"));
         })?;
-        self.clients[id].database = Some(database_id);
-        self.clients[id].user = Some(user_id);
         self.check_client_limits(database_id, &user)?;
         let pool_user = self.databases[database_id].forced_user.unwrap_or(user_id);
-        self.check_choice(id, database_id, pool_user)?;
+        self.check_choice(id, (database_id, user_id), pool_user)?;
         let pool = self.ensure_pool(database_id, pool_user, Purpose::Clients);
         if let Some((secret, source)) = found.filter(|_| pool_user == user_id) {
             self.pools[pool].keep_found(secret, source, keys);
         }
-        self.clients[id].pool = Some(pool);
-        self.move_client(id, State::AwaitWelcome);
+        let member = Member { database: database_id, user: user_id, pool };
+        self.move_client(id, State::Member(member, Standing::AwaitWelcome));
         if self.clients[id].replication != Replication::No {
-            self.launch_private(id);
+            self.launch_private(pool, id);
         } else if self.pools[pool].welcome.is_some() {
-            self.welcome(id);
+            self.welcome(id, pool);
         }
         // It needs the pool's first server, or more than that (min_pool_size).
         self.launch(pool);
@@ -344,8 +342,7 @@ impl Core {
     }
 
     /// Tells a client, on behalf of the server, that it is logged in.
-    pub(in crate::pool) fn welcome(&mut self, id: ClientId) {
-        let pool = self.clients[id].pool.expect("a client that awaits its welcome has a pool");
+    pub(in crate::pool) fn welcome(&mut self, id: ClientId, pool: PoolId) {
         let Some(welcome) = self.pools[pool].welcome.take() else { return };
         let bytes = self.welcome_bytes(id, &welcome);
         self.pools[pool].welcome = Some(welcome);
@@ -356,7 +353,7 @@ impl Core {
         // It has waited for the pool's first server, if for anything.
         stats.wait_us += now.micros_since(self.clients[id].since);
         self.clients[id].requested = now;
-        self.move_client(id, State::Idle);
+        self.move_member(id, Standing::Idle);
     }
 
     /// The messages from AuthenticationOk to ReadyForQuery, in the reference's order.

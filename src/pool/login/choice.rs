@@ -66,7 +66,7 @@ impl Core {
     pub(super) fn check_choice(
         &self,
         id: ClientId,
-        database: DatabaseId,
+        (database, user): (DatabaseId, UserId),
         pool_user: UserId,
     ) -> Result<(), Reason> {
         let Choice { mode, policy } = self.clients[id].choice();
@@ -76,7 +76,7 @@ impl Core {
             check(POOL_MODE, "pool_modes", mode, mode.word(), offered, is_configured)?;
         }
         let Some(policy) = policy else { return Ok(()) };
-        let configured = self.configured_state(&self.clients[id]);
+        let configured = self.configured_state(database, user);
         let offered = self.offered_states(database);
         let is_configured = policy == configured;
         check(SESSION_STATE, "session_states", policy, policy.word(), offered, is_configured)?;

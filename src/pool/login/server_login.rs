@@ -11,7 +11,7 @@ use crate::pool::core::explain::refusal_hint;
 use crate::pool::core::listening::ENCODING;
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::records::client::{Replication, State as ClientState};
+use crate::pool::records::client::{Client, Replication, Standing};
 use crate::pool::records::handshake::Stage;
 use crate::pool::records::lookup::LOOKUP_PATH;
 use crate::pool::records::pool::{Purpose, Source, Welcome};
@@ -439,7 +439,7 @@ impl Core {
         pool.welcome = Some(welcome);
         for client in self.pools[pool_id].welcoming.ids(&self.clients) {
             if self.clients[client].replication == Replication::No {
-                self.welcome(client);
+                self.welcome(client, pool_id);
             }
         }
         // Out of the list of logins first: launching counts those.
@@ -449,8 +449,8 @@ impl Core {
     }
 
     fn give_to_replication_client(&mut self, id: ServerId, client: ClientId, welcome: Welcome) {
-        if !self.clients.get(client).is_some_and(|c| matches!(c.state(), ClientState::AwaitWelcome))
-        {
+        let standing = self.clients.get(client).and_then(Client::standing);
+        if standing != Some(Standing::AwaitWelcome) {
             return self.close_server(id, Reason::ReplicationClientClosed);
         }
         let pool = self.servers[id].pool;

@@ -8,11 +8,11 @@ use super::routine::binds_unnamed;
 use super::{listen, slow};
 use crate::log::Level;
 use crate::pool::core::Core;
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::replies::Status;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
-use crate::pool::records::client::{Refusal, State as ClientState};
+use crate::pool::records::client::{Client, Refusal, Standing, State as ClientState};
 use crate::pool::records::server::{Own, Server};
 use crate::pool::records::session::Origin;
 use crate::pool::telling::reason::Reason;
@@ -63,10 +63,16 @@ impl Core {
             return Verdict::Hold(Hold::Channels);
         }
         match *client.state() {
-            ClientState::Active { server } => self.judge_linked(id, server, kind, head, seen, said),
-            ClientState::Idle => self.judge_unlinked(id, kind, head, seen, said),
-            ClientState::Waiting => Verdict::Hold(Hold::Server { is_told: false }),
-            ClientState::AwaitWelcome => Verdict::Hold(Hold::Welcome),
+            ClientState::Member(_, Standing::Active { server }) => {
+                self.judge_linked(id, server, kind, head, seen, said)
+            }
+            ClientState::Member(member, Standing::Idle) => {
+                self.judge_unlinked(id, member.pool, kind, head, seen, said)
+            }
+            ClientState::Member(_, Standing::Waiting) => {
+                Verdict::Hold(Hold::Server { is_told: false })
+            }
+            ClientState::Member(_, Standing::AwaitWelcome) => Verdict::Hold(Hold::Welcome),
             ClientState::Login(ref login) if login.is_held() => match kind {
                 Front::Terminate => self.goodbye(id),
                 // Nothing has been asked yet.
@@ -75,7 +81,7 @@ impl Core {
             ClientState::Login(_) => self.judge_answer(id, kind, head, seen),
             ClientState::Cancel { .. } => Verdict::Drop,
             // The console was judged before.
-            ClientState::Console(_) | ClientState::Closing => Verdict::Closed,
+            ClientState::Console(_) | ClientState::Closing(_) => Verdict::Closed,
         }
     }
 
@@ -156,6 +162,7 @@ impl Core {
     fn judge_unlinked(
         &mut self,
         id: ClientId,
+        pool: PoolId,
         kind: Front,
         head: Head,
         seen: &[u8],
@@ -182,7 +189,7 @@ impl Core {
                 if let Some(verdict) = self.answer_here(id, kind, head, seen, said) {
                     return verdict;
                 }
-                match self.acquire(id) {
+                match self.acquire(id, pool) {
                     Ok(server) => self.judge_linked(id, server, kind, head, seen, said),
                     Err(verdict) => verdict,
                 }
@@ -427,7 +434,7 @@ impl Core {
 
     /// Bytes have passed from a client or to one; counted per run, not per message.
     pub fn count_bytes(&mut self, client: ClientId, received: usize, sent: usize) {
-        let Some(pool) = self.clients.get(client).and_then(|client| client.pool) else { return };
+        let Some(pool) = self.clients.get(client).and_then(Client::pool) else { return };
         let stats = &mut self.pools[pool].stats;
         stats.received += received as u64;
         stats.sent += sent as u64;

@@ -10,7 +10,7 @@ use crate::pool::login::entry::Arrival;
 use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::Verdict;
-use crate::pool::records::client::State;
+use crate::pool::records::client::Standing;
 use crate::pool::records::server;
 use crate::wire::build::{self, Report, Severity};
 use crate::wire::head::{HEAD, Head};
@@ -54,14 +54,12 @@ impl World {
     /// The client asks, or ends its transaction.
     pub fn go_on(&mut self, at: usize) {
         let visitor = &self.visitors[at];
-        match self.core.clients[visitor.id].state() {
-            State::Idle => self.ask(at),
-            State::Active { server } => {
-                let server = *server;
-                self.commit(at, server);
-            }
-            State::AwaitWelcome | State::Waiting => {}
-            other => panic!("a client in {other:?}"),
+        let client = &self.core.clients[visitor.id];
+        match client.standing() {
+            Some(Standing::Idle) => self.ask(at),
+            Some(Standing::Active { server }) => self.commit(at, server),
+            Some(Standing::AwaitWelcome | Standing::Waiting) => {}
+            None => panic!("a client in {:?}", client.state()),
         }
     }
 

@@ -8,7 +8,7 @@ use super::world::{World, place_of};
 use crate::base::time::Moment;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId};
-use crate::pool::records::client;
+use crate::pool::records::client::Member;
 use crate::pool::records::pool::Pool;
 use crate::pool::records::server;
 
@@ -59,12 +59,12 @@ impl Count {
             }
         }
         for (id, client) in core.clients.iter().filter(|(_, client)| !client.is_closing()) {
-            let (Some(pool), Some(user)) = (client.pool, client.user) else { continue };
+            let Some(&Member { pool, user, .. }) = client.member() else { continue };
             count.clients += 1;
             let database = key(core, pool).0;
             count.db_clients[database] += 1;
             count.user_clients[place_of(&core.users[user].name)] += 1;
-            if let client::State::Waiting = client.state() {
+            if client.is_waiting() {
                 let queue = count.queues.entry(key(core, pool)).or_default();
                 queue.push((client.requested, id));
             }

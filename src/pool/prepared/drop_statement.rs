@@ -52,7 +52,7 @@ impl Core {
     /// ReadyForQuery. A query that was answered here is a query all the same, and outside of a
     /// transaction one of its own.
     fn end_local_query(&mut self, id: ClientId, status: Status, said: &mut Said<'_>) {
-        if let Some(pool) = self.clients[id].pool {
+        if let Some(pool) = self.clients[id].pool() {
             let stats = &mut self.pools[pool].stats;
             stats.queries += 1;
             stats.xacts += u64::from(status == Status::Idle);

@@ -398,7 +398,7 @@ impl Core {
     }
 
     fn count_client_parse(&mut self, id: ClientId) {
-        if let Some(pool) = self.clients[id].pool {
+        if let Some(pool) = self.clients[id].pool() {
             self.pools[pool].stats.client_parses += 1;
         }
     }

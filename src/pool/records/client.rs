@@ -24,7 +24,31 @@ use crate::wire::formats::Formats;
 pub enum State {
     /// Its startup packet has not come, or its login is under way.
     Login(Box<Login>),
-    /// It has proved who it is; the pool does not know yet what the server will report.
+    /// It has proved who it is, and belongs to a pool.
+    Member(Member, Standing),
+    /// It is logged in to the console.
+    Console(Box<ConsoleState>),
+    /// It came to cancel another client's query; `server` is the connection that carries it on.
+    Cancel { server: ServerId },
+    /// It has been told its reason; what is left is to send that and close. Lines about it still
+    /// name where it belonged.
+    Closing(Option<Member>),
+}
+
+/// What a client past its login belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Member {
+    pub database: DatabaseId,
+    /// Who logged in.
+    pub user: UserId,
+    /// Whose servers are used.
+    pub pool: PoolId,
+}
+
+/// Where a client stands in its pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// The pool does not know yet what the server will report.
     AwaitWelcome,
     /// Logged in, without a server, and nothing asked.
     Idle,
@@ -32,12 +56,6 @@ pub enum State {
     Waiting,
     /// It has a server.
     Active { server: ServerId },
-    /// It is logged in to the console.
-    Console(Box<ConsoleState>),
-    /// It came to cancel another client's query; `server` is the connection that carries it on.
-    Cancel { server: ServerId },
-    /// It has been told its reason; what is left is to send that and close.
-    Closing,
 }
 
 /// The list that holds a client.
@@ -47,7 +65,7 @@ pub enum Place {
     Console,
     Login,
     Nowhere,
-    Pool(PoolPlace),
+    Pool(PoolId, PoolPlace),
 }
 
 /// One of the lists of clients that a pool has.
@@ -63,14 +81,23 @@ impl State {
     #[inline(always)]
     pub fn place(&self) -> Place {
         match self {
-            State::Active { .. } => Place::Pool(PoolPlace::Active),
-            State::AwaitWelcome => Place::Pool(PoolPlace::Welcoming),
             State::Cancel { .. } => Place::Cancel,
-            State::Closing => Place::Nowhere,
+            State::Closing(_) => Place::Nowhere,
             State::Console(_) => Place::Console,
-            State::Idle => Place::Pool(PoolPlace::Idle),
             State::Login(_) => Place::Login,
-            State::Waiting => Place::Pool(PoolPlace::Waiting),
+            State::Member(member, standing) => Place::Pool(member.pool, standing.place()),
+        }
+    }
+}
+
+impl Standing {
+    #[inline(always)]
+    pub fn place(self) -> PoolPlace {
+        match self {
+            Standing::Active { .. } => PoolPlace::Active,
+            Standing::AwaitWelcome => PoolPlace::Welcoming,
+            Standing::Idle => PoolPlace::Idle,
+            Standing::Waiting => PoolPlace::Waiting,
         }
     }
 }
@@ -281,11 +308,6 @@ pub struct Client {
     pub since: Moment,
     /// When the query under way was sent to the server, or when the last one was answered.
     pub query_start: Moment,
-    pub database: Option<DatabaseId>,
-    /// Who logged in.
-    pub user: Option<UserId>,
-    /// Whose servers are used.
-    pub pool: Option<PoolId>,
     pub vars: ClientVars,
     /// The first eight bytes of what a CancelRequest must bring to cancel this client's query.
     pub key: u64,
@@ -330,9 +352,6 @@ impl Client {
             requested: now,
             since: now,
             query_start: Moment(0),
-            database: None,
-            user: None,
-            pool: None,
             vars: ClientVars::default(),
             key: 0,
             replication: Replication::No,
@@ -377,6 +396,39 @@ impl Client {
         self.state = to;
     }
 
+    /// Another standing in the pool that it belongs to already.
+    #[inline(always)]
+    pub(in crate::pool) fn set_standing(&mut self, to: Standing, _: &Pass) {
+        if let State::Member(_, standing) = &mut self.state {
+            *standing = to;
+        }
+    }
+
+    /// What it belongs to, or belonged to before it was closed.
+    #[inline(always)]
+    pub fn member(&self) -> Option<&Member> {
+        match &self.state {
+            State::Member(member, _) | State::Closing(Some(member)) => Some(member),
+            State::Cancel { .. } | State::Closing(None) | State::Console(_) | State::Login(_) => {
+                None
+            }
+        }
+    }
+
+    /// Where it stands in its pool.
+    #[inline(always)]
+    pub fn standing(&self) -> Option<Standing> {
+        match self.state {
+            State::Member(_, standing) => Some(standing),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    pub fn pool(&self) -> Option<PoolId> {
+        self.member().map(|member| member.pool)
+    }
+
     /// Its login, as far as it has come.
     pub(in crate::pool) fn login(&self) -> Option<&Login> {
         match &self.state {
@@ -419,7 +471,7 @@ impl Client {
     #[inline(always)]
     pub fn server(&self) -> Option<ServerId> {
         match self.state {
-            State::Active { server } => Some(server),
+            State::Member(_, Standing::Active { server }) => Some(server),
             _ => None,
         }
     }
@@ -431,18 +483,19 @@ impl Client {
     }
 
     pub fn is_closing(&self) -> bool {
-        matches!(self.state, State::Closing)
+        matches!(self.state, State::Closing(_))
     }
 
     pub fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Waiting)
+        matches!(self.state, State::Member(_, Standing::Waiting))
     }
 
     /// Whether it has come through its login, to a pool or to the console.
     pub fn is_logged_in(&self) -> bool {
         match self.state {
-            State::Idle | State::Waiting | State::Active { .. } | State::Console(_) => true,
-            State::Login(_) | State::AwaitWelcome | State::Cancel { .. } | State::Closing => false,
+            State::Member(_, standing) => standing != Standing::AwaitWelcome,
+            State::Console(_) => true,
+            State::Login(_) | State::Cancel { .. } | State::Closing(_) => false,
         }
     }
 

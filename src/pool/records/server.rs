@@ -152,8 +152,8 @@ pub struct Server {
     pub has_said_farewell: bool,
     /// It must not be handed on: it is closed as soon as it is free.
     pub closing: Option<Reason>,
-    /// Cancel requests on their way to it.
-    pub cancels: u32,
+    /// The connection that carries a cancel request to it.
+    pub canceled_by: Option<ServerId>,
     /// Its connection is under TLS.
     pub tls: Option<Box<Secured>>,
     pub statements: Option<Box<ServerStatements>>,
@@ -249,7 +249,7 @@ impl Server {
             own_error: None,
             has_said_farewell: false,
             closing: None,
-            cancels: 0,
+            canceled_by: None,
             tls: None,
             statements: None,
             kept: Kept::default(),
@@ -395,7 +395,7 @@ impl Server {
     /// Fit for another client: everything answered, no transaction, nothing of ours under way, and
     /// no cancel on its way that could strike the next one.
     pub fn is_clean(&self) -> bool {
-        self.replies.is_clean() && self.own.is_nothing() && self.cancels == 0
+        self.replies.is_clean() && self.own.is_nothing() && self.canceled_by.is_none()
     }
 
     /// The connection's name at the start of its log lines.

@@ -63,7 +63,7 @@ impl Core {
     pub(in crate::pool) fn cancel_abandoned(&mut self, id: ServerId) {
         let server = &mut self.servers[id];
         let still_owed = server.replies.len();
-        let may_cancel = server.cancels == 0 && !server.key.is_empty();
+        let may_cancel = server.canceled_by.is_none() && !server.key.is_empty();
         if let Some(Rescue::Ending { owed }) = server.rescue_mut()
             && (1..*owed).contains(&still_owed)
             && may_cancel
@@ -90,9 +90,9 @@ impl Core {
         if server.is_mid_reply {
             return;
         }
-        if server.cancels > 0 {
+        if server.canceled_by.is_some() {
             // A cancel that is on its way must not strike the ROLLBACK, nor the next client.
-            return self.recall_unsent_cancels(id);
+            return self.recall_unsent_cancel(id);
         }
         if server.replies.is_skipping() {
             return self.end_skipping(id);

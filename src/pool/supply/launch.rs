@@ -400,8 +400,7 @@ impl Core {
     }
 
     /// Opens a server for one replication client alone.
-    pub(in crate::pool) fn launch_private(&mut self, client: ClientId) {
-        let id = self.clients[client].pool.expect("a client past its login has a pool");
+    pub(in crate::pool) fn launch_private(&mut self, id: PoolId, client: ClientId) {
         let database = &self.databases[self.pools[id].database];
         let Some(place) = self.choose_site(database) else { return };
         while self.room(id) != Some(false) {

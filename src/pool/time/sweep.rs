@@ -16,7 +16,7 @@ use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use crate::pool::owed::verdict::Hold;
 use crate::pool::records::calendar::{NEVER, STEP};
-use crate::pool::records::client::{Replication, State as ClientState};
+use crate::pool::records::client::Replication;
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::State;
 use crate::pool::records::site::Health;
@@ -142,7 +142,7 @@ impl Core {
                 }
                 Some(reason) => self.close_waiting(id, reason),
                 None if client.replication != Replication::No && !self.is_served(pool, id) => {
-                    self.launch_private(id);
+                    self.launch_private(pool, id);
                 }
                 None => {}
             }
@@ -161,7 +161,7 @@ impl Core {
     }
 
     fn close_waiting(&mut self, id: ClientId, reason: Reason) {
-        let detail = self.clients[id].pool.map(|pool| self.why_no_server(pool));
+        let detail = self.clients[id].pool().map(|pool| self.why_no_server(pool));
         self.close_client_with(id, reason, detail.as_deref());
     }
 
@@ -408,7 +408,7 @@ impl Core {
 
     /// Moves a client that has been closed by nobody's word out of the way.
     pub(in crate::pool) fn drop_client(&mut self, id: ClientId) {
-        self.move_client(id, ClientState::Closing);
+        self.move_to_closing(id);
         self.act(Action::CloseClient(id));
     }
 }

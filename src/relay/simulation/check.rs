@@ -31,7 +31,7 @@ impl World {
         let mut text = client.describe();
         if let Some(record) = core.clients.get(client.id) {
             text += &format!("\n    core: {:?}", record.state());
-            if let Some(pool) = record.pool.filter(|_| record.server().is_none()) {
+            if let Some(pool) = record.pool().filter(|_| record.server().is_none()) {
                 text += &self.describe_pools(pool);
             }
             let server = record.server().and_then(|id| core.servers.get(id));
