@@ -80,7 +80,6 @@ const WHOLE_TREE: &[&str] = &[
     "scripts",
     "doc",
     "etc",
-    "fuzz",
     ".ci",
     "Cargo.toml",
     "Makefile",
@@ -110,10 +109,10 @@ fn calls_within_the_core_follow_the_order_of_its_rooms() {
     let pool: Vec<Source> =
         program().into_iter().filter(|s| s.name.starts_with("src/pool/")).collect();
     let (against, knot) = (rooms::against_order(&pool), rooms::largest_knot(&pool));
-    println!("{} calls against the order, {} files in a knot", against.len(), knot.len());
+    println!("{} files in a knot", knot.len());
     let told: Vec<String> =
         against.iter().map(|c| format!("{} -> {} ({})", c.file, c.to, c.method)).collect();
-    assert!(against.len() <= rooms::MOST_AGAINST_ORDER, "{}\n{}", told.len(), told.join("\n"));
+    assert!(against.is_empty(), "{}\n{}", told.len(), told.join("\n"));
     assert!(knot.len() <= rooms::LARGEST_KNOT, "{}: {knot:#?}", knot.len());
 }
 

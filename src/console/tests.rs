@@ -247,7 +247,15 @@ impl World {
         self.carry_out();
     }
 
+    /// A turn: what is to be done, and what the sweep at its end adds to that.
     fn carry_out(&mut self) {
+        self.carry_out_actions();
+        self.core.sweep();
+        self.carry_out_actions();
+        self.core.check();
+    }
+
+    fn carry_out_actions(&mut self) {
         while let Some(action) = self.core.poll_action() {
             match action {
                 Action::Connect { server, .. } => self.connecting.push(server),
@@ -281,7 +289,6 @@ impl World {
                 | ProcessAction::StopListening => {}
             }
         }
-        self.core.check();
     }
 
     fn app_servers(&self) -> u32 {

@@ -90,7 +90,7 @@ impl Service {
         let mut core = Core::new(config, access, host, Box::new(SystemRng::new()), clock::now());
         core.local_time = local_time;
         tls::put_in_force(tls, &mut network, &mut core);
-        core.threshold = network.logger.options().threshold;
+        core.journal.threshold = network.logger.options().threshold;
         let mut service = Service {
             args,
             pages: Pages::new(std::mem::take(&mut started.web), descriptors, wake),
@@ -449,7 +449,7 @@ impl Service {
         let options = options::log(&self.args, self.engine.core.settings());
         // What was said before belongs where it was said.
         self.engine.write_lines();
-        self.engine.core.threshold = options.threshold;
+        self.engine.core.journal.threshold = options.threshold;
         let logger = &mut self.engine.io.logger;
         let done = logger.configure(options).and_then(|()| logger.reopen());
         if let Err(error) = done {

@@ -14,9 +14,10 @@ use super::tls::{Raw, Tls};
 use crate::auth::inquiry::Inquiry;
 use crate::base::time::Now;
 use crate::log::{Logger, Message, Peer, plain};
-use crate::pool::core::{Line, Target};
+use crate::pool::core::Target;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
+use crate::pool::telling::journal::Line;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
 use crate::sys::socket::{self, TcpOptions};
 

@@ -170,7 +170,7 @@ fn push_histogram(
 }
 
 fn push_errors(snapshot: &mut Snapshot, core: &Core) {
-    let tallies = &core.events.tallies;
+    let tallies = &core.journal.events.tallies;
     let help = "What clients were told";
     let family = snapshot.family("errors_total", Kind::Counter, Unit::One, help);
     for tally in tallies.iter().filter(|tally| tally.concern == Concern::Client) {

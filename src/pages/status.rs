@@ -213,7 +213,7 @@ fn push_history(json: &mut Json, view: View<'_>) {
 
 fn push_events(json: &mut Json, core: &Core) {
     json.key("events").open('[');
-    for event in core.events.events.iter().rev().take(MOST_NOTES) {
+    for event in core.journal.events.events.iter().rev().take(MOST_NOTES) {
         json.open('{').key("time").number(event.wall_us / 1000);
         json.key("count").number(event.count).key("text").text(&event.text).close('}');
     }
@@ -223,7 +223,7 @@ fn push_events(json: &mut Json, core: &Core) {
 fn push_errors(json: &mut Json, core: &Core) {
     json.key("errors").open('[');
     // What ends in the course of things is no error.
-    let tallies = core.events.tallies.iter().filter(|tally| tally.is_trouble);
+    let tallies = core.journal.events.tallies.iter().filter(|tally| tally.is_trouble);
     let tallies: Vec<&Tally> = tallies.collect();
     for tally in order::sorted(&tallies, |a, b| b.last_us.cmp(&a.last_us)).iter().take(MOST_NOTES) {
         json.open('{').key("side").text(tally.concern.word()).key("reason").text(&tally.reason);

@@ -3,6 +3,7 @@
 
 use super::ids::{ClientId, PoolId};
 use crate::pool::core::Core;
+use crate::pool::core::plan::Plan;
 use crate::pool::owed::verdict::Hold;
 use crate::pool::records::calendar::STEP;
 use crate::pool::records::client::{self, Client, Progress};
@@ -11,7 +12,6 @@ use crate::pool::records::lookup::Lookup;
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::pool::Rest;
 use crate::pool::records::server::{self, Server};
-use crate::pool::supply::launch::Plan;
 
 impl Core {
     /// Panics where something does not hold that must hold between any two moves.
@@ -116,14 +116,14 @@ impl Core {
             return;
         }
         for (id, pool) in self.pools.iter() {
-            match self.plan(id) {
+            match self.planner().plan(id) {
                 Plan::Await(shortage) => {
                     let name = self.pool_name(id);
                     assert!(pool.is_hungry, "{name} is not fed: {shortage:?}");
                 }
                 Plan::Rest => {}
                 plan @ (Plan::Evict(..) | Plan::GiveUp(_) | Plan::Open { .. }) => {
-                    let (name, coming) = (self.pool_name(id), self.logins_that_count(id));
+                    let (name, coming) = (self.pool_name(id), self.planner().logins_that_count(id));
                     let (logins, working) = (pool.logging_in.len(), pool.working_count());
                     let (waiting, hungry) = (pool.waiting.len(), pool.is_hungry);
                     let sites = self.databases[pool.database].sites.iter();
@@ -141,7 +141,7 @@ impl Core {
     fn check_lookups(&self) {
         let mut listed = 0;
         for (id, pool) in self.pools.iter() {
-            let clients = self.lookup_clients(id);
+            let clients = pool.lookup_clients(&self.servers);
             listed += clients.len();
             for client in clients {
                 let awaited = self.lookup_awaited(client);

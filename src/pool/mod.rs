@@ -7,9 +7,13 @@
 //! 1. [`ids`]
 //! 2. [`telling`], [`statements`], [`owed`]
 //! 3. [`records`]
-//! 4. [`core`]: the value itself, every move of a record ([`core::link`]), the limits
-//! 5. [`prepared`], [`login`], [`supply`], [`cancel`], [`control`]
-//! 6. [`messages`] (the judges), [`time`], and what checks the whole
+//! 4. [`core`]: the value itself, every move of a record, the life of connections, the plan
+//! 5. [`supply`], [`cancel`]
+//! 6. [`prepared`], [`login`]
+//! 7. [`control`]
+//! 8. [`messages`] (the judges), [`time`], and what checks the whole
+//!
+//! A room never calls up: what it wants of a higher one it notes, and that one does it in the turn.
 
 pub mod cancel;
 #[cfg(any(test, debug_assertions))]

@@ -13,7 +13,7 @@ use crate::auth::inquiry::Inquiry;
 use crate::base::time::{Moment, Now};
 use crate::console::{self, Buffers, Held};
 use crate::log::Peer;
-use crate::pool::core::{Action, Core, Line, Target};
+use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, ClientKind, ServerId, ServerKind};
 use crate::pool::login::entry::Arrival;
 use crate::pool::owed::said::Room;
@@ -21,6 +21,7 @@ use crate::pool::records::client::Client;
 use crate::pool::records::listening::MOST_UNDELIVERED;
 use crate::pool::records::secured::{Secured, ServerTls};
 use crate::pool::records::server::Server;
+use crate::pool::telling::journal::Line;
 
 /// The size of the one read block, in bytes.
 const BLOCK: usize = 64 * 1024;

@@ -167,7 +167,7 @@ fn push_clients(
     for list in lists {
         rows.extend(list.iter(&core.clients).map(Row::Client));
     }
-    rows.extend(core.queued_clients(id).map(Row::Client));
+    rows.extend(record.clients_of_queued_lookups().map(Row::Client));
     let of_pool = cancels.iter().filter(|(of, _)| *of == pool);
     rows.extend(of_pool.map(|(_, client)| Row::Client(*client)));
 }

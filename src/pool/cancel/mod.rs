@@ -1,5 +1,4 @@
 //! Cancel requests: to a server of this process, or on to the peer whose client they mean.
 
-pub mod key;
 pub mod peer;
 pub mod request;

@@ -1,13 +1,12 @@
 //! Other processes of this pooler, on the same port or behind the same load balancer: a
 //! CancelRequest that reaches the wrong one is passed on to the one whose client it means.
 
-use super::key::Brought;
-use crate::config::{DatabaseLine, Host, PeerLine};
-use crate::log::Peer;
+use crate::config::{DatabaseLine, PeerLine};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId};
 use crate::pool::records::client::State as ClientState;
 use crate::pool::records::database::{Database, sites_of};
+use crate::pool::records::keys::Brought;
 use crate::pool::records::server::{CancelCarrier, Errand, Server, State};
 use crate::pool::telling::reason::Reason;
 
@@ -42,38 +41,6 @@ impl Core {
             self.approach(carrier);
         }
         Ok(())
-    }
-
-    /// Whether as many requests are on their way to a peer as its pool_size allows.
-    fn is_peer_busy(&self, pool: PoolId) -> bool {
-        let size = match self.pool_size(pool) {
-            0 => u32::MAX,
-            size => size,
-        };
-        let carriers = self.pools[pool].cancels.iter(&self.servers);
-        let under_way = carriers.filter(|&id| !self.servers[id].is_waiting).count();
-        under_way >= size as usize
-    }
-
-    /// A carrier to a peer has ended: the next may go.
-    pub(in crate::pool) fn next_to_peer(&mut self, pool: PoolId) {
-        if self.databases[self.pools[pool].database].peer.is_none() || self.is_peer_busy(pool) {
-            return;
-        }
-        let carriers = self.pools[pool].cancels.iter(&self.servers);
-        let next = carriers.into_iter().find(|&id| self.servers[id].is_waiting);
-        if let Some(next) = next {
-            self.servers[next].is_waiting = false;
-            self.approach(next);
-        }
-    }
-
-    /// Whether a carrier waits for the address of this name.
-    pub(in crate::pool) fn awaits_peer_address(&self, server: &Server, name: &str) -> bool {
-        let State::Cancel(carrier) = server.state() else { return false };
-        let is_named = matches!(&self.sites[server.site].host, Host::Tcp(host) if host == name);
-        let has_address = matches!(server.peer, Peer::Tcp { .. });
-        is_named && !has_address && !carrier.is_sent && !server.is_waiting
     }
 
     /// The pool of carriers to one peer. It stands under a database of its own that no client can

@@ -8,15 +8,12 @@
 //!
 //! Source: PostgreSQL manual, "Canceling Requests in Progress".
 
-use super::key::Brought;
-use crate::config::Host;
-use crate::log::Peer;
-use crate::pool::core::{Action, Core, Target};
+use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::client::{Refusal, Standing, State as ClientState};
-use crate::pool::records::server::{CancelCarrier, Errand, Own, Server, State};
+use crate::pool::records::keys::Brought;
+use crate::pool::records::server::Own;
 use crate::pool::telling::reason::Reason;
-use crate::wire::startup;
 
 impl Core {
     /// A CancelRequest has come on a connection of its own.
@@ -24,7 +21,8 @@ impl Core {
         let Some(key) = Brought::read(key) else {
             return self.close_client(id, Reason::BadCancel);
         };
-        let Some(owner) = self.owner_of(key) else {
+        let peer_id = self.settings().peer_id;
+        let Some(owner) = self.keys.owner(&self.clients, key, peer_id) else {
             if let Err(reason) = self.pass_on(id, key) {
                 self.close_client(id, reason);
             }
@@ -69,100 +67,5 @@ impl Core {
             return self.close_client(id, Reason::CancelFailed);
         };
         self.move_client(id, ClientState::Cancel { server: carrier });
-    }
-
-    /// Connects to where `target` is, to cancel what it runs.
-    pub(in crate::pool) fn open_carrier(
-        &mut self,
-        target: ServerId,
-        client: Option<ClientId>,
-    ) -> Option<ServerId> {
-        let to = match self.servers[target].peer {
-            Peer::Tcp { ip, port } => Target::Tcp((ip, port).into()),
-            Peer::Unix { port, .. } => match &self.sites[self.servers[target].site].host {
-                Host::Unix(dir) => Target::Unix(format!("{dir}/.s.PGSQL.{port}")),
-                Host::Tcp(_) => return None,
-            },
-        };
-        let pool = self.servers[target].pool;
-        let number = self.next_number();
-        let errand = Errand::Target(target);
-        let state = State::Cancel(CancelCarrier { errand, client, is_sent: false });
-        let site = self.servers[target].site;
-        let mut carrier = Server::new(number, self.mono(), pool, site, state);
-        carrier.peer = self.servers[target].peer;
-        let carrier = self.add_server(carrier);
-        self.servers[target].canceled_by = Some(carrier);
-        self.act(Action::Connect { server: carrier, to });
-        Some(carrier)
-    }
-
-    /// The carrier is connected: the request goes out, if its query still runs.
-    pub(in crate::pool) fn send_cancel(&mut self, id: ServerId) {
-        let State::Cancel(carrier) = self.servers[id].state() else { return };
-        let key = match &carrier.errand {
-            Errand::Peer { key } => key.clone(),
-            &Errand::Target(target) => {
-                let runs = |server: &&Server| !server.is_closing() && server.runs_its_clients();
-                let Some(server) = self.servers.get(target).filter(runs) else {
-                    return self.close_server(id, Reason::CancelOvertaken);
-                };
-                server.key.clone()
-            }
-        };
-        let mut bytes = Vec::new();
-        startup::cancel_request(&mut bytes, &key);
-        if let Some(carrier) = self.servers[id].carrier_mut() {
-            carrier.is_sent = true;
-        }
-        self.act(Action::SendServer { server: id, bytes });
-    }
-
-    /// A carrier has ended: its client is done, and its target may be handed on.
-    pub(in crate::pool) fn cancel_ended(&mut self, carrier: CancelCarrier, end: Reason) {
-        if let Some(client) = carrier.client
-            && self.clients.contains(client)
-        {
-            let reason = match (carrier.is_sent, end) {
-                (true, _) => Reason::CancelDone,
-                (false, Reason::CancelOvertaken) => Reason::CancelOvertaken,
-                (false, _) => Reason::CancelFailed,
-            };
-            self.close_client(client, reason);
-        }
-        let Some(target) = carrier.target() else { return };
-        let Some(server) = self.servers.get_mut(target) else { return };
-        server.canceled_by = None;
-        match server.state() {
-            State::BeingCanceled => self.part(target),
-            State::Active { .. } | State::Tested(_) => {
-                self.cancel_abandoned(target);
-                self.act(Action::SettleServer(target));
-            }
-            State::Between
-            | State::Cancel(_)
-            | State::Closing
-            | State::Idle
-            | State::Login(_)
-            | State::Lookup(_)
-            | State::Used => {}
-        }
-    }
-
-    /// Query over before its cancel request went out: nothing must strike the next client.
-    pub(in crate::pool) fn recall_unsent_cancel(&mut self, target: ServerId) {
-        let Some(id) = self.servers[target].canceled_by else { return };
-        if self.servers[id].carrier().is_some_and(|carrier| !carrier.is_sent) {
-            self.close_server(id, Reason::CancelOvertaken);
-        }
-    }
-}
-
-impl Server {
-    /// Whoever asked for the cancel is gone; the request goes its way.
-    pub(in crate::pool) fn forget_cancel_client(&mut self) {
-        if let Some(carrier) = self.carrier_mut() {
-            carrier.client = None;
-        }
     }
 }

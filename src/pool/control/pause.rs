@@ -222,18 +222,11 @@ impl Core {
         self.shutdown_since + if is_shared { LAST_ARRIVALS } else { Duration::ZERO }
     }
 
-    /// The end comes with the sweep of this turn: whoever asked for it is answered before.
-    pub(in crate::pool) fn check_shutdown_soon(&mut self) {
-        if self.shutdown != Shutdown::No {
-            self.sweep_at = Moment(0);
-        }
-    }
-
     fn refuse_all_waiting(&mut self) {
         for pool in self.live_pools.ids(&self.pools) {
             let mut told = self.pools[pool].waiting.ids(&self.clients);
             told.extend(self.pools[pool].welcoming.ids(&self.clients));
-            told.extend(self.queued_clients(pool));
+            told.extend(self.pools[pool].clients_of_queued_lookups());
             for client in told {
                 self.close_client(client, Reason::ServerShuttingDown);
             }

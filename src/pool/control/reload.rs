@@ -2,13 +2,11 @@
 //!
 //! Everything is derived from the new configuration alone; what it names no more is gone.
 
-use crate::auth::secret::Secret;
 use crate::base::places::Places;
 use crate::config::{Config, DatabaseLine, Settings};
-use crate::log::Level;
 use crate::pool::core::{Core, ProcessAction};
-use crate::pool::ids::{ClientId, DatabaseId, PoolId};
-use crate::pool::records::database::{Database, sites_of};
+use crate::pool::ids::{ClientId, DatabaseId};
+use crate::pool::records::database::sites_of;
 use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::records::site::Health;
 use crate::pool::telling::reason::Reason;
@@ -135,15 +133,11 @@ impl Core {
             told.extend(record.waiting.ids(&self.clients));
             told.extend(record.welcoming.ids(&self.clients));
             told.extend(record.active_clients.ids(&self.clients));
-            told.extend(self.lookup_clients(pool));
+            told.extend(self.pools[pool].lookup_clients(&self.servers));
             for client in told {
                 self.close_client(client, reason.clone());
             }
         }
-    }
-
-    pub(super) fn pools_of(&self, id: DatabaseId) -> Vec<PoolId> {
-        self.databases[id].pools.clone()
     }
 
     fn adopt_database(&mut self, line: DatabaseLine) {
@@ -158,30 +152,6 @@ impl Core {
                 self.insert_database(line);
             }
         }
-    }
-
-    fn insert_database(&mut self, line: DatabaseLine) -> DatabaseId {
-        let name = line.name.clone();
-        let sites = sites_of(&line, &self.config.settings.unix_socket_dir, &mut self.sites);
-        let database = Database::new(line, sites, self.now.mono);
-        let id = self.databases.insert(database);
-        self.database_names.insert_id(&name, id);
-        self.adopt_forced_user(id);
-        id
-    }
-
-    /// The user of a database line, under whom its clients share a pool, and the one who looks
-    /// others up, whom the console lists from the start.
-    fn adopt_forced_user(&mut self, id: DatabaseId) {
-        if let Some(name) = self.databases[id].line.auth_user.clone() {
-            self.ensure_user(&name);
-        }
-        let line = &self.databases[id].line;
-        let (user, password) = (line.user.clone(), line.password.clone());
-        let user = user.map(|name| self.ensure_user(&name));
-        self.databases[id].forced_user = user;
-        self.databases[id].forced_secret =
-            password.map(|password| Secret::parse(&password.expose()));
     }
 
     /// The pool of a database that names its user may have to be filled before any client comes.
@@ -221,65 +191,6 @@ impl Core {
             self.close_clients_of(id, &Reason::DatabaseChanged);
         }
         self.adopt_forced_user(id);
-    }
-
-    /// A database for a name that only the `*` line covers.
-    pub(in crate::pool) fn auto_database(
-        &mut self,
-        client: crate::pool::ids::ClientId,
-        name: &str,
-    ) -> Option<DatabaseId> {
-        let line = self.fallback_line(name)?;
-        let target = line.host.first().map_or(String::new(), |host| format!(" host={host}"));
-        self.log_client(
-            Level::Log,
-            client,
-            format_args!("registered new auto-database: db={name}{target}"),
-        );
-        let id = self.insert_database(line);
-        self.databases[id].is_auto = true;
-        self.transients.push(id);
-        Some(id)
-    }
-
-    pub(in crate::pool) fn log_dropped(&mut self, id: DatabaseId) {
-        let database = &self.databases[id];
-        let name = &database.line.name;
-        let why = "as it does not exist anymore or inactive auto-database";
-        let text = format!("dropping database '{name}' {why}");
-        // A name that anybody may have made up, and that no server knows, is no loss.
-        let is_loss = database.is_reached || !database.is_auto;
-        self.log(if is_loss { Level::Warning } else { Level::Debug }, text);
-    }
-
-    pub(in crate::pool) fn forget_database(&mut self, id: DatabaseId) {
-        for pool in self.pools_of(id) {
-            self.forget_pool(pool);
-        }
-        if let Some(database) = self.databases.remove(id) {
-            if let Some(place) = database.latency {
-                self.latencies.give_back(place);
-            }
-            if self.database_names.id(&database.line.name) == Some(id) {
-                self.database_names.remove(&database.line.name);
-            }
-            self.transients.retain(|other| *other != id);
-        }
-    }
-
-    /// Forgets a pool without anybody in it.
-    pub(in crate::pool) fn forget_pool(&mut self, id: PoolId) {
-        if !self.pools[id].is_deserted() {
-            return;
-        }
-        self.forget_welcome(id);
-        self.wake_pool(id);
-        self.live_pools.remove(&mut self.pools, id);
-        if let Some(pool) = self.pools.remove(id) {
-            self.pool_index.remove(&(pool.database, pool.user, pool.purpose));
-            self.databases[pool.database].pools.retain(|other| *other != id);
-            self.users[pool.user].pools.retain(|other| *other != id);
-        }
     }
 
     /// Asks the shell to read the files anew. The console session that wants to know is told by

@@ -1,12 +1,14 @@
 //! The ends of connections: who is told, what is counted and logged, and who loses a partner.
 
+use crate::base::time::Moment;
 use crate::log::{Field, Fields, Level};
 use crate::pool::core::{Action, Core};
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::Standing;
 use crate::pool::records::pool::{Purpose, Refusal};
 use crate::pool::records::retry::Retry;
-use crate::pool::records::server;
+use crate::pool::records::server::State;
+use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Report, Severity};
 
@@ -34,7 +36,7 @@ impl Core {
         }
         match state {
             // It may have been taken off the server just now.
-            server::State::Active { client } if self.clients[client].server() == Some(id) => {
+            State::Active { client } if self.clients[client].server() == Some(id) => {
                 let told = match reason.is_told() {
                     _ if self.servers[id].has_said_farewell => Reason::ServerFarewell,
                     true => reason,
@@ -42,19 +44,48 @@ impl Core {
                 };
                 self.end_client_of_lost_server(client, told);
             }
-            server::State::Cancel(carrier) => self.cancel_ended(carrier, reason),
-            server::State::Lookup(lookup) => self.lookup_lost(id, *lookup, &reason),
-            server::State::Active { .. }
-            | server::State::Between
-            | server::State::Login(_)
-            | server::State::Idle
-            | server::State::Used
-            | server::State::Tested(_)
-            | server::State::BeingCanceled
-            | server::State::Closing => {}
+            State::Cancel(carrier) => self.cancel_ended(carrier, reason),
+            State::Lookup(lookup) => self.lookup_lost(id, *lookup, &reason),
+            State::Active { .. }
+            | State::Between
+            | State::Login(_)
+            | State::Idle
+            | State::Used
+            | State::Tested(_)
+            | State::BeingCanceled
+            | State::Closing => {}
         }
         self.next_to_peer(pool);
         self.server_left(pool);
+    }
+
+    /// Closes a server now if it is free, or as soon as it is.
+    pub(in crate::pool) fn retire(&mut self, id: ServerId, reason: Reason) {
+        match *self.servers[id].state() {
+            State::Idle | State::Used | State::Login(_) => self.close_server(id, reason),
+            State::Active { .. }
+            | State::BeingCanceled
+            | State::Between
+            | State::Lookup(_)
+            | State::Tested(_) => {
+                self.servers[id].closing = Some(reason);
+                self.act(Action::SettleServer(id));
+            }
+            State::Cancel(_) | State::Closing => {}
+        }
+    }
+
+    /// A server of this pool has ended: its place may be filled.
+    fn server_left(&mut self, pool: PoolId) {
+        self.look_soon(pool);
+        self.check_shutdown_soon();
+    }
+
+    /// The end comes with the sweep of this turn: whoever asked for it is answered before.
+    pub(in crate::pool) fn check_shutdown_soon(&mut self) {
+        if self.shutdown != Shutdown::No {
+            self.sweep_at = Moment(0);
+        }
     }
 
     /// A server has ended whose login cost keys, and nobody had an answer of it: as if the login
@@ -152,6 +183,12 @@ impl Core {
         self.act(Action::CloseClient(id));
     }
 
+    /// Closes a client without a word, to it or to the log.
+    pub(in crate::pool) fn drop_client(&mut self, id: ClientId) {
+        self.move_to_closing(id);
+        self.act(Action::CloseClient(id));
+    }
+
     /// Takes a client out of everything that knows it.
     fn leave(&mut self, id: ClientId) {
         self.leave_lookup(id);
@@ -166,7 +203,7 @@ impl Core {
             self.clients[id].is_counted = false;
             self.client_count -= 1;
         }
-        self.take_key(id);
+        self.keys.take_back(&mut self.clients, id);
         self.move_to_closing(id);
         if let Some(server) = carrier.and_then(|id| self.servers.get_mut(id)) {
             server.forget_cancel_client();

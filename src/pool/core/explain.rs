@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use crate::pool::core::plan::{Plan, Shortage};
 use crate::pool::core::{CONSOLE, Core};
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::telling::events::{Concern, Limit, Met};
 use crate::pool::telling::reason::Reason;
 use crate::wire::sqlstate;
@@ -45,6 +46,36 @@ impl Core {
             }
             _ => None,
         }
+    }
+
+    /// What the queue of a pool waits for, in words.
+    pub fn why_no_server(&self, id: PoolId) -> String {
+        let pool = &self.pools[id];
+        let name = self.pool_name(id);
+        if self.is_held_back(pool.database) {
+            return format!("Pool {name} is paused.");
+        }
+        let failure = self.failure(id).map(|(message, _)| message);
+        if let Some(message) = failure.filter(|_| pool.working_count() == 0) {
+            return format!("Pool {name} has no server: last login error: {message}");
+        }
+        let size = match self.pool_size(id) {
+            0 => "unlimited".to_owned(),
+            size => size.to_string(),
+        };
+        let busy = pool.active.len();
+        let oldest = pool.active.iter(&self.servers).map(|id| self.servers[id].xact_start).min();
+        let oldest = oldest.map_or(String::new(), |start| {
+            format!(", oldest transaction {}s", self.mono().since(start).as_secs())
+        });
+        let limit = match self.planner().plan(id) {
+            Plan::Await(Shortage::Limit(limit)) => format!("; {}", self.limit_words(limit)),
+            _ => String::new(),
+        };
+        let refused = failure.map_or(String::new(), |message| {
+            format!("; no more could be opened: last login error: {message}")
+        });
+        format!("Pool {name} (pool_size {size}): {busy} servers busy{oldest}{limit}{refused}.")
     }
 
     /// DETAIL and HINT of words that a server has said to the pooler's own login.

@@ -40,14 +40,14 @@ impl Core {
                 let is_ready = self.give(server, id);
                 return if is_ready { Ok(server) } else { Err(Verdict::Hold(Hold::Parameters)) };
             }
-            if let Some(message) = self.failure_to_tell(pool_id) {
-                self.launch(pool_id);
+            if let Some(message) = self.planner().failure_to_tell(pool_id) {
+                self.look_soon(pool_id);
                 self.close_client(id, Reason::CachedLoginError(message));
                 return Err(Verdict::Closed);
             }
         }
         self.move_member(id, Standing::Waiting);
-        self.launch(pool_id);
+        self.look_soon(pool_id);
         Err(match self.clients[id].standing() {
             None => Verdict::Closed,
             Some(Standing::Active { .. }) => Verdict::Hold(Hold::Parameters),

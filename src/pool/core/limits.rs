@@ -8,7 +8,6 @@ use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::records::client::{Client, Member, Replication};
 use crate::pool::records::database::Database;
-use crate::pool::records::pool::Purpose;
 
 impl Core {
     /// Whether a server goes back to the pool before its client's session ends.
@@ -133,34 +132,21 @@ impl Core {
 
     /// Sessions that the pool may have; 0 is no limit.
     pub fn pool_size(&self, pool: PoolId) -> u32 {
-        let pool = &self.pools[pool];
-        let user = self.users[pool.user].line.as_ref().and_then(|line| line.pool_size);
-        let database = self.databases[pool.database].line.pool_size;
-        user.or(database).unwrap_or(self.settings().default_pool_size)
+        self.limits().pool_size(pool)
     }
 
     pub fn min_pool_size(&self, pool: PoolId) -> u32 {
-        let database = &self.databases[self.pools[pool].database];
-        database.line.min_pool_size.unwrap_or(self.settings().min_pool_size)
-    }
-
-    pub fn reserve_pool_size(&self, pool: PoolId) -> u32 {
-        let pool = &self.pools[pool];
-        let user = self.users[pool.user].line.as_ref().and_then(|line| line.reserve_pool_size);
-        let database = self.databases[pool.database].line.reserve_pool_size;
-        user.or(database).unwrap_or(self.settings().reserve_pool_size)
+        self.limits().min_pool_size(pool)
     }
 
     /// Sessions that all pools of the database may have; 0 is no limit.
     pub fn max_db_connections(&self, database: DatabaseId) -> u32 {
-        let line = &self.databases[database].line;
-        line.max_db_connections.unwrap_or(self.settings().max_db_connections)
+        self.limits().max_db_connections(database)
     }
 
     /// Sessions that all pools of the user may have; 0 is no limit.
     pub fn max_user_connections(&self, user: UserId) -> u32 {
-        let line = self.users[user].line.as_ref();
-        line.and_then(|l| l.max_user_connections).unwrap_or(self.settings().max_user_connections)
+        self.limits().max_user_connections(user)
     }
 
     pub fn max_db_client_connections(&self, database: DatabaseId) -> u32 {
@@ -226,17 +212,6 @@ impl Core {
     /// The [users] line of the user as whom a client has logged in.
     fn user_line(&self, client: &Client) -> Option<&UserLine> {
         self.users[client.member()?.user].line.as_ref()
-    }
-
-    /// min_pool_size holds for pools that somebody uses, or that have a user of their own.
-    pub(in crate::pool) fn is_below_minimum(&self, pool_id: PoolId) -> bool {
-        let pool = &self.pools[pool_id];
-        let minimum = self.min_pool_size(pool_id) as usize;
-        let size = self.pool_size(pool_id) as usize;
-        let minimum = if size == 0 { minimum } else { minimum.min(size) };
-        let database = &self.databases[pool.database];
-        let is_used = database.forced_user == Some(pool.user) || pool.client_count() > 0;
-        is_used && pool.purpose == Purpose::Clients && pool.server_count() < minimum
     }
 
     /// Thousands of idle clients need no look when nobody has set a limit for them.

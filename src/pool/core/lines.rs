@@ -3,35 +3,27 @@
 use std::fmt;
 
 use crate::config::LogFormat;
-use crate::log::{Details, Fields, Level, Prefix, Who};
+use crate::log::{Fields, Level, Who};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::client;
-
-/// A line for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    pub level: Level,
-    pub text: String,
-    /// Made with `log_format = json` only.
-    pub details: Option<Box<Details>>,
-}
+use crate::pool::telling::journal::Line;
 
 impl Core {
     /// Lines that the log has not got yet, in order.
     pub fn take_lines(&mut self) -> Vec<Line> {
-        std::mem::take(&mut self.lines)
+        self.journal.take_lines()
     }
 
     pub fn has_lines(&self) -> bool {
-        !self.lines.is_empty()
+        self.journal.has_lines()
     }
 
     /// Whether a line of this level is written: to be asked before words are made for one that
     /// comes often.
     #[inline]
     pub fn hears(&self, level: Level) -> bool {
-        level <= self.threshold
+        self.journal.hears(level)
     }
 
     pub fn log(&mut self, level: Level, text: impl Into<String>) {
@@ -41,8 +33,8 @@ impl Core {
     /// A line of which programs may want some fields apart.
     pub fn log_with(&mut self, level: Level, fields: Fields<'_>, text: impl Into<String>) {
         if self.hears(level) {
-            let details = self.wants_details().then(|| Details::new(None, fields).into());
-            self.lines.push(Line { level, text: text.into(), details });
+            let line = Line::of_pooler(level, text.into(), fields, self.wants_details());
+            self.journal.write(line);
         }
     }
 
@@ -69,8 +61,8 @@ impl Core {
         };
         let database = database.filter(|_| !is_stray(self.clients[id].state()));
         let prefix = self.clients[id].prefix(database, user);
-        let line = self.line(level, &prefix, fields, text);
-        self.lines.push(line);
+        let line = Line::about(&prefix, level, text, fields, self.wants_details());
+        self.journal.write(line);
     }
 
     /// A line about a client under these names of database and user.
@@ -85,8 +77,8 @@ impl Core {
             return;
         }
         let prefix = self.clients[id].prefix(database, user);
-        let line = self.line(level, &prefix, &[], text);
-        self.lines.push(line);
+        let line = Line::about(&prefix, level, text, &[], self.wants_details());
+        self.journal.write(line);
     }
 
     /// A line about a server.
@@ -115,26 +107,11 @@ impl Core {
                 user: Some(&self.users[pool.user].name),
             },
         };
-        let line = self.line(level, &server.prefix(who), fields, text);
-        self.lines.push(line);
+        let line = Line::about(&server.prefix(who), level, text, fields, self.wants_details());
+        self.journal.write(line);
     }
 
     fn wants_details(&self) -> bool {
         self.settings().log_format == LogFormat::Json
-    }
-
-    fn line(
-        &self,
-        level: Level,
-        prefix: &Prefix<'_>,
-        fields: Fields<'_>,
-        text: fmt::Arguments<'_>,
-    ) -> Line {
-        let mut whole = prefix.to_string();
-        let named = Some((prefix, whole.len()));
-        let details = self.wants_details().then(|| Details::new(named, fields).into());
-        // Writing to memory cannot fail.
-        let _ = fmt::Write::write_fmt(&mut whole, text);
-        Line { level, text: whole, details }
     }
 }

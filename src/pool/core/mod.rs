@@ -1,24 +1,29 @@
 //! The core as a value: its arenas, its names, its queue of actions. What must hold after every
 //! move stands in `check`.
 
+mod abandon;
+mod carrier;
+mod dial;
 mod directory;
 pub mod due;
 mod end;
 pub mod explain;
+mod fault;
 mod handover;
+mod health;
 pub mod hold;
 mod lifetime;
 pub mod limits;
 mod lines;
 mod link;
 pub mod listening;
+mod lookups;
 pub mod note;
 pub mod own_query;
 pub mod period;
+pub mod plan;
 mod rest;
 mod terms;
-
-pub use lines::Line;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -32,7 +37,7 @@ use crate::base::places::Places;
 use crate::base::rng::Rng;
 use crate::base::time::{Moment, Now};
 use crate::config::{Config, Settings};
-use crate::log::{Level, Peer};
+use crate::log::Peer;
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::owed::varcache::VarTable;
 use crate::pool::records::access::{Access, Host};
@@ -53,7 +58,7 @@ use crate::pool::records::strangers::Strangers;
 use crate::pool::records::user::User;
 use crate::pool::records::wait::{Outcome, Shutdown};
 use crate::pool::statements::table::StatementTable;
-use crate::pool::telling::events::Events;
+use crate::pool::telling::journal::Journal;
 use crate::pool::telling::latency::LatencyTable;
 
 /// The name of the database that is the console.
@@ -147,8 +152,8 @@ pub struct Core {
     pub(in crate::pool) generation: u64,
     /// See [`Core::has_session_policy`].
     pub(in crate::pool) watches_sessions: bool,
-    /// The least important level of the lines that the shell writes.
-    pub threshold: Level,
+    /// What is told to the log and to the console.
+    pub journal: Journal,
 
     pub clients: Arena<Client>,
     pub servers: Arena<Server>,
@@ -228,7 +233,6 @@ pub struct Core {
     pub(in crate::pool) transients_due: Option<Moment>,
     pub(in crate::pool) access: Access,
     pub(in crate::pool) host: Host,
-    pub events: Events,
     /// Writes a second since 1970 for people, in the zone of the process.
     pub local_time: fn(u64) -> String,
     /// Counters of the console's own logins and queries.
@@ -237,7 +241,6 @@ pub struct Core {
     mover: link::Mover,
     actions: VecDeque<Action>,
     process_actions: VecDeque<ProcessAction>,
-    lines: Vec<Line>,
 }
 
 impl Core {
@@ -300,18 +303,16 @@ impl Core {
             transients_due: None,
             access: Access::default(),
             host,
-            events: Events::default(),
             local_time: crate::base::time::utc,
             console_stats: crate::pool::telling::stats::Stats::default(),
             mover: link::Mover::new(Pass::issue()),
             actions: VecDeque::new(),
             process_actions: VecDeque::new(),
-            lines: Vec::new(),
             config: config.clone(),
             generation: 0,
             listed: Vec::new(),
             watches_sessions: false,
-            threshold: Level::Log,
+            journal: Journal::default(),
         };
         core.adopt(config, access);
         core.note_event("start");

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, UserId};
-use crate::pool::telling::events::{Limit, Met, Tally, cut};
-
-/// Distinct reasons counted; further ones are not.
-const MOST_REASONS: usize = 300;
+use crate::pool::telling::events::{Limit, Met};
 
 /// A limit is noted no more often than this: at a limit, every query meets it.
 const LIMIT_PAUSE: Duration = Duration::from_secs(1);
@@ -18,23 +15,19 @@ const MOST_CHANGES: usize = 10;
 impl Core {
     /// Notes something notable.
     pub fn note_event(&mut self, text: &str) {
-        self.events.push(self.now.wall_us, 1, cut(text));
+        self.journal.note(self.now.wall_us, text);
     }
 
     /// Notes something that may come many times in a row: the same is noted once, with a count.
     pub fn note_repeating(&mut self, text: &str) {
-        let text = cut(text);
-        let events = &mut self.events.events;
-        let before = events.iter().position(|event| event.text == text);
-        let count = before.and_then(|at| events.remove(at)).map_or(0, |event| event.count);
-        self.events.push(self.now.wall_us, count + 1, text);
+        self.journal.note_repeating(self.now.wall_us, text);
     }
 
     /// Notes that a limit was met, unless it was noted just before.
     pub(in crate::pool) fn note_limit(&mut self, limit: Limit) {
         let now = self.mono();
         let noted = match limit {
-            Limit::Clients => &mut self.events.limit_noted,
+            Limit::Clients => &mut self.journal.events.limit_noted,
             Limit::DatabaseClients(id) | Limit::DatabaseServers(id) => {
                 &mut self.databases[id].limit_noted
             }
@@ -88,22 +81,6 @@ impl Core {
 
     /// Counts what was met.
     pub fn tally(&mut self, met: Met<'_>) {
-        let last_us = self.now.wall_us;
-        let tallies = &mut self.events.tallies;
-        let is_same = |tally: &Tally| tally.concern == met.concern && tally.reason == met.kind;
-        let at = match tallies.iter().position(is_same) {
-            Some(at) => at,
-            None if tallies.len() >= MOST_REASONS => return,
-            None => {
-                tallies.push(Tally::new(met));
-                tallies.len() - 1
-            }
-        };
-        let tally = &mut tallies[at];
-        tally.count += 1;
-        tally.last_us = last_us;
-        cut(met.database).clone_into(&mut tally.database);
-        cut(met.user).clone_into(&mut tally.user);
-        cut(met.detail).clone_into(&mut tally.detail);
+        self.journal.tally(self.now.wall_us, met);
     }
 }

@@ -38,11 +38,24 @@ impl Core {
         let is_quiet = !pool.is_at_work()
             && !pool.is_hungry
             && !self.databases[pool.database].is_removed
-            && !self.is_below_minimum(id)
+            && !self.limits().is_below_minimum(id)
             && (size == 0 || pool.server_count() <= size);
         if !is_quiet {
             return None;
         }
         Some(self.first_due_at_rest(id))
+    }
+
+    /// Has the pool looked at when a place has got free.
+    pub(in crate::pool) fn look_later(&mut self, pool: PoolId) {
+        if !std::mem::replace(&mut self.pools[pool].is_hungry, true) {
+            self.hungry.push(pool);
+        }
+    }
+
+    /// Has the pool looked at in this turn: whether it needs a server, and may have one.
+    pub(in crate::pool) fn look_soon(&mut self, pool: PoolId) {
+        self.look_later(pool);
+        self.has_place = true;
     }
 }

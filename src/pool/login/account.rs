@@ -380,6 +380,12 @@ impl Core {
         bytes
     }
 
+    /// Gives a client what a CancelRequest for it must bring.
+    pub(super) fn give_key(&mut self, id: ClientId) -> Vec<u8> {
+        let peer_id = self.config.settings.peer_id;
+        self.keys.give(&mut self.clients, id, &mut *self.rng, peer_id)
+    }
+
     /// login_notify_message, where there is one.
     pub(super) fn push_notify_message(&self, bytes: &mut Vec<u8>) {
         let message = &self.settings().login_notify_message;

@@ -5,26 +5,21 @@
 //! gets a server of such a pool, so that nothing a client has set is there when the query runs.
 //! Who waits stays a client in login, under the name it came with, whatever comes of the lookup.
 
-use std::time::Duration;
-
 use super::account::account_of;
 use super::proof::Proof;
 use crate::config::{AuthType, DatabaseLine};
 use crate::log::Level;
-use crate::pool::core::{Action, CONSOLE, Core};
+use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use crate::pool::owed::verdict::ServerVerdict;
-use crate::pool::records::client::{Login, Names, Progress, State as ClientState};
+use crate::pool::records::client::{Names, Progress, State as ClientState};
 use crate::pool::records::lookup::{Errand, Fault, Finding, Lookup};
+use crate::pool::records::lookups::{Joined, SHARED_FOR};
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::State;
 use crate::pool::telling::reason::Reason;
 use crate::wire::head::Head;
-use crate::wire::kind::{Back, Front};
-
-/// Clients that want the same as a query under way share the one that follows it, unless it takes
-/// longer than this: it may have met a server that hangs.
-const SHARED_FOR: Duration = Duration::from_secs(1);
+use crate::wire::kind::Back;
 
 /// Databases made from `*` for a lookup, that are tried at a time: until a server of one has let
 /// somebody in, anybody may have made its name up.
@@ -155,71 +150,21 @@ impl Core {
     ) -> Result<(), Reason> {
         // A server that is down may be back in time; one that refuses will do so again.
         let is_refused = self.pools[pool].refusal.is_some();
-        if let Some(message) = self.failure_to_tell(pool).filter(|_| is_refused) {
+        if let Some(message) = self.planner().failure_to_tell(pool).filter(|_| is_refused) {
             return Err(Reason::CachedLoginError(message));
         }
         self.set_progress(id, Progress::LookUp { pool, is_sent: false });
-        if let Some(queued) = self.pools[pool].lookups.iter_mut().find(|l| l.is_same(user, sql)) {
-            queued.clients.push(id);
-            return Ok(());
+        let now = self.mono();
+        if self.lookups_of(pool).wait_for(id, (user, sql), now) == Joined::New {
+            self.run_lookups(pool);
         }
-        if let Some(running) = self.running_lookup(pool, user, sql) {
-            running.next.push(id);
-            return Ok(());
-        }
-        let lookup = Lookup::new(user, sql, id, self.mono());
-        self.queue_lookup(pool, lookup);
-        self.run_lookups(pool);
         Ok(())
-    }
-
-    /// A lookup under way for the same, if it has not been so for long.
-    fn running_lookup(&mut self, pool: PoolId, user: &str, sql: &str) -> Option<&mut Lookup> {
-        let now = self.now.mono;
-        let is_it = |&id: &ServerId| {
-            let server = &self.servers[id];
-            server.lookup().is_some_and(|lookup| lookup.is_same(user, sql))
-                && now.since(server.since) < SHARED_FOR
-        };
-        let id = self.pools[pool].active.iter(&self.servers).find(is_it)?;
-        self.servers[id].lookup_mut()
-    }
-
-    fn queue_lookup(&mut self, pool: PoolId, lookup: Lookup) {
-        self.pools[pool].lookups.push_back(lookup);
     }
 
     /// Runs what waits on what is idle, and has servers opened for the rest.
     fn run_lookups(&mut self, pool: PoolId) {
-        while !self.pools[pool].lookups.is_empty() && !self.is_held_back(self.pools[pool].database)
-        {
-            let Some(server) = self.take_idle(pool) else { break };
-            self.run_lookup(server);
-        }
+        self.serve_lookups(pool);
         self.launch(pool);
-    }
-
-    /// Sends the query of the lookup that waits longest to a clean server.
-    pub(in crate::pool) fn run_lookup(&mut self, id: ServerId) {
-        let pool = self.servers[id].pool;
-        let Some(lookup) = self.pools[pool].lookups.pop_front() else { return };
-        for &client in &lookup.clients {
-            self.set_progress(client, Progress::LookUp { pool, is_sent: true });
-        }
-        let bytes = lookup.messages();
-        let (now, mode) = (self.mono(), self.pools[pool].mode);
-        let stats = &mut self.pools[pool].stats;
-        stats.assignments += 1;
-        stats.wait_us += now.micros_since(lookup.since);
-        self.move_server(id, State::Lookup(Box::new(lookup)));
-        let server = &mut self.servers[id];
-        server.mode = mode;
-        server.requested = now;
-        server.xact_start = now;
-        for kind in [Front::Parse, Front::Bind, Front::Describe, Front::Execute, Front::Sync] {
-            server.replies.sent(kind);
-        }
-        self.act(Action::SendServer { server: id, bytes });
     }
 
     /// A reply to auth_query.
@@ -263,7 +208,7 @@ impl Core {
         }
         let (now, pool) = (self.mono(), self.servers[id].pool);
         if let Some(next) = lookup.split_next(now) {
-            self.queue_lookup(pool, next);
+            self.pools[pool].lookups.push_back(next);
         }
         self.note_served(id);
         self.servers[id].replies.take_skipped();
@@ -277,12 +222,6 @@ impl Core {
         }
         // The server may have had its time: who came late is served by another that is idle.
         self.run_lookups(pool);
-    }
-
-    fn log_fault(&mut self, id: ServerId, fault: &Fault) {
-        self.log_server(Level::Error, id, format_args!("error in auth_query: {fault}"));
-        let name = self.pool_name(self.servers[id].pool);
-        self.note_repeating(&format!("auth_query of {name} failed: {fault}"));
     }
 
     /// Goes on with the login of a client that has waited for its user's secret.
@@ -306,77 +245,9 @@ impl Core {
         self.challenge(id, Some(finding.account()))
     }
 
-    /// The server of a lookup has ended before its answer was complete.
-    pub(in crate::pool) fn lookup_lost(
-        &mut self,
-        id: ServerId,
-        mut lookup: Lookup,
-        reason: &Reason,
-    ) {
-        let told = match lookup.finding() {
-            Err(fault) => {
-                self.log_fault(id, &fault);
-                Reason::ConfigError
-            }
-            Ok(_) if *reason == Reason::AuthQueryFailed => Reason::ConfigError,
-            Ok(_) if reason.is_told() => reason.clone(),
-            Ok(_) => Reason::ServerCrashed,
-        };
-        let (now, pool) = (self.mono(), self.servers[id].pool);
-        if let Some(next) = lookup.split_next(now) {
-            self.queue_lookup(pool, next);
-        }
-        for client in lookup.clients {
-            self.close_client(client, told.clone());
-        }
-        self.run_lookups(pool);
-    }
-
-    pub(super) fn set_progress(&mut self, id: ClientId, progress: Progress) {
-        if let Some(login) = self.login_mut(id) {
-            login.progress = progress;
-        }
-    }
-
-    pub(super) fn login_mut(&mut self, id: ClientId) -> Option<&mut Login> {
-        self.clients.get_mut(id)?.login_mut()
-    }
-
-    /// A client ends. If it was the last that waited for a lookup, the query is not sent; if it is
-    /// under way already, its server takes it to its end.
-    pub(in crate::pool) fn leave_lookup(&mut self, id: ClientId) {
-        let ClientState::Login(login) = self.clients[id].state() else { return };
-        let Progress::LookUp { pool, .. } = login.progress else { return };
-        let queue = &mut self.pools[pool].lookups;
-        if let Some(place) = queue.iter_mut().position(|lookup| lookup.remove(id)) {
-            if queue[place].clients.is_empty() {
-                queue.remove(place);
-            }
-            return;
-        }
-        for server in self.pools[pool].active.ids(&self.servers) {
-            if self.servers[server].lookup_mut().is_some_and(|lookup| lookup.remove(id)) {
-                return;
-            }
-        }
-    }
-
-    /// Clients whose lookup has not been sent.
-    pub fn queued_clients(&self, pool: PoolId) -> impl Iterator<Item = ClientId> {
-        self.pools[pool].lookups.iter().flat_map(|lookup| lookup.clients.iter().copied())
-    }
-
-    /// All clients that wait for lookups of a pool.
-    pub(in crate::pool) fn lookup_clients(&self, pool: PoolId) -> Vec<ClientId> {
-        let active = self.pools[pool].active.iter(&self.servers);
-        let running = active.filter_map(|id| self.servers[id].lookup());
-        let running = running.flat_map(|lookup| lookup.clients.iter().chain(&lookup.next)).copied();
-        running.chain(self.queued_clients(pool)).collect()
-    }
-
     /// Lookups that wait too long for a server, and servers that are too long about one.
     pub(in crate::pool) fn sweep_lookups(&mut self, pool: PoolId) {
-        for id in self.queued_clients(pool).collect::<Vec<_>>() {
+        for id in self.pools[pool].clients_of_queued_lookups().collect::<Vec<_>>() {
             if self.mono() >= self.lookup_due(&self.clients[id], &self.pools[pool]) {
                 self.close_client(id, Reason::QueryWaitTimeout);
             }
@@ -395,7 +266,7 @@ impl Core {
         if age >= SHARED_FOR
             && let Some(next) = lookup.split_next(now)
         {
-            return self.queue_lookup(pool, next);
+            return self.pools[pool].lookups.push_back(next);
         }
         if lookup.clients.is_empty() && lookup.next.is_empty() && age >= limit {
             self.close_server(id, Reason::ClientLeftUnanswered);

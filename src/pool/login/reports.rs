@@ -2,7 +2,7 @@
 
 use crate::log::Level;
 use crate::pool::core::Core;
-use crate::pool::ids::{DatabaseId, PoolId, ServerId};
+use crate::pool::ids::ServerId;
 use crate::pool::telling::reason::Reason;
 use crate::wire::fields::Fields;
 
@@ -62,23 +62,6 @@ impl Core {
         let known = welcome.fixed.iter_mut().find(|(known, _)| **known == *name);
         if let Some((_, known)) = known.filter(|_| is_told) {
             *known = value.into();
-        }
-    }
-
-    /// What logins of servers have told counts no more, good or bad: clients wait for the next one.
-    pub(in crate::pool) fn forget_logins(&mut self, database: Option<DatabaseId>) {
-        for id in self.pools.ids() {
-            if database.is_none_or(|database| self.pools[id].database == database) {
-                self.forget_welcome(id);
-                self.pools[id].refusal = None;
-                self.pools[id].has_done_scram = false;
-            }
-        }
-    }
-
-    pub(in crate::pool) fn forget_welcome(&mut self, pool: PoolId) {
-        if let Some(mut welcome) = self.pools[pool].welcome.take() {
-            self.vars.clear(&mut welcome.vars);
         }
     }
 }

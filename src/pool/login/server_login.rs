@@ -5,19 +5,19 @@
 
 use crate::auth::failure::ServerFailure;
 use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
-use crate::config::{ChannelBinding, Host, ServerAuth};
+use crate::config::{ChannelBinding, ServerAuth};
 use crate::log::{Field, Level, Peer};
 use crate::pool::core::explain::refusal_hint;
 use crate::pool::core::listening::ENCODING;
-use crate::pool::core::{Action, Core, Target};
+use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::{Client, Replication, Standing};
 use crate::pool::records::handshake::Stage;
 use crate::pool::records::lookup::LOOKUP_PATH;
 use crate::pool::records::pool::{Purpose, Source, Welcome};
 use crate::pool::records::secured::Secured;
-use crate::pool::records::server::{Server, State};
-use crate::pool::records::site::{Health, Site};
+use crate::pool::records::server::State;
+use crate::pool::records::site::Health;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Message};
 use crate::wire::fields::{Fields, Report};
@@ -25,96 +25,6 @@ use crate::wire::kind::{Back, Front};
 use crate::wire::{sqlstate, startup};
 
 impl Core {
-    /// Starts a server connection towards its host: at once, or when its name is resolved.
-    pub(in crate::pool) fn approach(&mut self, id: ServerId) {
-        let Site { host, port, .. } = &self.sites[self.servers[id].site];
-        let port = *port;
-        match host.clone() {
-            Host::Unix(dir) => {
-                let path = format!("{dir}/.s.PGSQL.{port}");
-                self.servers[id].peer = Peer::Unix { pid: None, port };
-                self.connect(id, Target::Unix(path));
-            }
-            Host::Tcp(name) => match name.parse() {
-                Ok(ip) => self.connect_tcp(id, ip, port),
-                Err(_) => self.approach_by_name(id, &name, port),
-            },
-        }
-    }
-
-    fn approach_by_name(&mut self, id: ServerId, name: &str, port: u16) {
-        use crate::pool::records::dns::Lookup;
-        match self.dns.look_up(name, self.now.mono) {
-            Lookup::Address(ip) => self.connect_tcp(id, ip, port),
-            Lookup::Failed(_) => {
-                let words = format!("server DNS lookup failed: no address for host {name}");
-                self.server_failed_as(id, Reason::ServerDnsFailed, &words);
-            }
-            Lookup::Pending => self.set_stage(id, Stage::Resolving(name.into())),
-            Lookup::Ask => {
-                self.set_stage(id, Stage::Resolving(name.into()));
-                self.act(Action::Resolve(name.to_owned()));
-            }
-        }
-    }
-
-    fn connect_tcp(&mut self, id: ServerId, ip: std::net::IpAddr, port: u16) {
-        self.servers[id].peer = Peer::Tcp { ip, port };
-        self.connect(id, Target::Tcp((ip, port).into()));
-    }
-
-    fn connect(&mut self, id: ServerId, to: Target) {
-        self.set_stage(id, Stage::Connecting);
-        self.act(Action::Connect { server: id, to });
-    }
-
-    fn set_stage(&mut self, id: ServerId, stage: Stage) {
-        if let Some(login) = self.servers[id].login_mut() {
-            login.stage = stage;
-        }
-    }
-
-    /// An answer of the resolver.
-    pub fn resolved(&mut self, name: &str, answer: Result<Vec<std::net::IpAddr>, String>) {
-        let settings = self.settings();
-        let ttl = if answer.is_ok() { settings.dns_max_ttl } else { settings.dns_nxdomain_ttl };
-        if let Err(error) = &answer {
-            let text = format!("DNS lookup failed: {name}: {error}");
-            self.log(Level::Warning, text);
-        }
-        if let Ok(found) = &answer
-            && self.hears(Level::Debug)
-        {
-            let text = format!("DNS lookup: {name} is at {found:?}");
-            self.log(Level::Debug, text);
-        }
-        let has_changed = self.dns.answered(name, answer, self.now.mono, ttl);
-        let waits = |server: &Server| match server.state() {
-            State::Login(login) => login.resolving() == Some(name),
-            _ => self.awaits_peer_address(server, name),
-        };
-        let waiting: Vec<_> =
-            self.servers.iter().filter(|(_, s)| waits(s)).map(|(id, _)| id).collect();
-        for id in waiting {
-            self.approach(id);
-        }
-        if has_changed {
-            self.retire_gone_addresses(name);
-        }
-    }
-
-    /// Servers at addresses that a name no longer stands for are closed once they are free.
-    fn retire_gone_addresses(&mut self, name: &str) {
-        for id in self.servers.ids() {
-            let Peer::Tcp { ip, .. } = self.servers[id].peer else { continue };
-            let is_of_name = matches!(&self.sites[self.servers[id].site].host,
-                Host::Tcp(host) if host == name);
-            if is_of_name && !self.dns.has(name, ip) && self.servers[id].is_session() {
-                self.retire(id, Reason::ObsoleteConnection);
-            }
-        }
-    }
-
     /// The connection stands, under TLS if it has to be.
     pub fn server_connected(
         &mut self,
@@ -350,30 +260,6 @@ impl Core {
         self.close_server(id, Reason::ServerLoginFailed(text.into()));
     }
 
-    /// Ends a server in login for what is no answer of PostgreSQL's.
-    pub(in crate::pool) fn server_failed(&mut self, id: ServerId, reason: Reason) {
-        let words = reason.words();
-        self.server_failed_as(id, reason, &words);
-    }
-
-    /// The same, where more is known than the reason says.
-    pub(in crate::pool) fn server_failed_as(&mut self, id: ServerId, reason: Reason, words: &str) {
-        if let State::Login(login) = self.servers[id].state() {
-            match login.stage {
-                // What the operator wants run has failed, not the host.
-                Stage::ConnectQuery => self.note_refusal(id, words),
-                Stage::Authenticating(_)
-                | Stage::Connecting
-                | Stage::Deriving(_)
-                | Stage::Reporting
-                | Stage::Resolving(_) => self.note_unreachable(id, words),
-            }
-            let name = self.pool_name(self.servers[id].pool);
-            self.note_repeating(&format!("server login of {name} failed: {words}"));
-        }
-        self.close_server(id, reason);
-    }
-
     fn server_logged_in(&mut self, id: ServerId) {
         let pool_id = self.servers[id].pool;
         let site = self.servers[id].site;
@@ -448,6 +334,12 @@ impl Core {
         self.launch(pool_id);
     }
 
+    /// Spreads the ends of servers that were opened together over the last tenth of their lives.
+    fn set_lifetime_cut(&mut self, id: ServerId) {
+        let lifetime = self.server_lifetime(self.servers[id].pool).as_micros() as u64;
+        self.servers[id].lifetime_cut_us = self.rng.below(lifetime / 10 + 1);
+    }
+
     fn give_to_replication_client(&mut self, id: ServerId, client: ClientId, welcome: Welcome) {
         let standing = self.clients.get(client).and_then(Client::standing);
         if standing != Some(Standing::AwaitWelcome) {
@@ -460,13 +352,6 @@ impl Core {
         self.act(Action::SendClient { client, bytes });
         self.pools[pool].stats.logins += 1;
         self.link(client, id);
-    }
-
-    pub(in crate::pool) fn unknown_from_server(&mut self, id: ServerId, kind: u8) {
-        self.let_go_of_done_client(id);
-        let kind = char::from(kind).escape_default().to_string();
-        self.log_server(Level::Error, id, format_args!("unknown pkt from server: '{kind}'"));
-        self.server_failed(id, Reason::UnknownServerPacket);
     }
 }
 

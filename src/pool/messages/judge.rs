@@ -114,12 +114,6 @@ impl Core {
         self.close_client(id, Reason::BadHeader(text.into()));
     }
 
-    /// The length of a head makes no sense.
-    pub fn server_sent_bad_head(&mut self, id: ServerId) {
-        self.let_go_of_done_client(id);
-        self.server_failed(id, Reason::BadPacketHeader);
-    }
-
     /// A message during login can only be the answer to what was asked.
     fn judge_answer(&mut self, id: ClientId, kind: Front, head: Head, seen: &[u8]) -> Verdict {
         if kind != Front::Password {

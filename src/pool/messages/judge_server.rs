@@ -60,26 +60,6 @@ impl Core {
         }
     }
 
-    pub(in crate::pool) fn server_dropped_or_closed(&self, id: ServerId) -> ServerVerdict {
-        if self.servers[id].is_closing() { ServerVerdict::Closed } else { ServerVerdict::Drop }
-    }
-
-    /// Notes that a reply has come. One that nothing under way can have brought ends the server.
-    #[inline]
-    pub(in crate::pool) fn take_reply(
-        &mut self,
-        id: ServerId,
-        kind: Back,
-        body: &[u8],
-    ) -> Option<Reply> {
-        let status = body.first().copied().unwrap_or_default();
-        let reply = self.servers[id].replies.received(kind, status).ok();
-        if reply.is_none() {
-            self.unknown_from_server(id, kind as u8);
-        }
-        reply
-    }
-
     #[inline(always)]
     fn judge_reply(
         &mut self,

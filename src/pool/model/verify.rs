@@ -335,7 +335,7 @@ fn limits_model_means_the_same_limits_as_the_core() {
         for (id, _) in core.pools.iter().filter(|(_, pool)| is_there(pool)) {
             let (database, user) = key(core, id);
             assert_eq!(core.pool_size(id), world.rules.pool_size(database, user));
-            assert_eq!(core.reserve_pool_size(id), world.rules.reserve(database, user));
+            assert_eq!(core.limits().reserve_pool_size(id), world.rules.reserve(database, user));
             assert_eq!(core.min_pool_size(id), world.rules.minimum(database));
         }
         for (id, record) in core.databases.iter().filter(|(_, record)| !record.is_removed) {

@@ -4,14 +4,17 @@
 pub mod access;
 pub mod calendar;
 pub mod client;
+pub mod console;
 pub mod database;
 pub mod derivations;
 pub mod dns;
 pub mod handshake;
 pub mod inquiries;
 pub mod keys;
+pub mod limits;
 pub mod listening;
 pub mod lookup;
+pub mod lookups;
 pub mod own;
 pub mod pass;
 pub mod pool;

@@ -1,5 +1,4 @@
-//! Servers for pools: how many, when and where they are opened, and when they have had their time.
+//! Servers for pools: how they are opened, and what the shell tells of their ends.
 
-pub mod abandon;
+pub mod gone;
 pub mod launch;
-pub mod retire;

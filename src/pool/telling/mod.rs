@@ -3,6 +3,7 @@
 
 pub mod events;
 pub mod histogram;
+pub mod journal;
 pub mod latency;
 pub mod reason;
 pub mod refusal;

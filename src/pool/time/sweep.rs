@@ -21,7 +21,6 @@ use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::State;
 use crate::pool::records::site::Health;
 use crate::pool::records::wait::Shutdown;
-use crate::pool::supply::launch::{Plan, Shortage};
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Report, Severity};
 use crate::wire::sqlstate;
@@ -38,6 +37,7 @@ impl Core {
     pub fn sweep(&mut self) {
         if self.has_place {
             self.feed();
+            self.check_waits();
         }
         if self.is_untuned() {
             listening::tune_all(self);
@@ -62,11 +62,11 @@ impl Core {
         }
         self.sweep_databases();
         self.unpark();
+        self.feed();
         self.check_waits();
         self.check_shutdown();
         self.tell_whom_the_end_waits_for();
         self.sweep_stats();
-        self.feed();
     }
 
     /// Whether the last sweep has looked at everything that is due at this moment.
@@ -163,36 +163,6 @@ impl Core {
     fn close_waiting(&mut self, id: ClientId, reason: Reason) {
         let detail = self.clients[id].pool().map(|pool| self.why_no_server(pool));
         self.close_client_with(id, reason, detail.as_deref());
-    }
-
-    /// What the queue of a pool waits for, in words.
-    pub fn why_no_server(&self, id: PoolId) -> String {
-        let pool = &self.pools[id];
-        let name = self.pool_name(id);
-        if self.is_held_back(pool.database) {
-            return format!("Pool {name} is paused.");
-        }
-        let failure = self.failure(id).map(|(message, _)| message);
-        if let Some(message) = failure.filter(|_| pool.working_count() == 0) {
-            return format!("Pool {name} has no server: last login error: {message}");
-        }
-        let size = match self.pool_size(id) {
-            0 => "unlimited".to_owned(),
-            size => size.to_string(),
-        };
-        let busy = pool.active.len();
-        let oldest = pool.active.iter(&self.servers).map(|id| self.servers[id].xact_start).min();
-        let oldest = oldest.map_or(String::new(), |start| {
-            format!(", oldest transaction {}s", self.mono().since(start).as_secs())
-        });
-        let limit = match self.plan(id) {
-            Plan::Await(Shortage::Limit(limit)) => format!("; {}", self.limit_words(limit)),
-            _ => String::new(),
-        };
-        let refused = failure.map_or(String::new(), |message| {
-            format!("; no more could be opened: last login error: {message}")
-        });
-        format!("Pool {name} (pool_size {size}): {busy} servers busy{oldest}{limit}{refused}.")
     }
 
     fn notify_waiting(&mut self, id: ClientId) {
@@ -404,11 +374,5 @@ impl Core {
         let some: Vec<DatabaseId> = places.map(|place| all[place % all.len()]).collect();
         self.next_transient = self.next_transient.wrapping_add(MOST_TRANSIENTS);
         some
-    }
-
-    /// Moves a client that has been closed by nobody's word out of the way.
-    pub(in crate::pool) fn drop_client(&mut self, id: ClientId) {
-        self.move_to_closing(id);
-        self.act(Action::CloseClient(id));
     }
 }

@@ -7,8 +7,9 @@ use super::watch::{Side, Watch};
 use crate::auth::inquiry::Inquiry;
 use crate::base::time::Now;
 use crate::log::Peer;
-use crate::pool::core::{Line, Target};
+use crate::pool::core::Target;
 use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::telling::journal::Line;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
 
 /// How the far end has ended.

@@ -11,9 +11,10 @@ use crate::auth::inquiry::Inquiry;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::Now;
 use crate::log::Peer;
-use crate::pool::core::{Line, Target};
+use crate::pool::core::Target;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::secured::Secured;
+use crate::pool::telling::journal::Line;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls};
 
 /// A connection that the pooler has begun.

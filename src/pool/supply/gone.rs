@@ -1,11 +1,11 @@
-//! Servers that have had their time, or lose their client: what becomes of them.
+//! What the shell tells of connections: that they ended, broke, or did not come about.
 
 use std::time::Duration;
 
 use crate::config::Host;
 use crate::log::{Level, Peer};
 use crate::pool::core::Core;
-use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::client::State as ClientState;
 use crate::pool::records::server::State;
 use crate::pool::records::site::Site;
@@ -15,30 +15,6 @@ use crate::pool::telling::reason::Reason;
 const EXHAUSTION_PAUSE: Duration = Duration::from_secs(1);
 
 impl Core {
-    /// Closes a server now if it is free, or as soon as it is.
-    pub(in crate::pool) fn retire(&mut self, id: ServerId, reason: Reason) {
-        match *self.servers[id].state() {
-            State::Idle | State::Used | State::Login(_) => self.close_server(id, reason),
-            State::Active { .. }
-            | State::BeingCanceled
-            | State::Between
-            | State::Lookup(_)
-            | State::Tested(_) => {
-                self.servers[id].closing = Some(reason);
-                self.act(crate::pool::core::Action::SettleServer(id));
-            }
-            State::Cancel(_) | State::Closing => {}
-        }
-    }
-
-    /// A server of this pool has ended: its place may be filled.
-    pub(in crate::pool) fn server_left(&mut self, pool: PoolId) {
-        self.look_later(pool);
-        self.has_place = true;
-        self.check_waits();
-        self.check_shutdown_soon();
-    }
-
     /// A client's connection has ended or broken.
     pub fn client_gone(&mut self, id: ClientId, error: Option<String>) {
         if !self.clients.contains(id) || self.clients[id].is_closing() {

@@ -1,0 +1,180 @@
+//! What the core tells: lines for the log, which the shell writes, and for the console the events
+//! of late and how often each reason was met. It knows no record: names are handed in.
+
+use std::fmt;
+
+use super::events::{Events, Met, Tally, cut};
+use crate::log::{Details, Fields, Level, Prefix};
+
+/// Distinct reasons counted; further ones are not.
+const MOST_REASONS: usize = 300;
+
+/// A line for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub level: Level,
+    pub text: String,
+    /// Made with `log_format = json` only.
+    pub details: Option<Box<Details>>,
+}
+
+impl Line {
+    /// A line about the pooler itself. `fields` are given apart where `has_details`.
+    pub fn of_pooler(level: Level, text: String, fields: Fields<'_>, has_details: bool) -> Line {
+        let details = has_details.then(|| Details::new(None, fields).into());
+        Line { level, text, details }
+    }
+
+    /// A line about a connection, which `prefix` names.
+    pub fn about(
+        prefix: &Prefix<'_>,
+        level: Level,
+        text: fmt::Arguments<'_>,
+        fields: Fields<'_>,
+        has_details: bool,
+    ) -> Line {
+        let mut whole = prefix.to_string();
+        let named = Some((prefix, whole.len()));
+        let details = has_details.then(|| Details::new(named, fields).into());
+        // Writing to memory cannot fail.
+        let _ = fmt::Write::write_fmt(&mut whole, text);
+        Line { level, text: whole, details }
+    }
+}
+
+#[derive(Debug)]
+pub struct Journal {
+    /// The least important level of the lines that the shell writes.
+    pub threshold: Level,
+    pub events: Events,
+    /// Those that the log has not got yet.
+    lines: Vec<Line>,
+}
+
+impl Default for Journal {
+    fn default() -> Journal {
+        Journal { threshold: Level::Log, events: Events::default(), lines: Vec::new() }
+    }
+}
+
+impl Journal {
+    /// Whether a line of this level is written.
+    #[inline]
+    pub fn hears(&self, level: Level) -> bool {
+        level <= self.threshold
+    }
+
+    pub fn has_lines(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
+    pub fn take_lines(&mut self) -> Vec<Line> {
+        std::mem::take(&mut self.lines)
+    }
+
+    /// Keeps a line, if its level is written.
+    pub fn write(&mut self, line: Line) {
+        if self.hears(line.level) {
+            self.lines.push(line);
+        }
+    }
+
+    /// Notes something notable; moments are in microseconds since 1970.
+    pub fn note(&mut self, wall_us: u64, text: &str) {
+        self.events.push(wall_us, 1, cut(text));
+    }
+
+    /// Notes something that may come many times in a row: the same is noted once, with a count.
+    pub fn note_repeating(&mut self, wall_us: u64, text: &str) {
+        let text = cut(text);
+        let events = &mut self.events.events;
+        let before = events.iter().position(|event| event.text == text);
+        let count = before.and_then(|at| events.remove(at)).map_or(0, |event| event.count);
+        self.events.push(wall_us, count + 1, text);
+    }
+
+    /// Counts what was met.
+    pub fn tally(&mut self, wall_us: u64, met: Met<'_>) {
+        let tallies = &mut self.events.tallies;
+        let is_same = |tally: &Tally| tally.concern == met.concern && tally.reason == met.kind;
+        let at = match tallies.iter().position(is_same) {
+            Some(at) => at,
+            None if tallies.len() >= MOST_REASONS => return,
+            None => {
+                tallies.push(Tally::new(met));
+                tallies.len() - 1
+            }
+        };
+        let tally = &mut tallies[at];
+        tally.count += 1;
+        tally.last_us = wall_us;
+        cut(met.database).clone_into(&mut tally.database);
+        cut(met.user).clone_into(&mut tally.user);
+        cut(met.detail).clone_into(&mut tally.detail);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::events::Concern;
+    use super::*;
+    use crate::log::{Field, Peer, Side, Who, ptr};
+
+    #[test]
+    fn a_line_of_a_level_that_is_not_written_is_not_kept() {
+        let mut journal = Journal::default();
+        let line = |level| Line::of_pooler(level, "a line".into(), &[], false);
+        journal.write(line(Level::Debug));
+        assert!(!journal.has_lines());
+        journal.write(line(Level::Warning));
+        assert_eq!(journal.take_lines(), [line(Level::Warning)]);
+        assert!(!journal.has_lines());
+    }
+
+    #[test]
+    fn a_line_about_a_connection_begins_with_its_name_and_has_details_where_they_are_wanted() {
+        let prefix = Prefix {
+            side: Side::Client,
+            ptr: ptr(7, Side::Client),
+            who: Who::Login { database: Some("db"), user: Some("joe") },
+            peer: Peer::Unix { pid: None, port: 5432 },
+        };
+        let fields = &[("age", Field::Number(1))];
+        let [plain, detailed] = [false, true].map(|has_details| {
+            Line::about(&prefix, Level::Log, format_args!("hello"), fields, has_details)
+        });
+        assert_eq!(plain.text, format!("{prefix}hello"));
+        assert_eq!([plain.details.is_some(), detailed.details.is_some()], [false, true]);
+    }
+
+    #[test]
+    fn the_same_event_is_noted_once_with_a_count() {
+        let mut journal = Journal::default();
+        for at in 1..=3 {
+            journal.note_repeating(at, "limit reached");
+        }
+        journal.note(4, "RELOAD");
+        let told: Vec<_> =
+            journal.events.events.iter().map(|e| (e.wall_us, e.count, &*e.text)).collect();
+        assert_eq!(told, [(3, 3, "limit reached"), (4, 1, "RELOAD")]);
+    }
+
+    #[test]
+    fn reasons_are_counted_each_and_no_more_than_there_is_room_for() {
+        let mut journal = Journal::default();
+        let kinds: Vec<String> = (0..MOST_REASONS + 10).map(|at| format!("reason {at}")).collect();
+        let met = |kind| Met {
+            concern: Concern::Client,
+            kind,
+            sqlstate: "08P01",
+            hint: None,
+            is_trouble: true,
+            database: "db",
+            user: "joe",
+            detail: "",
+        };
+        kinds.iter().chain(&kinds[..1]).for_each(|kind| journal.tally(5, met(kind)));
+        assert_eq!(journal.events.tallies.len(), MOST_REASONS);
+        assert_eq!((journal.events.tallies[0].count, journal.events.tallies[1].count), (2, 1));
+    }
+}
