@@ -376,7 +376,7 @@ fn what_cannot_be_set_up_leaves_a_running_pooler_as_it_was() {
     };
     plain("set client_tls_cert_file = '/nonexistent'");
     plain("set client_tls_sslmode = require");
-    pooler.wait_log(&["failed to load certificate file \"/nonexistent\""]);
+    pooler.wait_log(&["ERROR TLS setup failed: failed to load certificate file \"/nonexistent\""]);
     assert_eq!(psql(&pooler, "disable").run().trim(), "in");
 }
 

@@ -122,7 +122,7 @@ fn serve(
     let tls = match tls::set_up(&config) {
         Ok(tls) => tls,
         Err(text) => {
-            logger.write(clock::now(), Level::Error, &text);
+            logger.write(clock::now(), Level::Error, &tls::told(&text));
             return failed(&mut logger, &"TLS setup failed");
         }
     };

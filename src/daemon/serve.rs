@@ -396,7 +396,7 @@ impl Service {
         let tls = match tls::set_up(&new) {
             Ok(tls) => tls,
             Err(text) => {
-                self.report(Level::Error, &text);
+                self.report(Level::Error, &tls::told(&text));
                 let kept = "TLS configuration could not be reloaded, keeping old configuration";
                 self.report(Level::Error, kept);
                 return Err(text);
@@ -440,7 +440,7 @@ impl Service {
         self.tls_watch.look_again();
         self.engine.io.tcp = options::tcp(self.engine.core.settings());
         for text in tls::follow(&mut self.engine.io, &mut self.engine.core) {
-            self.report(Level::Error, &text);
+            self.report(Level::Error, &tls::told(&text));
         }
         self.configure_log();
     }

@@ -19,6 +19,13 @@ pub fn set_up(config: &Config) -> Result<Tls, String> {
     Ok(Tls { clients, servers: set_up_servers(config)? })
 }
 
+/// What could not be set up, as the log has it: PgBouncer's words stand before what a file or the
+/// library is to blame for.
+pub fn told(failure: &str) -> String {
+    let is_named = !failure.starts_with("failed to ");
+    if is_named { failure.to_owned() } else { format!("TLS setup failed: {failure}") }
+}
+
 /// The side of the servers: what the settings ask for, and what lines of databases do.
 fn set_up_servers(config: &Config) -> Result<ServerSide, String> {
     let servers = ServerSide::new(for_servers(&config.settings));

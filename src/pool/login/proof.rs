@@ -113,6 +113,9 @@ impl Core {
         };
         match matches {
             true => Proof::Certificate,
+            false if tls.names().next().is_none() => {
+                Proof::NoCertificate("TLS client certificate required")
+            }
             false => Proof::NoCertificate("TLS certificate name mismatch"),
         }
     }
