@@ -86,7 +86,7 @@ impl Listener {
     pub fn accept(&self) -> Accept {
         let taken = match self {
             Listener::Tcp { socket, address, .. } => socket.accept().map(|(stream, peer)| {
-                let local = Local::Tcp(canonical(stream.local_addr().unwrap_or(*address)));
+                let local = Local::Tcp(canonical(local_address(&stream, *address)));
                 Accepted { socket: Socket::Tcp(stream), peer: Peer::Tcp(canonical(peer)), local }
             }),
             Listener::Unix { socket, port, .. } => socket.accept().map(|(stream, _)| {
@@ -160,6 +160,14 @@ impl Accepted {
                 log::Peer::Unix { pid: found.map(|found| found.pid), port }
             }
         }
+    }
+}
+
+/// Which address was connected to. The system is asked where the listener takes all of them.
+fn local_address(stream: &TcpStream, listener: SocketAddr) -> SocketAddr {
+    match listener.ip().is_unspecified() {
+        true => stream.local_addr().unwrap_or(listener),
+        false => listener,
     }
 }
 
