@@ -1,4 +1,4 @@
-//! What every floor stands on: typed slots, threaded lists, blocks of bytes, moments and random
+//! What every floor stands on: typed slots, threaded lists, moments and random
 //! numbers, and escapes in text. Nothing here knows of PostgreSQL.
 
 pub mod arena;

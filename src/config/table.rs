@@ -91,7 +91,7 @@ pub const UNBUILT: Flags = Flags(8);
 pub const OURS: Flags = Flags(16);
 
 /// Declares a struct with a field per row. Row: paragraphs of doc, then
-/// `name: Type = Kind, default, flags;` where the default is a text or `null`.
+/// `name: Type = Kind, default, flags;` where the default is `Some("text")` or `None`.
 ///
 /// What is done with the rows are functions below, one for all tables: only the list of fields is
 /// written out for each.
@@ -275,7 +275,8 @@ pub fn adopt(
     }
 }
 
-/// Gives every row that has a default this. A test reads every default of every table.
+/// Sets each field whose row has a default to that default. A test reads every default of every
+/// table.
 pub fn set_defaults(rows: &'static [Row], fields: FieldsMut<'_>) {
     for (row, field) in rows.iter().zip(fields) {
         if let Some(default) = row.default {

@@ -46,9 +46,9 @@ impl Done {
 /// How rows are given.
 #[derive(Clone, Copy)]
 pub enum Rows {
-    /// As Bind has asked for; what they are was told by Describe, if the client wanted to know.
+    /// In the formats that Bind has asked for. Describe tells their RowDescription, if asked.
     Bound(Formats),
-    /// As text, behind what they are.
+    /// As text, behind their RowDescription.
     Described,
 }
 

@@ -53,8 +53,8 @@ impl Doors {
         Ok(())
     }
 
-    /// The kernel has news of a listener.
-    pub fn knock(&mut self, place: usize) {
+    /// Connections have arrived at a listener.
+    pub fn note_arrivals(&mut self, place: usize) {
         if let Some(pending) = self.pending.get_mut(place) {
             *pending = true;
             self.is_quiet = false;

@@ -168,7 +168,7 @@ impl Service {
                         engine.server_event(id, readiness);
                     }
                 }
-                Source::Listener(place) => self.doors.knock(place),
+                Source::Listener(place) => self.doors.note_arrivals(place),
                 Source::Signals => signalled = true,
                 // Its answers are taken in every turn.
                 Source::Waker => {}

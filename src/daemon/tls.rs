@@ -10,7 +10,7 @@ use crate::log::Level;
 use crate::net::network::Network;
 use crate::net::tls::{self, ClientSide, Renewed, ServerSide, Tls, Wanted};
 use crate::pool::core::Core;
-use crate::pool::records::secured::{OwnTls, ServerTls, Tally, TlsContext, TlsModes, Whose};
+use crate::pool::records::secured::{OwnTls, ServerTls, TlsContext, TlsModes, TlsTally, Whose};
 
 /// Both sides as new settings ask for them.
 pub fn set_up(config: &Config) -> Result<Tls, String> {
@@ -95,7 +95,7 @@ fn tell(network: &Network, core: &mut Core) {
 pub fn contexts(tls: &Tls, modes: &TlsModes, config: &Config) -> Vec<TlsContext> {
     let mut contexts = Vec::new();
     let mut add = |whose, (certificate, authorities)| {
-        contexts.push(TlsContext { whose, certificate, authorities, tally: Tally::default() });
+        contexts.push(TlsContext { whose, certificate, authorities, tally: TlsTally::default() });
     };
     if modes.clients != TlsMode::Disable {
         add(Whose::Clients, tls.of_clients());

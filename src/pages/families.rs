@@ -11,7 +11,7 @@ use super::walk::{Walk, take};
 use super::{NoBuffers, View};
 use crate::console::{self, Head, Nature, Reader, Rowwise, Scene, Subject, Value, rowwise};
 use crate::pool::core::Core;
-use crate::pool::telling::latency::{OTHERS, Place};
+use crate::pool::telling::latency::{LatencyPlace, OTHERS};
 
 /// A table, and the families that its columns give.
 struct Source {
@@ -333,7 +333,7 @@ pub fn shown_name<'a>(core: &Core, database: &'a str) -> &'a str {
 /// as many as they like.
 pub fn is_one_of_many(core: &Core, database: &str) -> bool {
     let found = core.find_database(database).map(|id| &core.databases[id]);
-    found.is_some_and(|found| found.is_auto && found.latency() == Some(Place::SHARED))
+    found.is_some_and(|found| found.is_auto && found.latency() == Some(LatencyPlace::SHARED))
 }
 
 /// The rows of SHOW LISTS.

@@ -15,7 +15,7 @@ use crate::pool::records::secured::Whose;
 use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::events::Concern;
 use crate::pool::telling::histogram::Histogram;
-use crate::pool::telling::latency::{Latencies, OTHERS, Place};
+use crate::pool::telling::latency::{Latencies, LatencyPlace, OTHERS};
 
 /// Names of applications that have series of their own: clients choose them.
 const MOST_APPLICATIONS: usize = 50;
@@ -124,17 +124,19 @@ impl Walk for Times {
             let families = TIMES.map(|(name, help)| {
                 snapshot.family(name, Kind::Histogram, Unit::Microseconds, help)
             });
-            let is_shared =
-                |(_, database): (DatabaseId, &Database)| database.latency() == Some(Place::SHARED);
+            let is_shared = |(_, database): (DatabaseId, &Database)| {
+                database.latency() == Some(LatencyPlace::SHARED)
+            };
             if core.databases.iter().any(is_shared) {
-                push_times(snapshot, &families, OTHERS, core.latencies.of(Place::SHARED));
+                push_times(snapshot, &families, OTHERS, core.latencies.of(LatencyPlace::SHARED));
             }
             *self = Times::Begun(families, core.databases.ids());
         }
         let Times::Begun(families, ids) = self else { return true };
         for id in take(ids, most) {
             let database = core.databases.get(id).filter(|_| core.is_shown(id));
-            let place = database.and_then(Database::latency).filter(|one| *one != Place::SHARED);
+            let place =
+                database.and_then(Database::latency).filter(|one| *one != LatencyPlace::SHARED);
             if let (Some(database), Some(place)) = (database, place) {
                 push_times(snapshot, families, &database.line.name, core.latencies.of(place));
             }

@@ -17,8 +17,8 @@ use crate::pool::core::Core;
 use crate::pool::ids::PoolId;
 use crate::pool::login::account::VERSION;
 use crate::pool::records::wait::Shutdown;
-use crate::pool::telling::events::Tally;
-use crate::pool::telling::latency::{OTHERS, Place};
+use crate::pool::telling::events::ReasonTally;
+use crate::pool::telling::latency::{LatencyPlace, OTHERS};
 
 /// Pools that are shown.
 const MOST_POOLS: usize = 100;
@@ -169,12 +169,12 @@ fn push_pool(json: &mut Json, core: &Core, shown: &Shown) {
 
 /// Percentiles of late, for the databases of the pools that are shown.
 fn push_latency(json: &mut Json, core: &Core, pools: &[Shown]) {
-    let mut places: Vec<(&str, Place)> = Vec::new();
+    let mut places: Vec<(&str, LatencyPlace)> = Vec::new();
     for pool in pools {
         let database = &core.databases[core.pools[pool.id].database];
         let Some(place) = database.latency() else { continue };
         if places.iter().all(|(_, known)| *known != place) {
-            let name = if place == Place::SHARED { OTHERS } else { &database.line.name };
+            let name = if place == LatencyPlace::SHARED { OTHERS } else { &database.line.name };
             places.push((name, place));
         }
     }
@@ -224,7 +224,7 @@ fn push_errors(json: &mut Json, core: &Core) {
     json.key("errors").open('[');
     // What ends in the course of things is no error.
     let tallies = core.journal.events.tallies.iter().filter(|tally| tally.is_trouble);
-    let tallies: Vec<&Tally> = tallies.collect();
+    let tallies: Vec<&ReasonTally> = tallies.collect();
     for tally in order::sorted(&tallies, |a, b| b.last_us.cmp(&a.last_us)).iter().take(MOST_NOTES) {
         json.open('{').key("side").text(tally.concern.word()).key("reason").text(&tally.reason);
         json.key("sqlstate").text(tally.sqlstate);

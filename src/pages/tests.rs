@@ -22,7 +22,7 @@ use crate::pool::owed::outgoing::Outgoing;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::access::{Access, Host};
-use crate::pool::records::secured::{Tally, TlsContext, TlsFile, Whose};
+use crate::pool::records::secured::{TlsContext, TlsFile, TlsTally, Whose};
 use crate::wire::head::Head;
 use crate::wire::startup;
 
@@ -308,7 +308,7 @@ fn certificates_tell_their_ends_and_handshakes_their_results() {
         whose: Whose::Clients,
         certificate: Some(file.clone()),
         authorities: None,
-        tally: Tally { handshakes: 7, failures: 2, resumptions: 0 },
+        tally: TlsTally { handshakes: 7, failures: 2, resumptions: 0 },
     };
     // A second one of the same file.
     world.core.tls_contexts = vec![context.clone(), context];

@@ -119,18 +119,18 @@ impl Core {
             match self.planner().plan(id) {
                 Plan::Await(shortage) => {
                     let name = self.pool_name(id);
-                    assert!(pool.is_hungry, "{name} is not fed: {shortage:?}");
+                    assert!(pool.awaits_place, "{name} is not fed: {shortage:?}");
                 }
                 Plan::Rest => {}
                 plan @ (Plan::Evict(..) | Plan::GiveUp(_) | Plan::Open { .. }) => {
                     let (name, coming) = (self.pool_name(id), self.planner().logins_that_count(id));
                     let (logins, working) = (pool.logging_in.len(), pool.working_count());
-                    let (waiting, hungry) = (pool.waiting.len(), pool.is_hungry);
+                    let (waiting, awaits_place) = (pool.waiting.len(), pool.awaits_place);
                     let sites = self.databases[pool.database].sites.iter();
                     let sites: Vec<_> = sites.map(|site| &self.sites[*site]).collect();
                     panic!(
                         "{name} is left with {plan:?}: {working} work, {coming} of {logins} come, \
-                         {waiting} wait, hungry {hungry}, {sites:?}"
+                         {waiting} wait, awaits a place: {awaits_place}, {sites:?}"
                     )
                 }
             }

@@ -424,7 +424,7 @@ fn held(scene: Scene<'_>, row: &Row) -> Held {
     }
 }
 
-/// A client that waits, or whose query runs.
+/// Whether a client waits for a server.
 fn is_busy(core: &Core, row: &Row) -> bool {
     match *row {
         Row::Client(id) => core.clients[id].is_waiting(),

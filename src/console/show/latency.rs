@@ -6,7 +6,7 @@ use super::super::table::{Column, Scene, Sheet, Value, int8, text};
 use super::databases;
 use crate::pool::core::Core;
 use crate::pool::telling::histogram::Spread;
-use crate::pool::telling::latency::{Measure, OTHERS, Place};
+use crate::pool::telling::latency::{LatencyPlace, Measure, OTHERS};
 
 /// One kind of time of one database.
 pub struct Row {
@@ -85,7 +85,7 @@ pub const MEASURES: [(&str, Measure); 4] = [
 ];
 
 fn rows(scene: Scene<'_>) -> Vec<Row> {
-    let of_one = |(database, place): (String, Place)| {
+    let of_one = |(database, place): (String, LatencyPlace)| {
         let latencies = scene.core.latencies.of(place);
         MEASURES.map(|(measure, of)| Row {
             database: database.clone(),
@@ -98,18 +98,18 @@ fn rows(scene: Scene<'_>) -> Vec<Row> {
 }
 
 /// The databases that have had a pool, by name, and the one that stands for several.
-fn places(core: &Core) -> Vec<(String, Place)> {
+fn places(core: &Core) -> Vec<(String, LatencyPlace)> {
     let mut places = Vec::new();
     let mut is_shared = false;
     for row in databases::sorted(core) {
         let place = row.and_then(|id| core.databases[id].latency());
-        is_shared |= place == Some(Place::SHARED);
-        if let Some(place) = place.filter(|place| *place != Place::SHARED) {
+        is_shared |= place == Some(LatencyPlace::SHARED);
+        if let Some(place) = place.filter(|place| *place != LatencyPlace::SHARED) {
             places.push((databases::name(core, &row).to_owned(), place));
         }
     }
     if is_shared {
-        places.push((OTHERS.to_owned(), Place::SHARED));
+        places.push((OTHERS.to_owned(), LatencyPlace::SHARED));
     }
     places
 }

@@ -100,7 +100,7 @@ pub fn all(core: &Core) -> Vec<Row> {
 /// are part of their clients' pool, if there is one.
 pub fn is_shown(core: &Core, id: PoolId) -> bool {
     let is_of_clients = |id: PoolId| core.pools[id].purpose == Purpose::Clients;
-    let is_part = !is_of_clients(id) && core.twins(id).any(is_of_clients);
+    let is_part = !is_of_clients(id) && core.sibling_pools(id).any(is_of_clients);
     !is_part && !is_of_peer(core, id)
 }
 
@@ -127,7 +127,7 @@ pub fn names<'a>(core: &'a Core, row: &Row) -> (&'a str, &'a str) {
 
 /// The pools that a row is about.
 fn ids(core: &Core, row: &Row) -> impl Iterator<Item = PoolId> + use<> {
-    let others = row.map(|id| core.twins(id));
+    let others = row.map(|id| core.sibling_pools(id));
     (*row).into_iter().chain(others.into_iter().flatten())
 }
 

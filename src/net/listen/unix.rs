@@ -58,7 +58,7 @@ pub(super) fn open(
     })?;
     let file = match path.starts_with('@') {
         true => None,
-        false => Some(adorn(Path::new(&path), unix)?),
+        false => Some(set_mode_and_group(Path::new(&path), unix)?),
     };
     report(Level::Log, &format!("listening on unix:{path}"));
     Ok(Listener::Unix { socket: UnixListener::from_std(socket), port: options.port, file })
@@ -103,7 +103,7 @@ fn remove_stale(address: &UnixAddr, report: &mut dyn FnMut(Level, &str)) -> io::
 }
 
 /// Gives the socket's file its mode and group. The mode is set whatever the umask says.
-fn adorn(path: &Path, unix: &UnixOptions) -> Result<SocketFile, ListenError> {
+fn set_mode_and_group(path: &Path, unix: &UnixOptions) -> Result<SocketFile, ListenError> {
     let failed = |error| ListenError::FileAttributes { path: path.to_owned(), error };
     let file = SocketFile::new(path).map_err(failed)?;
     if let Some(name) = &unix.group {

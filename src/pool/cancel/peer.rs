@@ -7,7 +7,7 @@ use crate::pool::ids::{ClientId, PoolId};
 use crate::pool::records::client::State as ClientState;
 use crate::pool::records::database::{Database, sites_of};
 use crate::pool::records::keys::Brought;
-use crate::pool::records::server::{CancelCarrier, Errand, Server, State};
+use crate::pool::records::server::{CancelCarrier, CancelErrand, Server, State};
 use crate::pool::telling::reason::Reason;
 
 /// Requests that may wait for their turn at one peer. Who asks and hangs up at once is not there to
@@ -29,7 +29,7 @@ impl Core {
         if self.pools[pool].cancels.len() >= MOST_WAITING + self.pool_size(pool) as usize {
             return Err(Reason::CancelFailed);
         }
-        let errand = Errand::Peer { key };
+        let errand = CancelErrand::Peer { key };
         let state = State::Cancel(CancelCarrier { errand, client: Some(id), is_sent: false });
         let site = self.databases[self.pools[pool].database].sites[0];
         let mut carrier = Server::new(self.next_number(), self.mono(), pool, site, state);

@@ -10,7 +10,7 @@ use crate::config::Host;
 use crate::log::Peer;
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::records::server::{CancelCarrier, Errand, Server, State};
+use crate::pool::records::server::{CancelCarrier, CancelErrand, Server, State};
 use crate::pool::telling::reason::Reason;
 use crate::wire::startup;
 
@@ -30,7 +30,7 @@ impl Core {
         };
         let pool = self.servers[target].pool;
         let number = self.next_number();
-        let errand = Errand::Target(target);
+        let errand = CancelErrand::Target(target);
         let state = State::Cancel(CancelCarrier { errand, client, is_sent: false });
         let site = self.servers[target].site;
         let mut carrier = Server::new(number, self.mono(), pool, site, state);
@@ -45,8 +45,8 @@ impl Core {
     pub(in crate::pool) fn send_cancel(&mut self, id: ServerId) {
         let State::Cancel(carrier) = self.servers[id].state() else { return };
         let key = match &carrier.errand {
-            Errand::Peer { key } => key.clone(),
-            &Errand::Target(target) => {
+            CancelErrand::Peer { key } => key.clone(),
+            &CancelErrand::Target(target) => {
                 let runs = |server: &&Server| !server.is_closing() && server.runs_its_clients();
                 let Some(server) = self.servers.get(target).filter(runs) else {
                     return self.close_server(id, Reason::CancelOvertaken);

@@ -7,8 +7,8 @@ use crate::config::Host;
 use crate::log::{Level, Peer};
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::ServerId;
-use crate::pool::records::dns::Lookup;
-use crate::pool::records::handshake::Stage;
+use crate::pool::records::dns::AddressLookup;
+use crate::pool::records::handshake::LoginStage;
 use crate::pool::records::server::{Server, State};
 use crate::pool::records::site::Site;
 use crate::pool::telling::reason::Reason;
@@ -33,14 +33,14 @@ impl Core {
 
     fn approach_by_name(&mut self, id: ServerId, name: &str, port: u16) {
         match self.dns.look_up(name, self.now.mono) {
-            Lookup::Address(ip) => self.connect_tcp(id, ip, port),
-            Lookup::Failed(_) => {
+            AddressLookup::Address(ip) => self.connect_tcp(id, ip, port),
+            AddressLookup::Failed(_) => {
                 let words = format!("server DNS lookup failed: no address for host {name}");
                 self.server_failed_as(id, Reason::ServerDnsFailed, &words);
             }
-            Lookup::Pending => self.set_stage(id, Stage::Resolving(name.into())),
-            Lookup::Ask => {
-                self.set_stage(id, Stage::Resolving(name.into()));
+            AddressLookup::Pending => self.set_stage(id, LoginStage::Resolving(name.into())),
+            AddressLookup::Ask => {
+                self.set_stage(id, LoginStage::Resolving(name.into()));
                 self.act(Action::Resolve(name.to_owned()));
             }
         }
@@ -52,11 +52,11 @@ impl Core {
     }
 
     fn connect(&mut self, id: ServerId, to: Target) {
-        self.set_stage(id, Stage::Connecting);
+        self.set_stage(id, LoginStage::Connecting);
         self.act(Action::Connect { server: id, to });
     }
 
-    pub(in crate::pool) fn set_stage(&mut self, id: ServerId, stage: Stage) {
+    pub(in crate::pool) fn set_stage(&mut self, id: ServerId, stage: LoginStage) {
         if let Some(login) = self.servers[id].login_mut() {
             login.stage = stage;
         }

@@ -63,10 +63,10 @@ impl Core {
     }
 
     /// The other pools of the same database and user; that of clients comes first.
-    pub fn twins(&self, id: PoolId) -> impl Iterator<Item = PoolId> + use<> {
+    pub fn sibling_pools(&self, id: PoolId) -> impl Iterator<Item = PoolId> + use<> {
         let pool = &self.pools[id];
-        let twin = |purpose| self.pool_index.get(&(pool.database, pool.user, purpose)).copied();
-        let all = [Purpose::Clients, Purpose::Lookups, Purpose::Listening].map(twin);
+        let sibling = |purpose| self.pool_index.get(&(pool.database, pool.user, purpose)).copied();
+        let all = [Purpose::Clients, Purpose::Lookups, Purpose::Listening].map(sibling);
         all.into_iter().flatten().filter(move |other| *other != id)
     }
 

@@ -5,7 +5,7 @@ use crate::log::{Field, Fields, Level};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::Standing;
-use crate::pool::records::pool::{Purpose, Refusal};
+use crate::pool::records::pool::{LoginRefusal, Purpose};
 use crate::pool::records::retry::Retry;
 use crate::pool::records::server::State;
 use crate::pool::records::wait::Shutdown;
@@ -95,7 +95,7 @@ impl Core {
         let retry = Retry::after(pool.unserved, self.now.mono, &mut *self.rng);
         pool.unserved = Some(retry);
         let message = reason.words().into_owned().into();
-        pool.refusal = Some(Refusal { message, retry });
+        pool.refusal = Some(LoginRefusal { message, retry });
     }
 
     /// A server that was dear to log in to has given its first answer.

@@ -5,7 +5,7 @@ use crate::pool::core::Core;
 use crate::pool::ids::ServerId;
 use crate::pool::owed::replies::Reply;
 use crate::pool::owed::verdict::ServerVerdict;
-use crate::pool::records::handshake::Stage;
+use crate::pool::records::handshake::LoginStage;
 use crate::pool::records::server::State;
 use crate::pool::telling::reason::Reason;
 use crate::wire::kind::Back;
@@ -44,7 +44,8 @@ impl Core {
         self.server_failed(id, Reason::BadPacketHeader);
     }
 
-    /// Ends a server in login for what is no answer of PostgreSQL's.
+    /// Ends a server for a fault that PostgreSQL has not told itself: it was not reached, took too
+    /// long, or broke the protocol. A login that ends so counts against its host, or its pool.
     pub(in crate::pool) fn server_failed(&mut self, id: ServerId, reason: Reason) {
         let words = reason.words();
         self.server_failed_as(id, reason, &words);
@@ -55,12 +56,12 @@ impl Core {
         if let State::Login(login) = self.servers[id].state() {
             match login.stage {
                 // What the operator wants run has failed, not the host.
-                Stage::ConnectQuery => self.note_refusal(id, words),
-                Stage::Authenticating(_)
-                | Stage::Connecting
-                | Stage::Deriving(_)
-                | Stage::Reporting
-                | Stage::Resolving(_) => self.note_unreachable(id, words),
+                LoginStage::ConnectQuery => self.note_refusal(id, words),
+                LoginStage::Authenticating(_)
+                | LoginStage::Connecting
+                | LoginStage::Deriving(_)
+                | LoginStage::Reporting
+                | LoginStage::Resolving(_) => self.note_unreachable(id, words),
             }
             let name = self.pool_name(self.servers[id].pool);
             self.note_repeating(&format!("server login of {name} failed: {words}"));

@@ -436,7 +436,7 @@ impl Core {
             false => self.rest_server(id),
         }
         // Another pool may take its place (max_db_connections, max_user_connections).
-        self.has_place |= !self.hungry.is_empty();
+        self.has_place |= !self.awaiting_place.is_empty();
     }
 
     /// Undoes what clients have left in the session of a server that is about to be handed on.

@@ -4,7 +4,7 @@ use super::plan::Planner;
 use crate::base::time::Moment;
 use crate::pool::core::Core;
 use crate::pool::ids::{PoolId, ServerId};
-use crate::pool::records::pool::Refusal;
+use crate::pool::records::pool::LoginRefusal;
 use crate::pool::records::retry::Retry;
 use crate::pool::records::site::{Health, SiteId};
 use crate::pool::telling::reason::Reason;
@@ -45,7 +45,7 @@ impl Core {
         self.change_health(site, Health::Well);
         // A replication client has been told, and says nothing of the others.
         if !self.servers[id].is_private {
-            self.pools[pool].refusal = Some(Refusal { message: text.into(), retry });
+            self.pools[pool].refusal = Some(LoginRefusal { message: text.into(), retry });
         }
     }
 

@@ -41,7 +41,7 @@ impl Core {
 }
 
 impl Server {
-    /// Whether this lifetime is over. One of 0 is over when the server has been used once.
+    /// Whether this lifetime is over. A lifetime of 0 ends with the server's first use.
     #[inline(always)]
     fn is_older_than(&self, lifetime: Duration, now: Moment) -> bool {
         self.end_of(lifetime).map_or(self.was_used(), |end| now >= end)

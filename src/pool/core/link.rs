@@ -9,7 +9,7 @@ use crate::pool::records::client::{self, Client, Member, Standing};
 use crate::pool::records::pass::Pass;
 use crate::pool::records::pool::Rest;
 use crate::pool::records::server::{self, Server};
-use crate::pool::records::strangers::Origin;
+use crate::pool::records::strangers::StrangerOrigin;
 
 /// The right to write states.
 pub struct Mover(Pass);
@@ -61,7 +61,7 @@ impl Core {
         let client = &self.clients[id];
         let list = match client.state().place() {
             client::Place::Login => {
-                self.strangers.count(Origin::of(client.peer), into);
+                self.strangers.count(StrangerOrigin::of(client.peer), into);
                 &mut self.logins
             }
             client::Place::Console => &mut self.consoles,

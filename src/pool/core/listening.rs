@@ -13,7 +13,7 @@ use crate::pool::records::client::{Client, Refusal as Refused, Standing};
 use crate::pool::records::listening::{Awaits, Channel, Listens, MOST_UNDELIVERED};
 use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::telling::reason::Reason;
-use crate::pool::telling::refusal::Refusal;
+use crate::pool::telling::refusal::StatementRefusal;
 use crate::wire::build::{self, Message};
 use crate::wire::kind::Back;
 
@@ -142,7 +142,7 @@ impl Core {
     pub(in crate::pool) fn take_notifications(&mut self, id: ClientId, into: &mut Vec<u8>) {
         let Some(listens) = self.listens_mut(id) else { return };
         if let Some(failure) = listens.failure.take() {
-            build::report(into, &Refusal::of_listening(&failure).report());
+            build::report(into, &StatementRefusal::of_listening(&failure).report());
         }
         self.take_undelivered(id, into);
     }

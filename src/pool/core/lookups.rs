@@ -4,7 +4,7 @@ use crate::log::Level;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::{Login, Progress};
-use crate::pool::records::lookup::{Fault, Lookup};
+use crate::pool::records::lookup::{Lookup, LookupFault};
 use crate::pool::records::lookups::Lookups;
 use crate::pool::records::server::State;
 use crate::pool::telling::reason::Reason;
@@ -74,7 +74,7 @@ impl Core {
         self.serve_lookups(pool);
     }
 
-    pub(in crate::pool) fn log_fault(&mut self, id: ServerId, fault: &Fault) {
+    pub(in crate::pool) fn log_fault(&mut self, id: ServerId, fault: &LookupFault) {
         self.log_server(Level::Error, id, format_args!("error in auth_query: {fault}"));
         let name = self.pool_name(self.servers[id].pool);
         self.note_repeating(&format!("auth_query of {name} failed: {fault}"));

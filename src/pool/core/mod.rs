@@ -186,7 +186,7 @@ pub struct Core {
     pub(in crate::pool) calendar: Calendar,
 
     /// Pools that need a server and wait for a place that others hold.
-    pub(in crate::pool) hungry: Vec<PoolId>,
+    pub(in crate::pool) awaiting_place: Vec<PoolId>,
     /// A place may have got free for one of them.
     pub(in crate::pool) has_place: bool,
     /// Pools whose shared connections may have to be told something.
@@ -273,7 +273,7 @@ impl Core {
             cancel_clients: List::default(),
             live_pools: List::default(),
             calendar: Calendar::new(now.mono),
-            hungry: Vec::new(),
+            awaiting_place: Vec::new(),
             has_place: false,
             untuned: Vec::new(),
             gone_listeners: Vec::new(),

@@ -38,7 +38,7 @@ pub(in crate::pool) enum Plan {
     Rest,
 }
 
-/// What a hungry pool waits for.
+/// What a pool that awaits a place waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::pool) enum Shortage {
     /// Each host has failed just now, or has as many logins under way as it may have.

@@ -6,15 +6,16 @@ use crate::pool::ids::PoolId;
 use crate::pool::records::pool::Rest;
 
 impl Core {
-    /// Takes a pool in which nothing is under way off the sweep's way.
-    pub(in crate::pool) fn settle_down(&mut self, id: PoolId) {
+    /// Lets a pool in which nothing is under way rest: the sweep passes it over until something is
+    /// due there.
+    pub(in crate::pool) fn rest_pool(&mut self, id: PoolId) {
         if let Some(due) = self.quiet_until(id) {
             self.live_pools.remove(&mut self.pools, id);
             self.calendar.put(&mut self.pools, id, due);
         }
     }
 
-    /// Puts a pool back onto the sweep's way.
+    /// Has the sweep visit a pool again.
     #[inline]
     pub(in crate::pool) fn wake_pool(&mut self, id: PoolId) {
         if self.pools[id].rest != Rest::Awake {
@@ -36,7 +37,7 @@ impl Core {
         let pool = &self.pools[id];
         let size = self.pool_size(id) as usize;
         let is_quiet = !pool.is_at_work()
-            && !pool.is_hungry
+            && !pool.awaits_place
             && !self.databases[pool.database].is_removed
             && !self.limits().is_below_minimum(id)
             && (size == 0 || pool.server_count() <= size);
@@ -48,8 +49,8 @@ impl Core {
 
     /// Has the pool looked at when a place has got free.
     pub(in crate::pool) fn look_later(&mut self, pool: PoolId) {
-        if !std::mem::replace(&mut self.pools[pool].is_hungry, true) {
-            self.hungry.push(pool);
+        if !std::mem::replace(&mut self.pools[pool].awaits_place, true) {
+            self.awaiting_place.push(pool);
         }
     }
 

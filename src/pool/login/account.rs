@@ -11,8 +11,8 @@ use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{ClientId, PoolId};
 use crate::pool::records::client::{Member, Names, Progress, Replication, Standing, State};
 use crate::pool::records::inquiries::Question;
-use crate::pool::records::lookup::Errand;
-use crate::pool::records::pool::{Purpose, Source, Welcome};
+use crate::pool::records::lookup::LookupErrand;
+use crate::pool::records::pool::{Purpose, SecretSource, Welcome};
 use crate::pool::records::user::User;
 use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::events::Limit;
@@ -80,16 +80,16 @@ impl Core {
             | Proof::NoCertificate(_)
             | Proof::Judge(_)
             | Proof::Refuse(_)
-            | Proof::Unjudged => Errand::None,
+            | Proof::Unjudged => LookupErrand::None,
             Proof::Ask(_) | Proof::Certificate | Proof::Peer => self.errand(id, &names)?,
         };
         match errand {
-            Errand::Later => {
+            LookupErrand::Later => {
                 self.park(id);
                 Ok(())
             }
-            Errand::None => self.challenge(id, None),
-            Errand::Query { pool, sql } => self.look_up(id, &names.user, pool, &sql),
+            LookupErrand::None => self.challenge(id, None),
+            LookupErrand::Query { pool, sql } => self.look_up(id, &names.user, pool, &sql),
         }
     }
 
@@ -333,12 +333,16 @@ impl Core {
 
     /// What opens servers for a client, besides what the files say: the password that a judge has
     /// vouched for, or what auth_query has found.
-    fn take_found(&mut self, id: ClientId, password: Option<Password>) -> Option<(Secret, Source)> {
+    fn take_found(
+        &mut self,
+        id: ClientId,
+        password: Option<Password>,
+    ) -> Option<(Secret, SecretSource)> {
         if let Some(password) = password {
-            return Some((Secret::Plain(password), Source::Judge));
+            return Some((Secret::Plain(password), SecretSource::Judge));
         }
         let secret = self.clients[id].login_mut()?.found.take();
-        secret.map(|secret| (secret, Source::AuthQuery))
+        secret.map(|secret| (secret, SecretSource::AuthQuery))
     }
 
     /// Tells a client, on behalf of the server, that it is logged in.

@@ -13,7 +13,7 @@ use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::client::{Names, Progress, State as ClientState};
-use crate::pool::records::lookup::{Errand, Fault, Finding, Lookup};
+use crate::pool::records::lookup::{Finding, Lookup, LookupErrand, LookupFault};
 use crate::pool::records::lookups::{Joined, SHARED_FOR};
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::State;
@@ -27,12 +27,14 @@ const MOST_UNKNOWN: usize = 32;
 
 impl Core {
     /// Where the secret of a user is to be looked up, unless it is known, or nobody would know it.
-    pub(super) fn errand(&mut self, id: ClientId, names: &Names) -> Result<Errand, Reason> {
+    pub(super) fn errand(&mut self, id: ClientId, names: &Names) -> Result<LookupErrand, Reason> {
         let user = self.find_user(&names.user);
         if user.is_some_and(|id| self.users[id].secret.is_some()) {
-            return Ok(Errand::None);
+            return Ok(LookupErrand::None);
         }
-        let Some(auth_user) = self.auth_user_for(&names.database) else { return Ok(Errand::None) };
+        let Some(auth_user) = self.auth_user_for(&names.database) else {
+            return Ok(LookupErrand::None);
+        };
         let line = self.line_of(&names.database);
         let of_line = |get: fn(&DatabaseLine) -> &Option<String>| {
             line.as_ref().and_then(|line| get(line).as_deref())
@@ -43,10 +45,10 @@ impl Core {
         let place = set(of_line(|line| &line.auth_dbname), settings.auth_dbname.as_deref());
         let place = place.unwrap_or(&names.database).to_owned();
         if self.find_database(&place).is_none() && self.unknown_count() >= MOST_UNKNOWN {
-            return Ok(Errand::Later);
+            return Ok(LookupErrand::Later);
         }
         let pool = self.lookup_pool(id, &place, &auth_user)?;
-        Ok(Errand::Query { pool, sql })
+        Ok(LookupErrand::Query { pool, sql })
     }
 
     /// Databases that no server has let anybody into yet, and that nobody who is logged in has
@@ -225,7 +227,7 @@ impl Core {
     }
 
     /// Goes on with the login of a client that has waited for its user's secret.
-    fn looked_up(&mut self, id: ClientId, finding: &Result<Finding, Fault>) {
+    fn looked_up(&mut self, id: ClientId, finding: &Result<Finding, LookupFault>) {
         let Some(login) = self.login_mut(id) else { return };
         login.progress = Progress::Begun;
         let result = match finding {

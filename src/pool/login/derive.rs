@@ -6,7 +6,7 @@ use crate::crypto::scram::ScramKeys;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::client::{Progress, State as ClientState};
-use crate::pool::records::handshake::Stage;
+use crate::pool::records::handshake::LoginStage;
 use crate::pool::records::server::State;
 
 /// Iterations in one turn of the loop, for clients and for servers each: some 0.15 ms where the
@@ -60,7 +60,8 @@ impl Core {
         if !login.awaits_keys() {
             return;
         }
-        let Stage::Deriving(next) = std::mem::replace(&mut login.stage, Stage::Reporting) else {
+        let LoginStage::Deriving(next) = std::mem::replace(&mut login.stage, LoginStage::Reporting)
+        else {
             return;
         };
         let step = next.handle(name, keys.clone(), &mut self.scram);

@@ -9,7 +9,7 @@ use crate::log::{Level, Peer};
 use crate::pool::core::{Action, CONSOLE, Core};
 use crate::pool::ids::{ClientId, DatabaseId};
 use crate::pool::records::client::{Client, Names, Replication, State};
-use crate::pool::records::strangers::Origin;
+use crate::pool::records::strangers::StrangerOrigin;
 use crate::pool::telling::events::Limit;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::Message;
@@ -81,8 +81,9 @@ impl Core {
     }
 
     fn stranger_to_go(&self) -> Option<ClientId> {
-        let has_its_share =
-            |id: &ClientId| self.strangers.has_its_share(Origin::of(self.clients[*id].peer));
+        let has_its_share = |id: &ClientId| {
+            self.strangers.has_its_share(StrangerOrigin::of(self.clients[*id].peer))
+        };
         self.logins.iter(&self.clients).find(has_its_share)
     }
 

@@ -5,7 +5,7 @@ use crate::config::{Host, TlsMode};
 use crate::log::{Level, Peer};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::records::secured::{Secured, ServerTls, Tally, TlsContext, TlsModes, Whose};
+use crate::pool::records::secured::{Secured, ServerTls, TlsContext, TlsModes, TlsTally, Whose};
 use crate::pool::telling::reason::Reason;
 
 /// The first byte of a TLS handshake record (RFC 8446, 5.1): no startup packet begins so.
@@ -23,12 +23,12 @@ impl Core {
         self.tls_contexts = contexts;
     }
 
-    fn tls_tally(&mut self, whose: &Whose) -> Option<&mut Tally> {
+    fn tls_tally(&mut self, whose: &Whose) -> Option<&mut TlsTally> {
         let mut contexts = self.tls_contexts.iter_mut();
         Some(&mut contexts.find(|context| context.whose == *whose)?.tally)
     }
 
-    fn server_tally(&mut self, id: ServerId) -> Option<&mut Tally> {
+    fn server_tally(&mut self, id: ServerId) -> Option<&mut TlsTally> {
         let whose = Whose::Servers(self.server_tls(id)?.own);
         self.tls_tally(&whose)
     }

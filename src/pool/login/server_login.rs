@@ -12,9 +12,9 @@ use crate::pool::core::listening::ENCODING;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::{Client, Replication, Standing};
-use crate::pool::records::handshake::Stage;
+use crate::pool::records::handshake::LoginStage;
 use crate::pool::records::lookup::LOOKUP_PATH;
-use crate::pool::records::pool::{Purpose, Source, Welcome};
+use crate::pool::records::pool::{Purpose, SecretSource, Welcome};
 use crate::pool::records::secured::Secured;
 use crate::pool::records::server::State;
 use crate::pool::records::site::Health;
@@ -57,13 +57,13 @@ impl Core {
         let end_point = tls.and_then(|tls| tls.end_point.as_deref());
         let channel = Channel::of(end_point, wish.unwrap_or(ChannelBinding::Prefer));
         let login = ServerLogin::new(user.as_bytes(), credential, channel);
-        self.set_stage(id, Stage::Authenticating(login));
+        self.set_stage(id, LoginStage::Authenticating(login));
         self.act(Action::SendServer { server: id, bytes });
     }
 
     fn credential(&self, pool: PoolId) -> Credential {
         // What logins have brought stands with the pool of the clients.
-        let of_clients = self.twins(pool).find(|other| {
+        let of_clients = self.sibling_pools(pool).find(|other| {
             let purposes = (self.pools[pool].purpose, self.pools[*other].purpose);
             purposes == (Purpose::Listening, Purpose::Clients)
         });
@@ -73,7 +73,7 @@ impl Core {
         let is_forced = database.forced_user == Some(pool.user);
         match (&database.forced_secret, &pool.found) {
             (Some(secret), _) if is_forced => Credential::of(Some(secret), user.keys.as_ref()),
-            (_, Some(found)) if found.source == Source::Judge || user.secret.is_none() => {
+            (_, Some(found)) if found.source == SecretSource::Judge || user.secret.is_none() => {
                 Credential::of(Some(&found.secret), found.keys.as_ref())
             }
             _ => Credential::of(user.secret.as_ref(), user.keys.as_ref()),
@@ -134,13 +134,13 @@ impl Core {
         match (&mut login.stage, kind) {
             (_, Back::NoticeResponse | Back::NotificationResponse) => {}
             (_, Back::ParameterStatus) => self.server_reported(id, body),
-            (Stage::ConnectQuery, _) => self.connect_query_message(id, kind, body),
+            (LoginStage::ConnectQuery, _) => self.connect_query_message(id, kind, body),
             (_, Back::ErrorResponse) => self.server_refused(id, body),
-            (Stage::Authenticating(_), Back::Authentication) => self.server_asks(id, body),
-            (Stage::Reporting, Back::BackendKeyData) => {
+            (LoginStage::Authenticating(_), Back::Authentication) => self.server_asks(id, body),
+            (LoginStage::Reporting, Back::BackendKeyData) => {
                 self.servers[id].key = body.into();
             }
-            (Stage::Reporting, Back::ReadyForQuery) => self.server_logged_in(id),
+            (LoginStage::Reporting, Back::ReadyForQuery) => self.server_logged_in(id),
             _ => self.unknown_from_server(id, kind as u8),
         }
     }
@@ -149,7 +149,8 @@ impl Core {
         let mut fields = Fields::new(body);
         let code = fields.u32();
         let Some(login) = self.servers[id].login_mut() else { return };
-        let Stage::Authenticating(machine) = std::mem::replace(&mut login.stage, Stage::Reporting)
+        let LoginStage::Authenticating(machine) =
+            std::mem::replace(&mut login.stage, LoginStage::Reporting)
         else {
             return;
         };
@@ -197,7 +198,7 @@ impl Core {
     pub(super) fn take_server_step(&mut self, id: ServerId, step: ServerStep) {
         match step {
             ServerStep::Derive { work, next } => {
-                self.set_stage(id, Stage::Deriving(next));
+                self.set_stage(id, LoginStage::Deriving(next));
                 self.servers[id].owes_service = true;
                 self.derivations.servers.add(work, id);
             }
@@ -206,10 +207,10 @@ impl Core {
             ServerStep::Wait(next) => {
                 let pool = self.servers[id].pool;
                 self.pools[pool].has_done_scram = true;
-                self.set_stage(id, Stage::Authenticating(next));
+                self.set_stage(id, LoginStage::Authenticating(next));
             }
             ServerStep::Send { payload, next } => {
-                self.set_stage(id, Stage::Authenticating(next));
+                self.set_stage(id, LoginStage::Authenticating(next));
                 let mut bytes = Vec::new();
                 Message::front(&mut bytes, Front::Password).bytes(&payload).end();
                 self.act(Action::SendServer { server: id, bytes });
@@ -270,7 +271,7 @@ impl Core {
         let sql = database.line.connect_query.clone();
         match sql {
             Some(sql) if !sql.is_empty() && !self.is_physical(id) => {
-                self.set_stage(id, Stage::ConnectQuery);
+                self.set_stage(id, LoginStage::ConnectQuery);
                 self.run_own_query(id, &sql);
             }
             _ => self.server_ready(id),

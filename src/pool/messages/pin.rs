@@ -14,7 +14,7 @@ use crate::pool::owed::verdict::{Hold, ServerVerdict};
 use crate::pool::records::server::{Own, Test};
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
-use crate::pool::telling::refusal::Refusal;
+use crate::pool::telling::refusal::StatementRefusal;
 use crate::wire::build;
 use crate::wire::kind::Back;
 
@@ -76,7 +76,7 @@ fn judge_left(
         SessionState::Pin if pin(core, id, client, to_client) => {}
         SessionState::Pin => return ServerVerdict::Drop,
         SessionState::Error => {
-            let refusal = Refusal::of_policy(&left.meanings(), true);
+            let refusal = StatementRefusal::of_policy(&left.meanings(), true);
             refuse_late(core, id, client, &refusal, to_client);
             return ServerVerdict::Drop;
         }
@@ -121,7 +121,7 @@ fn pin(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut Outgoing
         return true;
     }
     core.note_repeating("limit reached: pin_limit");
-    let refusal = Refusal::of_limit(&left.meanings(), pinned, most);
+    let refusal = StatementRefusal::of_limit(&left.meanings(), pinned, most);
     refuse_late(core, id, client, &refusal, to_client);
     false
 }
@@ -131,7 +131,7 @@ fn refuse_late(
     core: &mut Core,
     id: ServerId,
     client: ClientId,
-    refusal: &Refusal,
+    refusal: &StatementRefusal,
     to_client: &mut Outgoing<'_>,
 ) {
     let pool = core.servers[id].pool;

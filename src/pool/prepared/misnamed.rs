@@ -17,7 +17,7 @@ use crate::pool::owed::unnamed::UNNAMED;
 use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::server::Server;
 use crate::pool::statements::scan;
-use crate::pool::telling::refusal::Refusal;
+use crate::pool::telling::refusal::StatementRefusal;
 use crate::wire::build::{self, Message};
 use crate::wire::fields;
 use crate::wire::head::Head;
@@ -109,7 +109,7 @@ impl Core {
         let pool = self.servers[server].pool;
         self.pools[pool].undone.refusals += 1;
         let mut told = Vec::new();
-        build::report(&mut told, &Refusal::of_policy(&left.meanings(), false).report());
+        build::report(&mut told, &StatementRefusal::of_policy(&left.meanings(), false).report());
         if let Some(misnamed) = &mut self.servers[server].misnamed {
             misnamed.told = Some(told.into());
         }

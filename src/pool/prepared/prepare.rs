@@ -80,8 +80,9 @@ impl Core {
         }
     }
 
-    /// Behind an Execute that drops all statements, or may take in data, nothing is judged before
-    /// it is done, or asks for them. A Flush brings the answer, for its Sync may be yet to come.
+    /// An Execute may drop all statements, or take in data. The client's further messages wait for
+    /// its answer: before that, nobody knows which names and statements there are. A Flush brings
+    /// the answer, since the Sync may be yet to come.
     fn rewrite_execute(
         &mut self,
         server: ServerId,

@@ -6,7 +6,7 @@ use crate::base::arena::Record;
 use crate::base::time::Moment;
 use crate::config::{DatabaseLine, LoadBalanceHosts};
 use crate::pool::ids::{DatabaseKind, PoolId, UserId};
-use crate::pool::telling::latency::Place;
+use crate::pool::telling::latency::LatencyPlace;
 
 pub struct Database {
     pub line: DatabaseLine,
@@ -42,7 +42,7 @@ pub struct Database {
     /// When one of its limits was met and noted last.
     pub limit_noted: Option<Moment>,
     /// Where its times are counted; `None` before its first pool.
-    pub(in crate::pool) latency: Option<Place>,
+    pub(in crate::pool) latency: Option<LatencyPlace>,
 }
 
 /// The places that a line names; `socket_dir` is where servers are looked for when it names none.
@@ -88,7 +88,7 @@ impl Database {
     }
 
     /// Where its times are counted, if it has had a pool.
-    pub fn latency(&self) -> Option<Place> {
+    pub fn latency(&self) -> Option<LatencyPlace> {
         self.latency
     }
 

@@ -14,8 +14,8 @@ use crate::pool::ids::{ClientId, ServerId};
 /// of strangers are not to keep servers from being opened.
 #[derive(Debug, Default)]
 pub struct Derivations {
-    pub clients: Queue<ClientId>,
-    pub servers: Queue<ServerId>,
+    pub clients: DerivationQueue<ClientId>,
+    pub servers: DerivationQueue<ServerId>,
 }
 
 impl Derivations {
@@ -26,7 +26,7 @@ impl Derivations {
 
 /// Pieces of work in the order of their next slices: no more than there are logins.
 #[derive(Debug)]
-pub struct Queue<Id>(VecDeque<Piece<Id>>);
+pub struct DerivationQueue<Id>(VecDeque<Piece<Id>>);
 
 #[derive(Debug)]
 struct Piece<Id> {
@@ -35,19 +35,19 @@ struct Piece<Id> {
 }
 
 /// Keys that are there, and for whom.
-pub struct Done<Id> {
+pub struct DerivedKeys<Id> {
     pub name: KeyName,
     pub keys: ScramKeys,
     pub waiting: Vec<Id>,
 }
 
-impl<Id> Default for Queue<Id> {
-    fn default() -> Queue<Id> {
-        Queue(VecDeque::new())
+impl<Id> Default for DerivationQueue<Id> {
+    fn default() -> DerivationQueue<Id> {
+        DerivationQueue(VecDeque::new())
     }
 }
 
-impl<Id: Copy> Queue<Id> {
+impl<Id: Copy> DerivationQueue<Id> {
     /// Adds work, or one who waits to work of the same name.
     pub fn add(&mut self, work: Work, id: Id) {
         match self.0.iter_mut().find(|piece| piece.work.name == work.name) {
@@ -57,7 +57,11 @@ impl<Id: Copy> Queue<Id> {
     }
 
     /// Does a slice of the work whose turn it is, unless nobody waits for it any more.
-    pub fn advance(&mut self, iterations: u32, waits: impl Fn(Id) -> bool) -> Option<Done<Id>> {
+    pub fn advance(
+        &mut self,
+        iterations: u32,
+        waits: impl Fn(Id) -> bool,
+    ) -> Option<DerivedKeys<Id>> {
         let mut piece = self.0.pop_front()?;
         if !piece.waiting.iter().any(|id| waits(*id)) {
             return None;
@@ -65,7 +69,7 @@ impl<Id: Copy> Queue<Id> {
         let derivation = &mut piece.work.derivation;
         derivation.advance(iterations);
         match derivation.keys() {
-            Some(keys) => Some(Done { name: piece.work.name, keys, waiting: piece.waiting }),
+            Some(keys) => Some(DerivedKeys { name: piece.work.name, keys, waiting: piece.waiting }),
             None => {
                 self.0.push_back(piece);
                 None
@@ -90,7 +94,7 @@ mod tests {
     #[test]
     fn long_work_holds_up_no_short_one_and_equal_work_is_done_once() {
         let mut cache = ScramCache::new(&mut SeededRng::new(1));
-        let mut queue = Queue::default();
+        let mut queue = DerivationQueue::default();
         for number in 0..10 {
             queue.add(work(&mut cache, b"long", 1_000_000 + number), number);
         }
@@ -104,7 +108,7 @@ mod tests {
     #[test]
     fn work_that_nobody_waits_for_is_dropped() {
         let mut cache = ScramCache::new(&mut SeededRng::new(1));
-        let mut queue = Queue::default();
+        let mut queue = DerivationQueue::default();
         queue.add(work(&mut cache, b"a", 1_000_000), 1);
         queue.add(work(&mut cache, b"b", 1_000_000), 2);
         assert!(queue.advance(1, |id| id == 2).is_none());

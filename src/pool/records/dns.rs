@@ -14,7 +14,7 @@ const MOST_NAMES: usize = 10_000;
 
 /// What is known of one name.
 #[derive(Debug, Default)]
-pub struct Entry {
+pub struct KnownName {
     /// The last good answer; it stays in use while a newer one is fetched.
     pub addresses: Vec<IpAddr>,
     /// Why the last lookup failed, if it did.
@@ -28,7 +28,7 @@ pub struct Entry {
 
 /// What a look into the cache gives.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Lookup {
+pub enum AddressLookup {
     Address(IpAddr),
     Failed(Box<str>),
     /// The answer is on its way.
@@ -40,30 +40,30 @@ pub enum Lookup {
 /// All names that have been asked for.
 #[derive(Debug, Default)]
 pub struct Dns {
-    entries: HashMap<Box<str>, Entry>,
+    entries: HashMap<Box<str>, KnownName>,
 }
 
 impl Dns {
-    /// The next address of `name`. After [`Lookup::Ask`] the name counts as asked for.
-    pub fn look_up(&mut self, name: &str, now: Moment) -> Lookup {
+    /// The next address of `name`. After [`AddressLookup::Ask`] the name counts as asked for.
+    pub fn look_up(&mut self, name: &str, now: Moment) -> AddressLookup {
         if !self.entries.contains_key(name) && self.entries.len() >= MOST_NAMES {
             self.entries.retain(|_, entry| entry.is_pending || entry.expires > now);
         }
         let entry = self.entries.entry(name.into()).or_default();
         if entry.is_pending {
-            return Lookup::Pending;
+            return AddressLookup::Pending;
         }
         if now >= entry.expires {
             entry.is_pending = true;
-            return Lookup::Ask;
+            return AddressLookup::Ask;
         }
         if let Some(failure) = &entry.failure {
-            return Lookup::Failed(failure.clone());
+            return AddressLookup::Failed(failure.clone());
         }
         entry.next = entry.next.wrapping_add(1);
         match entry.addresses.get(entry.next % entry.addresses.len().max(1)) {
-            Some(&address) => Lookup::Address(address),
-            None => Lookup::Failed("no address".into()),
+            Some(&address) => AddressLookup::Address(address),
+            None => AddressLookup::Failed("no address".into()),
         }
     }
 
@@ -105,7 +105,7 @@ impl Dns {
     }
 
     /// Names, in alphabetical order, for SHOW DNS_HOSTS.
-    pub fn iter(&self) -> Vec<(&str, &Entry)> {
+    pub fn iter(&self) -> Vec<(&str, &KnownName)> {
         let list: Vec<_> = self.entries.iter().map(|(name, e)| (&**name, e)).collect();
         order::sorted(&list, |(a, _), (b, _)| a.cmp(b))
     }
@@ -140,13 +140,13 @@ mod tests {
     fn addresses_are_used_in_turn_until_they_expire() {
         let mut dns = Dns::default();
         let (start, ttl) = (Moment(1_000_000), Duration::from_secs(15));
-        assert_eq!(dns.look_up("db", start), Lookup::Ask);
-        assert_eq!(dns.look_up("db", start), Lookup::Pending);
+        assert_eq!(dns.look_up("db", start), AddressLookup::Ask);
+        assert_eq!(dns.look_up("db", start), AddressLookup::Pending);
         assert!(!dns.answered("db", Ok(vec![ip(1), ip(2)]), start, ttl));
-        let Lookup::Address(first) = dns.look_up("db", start) else { panic!() };
-        let Lookup::Address(second) = dns.look_up("db", start) else { panic!() };
+        let AddressLookup::Address(first) = dns.look_up("db", start) else { panic!() };
+        let AddressLookup::Address(second) = dns.look_up("db", start) else { panic!() };
         assert_ne!(first, second);
-        assert_eq!(dns.look_up("db", start + ttl), Lookup::Ask);
+        assert_eq!(dns.look_up("db", start + ttl), AddressLookup::Ask);
         assert!(dns.answered("db", Ok(vec![ip(2), ip(3)]), start + ttl, ttl));
         assert!(!dns.has("db", ip(1)));
         assert!(dns.has("db", ip(3)));
@@ -160,7 +160,7 @@ mod tests {
         dns.answered("db", Ok(vec![ip(1)]), start, ttl);
         dns.look_up("db", start + ttl);
         dns.answered("db", Err("down".into()), start + ttl, ttl);
-        assert_eq!(dns.look_up("db", start + ttl), Lookup::Failed("down".into()));
+        assert_eq!(dns.look_up("db", start + ttl), AddressLookup::Failed("down".into()));
         assert!(dns.has("db", ip(1)));
     }
 }

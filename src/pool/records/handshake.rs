@@ -6,7 +6,7 @@ use crate::pool::ids::ClientId;
 /// The login of one server.
 #[derive(Debug)]
 pub struct Login {
-    pub(in crate::pool) stage: Stage,
+    pub(in crate::pool) stage: LoginStage,
     /// Reported so far, not tracked.
     pub(in crate::pool) reported: Vec<(Box<str>, Box<[u8]>)>,
     /// Names and values of all that was reported so far, in bytes.
@@ -16,7 +16,7 @@ pub struct Login {
 }
 
 #[derive(Debug)]
-pub(in crate::pool) enum Stage {
+pub(in crate::pool) enum LoginStage {
     /// The address of this host is being looked up.
     Resolving(Box<str>),
     Connecting,
@@ -31,18 +31,18 @@ pub(in crate::pool) enum Stage {
 
 impl Login {
     pub fn new(for_client: Option<ClientId>) -> Login {
-        Login { stage: Stage::Connecting, reported: Vec::new(), reported_bytes: 0, for_client }
+        Login { stage: LoginStage::Connecting, reported: Vec::new(), reported_bytes: 0, for_client }
     }
 
     /// Whether the pooler itself has to do something before the login goes on.
     pub fn awaits_keys(&self) -> bool {
-        matches!(self.stage, Stage::Deriving(_))
+        matches!(self.stage, LoginStage::Deriving(_))
     }
 
     /// The name that is being looked up.
     pub fn resolving(&self) -> Option<&str> {
         match &self.stage {
-            Stage::Resolving(name) => Some(name),
+            LoginStage::Resolving(name) => Some(name),
             _ => None,
         }
     }

@@ -30,7 +30,7 @@ const LONGEST_ROW: usize = 8192;
 const COLUMNS: u16 = 2;
 
 /// What is to be looked up before a client is asked to prove anything.
-pub enum Errand {
+pub enum LookupErrand {
     /// Something, but not now: as many databases are tried that nobody knows as may be.
     Later,
     None,
@@ -53,7 +53,7 @@ pub struct Lookup {
     /// than their question: the query runs again for all of them.
     pub next: Vec<ClientId>,
     row: Option<Finding>,
-    fault: Option<Fault>,
+    fault: Option<LookupFault>,
 }
 
 /// What is known of a user.
@@ -66,7 +66,7 @@ pub enum Finding {
 
 /// What is wrong with an answer.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum LookupFault {
     BrokenRow,
     Columns(u16),
     /// What the server said.
@@ -150,9 +150,9 @@ impl Lookup {
             Back::DataRow => self.heed_row(head, seen),
             Back::ErrorResponse => {
                 let Report { severity, sqlstate, message, .. } = Report::parse(seen);
-                Err(Fault::Error { severity, sqlstate, message })
+                Err(LookupFault::Error { severity, sqlstate, message })
             }
-            Back::NoData => Err(Fault::Columns(0)),
+            Back::NoData => Err(LookupFault::Columns(0)),
             Back::RowDescription => check_columns(&mut Fields::new(seen)),
             _ => Ok(()),
         };
@@ -162,22 +162,22 @@ impl Lookup {
         }
     }
 
-    fn heed_row(&mut self, head: Head, seen: &[u8]) -> Result<(), Fault> {
+    fn heed_row(&mut self, head: Head, seen: &[u8]) -> Result<(), LookupFault> {
         if self.row.is_some() {
-            return Err(Fault::SecondRow);
+            return Err(LookupFault::SecondRow);
         }
         if head.body > LONGEST_ROW {
-            return Err(Fault::LongRow(head.body));
+            return Err(LookupFault::LongRow(head.body));
         }
         let mut fields = Fields::new(seen);
         check_columns(&mut fields)?;
         let values = (value(&mut fields), value(&mut fields));
         let (Some(name), Some(secret), true) = (values.0, values.1, fields.is_empty()) else {
-            return Err(Fault::BrokenRow);
+            return Err(LookupFault::BrokenRow);
         };
         self.row = Some(match (name, secret) {
             (None, _) => Finding::NoSuchUser,
-            (Some(name), _) if name != self.user.as_bytes() => return Err(Fault::OtherUser),
+            (Some(name), _) if name != self.user.as_bytes() => return Err(LookupFault::OtherUser),
             (Some(_), None) => Finding::NoPassword,
             (Some(_), Some(secret)) => Finding::Secret(Secret::parse(secret)),
         });
@@ -185,7 +185,7 @@ impl Lookup {
     }
 
     /// What the answer, which is complete, comes to.
-    pub fn finding(&mut self) -> Result<Finding, Fault> {
+    pub fn finding(&mut self) -> Result<Finding, LookupFault> {
         match self.fault.take() {
             Some(fault) => Err(fault),
             None => Ok(self.row.take().unwrap_or(Finding::NoSuchUser)),
@@ -203,33 +203,35 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for LookupFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::BrokenRow => f.write_str("malformed row"),
-            Fault::Columns(count) => {
+            LookupFault::BrokenRow => f.write_str("malformed row"),
+            LookupFault::Columns(count) => {
                 write!(f, "expected {COLUMNS} columns from auth_query, not {count}")
             }
-            Fault::Error { severity, sqlstate, message } => {
+            LookupFault::Error { severity, sqlstate, message } => {
                 write!(f, "{severity}: {message}")?;
                 if [UNDEFINED_FUNCTION, UNDEFINED_TABLE].contains(&sqlstate.as_str()) {
                     write!(f, " (it runs with search_path = {LOOKUP_PATH}: name other schemas)")?;
                 }
                 Ok(())
             }
-            Fault::LongRow(size) => {
+            LookupFault::LongRow(size) => {
                 write!(f, "row of {size} bytes, at most {LONGEST_ROW} are taken")
             }
-            Fault::OtherUser => f.write_str("the row is about another user than the one asked for"),
-            Fault::SecondRow => f.write_str("more than one row"),
+            LookupFault::OtherUser => {
+                f.write_str("the row is about another user than the one asked for")
+            }
+            LookupFault::SecondRow => f.write_str("more than one row"),
         }
     }
 }
 
-fn check_columns(fields: &mut Fields<'_>) -> Result<(), Fault> {
+fn check_columns(fields: &mut Fields<'_>) -> Result<(), LookupFault> {
     match fields.u16() {
         Some(COLUMNS) => Ok(()),
-        count => Err(Fault::Columns(count.unwrap_or_default())),
+        count => Err(LookupFault::Columns(count.unwrap_or_default())),
     }
 }
 
@@ -284,7 +286,7 @@ mod tests {
     }
 
     /// What comes of these rows.
-    fn rows(rows: &[&[u8]]) -> Result<Finding, Fault> {
+    fn rows(rows: &[&[u8]]) -> Result<Finding, LookupFault> {
         let mut lookup = lookup();
         for row in rows {
             heed(&mut lookup, Back::DataRow, row);
@@ -304,25 +306,25 @@ mod tests {
     #[test]
     fn nobody_becomes_another_user() {
         for name in [&b"joey"[..], b"jo", b"JOE", b"", b"joe\0"] {
-            assert_eq!(rows(&[&body(&[Some(name), Some(b"x")])]), Err(Fault::OtherUser));
+            assert_eq!(rows(&[&body(&[Some(name), Some(b"x")])]), Err(LookupFault::OtherUser));
         }
     }
 
     #[test]
     fn what_is_no_row_of_name_and_secret_is_a_fault() {
         let good = body(&[Some(b"joe"), Some(b"secret")]);
-        assert_eq!(rows(&[&good, &good]), Err(Fault::SecondRow));
-        assert_eq!(rows(&[&body(&[Some(b"joe")])]), Err(Fault::Columns(1)));
-        assert_eq!(rows(&[&body(&[None, None, None])]), Err(Fault::Columns(3)));
-        assert_eq!(rows(&[b""]), Err(Fault::Columns(0)));
+        assert_eq!(rows(&[&good, &good]), Err(LookupFault::SecondRow));
+        assert_eq!(rows(&[&body(&[Some(b"joe")])]), Err(LookupFault::Columns(1)));
+        assert_eq!(rows(&[&body(&[None, None, None])]), Err(LookupFault::Columns(3)));
+        assert_eq!(rows(&[b""]), Err(LookupFault::Columns(0)));
         for end in 2..good.len() {
-            assert_eq!(rows(&[&good[..end]]), Err(Fault::BrokenRow), "{end} bytes");
+            assert_eq!(rows(&[&good[..end]]), Err(LookupFault::BrokenRow), "{end} bytes");
         }
-        assert_eq!(rows(&[&[&good[..], b"x"].concat()]), Err(Fault::BrokenRow));
+        assert_eq!(rows(&[&[&good[..], b"x"].concat()]), Err(LookupFault::BrokenRow));
         let length_below_null = [&[0, 2][..], &(-2i32).to_be_bytes(), &(-1i32).to_be_bytes()];
-        assert_eq!(rows(&[&length_below_null.concat()]), Err(Fault::BrokenRow));
+        assert_eq!(rows(&[&length_below_null.concat()]), Err(LookupFault::BrokenRow));
         let length_too_large = [&[0, 2][..], &i32::MAX.to_be_bytes(), b"joe"];
-        assert_eq!(rows(&[&length_too_large.concat()]), Err(Fault::BrokenRow));
+        assert_eq!(rows(&[&length_too_large.concat()]), Err(LookupFault::BrokenRow));
     }
 
     #[test]
@@ -331,7 +333,7 @@ mod tests {
         assert_eq!(Lookup::must_see(Back::DataRow, head), 0);
         let mut lookup = lookup();
         lookup.heed(Back::DataRow, head, b"");
-        assert_eq!(lookup.finding(), Err(Fault::LongRow(LONGEST_ROW + 1)));
+        assert_eq!(lookup.finding(), Err(LookupFault::LongRow(LONGEST_ROW + 1)));
     }
 
     #[test]
@@ -340,14 +342,14 @@ mod tests {
         heed(&mut lookup, Back::RowDescription, &[0, 1]);
         heed(&mut lookup, Back::DataRow, &body(&[Some(b"joe"), Some(b"x")]));
         heed(&mut lookup, Back::ErrorResponse, b"SERROR\0Mlate\0\0");
-        assert_eq!(lookup.finding(), Err(Fault::Columns(1)));
+        assert_eq!(lookup.finding(), Err(LookupFault::Columns(1)));
         heed(&mut lookup, Back::ErrorResponse, b"SERROR\0Mno\0\0");
         assert_eq!(lookup.finding().unwrap_err().to_string(), "ERROR: no");
         heed(&mut lookup, Back::ErrorResponse, b"SERROR\0C42883\0Mno such\0\0");
         let told = lookup.finding().unwrap_err().to_string();
         assert!(told.starts_with("ERROR: no such (it runs with search_path = pg_cat"), "{told}");
         heed(&mut lookup, Back::NoData, b"");
-        assert_eq!(lookup.finding(), Err(Fault::Columns(0)));
+        assert_eq!(lookup.finding(), Err(LookupFault::Columns(0)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::config::PoolMode;
 use crate::crypto::scram::ScramKeys;
 use crate::pool::ids::{DatabaseId, PoolKind, UserId};
 use crate::pool::owed::varcache::Vars;
-use crate::pool::telling::latency::{LatencyTable, Place};
+use crate::pool::telling::latency::{LatencyPlace, LatencyTable};
 use crate::pool::telling::stats::Stats;
 
 pub struct Pool {
@@ -48,11 +48,11 @@ pub struct Pool {
     /// What a server reports at login, for the welcome of clients; `None` before the first.
     pub welcome: Option<Welcome>,
     /// What a login of the user has brought that opens servers.
-    pub found: Option<Found>,
+    pub found: Option<FoundSecret>,
     /// A server has let it in by SCRAM: no other need ask for the password in clear.
     pub has_done_scram: bool,
     /// The server refused the last login, and none has worked since.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<LoginRefusal>,
     /// Servers whose login has cost keys, and that ended before anybody had an answer of them, one
     /// after the other: a login that works is not enough for the next to be made at once.
     pub unserved: Option<Retry>,
@@ -60,13 +60,13 @@ pub struct Pool {
     pub used_at: Moment,
     pub stats: Stats,
     /// Where the times of its database are counted.
-    pub(in crate::pool) latency: Place,
+    pub(in crate::pool) latency: LatencyPlace,
     pub undone: Undone,
     /// The channels, where that is what it is for.
     pub listening: Option<Box<Listening>>,
     pub rest: Rest,
     /// It is among the pools that are looked at when a place gets free.
-    pub is_hungry: bool,
+    pub awaits_place: bool,
 }
 
 /// What has become of what clients left in the sessions of servers, counted.
@@ -97,16 +97,16 @@ pub enum Purpose {
 
 /// A user's secret, as a login has brought it.
 #[derive(Debug)]
-pub struct Found {
+pub struct FoundSecret {
     pub secret: Secret,
-    pub source: Source,
+    pub source: SecretSource,
     /// From a client that proved the stored SCRAM secret.
     pub keys: Option<ScramKeys>,
 }
 
 /// Where a secret is from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Source {
+pub enum SecretSource {
     /// From a database. What the user list says comes first.
     AuthQuery,
     /// A judge has vouched for the password: it comes before the user list, which may be older.
@@ -124,7 +124,7 @@ pub struct Welcome {
 
 /// The state of a pool whose servers can be reached and refuse the login.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct LoginRefusal {
     /// What the server said.
     pub message: Box<str>,
     pub retry: Retry,
@@ -184,24 +184,24 @@ impl Pool {
             unserved: None,
             used_at: now,
             stats: Stats::default(),
-            latency: Place::SHARED,
+            latency: LatencyPlace::SHARED,
             undone: Undone::default(),
             listening: None,
             rest: Rest::Awake,
-            is_hungry: false,
+            awaits_place: false,
         }
     }
 
     /// Keeps a secret that its user has proved. The keys of the same secret stay where the user
     /// came in this time by a way that gives none.
-    pub fn keep_found(&mut self, secret: Secret, source: Source, keys: Option<ScramKeys>) {
+    pub fn keep_found(&mut self, secret: Secret, source: SecretSource, keys: Option<ScramKeys>) {
         let before = self.found.take().filter(|before| before.secret == secret);
         if before.is_none() {
             // What the server refused was another secret.
             self.refusal = None;
         }
         let keys = keys.or(before.and_then(|before| before.keys));
-        self.found = Some(Found { secret, source, keys });
+        self.found = Some(FoundSecret { secret, source, keys });
     }
 
     /// Counts that a client was given a server, for which it had waited so long.

@@ -12,8 +12,8 @@ use crate::base::time::Moment;
 /// The pause after the first failure.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// The pause is longer or shorter by up to so many percent.
-const SPREAD: u32 = 10;
+/// How much a pause may be longer or shorter.
+const SPREAD_PERCENT: u32 = 10;
 
 /// The pause does not double any more after so many failures: nearly two hours.
 const FAILURES_MAX: u32 = 17;
@@ -23,7 +23,7 @@ const FAILURES_MAX: u32 = 17;
 pub struct Retry {
     failures: u32,
     failed_at: Moment,
-    /// Of the pause: 100 less or more [`SPREAD`].
+    /// How much of the pause is waited: 100, less or more by [`SPREAD_PERCENT`].
     percent: u32,
 }
 
@@ -31,7 +31,7 @@ impl Retry {
     /// One failure more than `before`.
     pub fn after(before: Option<Retry>, now: Moment, rng: &mut dyn Rng) -> Retry {
         let failures = before.map_or(0, |before| before.failures).saturating_add(1);
-        let percent = 100 - SPREAD + rng.below(u64::from(2 * SPREAD) + 1) as u32;
+        let percent = 100 - SPREAD_PERCENT + rng.below(u64::from(2 * SPREAD_PERCENT) + 1) as u32;
         Retry { failures, failed_at: now, percent }
     }
 

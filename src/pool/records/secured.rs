@@ -129,7 +129,7 @@ pub struct TlsContext {
     pub certificate: Option<TlsFile>,
     /// What the other end is checked against.
     pub authorities: Option<TlsFile>,
-    pub tally: Tally,
+    pub tally: TlsTally,
 }
 
 /// Whom a context is for.
@@ -155,13 +155,13 @@ pub struct TlsFile {
 
 /// Handshakes under a context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
+pub struct TlsTally {
     pub handshakes: u64,
     pub failures: u64,
     pub resumptions: u64,
 }
 
-impl Tally {
+impl TlsTally {
     pub fn note(&mut self, secured: &Secured) {
         self.handshakes += 1;
         self.resumptions += u64::from(secured.is_resumed);

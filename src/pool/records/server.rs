@@ -93,7 +93,7 @@ impl State {
 /// A connection that carries one CancelRequest.
 #[derive(Debug)]
 pub struct CancelCarrier {
-    pub errand: Errand,
+    pub errand: CancelErrand,
     /// Who asked, and waits for the end; gone when it has closed its connection.
     pub client: Option<ClientId>,
     /// The request is on its way: from now on it may strike.
@@ -102,7 +102,7 @@ pub struct CancelCarrier {
 
 /// What a cancel request is for.
 #[derive(Debug)]
-pub enum Errand {
+pub enum CancelErrand {
     /// The query that this server runs.
     Target(ServerId),
     /// A client of another process, by its key.
@@ -113,8 +113,8 @@ impl CancelCarrier {
     /// The server that may be struck.
     pub fn target(&self) -> Option<ServerId> {
         match self.errand {
-            Errand::Target(target) => Some(target),
-            Errand::Peer { .. } => None,
+            CancelErrand::Target(target) => Some(target),
+            CancelErrand::Peer { .. } => None,
         }
     }
 }

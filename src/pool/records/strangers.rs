@@ -7,7 +7,7 @@ use crate::log::Peer;
 
 /// What counts as one place: an address, or with IPv6 the network of which one customer has many.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Origin {
+pub enum StrangerOrigin {
     /// By Unix socket.
     Local,
     V4(u32),
@@ -15,14 +15,14 @@ pub enum Origin {
     V6(u64),
 }
 
-impl Origin {
-    pub fn of(peer: Peer) -> Origin {
+impl StrangerOrigin {
+    pub fn of(peer: Peer) -> StrangerOrigin {
         match peer {
-            Peer::Tcp { ip: std::net::IpAddr::V4(ip), .. } => Origin::V4(ip.to_bits()),
+            Peer::Tcp { ip: std::net::IpAddr::V4(ip), .. } => StrangerOrigin::V4(ip.to_bits()),
             Peer::Tcp { ip: std::net::IpAddr::V6(ip), .. } => {
-                Origin::V6((ip.to_bits() >> 64) as u64)
+                StrangerOrigin::V6((ip.to_bits() >> 64) as u64)
             }
-            Peer::Unix { .. } => Origin::Local,
+            Peer::Unix { .. } => StrangerOrigin::Local,
         }
     }
 }
@@ -30,12 +30,12 @@ impl Origin {
 /// How many there are of each origin.
 #[derive(Debug, Default)]
 pub struct Strangers {
-    of_origin: HashMap<Origin, u32>,
+    of_origin: HashMap<StrangerOrigin, u32>,
     all: u32,
 }
 
 impl Strangers {
-    pub fn count(&mut self, origin: Origin, comes: bool) {
+    pub fn count(&mut self, origin: StrangerOrigin, comes: bool) {
         let count = self.of_origin.entry(origin).or_default();
         if comes {
             *count += 1;
@@ -51,7 +51,7 @@ impl Strangers {
 
     /// Whether an origin has at least its even share: who comes from where few do is not driven out
     /// by those who come from where many do.
-    pub fn has_its_share(&self, origin: Origin) -> bool {
+    pub fn has_its_share(&self, origin: StrangerOrigin) -> bool {
         let count = self.of_origin.get(&origin).copied().unwrap_or_default() as usize;
         count * self.of_origin.len() >= self.all as usize
     }
@@ -61,8 +61,8 @@ impl Strangers {
 mod tests {
     use super::*;
 
-    fn origin(text: &str) -> Origin {
-        Origin::of(Peer::Tcp { ip: text.parse().expect("an address"), port: 1 })
+    fn origin(text: &str) -> StrangerOrigin {
+        StrangerOrigin::of(Peer::Tcp { ip: text.parse().expect("an address"), port: 1 })
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Servers are opened, and idle ones tested or evicted, as [`Planner`] decides.
 //!
-//! A pool that must wait for something outside itself is hungry: [`Core::feed`] looks at it again
-//! in the turn in which a place gets free, and serves first whose client has waited longest.
+//! A pool that must wait for something outside itself awaits a place: [`Core::fill_places`] looks
+//! at it again in the turn in which a place gets free, and serves first whose client has waited
+//! longest.
 //!
 //! [`Planner`]: crate::pool::core::plan::Planner
 
@@ -39,13 +40,13 @@ impl Core {
     }
 
     /// Looks again at the pools that wait for a place, where one may have got free.
-    pub(in crate::pool) fn feed(&mut self) {
+    pub(in crate::pool) fn fill_places(&mut self) {
         while std::mem::take(&mut self.has_place) {
-            let hungry = std::mem::take(&mut self.hungry);
+            let awaiting = std::mem::take(&mut self.awaiting_place);
             let longest_first = |a: &PoolId, b: &PoolId| self.turn_of(*a).cmp(&self.turn_of(*b));
-            for pool in order::sorted(&hungry, longest_first) {
+            for pool in order::sorted(&awaiting, longest_first) {
                 if let Some(record) = self.pools.get_mut(pool) {
-                    record.is_hungry = false;
+                    record.awaits_place = false;
                     self.launch(pool);
                 }
             }
@@ -60,11 +61,11 @@ impl Core {
             Purpose::Lookups if self.databases[record.database].is_reached => 1,
             Purpose::Lookups => 2,
         });
-        (rank, self.hunger(pool))
+        (rank, self.first_wait_of(pool))
     }
 
     /// Since when a pool's first client waits; later than ever when none does.
-    fn hunger(&self, pool: PoolId) -> Moment {
+    fn first_wait_of(&self, pool: PoolId) -> Moment {
         let Some(record) = self.pools.get(pool) else { return Moment(u64::MAX) };
         let welcoming = record.welcoming.first().map(|client| self.clients[client].requested);
         self.waiting_since(pool).or(welcoming).unwrap_or(Moment(u64::MAX))

@@ -1,6 +1,6 @@
 //! The notable things of late, for the console: what happened ([`Event`]), and what went wrong how
-//! often ([`Tally`]). Memory is bounded: old events make room for new ones, reasons are few, and
-//! texts that came from outside are cut.
+//! often ([`ReasonTally`]). Memory is bounded: old events make room for new ones, reasons are few,
+//! and texts that came from outside are cut.
 
 use std::collections::VecDeque;
 
@@ -44,7 +44,7 @@ pub enum Concern {
 
 /// How often a reason was met.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tally {
+pub struct ReasonTally {
     pub concern: Concern,
     pub reason: String,
     /// As clients were told it; empty for servers.
@@ -80,14 +80,14 @@ pub struct Met<'a> {
 #[derive(Debug, Default)]
 pub struct Events {
     pub events: VecDeque<Event>,
-    pub tallies: Vec<Tally>,
+    pub tallies: Vec<ReasonTally>,
     /// When the limit of the whole process was noted last.
     pub(in crate::pool) limit_noted: Option<Moment>,
 }
 
-impl Tally {
-    pub(in crate::pool) fn new(met: Met<'_>) -> Tally {
-        Tally {
+impl ReasonTally {
+    pub(in crate::pool) fn new(met: Met<'_>) -> ReasonTally {
+        ReasonTally {
             concern: met.concern,
             reason: met.kind.to_owned(),
             sqlstate: met.sqlstate,

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::events::{Events, Met, Tally, cut};
+use super::events::{Events, Met, ReasonTally, cut};
 use crate::log::{Details, Fields, Level, Prefix};
 
 /// Distinct reasons counted; further ones are not.
@@ -96,12 +96,13 @@ impl Journal {
     /// Counts what was met.
     pub fn tally(&mut self, wall_us: u64, met: Met<'_>) {
         let tallies = &mut self.events.tallies;
-        let is_same = |tally: &Tally| tally.concern == met.concern && tally.reason == met.kind;
+        let is_same =
+            |tally: &ReasonTally| tally.concern == met.concern && tally.reason == met.kind;
         let at = match tallies.iter().position(is_same) {
             Some(at) => at,
             None if tallies.len() >= MOST_REASONS => return,
             None => {
-                tallies.push(Tally::new(met));
+                tallies.push(ReasonTally::new(met));
                 tallies.len() - 1
             }
         };

@@ -28,7 +28,7 @@ impl Latencies {
 
 /// Where the histograms of a database stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Place {
+pub struct LatencyPlace {
     at: u32,
     /// Of a database that `*` has made.
     is_auto: bool,
@@ -37,9 +37,9 @@ pub struct Place {
 /// What stands for the databases of `*` that have no histograms of their own.
 pub const OTHERS: &str = "other";
 
-impl Place {
+impl LatencyPlace {
     /// What databases share that have none of their own.
-    pub const SHARED: Place = Place { at: 0, is_auto: false };
+    pub const SHARED: LatencyPlace = LatencyPlace { at: 0, is_auto: false };
 }
 
 /// All of them.
@@ -57,33 +57,33 @@ impl Default for LatencyTable {
 
 impl LatencyTable {
     /// Gives a database a place.
-    pub(in crate::pool) fn take(&mut self, is_auto: bool) -> Place {
+    pub(in crate::pool) fn take(&mut self, is_auto: bool) -> LatencyPlace {
         if is_auto && self.autos == MOST_AUTO {
-            return Place::SHARED;
+            return LatencyPlace::SHARED;
         }
         self.autos += usize::from(is_auto);
         let at = self.free.pop().unwrap_or_else(|| {
             self.all.push(Latencies::default());
             (self.all.len() - 1) as u32
         });
-        Place { at, is_auto }
+        LatencyPlace { at, is_auto }
     }
 
     /// Takes the place of a database that is gone.
-    pub(in crate::pool) fn give_back(&mut self, place: Place) {
-        if place != Place::SHARED {
+    pub(in crate::pool) fn give_back(&mut self, place: LatencyPlace) {
+        if place != LatencyPlace::SHARED {
             self.autos -= usize::from(place.is_auto);
             *self.of_mut(place) = Latencies::default();
             self.free.push(place.at);
         }
     }
 
-    pub fn of(&self, place: Place) -> &Latencies {
+    pub fn of(&self, place: LatencyPlace) -> &Latencies {
         &self.all[place.at as usize]
     }
 
     #[inline]
-    pub(in crate::pool) fn of_mut(&mut self, place: Place) -> &mut Latencies {
+    pub(in crate::pool) fn of_mut(&mut self, place: LatencyPlace) -> &mut Latencies {
         &mut self.all[place.at as usize]
     }
 
@@ -107,12 +107,12 @@ mod tests {
     #[test]
     fn many_databases_of_one_star_share_one_place() {
         let mut table = LatencyTable::default();
-        let places: Vec<Place> = (0..MOST_AUTO + 20).map(|_| table.take(true)).collect();
-        let shared = places.iter().filter(|&&place| place == Place::SHARED).count();
+        let places: Vec<LatencyPlace> = (0..MOST_AUTO + 20).map(|_| table.take(true)).collect();
+        let shared = places.iter().filter(|&&place| place == LatencyPlace::SHARED).count();
         assert_eq!(shared, 20);
-        assert_ne!(table.take(false), Place::SHARED, "one of the configuration has its own");
-        table.give_back(Place::SHARED);
-        assert_eq!(table.take(true), Place::SHARED);
+        assert_ne!(table.take(false), LatencyPlace::SHARED, "one of the configuration has its own");
+        table.give_back(LatencyPlace::SHARED);
+        assert_eq!(table.take(true), LatencyPlace::SHARED);
     }
 
     #[test]

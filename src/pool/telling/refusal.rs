@@ -6,21 +6,21 @@ use crate::wire::sqlstate;
 const REFUSED: &str = "statement leaves state in a session that clients share";
 
 /// The words of one refusal.
-pub struct Refusal {
+pub struct StatementRefusal {
     message: &'static str,
     sqlstate: &'static str,
     detail: String,
     hint: &'static str,
 }
 
-impl Refusal {
+impl StatementRefusal {
     /// With `session_state = error`; `what` would be left, or has been.
-    pub fn of_policy(what: &str, is_late: bool) -> Refusal {
+    pub fn of_policy(what: &str, is_late: bool) -> StatementRefusal {
         let detail = match is_late {
             true => format!("It has left {what}, which is undone now."),
             false => format!("It would leave {what}. It was not run."),
         };
-        Refusal {
+        StatementRefusal {
             message: REFUSED,
             sqlstate: sqlstate::FEATURE_NOT_SUPPORTED,
             detail,
@@ -31,8 +31,8 @@ impl Refusal {
     }
 
     /// With `session_state = pin`, when as many servers are pinned as may be.
-    pub fn of_limit(what: &str, pinned: usize, most: usize) -> Refusal {
-        Refusal {
+    pub fn of_limit(what: &str, pinned: usize, most: usize) -> StatementRefusal {
+        StatementRefusal {
             message: "session state cannot be kept: too many servers are pinned (pin_limit)",
             sqlstate: sqlstate::TOO_MANY_CONNECTIONS,
             detail: format!(
@@ -45,8 +45,8 @@ impl Refusal {
     }
 
     /// With `shared_listen`, when what the client listens to cannot be changed.
-    pub fn of_listening(why: &str) -> Refusal {
-        Refusal {
+    pub fn of_listening(why: &str) -> StatementRefusal {
+        StatementRefusal {
             message: "LISTEN or UNLISTEN has had no effect (shared_listen)",
             sqlstate: sqlstate::FEATURE_NOT_SUPPORTED,
             detail: why.to_owned(),

@@ -36,7 +36,7 @@ impl Core {
     #[inline]
     pub fn sweep(&mut self) {
         if self.has_place {
-            self.feed();
+            self.fill_places();
             self.check_waits();
         }
         if self.is_untuned() {
@@ -62,7 +62,7 @@ impl Core {
         }
         self.sweep_databases();
         self.unpark();
-        self.feed();
+        self.fill_places();
         self.check_waits();
         self.check_shutdown();
         self.tell_whom_the_end_waits_for();
@@ -128,7 +128,7 @@ impl Core {
         self.replace_before_end(id);
         self.sweep_deserted(id);
         if self.pools.contains(id) {
-            self.settle_down(id);
+            self.rest_pool(id);
         }
     }
 
