@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn times_are_told_in_seconds_since_1970() {
-        for seconds in [0, 1, 86_399, 86_400, 951_782_400, 1_800_000_000, 4_102_444_800] {
+        for seconds in [0, 1, 86_399, 86_400, 951_782_400, 1_800_000_000, 2_147_483_647] {
             let time = Asn1Time::from_unix(seconds).expect("a time");
             assert_eq!(unix_seconds(&time), Some(seconds as u64));
         }
