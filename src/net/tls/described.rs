@@ -68,6 +68,9 @@ mod tests {
             let time = Asn1Time::from_unix(seconds).expect("a time");
             assert_eq!(unix_seconds(&time), Some(seconds as u64));
         }
+        // Beyond what 32 bits of the library's own times hold.
+        let later = Asn1Time::from_str("21000101000000Z").expect("a time");
+        assert_eq!(unix_seconds(&later), Some(4_102_444_800));
         let before = Asn1Time::from_str("19690101000000Z").expect("a time");
         assert_eq!(unix_seconds(&before), None);
     }
