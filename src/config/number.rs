@@ -111,7 +111,8 @@ fn micros(text: &str) -> Option<u64> {
     }
     // The point moves right by the power, and by six for the microseconds.
     let places = (units.len() as i64).saturating_add(exponent).saturating_add(6);
-    let places = if is_zero { 0 } else { usize::try_from(places).unwrap_or(0) };
+    let places = if is_zero { 0 } else { places.max(0) };
+    let places = usize::try_from(places).unwrap_or(usize::MAX);
     let mut micros = 0u64;
     for digit in digits().chain(std::iter::repeat(b'0')).take(places) {
         micros = micros.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
