@@ -112,7 +112,7 @@ impl Core {
 
     /// No pool needs a server that it could have, after a sweep that has looked at all of them.
     fn check_plans(&self) {
-        if self.has_place || !self.was_swept_now() {
+        if self.must_look() || !self.was_swept_now() {
             return;
         }
         for (id, pool) in self.pools.iter() {

@@ -78,6 +78,7 @@ impl Core {
     /// A server of this pool has ended: its place may be filled.
     fn server_left(&mut self, pool: PoolId) {
         self.look_soon(pool);
+        self.has_place = true;
         self.check_shutdown_soon();
     }
 

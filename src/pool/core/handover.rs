@@ -48,13 +48,7 @@ impl Core {
         }
         self.move_member(id, Standing::Waiting);
         self.look_soon(pool_id);
-        Err(match self.clients[id].standing() {
-            None => Verdict::Closed,
-            Some(Standing::Active { .. }) => Verdict::Hold(Hold::Parameters),
-            Some(Standing::AwaitWelcome | Standing::Idle | Standing::Waiting) => {
-                Verdict::Hold(Hold::Server { is_told: false })
-            }
-        })
+        Err(Verdict::Hold(Hold::Server { is_told: false }))
     }
 
     /// An idle server that need not be tested first.

@@ -185,6 +185,8 @@ pub struct Core {
     /// The others, by when they must be looked at.
     pub(in crate::pool) calendar: Calendar,
 
+    /// Pools that may need a server now, and are looked at before the turn ends.
+    pub(in crate::pool) next_pools: Vec<PoolId>,
     /// Pools that need a server and wait for a place that others hold.
     pub(in crate::pool) awaiting_place: Vec<PoolId>,
     /// A place may have got free for one of them.
@@ -273,6 +275,7 @@ impl Core {
             cancel_clients: List::default(),
             live_pools: List::default(),
             calendar: Calendar::new(now.mono),
+            next_pools: Vec::new(),
             awaiting_place: Vec::new(),
             has_place: false,
             untuned: Vec::new(),

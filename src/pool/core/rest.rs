@@ -38,6 +38,7 @@ impl Core {
         let size = self.pool_size(id) as usize;
         let is_quiet = !pool.is_at_work()
             && !pool.awaits_place
+            && !pool.is_next
             && !self.databases[pool.database].is_removed
             && !self.limits().is_below_minimum(id)
             && (size == 0 || pool.server_count() <= size);
@@ -56,7 +57,14 @@ impl Core {
 
     /// Has the pool looked at in this turn: whether it needs a server, and may have one.
     pub(in crate::pool) fn look_soon(&mut self, pool: PoolId) {
-        self.look_later(pool);
-        self.has_place = true;
+        if !std::mem::replace(&mut self.pools[pool].is_next, true) {
+            self.next_pools.push(pool);
+        }
+    }
+
+    /// Whether pools must be looked at before the turn ends.
+    #[inline]
+    pub(in crate::pool) fn must_look(&self) -> bool {
+        self.has_place || !self.next_pools.is_empty()
     }
 }

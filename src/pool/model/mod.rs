@@ -8,11 +8,12 @@
 //! In the end all hosts are well, and every client is served. A failure names its seed;
 //! `LIMITS_SEED=n cargo test limits_model` runs that one and prints what happened.
 //!
-//! What a core that is moved by hand can show stands beside it ([`cost`], [`successor`], [`users`],
-//! [`writes`]).
+//! What a core that is moved by hand can show stands beside it ([`cost`], [`looks`],
+//! [`successor`], [`users`], [`writes`]).
 
 mod by_hand;
 mod cost;
+mod looks;
 mod peers;
 mod rules;
 mod successor;

@@ -178,7 +178,7 @@ impl World {
         self.core.sweep();
         self.carry_out();
         // The loop does not sleep while there is a place to be given away.
-        while self.core.has_place {
+        while self.core.must_look() {
             self.core.sweep();
             self.carry_out();
         }

@@ -67,6 +67,8 @@ pub struct Pool {
     pub rest: Rest,
     /// It is among the pools that are looked at when a place gets free.
     pub awaits_place: bool,
+    /// It is among those that are looked at before the turn ends.
+    pub is_next: bool,
 }
 
 /// What has become of what clients left in the sessions of servers, counted.
@@ -189,6 +191,7 @@ impl Pool {
             listening: None,
             rest: Rest::Awake,
             awaits_place: false,
+            is_next: false,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A pool that must wait for something outside itself awaits a place: [`Core::fill_places`] looks
 //! at it again in the turn in which a place gets free, and serves first whose client has waited
-//! longest.
+//! longest. Who asks meanwhile in one pool has that pool looked at, and no other.
 //!
 //! [`Planner`]: crate::pool::core::plan::Planner
 
@@ -39,18 +39,44 @@ impl Core {
         }
     }
 
-    /// Looks again at the pools that wait for a place, where one may have got free.
-    pub(in crate::pool) fn fill_places(&mut self) {
-        while std::mem::take(&mut self.has_place) {
-            let awaiting = std::mem::take(&mut self.awaiting_place);
+    /// Looks at the pools that may need a server now, and, where a place may have got free, at
+    /// those that wait for one. Returns how many it has looked at.
+    pub(in crate::pool) fn fill_places(&mut self) -> usize {
+        let mut looks = 0;
+        while self.must_look() {
+            let mut pools = self.take_next_pools();
+            if std::mem::take(&mut self.has_place) {
+                pools.append(&mut self.take_awaiting_place());
+            }
             let longest_first = |a: &PoolId, b: &PoolId| self.turn_of(*a).cmp(&self.turn_of(*b));
-            for pool in order::sorted(&awaiting, longest_first) {
-                if let Some(record) = self.pools.get_mut(pool) {
-                    record.awaits_place = false;
+            for pool in order::sorted(&pools, longest_first) {
+                if self.pools.contains(pool) {
                     self.launch(pool);
+                    looks += 1;
                 }
             }
         }
+        looks
+    }
+
+    fn take_next_pools(&mut self) -> Vec<PoolId> {
+        let pools = std::mem::take(&mut self.next_pools);
+        for pool in &pools {
+            if let Some(record) = self.pools.get_mut(*pool) {
+                record.is_next = false;
+            }
+        }
+        pools
+    }
+
+    fn take_awaiting_place(&mut self) -> Vec<PoolId> {
+        let pools = std::mem::take(&mut self.awaiting_place);
+        for pool in &pools {
+            if let Some(record) = self.pools.get_mut(*pool) {
+                record.awaits_place = false;
+            }
+        }
+        pools
     }
 
     /// Clients that have proved who they are come first, then lookups in databases that are known

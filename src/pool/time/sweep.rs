@@ -35,7 +35,7 @@ impl Core {
     /// Does what is due.
     #[inline]
     pub fn sweep(&mut self) {
-        if self.has_place {
+        if self.must_look() {
             self.fill_places();
             self.check_waits();
         }
@@ -77,7 +77,7 @@ impl Core {
 
     /// When the sweep must run next.
     pub fn next_sweep(&self) -> Option<Moment> {
-        if self.has_place || self.is_untuned() {
+        if self.must_look() || self.is_untuned() {
             return Some(self.mono());
         }
         let is_busy = !self.logins.is_empty()

@@ -1,0 +1,36 @@
+//! At whom the end of a turn looks. Pools that wait for a place of others may be thousands, and
+//! whoever asks in one pool must not have all of them looked at.
+
+use super::by_hand::{come, core_of};
+use crate::pool::core::Core;
+use crate::pool::ids::ClientId;
+use crate::pool::owed::said::Said;
+use crate::pool::owed::verdict::{Hold, Verdict};
+use crate::wire::head::Head;
+
+const USERS: usize = 50;
+
+fn begin(core: &mut Core, client: ClientId) -> Verdict {
+    let body = b"begin\0";
+    core.judge_client(client, Head { kind: b'Q', body: body.len() }, body, &mut Said::default())
+}
+
+#[test]
+fn who_asks_in_one_pool_has_that_one_looked_at() {
+    let text = "[databases]\nd0 = host=10.0.0.1 max_db_connections=1\n\
+                d1 = host=10.0.0.1 pool_size=1\n[pgbouncer]\nauth_type = trust\n\
+                listen_addr = 127.0.0.1\npool_mode = transaction\n";
+    let mut core = core_of(text, USERS);
+    for database in [0, 1] {
+        let busy = come(&mut core, database, 0);
+        assert!(matches!(begin(&mut core, busy), Verdict::Forward(_)));
+    }
+    for user in 1..USERS {
+        come(&mut core, 0, user);
+    }
+    assert_eq!(core.awaiting_place.len(), USERS - 1, "each pool waits for the one server");
+    let late = come(&mut core, 1, 0);
+    assert_eq!(begin(&mut core, late), Verdict::Hold(Hold::Server { is_told: false }));
+    assert_eq!(core.fill_places(), 1, "pools looked at");
+    core.check();
+}
