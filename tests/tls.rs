@@ -204,6 +204,12 @@ fn login_by_certificate_takes_the_name_that_it_bears() {
         .args(["-h", &pooler.folder.to_string_lossy(), "-c", "select 1"])
         .fail();
     assert!(said.contains("certificate authentication failed"), "{said}");
+    pooler.wait_log(&["ERROR", "TLS connection required"]);
+    // Below verify-ca the handshake asks for one, and does without.
+    let pooler = offering("require").set("auth_type", "cert").start();
+    let said = psql(&pooler, "require").fail();
+    assert!(said.contains("certificate authentication failed"), "{said}");
+    pooler.wait_log(&["ERROR", "TLS client certificate required"]);
 }
 
 #[test]

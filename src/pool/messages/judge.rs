@@ -318,7 +318,7 @@ impl Core {
             slow::keep_text(server, client, &self.statements, kind, seen);
         }
         let session = &self.servers[server_id].session;
-        if session.is_watched() && !session.is_left_alone_by(kind, head, seen) {
+        if session.is_watched() && !session.leaves_no_trace(kind, head, seen) {
             return self.judge_watched(id, server_id, kind, head, seen, said);
         }
         self.pass_message(id, server_id, kind, head, seen, said)

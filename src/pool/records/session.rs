@@ -228,9 +228,9 @@ impl Session {
         self.notifies |= effects.notifies;
     }
 
-    /// Whether a message leaves nothing, as most do, so that nobody need be asked about it.
+    /// Whether a message leaves nothing in the session and waits for nothing of it, as most do.
     #[inline]
-    pub(in crate::pool) fn is_left_alone_by(&self, kind: Front, head: Head, seen: &[u8]) -> bool {
+    pub(in crate::pool) fn leaves_no_trace(&self, kind: Front, head: Head, seen: &[u8]) -> bool {
         if self.shares_listen {
             return false;
         }
