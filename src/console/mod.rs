@@ -19,7 +19,7 @@ mod tests;
 
 use crate::pool::core::Core;
 use crate::pool::ids::ClientId;
-use crate::pool::records::wait::Outcome;
+use crate::pool::records::wait::WaitOutcome;
 use session::Session;
 pub use show::{MEASURES, VisibleClient, has_row, pool_names, pools, rowwise, visible_client};
 pub use table::{Buffers, Head, Held, Nature, Reader, Rowwise, Scene, Subject, Table, Value};
@@ -33,7 +33,7 @@ pub fn message(core: &mut Core, buffers: &dyn Buffers, id: ClientId, kind: u8, b
 }
 
 /// A command that took time has ended.
-pub fn finish(core: &mut Core, buffers: &dyn Buffers, id: ClientId, outcome: Outcome) {
+pub fn finish(core: &mut Core, buffers: &dyn Buffers, id: ClientId, outcome: WaitOutcome) {
     let mut session = Session::new(core, buffers, id);
     session.finish(outcome);
     session.send();

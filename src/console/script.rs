@@ -4,8 +4,8 @@ use super::command;
 use super::parse;
 use super::refusal::{Hint, Refusal};
 use super::session::{Done, LONGEST_REPLY, Session};
-use crate::pool::records::client::{Pending, Script};
-use crate::pool::records::wait::Outcome;
+use crate::pool::records::client::{PendingCommand, Script};
+use crate::pool::records::wait::WaitOutcome;
 use crate::wire::build;
 use crate::wire::kind::{Back, Front};
 
@@ -99,16 +99,16 @@ impl Session<'_> {
     }
 
     /// The command that was waited for has ended.
-    pub fn finish(&mut self, outcome: Outcome) {
+    pub fn finish(&mut self, outcome: WaitOutcome) {
         let Some(console) = self.core.console_mut(self.id) else { return };
-        let Some(Pending { tag, since, script }) = console.pending.take() else { return };
+        let Some(PendingCommand { tag, since, script }) = console.pending.take() else { return };
         let after = self.core.mono().since(since);
         let refusal = match outcome {
-            Outcome::Done => None,
-            Outcome::Gone => Some(Refusal::Gone),
-            Outcome::ReloadFailed(first) => Some(Refusal::ReloadFailed(first.into())),
-            Outcome::Resumed => Some(Refusal::Resumed),
-            Outcome::TimedOut { holders, is_resumed } => {
+            WaitOutcome::Done => None,
+            WaitOutcome::Gone => Some(Refusal::Gone),
+            WaitOutcome::ReloadFailed(first) => Some(Refusal::ReloadFailed(first.into())),
+            WaitOutcome::Resumed => Some(Refusal::Resumed),
+            WaitOutcome::TimedOut { holders, is_resumed } => {
                 Some(Refusal::TimedOut { holders: holders.into(), is_resumed, after })
             }
         };

@@ -9,8 +9,8 @@ use super::table::{Buffers, Scene, Table};
 use crate::log::Level;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::ClientId;
-use crate::pool::records::client::{ConsoleSession, ConsoleState, Pending, Script};
-use crate::pool::telling::events::{Concern, Met};
+use crate::pool::records::client::{ConsoleSession, ConsoleState, PendingCommand, Script};
+use crate::pool::telling::events::{Concern, MetReason};
 use crate::wire::build::{self, Report, Severity};
 use crate::wire::formats::Formats;
 use crate::wire::sqlstate;
@@ -92,7 +92,7 @@ impl<'a> Session<'a> {
     pub fn wait(&mut self, tag: Option<&'static str>, script: Option<Script>) {
         let since = self.core.mono();
         if let Some(console) = self.core.console_mut(self.id) {
-            console.pending = Some(Pending { tag, since, script });
+            console.pending = Some(PendingCommand { tag, since, script });
         }
     }
 
@@ -142,7 +142,7 @@ impl<'a> Session<'a> {
             self.core.log_client(Level::Warning, self.id, format_args!("pooler error: {message}"));
         }
         let user = self.console().map(|console| console.user.clone()).unwrap_or_default();
-        self.core.tally(Met {
+        self.core.tally(MetReason {
             concern: Concern::Client,
             kind: refusal.kind(),
             sqlstate: refusal.sqlstate(),

@@ -13,10 +13,10 @@ use crate::log::Peer;
 use crate::pool::core::{Action, ProcessAction};
 use crate::pool::ids::ServerId;
 use crate::pool::login::entry::Arrival;
-use crate::pool::owed::outgoing::Outgoing;
+use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
-use crate::pool::records::access::{Access, Host};
+use crate::pool::records::access::{Access, SystemFacts};
 use crate::wire::fields::{Fields, Report};
 use crate::wire::formats::Formats;
 use crate::wire::head::{self, HEAD, Parsed};
@@ -85,7 +85,7 @@ impl World {
             .map(|name| (name.to_owned(), crate::auth::secret::Secret::parse(name.as_bytes())));
         let access = Access { users: secrets.into_iter().collect(), ..Access::default() };
         let now = Now { mono: Moment(5_000_000), wall_us: 1_769_871_940_000_000 };
-        let host = Host { uid: 1, uid_name: |_| None, name: || None, descriptors: 100_000 };
+        let host = SystemFacts { uid: 1, uid_name: |_| None, name: || None, descriptors: 100_000 };
         let core = Core::new(config, access, host, Box::new(SeededRng::new(1)), now);
         let mut world = World {
             core,
@@ -169,7 +169,7 @@ impl World {
     }
 
     fn reply(&mut self, server: ServerId, kind: u8, body: &[u8]) {
-        self.core.judge_server(server, head(kind, body), body, &mut Outgoing::default());
+        self.core.judge_server(server, head(kind, body), body, &mut OutgoingBytes::default());
         self.carry_out();
     }
 

@@ -112,13 +112,13 @@ mod tests {
     use crate::base::rng::SeededRng;
     use crate::base::time::Now;
     use crate::config::load_text;
-    use crate::pool::records::access::{Access, Host};
+    use crate::pool::records::access::{Access, SystemFacts};
 
     const INI: &str = "[databases]\na = host=127.0.0.1\n[pgbouncer]\nauth_type = trust\n";
 
     fn core() -> Core {
         let config = load_text("test.ini", INI).expect("a good configuration");
-        let host = Host { uid: 1000, uid_name: |_| None, name: || None, descriptors: 1024 };
+        let host = SystemFacts { uid: 1000, uid_name: |_| None, name: || None, descriptors: 1024 };
         Core::new(config, Access::default(), host, Box::new(SeededRng::new(1)), Now::default())
     }
 

@@ -33,7 +33,7 @@ use crate::net::resolve::Resolver;
 use crate::net::tls::Tls;
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::ClientId;
-use crate::pool::records::access::{Access, Host};
+use crate::pool::records::access::{Access, SystemFacts};
 use crate::pool::records::calendar::NEVER;
 use crate::pool::records::wait::Shutdown;
 use crate::relay::Engine;
@@ -86,7 +86,8 @@ impl Service {
         let registry = poll.registry()?;
         let mut network = Network { registry, resolver, judges, logger, tcp, tls: Tls::default() };
         let descriptors = process::fd_limit().map_or(u64::MAX, |limit| limit.soft);
-        let host = Host { uid: account::effective_uid(), uid_name, name: host_name, descriptors };
+        let host =
+            SystemFacts { uid: account::effective_uid(), uid_name, name: host_name, descriptors };
         let mut core = Core::new(config, access, host, Box::new(SystemRng::new()), clock::now());
         core.local_time = local_time;
         tls::put_in_force(tls, &mut network, &mut core);

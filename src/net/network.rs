@@ -17,7 +17,7 @@ use crate::log::{Logger, Message, Peer, plain};
 use crate::pool::core::Target;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
-use crate::pool::telling::journal::Line;
+use crate::pool::telling::journal::JournalLine;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
 use crate::sys::socket::{self, TcpOptions};
 
@@ -158,7 +158,7 @@ impl Io for Network {
         self.judges.ask(client, inquiry);
     }
 
-    fn log(&mut self, now: Now, lines: Vec<Line>) {
+    fn log(&mut self, now: Now, lines: Vec<JournalLine>) {
         for line in lines {
             let message = Message { text: &line.text, details: line.details.as_deref() };
             self.logger.write_message(now, line.level, message);

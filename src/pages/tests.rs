@@ -18,10 +18,10 @@ use crate::log::Peer;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
-use crate::pool::owed::outgoing::Outgoing;
+use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
-use crate::pool::records::access::{Access, Host};
+use crate::pool::records::access::{Access, SystemFacts};
 use crate::pool::records::secured::{TlsContext, TlsFile, TlsTally, Whose};
 use crate::wire::head::Head;
 use crate::wire::startup;
@@ -77,7 +77,7 @@ impl World {
     fn of(ini: &str) -> World {
         let config = load_text("test.ini", ini).expect("a good configuration");
         let now = Now { mono: Moment(1_000_000), wall_us: 1_800_000_000_000_000 };
-        let host = Host { uid: 1000, uid_name: |_| None, name: || None, descriptors: 1024 };
+        let host = SystemFacts { uid: 1000, uid_name: |_| None, name: || None, descriptors: 1024 };
         let rng = Box::new(SeededRng::new(1));
         let users = vec![("me".to_owned(), Secret::parse(b"me"))];
         let core = Core::new(
@@ -141,7 +141,7 @@ impl World {
 
     fn reply(&mut self, server: ServerId, kind: u8, body: &[u8]) {
         let head = Head { kind, body: body.len() };
-        self.core.judge_server(server, head, body, &mut Outgoing::default());
+        self.core.judge_server(server, head, body, &mut OutgoingBytes::default());
         self.carry_out();
     }
 

@@ -36,13 +36,14 @@ impl Core {
             }
         }
         for (id, server) in self.servers.iter() {
-            if let server::State::Active { client } = server.state() {
+            if let server::ServerState::Active { client } = server.state() {
                 let other = self.clients.get(*client).and_then(Client::server);
                 assert_eq!(other, Some(id), "a server's client has another server");
             }
-            let is_between = matches!(server.state(), server::State::Between);
+            let is_between = matches!(server.state(), server::ServerState::Between);
             assert!(!is_between, "a server was let go of, and nothing came of it");
-            let is_free = matches!(server.state(), server::State::Idle | server::State::Used);
+            let is_free =
+                matches!(server.state(), server::ServerState::Idle | server::ServerState::Used);
             assert!(!is_free || server.is_clean(), "a server in the pool is not clean");
             assert!(!is_free || server.closing.is_none(), "a server to be closed is in the pool");
         }
@@ -167,7 +168,7 @@ impl Core {
     fn check_inquiries(&self) {
         assert!(self.inquiries.out <= OUT_MAX, "{} inquiries are out", self.inquiries.out);
         let unsent = self.logins.iter(&self.clients).filter(|&id| {
-            let client::State::Login(login) = self.clients[id].state() else { return false };
+            let client::ClientState::Login(login) = self.clients[id].state() else { return false };
             matches!(&login.progress, Progress::Judged(question) if !question.is_sent)
         });
         for id in unsent {
@@ -179,7 +180,7 @@ impl Core {
 
     /// The pool of the lookup that a client waits for.
     fn lookup_awaited(&self, client: ClientId) -> Option<PoolId> {
-        let client::State::Login(login) = self.clients[client].state() else { return None };
+        let client::ClientState::Login(login) = self.clients[client].state() else { return None };
         match login.progress {
             Progress::LookUp { pool, .. } => Some(pool),
             Progress::Asked(_)

@@ -5,7 +5,7 @@ use super::engine::{Engine, HeldBytes, Io};
 use crate::console;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Opening;
-use crate::pool::owed::outgoing::Outgoing;
+use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::client::Client;
@@ -249,7 +249,12 @@ impl<I: Io> Engine<I> {
 
     /// Bytes of this run went to the server: the core learns how much of the last message has not
     /// come yet, and gives answers of its own that are due behind what was sent.
-    fn server_was_sent(&mut self, id: ClientId, server: ServerId, to_client: &mut Outgoing<'_>) {
+    fn server_was_sent(
+        &mut self,
+        id: ClientId,
+        server: ServerId,
+        to_client: &mut OutgoingBytes<'_>,
+    ) {
         let half_sent = self.clients.get(id).map_or(0, |conn| conn.inbound.left_to_forward());
         self.core.set_half_sent(server, half_sent);
         let at_boundary = || self.servers.get(server).is_some_and(|s| s.conn.inbound.is_boundary());

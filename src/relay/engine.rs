@@ -21,7 +21,7 @@ use crate::pool::records::client::Client;
 use crate::pool::records::listening::MOST_UNDELIVERED;
 use crate::pool::records::secured::{Secured, ServerTls};
 use crate::pool::records::server::Server;
-use crate::pool::telling::journal::Line;
+use crate::pool::telling::journal::JournalLine;
 
 /// The size of the one read block, in bytes.
 const BLOCK: usize = 64 * 1024;
@@ -58,7 +58,7 @@ pub trait Io {
     fn inquire(&mut self, client: ClientId, inquiry: Inquiry);
 
     /// Writes lines to the log.
-    fn log(&mut self, now: Now, lines: Vec<Line>);
+    fn log(&mut self, now: Now, lines: Vec<JournalLine>);
 }
 
 /// How far a TLS handshake has come.

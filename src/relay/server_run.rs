@@ -3,7 +3,7 @@
 use super::conn::{Got, Inbound, Way};
 use super::engine::{Engine, Io, Phase, ServerConn};
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::owed::outgoing::Outgoing;
+use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::server::Server;
 use crate::wire::head::{self, HEAD, Head, Parsed};
@@ -17,7 +17,7 @@ struct Judged<'a> {
     client: Option<ClientId>,
     /// What is left of a message that was begun; noted with the connection when the run is over.
     inbound: Inbound<ClientId>,
-    to_client: Outgoing<'a>,
+    to_client: OutgoingBytes<'a>,
 }
 
 impl<I: Io> Engine<I> {
@@ -116,7 +116,7 @@ impl<I: Io> Engine<I> {
         let Some(ServerConn { conn, .. }) = self.servers.get(id) else { return false };
         let inbound = conn.inbound;
         let client = self.core.servers.get(id).and_then(Server::client);
-        let to_client = Outgoing::new(data, std::mem::take(&mut self.answers));
+        let to_client = OutgoingBytes::new(data, std::mem::take(&mut self.answers));
         let mut judged = Judged { data, taken: 0, is_closed: false, client, inbound, to_client };
         self.judge_server_bytes(id, &mut judged);
         if let Some(client) = judged.client {

@@ -126,8 +126,8 @@ pub struct Visible<'a> {
 pub fn visible_client(core: &Core, id: ClientId) -> Option<Visible<'_>> {
     let client = core.clients.get(id)?;
     let is_shown = match client.state() {
-        client::State::Login(login) => login.is_queued(),
-        client::State::Closing(_) => false,
+        client::ClientState::Login(login) => login.is_queued(),
+        client::ClientState::Closing(_) => false,
         _ => true,
     };
     if !is_shown {
@@ -181,7 +181,7 @@ fn cancel_clients(core: &Core) -> Vec<(Option<PoolId>, ClientId)> {
 /// The connection that carries a client's cancel request.
 fn carrier(core: &Core, id: ClientId) -> Option<&Server> {
     match *core.clients[id].state() {
-        client::State::Cancel { server } => core.servers.get(server),
+        client::ClientState::Cancel { server } => core.servers.get(server),
         _ => None,
     }
 }
@@ -272,31 +272,33 @@ fn state(core: &Core, row: &Row) -> &'static str {
 
 fn client_state(core: &Core, client: &Client) -> &'static str {
     match client.state() {
-        client::State::Member(_, standing) => match standing {
+        client::ClientState::Member(_, standing) => match standing {
             Standing::Active { .. } => "active",
             Standing::AwaitWelcome | Standing::Waiting => "waiting",
             Standing::Idle => "idle",
         },
-        client::State::Cancel { .. } if pools::is_cancel_sent(core, client) => "active_cancel_req",
-        client::State::Cancel { .. } => "waiting_cancel_req",
-        client::State::Closing(_) => "justfree",
-        client::State::Console(_) => "idle",
-        client::State::Login(login) if login.is_queued() => "waiting",
-        client::State::Login(_) => "login",
+        client::ClientState::Cancel { .. } if pools::is_cancel_sent(core, client) => {
+            "active_cancel_req"
+        }
+        client::ClientState::Cancel { .. } => "waiting_cancel_req",
+        client::ClientState::Closing(_) => "justfree",
+        client::ClientState::Console(_) => "idle",
+        client::ClientState::Login(login) if login.is_queued() => "waiting",
+        client::ClientState::Login(_) => "login",
     }
 }
 
 fn server_state(server: &Server) -> &'static str {
     match server.state() {
-        server::State::Active { .. } | server::State::Lookup(_) => "active",
-        server::State::BeingCanceled => "being_canceled",
-        server::State::Cancel(_) => "active_cancel",
-        server::State::Closing => "justfree",
-        server::State::Idle => "idle",
-        server::State::Login(_) => "new",
+        server::ServerState::Active { .. } | server::ServerState::Lookup(_) => "active",
+        server::ServerState::BeingCanceled => "being_canceled",
+        server::ServerState::Cancel(_) => "active_cancel",
+        server::ServerState::Closing => "justfree",
+        server::ServerState::Idle => "idle",
+        server::ServerState::Login(_) => "new",
         // No table is read while it is decided what becomes of a server.
-        server::State::Between | server::State::Tested(_) => "tested",
-        server::State::Used => "used",
+        server::ServerState::Between | server::ServerState::Tested(_) => "tested",
+        server::ServerState::Used => "used",
     }
 }
 
@@ -359,11 +361,15 @@ fn wait_us(core: &Core, row: &Row) -> u64 {
     let Row::Client(id) = *row else { return 0 };
     let client = &core.clients[id];
     let since = match *client.state() {
-        client::State::Member(_, Standing::Waiting) | client::State::Console(_) => client.requested,
-        client::State::Member(_, Standing::Active { server }) => match core.servers.get(server) {
-            Some(server) if !server.replies.is_answered() => client.query_start,
-            _ => return 0,
-        },
+        client::ClientState::Member(_, Standing::Waiting) | client::ClientState::Console(_) => {
+            client.requested
+        }
+        client::ClientState::Member(_, Standing::Active { server }) => {
+            match core.servers.get(server) {
+                Some(server) if !server.replies.is_answered() => client.query_start,
+                _ => return 0,
+            }
+        }
         _ => return 0,
     };
     core.mono().micros_since(since)
@@ -373,14 +379,14 @@ fn wait_us(core: &Core, row: &Row) -> u64 {
 fn link(core: &Core, row: &Row) -> Option<Row> {
     match *row {
         Row::Client(id) => match *core.clients[id].state() {
-            client::State::Member(_, Standing::Active { server })
-            | client::State::Cancel { server } => {
+            client::ClientState::Member(_, Standing::Active { server })
+            | client::ClientState::Cancel { server } => {
                 core.servers.contains(server).then_some(Row::Server(server))
             }
             _ => None,
         },
         Row::Server(id) => match core.servers[id].state() {
-            server::State::Cancel(carrier) => {
+            server::ServerState::Cancel(carrier) => {
                 carrier.client.filter(|&client| core.clients.contains(client)).map(Row::Client)
             }
             _ => core.servers[id].served().map(Row::Client),

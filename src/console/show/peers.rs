@@ -5,7 +5,7 @@ use crate::base::order;
 use crate::pool::core::Core;
 use crate::pool::ids::PoolId;
 use crate::pool::records::pool::Pool;
-use crate::pool::records::server::State;
+use crate::pool::records::server::ServerState;
 
 /// Rows are places in the configuration's list of peers.
 pub static PEERS: Sheet<usize> = Sheet {
@@ -65,7 +65,7 @@ fn count(scene: Scene<'_>, row: &(u16, PoolId), is_it: fn(&Carrier) -> bool) -> 
     let core = scene.core;
     let carriers = core.pools[row.1].cancels.iter(&core.servers).filter_map(|id| {
         let server = &core.servers[id];
-        let State::Cancel(carrier) = server.state() else { return None };
+        let ServerState::Cancel(carrier) = server.state() else { return None };
         let (has_client, is_sent) = (carrier.client.is_some(), carrier.is_sent);
         Some(Carrier { has_client, is_sent, is_waiting: server.is_waiting })
     });

@@ -5,7 +5,7 @@ use super::databases;
 use crate::base::order;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{PoolId, ServerId};
-use crate::pool::records::client::{Client, State};
+use crate::pool::records::client::{Client, ClientState};
 use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::records::server;
 
@@ -144,7 +144,9 @@ fn cancels(scene: Scene<'_>, row: &Row, is_sent: bool) -> Value<'static> {
 
 fn carries_for_client(core: &Core, id: ServerId, is_sent: bool) -> bool {
     match core.servers[id].state() {
-        server::State::Cancel(carrier) => carrier.client.is_some() && carrier.is_sent == is_sent,
+        server::ServerState::Cancel(carrier) => {
+            carrier.client.is_some() && carrier.is_sent == is_sent
+        }
         _ => false,
     }
 }
@@ -157,6 +159,6 @@ fn longest_wait_us(scene: Scene<'_>, row: &Row) -> u64 {
 
 /// Whether a client that came to cancel has sent its request.
 pub fn is_cancel_sent(core: &Core, client: &Client) -> bool {
-    let State::Cancel { server } = *client.state() else { return false };
+    let ClientState::Cancel { server } = *client.state() else { return false };
     core.servers.contains(server) && carries_for_client(core, server, true)
 }

@@ -4,10 +4,10 @@
 use crate::config::{DatabaseLine, PeerLine};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId};
-use crate::pool::records::client::State as ClientState;
+use crate::pool::records::client::ClientState;
 use crate::pool::records::database::{Database, sites_of};
 use crate::pool::records::keys::Brought;
-use crate::pool::records::server::{CancelCarrier, CancelErrand, Server, State};
+use crate::pool::records::server::{CancelCarrier, CancelErrand, Server, ServerState};
 use crate::pool::telling::reason::Reason;
 
 /// Requests that may wait for their turn at one peer. Who asks and hangs up at once is not there to
@@ -30,7 +30,7 @@ impl Core {
             return Err(Reason::CancelFailed);
         }
         let errand = CancelErrand::Peer { key };
-        let state = State::Cancel(CancelCarrier { errand, client: Some(id), is_sent: false });
+        let state = ServerState::Cancel(CancelCarrier { errand, client: Some(id), is_sent: false });
         let site = self.databases[self.pools[pool].database].sites[0];
         let mut carrier = Server::new(self.next_number(), self.mono(), pool, site, state);
         carrier.is_waiting = self.is_peer_busy(pool);

@@ -10,9 +10,9 @@
 
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::records::client::{Refusal, Standing, State as ClientState};
+use crate::pool::records::client::{ClientState, QueryRefusal, Standing};
 use crate::pool::records::keys::Brought;
-use crate::pool::records::server::Own;
+use crate::pool::records::server::OwnQuery;
 use crate::pool::telling::reason::Reason;
 
 impl Core {
@@ -34,7 +34,7 @@ impl Core {
                 self.close_client(id, Reason::CancelWaiting);
             }
             ClientState::Member(_, Standing::Active { server }) if self.is_being_set_up(server) => {
-                self.clients[owner].refusal = Refusal::Cancelled;
+                self.clients[owner].refusal = QueryRefusal::Cancelled;
                 self.close_client(id, Reason::CancelWaiting);
             }
             ClientState::Member(_, Standing::Active { server }) => self.cancel_running(id, server),
@@ -44,14 +44,14 @@ impl Core {
 
     /// The query of a client that waits for a server is answered here: it never ran.
     fn cancel_waiting(&mut self, owner: ClientId) {
-        self.clients[owner].refusal = Refusal::Cancelled;
+        self.clients[owner].refusal = QueryRefusal::Cancelled;
         self.move_member(owner, Standing::Idle);
     }
 
     /// Whether a server is being made ready for its client, of which nothing has been sent yet.
     fn is_being_set_up(&self, id: ServerId) -> bool {
         let server = &self.servers[id];
-        server.is_untouched && matches!(server.own, Own::Reset(_) | Own::Vars { .. })
+        server.is_untouched && matches!(server.own, OwnQuery::Reset(_) | OwnQuery::Vars { .. })
     }
 
     fn cancel_running(&mut self, id: ClientId, target: ServerId) {

@@ -5,7 +5,7 @@ use crate::config::Settings;
 use crate::log::{Side, ptr};
 use crate::pool::core::{Action, Core, ProcessAction};
 use crate::pool::ids::{ClientId, DatabaseId};
-use crate::pool::records::client::{ConsoleState, State};
+use crate::pool::records::client::{ClientState, ConsoleState};
 use crate::pool::telling::reason::Reason;
 
 impl Core {
@@ -17,7 +17,7 @@ impl Core {
     /// The console session of a client that has one.
     pub fn console(&self, id: ClientId) -> Option<&ConsoleState> {
         match self.clients.get(id)?.state() {
-            State::Console(console) => Some(console),
+            ClientState::Console(console) => Some(console),
             _ => None,
         }
     }

@@ -6,10 +6,10 @@ use crate::base::time::Moment;
 use crate::log::Level;
 use crate::pool::core::{Action, Core, ProcessAction};
 use crate::pool::ids::{ClientId, DatabaseId};
-use crate::pool::records::server::State;
+use crate::pool::records::server::ServerState;
 use crate::pool::telling::reason::Reason;
 
-use crate::pool::records::wait::{Outcome, Shutdown, Wait};
+use crate::pool::records::wait::{Shutdown, Wait, WaitOutcome};
 
 /// How often it is told whom the end of the process waits for.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -55,7 +55,8 @@ impl Core {
         for id in self.servers.ids() {
             let server = &self.servers[id];
             let concerned = database.is_none_or(|db| self.pools[server.pool].database == db);
-            if concerned && !matches!(server.state(), State::Cancel(_) | State::Closing) {
+            if concerned && !matches!(server.state(), ServerState::Cancel(_) | ServerState::Closing)
+            {
                 self.retire(id, reason.clone());
             }
         }
@@ -65,7 +66,10 @@ impl Core {
         for id in self.servers.ids() {
             let server = &self.servers[id];
             let concerned = database.is_none_or(|db| self.pools[server.pool].database == db);
-            let is_free = matches!(server.state(), State::Idle | State::Used | State::Login(_));
+            let is_free = matches!(
+                server.state(),
+                ServerState::Idle | ServerState::Used | ServerState::Login(_)
+            );
             if concerned && is_free {
                 self.close_server(id, reason.clone());
             }
@@ -91,20 +95,23 @@ impl Core {
         }
     }
 
-    fn outcome_of(&self, wait: &Wait) -> Option<Outcome> {
+    fn outcome_of(&self, wait: &Wait) -> Option<WaitOutcome> {
         let (database, until, is_owner) = match wait {
             Wait::Pause { database, until, is_owner } => (*database, *until, *is_owner),
             Wait::Close { database } => (*database, None, false),
             Wait::Reload | Wait::Turn => return None,
         };
         if database.is_some_and(|id| !self.databases.contains(id)) {
-            return Some(Outcome::Gone);
+            return Some(WaitOutcome::Gone);
         }
         if !self.has_servers(database, matches!(wait, Wait::Close { .. })) {
-            return Some(Outcome::Done);
+            return Some(WaitOutcome::Done);
         }
         let over = until.is_some_and(|until| self.mono() >= until);
-        over.then(|| Outcome::TimedOut { holders: self.holders(database), is_resumed: is_owner })
+        over.then(|| WaitOutcome::TimedOut {
+            holders: self.holders(database),
+            is_resumed: is_owner,
+        })
     }
 
     /// Whether servers are left; for WAIT_CLOSE only those count that were to be closed.
@@ -146,15 +153,15 @@ impl Core {
         for client in self.consoles.ids(&self.clients) {
             let Some(console) = self.clients[client].console() else { continue };
             if console.wait.as_ref().is_some_and(&which) {
-                self.end_wait(client, Outcome::Resumed);
+                self.end_wait(client, WaitOutcome::Resumed);
             }
         }
     }
 
-    fn end_wait(&mut self, client: ClientId, outcome: Outcome) {
+    fn end_wait(&mut self, client: ClientId, outcome: WaitOutcome) {
         let Some(console) = self.clients[client].console_mut() else { return };
         let wait = console.wait.take();
-        let must_resume = matches!(outcome, Outcome::TimedOut { is_resumed: true, .. });
+        let must_resume = matches!(outcome, WaitOutcome::TimedOut { is_resumed: true, .. });
         self.act(Action::ConsoleDone { client, outcome });
         self.wake(client);
         if let (Some(Wait::Pause { database, .. }), true) = (wait, must_resume) {
@@ -171,7 +178,7 @@ impl Core {
     /// The next turn has come.
     pub fn turn_has_come(&mut self, client: ClientId) {
         if self.clients.contains(client) {
-            self.end_wait(client, Outcome::Done);
+            self.end_wait(client, WaitOutcome::Done);
         }
     }
 
@@ -181,8 +188,8 @@ impl Core {
             return;
         }
         let outcome = match result {
-            Ok(()) => Outcome::Done,
-            Err(first) => Outcome::ReloadFailed(first),
+            Ok(()) => WaitOutcome::Done,
+            Err(first) => WaitOutcome::ReloadFailed(first),
         };
         self.end_wait(client, outcome);
     }

@@ -9,7 +9,7 @@
 use crate::config::ServerAbandon;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::ServerId;
-use crate::pool::records::server::{Own, Rescue, Server, State, Test};
+use crate::pool::records::server::{OwnQuery, Rescue, Server, ServerState, Test};
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Message};
 use crate::wire::kind::Front;
@@ -31,8 +31,8 @@ impl Core {
     /// Begins to bring what a client has left behind to an end.
     pub(in crate::pool) fn rescue(&mut self, id: ServerId) {
         let rescue = Rescue::Ending { owed: usize::MAX };
-        self.move_server(id, State::Tested(Test::Abandoned(rescue)));
-        self.servers[id].own = Own::Nothing;
+        self.move_server(id, ServerState::Tested(Test::Abandoned(rescue)));
+        self.servers[id].own = OwnQuery::Nothing;
         self.servers[id].is_abandoned = true;
         self.end_requests(id);
         // It may not have been read for the sake of a client that did not take what came.

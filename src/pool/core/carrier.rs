@@ -10,7 +10,7 @@ use crate::config::Host;
 use crate::log::Peer;
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::records::server::{CancelCarrier, CancelErrand, Server, State};
+use crate::pool::records::server::{CancelCarrier, CancelErrand, Server, ServerState};
 use crate::pool::telling::reason::Reason;
 use crate::wire::startup;
 
@@ -31,7 +31,7 @@ impl Core {
         let pool = self.servers[target].pool;
         let number = self.next_number();
         let errand = CancelErrand::Target(target);
-        let state = State::Cancel(CancelCarrier { errand, client, is_sent: false });
+        let state = ServerState::Cancel(CancelCarrier { errand, client, is_sent: false });
         let site = self.servers[target].site;
         let mut carrier = Server::new(number, self.mono(), pool, site, state);
         carrier.peer = self.servers[target].peer;
@@ -43,7 +43,7 @@ impl Core {
 
     /// The carrier is connected: the request goes out, if its query still runs.
     pub(in crate::pool) fn send_cancel(&mut self, id: ServerId) {
-        let State::Cancel(carrier) = self.servers[id].state() else { return };
+        let ServerState::Cancel(carrier) = self.servers[id].state() else { return };
         let key = match &carrier.errand {
             CancelErrand::Peer { key } => key.clone(),
             &CancelErrand::Target(target) => {
@@ -78,18 +78,18 @@ impl Core {
         let Some(server) = self.servers.get_mut(target) else { return };
         server.canceled_by = None;
         match server.state() {
-            State::BeingCanceled => self.part(target),
-            State::Active { .. } | State::Tested(_) => {
+            ServerState::BeingCanceled => self.part(target),
+            ServerState::Active { .. } | ServerState::Tested(_) => {
                 self.cancel_abandoned(target);
                 self.act(Action::SettleServer(target));
             }
-            State::Between
-            | State::Cancel(_)
-            | State::Closing
-            | State::Idle
-            | State::Login(_)
-            | State::Lookup(_)
-            | State::Used => {}
+            ServerState::Between
+            | ServerState::Cancel(_)
+            | ServerState::Closing
+            | ServerState::Idle
+            | ServerState::Login(_)
+            | ServerState::Lookup(_)
+            | ServerState::Used => {}
         }
     }
 

@@ -9,7 +9,7 @@ use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::ServerId;
 use crate::pool::records::dns::AddressLookup;
 use crate::pool::records::handshake::LoginStage;
-use crate::pool::records::server::{Server, State};
+use crate::pool::records::server::{Server, ServerState};
 use crate::pool::records::site::Site;
 use crate::pool::telling::reason::Reason;
 
@@ -78,7 +78,7 @@ impl Core {
         }
         let has_changed = self.dns.answered(name, answer, self.now.mono, ttl);
         let waits = |server: &Server| match server.state() {
-            State::Login(login) => login.resolving() == Some(name),
+            ServerState::Login(login) => login.resolving() == Some(name),
             _ => self.awaits_peer_address(server, name),
         };
         let waiting: Vec<_> =
@@ -93,7 +93,7 @@ impl Core {
 
     /// Whether a carrier waits for the address of this name.
     fn awaits_peer_address(&self, server: &Server, name: &str) -> bool {
-        let State::Cancel(carrier) = server.state() else { return false };
+        let ServerState::Cancel(carrier) = server.state() else { return false };
         let is_named = matches!(&self.sites[server.site].host, Host::Tcp(host) if host == name);
         let has_address = matches!(server.peer, Peer::Tcp { .. });
         is_named && !has_address && !carrier.is_sent && !server.is_waiting

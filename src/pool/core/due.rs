@@ -9,13 +9,13 @@ use std::time::Duration;
 use crate::base::time::Moment;
 use crate::pool::core::Core;
 use crate::pool::ids::PoolId;
-use crate::pool::owed::replies::Status;
+use crate::pool::owed::replies::TransactionStatus;
 use crate::pool::owed::verdict::Hold;
 use crate::pool::records::calendar::NEVER;
 use crate::pool::records::client::Client;
 use crate::pool::records::database::Database;
 use crate::pool::records::pool::Pool;
-use crate::pool::records::server::{Server, State, Test};
+use crate::pool::records::server::{Server, ServerState, Test};
 use crate::pool::telling::reason::Reason;
 
 /// A login to a server that takes longer is not waited for where another host may be tried.
@@ -144,7 +144,7 @@ impl Core {
         server: &Server,
         client: &Client,
     ) -> [Due<Reason>; 4] {
-        let in_transaction = server.replies.status() != Status::Idle;
+        let in_transaction = server.replies.status() != TransactionStatus::Idle;
         let is_answered = server.replies.is_answered();
         let (is_busy, start) = (in_transaction || !is_answered, client.query_start);
         let in_transaction_limit = self.idle_transaction_timeout(client);
@@ -192,19 +192,19 @@ impl Core {
     /// A server whose client went away in the middle of something.
     pub(in crate::pool) fn abandoned_due(&self, server: &Server) -> Moment {
         match server.state() {
-            State::Tested(Test::Abandoned(_)) => {
+            ServerState::Tested(Test::Abandoned(_)) => {
                 after(server.since, self.settings().server_abandon_timeout)
             }
-            State::Active { .. }
-            | State::BeingCanceled
-            | State::Between
-            | State::Cancel(_)
-            | State::Closing
-            | State::Idle
-            | State::Login(_)
-            | State::Lookup(_)
-            | State::Tested(_)
-            | State::Used => NEVER,
+            ServerState::Active { .. }
+            | ServerState::BeingCanceled
+            | ServerState::Between
+            | ServerState::Cancel(_)
+            | ServerState::Closing
+            | ServerState::Idle
+            | ServerState::Login(_)
+            | ServerState::Lookup(_)
+            | ServerState::Tested(_)
+            | ServerState::Used => NEVER,
         }
     }
 
@@ -215,7 +215,7 @@ impl Core {
         is_spare: bool,
     ) -> [Due<IdleDue>; 3] {
         let idle_limit = self.settings().server_idle_timeout;
-        let is_idle = matches!(server.state(), State::Idle);
+        let is_idle = matches!(server.state(), ServerState::Idle);
         let end = self.end_of_life(server).unwrap_or(NEVER);
         let idle_too_long = IdleDue::Close(Reason::ServerIdleTimeout);
         [

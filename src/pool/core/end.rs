@@ -7,7 +7,7 @@ use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::Standing;
 use crate::pool::records::pool::{LoginRefusal, Purpose};
 use crate::pool::records::retry::Retry;
-use crate::pool::records::server::State;
+use crate::pool::records::server::ServerState;
 use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Report, Severity};
@@ -36,7 +36,7 @@ impl Core {
         }
         match state {
             // It may have been taken off the server just now.
-            State::Active { client } if self.clients[client].server() == Some(id) => {
+            ServerState::Active { client } if self.clients[client].server() == Some(id) => {
                 let told = match reason.is_told() {
                     _ if self.servers[id].has_said_farewell => Reason::ServerFarewell,
                     true => reason,
@@ -44,16 +44,16 @@ impl Core {
                 };
                 self.end_client_of_lost_server(client, told);
             }
-            State::Cancel(carrier) => self.cancel_ended(carrier, reason),
-            State::Lookup(lookup) => self.lookup_lost(id, *lookup, &reason),
-            State::Active { .. }
-            | State::Between
-            | State::Login(_)
-            | State::Idle
-            | State::Used
-            | State::Tested(_)
-            | State::BeingCanceled
-            | State::Closing => {}
+            ServerState::Cancel(carrier) => self.cancel_ended(carrier, reason),
+            ServerState::Lookup(lookup) => self.lookup_lost(id, *lookup, &reason),
+            ServerState::Active { .. }
+            | ServerState::Between
+            | ServerState::Login(_)
+            | ServerState::Idle
+            | ServerState::Used
+            | ServerState::Tested(_)
+            | ServerState::BeingCanceled
+            | ServerState::Closing => {}
         }
         self.next_to_peer(pool);
         self.server_left(pool);
@@ -62,16 +62,18 @@ impl Core {
     /// Closes a server now if it is free, or as soon as it is.
     pub(in crate::pool) fn retire(&mut self, id: ServerId, reason: Reason) {
         match *self.servers[id].state() {
-            State::Idle | State::Used | State::Login(_) => self.close_server(id, reason),
-            State::Active { .. }
-            | State::BeingCanceled
-            | State::Between
-            | State::Lookup(_)
-            | State::Tested(_) => {
+            ServerState::Idle | ServerState::Used | ServerState::Login(_) => {
+                self.close_server(id, reason)
+            }
+            ServerState::Active { .. }
+            | ServerState::BeingCanceled
+            | ServerState::Between
+            | ServerState::Lookup(_)
+            | ServerState::Tested(_) => {
                 self.servers[id].closing = Some(reason);
                 self.act(Action::SettleServer(id));
             }
-            State::Cancel(_) | State::Closing => {}
+            ServerState::Cancel(_) | ServerState::Closing => {}
         }
     }
 

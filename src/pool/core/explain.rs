@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::pool::core::plan::{Plan, Shortage};
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::telling::events::{Concern, Limit, Met};
+use crate::pool::telling::events::{Concern, MetReason, ReachedLimit};
 use crate::pool::telling::reason::Reason;
 use crate::wire::sqlstate;
 
@@ -17,16 +17,16 @@ impl Core {
         let client = &self.clients[id];
         let lasts = |name: &str, limit: Duration| Some(format!("{name} is {}.", seconds(limit)));
         match reason {
-            Reason::MaxClientConn => Some(sentence(&self.limit_words(Limit::Clients))),
+            Reason::MaxClientConn => Some(sentence(&self.limit_words(ReachedLimit::Clients))),
             Reason::DatabaseClientsExceeded => {
                 let database = self.find_database(&client.login()?.names.as_ref()?.database)?;
-                Some(sentence(&self.limit_words(Limit::DatabaseClients(database))))
+                Some(sentence(&self.limit_words(ReachedLimit::DatabaseClients(database))))
             }
             Reason::UserClientsExceeded => {
                 // The console's own limits are told by name only.
                 let names = client.login()?.names.as_ref().filter(|n| n.database != CONSOLE)?;
                 let user = self.find_user(&names.user)?;
-                Some(sentence(&self.limit_words(Limit::UserClients(user))))
+                Some(sentence(&self.limit_words(ReachedLimit::UserClients(user))))
             }
             Reason::CachedLoginError(_) => {
                 let (_, retry_at) = self.failure(client.pool()?)?;
@@ -102,7 +102,7 @@ impl Core {
         if !self.clients[id].is_logged_in() {
             self.failed_logins += 1;
         }
-        self.tally(Met {
+        self.tally(MetReason {
             concern: Concern::Client,
             kind,
             sqlstate: reason.sqlstate(),
@@ -129,7 +129,7 @@ impl Core {
             None => server.peer.to_string(),
         };
         let kind = reason.kind().unwrap_or(&words);
-        self.tally(Met {
+        self.tally(MetReason {
             concern: Concern::Server,
             kind,
             sqlstate: "",

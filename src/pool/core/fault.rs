@@ -6,7 +6,7 @@ use crate::pool::ids::ServerId;
 use crate::pool::owed::replies::Reply;
 use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::handshake::LoginStage;
-use crate::pool::records::server::State;
+use crate::pool::records::server::ServerState;
 use crate::pool::telling::reason::Reason;
 use crate::wire::kind::Back;
 
@@ -53,7 +53,7 @@ impl Core {
 
     /// The same, where more is known than the reason says.
     pub(in crate::pool) fn server_failed_as(&mut self, id: ServerId, reason: Reason, words: &str) {
-        if let State::Login(login) = self.servers[id].state() {
+        if let ServerState::Login(login) = self.servers[id].state() {
             match login.stage {
                 // What the operator wants run has failed, not the host.
                 LoginStage::ConnectQuery => self.note_refusal(id, words),

@@ -14,10 +14,10 @@ use crate::pool::core::own_query::MOST_STEPS;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::verdict::{Hold, Verdict};
-use crate::pool::records::client::{Refusal, Standing};
+use crate::pool::records::client::{QueryRefusal, Standing};
 use crate::pool::records::listening::Recalled;
 use crate::pool::records::pool::Purpose;
-use crate::pool::records::server::{Own, Server, State, Test};
+use crate::pool::records::server::{OwnQuery, Server, ServerState, Test};
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
 
@@ -58,7 +58,7 @@ impl Core {
             let idle = &self.pools[pool_id].idle;
             let id = if in_turn { idle.last() } else { idle.first() }?;
             if self.mono() >= self.test_due(&self.servers[id]) {
-                self.move_server(id, State::Used);
+                self.move_server(id, ServerState::Used);
                 continue;
             }
             if let Some(reason) = self.reason_to_retire(id) {
@@ -100,7 +100,7 @@ impl Core {
             self.log_client(Level::Noise, client_id, format_args!("is given S-{ptr} at {peer}"));
         }
         if let Some((step, sql)) = first {
-            self.servers[server_id].own = Own::Reset(step);
+            self.servers[server_id].own = OwnQuery::Reset(step);
             self.run_own_query(server_id, sql);
             return false;
         }
@@ -142,7 +142,7 @@ impl Core {
     /// The session is as its client asks for: the client goes on. A query that was cancelled
     /// meanwhile is not sent: the server is free again, and the query is answered here.
     pub(in crate::pool) fn set_up_ended(&mut self, id: ServerId, client: ClientId) {
-        if self.clients[client].refusal == Refusal::None {
+        if self.clients[client].refusal == QueryRefusal::None {
             return self.wake(client);
         }
         self.servers[id].is_untouched = false;
@@ -153,7 +153,7 @@ impl Core {
     #[inline]
     pub fn may_settle(&self, id: ServerId) -> bool {
         self.servers.get(id).is_some_and(|server| {
-            let is_abandoned = || matches!(server.state(), State::Tested(Test::Abandoned(_)));
+            let is_abandoned = || matches!(server.state(), ServerState::Tested(Test::Abandoned(_)));
             server.replies.is_clean() || is_abandoned()
         })
     }
@@ -162,7 +162,7 @@ impl Core {
     /// drained: nothing of either side is held, and no message is half relayed.
     pub fn settle(&mut self, id: ServerId) {
         let Some(server) = self.servers.get(id) else { return };
-        if let State::Tested(test @ Test::Abandoned(_)) = *server.state() {
+        if let ServerState::Tested(test @ Test::Abandoned(_)) = *server.state() {
             return self.test_ended(id, test);
         }
         let Some(client) = server.client() else { return };
@@ -170,7 +170,7 @@ impl Core {
         if !is_at_rest || server.is_untouched || server.is_private {
             return;
         }
-        if self.clients[client].refusal != Refusal::None {
+        if self.clients[client].refusal != QueryRefusal::None {
             self.take_off_client(id, client);
             self.part(id);
             return self.wake(client);
@@ -258,7 +258,7 @@ impl Core {
         &mut self,
         id: ServerId,
         client: ClientId,
-        own: Own,
+        own: OwnQuery,
         sql: &[u8],
     ) {
         self.servers[id].own = own;
@@ -284,7 +284,7 @@ impl Core {
         }
         sql += "SELECT pg_catalog.pg_listening_channels(); UNLISTEN *";
         handing.told = None;
-        self.ask_beside(id, client, Own::Channels { is_end_told }, sql.as_bytes());
+        self.ask_beside(id, client, OwnQuery::Channels { is_end_told }, sql.as_bytes());
     }
 
     #[cold]
@@ -313,7 +313,7 @@ impl Core {
             if server.canceled_by.is_some() {
                 self.recall_unsent_cancel(id);
             }
-            self.move_server(id, State::Between);
+            self.move_server(id, ServerState::Between);
             return self.part(id);
         }
         self.servers[id].kept.forget();
@@ -325,7 +325,7 @@ impl Core {
             false => Reason::ClientLeftUnanswered,
         };
         // Off its client first, which has gone of itself.
-        self.move_server(id, State::Between);
+        self.move_server(id, ServerState::Between);
         self.close_server(id, reason);
     }
 
@@ -335,7 +335,7 @@ impl Core {
         let server = &mut self.servers[id];
         let (is_clean, detail) = (server.replies.is_clean(), server.own_error.take());
         self.move_member(client, Standing::Idle);
-        self.move_server(id, State::Between);
+        self.move_server(id, ServerState::Between);
         self.close_client_with(client, Reason::ParametersRefused, detail.as_deref());
         match is_clean {
             true => self.part(id),
@@ -351,7 +351,7 @@ impl Core {
         server.requested = now;
         server.replies.shrink();
         if server.canceled_by.is_some() {
-            return self.move_server(id, State::BeingCanceled);
+            return self.move_server(id, ServerState::BeingCanceled);
         }
         if let Some(reason) = server.closing.clone() {
             return self.close_server(id, reason.on_release());
@@ -360,12 +360,12 @@ impl Core {
             return self.close_server(id, Reason::ReplicationClientClosed);
         }
         if server.replies.is_doubtful() {
-            self.move_server(id, State::Tested(Test::Doubt));
+            self.move_server(id, ServerState::Tested(Test::Doubt));
             return self.run_own_query(id, "");
         }
         if self.must_reset(id) {
             let sql = self.reset_query();
-            self.move_server(id, State::Tested(Test::Reset));
+            self.move_server(id, ServerState::Tested(Test::Reset));
             return self.run_own_query(id, &sql);
         }
         self.make_available(id);
@@ -391,7 +391,7 @@ impl Core {
             Test::Abandoned(_) | Test::Check | Test::Setup => {}
         }
         if self.servers[id].canceled_by.is_some() {
-            return self.move_server(id, State::BeingCanceled);
+            return self.move_server(id, ServerState::BeingCanceled);
         }
         self.make_available(id);
     }
@@ -409,7 +409,7 @@ impl Core {
         let pool_id = self.servers[id].pool;
         if self.pools[pool_id].purpose == Purpose::Listening {
             self.untuned.push(pool_id);
-            return self.move_server(id, State::Idle);
+            return self.move_server(id, ServerState::Idle);
         }
         let pool = &self.pools[pool_id];
         let held_back = self.is_held_back(pool.database);
@@ -426,7 +426,7 @@ impl Core {
         let untested = self.settings().server_check_delay.is_zero()
             && !self.settings().server_check_query.is_empty();
         match untested {
-            true => self.move_server(id, State::Used),
+            true => self.move_server(id, ServerState::Used),
             false => self.rest_server(id),
         }
         // Another pool may take its place (max_db_connections, max_user_connections).
@@ -440,7 +440,7 @@ impl Core {
             return self.close_server(id, Reason::SessionStateKept);
         }
         let sql = self.servers[id].session.begin_undoing();
-        self.move_server(id, State::Tested(Test::Undo));
+        self.move_server(id, ServerState::Tested(Test::Undo));
         self.run_own_query(id, sql);
     }
 
@@ -456,7 +456,7 @@ impl Core {
         self.pools[pool].undone.resets += 1;
         self.pools[pool].undone.reset_us += took;
         match self.set_up_again(id) {
-            true => self.move_server(id, State::Tested(Test::Setup)),
+            true => self.move_server(id, ServerState::Tested(Test::Setup)),
             false => self.make_available(id),
         }
     }

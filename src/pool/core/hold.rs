@@ -8,8 +8,8 @@
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::verdict::Hold;
-use crate::pool::records::client::{Refusal, Standing, State};
-use crate::pool::records::server::{Doubt, Own, Server};
+use crate::pool::records::client::{ClientState, QueryRefusal, Standing};
+use crate::pool::records::server::{Doubt, OwnQuery, Server};
 use crate::wire::build::{self, Message};
 use crate::wire::kind::Front;
 
@@ -68,7 +68,7 @@ impl Core {
         let server = &mut self.servers[id];
         let is_extended = !server.replies.answers_query();
         let doubt = Doubt { is_synced, is_noted: false, is_extended, readies: 0, is_over: false };
-        server.own = Own::Doubt(doubt);
+        server.own = OwnQuery::Doubt(doubt);
         server.note_doubt();
         self.act(Action::SendServer { server: id, bytes });
     }
@@ -93,24 +93,30 @@ impl Core {
             Hold::Bar => of_server(|server| server.replies.is_barred()),
             Hold::Channels => client.awaits_channels(),
             Hold::Command => {
-                matches!(client.state(), State::Console(console) if console.wait.is_some())
+                matches!(client.state(), ClientState::Console(console) if console.wait.is_some())
             }
-            Hold::Doubt => of_server(|server| matches!(server.own, Own::Doubt(_))),
-            Hold::Login => matches!(client.state(), State::Login(login) if login.is_held()),
+            Hold::Doubt => of_server(|server| matches!(server.own, OwnQuery::Doubt(_))),
+            Hold::Login => matches!(client.state(), ClientState::Login(login) if login.is_held()),
             Hold::Parameters => {
                 // Cancelled meanwhile: it waits for the relay to let go of the server.
-                client.refusal != Refusal::None
+                client.refusal != QueryRefusal::None
                     || of_server(|s| {
-                        matches!(s.own, Own::Reset(_) | Own::Vars { .. } | Own::VarsRefused)
+                        matches!(
+                            s.own,
+                            OwnQuery::Reset(_) | OwnQuery::Vars { .. } | OwnQuery::VarsRefused
+                        )
                     })
             }
             Hold::Probe => of_server(|s| {
                 matches!(
                     s.own,
-                    Own::Channels { .. } | Own::Probe { .. } | Own::Recall { .. } | Own::Undo
+                    OwnQuery::Channels { .. }
+                        | OwnQuery::Probe { .. }
+                        | OwnQuery::Recall { .. }
+                        | OwnQuery::Undo
                 )
             }),
-            Hold::Repeat => of_server(|server| server.own == Own::Repeat),
+            Hold::Repeat => of_server(|server| server.own == OwnQuery::Repeat),
             Hold::Replies => of_server(|server| server.replies.is_full()),
             Hold::Server { .. } => client.is_waiting(),
             Hold::Settling => of_server(|server| !server.replies.is_answered()),

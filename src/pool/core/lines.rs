@@ -7,11 +7,11 @@ use crate::log::{Fields, Level, Who};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::client;
-use crate::pool::telling::journal::Line;
+use crate::pool::telling::journal::JournalLine;
 
 impl Core {
     /// Lines that the log has not got yet, in order.
-    pub fn take_lines(&mut self) -> Vec<Line> {
+    pub fn take_lines(&mut self) -> Vec<JournalLine> {
         self.journal.take_lines()
     }
 
@@ -33,7 +33,7 @@ impl Core {
     /// A line of which programs may want some fields apart.
     pub fn log_with(&mut self, level: Level, fields: Fields<'_>, text: impl Into<String>) {
         if self.hears(level) {
-            let line = Line::of_pooler(level, text.into(), fields, self.wants_details());
+            let line = JournalLine::of_pooler(level, text.into(), fields, self.wants_details());
             self.journal.write(line);
         }
     }
@@ -55,13 +55,13 @@ impl Core {
             return;
         }
         let (database, user) = self.names_of(id);
-        let is_stray = |state: &client::State| match state {
-            client::State::Login(login) => login.is_stray,
+        let is_stray = |state: &client::ClientState| match state {
+            client::ClientState::Login(login) => login.is_stray,
             _ => false,
         };
         let database = database.filter(|_| !is_stray(self.clients[id].state()));
         let prefix = self.clients[id].prefix(database, user);
-        let line = Line::about(&prefix, level, text, fields, self.wants_details());
+        let line = JournalLine::about(&prefix, level, text, fields, self.wants_details());
         self.journal.write(line);
     }
 
@@ -77,7 +77,7 @@ impl Core {
             return;
         }
         let prefix = self.clients[id].prefix(database, user);
-        let line = Line::about(&prefix, level, text, &[], self.wants_details());
+        let line = JournalLine::about(&prefix, level, text, &[], self.wants_details());
         self.journal.write(line);
     }
 
@@ -107,7 +107,8 @@ impl Core {
                 user: Some(&self.users[pool.user].name),
             },
         };
-        let line = Line::about(&server.prefix(who), level, text, fields, self.wants_details());
+        let line =
+            JournalLine::about(&server.prefix(who), level, text, fields, self.wants_details());
         self.journal.write(line);
     }
 

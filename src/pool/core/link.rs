@@ -22,7 +22,7 @@ impl Mover {
 
 impl Core {
     /// Moves a client to another state, list and counters with it.
-    pub(in crate::pool) fn move_client(&mut self, id: ClientId, to: client::State) {
+    pub(in crate::pool) fn move_client(&mut self, id: ClientId, to: client::ClientState) {
         let before = self.clients[id].standing().and(self.clients[id].member().copied());
         self.thread_client(id, false);
         let now = self.mono();
@@ -46,28 +46,28 @@ impl Core {
     /// Moves a client to another standing in the pool that it belongs to.
     pub(in crate::pool) fn move_member(&mut self, id: ClientId, to: Standing) {
         if let Some(member) = self.clients[id].member().copied() {
-            self.move_client(id, client::State::Member(member, to));
+            self.move_client(id, client::ClientState::Member(member, to));
         }
     }
 
     /// Closes a client, as far as the core goes.
     pub(in crate::pool) fn move_to_closing(&mut self, id: ClientId) {
         let member = self.clients[id].member().copied();
-        self.move_client(id, client::State::Closing(member));
+        self.move_client(id, client::ClientState::Closing(member));
     }
 
     /// Puts a client into the list of its state, or takes it out.
     fn thread_client(&mut self, id: ClientId, into: bool) {
         let client = &self.clients[id];
         let list = match client.state().place() {
-            client::Place::Login => {
+            client::ClientPlace::Login => {
                 self.strangers.count(StrangerOrigin::of(client.peer), into);
                 &mut self.logins
             }
-            client::Place::Console => &mut self.consoles,
-            client::Place::Cancel => &mut self.cancel_clients,
-            client::Place::Pool(pool, place) => self.pools[pool].client_list(place),
-            client::Place::Nowhere => return,
+            client::ClientPlace::Console => &mut self.consoles,
+            client::ClientPlace::Cancel => &mut self.cancel_clients,
+            client::ClientPlace::Pool(pool, place) => self.pools[pool].client_list(place),
+            client::ClientPlace::Nowhere => return,
         };
         if into {
             list.push_back(&mut self.clients, id);
@@ -88,16 +88,16 @@ impl Core {
     }
 
     /// Moves a server to another state, list and counters with it.
-    pub(in crate::pool) fn move_server(&mut self, id: ServerId, to: server::State) {
+    pub(in crate::pool) fn move_server(&mut self, id: ServerId, to: server::ServerState) {
         self.replace_state(id, to);
     }
 
     /// Takes a server that ends out of everything. Returns the state that it was in.
-    pub(super) fn end_server(&mut self, id: ServerId) -> server::State {
-        self.replace_state(id, server::State::Closing)
+    pub(super) fn end_server(&mut self, id: ServerId) -> server::ServerState {
+        self.replace_state(id, server::ServerState::Closing)
     }
 
-    fn replace_state(&mut self, id: ServerId, to: server::State) -> server::State {
+    fn replace_state(&mut self, id: ServerId, to: server::ServerState) -> server::ServerState {
         let now = self.now.mono;
         let server = &mut self.servers[id];
         let (pool, from, into) = (server.pool, server.state().place(), to.place());
@@ -116,20 +116,20 @@ impl Core {
     pub(super) fn rest_server(&mut self, id: ServerId) {
         let now = self.now.mono;
         let server = &mut self.servers[id];
-        if !matches!(server.state(), server::State::Between) {
-            return self.move_server(id, server::State::Idle);
+        if !matches!(server.state(), server::ServerState::Between) {
+            return self.move_server(id, server::ServerState::Idle);
         }
         let pool = server.pool;
-        server.set_state(server::State::Idle, &self.mover.0);
+        server.set_state(server::ServerState::Idle, &self.mover.0);
         server.since = now;
-        self.thread_server(id, pool, (None, Links::default()), Some(server::Place::Idle));
+        self.thread_server(id, pool, (None, Links::default()), Some(server::ServerPlace::Idle));
     }
 
     /// Makes a client and a server of one pool partners.
     pub(in crate::pool) fn link(&mut self, client: ClientId, server: ServerId) {
         self.move_pair(
             (client, Standing::Active { server }),
-            (server, server::Place::Idle, server::State::Active { client }),
+            (server, server::ServerPlace::Idle, server::ServerState::Active { client }),
         );
     }
 
@@ -137,7 +137,7 @@ impl Core {
     pub(super) fn unlink(&mut self, client: ClientId, server: ServerId) {
         self.move_pair(
             (client, Standing::Idle),
-            (server, server::Place::Active, server::State::Between),
+            (server, server::ServerPlace::Active, server::ServerState::Between),
         );
     }
 
@@ -147,7 +147,7 @@ impl Core {
     fn move_pair(
         &mut self,
         (client_id, to_client): (ClientId, Standing),
-        (server_id, server_from, to_server): (ServerId, server::Place, server::State),
+        (server_id, server_from, to_server): (ServerId, server::ServerPlace, server::ServerState),
     ) {
         let (client, server) = (&self.clients[client_id], &self.servers[server_id]);
         let is_common = server.state().place() == Some(server_from) && client.hold.is_none();
@@ -183,8 +183,8 @@ impl Core {
         &mut self,
         id: ServerId,
         pool_id: PoolId,
-        (from, links): (Option<server::Place>, Links<ServerKind>),
-        into: Option<server::Place>,
+        (from, links): (Option<server::ServerPlace>, Links<ServerKind>),
+        into: Option<server::ServerPlace>,
     ) {
         let pool = &mut self.pools[pool_id];
         if let Some(from) = from {
@@ -195,7 +195,7 @@ impl Core {
             let links = match into {
                 // The one that was used last is taken first: the others get old enough to be
                 // closed.
-                server::Place::Idle => list.open_front(&mut self.servers, id),
+                server::ServerPlace::Idle => list.open_front(&mut self.servers, id),
                 _ => list.open_back(&mut self.servers, id),
             };
             *self.servers[id].links_mut() = links;
@@ -206,7 +206,7 @@ impl Core {
                 self.wake_pool(pool_id);
             }
         }
-        let login = Some(server::Place::Login);
+        let login = Some(server::ServerPlace::Login);
         if from == login || into == login {
             self.count_server_login(id, from == login, into == login);
         }

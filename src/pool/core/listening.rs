@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::records::client::{Client, Refusal as Refused, Standing};
+use crate::pool::records::client::{Client, QueryRefusal, Standing};
 use crate::pool::records::listening::{Awaits, Channel, Listens, MOST_UNDELIVERED};
 use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::telling::reason::Reason;
@@ -209,7 +209,7 @@ impl Core {
         let client = &self.clients[id];
         match client.standing() {
             // In the middle of what the pooler refuses itself the end is still to come.
-            Some(Standing::Idle | Standing::Waiting) => client.refusal == Refused::None,
+            Some(Standing::Idle | Standing::Waiting) => client.refusal == QueryRefusal::None,
             Some(Standing::Active { server }) => {
                 let server = &self.servers[server];
                 server.replies.is_clean() && server.own.is_nothing() && !server.is_mid_reply

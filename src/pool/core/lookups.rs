@@ -3,10 +3,10 @@
 use crate::log::Level;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::records::client::{Login, Progress};
+use crate::pool::records::client::{ClientHandshake, Progress};
 use crate::pool::records::lookup::{Lookup, LookupFault};
 use crate::pool::records::lookups::Lookups;
-use crate::pool::records::server::State;
+use crate::pool::records::server::ServerState;
 use crate::pool::telling::reason::Reason;
 use crate::wire::kind::Front;
 
@@ -37,7 +37,7 @@ impl Core {
         let stats = &mut self.pools[pool].stats;
         stats.assignments += 1;
         stats.wait_us += now.micros_since(lookup.since);
-        self.move_server(id, State::Lookup(Box::new(lookup)));
+        self.move_server(id, ServerState::Lookup(Box::new(lookup)));
         let server = &mut self.servers[id];
         server.mode = mode;
         server.requested = now;
@@ -95,7 +95,7 @@ impl Core {
         }
     }
 
-    pub(in crate::pool) fn login_mut(&mut self, id: ClientId) -> Option<&mut Login> {
+    pub(in crate::pool) fn login_mut(&mut self, id: ClientId) -> Option<&mut ClientHandshake> {
         self.clients.get_mut(id)?.login_mut()
     }
 }

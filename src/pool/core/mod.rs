@@ -40,14 +40,14 @@ use crate::config::{Config, Settings};
 use crate::log::Peer;
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::owed::varcache::VarTable;
-use crate::pool::records::access::{Access, Host};
+use crate::pool::records::access::{Access, SystemFacts};
 use crate::pool::records::calendar::Calendar;
 use crate::pool::records::client::{self, Client};
 use crate::pool::records::database::Database;
 use crate::pool::records::derivations::Derivations;
 use crate::pool::records::dns::Dns;
 use crate::pool::records::inquiries::Inquiries;
-use crate::pool::records::keys::Keys;
+use crate::pool::records::keys::CancelKeys;
 use crate::pool::records::listening::Listens;
 use crate::pool::records::pass::Pass;
 use crate::pool::records::pool::{Pool, Purpose};
@@ -56,7 +56,7 @@ use crate::pool::records::server::Server;
 use crate::pool::records::site::Sites;
 use crate::pool::records::strangers::Strangers;
 use crate::pool::records::user::User;
-use crate::pool::records::wait::{Outcome, Shutdown};
+use crate::pool::records::wait::{Shutdown, WaitOutcome};
 use crate::pool::statements::table::StatementTable;
 use crate::pool::telling::journal::Journal;
 use crate::pool::telling::latency::LatencyTable;
@@ -118,7 +118,7 @@ pub enum Action {
     /// A console command that took time has ended.
     ConsoleDone {
         client: ClientId,
-        outcome: Outcome,
+        outcome: WaitOutcome,
     },
     /// Call [`Core::turn_has_come`] for this console session in the next turn.
     NextTurn(ClientId),
@@ -165,7 +165,7 @@ pub struct Core {
     pub(in crate::pool) database_names: Places,
     user_names: Places,
     /// Clients by the secret of their BackendKeyData.
-    pub(in crate::pool) keys: Keys,
+    pub(in crate::pool) keys: CancelKeys,
     /// Our own, to which clients have connected.
     pub(in crate::pool) addresses: Interned<Peer>,
 
@@ -234,7 +234,7 @@ pub struct Core {
     /// When the first of those that it has met unused will be forgotten, or the rest is looked at.
     pub(in crate::pool) transients_due: Option<Moment>,
     pub(in crate::pool) access: Access,
-    pub(in crate::pool) host: Host,
+    pub(in crate::pool) host: SystemFacts,
     /// Writes a second since 1970 for people, in the zone of the process.
     pub local_time: fn(u64) -> String,
     /// Counters of the console's own logins and queries.
@@ -249,7 +249,7 @@ impl Core {
     pub fn new(
         config: Config,
         access: Access,
-        host: Host,
+        host: SystemFacts,
         mut rng: Box<dyn Rng>,
         now: Now,
     ) -> Core {
@@ -266,7 +266,7 @@ impl Core {
             pool_index: HashMap::new(),
             database_names: Places::default(),
             user_names: Places::default(),
-            keys: Keys::default(),
+            keys: CancelKeys::default(),
             addresses: Interned::default(),
             logins: List::default(),
             strangers: Strangers::default(),
@@ -378,16 +378,18 @@ impl Core {
     pub fn names_of(&self, id: ClientId) -> (Option<&str>, Option<&str>) {
         let client = &self.clients[id];
         match client.state() {
-            client::State::Login(login) => match &login.names {
+            client::ClientState::Login(login) => match &login.names {
                 Some(names) => (Some(&names.database), Some(&names.user)),
                 None => (None, None),
             },
-            client::State::Console(console) => (Some(CONSOLE), Some(&console.user)),
-            client::State::Member(member, _) | client::State::Closing(Some(member)) => (
-                self.databases.get(member.database).map(|database| &*database.line.name),
-                self.users.get(member.user).map(|user| &*user.name),
-            ),
-            client::State::Cancel { .. } | client::State::Closing(None) => (None, None),
+            client::ClientState::Console(console) => (Some(CONSOLE), Some(&console.user)),
+            client::ClientState::Member(member, _) | client::ClientState::Closing(Some(member)) => {
+                (
+                    self.databases.get(member.database).map(|database| &*database.line.name),
+                    self.users.get(member.user).map(|user| &*user.name),
+                )
+            }
+            client::ClientState::Cancel { .. } | client::ClientState::Closing(None) => (None, None),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, UserId};
-use crate::pool::telling::events::{Limit, Met};
+use crate::pool::telling::events::{MetReason, ReachedLimit};
 
 /// A limit is noted no more often than this: at a limit, every query meets it.
 const LIMIT_PAUSE: Duration = Duration::from_secs(1);
@@ -24,14 +24,16 @@ impl Core {
     }
 
     /// Notes that a limit was met, unless it was noted just before.
-    pub(in crate::pool) fn note_limit(&mut self, limit: Limit) {
+    pub(in crate::pool) fn note_limit(&mut self, limit: ReachedLimit) {
         let now = self.mono();
         let noted = match limit {
-            Limit::Clients => &mut self.journal.events.limit_noted,
-            Limit::DatabaseClients(id) | Limit::DatabaseServers(id) => {
+            ReachedLimit::Clients => &mut self.journal.events.limit_noted,
+            ReachedLimit::DatabaseClients(id) | ReachedLimit::DatabaseServers(id) => {
                 &mut self.databases[id].limit_noted
             }
-            Limit::UserClients(id) | Limit::UserServers(id) => &mut self.users[id].limit_noted,
+            ReachedLimit::UserClients(id) | ReachedLimit::UserServers(id) => {
+                &mut self.users[id].limit_noted
+            }
         };
         if noted.is_some_and(|noted| now.since(noted) < LIMIT_PAUSE) {
             return;
@@ -42,24 +44,26 @@ impl Core {
     }
 
     /// A limit by the name of its setting, its value, and whom it concerns.
-    pub(in crate::pool) fn limit_words(&self, limit: Limit) -> String {
+    pub(in crate::pool) fn limit_words(&self, limit: ReachedLimit) -> String {
         let database = |id: DatabaseId| &self.databases[id].line.name;
         let user = |id: UserId| &self.users[id].name;
         match limit {
-            Limit::Clients => format!("max_client_conn is {}", self.settings().max_client_conn),
-            Limit::DatabaseClients(id) => {
+            ReachedLimit::Clients => {
+                format!("max_client_conn is {}", self.settings().max_client_conn)
+            }
+            ReachedLimit::DatabaseClients(id) => {
                 let most = self.max_db_client_connections(id);
                 format!("max_db_client_connections of database {} is {most}", database(id))
             }
-            Limit::DatabaseServers(id) => {
+            ReachedLimit::DatabaseServers(id) => {
                 let most = self.max_db_connections(id);
                 format!("max_db_connections of database {} is {most}", database(id))
             }
-            Limit::UserClients(id) => {
+            ReachedLimit::UserClients(id) => {
                 let most = self.max_user_client_connections(id);
                 format!("max_user_client_connections of user {} is {most}", user(id))
             }
-            Limit::UserServers(id) => {
+            ReachedLimit::UserServers(id) => {
                 let most = self.max_user_connections(id);
                 format!("max_user_connections of user {} is {most}", user(id))
             }
@@ -80,7 +84,7 @@ impl Core {
     }
 
     /// Counts what was met.
-    pub fn tally(&mut self, met: Met<'_>) {
+    pub fn tally(&mut self, met: MetReason<'_>) {
         self.journal.tally(self.now.wall_us, met);
     }
 }

@@ -5,7 +5,7 @@ use crate::log::Level;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::request::Request;
-use crate::pool::records::server::Own;
+use crate::pool::records::server::OwnQuery;
 use crate::wire::build;
 
 /// Queries at most that give a server its client's parameters: one for each encoding of a value
@@ -23,8 +23,8 @@ impl Core {
         let (client, server) = (&mut self.clients[client_id], &mut self.servers[server_id]);
         if let Some(step) = self.vars.next_step(&client.vars, &server.vars) {
             server.own = match steps.checked_sub(1) {
-                Some(more) => Own::Vars { change: step.change, more },
-                None => Own::VarsRefused,
+                Some(more) => OwnQuery::Vars { change: step.change, more },
+                None => OwnQuery::VarsRefused,
             };
             self.run_own_query(server_id, &step.sql);
             return false;

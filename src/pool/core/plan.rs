@@ -16,7 +16,7 @@ use crate::pool::records::pool::Pool;
 use crate::pool::records::server::Server;
 use crate::pool::records::site::{Health, Site, Sites};
 use crate::pool::records::user::User;
-use crate::pool::telling::events::Limit;
+use crate::pool::telling::events::ReachedLimit;
 use crate::pool::telling::reason::Reason;
 
 /// What launching comes to at the moment.
@@ -43,7 +43,7 @@ pub(in crate::pool) enum Plan {
 pub(in crate::pool) enum Shortage {
     /// Each host has failed just now, or has as many logins under way as it may have.
     Hosts,
-    Limit(Limit),
+    Limit(ReachedLimit),
 }
 
 /// For whom a server is to be opened.
@@ -214,9 +214,13 @@ impl Planner<'_> {
 
     /// Which server must go so that database and user may have one more, if any; fails with the
     /// limit that is reached when none can go. More than one may have to go, one after the other.
-    pub fn eviction(&self, id: PoolId, need: Need) -> Result<Option<(ServerId, Reason)>, Limit> {
+    pub fn eviction(
+        &self,
+        id: PoolId,
+        need: Need,
+    ) -> Result<Option<(ServerId, Reason)>, ReachedLimit> {
         let (database, user) = (self.pools[id].database, self.pools[id].user);
-        let find = |pools: &[PoolId], reason: Reason, limit: Limit| {
+        let find = |pools: &[PoolId], reason: Reason, limit: ReachedLimit| {
             let others = pools.iter().copied().filter(|&other| other != id);
             let server = self.longest_idle(others).filter(|_| need == Need::Clients);
             server.map(|server| Some((server, reason))).ok_or(limit)
@@ -224,12 +228,12 @@ impl Planner<'_> {
         let (mut first, mut second) = (None, None);
         let (limit, record) = (self.limits.max_db_connections(database), &self.databases[database]);
         if limit > 0 && record.servers >= limit {
-            let limit = Limit::DatabaseServers(database);
+            let limit = ReachedLimit::DatabaseServers(database);
             first = find(&record.pools, Reason::EvictedForDatabase, limit)?;
         }
         let (limit, record) = (self.limits.max_user_connections(user), &self.users[user]);
         if limit > 0 && record.servers >= limit {
-            second = find(&record.pools, Reason::EvictedForUser, Limit::UserServers(user))?;
+            second = find(&record.pools, Reason::EvictedForUser, ReachedLimit::UserServers(user))?;
         }
         Ok(first.or(second))
     }
@@ -291,7 +295,7 @@ mod tests {
     use crate::pool::ids::{ClientId, UserId};
     use crate::pool::records::pool::Purpose;
     use crate::pool::records::retry::Retry;
-    use crate::pool::records::server::State;
+    use crate::pool::records::server::ServerState;
     use crate::pool::records::site::SiteId;
 
     const NOW: Moment = Moment(60_000_000);
@@ -358,7 +362,7 @@ mod tests {
 
         fn idle(&mut self, pool: PoolId) -> ServerId {
             let site = self.site();
-            let id = self.servers.insert(Server::new(2, NOW, pool, site, State::Idle));
+            let id = self.servers.insert(Server::new(2, NOW, pool, site, ServerState::Idle));
             self.pools[pool].idle.push_back(&mut self.servers, id);
             self.databases[self.pools[pool].database].servers += 1;
             id
@@ -392,7 +396,7 @@ mod tests {
         let evicted = Plan::Evict(idle, Reason::EvictedForDatabase);
         assert_eq!(scene.planner().plan(pool), evicted);
         scene.pools[other].idle = Default::default();
-        let limit = Shortage::Limit(Limit::DatabaseServers(database));
+        let limit = Shortage::Limit(ReachedLimit::DatabaseServers(database));
         assert_eq!(scene.planner().plan(pool), Plan::Await(limit));
     }
 

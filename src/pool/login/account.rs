@@ -9,13 +9,15 @@ use crate::auth::secret::{Password, Secret};
 use crate::log::{Field, Fields, Level, Peer};
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{ClientId, PoolId};
-use crate::pool::records::client::{Member, Names, Progress, Replication, Standing, State};
+use crate::pool::records::client::{
+    ClientState, Member, Progress, Replication, Standing, StartupNames,
+};
 use crate::pool::records::inquiries::Question;
 use crate::pool::records::lookup::LookupErrand;
 use crate::pool::records::pool::{Purpose, SecretSource, Welcome};
 use crate::pool::records::user::User;
 use crate::pool::records::wait::Shutdown;
-use crate::pool::telling::events::Limit;
+use crate::pool::telling::events::ReachedLimit;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Message, Report, Severity};
 use crate::wire::kind::Back;
@@ -45,7 +47,7 @@ impl Core {
             }
         }
         if self.settings().log_connections {
-            let Names { database, user } = &names;
+            let StartupNames { database, user } = &names;
             let replication = self.clients[id].replication.word();
             let tls = self.clients[id].tls();
             let tls = tls.map_or("no".to_owned(), |tls| tls.description.to_string());
@@ -131,7 +133,7 @@ impl Core {
     fn admit_vouched(
         &mut self,
         id: ClientId,
-        names: &Names,
+        names: &StartupNames,
         found: Option<Account<'_>>,
         refusal: Reason,
     ) -> Result<(), Reason> {
@@ -158,7 +160,7 @@ impl Core {
     /// it is reached nobody need prove anything; who was under way then is refused at the end.
     fn check_max_client_conn(&mut self) -> Result<(), Reason> {
         if self.admitted >= self.settings().max_client_conn {
-            self.note_limit(Limit::Clients);
+            self.note_limit(ReachedLimit::Clients);
             return Err(Reason::MaxClientConn);
         }
         Ok(())
@@ -178,9 +180,9 @@ impl Core {
         }
     }
 
-    fn login_names(&self, id: ClientId) -> Names {
+    fn login_names(&self, id: ClientId) -> StartupNames {
         match self.clients[id].state() {
-            State::Login(login) => login.names.clone().expect("the startup packet was read"),
+            ClientState::Login(login) => login.names.clone().expect("the startup packet was read"),
             _ => unreachable!("only a client in login begins one"),
         }
     }
@@ -273,7 +275,7 @@ impl Core {
             self.log_client(Level::Log, id, text);
             return Err(Reason::AuthRefused("login rejected".into()));
         }
-        let Names { database, user } = names;
+        let StartupNames { database, user } = names;
         if database == CONSOLE {
             return self.admit_to_console(id, user);
         }
@@ -296,7 +298,7 @@ impl Core {
             self.pools[pool].keep_found(secret, source, keys);
         }
         let member = Member { database: database_id, user: user_id, pool };
-        self.move_client(id, State::Member(member, Standing::AwaitWelcome));
+        self.move_client(id, ClientState::Member(member, Standing::AwaitWelcome));
         if self.clients[id].replication != Replication::No {
             self.launch_private(pool, id);
         } else if self.pools[pool].welcome.is_some() {
@@ -310,8 +312,8 @@ impl Core {
     /// Whether a client that has proved who it is would not be let in by that any more: since it
     /// was asked, its user was taken out, has another secret, or is rejected by the rules. It is
     /// told at the end only: who is cut off at the RELOAD would learn that there is such a user.
-    fn is_overtaken(&self, id: ClientId, names: &Names) -> bool {
-        let State::Login(login) = self.clients[id].state() else { return false };
+    fn is_overtaken(&self, id: ClientId, names: &StartupNames) -> bool {
+        let ClientState::Login(login) = self.clients[id].state() else { return false };
         if login.generation == self.generation {
             return false;
         }

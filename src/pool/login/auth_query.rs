@@ -12,11 +12,11 @@ use crate::log::Level;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
 use crate::pool::owed::verdict::ServerVerdict;
-use crate::pool::records::client::{Names, Progress, State as ClientState};
+use crate::pool::records::client::{ClientState, Progress, StartupNames};
 use crate::pool::records::lookup::{Finding, Lookup, LookupErrand, LookupFault};
 use crate::pool::records::lookups::{Joined, SHARED_FOR};
 use crate::pool::records::pool::Purpose;
-use crate::pool::records::server::State;
+use crate::pool::records::server::ServerState;
 use crate::pool::telling::reason::Reason;
 use crate::wire::head::Head;
 use crate::wire::kind::Back;
@@ -27,7 +27,11 @@ const MOST_UNKNOWN: usize = 32;
 
 impl Core {
     /// Where the secret of a user is to be looked up, unless it is known, or nobody would know it.
-    pub(super) fn errand(&mut self, id: ClientId, names: &Names) -> Result<LookupErrand, Reason> {
+    pub(super) fn errand(
+        &mut self,
+        id: ClientId,
+        names: &StartupNames,
+    ) -> Result<LookupErrand, Reason> {
         let user = self.find_user(&names.user);
         if user.is_some_and(|id| self.users[id].secret.is_some()) {
             return Ok(LookupErrand::None);
@@ -93,7 +97,7 @@ impl Core {
     }
 
     /// Whether no file names the user, and nothing looks it up.
-    pub(super) fn is_nobody(&self, id: ClientId, names: &Names) -> bool {
+    pub(super) fn is_nobody(&self, id: ClientId, names: &StartupNames) -> bool {
         let ClientState::Login(login) = self.clients[id].state() else { return false };
         let user = self.find_user(&names.user).map(|id| &self.users[id]);
         self.settings().auth_type != AuthType::Any
@@ -214,7 +218,7 @@ impl Core {
         }
         self.note_served(id);
         self.servers[id].replies.take_skipped();
-        self.move_server(id, State::Between);
+        self.move_server(id, ServerState::Between);
         match self.servers[id].replies.is_clean() {
             true => self.make_available(id),
             false => self.close_server(id, Reason::AuthQueryFailed),

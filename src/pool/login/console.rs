@@ -4,7 +4,7 @@ use crate::config::AuthType;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::ClientId;
 use crate::pool::login::account::{VERSION, push_key};
-use crate::pool::records::client::{ConsoleSession, ConsoleState, State};
+use crate::pool::records::client::{ClientState, ConsoleSession, ConsoleState};
 use crate::pool::telling::reason::Reason;
 use crate::wire::build;
 
@@ -60,7 +60,7 @@ impl Core {
             pending: None,
             session,
         };
-        self.move_client(id, State::Console(Box::new(console)));
+        self.move_client(id, ClientState::Console(Box::new(console)));
         self.console_stats.logins += 1;
         let key = self.give_key(id);
         let mut bytes = Vec::new();

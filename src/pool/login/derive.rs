@@ -5,9 +5,9 @@ use crate::auth::cache::KeyName;
 use crate::crypto::scram::ScramKeys;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::records::client::{Progress, State as ClientState};
+use crate::pool::records::client::{ClientState, Progress};
 use crate::pool::records::handshake::LoginStage;
-use crate::pool::records::server::State;
+use crate::pool::records::server::ServerState;
 
 /// Iterations in one turn of the loop, for clients and for servers each: some 0.15 ms where the
 /// processor knows SHA-256, 0.5 ms elsewhere.
@@ -35,7 +35,7 @@ impl Core {
         let servers = &self.servers;
         let waits = |id: ServerId| {
             let login = servers.get(id).map(|server| server.state());
-            matches!(login, Some(State::Login(login)) if login.awaits_keys())
+            matches!(login, Some(ServerState::Login(login)) if login.awaits_keys())
         };
         if let Some(done) = self.derivations.servers.advance(SLICE, waits) {
             for id in done.waiting {

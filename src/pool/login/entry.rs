@@ -8,9 +8,9 @@ use crate::config::DATABASE_NAME_MAX;
 use crate::log::{Level, Peer};
 use crate::pool::core::{Action, CONSOLE, Core};
 use crate::pool::ids::{ClientId, DatabaseId};
-use crate::pool::records::client::{Client, Names, Replication, State};
+use crate::pool::records::client::{Client, ClientState, Replication, StartupNames};
 use crate::pool::records::strangers::StrangerOrigin;
-use crate::pool::telling::events::Limit;
+use crate::pool::telling::events::ReachedLimit;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::Message;
 use crate::wire::kind::Back;
@@ -90,7 +90,7 @@ impl Core {
     /// Whether the next bytes of this client are a startup packet rather than a message.
     pub fn awaits_startup(&self, id: ClientId) -> bool {
         match self.clients[id].state() {
-            State::Login(login) => login.names.is_none(),
+            ClientState::Login(login) => login.names.is_none(),
             _ => false,
         }
     }
@@ -155,7 +155,7 @@ impl Core {
     ) -> Result<(), Reason> {
         let mut names = names_of(parameters)?;
         if names.user.len() >= USER_NAME_LIMIT {
-            let Names { database, user } = &names;
+            let StartupNames { database, user } = &names;
             self.log_client(
                 Level::Log,
                 id,
@@ -313,7 +313,7 @@ impl Core {
     ) -> Result<(), Reason> {
         let limit = self.max_db_client_connections(database);
         if limit > 0 && self.databases[database].clients >= limit {
-            self.note_limit(Limit::DatabaseClients(database));
+            self.note_limit(ReachedLimit::DatabaseClients(database));
             return Err(Reason::DatabaseClientsExceeded);
         }
         self.check_user_client_limit(user)
@@ -332,14 +332,14 @@ impl Core {
             return Ok(());
         }
         if let Some(user) = user {
-            self.note_limit(Limit::UserClients(user));
+            self.note_limit(ReachedLimit::UserClients(user));
         }
         Err(Reason::UserClientsExceeded)
     }
 
     fn consoles_of(&self, user: &str) -> usize {
         let is_theirs = |id: &ClientId| match self.clients[*id].state() {
-            State::Console(console) => console.user == user,
+            ClientState::Console(console) => console.user == user,
             _ => false,
         };
         self.consoles.iter(&self.clients).filter(is_theirs).count()
@@ -365,14 +365,14 @@ fn cut(name: &str) -> &str {
 }
 
 /// Database and user; the last one of a name counts, and the database is the user's by default.
-fn names_of(parameters: &[(Cow<'_, str>, &[u8])]) -> Result<Names, Reason> {
+fn names_of(parameters: &[(Cow<'_, str>, &[u8])]) -> Result<StartupNames, Reason> {
     let last = |name: &str| {
         let found = parameters.iter().rev().find(|(n, _)| n == name);
         found.map(|(_, value)| String::from_utf8_lossy(value)).filter(|value| !value.is_empty())
     };
     let user = last("user").ok_or(Reason::NoUserName)?;
     let database = last("database").unwrap_or(user.clone());
-    Ok(Names { database: database.into(), user: user.into() })
+    Ok(StartupNames { database: database.into(), user: user.into() })
 }
 
 /// What a client wants to replicate, by the last word that it says about it.

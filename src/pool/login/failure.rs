@@ -3,13 +3,13 @@
 use crate::pool::core::Core;
 use crate::pool::ids::ServerId;
 use crate::pool::records::pool::Purpose;
-use crate::pool::records::server::State;
+use crate::pool::records::server::ServerState;
 
 impl Core {
     /// Ends the clients that wait for this login with the server's own words.
     pub(super) fn refuse_waiting(&mut self, id: ServerId, text: &str, sqlstate: &str) {
         let for_client = match self.servers[id].state() {
-            State::Login(login) => login.for_client,
+            ServerState::Login(login) => login.for_client,
             _ => None,
         };
         if let Some(client) = for_client {

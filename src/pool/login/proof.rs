@@ -7,7 +7,7 @@ use crate::config::AuthType;
 use crate::log::Peer;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::ClientId;
-use crate::pool::records::client::{Names, Replication, State};
+use crate::pool::records::client::{ClientState, Replication, StartupNames};
 use crate::pool::telling::reason::Reason;
 
 /// How a client may prove who it is, by the settings or a rule of the HBA file.
@@ -31,7 +31,7 @@ pub(super) enum Proof {
 }
 
 impl Core {
-    pub(super) fn proof_for(&self, id: ClientId, names: &Names) -> Proof {
+    pub(super) fn proof_for(&self, id: ClientId, names: &StartupNames) -> Proof {
         match self.settings().auth_type {
             AuthType::Any if names.database == CONSOLE || self.forces_user(&names.database) => {
                 Proof::Ask(Method::Any)
@@ -60,7 +60,7 @@ impl Core {
         }
     }
 
-    fn proof_by_hba(&self, id: ClientId, names: &Names) -> Proof {
+    fn proof_by_hba(&self, id: ClientId, names: &StartupNames) -> Proof {
         let client = &self.clients[id];
         let visitor = hba::Visitor {
             address: match client.peer {
@@ -90,7 +90,7 @@ impl Core {
     }
 
     /// The system's name of the user behind a Unix socket must be the client's, or be mapped to it.
-    fn proof_by_peer(&self, id: ClientId, names: &Names, map: Option<&[u8]>) -> Proof {
+    fn proof_by_peer(&self, id: ClientId, names: &StartupNames, map: Option<&[u8]>) -> Proof {
         let name = self.peer_uid(id).and_then(self.host.uid_name);
         let matches = name.is_some_and(|name| match map {
             None => name == names.user,
@@ -100,7 +100,12 @@ impl Core {
     }
 
     /// A name of the certificate must be the client's, or be mapped to it.
-    fn proof_by_certificate(&self, id: ClientId, names: &Names, map: Option<&[u8]>) -> Proof {
+    fn proof_by_certificate(
+        &self,
+        id: ClientId,
+        names: &StartupNames,
+        map: Option<&[u8]>,
+    ) -> Proof {
         let Some(tls) = self.clients[id].tls() else {
             return Proof::NoCertificate("TLS connection required");
         };
@@ -123,7 +128,7 @@ impl Core {
     /// The user behind the Unix socket of a client that logs in.
     pub(super) fn peer_uid(&self, id: ClientId) -> Option<u32> {
         match self.clients[id].state() {
-            State::Login(login) => login.uid,
+            ClientState::Login(login) => login.uid,
             _ => None,
         }
     }

@@ -16,7 +16,7 @@ use crate::pool::records::handshake::LoginStage;
 use crate::pool::records::lookup::LOOKUP_PATH;
 use crate::pool::records::pool::{Purpose, SecretSource, Welcome};
 use crate::pool::records::secured::Secured;
-use crate::pool::records::server::State;
+use crate::pool::records::server::ServerState;
 use crate::pool::records::site::Health;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Message};
@@ -85,7 +85,7 @@ impl Core {
         let database = &self.databases[pool.database];
         let mut pairs: Vec<(&str, &[u8])> = vec![("database", database.remote_name().as_bytes())];
         let client = match self.servers[id].state() {
-            State::Login(login) => login.for_client.and_then(|id| self.clients.get(id)),
+            ServerState::Login(login) => login.for_client.and_then(|id| self.clients.get(id)),
             _ => None,
         };
         match client {
@@ -280,7 +280,7 @@ impl Core {
 
     /// Whether a server in login is a walsender of physical replication, which knows no SQL.
     fn is_physical(&self, id: ServerId) -> bool {
-        let State::Login(login) = self.servers[id].state() else { return false };
+        let ServerState::Login(login) = self.servers[id].state() else { return false };
         let client = login.for_client.and_then(|client| self.clients.get(client));
         client.is_some_and(|client| client.replication == Replication::Physical)
     }
@@ -330,7 +330,7 @@ impl Core {
             }
         }
         // Out of the list of logins first: launching counts those.
-        self.move_server(id, State::Between);
+        self.move_server(id, ServerState::Between);
         self.make_available(id);
         self.launch(pool_id);
     }

@@ -1,8 +1,8 @@
 //! What a server answers while it is in doubt which Syncs a COPY has eaten
 //! ([`crate::pool::core::Core::resolve_doubt`]).
 
-use crate::pool::owed::replies::{Reply, Status};
-use crate::pool::records::server::{Own, Server};
+use crate::pool::owed::replies::{Reply, TransactionStatus};
+use crate::pool::records::server::{OwnQuery, Server};
 use crate::wire::fields;
 use crate::wire::kind::Back;
 
@@ -13,7 +13,7 @@ pub(super) enum Answered {
     /// It is the client's, as at any other time.
     Theirs,
     /// It is the client's ReadyForQuery.
-    Ready(Status),
+    Ready(TransactionStatus),
     /// It is the pooler's.
     Ours,
 }
@@ -28,14 +28,14 @@ pub(super) fn tell(
     body: &[u8],
 ) -> Answered {
     server.note_doubt();
-    let Own::Doubt(doubt) = &mut server.own else { return Answered::Theirs };
+    let OwnQuery::Doubt(doubt) = &mut server.own else { return Answered::Theirs };
     match (reply, kind) {
         (Reply::Ready(_), _) if doubt.is_over => {
             if doubt.is_synced && doubt.is_extended && doubt.readies == 1 {
                 // The Sync was the first that it has seen since the error: the client's is to come.
                 server.replies.refuse_to_sync();
             }
-            server.own = Own::Nothing;
+            server.own = OwnQuery::Nothing;
             Answered::End
         }
         (Reply::Ready(status), _) => {

@@ -9,12 +9,12 @@ use super::{listen, slow};
 use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::owed::replies::Status;
+use crate::pool::owed::replies::TransactionStatus;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
-use crate::pool::records::client::{Client, Refusal, Standing, State as ClientState};
-use crate::pool::records::server::{Own, Server};
-use crate::pool::records::session::Origin;
+use crate::pool::records::client::{Client, ClientState, QueryRefusal, Standing};
+use crate::pool::records::server::{OwnQuery, Server};
+use crate::pool::records::session::TextOrigin;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Severity};
 use crate::wire::head::{HEAD, Head};
@@ -162,7 +162,7 @@ impl Core {
         seen: &[u8],
         said: &mut Said<'_>,
     ) -> Verdict {
-        if self.clients[id].refusal != Refusal::None {
+        if self.clients[id].refusal != QueryRefusal::None {
             return self.refuse(id, kind, seen, said);
         }
         match kind {
@@ -210,8 +210,8 @@ impl Core {
         if kind == Front::Terminate {
             return self.goodbye(id);
         }
-        if refusal == Refusal::Cancelled {
-            self.clients[id].refusal = Refusal::ToSync;
+        if refusal == QueryRefusal::Cancelled {
+            self.clients[id].refusal = QueryRefusal::ToSync;
             if kind != Front::Sync {
                 self.push_cancelled(said);
             }
@@ -222,10 +222,10 @@ impl Core {
             }
         }
         let ends = matches!(kind, Front::Sync)
-            || (refusal == Refusal::Cancelled
+            || (refusal == QueryRefusal::Cancelled
                 && matches!(kind, Front::Query | Front::FunctionCall));
         if ends {
-            self.clients[id].refusal = Refusal::None;
+            self.clients[id].refusal = QueryRefusal::None;
             listen::take(self, id, said.to_client.words());
             build::ready_for_query(said.to_client.words(), b'I');
         }
@@ -308,7 +308,7 @@ impl Core {
             let client = &mut self.clients[id];
             client.query_start = now;
             client.requested = now;
-            if server.replies.status() == Status::Idle {
+            if server.replies.status() == TransactionStatus::Idle {
                 server.xact_start = now;
             }
         }
@@ -406,13 +406,18 @@ impl Core {
         }
         let server = &self.servers[id];
         match server.own {
-            Own::Nothing => {}
-            Own::Doubt(_) => return Some(Hold::Doubt),
-            Own::Channels { .. } | Own::Probe { .. } | Own::Recall { .. } | Own::Undo => {
+            OwnQuery::Nothing => {}
+            OwnQuery::Doubt(_) => return Some(Hold::Doubt),
+            OwnQuery::Channels { .. }
+            | OwnQuery::Probe { .. }
+            | OwnQuery::Recall { .. }
+            | OwnQuery::Undo => {
                 return Some(Hold::Probe);
             }
-            Own::Repeat => return Some(Hold::Repeat),
-            Own::Reset(_) | Own::Vars { .. } | Own::VarsRefused => return Some(Hold::Parameters),
+            OwnQuery::Repeat => return Some(Hold::Repeat),
+            OwnQuery::Reset(_) | OwnQuery::Vars { .. } | OwnQuery::VarsRefused => {
+                return Some(Hold::Parameters);
+            }
         }
         if server.replies.is_barred() {
             // Its answer decides, and a Sync may be among what has to wait for it.
@@ -447,13 +452,13 @@ impl Server {
     ) {
         let is_whole = seen.len() == head.body;
         let of = match (kind, seen.first()) {
-            (Front::Query, _) => Origin::Query,
-            (Front::Parse, Some(0)) => Origin::Unnamed,
+            (Front::Query, _) => TextOrigin::Query,
+            (Front::Parse, Some(0)) => TextOrigin::Unnamed,
             // In the middle of a COPY nobody waits for its name.
             (Front::Parse, None) => return self.session.note_unknown(),
             // What a tracked one leaves it leaves when it is bound.
             (Front::Parse, _) if is_tracked => return,
-            (Front::Parse, _) => Origin::Named,
+            (Front::Parse, _) => TextOrigin::Named,
             // A tracked one was noted where it was looked up.
             (Front::Bind, _) if is_tracked && !binds_unnamed(seen) => return,
             (Front::Bind, _) => return self.session.bound(is_first),

@@ -4,16 +4,16 @@
 //! As in `judge`, this is the path of every transaction.
 
 use super::doubt::{self, Answered};
-use super::slow::Ended;
+use super::slow::EndedQuery;
 use super::{listen, pin};
 use crate::config::PoolMode;
 use crate::log::Level;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::owed::outgoing::Outgoing;
-use crate::pool::owed::replies::{Reply, Status};
+use crate::pool::owed::outgoing::OutgoingBytes;
+use crate::pool::owed::replies::{Reply, TransactionStatus};
 use crate::pool::owed::verdict::ServerVerdict;
-use crate::pool::records::server::{Own, State, Test};
+use crate::pool::records::server::{OwnQuery, ServerState, Test};
 use crate::pool::telling::reason::Reason;
 use crate::wire::fields;
 use crate::wire::head::Head;
@@ -26,7 +26,7 @@ impl Core {
         id: ServerId,
         head: Head,
         seen: &[u8],
-        to_client: &mut Outgoing<'_>,
+        to_client: &mut OutgoingBytes<'_>,
     ) -> ServerVerdict {
         let Some(kind) = Back::from_byte(head.kind) else {
             self.unknown_from_server(id, head.kind);
@@ -45,18 +45,21 @@ impl Core {
             return ServerVerdict::Closed;
         }
         match *self.servers[id].state() {
-            State::Active { client } => self.judge_reply(id, client, kind, head, seen, to_client),
-            State::Tested(test) => self.judge_own_reply(id, test, kind, seen),
-            State::Lookup(_) => self.judge_lookup_reply(id, kind, head, seen),
-            State::Login(_) => {
+            ServerState::Active { client } => {
+                self.judge_reply(id, client, kind, head, seen, to_client)
+            }
+            ServerState::Tested(test) => self.judge_own_reply(id, test, kind, seen),
+            ServerState::Lookup(_) => self.judge_lookup_reply(id, kind, head, seen),
+            ServerState::Login(_) => {
                 self.server_login_message(id, kind, seen);
                 self.server_dropped_or_closed(id)
             }
-            State::BeingCanceled | State::Between | State::Idle | State::Used => {
-                self.judge_unasked(id, kind, seen)
-            }
-            State::Cancel(_) => ServerVerdict::Drop,
-            State::Closing => ServerVerdict::Closed,
+            ServerState::BeingCanceled
+            | ServerState::Between
+            | ServerState::Idle
+            | ServerState::Used => self.judge_unasked(id, kind, seen),
+            ServerState::Cancel(_) => ServerVerdict::Drop,
+            ServerState::Closing => ServerVerdict::Closed,
         }
     }
 
@@ -68,26 +71,29 @@ impl Core {
         kind: Back,
         head: Head,
         seen: &[u8],
-        to_client: &mut Outgoing<'_>,
+        to_client: &mut OutgoingBytes<'_>,
     ) -> ServerVerdict {
         let server = &mut self.servers[id];
         match server.own {
-            Own::Nothing | Own::Repeat => {}
-            Own::Doubt(_) => {
+            OwnQuery::Nothing | OwnQuery::Repeat => {}
+            OwnQuery::Doubt(_) => {
                 return self.judge_doubt_reply(id, client, kind, head, seen, to_client);
             }
-            Own::Channels { .. } | Own::Recall { .. }
+            OwnQuery::Channels { .. } | OwnQuery::Recall { .. }
                 if kind == Back::DataRow && seen.len() < head.body =>
             {
                 return listen::await_row(self, id, head);
             }
-            Own::Channels { .. } | Own::Probe { .. } | Own::Recall { .. } | Own::Undo => {
+            OwnQuery::Channels { .. }
+            | OwnQuery::Probe { .. }
+            | OwnQuery::Recall { .. }
+            | OwnQuery::Undo => {
                 return pin::judge_own_query(self, id, client, kind, seen, to_client);
             }
-            Own::Reset(step) => {
+            OwnQuery::Reset(step) => {
                 return pin::judge_reset_reply(self, id, client, step, kind, seen);
             }
-            Own::Vars { .. } | Own::VarsRefused => {
+            OwnQuery::Vars { .. } | OwnQuery::VarsRefused => {
                 return self.judge_vars_reply(id, client, kind, seen);
             }
         }
@@ -113,7 +119,7 @@ impl Core {
                 ServerVerdict::Drop
             }
             Reply::Swallowed => ServerVerdict::Drop,
-            Reply::Ready(status) if matches!(self.servers[id].own, Own::Repeat) => {
+            Reply::Ready(status) if matches!(self.servers[id].own, OwnQuery::Repeat) => {
                 self.repeat(id, client, status)
             }
             Reply::Ready(status) => self.query_ended(id, client, status, to_client),
@@ -129,7 +135,7 @@ impl Core {
         kind: Back,
         head: Head,
         seen: &[u8],
-        to_client: &mut Outgoing<'_>,
+        to_client: &mut OutgoingBytes<'_>,
     ) -> ServerVerdict {
         match kind {
             Back::ParameterStatus => {
@@ -184,7 +190,7 @@ impl Core {
         client: ClientId,
         head: Head,
         seen: &[u8],
-        to_client: &mut Outgoing<'_>,
+        to_client: &mut OutgoingBytes<'_>,
     ) -> ServerVerdict {
         self.heed_error(id, seen);
         self.servers[id].session.failed();
@@ -249,8 +255,8 @@ impl Core {
         &mut self,
         id: ServerId,
         client: ClientId,
-        status: Status,
-        to_client: &mut Outgoing<'_>,
+        status: TransactionStatus,
+        to_client: &mut OutgoingBytes<'_>,
     ) -> ServerVerdict {
         if self.servers[id].owes_service {
             self.note_served(id);
@@ -269,8 +275,8 @@ impl Core {
         if let Some(statements) = &mut server.statements {
             statements.fresh.clear();
         }
-        let mut ended = Ended { query_us, xact_us: None };
-        if status == Status::Idle {
+        let mut ended = EndedQuery { query_us, xact_us: None };
+        if status == TransactionStatus::Idle {
             let xact_us = now.micros_since(server.xact_start);
             pool.stats.xacts += 1;
             pool.stats.xact_us += xact_us;
@@ -282,7 +288,7 @@ impl Core {
             let slow = ended.told(server, &self.config.settings);
             self.log_client_with(Level::Log, client, &slow.fields(), format_args!("{slow}"));
         }
-        if status == Status::Idle {
+        if status == TransactionStatus::Idle {
             self.transaction_settled(id);
             if self.servers[id].session.is_watched() {
                 self.servers[id].session.settle(status, is_last);
@@ -306,7 +312,7 @@ impl Core {
         kind: Back,
         head: Head,
         seen: &[u8],
-        to_client: &mut Outgoing<'_>,
+        to_client: &mut OutgoingBytes<'_>,
     ) -> ServerVerdict {
         let is_probed = self.servers[id].replies.is_probe_due();
         let Some(reply) = self.take_reply(id, kind, seen) else { return ServerVerdict::Closed };
@@ -335,7 +341,7 @@ impl Core {
         if kind == Back::ParameterStatus {
             self.server_reported(id, seen);
         } else if kind == Back::ErrorResponse {
-            self.servers[id].own = Own::VarsRefused;
+            self.servers[id].own = OwnQuery::VarsRefused;
             let report = fields::Report::parse(seen);
             let text = format!(
                 "setting the client's parameters failed: {}: {}",
@@ -352,7 +358,9 @@ impl Core {
     fn vars_settled(&mut self, id: ServerId, client: ClientId) {
         let server = &mut self.servers[id];
         let own = std::mem::take(&mut server.own);
-        let Own::Vars { change, more } = own else { return self.part_for_parameters(id, client) };
+        let OwnQuery::Vars { change, more } = own else {
+            return self.part_for_parameters(id, client);
+        };
         if !server.replies.is_clean() {
             return self.part_for_parameters(id, client);
         }
@@ -452,15 +460,15 @@ impl Core {
             }
             _ => {
                 let reason = match *self.servers[id].state() {
-                    State::Between | State::Idle => Reason::IdleDirty,
-                    State::Used => Reason::UsedDirty,
-                    State::Active { .. }
-                    | State::BeingCanceled
-                    | State::Cancel(_)
-                    | State::Closing
-                    | State::Login(_)
-                    | State::Lookup(_)
-                    | State::Tested(_) => Reason::ServerDirty,
+                    ServerState::Between | ServerState::Idle => Reason::IdleDirty,
+                    ServerState::Used => Reason::UsedDirty,
+                    ServerState::Active { .. }
+                    | ServerState::BeingCanceled
+                    | ServerState::Cancel(_)
+                    | ServerState::Closing
+                    | ServerState::Login(_)
+                    | ServerState::Lookup(_)
+                    | ServerState::Tested(_) => Reason::ServerDirty,
                 };
                 self.close_server(id, reason);
             }

@@ -10,11 +10,11 @@
 
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
-use crate::pool::owed::outgoing::Outgoing;
-use crate::pool::owed::replies::Status;
+use crate::pool::owed::outgoing::OutgoingBytes;
+use crate::pool::owed::replies::TransactionStatus;
 use crate::pool::owed::verdict::{Hold, ServerVerdict, Verdict};
 use crate::pool::records::listening::{Handing, MOST_CHANNELS, Recalled, push_quoted};
-use crate::pool::records::server::Own;
+use crate::pool::records::server::OwnQuery;
 use crate::pool::statements::scan;
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
@@ -51,7 +51,8 @@ pub(super) fn recall(
     let server = &core.servers[server_id];
     let is_recalled = server.session.handing.as_ref().is_some_and(|h| h.recalled != Recalled::No);
     // Nothing is run in a failed transaction; what is under way may yet end it.
-    let has_failed = server.replies.status() == Status::Failed && server.replies.is_answered();
+    let has_failed =
+        server.replies.status() == TransactionStatus::Failed && server.replies.is_answered();
     if is_recalled || !core.listens(&core.clients[id]) || has_failed {
         return None;
     }
@@ -82,7 +83,7 @@ pub(super) fn recall(
         core.servers[server_id].session.handing.get_or_insert_default().is_missed = true;
         return None;
     }
-    let is_inside = server.replies.status() == Status::InTransaction;
+    let is_inside = server.replies.status() == TransactionStatus::InTransaction;
     let sql = recall_query(core, id, is_inside);
     let handing = core.servers[server_id].session.handing.get_or_insert_default();
     handing.told = None;
@@ -90,7 +91,7 @@ pub(super) fn recall(
     core.servers[server_id].session.left_by_recall();
     // The client has the next word, though the server may be fit for another by then.
     core.servers[server_id].is_untouched = true;
-    core.ask_beside(server_id, id, Own::Recall { is_inside }, &sql);
+    core.ask_beside(server_id, id, OwnQuery::Recall { is_inside }, &sql);
     Some(Verdict::Hold(Hold::Probe))
 }
 
@@ -144,7 +145,7 @@ pub(super) fn await_row(core: &mut Core, id: ServerId, head: Head) -> ServerVerd
 }
 
 /// A row of the answers to either query.
-pub(super) fn row(core: &mut Core, id: ServerId, own: Own, body: &[u8]) {
+pub(super) fn row(core: &mut Core, id: ServerId, own: OwnQuery, body: &[u8]) {
     let mut fields = Fields::new(body);
     let (count, length) = (fields.u16(), fields.u32());
     let Some(handing) = &mut core.servers[id].session.handing else { return };
@@ -156,7 +157,7 @@ pub(super) fn row(core: &mut Core, id: ServerId, own: Own, body: &[u8]) {
         return;
     }
     let is_of_transaction =
-        matches!(own, Own::Recall { .. }) || matches!(handing.recalled, Recalled::In(_));
+        matches!(own, OwnQuery::Recall { .. }) || matches!(handing.recalled, Recalled::In(_));
     if is_of_transaction && handing.told.is_none() {
         handing.told = Some(String::from_utf8_lossy(value).into());
     } else if handing.channels.len() < MOST_CHANNELS {
@@ -175,7 +176,8 @@ pub(super) fn recalled(core: &mut Core, id: ServerId, client: ClientId, is_insid
         let Some(number) = number.filter(|number| !number.is_empty()) else { return false };
         handing.recalled = Recalled::In(number);
     }
-    let is_well = server.replies.is_answered() && server.replies.status() != Status::Failed;
+    let is_well =
+        server.replies.is_answered() && server.replies.status() != TransactionStatus::Failed;
     if is_well {
         core.wake(client);
     }
@@ -219,7 +221,7 @@ pub(super) fn judge_notification(
     id: ServerId,
     client: ClientId,
     body: &[u8],
-    to_client: &mut Outgoing<'_>,
+    to_client: &mut OutgoingBytes<'_>,
 ) -> ServerVerdict {
     let forward = ServerVerdict::Forward(client);
     let Some((from, rest)) = body.split_first_chunk::<4>() else { return forward };
@@ -238,7 +240,11 @@ pub(super) fn judge_notification(
 
 /// The end of the client's transaction, as it is told it: behind what it has been notified of
 /// meanwhile, and not before all channels are heard that it listens to.
-pub(super) fn tell_ready(core: &mut Core, client: ClientId, to_client: &mut Outgoing<'_>) -> bool {
+pub(super) fn tell_ready(
+    core: &mut Core,
+    client: ClientId,
+    to_client: &mut OutgoingBytes<'_>,
+) -> bool {
     if core.waits_for_channels(client) {
         core.hold_on(client, Hold::Channels);
         return false;
@@ -249,7 +255,7 @@ pub(super) fn tell_ready(core: &mut Core, client: ClientId, to_client: &mut Outg
 }
 
 /// The channels are the client's, which has heard of the end of its transaction before.
-pub(super) fn told_late(core: &mut Core, client: ClientId, to_client: &mut Outgoing<'_>) {
+pub(super) fn told_late(core: &mut Core, client: ClientId, to_client: &mut OutgoingBytes<'_>) {
     core.take_undelivered(client, to_client.words());
     core.wake(client);
 }

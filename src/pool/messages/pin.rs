@@ -9,9 +9,9 @@ use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::core::own_query::MOST_STEPS;
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::owed::outgoing::Outgoing;
+use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::verdict::{Hold, ServerVerdict};
-use crate::pool::records::server::{Own, Test};
+use crate::pool::records::server::{OwnQuery, Test};
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
 use crate::pool::telling::refusal::StatementRefusal;
@@ -27,7 +27,7 @@ pub(super) fn transaction_ended(
     core: &mut Core,
     id: ServerId,
     client: ClientId,
-    to_client: &mut Outgoing<'_>,
+    to_client: &mut OutgoingBytes<'_>,
 ) -> ServerVerdict {
     if core.servers[id].session.leaves_nothing() {
         return ServerVerdict::Forward(client);
@@ -53,7 +53,7 @@ fn judge_left(
     id: ServerId,
     client: ClientId,
     is_clean: bool,
-    to_client: &mut Outgoing<'_>,
+    to_client: &mut OutgoingBytes<'_>,
 ) -> ServerVerdict {
     let session = &mut core.servers[id].session;
     let left = session.left_for_sure();
@@ -70,7 +70,7 @@ fn judge_left(
         SessionState::Pin | SessionState::Error if !is_clean => {}
         SessionState::Pin if left.has(Traces::LOCK) && touches_locks => {
             core.servers[id].session.touches_locks = false;
-            core.ask_beside(id, client, Own::Probe { is_locked: false }, PROBE.as_bytes());
+            core.ask_beside(id, client, OwnQuery::Probe { is_locked: false }, PROBE.as_bytes());
             return ServerVerdict::Drop;
         }
         SessionState::Pin if pin(core, id, client, to_client) => {}
@@ -106,7 +106,7 @@ fn warn(core: &mut Core, id: ServerId, client: ClientId, left: Traces) {
 
 /// Keeps the server for its client, if there is a pin to be had. Returns whether there was: else
 /// the client is told, and what it has left is being undone.
-fn pin(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut Outgoing<'_>) -> bool {
+fn pin(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut OutgoingBytes<'_>) -> bool {
     let now = core.mono();
     let pool = core.servers[id].pool;
     if core.servers[id].session.is_pinned() {
@@ -132,13 +132,13 @@ fn refuse_late(
     id: ServerId,
     client: ClientId,
     refusal: &StatementRefusal,
-    to_client: &mut Outgoing<'_>,
+    to_client: &mut OutgoingBytes<'_>,
 ) {
     let pool = core.servers[id].pool;
     core.pools[pool].undone.refusals += 1;
     build::report(to_client.words(), &refusal.report());
     let sql = core.servers[id].session.begin_undoing();
-    core.ask_beside(id, client, Own::Undo, sql.as_bytes());
+    core.ask_beside(id, client, OwnQuery::Undo, sql.as_bytes());
 }
 
 /// An answer to such a query.
@@ -148,14 +148,14 @@ pub(super) fn judge_own_query(
     client: ClientId,
     kind: Back,
     body: &[u8],
-    to_client: &mut Outgoing<'_>,
+    to_client: &mut OutgoingBytes<'_>,
 ) -> ServerVerdict {
     if core.take_reply(id, kind, body).is_none() {
         return ServerVerdict::Closed;
     }
     let own = core.servers[id].own;
-    let is_of_channels = matches!(own, Own::Channels { .. } | Own::Recall { .. });
-    let is_probe = matches!(own, Own::Probe { .. });
+    let is_of_channels = matches!(own, OwnQuery::Channels { .. } | OwnQuery::Recall { .. });
+    let is_probe = matches!(own, OwnQuery::Probe { .. });
     if kind == Back::ReadyForQuery {
         own_query_ended(core, id, client, to_client);
     } else if kind == Back::ParameterStatus {
@@ -169,10 +169,10 @@ pub(super) fn judge_own_query(
         listen::row(core, id, own, body);
     } else if matches!(kind, Back::DataRow | Back::ErrorResponse) && is_probe {
         // Who asks and is not answered keeps what it has.
-        core.servers[id].own = Own::Probe { is_locked: true };
+        core.servers[id].own = OwnQuery::Probe { is_locked: true };
     } else if kind == Back::ErrorResponse {
         return own_query_failed(core, id, client, body);
-    } else if kind == Back::CommandComplete && own == Own::Undo {
+    } else if kind == Back::CommandComplete && own == OwnQuery::Undo {
         core.servers[id].session.tagged_of_own(body);
         core.heed_server_tag(id, body);
     }
@@ -190,17 +190,22 @@ fn own_query_failed(core: &mut Core, id: ServerId, client: ClientId, body: &[u8]
     ServerVerdict::Closed
 }
 
-fn own_query_ended(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut Outgoing<'_>) {
+fn own_query_ended(
+    core: &mut Core,
+    id: ServerId,
+    client: ClientId,
+    to_client: &mut OutgoingBytes<'_>,
+) {
     let server = &mut core.servers[id];
     let own = std::mem::take(&mut server.own);
     server.replies.disown_unnamed();
-    if let Own::Recall { is_inside } = own {
+    if let OwnQuery::Recall { is_inside } = own {
         if !listen::recalled(core, id, client, is_inside) {
             core.close_server(id, Reason::SessionStateKept);
         }
         return;
     }
-    if let Own::Channels { is_end_told } = own {
+    if let OwnQuery::Channels { is_end_told } = own {
         if !server.replies.is_clean() {
             return core.close_server(id, Reason::SessionStateKept);
         }
@@ -213,23 +218,23 @@ fn own_query_ended(core: &mut Core, id: ServerId, client: ClientId, to_client: &
         }
         return tell_ready(core, id, client, to_client);
     }
-    if own == (Own::Probe { is_locked: false }) {
+    if own == (OwnQuery::Probe { is_locked: false }) {
         server.session.cleared(Traces::LOCK);
     }
-    let is_well = own != Own::Undo || server.session.ends_undone();
+    let is_well = own != OwnQuery::Undo || server.session.ends_undone();
     if !is_well || !server.replies.is_clean() {
         return core.close_server(id, Reason::SessionStateKept);
     }
     let left = server.session.left_for_sure();
     if left.is_empty() {
         server.session.pinned = None;
-    } else if own != Own::Undo && !pin(core, id, client, to_client) {
+    } else if own != OwnQuery::Undo && !pin(core, id, client, to_client) {
         return;
     }
     tell_ready(core, id, client, to_client);
 }
 
-fn tell_ready(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut Outgoing<'_>) {
+fn tell_ready(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut OutgoingBytes<'_>) {
     if !listen::tell_ready(core, client, to_client) {
         return;
     }
@@ -258,7 +263,7 @@ pub(super) fn judge_reset_reply(
         return core.server_dropped_or_closed(id);
     }
     let server = &mut core.servers[id];
-    server.own = Own::Nothing;
+    server.own = OwnQuery::Nothing;
     server.replies.disown_unnamed();
     server.session.disown_unnamed();
     let is_done = match step {
@@ -272,7 +277,7 @@ pub(super) fn judge_reset_reply(
     if !server.replies.is_clean() || !is_done {
         core.close_server(id, step.failure());
     } else if step == Test::Undo && core.set_up_again(id) {
-        core.servers[id].own = Own::Reset(Test::Setup);
+        core.servers[id].own = OwnQuery::Reset(Test::Setup);
     } else if core.set_parameters(client, id, MOST_STEPS) {
         core.set_up_ended(id, client);
     }

@@ -13,13 +13,13 @@ const LONGEST_TEXT: usize = 200;
 
 /// What has ended.
 #[derive(Clone, Copy)]
-pub(super) struct Ended {
+pub(super) struct EndedQuery {
     pub query_us: u64,
     /// Of the transaction, if the query has ended that too.
     pub xact_us: Option<u64>,
 }
 
-impl Ended {
+impl EndedQuery {
     /// Whether it took so long that it is told of.
     #[inline]
     pub fn is_slow(self, settings: &Settings) -> bool {

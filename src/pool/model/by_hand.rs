@@ -8,8 +8,8 @@ use crate::config;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
-use crate::pool::owed::outgoing::Outgoing;
-use crate::pool::records::access::{Access, Host};
+use crate::pool::owed::outgoing::OutgoingBytes;
+use crate::pool::records::access::{Access, SystemFacts};
 use crate::pool::records::calendar::STEP;
 use crate::wire::head::Head;
 use crate::wire::startup;
@@ -19,7 +19,7 @@ pub fn core_of(text: &str, users: usize) -> Core {
     let config = config::load_text("by_hand.ini", text).expect("a good file");
     let users = (0..users).map(|user| (format!("u{user}"), Secret::parse(b"secret")));
     let access = Access { users: users.collect(), ..Access::default() };
-    let host = Host { uid: 1000, uid_name: |_| None, name: || None, descriptors: 100_000 };
+    let host = SystemFacts { uid: 1000, uid_name: |_| None, name: || None, descriptors: 100_000 };
     let now = Now { mono: Moment(1_000_000_000), wall_us: 1_700_000_000_000_000 };
     Core::new(config, access, host, Box::new(SeededRng::new(1)), now)
 }
@@ -49,7 +49,7 @@ fn let_in(core: &mut Core) {
 }
 
 pub fn reply(core: &mut Core, server: ServerId, kind: u8, body: &[u8]) {
-    core.judge_server(server, Head { kind, body: body.len() }, body, &mut Outgoing::default());
+    core.judge_server(server, Head { kind, body: body.len() }, body, &mut OutgoingBytes::default());
 }
 
 /// The time of a sweep, and the sweep.

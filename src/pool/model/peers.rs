@@ -7,7 +7,7 @@ use crate::base::rng::Rng;
 use crate::pool::core::Target;
 use crate::pool::ids::ServerId;
 use crate::pool::login::entry::Arrival;
-use crate::pool::owed::outgoing::Outgoing;
+use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::client::Standing;
@@ -114,7 +114,7 @@ impl World {
             server,
             Head { kind, body: body.len() },
             body,
-            &mut Outgoing::default(),
+            &mut OutgoingBytes::default(),
         );
     }
 

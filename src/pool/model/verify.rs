@@ -45,14 +45,14 @@ impl Count {
         let mut count = Count::default();
         for (_, server) in core.servers.iter() {
             count.last_number = count.last_number.max(server.number);
-            if matches!(server.state(), server::State::Closing) {
+            if matches!(server.state(), server::ServerState::Closing) {
                 continue;
             }
             let (database, user) = key(core, server.pool);
             *count.servers.entry((database, user)).or_default() += 1;
             count.db_servers[database] += 1;
             count.user_servers[user] += 1;
-            if let server::State::Login(_) = server.state() {
+            if let server::ServerState::Login(_) = server.state() {
                 count.logins[host_of(core, server)] += 1;
             } else {
                 *count.working.entry((database, user)).or_default() += 1;
@@ -129,7 +129,7 @@ impl World {
     /// time until one has worked.
     fn check_new_servers(&mut self, before: &Count, count: &Count) -> Result<(), String> {
         for (id, server) in self.core.servers.iter() {
-            let is_login = matches!(server.state(), server::State::Login(_));
+            let is_login = matches!(server.state(), server::ServerState::Login(_));
             if server.number <= before.last_number || !is_login {
                 continue;
             }

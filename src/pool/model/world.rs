@@ -12,7 +12,7 @@ use crate::base::time::{Moment, Now};
 use crate::log::Peer;
 use crate::pool::core::{Action, Core, ProcessAction};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::records::access::{Access, Host};
+use crate::pool::records::access::{Access, SystemFacts};
 
 /// What a client of the model has in mind.
 pub struct Visitor {
@@ -122,7 +122,8 @@ impl World {
     pub fn new(seed: u64) -> World {
         let mut rng = SeededRng::new(seed);
         let rules = Rules::random(&mut rng);
-        let host = Host { uid: 1000, uid_name: |_| None, name: || None, descriptors: 100_000 };
+        let host =
+            SystemFacts { uid: 1000, uid_name: |_| None, name: || None, descriptors: 100_000 };
         let core_rng = Box::new(SeededRng::new(rng.next_u64()));
         let core = Core::new(rules.config(), access(), host, core_rng, START);
         let refusals = [0, 0, 4][rng.below(3) as usize];

@@ -2,7 +2,7 @@
 
 /// The query that a client has sent last, if it may have to be sent again.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct KeptQuery {
     /// Nothing when it need not; the room stays.
     pub(in crate::pool) bytes: Vec<u8>,
     /// It asks for the columns of its result.
@@ -13,7 +13,7 @@ pub struct Kept {
     pub(in crate::pool) parameters: Vec<u8>,
 }
 
-impl Kept {
+impl KeptQuery {
     /// The client is gone: nobody waits for what was held back.
     pub(in crate::pool) fn forget(&mut self) {
         self.bytes.clear();

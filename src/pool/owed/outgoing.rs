@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// The bytes of one run for one destination, in order.
 #[derive(Default)]
-pub struct Outgoing<'a> {
+pub struct OutgoingBytes<'a> {
     /// What was read, of which stretches are passed on.
     data: &'a [u8],
     /// The stretch of `data` that follows `copied`.
@@ -16,12 +16,12 @@ pub struct Outgoing<'a> {
 /// Room that is kept for the next run, in bytes.
 const KEPT: usize = 128 * 1024;
 
-impl<'a> Outgoing<'a> {
+impl<'a> OutgoingBytes<'a> {
     /// Nothing yet. `room` is memory of an earlier run.
     #[inline]
-    pub fn new(data: &'a [u8], mut room: Vec<u8>) -> Outgoing<'a> {
+    pub fn new(data: &'a [u8], mut room: Vec<u8>) -> OutgoingBytes<'a> {
         room.clear();
-        Outgoing { data, stretch: 0..0, copied: room }
+        OutgoingBytes { data, stretch: 0..0, copied: room }
     }
 
     /// The memory, for the next run, when all has gone out.
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_and_put_in_comes_out_in_order() {
-        let mut out = Outgoing::new(b"0123456789", b"left over".to_vec());
+        let mut out = OutgoingBytes::new(b"0123456789", b"left over".to_vec());
         out.forward(0..2);
         out.forward(2..4);
         assert_eq!(out.bytes(), b"0123");
@@ -85,6 +85,6 @@ mod tests {
         out.forward(8..10);
         assert_eq!(out.bytes(), b"0123ab589");
         let room = out.take_room();
-        assert_eq!(Outgoing::new(b"", room).bytes(), b"");
+        assert_eq!(OutgoingBytes::new(b"", room).bytes(), b"");
     }
 }

@@ -15,7 +15,7 @@ mod routine;
 use super::bar::Bar;
 use super::copy::Copy;
 use super::owner::Owner;
-pub use super::reply::{Reply, Status, Unexpected};
+pub use super::reply::{Reply, TransactionStatus, Unexpected};
 use super::request::Request;
 use crate::base::queue::Queue;
 use crate::pool::ids::StatementId;
@@ -32,7 +32,7 @@ const ROOM: usize = 256;
 #[derive(Default, Debug)]
 pub struct Replies {
     queue: Queue<Request>,
-    status: Status,
+    status: TransactionStatus,
     /// An error was seen and its Sync not yet sent: what is sent before it is not answered.
     skipping: bool,
     /// An extended query was sent and its Sync not yet: its transaction is open, whatever has been
@@ -70,7 +70,10 @@ impl Replies {
 
     #[inline(always)]
     fn is_outside_transaction(&self) -> bool {
-        self.status == Status::Idle && !self.skipping && !self.unsynced && self.copy == Copy::None
+        self.status == TransactionStatus::Idle
+            && !self.skipping
+            && !self.unsynced
+            && self.copy == Copy::None
     }
 
     /// Nothing is owed; a transaction may be open.
@@ -80,7 +83,7 @@ impl Replies {
     }
 
     #[inline(always)]
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> TransactionStatus {
         self.status
     }
 
@@ -370,9 +373,9 @@ impl Replies {
             return Err(Unexpected);
         }
         self.status = match status {
-            b'I' => Status::Idle,
-            b'T' => Status::InTransaction,
-            b'E' => Status::Failed,
+            b'I' => TransactionStatus::Idle,
+            b'T' => TransactionStatus::InTransaction,
+            b'E' => TransactionStatus::Failed,
             _ => return Err(Unexpected),
         };
         self.copy = Copy::None;
@@ -462,7 +465,10 @@ mod tests {
             &[(Back::ErrorResponse, 0), (Back::ReadyForQuery, b'I'), (Back::ParseComplete, 0)],
         );
         assert!(!replies.is_clean());
-        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert_eq!(
+            replies.received(Back::ReadyForQuery, b'I'),
+            Ok(Reply::Ready(TransactionStatus::Idle))
+        );
         assert!(replies.is_clean());
     }
 
@@ -473,7 +479,10 @@ mod tests {
         replies.sent(Front::Bind);
         assert!(!replies.is_clean());
         replies.sent(Front::Sync);
-        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert_eq!(
+            replies.received(Back::ReadyForQuery, b'I'),
+            Ok(Reply::Ready(TransactionStatus::Idle))
+        );
         assert!(replies.is_clean());
     }
 
@@ -489,7 +498,10 @@ mod tests {
         replies.sent(Front::Sync);
         assert_eq!(replies.received(Back::CommandComplete, 0), Ok(Reply::Forward));
         assert!(!replies.is_clean());
-        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert_eq!(
+            replies.received(Back::ReadyForQuery, b'I'),
+            Ok(Reply::Ready(TransactionStatus::Idle))
+        );
         assert!(replies.is_clean());
     }
 
@@ -509,7 +521,10 @@ mod tests {
         let failed = [(Back::ErrorResponse, 0), (Back::ReadyForQuery, b'I')];
         let mut replies = after(&early, &failed);
         assert!(!replies.is_clean());
-        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert_eq!(
+            replies.received(Back::ReadyForQuery, b'I'),
+            Ok(Reply::Ready(TransactionStatus::Idle))
+        );
         assert!(replies.is_clean());
         // The data of the next COPY may come before the first is complete.
         let two = [&early[..], &early].concat();
@@ -541,7 +556,10 @@ mod tests {
         // It may come yet.
         let mut other = after(&sent, &received);
         other.received(Back::ErrorResponse, 0).unwrap();
-        assert_eq!(other.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert_eq!(
+            other.received(Back::ReadyForQuery, b'I'),
+            Ok(Reply::Ready(TransactionStatus::Idle))
+        );
         assert!(!other.is_doubtful());
         // The empty query of the pooler's is answered: no other ReadyForQuery was on its way.
         replies.sent(Front::Query);
@@ -599,7 +617,10 @@ mod tests {
         assert!(replies.is_answered());
         assert!(!replies.is_clean() && replies.is_unsynced());
         replies.sent(Front::Sync);
-        assert_eq!(replies.received(Back::ReadyForQuery, b'I'), Ok(Reply::Ready(Status::Idle)));
+        assert_eq!(
+            replies.received(Back::ReadyForQuery, b'I'),
+            Ok(Reply::Ready(TransactionStatus::Idle))
+        );
         assert!(replies.is_clean());
     }
 
@@ -622,7 +643,7 @@ mod tests {
         assert_eq!(replies.answer_due(), Some(Back::ParseComplete));
         assert_eq!(replies.answer_due(), None);
         assert_eq!(replies.received(Back::ReadyForQuery, b'T'), {
-            Ok(Reply::Ready(Status::InTransaction))
+            Ok(Reply::Ready(TransactionStatus::InTransaction))
         });
         assert!(!replies.is_clean());
     }

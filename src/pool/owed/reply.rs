@@ -8,7 +8,7 @@ pub enum Reply {
     /// It belongs to the client.
     Forward,
     /// ReadyForQuery: a query ended.
-    Ready(Status),
+    Ready(TransactionStatus),
     /// A Parse of the client's for a statement that is tracked; it belongs to the client.
     Parsed(StatementId),
     /// The server has this statement now; the reply is swallowed.
@@ -26,7 +26,7 @@ pub struct Unexpected;
 /// The transaction status of ReadyForQuery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
-pub enum Status {
+pub enum TransactionStatus {
     #[default]
     Idle = b'I',
     InTransaction = b'T',

@@ -7,18 +7,18 @@ use std::borrow::Cow;
 
 /// A value, taken apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Value<'a> {
+pub struct VarValue<'a> {
     pub bytes: &'a [u8],
     /// `None` where it is ASCII; empty where it is not known yet.
     pub encoding: Option<&'a [u8]>,
 }
 
-impl<'a> Value<'a> {
+impl<'a> VarValue<'a> {
     /// Of what [`keep`] has made.
-    pub fn of(kept: &'a [u8]) -> Value<'a> {
+    pub fn of(kept: &'a [u8]) -> VarValue<'a> {
         match kept.iter().position(|&byte| byte == 0) {
-            Some(end) => Value { bytes: &kept[end + 1..], encoding: Some(&kept[..end]) },
-            None => Value { bytes: kept, encoding: None },
+            Some(end) => VarValue { bytes: &kept[end + 1..], encoding: Some(&kept[..end]) },
+            None => VarValue { bytes: kept, encoding: None },
         }
     }
 
@@ -128,12 +128,12 @@ mod tests {
     fn a_value_reads_back_with_its_encoding() {
         let read = |bytes: &[u8]| {
             let kept = keep(bytes, b"LATIN1").into_owned();
-            let value = Value::of(&kept);
+            let value = VarValue::of(&kept);
             (value.bytes.to_vec(), value.encoding.map(<[u8]>::to_vec))
         };
         assert_eq!(read(b"plain"), (b"plain".to_vec(), None));
         assert_eq!(read(b"\xe9t\xe9"), (b"\xe9t\xe9".to_vec(), Some(b"LATIN1".to_vec())));
-        assert!(Value::of(&keep(b"\xe9", b"")).lacks_encoding());
+        assert!(VarValue::of(&keep(b"\xe9", b"")).lacks_encoding());
         assert!(is_same_encoding(b"utf-8", b"UTF8") && !is_same_encoding(b"SJIS", b"EUC_JP"));
         assert!(is_utf8("é".as_bytes(), b"unicode") && !is_utf8(b"\xe9", b"UTF8"));
     }

@@ -10,10 +10,10 @@
 
 use std::borrow::Cow;
 
-use super::value::{self, Value};
+use super::value::{self, VarValue};
 use crate::base::interned::{Interned, Key};
 
-/// Parameters that can be tracked at most, as many as [`Places`] has room for.
+/// Parameters that can be tracked at most, as many as [`VarSet`] has room for.
 const MOST_NAMES: usize = 64;
 
 /// Tracked always, whatever the settings say.
@@ -35,7 +35,7 @@ pub(super) const CLIENT_ENCODING: usize = 1;
 
 /// Those that say what the bytes of a query mean. A client may have composed the next one by what
 /// it was told, so that these stay as it was told, whatever the default of a server is.
-pub(super) const BY_BYTES: Places = Places(1 << CLIENT_ENCODING | 1 << 3);
+pub(super) const BY_BYTES: VarSet = VarSet(1 << CLIENT_ENCODING | 1 << 3);
 
 /// Sent as text that PostgreSQL keeps the ASCII of.
 const APPLICATION_NAME: usize = 4;
@@ -69,9 +69,9 @@ const FIXED: [&str; 7] = [
 
 /// A set of places in the table of names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Places(u64);
+pub struct VarSet(u64);
 
-impl Places {
+impl VarSet {
     pub fn add(&mut self, place: usize) {
         self.0 |= 1 << place;
     }
@@ -159,8 +159,8 @@ impl VarTable {
         self.texts.release(text);
     }
 
-    pub fn value(&self, vars: &Vars, place: usize) -> Option<Value<'_>> {
-        Some(Value::of(self.texts.get(self.key(vars, place)?)))
+    pub fn value(&self, vars: &Vars, place: usize) -> Option<VarValue<'_>> {
+        Some(VarValue::of(self.texts.get(self.key(vars, place)?)))
     }
 
     /// The value of a parameter by name, for SHOW tables.
@@ -298,7 +298,7 @@ mod tests {
         let many: Vec<String> = (0..100).map(|i| format!("name{i}")).collect();
         let table = VarTable::new(many.iter().map(String::as_str));
         assert_eq!(table.names.len(), MOST_NAMES);
-        let mut places = Places::default();
+        let mut places = VarSet::default();
         places.add(MOST_NAMES - 1);
         assert!(places.has(MOST_NAMES - 1) && !places.has(0));
     }

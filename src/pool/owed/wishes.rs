@@ -8,8 +8,8 @@
 //! A value is kept in the spelling that the server reported, so that a SET is not repeated because
 //! of 'utc' and 'UTC'.
 
-use super::value::{self, Value};
-use super::varcache::{BY_BYTES, CLIENT_ENCODING, Places, VarTable, Vars};
+use super::value::{self, VarValue};
+use super::varcache::{BY_BYTES, CLIENT_ENCODING, VarSet, VarTable, Vars};
 use crate::base::interned::Key;
 use crate::wire::build;
 
@@ -19,7 +19,7 @@ pub struct ClientVars {
     /// What it was told last, or what it has asked for.
     pub told: Vars,
     /// Which of that it has asked for.
-    wishes: Places,
+    wishes: VarSet,
 }
 
 /// The parameters of a server.
@@ -30,24 +30,24 @@ pub struct ServerVars {
     /// What a client has that asks for nothing: as reported up to the end of its login.
     defaults: Vars,
     /// Which of the defaults connect_query has set: RESET would not bring them back.
-    by_query: Places,
+    by_query: VarSet,
     /// Which of those that are not reported may be back at their defaults, or not.
-    doubtful: Places,
+    doubtful: VarSet,
 }
 
 /// Statements for a server, and what they are about.
 #[derive(PartialEq, Eq, Debug)]
-pub struct Step {
+pub struct VarsStatements {
     pub sql: Vec<u8>,
-    pub change: Change,
+    pub change: VarsChange,
 }
 
 /// What statements under way are about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Change {
+pub enum VarsChange {
     /// The encoding of a value that is set next, whose place this is.
     Encoding(usize),
-    Values(Places),
+    Values(VarSet),
 }
 
 /// What one parameter needs to be the client's.
@@ -93,7 +93,7 @@ impl VarTable {
     /// reports.
     pub fn forget_unreported(&mut self, server: &mut ServerVars) {
         self.doubt_unreported(server);
-        server.doubtful = Places::default();
+        server.doubtful = VarSet::default();
     }
 
     /// A server may have put back to their defaults one parameter or all. What it does not report
@@ -127,25 +127,25 @@ impl VarTable {
     /// value that is not ASCII goes to a server that is known to have its encoding, which the whole
     /// of a query is in.
     #[inline]
-    pub fn next_step(&self, client: &ClientVars, server: &ServerVars) -> Option<Step> {
+    pub fn next_step(&self, client: &ClientVars, server: &ServerVars) -> Option<VarsStatements> {
         let is_same = client.told == server.present && server.doubtful.is_empty();
         if is_same { None } else { self.difference(client, server) }
     }
 
-    fn difference(&self, client: &ClientVars, server: &ServerVars) -> Option<Step> {
+    fn difference(&self, client: &ClientVars, server: &ServerVars) -> Option<VarsStatements> {
         let present = self.value(&server.present, CLIENT_ENCODING).map(|value| value.bytes);
         let is_present = |needed: &[u8]| {
             needed.is_empty() || present.is_some_and(|name| value::is_same_encoding(name, needed))
         };
         // Not with the others: what is reported together with another encoding may be in either.
-        let (mut now, mut last) = (Step::default(), Step::default());
+        let (mut now, mut last) = (VarsStatements::default(), VarsStatements::default());
         let mut other_encoding = None;
         for (place, name) in self.names.iter().enumerate() {
             match self.aim(client, server, place) {
                 Aim::Kept => {}
                 Aim::Reset => last.add(place, |sql| sql.extend(format!("RESET {name};").bytes())),
                 Aim::Set(key) => {
-                    let Value { bytes, encoding } = Value::of(self.texts.get(key));
+                    let VarValue { bytes, encoding } = VarValue::of(self.texts.get(key));
                     let set = |sql: &mut Vec<u8>| value::push_set(sql, name, bytes);
                     match encoding {
                         None => last.add(place, set),
@@ -163,7 +163,7 @@ impl VarTable {
             Some((place, needed)) => {
                 let mut sql = Vec::new();
                 value::push_set(&mut sql, &self.names[CLIENT_ENCODING], needed);
-                Some(Step { sql, change: Change::Encoding(place) })
+                Some(VarsStatements { sql, change: VarsChange::Encoding(place) })
             }
         }
     }
@@ -186,10 +186,15 @@ impl VarTable {
     /// The statements of a step have succeeded. Where the server reports a parameter its spelling
     /// stands, and the client takes it over; where it reports nothing of the parameter, it has what
     /// was set.
-    pub fn step_done(&mut self, client: &mut ClientVars, server: &mut ServerVars, change: Change) {
+    pub fn step_done(
+        &mut self,
+        client: &mut ClientVars,
+        server: &mut ServerVars,
+        change: VarsChange,
+    ) {
         match change {
-            Change::Encoding(place) => self.encoding_done(client, server, place),
-            Change::Values(places) => {
+            VarsChange::Encoding(place) => self.encoding_done(client, server, place),
+            VarsChange::Values(places) => {
                 for place in (0..self.names.len()).filter(|&place| places.has(place)) {
                     self.value_done(client, server, place);
                 }
@@ -200,7 +205,7 @@ impl VarTable {
     /// The server has the encoding that a value needs, by whatever name it calls it.
     fn encoding_done(&mut self, client: &ClientVars, server: &mut ServerVars, place: usize) {
         let Aim::Set(key) = self.aim(client, server, place) else { return };
-        let encoding = Value::of(self.texts.get(key)).encoding.unwrap_or_default().to_vec();
+        let encoding = VarValue::of(self.texts.get(key)).encoding.unwrap_or_default().to_vec();
         self.set(&mut server.present, CLIENT_ENCODING, &encoding);
     }
 
@@ -231,7 +236,7 @@ impl VarTable {
         for (place, name) in self.names.iter().enumerate() {
             let present = self.key(&server.present, place);
             if let Some(key) = present.filter(|_| present != self.key(&client.told, place)) {
-                let value = Value::of(self.texts.get(key)).bytes;
+                let value = VarValue::of(self.texts.get(key)).bytes;
                 build::parameter_status(out, name, value);
             }
         }
@@ -248,16 +253,16 @@ impl VarTable {
     }
 }
 
-impl Default for Step {
-    fn default() -> Step {
-        Step { sql: Vec::new(), change: Change::Values(Places::default()) }
+impl Default for VarsStatements {
+    fn default() -> VarsStatements {
+        VarsStatements { sql: Vec::new(), change: VarsChange::Values(VarSet::default()) }
     }
 }
 
-impl Step {
+impl VarsStatements {
     fn add(&mut self, place: usize, push: impl FnOnce(&mut Vec<u8>)) {
         push(&mut self.sql);
-        if let Change::Values(places) = &mut self.change {
+        if let VarsChange::Values(places) = &mut self.change {
             places.add(place);
         }
     }
@@ -299,7 +304,8 @@ mod tests {
 
         /// The statements of the next step, which succeed.
         fn step(&mut self) -> Option<String> {
-            let Step { sql, change } = self.table.next_step(&self.client, &self.server)?;
+            let VarsStatements { sql, change } =
+                self.table.next_step(&self.client, &self.server)?;
             self.table.step_done(&mut self.client, &mut self.server, change);
             Some(String::from_utf8_lossy(&sql).into_owned())
         }

@@ -4,7 +4,7 @@
 use super::prepare::{Named, named_by};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::owed::replies::Status;
+use crate::pool::owed::replies::TransactionStatus;
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
@@ -26,7 +26,7 @@ impl Core {
     ) -> Option<Verdict> {
         match kind {
             Front::Sync => {
-                self.end_local_query(id, Status::Idle, said);
+                self.end_local_query(id, TransactionStatus::Idle, said);
                 Some(Verdict::Drop)
             }
             Front::Close if self.tracks_statements(&self.clients[id]) => {
@@ -43,7 +43,7 @@ impl Core {
                     Ok(query) => query,
                     Err(need) => return Some(need),
                 };
-                self.answer_deallocate(id, &query, Status::Idle, said)
+                self.answer_deallocate(id, &query, TransactionStatus::Idle, said)
             }
             _ => None,
         }
@@ -51,11 +51,11 @@ impl Core {
 
     /// ReadyForQuery. A query that was answered here is a query all the same, and outside of a
     /// transaction one of its own.
-    fn end_local_query(&mut self, id: ClientId, status: Status, said: &mut Said<'_>) {
+    fn end_local_query(&mut self, id: ClientId, status: TransactionStatus, said: &mut Said<'_>) {
         if let Some(pool) = self.clients[id].pool() {
             let stats = &mut self.pools[pool].stats;
             stats.queries += 1;
-            stats.xacts += u64::from(status == Status::Idle);
+            stats.xacts += u64::from(status == TransactionStatus::Idle);
         }
         build::ready_for_query(said.to_client.words(), status as u8);
     }
@@ -64,7 +64,7 @@ impl Core {
         &mut self,
         id: ClientId,
         query: &Deallocate,
-        status: Status,
+        status: TransactionStatus,
         said: &mut Said<'_>,
     ) -> Option<Verdict> {
         self.deallocate(id, query, status, said)?;
@@ -94,13 +94,13 @@ impl Core {
         &mut self,
         id: ClientId,
         query: &Deallocate,
-        status: Status,
+        status: TransactionStatus,
         said: &mut Said<'_>,
     ) -> Option<()> {
         let tags: &[&str] = match (status, query.in_savepoint) {
-            (Status::Failed, _) | (Status::Idle, true) => return None,
-            (Status::InTransaction, true) => &["SAVEPOINT", "DEALLOCATE", "RELEASE"],
-            (Status::Idle | Status::InTransaction, false) => &["DEALLOCATE"],
+            (TransactionStatus::Failed, _) | (TransactionStatus::Idle, true) => return None,
+            (TransactionStatus::InTransaction, true) => &["SAVEPOINT", "DEALLOCATE", "RELEASE"],
+            (TransactionStatus::Idle | TransactionStatus::InTransaction, false) => &["DEALLOCATE"],
         };
         self.drop_name(id, &query.name);
         self.forget_unnamed(id);

@@ -10,7 +10,7 @@ use crate::config::SessionState;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::misnamed::Misnamed;
-use crate::pool::owed::outgoing::Outgoing;
+use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::unnamed::UNNAMED;
@@ -165,7 +165,7 @@ impl Core {
         skipped: &[Request],
         error: &[u8],
         is_whole: bool,
-        to_client: &mut Outgoing<'_>,
+        to_client: &mut OutgoingBytes<'_>,
     ) -> bool {
         let misnamed = match skipped.contains(&Request::Misnamed) {
             true => self.servers[server].misnamed.take(),

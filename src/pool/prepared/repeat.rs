@@ -21,12 +21,12 @@
 
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId, StatementId};
-use crate::pool::owed::outgoing::Outgoing;
-use crate::pool::owed::replies::Status;
+use crate::pool::owed::outgoing::OutgoingBytes;
+use crate::pool::owed::replies::TransactionStatus;
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::ServerVerdict;
-use crate::pool::records::server::Own;
+use crate::pool::records::server::OwnQuery;
 use crate::wire::build::{self, Message};
 use crate::wire::fields::{Fields, Report};
 use crate::wire::head::{self, HEAD, Parsed};
@@ -83,7 +83,7 @@ impl Core {
         &mut self,
         id: ServerId,
         body: &[u8],
-        to_client: &mut Outgoing<'_>,
+        to_client: &mut OutgoingBytes<'_>,
     ) -> bool {
         let kept = &mut self.servers[id].kept;
         let mut fields = Fields::new(body);
@@ -103,7 +103,11 @@ impl Core {
 
     /// An answer to the client comes that it has to hear.
     #[inline]
-    pub(in crate::pool) fn tell_parameters(&mut self, id: ServerId, to_client: &mut Outgoing<'_>) {
+    pub(in crate::pool) fn tell_parameters(
+        &mut self,
+        id: ServerId,
+        to_client: &mut OutgoingBytes<'_>,
+    ) {
         let parameters = &mut self.servers[id].kept.parameters;
         if !parameters.is_empty() {
             to_client.words().append(parameters);
@@ -143,7 +147,7 @@ impl Core {
             return false;
         }
         server.kept.parameters.clear();
-        server.own = Own::Repeat;
+        server.own = OwnQuery::Repeat;
         if server.replies.is_skipping() {
             // The client waits for an answer before it sends its Sync. It may have sent its Flush
             // apart.
@@ -166,11 +170,11 @@ impl Core {
         &mut self,
         id: ServerId,
         client: ClientId,
-        status: Status,
+        status: TransactionStatus,
     ) -> ServerVerdict {
         let server = &mut self.servers[id];
-        server.own = Own::Nothing;
-        if status != Status::Idle {
+        server.own = OwnQuery::Nothing;
+        if status != TransactionStatus::Idle {
             // No transaction was open when it failed.
             self.unknown_from_server(id, Back::ReadyForQuery as u8);
             return ServerVerdict::Closed;

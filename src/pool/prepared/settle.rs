@@ -3,12 +3,12 @@
 
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
-use crate::pool::owed::outgoing::Outgoing;
+use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::server::Server;
-use crate::pool::statements::held::Held;
+use crate::pool::statements::held::HeldStatement;
 use crate::wire::build::{self, Message};
 use crate::wire::kind::Front;
 
@@ -144,7 +144,7 @@ impl Core {
                 }
                 Request::OwnClose(id) => {
                     let statements = self.servers[server].statements.get_or_insert_default();
-                    statements.held.insert(id, Held { used: 0, pending: None });
+                    statements.held.insert(id, HeldStatement { used: 0, pending: None });
                 }
                 Request::AnswerParse | Request::AnswerClose => changes += 1,
                 Request::Bind(_)
@@ -185,13 +185,13 @@ impl Core {
 
     /// Replies that the pooler gives itself and whose turn has come.
     #[inline]
-    pub fn push_due_answers(&mut self, server: ServerId, to_client: &mut Outgoing<'_>) {
+    pub fn push_due_answers(&mut self, server: ServerId, to_client: &mut OutgoingBytes<'_>) {
         if self.servers[server].replies.is_own_turn() {
             self.push_answers(server, to_client);
         }
     }
 
-    fn push_answers(&mut self, server: ServerId, to_client: &mut Outgoing<'_>) {
+    fn push_answers(&mut self, server: ServerId, to_client: &mut OutgoingBytes<'_>) {
         while let Some(reply) = self.servers[server].replies.answer_due() {
             if let Some(client) = self.servers[server].client() {
                 self.name_settled(client);

@@ -52,7 +52,7 @@ impl FromIterator<(String, Secret)> for Users {
 
 /// What the core is told of the system that it runs on.
 #[derive(Clone, Copy)]
-pub struct Host {
+pub struct SystemFacts {
     /// The user of the process.
     pub uid: u32,
     /// The name of a user of the system, for peer authentication.

@@ -1,6 +1,6 @@
 //! A client: one connection to the pooler, from its first packet to its end.
 
-pub use super::console::{ConsolePortal, ConsoleSession, ConsoleState, Pending, Script};
+pub use super::console::{ConsolePortal, ConsoleSession, ConsoleState, PendingCommand, Script};
 use super::inquiries::Question;
 use super::listening::Listens;
 use super::pass::Pass;
@@ -21,9 +21,9 @@ use crate::pool::statements::traces::Traces;
 
 /// Where a client stands. Each state is also the list that holds the client.
 #[derive(Debug)]
-pub enum State {
+pub enum ClientState {
     /// Its startup packet has not come, or its login is under way.
-    Login(Box<Login>),
+    Login(Box<ClientHandshake>),
     /// It has proved who it is, and belongs to a pool.
     Member(Member, Standing),
     /// It is logged in to the console.
@@ -60,7 +60,7 @@ pub enum Standing {
 
 /// The list that holds a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum ClientPlace {
     Cancel,
     Console,
     Login,
@@ -77,15 +77,17 @@ pub enum PoolPlace {
     Welcoming,
 }
 
-impl State {
+impl ClientState {
     #[inline(always)]
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> ClientPlace {
         match self {
-            State::Cancel { .. } => Place::Cancel,
-            State::Closing(_) => Place::Nowhere,
-            State::Console(_) => Place::Console,
-            State::Login(_) => Place::Login,
-            State::Member(member, standing) => Place::Pool(member.pool, standing.place()),
+            ClientState::Cancel { .. } => ClientPlace::Cancel,
+            ClientState::Closing(_) => ClientPlace::Nowhere,
+            ClientState::Console(_) => ClientPlace::Console,
+            ClientState::Login(_) => ClientPlace::Login,
+            ClientState::Member(member, standing) => {
+                ClientPlace::Pool(member.pool, standing.place())
+            }
         }
     }
 }
@@ -104,11 +106,11 @@ impl Standing {
 
 /// What is known of a client that is not logged in.
 #[derive(Debug, Default)]
-pub struct Login {
+pub struct ClientHandshake {
     /// The user behind a Unix socket.
     pub uid: Option<u32>,
     /// As the startup packet named it; `None` before that.
-    pub names: Option<Names>,
+    pub names: Option<StartupNames>,
     pub progress: Progress,
     /// Which configuration said how it has to prove who it is (`Core::generation`).
     pub generation: u64,
@@ -120,7 +122,7 @@ pub struct Login {
     pub was_denied_tls: bool,
 }
 
-impl Login {
+impl ClientHandshake {
     /// Whether it waits for something else than the client, whose messages are kept.
     pub fn is_held(&self) -> bool {
         match self.progress {
@@ -174,7 +176,7 @@ pub enum Progress {
 
 /// Names of a startup packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
+pub struct StartupNames {
     pub database: String,
     pub user: String,
 }
@@ -201,7 +203,7 @@ impl Replication {
 
 /// What a client is told in place of an answer to what it has asked while it waited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Refusal {
+pub enum QueryRefusal {
     #[default]
     None,
     /// The next query is answered with 57014 and not run.
@@ -236,7 +238,7 @@ pub struct Choice {
 pub struct Client {
     links: Links<ClientKind>,
     /// Only `core::link` writes it.
-    state: State,
+    state: ClientState,
     /// Of one counter with servers, never used again.
     pub number: u64,
     pub peer: Peer,
@@ -259,7 +261,7 @@ pub struct Client {
     /// unnamed statement it has; this tells that the client has not made a newer one elsewhere.
     pub last_server: [u8; 3],
     pub statements: Option<Box<ClientStatements>>,
-    pub refusal: Refusal,
+    pub refusal: QueryRefusal,
     /// Why nothing that it sends is judged at present.
     pub(in crate::pool) hold: Option<Hold>,
     /// It is past its startup packet, and not of the console.
@@ -285,7 +287,10 @@ impl Client {
     pub fn new(number: u64, now: Moment, peer: Peer, local: Key, uid: Option<u32>) -> Client {
         Client {
             links: Links::default(),
-            state: State::Login(Box::new(Login { uid, ..Login::default() })),
+            state: ClientState::Login(Box::new(ClientHandshake {
+                uid,
+                ..ClientHandshake::default()
+            })),
             number,
             peer,
             local,
@@ -299,7 +304,7 @@ impl Client {
             rare: None,
             last_server: [0; 3],
             statements: None,
-            refusal: Refusal::None,
+            refusal: QueryRefusal::None,
             hold: None,
             is_counted: false,
             has_long_key: false,
@@ -307,7 +312,7 @@ impl Client {
     }
 
     #[inline(always)]
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &ClientState {
         &self.state
     }
 
@@ -333,14 +338,14 @@ impl Client {
         self.rare.as_ref().map_or(Choice::default(), |rare| rare.choice)
     }
 
-    pub(in crate::pool) fn set_state(&mut self, to: State, _: &Pass) {
+    pub(in crate::pool) fn set_state(&mut self, to: ClientState, _: &Pass) {
         self.state = to;
     }
 
     /// Another standing in the pool that it belongs to already.
     #[inline(always)]
     pub(in crate::pool) fn set_standing(&mut self, to: Standing, _: &Pass) {
-        if let State::Member(_, standing) = &mut self.state {
+        if let ClientState::Member(_, standing) = &mut self.state {
             *standing = to;
         }
     }
@@ -349,10 +354,11 @@ impl Client {
     #[inline(always)]
     pub fn member(&self) -> Option<&Member> {
         match &self.state {
-            State::Member(member, _) | State::Closing(Some(member)) => Some(member),
-            State::Cancel { .. } | State::Closing(None) | State::Console(_) | State::Login(_) => {
-                None
-            }
+            ClientState::Member(member, _) | ClientState::Closing(Some(member)) => Some(member),
+            ClientState::Cancel { .. }
+            | ClientState::Closing(None)
+            | ClientState::Console(_)
+            | ClientState::Login(_) => None,
         }
     }
 
@@ -360,7 +366,7 @@ impl Client {
     #[inline(always)]
     pub fn standing(&self) -> Option<Standing> {
         match self.state {
-            State::Member(_, standing) => Some(standing),
+            ClientState::Member(_, standing) => Some(standing),
             _ => None,
         }
     }
@@ -371,16 +377,16 @@ impl Client {
     }
 
     /// Its login, as far as it has come.
-    pub(in crate::pool) fn login(&self) -> Option<&Login> {
+    pub(in crate::pool) fn login(&self) -> Option<&ClientHandshake> {
         match &self.state {
-            State::Login(login) => Some(login),
+            ClientState::Login(login) => Some(login),
             _ => None,
         }
     }
 
-    pub(in crate::pool) fn login_mut(&mut self) -> Option<&mut Login> {
+    pub(in crate::pool) fn login_mut(&mut self) -> Option<&mut ClientHandshake> {
         match &mut self.state {
-            State::Login(login) => Some(login),
+            ClientState::Login(login) => Some(login),
             _ => None,
         }
     }
@@ -388,14 +394,14 @@ impl Client {
     /// Its session with the console.
     pub(in crate::pool) fn console(&self) -> Option<&ConsoleState> {
         match &self.state {
-            State::Console(console) => Some(console),
+            ClientState::Console(console) => Some(console),
             _ => None,
         }
     }
 
     pub(in crate::pool) fn console_mut(&mut self) -> Option<&mut ConsoleState> {
         match &mut self.state {
-            State::Console(console) => Some(console),
+            ClientState::Console(console) => Some(console),
             _ => None,
         }
     }
@@ -403,7 +409,7 @@ impl Client {
     /// What carries its cancel request.
     pub(in crate::pool) fn cancel_carrier(&self) -> Option<ServerId> {
         match self.state {
-            State::Cancel { server } => Some(server),
+            ClientState::Cancel { server } => Some(server),
             _ => None,
         }
     }
@@ -412,7 +418,7 @@ impl Client {
     #[inline(always)]
     pub fn server(&self) -> Option<ServerId> {
         match self.state {
-            State::Member(_, Standing::Active { server }) => Some(server),
+            ClientState::Member(_, Standing::Active { server }) => Some(server),
             _ => None,
         }
     }
@@ -424,19 +430,19 @@ impl Client {
     }
 
     pub fn is_closing(&self) -> bool {
-        matches!(self.state, State::Closing(_))
+        matches!(self.state, ClientState::Closing(_))
     }
 
     pub fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Member(_, Standing::Waiting))
+        matches!(self.state, ClientState::Member(_, Standing::Waiting))
     }
 
     /// Whether it has come through its login, to a pool or to the console.
     pub fn is_logged_in(&self) -> bool {
         match self.state {
-            State::Member(_, standing) => standing != Standing::AwaitWelcome,
-            State::Console(_) => true,
-            State::Login(_) | State::Cancel { .. } | State::Closing(_) => false,
+            ClientState::Member(_, standing) => standing != Standing::AwaitWelcome,
+            ClientState::Console(_) => true,
+            ClientState::Login(_) | ClientState::Cancel { .. } | ClientState::Closing(_) => false,
         }
     }
 

@@ -18,14 +18,14 @@ pub struct ConsoleState {
     /// The command under way, if it takes time.
     pub wait: Option<Wait>,
     /// The command that takes time, as the console will answer it.
-    pub pending: Option<Pending>,
+    pub pending: Option<PendingCommand>,
     /// Extended protocol: the statements that are prepared, and what is skipped after an error.
     pub session: ConsoleSession,
 }
 
 /// A command that a console session waits for.
 #[derive(Debug)]
-pub struct Pending {
+pub struct PendingCommand {
     /// What is answered when it succeeds; `None` where all is said, and only the rest waits.
     pub tag: Option<&'static str>,
     pub since: Moment,

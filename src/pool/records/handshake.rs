@@ -5,7 +5,7 @@ use crate::pool::ids::ClientId;
 
 /// The login of one server.
 #[derive(Debug)]
-pub struct Login {
+pub struct ServerHandshake {
     pub(in crate::pool) stage: LoginStage,
     /// Reported so far, not tracked.
     pub(in crate::pool) reported: Vec<(Box<str>, Box<[u8]>)>,
@@ -29,9 +29,14 @@ pub(in crate::pool) enum LoginStage {
     ConnectQuery,
 }
 
-impl Login {
-    pub fn new(for_client: Option<ClientId>) -> Login {
-        Login { stage: LoginStage::Connecting, reported: Vec::new(), reported_bytes: 0, for_client }
+impl ServerHandshake {
+    pub fn new(for_client: Option<ClientId>) -> ServerHandshake {
+        ServerHandshake {
+            stage: LoginStage::Connecting,
+            reported: Vec::new(),
+            reported_bytes: 0,
+            for_client,
+        }
     }
 
     /// Whether the pooler itself has to do something before the login goes on.

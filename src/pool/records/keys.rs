@@ -29,14 +29,14 @@ pub const TAIL: usize = 28;
 
 /// Whose the keys are that were given out.
 #[derive(Default)]
-pub struct Keys {
+pub struct CancelKeys {
     /// The slots of clients by their keys.
     slots: Slots,
     /// What the tails of long keys are made with. It is drawn for the first one.
     secret: Option<Key>,
 }
 
-impl Keys {
+impl CancelKeys {
     /// Long keys may be made from now on.
     fn draw_secret(&mut self, rng: &mut dyn Rng) {
         self.secret.get_or_insert_with(|| {
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_key_is_given_and_means_its_client_until_it_is_taken_back() {
-        let (mut keys, mut rng) = (Keys::default(), SeededRng::new(1));
+        let (mut keys, mut rng) = (CancelKeys::default(), SeededRng::new(1));
         let mut clients: Arena<Client> = Arena::new();
         let ids = [false, true].map(|has_long_key| {
             let nowhere = Peer::Unix { pid: None, port: 0 };

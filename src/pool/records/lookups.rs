@@ -95,7 +95,7 @@ mod tests {
     use crate::base::arena::Id;
     use crate::config::{Host, PoolMode};
     use crate::pool::records::pool::Purpose;
-    use crate::pool::records::server::State;
+    use crate::pool::records::server::ServerState;
     use crate::pool::records::site::Sites;
 
     const OF: (&str, &str) = ("joe", "select 1");
@@ -120,7 +120,7 @@ mod tests {
         fn send(&mut self) {
             let lookup = self.pool.lookups.pop_front().expect("a lookup that waits");
             let site = Sites::default().ensure(&Host::Tcp("a".into()), 5432);
-            let state = State::Lookup(Box::new(lookup));
+            let state = ServerState::Lookup(Box::new(lookup));
             let server = Server::new(1, Moment(0), Id::from_bits(0), site, state);
             let id = self.servers.insert(server);
             self.pool.active.push_back(&mut self.servers, id);

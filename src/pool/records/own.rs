@@ -1,6 +1,6 @@
 //! What the pooler itself is about on a server: on one that nobody has, or beside its client.
 
-use crate::pool::owed::wishes::Change;
+use crate::pool::owed::wishes::VarsChange;
 use crate::pool::telling::reason::Reason;
 
 /// Which query of the pooler's own runs on a server that no client has.
@@ -54,14 +54,14 @@ impl Test {
 
 /// What the pooler itself is about on a server that a client has already got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Own {
+pub enum OwnQuery {
     #[default]
     Nothing,
     /// A COPY has failed, or must have, and it is in doubt whether it has eaten Syncs. The client's
     /// messages wait for the answer to what the pooler has sent behind them.
     Doubt(Doubt),
     /// The client's parameters are being set; its messages wait. So many steps may follow.
-    Vars { change: Change, more: u8 },
+    Vars { change: VarsChange, more: u8 },
     /// They were refused, and the client is told at the end of the answer.
     VarsRefused,
     /// A query of the client's has failed and is sent once more, when the server is done with the
@@ -82,11 +82,11 @@ pub enum Own {
     Undo,
 }
 
-impl Own {
+impl OwnQuery {
     /// Asked for every message: by its kind alone, without a look at what the others hold.
     #[inline(always)]
     pub fn is_nothing(&self) -> bool {
-        matches!(self, Own::Nothing)
+        matches!(self, OwnQuery::Nothing)
     }
 }
 

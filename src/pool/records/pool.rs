@@ -292,15 +292,15 @@ impl Pool {
     }
 
     #[inline(always)]
-    pub(in crate::pool) fn server_list(&mut self, place: server::Place) -> &mut List<Server> {
+    pub(in crate::pool) fn server_list(&mut self, place: server::ServerPlace) -> &mut List<Server> {
         match place {
-            server::Place::Active => &mut self.active,
-            server::Place::BeingCanceled => &mut self.being_canceled,
-            server::Place::Cancel => &mut self.cancels,
-            server::Place::Idle => &mut self.idle,
-            server::Place::Login => &mut self.logging_in,
-            server::Place::Tested => &mut self.tested,
-            server::Place::Used => &mut self.used,
+            server::ServerPlace::Active => &mut self.active,
+            server::ServerPlace::BeingCanceled => &mut self.being_canceled,
+            server::ServerPlace::Cancel => &mut self.cancels,
+            server::ServerPlace::Idle => &mut self.idle,
+            server::ServerPlace::Login => &mut self.logging_in,
+            server::ServerPlace::Tested => &mut self.tested,
+            server::ServerPlace::Used => &mut self.used,
         }
     }
 }

@@ -1,11 +1,11 @@
 //! A server: one connection of the pooler's to a PostgreSQL, for as long as it lives.
 
-use super::handshake::Login;
+use super::handshake::ServerHandshake;
 use super::lookup::Lookup;
-pub use super::own::{Doubt, Own, Rescue, Test};
+pub use super::own::{Doubt, OwnQuery, Rescue, Test};
 use super::pass::Pass;
 use super::secured::Secured;
-use super::session::Session;
+use super::session::ServerSession;
 use super::site::SiteId;
 use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
@@ -13,7 +13,7 @@ use crate::base::time::Moment;
 use crate::config::PoolMode;
 use crate::log::{Peer, Prefix, Side, Who, ptr};
 use crate::pool::ids::{ClientId, PoolId, ServerId, ServerKind};
-use crate::pool::owed::kept::Kept;
+use crate::pool::owed::kept::KeptQuery;
 use crate::pool::owed::misnamed::Misnamed;
 use crate::pool::owed::replies::Replies;
 use crate::pool::owed::request::Request;
@@ -34,9 +34,9 @@ const COST_OF_NEWS: u32 = 64;
 /// Where a server stands. Each state but `Between` and `Closing` is also the list of its pool that
 /// holds the server.
 #[derive(Debug)]
-pub enum State {
+pub enum ServerState {
     /// From the decision to connect up to its first ReadyForQuery, connect_query included.
-    Login(Box<Login>),
+    Login(Box<ServerHandshake>),
     /// Fit for the next client.
     Idle,
     /// Idle for longer than server_check_delay: it must be tested before it is used.
@@ -59,7 +59,7 @@ pub enum State {
 
 /// The list of its pool that holds a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum ServerPlace {
     Active,
     BeingCanceled,
     Cancel,
@@ -69,23 +69,23 @@ pub enum Place {
     Used,
 }
 
-impl State {
+impl ServerState {
     /// Whether it counts against the limits of its pool, database and user.
     pub fn is_counted(&self) -> bool {
-        !matches!(self, State::Cancel(_) | State::Closing)
+        !matches!(self, ServerState::Cancel(_) | ServerState::Closing)
     }
 
     #[inline(always)]
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<ServerPlace> {
         Some(match self {
-            State::Between | State::Closing => return None,
-            State::Active { .. } | State::Lookup(_) => Place::Active,
-            State::BeingCanceled => Place::BeingCanceled,
-            State::Cancel(_) => Place::Cancel,
-            State::Idle => Place::Idle,
-            State::Login(_) => Place::Login,
-            State::Tested(_) => Place::Tested,
-            State::Used => Place::Used,
+            ServerState::Between | ServerState::Closing => return None,
+            ServerState::Active { .. } | ServerState::Lookup(_) => ServerPlace::Active,
+            ServerState::BeingCanceled => ServerPlace::BeingCanceled,
+            ServerState::Cancel(_) => ServerPlace::Cancel,
+            ServerState::Idle => ServerPlace::Idle,
+            ServerState::Login(_) => ServerPlace::Login,
+            ServerState::Tested(_) => ServerPlace::Tested,
+            ServerState::Used => ServerPlace::Used,
         })
     }
 }
@@ -122,7 +122,7 @@ impl CancelCarrier {
 pub struct Server {
     links: Links<ServerKind>,
     /// Only `core::link` writes it.
-    state: State,
+    state: ServerState,
     /// Of one counter with clients, never used again.
     pub number: u64,
     pub pool: PoolId,
@@ -145,7 +145,7 @@ pub struct Server {
     pub key: Box<[u8]>,
     pub vars: ServerVars,
     pub replies: Replies,
-    pub own: Own,
+    pub own: OwnQuery,
     /// What the server said of a query of the pooler's own that failed.
     pub own_error: Option<Box<str>>,
     /// It has sent a FATAL error: its end is near, and needs no further explanation.
@@ -157,7 +157,7 @@ pub struct Server {
     /// Its connection is under TLS.
     pub tls: Option<Box<Secured>>,
     pub statements: Option<Box<ServerStatements>>,
-    pub(in crate::pool) kept: Kept,
+    pub(in crate::pool) kept: KeptQuery,
     pub(in crate::pool) unnamed: UnnamedText,
     /// The request under way that it will refuse, if there is one.
     pub(in crate::pool) misnamed: Option<Box<Misnamed>>,
@@ -169,7 +169,7 @@ pub struct Server {
     /// session.
     pub(in crate::pool) is_worn: bool,
     /// What clients have left in its session.
-    pub session: Session,
+    pub session: ServerSession,
     /// The client that has sent notifications by it last.
     pub(in crate::pool) notifier: Option<ClientId>,
     /// The client that had it last, or has it.
@@ -214,7 +214,7 @@ impl Server {
     /// Notes what was sent to resolve a doubt as owed, once the COPY has ended: before that the
     /// server takes it for a breach of the protocol.
     pub fn note_doubt(&mut self) {
-        let Own::Doubt(doubt) = &mut self.own else { return };
+        let OwnQuery::Doubt(doubt) = &mut self.own else { return };
         if doubt.is_noted || self.replies.takes_copy_data() {
             return;
         }
@@ -226,7 +226,7 @@ impl Server {
         self.replies.push(Request::Sync);
     }
 
-    pub fn new(number: u64, now: Moment, pool: PoolId, site: SiteId, state: State) -> Server {
+    pub fn new(number: u64, now: Moment, pool: PoolId, site: SiteId, state: ServerState) -> Server {
         let nowhere = Peer::Unix { pid: None, port: 0 };
         Server {
             links: Links::default(),
@@ -245,20 +245,20 @@ impl Server {
             key: Box::default(),
             vars: ServerVars::default(),
             replies: Replies::default(),
-            own: Own::Nothing,
+            own: OwnQuery::Nothing,
             own_error: None,
             has_said_farewell: false,
             closing: None,
             canceled_by: None,
             tls: None,
             statements: None,
-            kept: Kept::default(),
+            kept: KeptQuery::default(),
             unnamed: UnnamedText::default(),
             misnamed: None,
             has_changed_tables: false,
             mode: PoolMode::Session,
             is_worn: false,
-            session: Session::default(),
+            session: ServerSession::default(),
             notifier: None,
             last_client: None,
             lifetime_cut_us: 0,
@@ -275,7 +275,7 @@ impl Server {
     }
 
     #[inline(always)]
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &ServerState {
         &self.state
     }
 
@@ -289,14 +289,14 @@ impl Server {
     /// Whether it is at work for its client, rather than on a query of the pooler's own.
     pub fn runs_its_clients(&self) -> bool {
         let is_own = match self.own {
-            Own::Nothing | Own::Doubt(_) | Own::Repeat => false,
-            Own::Channels { .. }
-            | Own::Probe { .. }
-            | Own::Recall { .. }
-            | Own::Reset(_)
-            | Own::Undo
-            | Own::Vars { .. }
-            | Own::VarsRefused => true,
+            OwnQuery::Nothing | OwnQuery::Doubt(_) | OwnQuery::Repeat => false,
+            OwnQuery::Channels { .. }
+            | OwnQuery::Probe { .. }
+            | OwnQuery::Recall { .. }
+            | OwnQuery::Reset(_)
+            | OwnQuery::Undo
+            | OwnQuery::Vars { .. }
+            | OwnQuery::VarsRefused => true,
         };
         !is_own && !self.replies.is_answered()
     }
@@ -305,7 +305,7 @@ impl Server {
     #[inline(always)]
     pub fn client(&self) -> Option<ClientId> {
         match self.state {
-            State::Active { client } => Some(client),
+            ServerState::Active { client } => Some(client),
             _ => None,
         }
     }
@@ -318,29 +318,29 @@ impl Server {
     /// The lookup that it runs.
     pub fn lookup(&self) -> Option<&Lookup> {
         match &self.state {
-            State::Lookup(lookup) => Some(lookup),
+            ServerState::Lookup(lookup) => Some(lookup),
             _ => None,
         }
     }
 
     pub(in crate::pool) fn lookup_mut(&mut self) -> Option<&mut Lookup> {
         match &mut self.state {
-            State::Lookup(lookup) => Some(lookup),
+            ServerState::Lookup(lookup) => Some(lookup),
             _ => None,
         }
     }
 
     /// Its login, as far as it has come.
-    pub(in crate::pool) fn login(&self) -> Option<&Login> {
+    pub(in crate::pool) fn login(&self) -> Option<&ServerHandshake> {
         match &self.state {
-            State::Login(login) => Some(login),
+            ServerState::Login(login) => Some(login),
             _ => None,
         }
     }
 
-    pub(in crate::pool) fn login_mut(&mut self) -> Option<&mut Login> {
+    pub(in crate::pool) fn login_mut(&mut self) -> Option<&mut ServerHandshake> {
         match &mut self.state {
-            State::Login(login) => Some(login),
+            ServerState::Login(login) => Some(login),
             _ => None,
         }
     }
@@ -348,14 +348,14 @@ impl Server {
     /// The cancel request that it carries.
     pub(in crate::pool) fn carrier(&self) -> Option<&CancelCarrier> {
         match &self.state {
-            State::Cancel(carrier) => Some(carrier),
+            ServerState::Cancel(carrier) => Some(carrier),
             _ => None,
         }
     }
 
     pub(in crate::pool) fn carrier_mut(&mut self) -> Option<&mut CancelCarrier> {
         match &mut self.state {
-            State::Cancel(carrier) => Some(carrier),
+            ServerState::Cancel(carrier) => Some(carrier),
             _ => None,
         }
     }
@@ -363,18 +363,18 @@ impl Server {
     /// How far its rescue has come, if its client has left it in the middle.
     pub(in crate::pool) fn rescue_mut(&mut self) -> Option<&mut Rescue> {
         match &mut self.state {
-            State::Tested(Test::Abandoned(rescue)) => Some(rescue),
+            ServerState::Tested(Test::Abandoned(rescue)) => Some(rescue),
             _ => None,
         }
     }
 
-    pub(in crate::pool) fn set_state(&mut self, to: State, _: &Pass) -> State {
+    pub(in crate::pool) fn set_state(&mut self, to: ServerState, _: &Pass) -> ServerState {
         std::mem::replace(&mut self.state, to)
     }
 
     /// Whether it has come through its login, and is a session.
     pub fn is_session(&self) -> bool {
-        !matches!(self.state, State::Login(_) | State::Cancel(_) | State::Closing)
+        !matches!(self.state, ServerState::Login(_) | ServerState::Cancel(_) | ServerState::Closing)
     }
 
     /// Whether a client has had it.
@@ -389,7 +389,7 @@ impl Server {
 
     #[inline(always)]
     pub fn is_closing(&self) -> bool {
-        matches!(self.state, State::Closing)
+        matches!(self.state, ServerState::Closing)
     }
 
     /// Fit for another client: everything answered, no transaction, nothing of ours under way, and

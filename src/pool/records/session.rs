@@ -9,7 +9,7 @@
 use super::listening::Handing;
 use crate::base::time::Moment;
 use crate::config::SessionState;
-use crate::pool::owed::replies::Status;
+use crate::pool::owed::replies::TransactionStatus;
 use crate::pool::statements::plain::is_plain;
 use crate::pool::statements::scan::{self, Scan};
 use crate::pool::statements::traces::{Effects, Traces};
@@ -19,7 +19,7 @@ use crate::wire::kind::Front;
 
 /// The session of one server.
 #[derive(Debug, Default)]
-pub struct Session {
+pub struct ServerSession {
     /// That of the client that has the server, or had it last.
     pub(in crate::pool) policy: SessionState,
     /// What is left must be undone before another client gets the server.
@@ -59,29 +59,29 @@ pub struct Session {
     /// The number of the client that has left something last.
     pub(in crate::pool) by: u64,
     /// The text of a message that is half sent.
-    half_read: Option<Box<Text>>,
+    half_read: Option<Box<SessionText>>,
 }
 
 /// A text that comes in pieces.
 #[derive(Debug)]
-struct Text {
+struct SessionText {
     scan: Scan,
     /// What comes before the text: the name of a statement.
     is_in_name: bool,
     has_ended: bool,
-    of: Origin,
+    of: TextOrigin,
 }
 
 /// Which message a text came in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Origin {
+pub enum TextOrigin {
     Query,
     /// A Parse of a statement with a name that is not tracked.
     Named,
     Unnamed,
 }
 
-impl Session {
+impl ServerSession {
     /// A client gets the server.
     #[inline]
     pub(in crate::pool) fn begin(&mut self, policy: SessionState, shares_listen: bool) {
@@ -273,29 +273,29 @@ impl Session {
     #[inline]
     pub(in crate::pool) fn note_text(
         &mut self,
-        of: Origin,
+        of: TextOrigin,
         body: &[u8],
         is_whole: bool,
         is_first: bool,
     ) {
         if !is_whole {
-            let is_in_name = of != Origin::Query;
+            let is_in_name = of != TextOrigin::Query;
             let scan = Scan::default();
-            self.half_read = Some(Box::new(Text { scan, is_in_name, has_ended: false, of }));
+            self.half_read = Some(Box::new(SessionText { scan, is_in_name, has_ended: false, of }));
             return self.go_on(body, false);
         }
-        let kind = if of == Origin::Query { Front::Query } else { Front::Parse };
-        let is_unnamed = of == Origin::Unnamed;
-        debug_assert!(of == Origin::Query || is_unnamed == (body.first() == Some(&0)));
+        let kind = if of == TextOrigin::Query { Front::Query } else { Front::Parse };
+        let is_unnamed = of == TextOrigin::Unnamed;
+        debug_assert!(of == TextOrigin::Query || is_unnamed == (body.first() == Some(&0)));
         let effects = scan::read(sql_of(kind, body).unwrap_or_default());
         self.note_effects(of, effects, is_first);
     }
 
-    fn note_effects(&mut self, of: Origin, effects: Effects, is_first: bool) {
+    fn note_effects(&mut self, of: TextOrigin, effects: Effects, is_first: bool) {
         match of {
-            Origin::Query => return self.note(effects, is_first),
-            Origin::Unnamed => self.replace_unnamed(effects),
-            Origin::Named => {
+            TextOrigin::Query => return self.note(effects, is_first),
+            TextOrigin::Unnamed => self.replace_unnamed(effects),
+            TextOrigin::Named => {
                 self.mark(Traces::PREPARED);
                 self.prepared = self.prepared.and(effects.leaves);
             }
@@ -369,7 +369,7 @@ impl Session {
 
     /// The client's kept unnamed statement was prepared again.
     pub(in crate::pool) fn note_unnamed(&mut self, effects: Effects) {
-        self.note_effects(Origin::Unnamed, effects, false);
+        self.note_effects(TextOrigin::Unnamed, effects, false);
     }
 
     /// An error undoes what was under way.
@@ -396,15 +396,15 @@ impl Session {
     }
 
     /// ReadyForQuery has come. `is_last` tells that nothing else is under way.
-    pub(in crate::pool) fn settle(&mut self, status: Status, is_last: bool) {
+    pub(in crate::pool) fn settle(&mut self, status: TransactionStatus, is_last: bool) {
         self.awaits = Traces::NONE;
         if is_last {
             self.replaced = Traces::NONE;
         }
         match status {
-            Status::InTransaction => {}
-            Status::Failed => self.clears = Traces::NONE,
-            Status::Idle => {
+            TransactionStatus::InTransaction => {}
+            TransactionStatus::Failed => self.clears = Traces::NONE,
+            TransactionStatus::Idle => {
                 let clears = std::mem::take(&mut self.clears);
                 self.cleared(clears);
                 self.sets_harmlessly &= !is_last;
@@ -480,34 +480,38 @@ fn reset_query(left: Traces) -> (String, u8) {
 mod tests {
     use super::*;
 
-    fn watched() -> Session {
-        Session { policy: SessionState::Reset, must_end_clean: true, ..Session::default() }
+    fn watched() -> ServerSession {
+        ServerSession {
+            policy: SessionState::Reset,
+            must_end_clean: true,
+            ..ServerSession::default()
+        }
     }
 
-    fn send(session: &mut Session, sql: &str) {
-        session.note_text(Origin::Query, format!("{sql}\0").as_bytes(), true, true);
+    fn send(session: &mut ServerSession, sql: &str) {
+        session.note_text(TextOrigin::Query, format!("{sql}\0").as_bytes(), true, true);
     }
 
     #[test]
     fn a_statement_that_clears_counts_when_it_is_committed() {
         let mut session = watched();
         send(&mut session, "SET x = 1");
-        session.settle(Status::Idle, true);
+        session.settle(TransactionStatus::Idle, true);
         send(&mut session, "BEGIN");
-        session.settle(Status::InTransaction, true);
+        session.settle(TransactionStatus::InTransaction, true);
         send(&mut session, "RESET ALL");
-        session.settle(Status::InTransaction, true);
+        session.settle(TransactionStatus::InTransaction, true);
         assert_eq!(session.left, Traces::SET);
         let mut other = watched();
         other.left = session.left;
         other.clears = session.clears;
         send(&mut session, "COMMIT");
         session.tagged(b"COMMIT\0");
-        session.settle(Status::Idle, true);
+        session.settle(TransactionStatus::Idle, true);
         assert!(session.left.is_empty());
         send(&mut other, "ROLLBACK");
         other.tagged(b"ROLLBACK\0");
-        other.settle(Status::Idle, true);
+        other.settle(TransactionStatus::Idle, true);
         assert_eq!(other.left, Traces::SET);
     }
 
@@ -516,7 +520,7 @@ mod tests {
         let mut session = watched();
         send(&mut session, "LISTEN a; UNLISTEN *; SELECT 1/0");
         session.failed();
-        session.settle(Status::Idle, true);
+        session.settle(TransactionStatus::Idle, true);
         assert_eq!(session.left, Traces::LISTEN);
     }
 
@@ -524,8 +528,8 @@ mod tests {
     fn what_is_set_behind_a_reset_that_is_under_way_stays() {
         let mut session = watched();
         send(&mut session, "RESET ALL");
-        session.note_text(Origin::Query, b"SET x = 1\0", true, false);
-        session.settle(Status::Idle, true);
+        session.note_text(TextOrigin::Query, b"SET x = 1\0", true, false);
+        session.settle(TransactionStatus::Idle, true);
         assert_eq!(session.left, Traces::SET);
     }
 
@@ -543,7 +547,7 @@ mod tests {
             let mut session = watched();
             send(&mut session, sql);
             session.tagged(tag);
-            session.settle(Status::Idle, true);
+            session.settle(TransactionStatus::Idle, true);
             assert_eq!(session.left, left, "{sql}");
         }
     }
@@ -552,15 +556,15 @@ mod tests {
     fn what_a_prepared_statement_leaves_it_leaves_each_time() {
         let mut session = watched();
         send(&mut session, "PREPARE a AS SELECT set_config('x', 'y', false)");
-        session.settle(Status::Idle, true);
+        session.settle(TransactionStatus::Idle, true);
         send(&mut session, "RESET ALL");
-        session.settle(Status::Idle, true);
+        session.settle(TransactionStatus::Idle, true);
         assert_eq!(session.left, Traces::PREPARED);
         send(&mut session, "EXECUTE a");
         assert_eq!(session.left, Traces::PREPARED.and(Traces::SET));
         let mut session = watched();
         session.note_text(
-            Origin::Unnamed,
+            TextOrigin::Unnamed,
             b"\0SELECT set_config('x', 'y', false)\0\0\0",
             true,
             true,
@@ -574,12 +578,12 @@ mod tests {
     fn what_is_prepared_clears_when_it_is_executed() {
         let mut session = watched();
         session.left = Traces::SET;
-        session.note_text(Origin::Unnamed, b"\0RESET ALL\0\0\0", true, true);
-        session.settle(Status::Idle, true);
+        session.note_text(TextOrigin::Unnamed, b"\0RESET ALL\0\0\0", true, true);
+        session.settle(TransactionStatus::Idle, true);
         session.bound(true);
         assert_eq!(session.left, Traces::SET);
         session.executed();
-        session.settle(Status::Idle, true);
+        session.settle(TransactionStatus::Idle, true);
         assert!(session.left.is_empty());
     }
 
@@ -588,7 +592,7 @@ mod tests {
         let body = b"name\0SELECT 1; LISTEN a\0\0\0; LOAD 'b'";
         for cut in 0..body.len() {
             let mut session = watched();
-            session.note_text(Origin::Named, &body[..cut], false, true);
+            session.note_text(TextOrigin::Named, &body[..cut], false, true);
             session.go_on(&body[cut..], true);
             assert_eq!(session.left, Traces::LISTEN.and(Traces::PREPARED), "{cut}");
             assert!(!session.is_half_read());

@@ -41,7 +41,7 @@ pub enum Wait {
 
 /// How a wait ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum WaitOutcome {
     Done,
     /// A RESUME came in between.
     Resumed,

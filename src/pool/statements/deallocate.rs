@@ -132,12 +132,12 @@ fn names_dropping(text: &[u8]) -> bool {
     (0..text.len()).filter(starts).any(|at| is_word(at, b"deallocate") || is_word(at, b"discard"))
 }
 
-struct Token<'a> {
+struct DeallocateToken<'a> {
     text: Cow<'a, [u8]>,
     is_quoted: bool,
 }
 
-impl Token<'_> {
+impl DeallocateToken<'_> {
     fn is_keyword(&self, word: &str) -> bool {
         !self.is_quoted && self.text.eq_ignore_ascii_case(word.as_bytes())
     }
@@ -197,7 +197,7 @@ fn semicolon(rest: &mut &[u8]) -> Option<()> {
 }
 
 /// An identifier, and the blanks around it.
-fn token<'a>(rest: &mut &'a [u8]) -> Option<Token<'a>> {
+fn token<'a>(rest: &mut &'a [u8]) -> Option<DeallocateToken<'a>> {
     skip_blanks(rest);
     let token = match rest.first()? {
         b'"' => quoted(rest)?,
@@ -207,15 +207,15 @@ fn token<'a>(rest: &mut &'a [u8]) -> Option<Token<'a>> {
     Some(token)
 }
 
-fn plain<'a>(rest: &mut &'a [u8]) -> Option<Token<'a>> {
+fn plain<'a>(rest: &mut &'a [u8]) -> Option<DeallocateToken<'a>> {
     rest.first().filter(|byte| is_start_of_word(**byte))?;
     let length = rest.iter().take_while(|byte| is_part_of_word(**byte)).count();
     let (text, behind) = rest.split_at(length);
     *rest = behind;
-    Some(Token { text: text.into(), is_quoted: false })
+    Some(DeallocateToken { text: text.into(), is_quoted: false })
 }
 
-fn quoted<'a>(rest: &mut &'a [u8]) -> Option<Token<'a>> {
+fn quoted<'a>(rest: &mut &'a [u8]) -> Option<DeallocateToken<'a>> {
     let mut text = Vec::new();
     let mut bytes = rest.iter().enumerate().skip(1).peekable();
     while let Some((at, &byte)) = bytes.next() {
@@ -228,7 +228,7 @@ fn quoted<'a>(rest: &mut &'a [u8]) -> Option<Token<'a>> {
             continue;
         }
         *rest = &rest[at + 1..];
-        return Some(Token { text: text.into(), is_quoted: true });
+        return Some(DeallocateToken { text: text.into(), is_quoted: true });
     }
     None
 }

@@ -10,7 +10,7 @@ const MOST_FRESH: usize = 4096;
 #[derive(Debug, Default)]
 pub struct ServerStatements {
     /// At most max_prepared_statements of them.
-    pub(in crate::pool) held: IdMap<StatementKind, Held>,
+    pub(in crate::pool) held: IdMap<StatementKind, HeldStatement>,
     /// Prepared since the last ReadyForQuery.
     pub(in crate::pool) fresh: Vec<StatementId>,
     /// Counts uses, to find the one that was not used for longest.
@@ -18,7 +18,7 @@ pub struct ServerStatements {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(in crate::pool) struct Held {
+pub(in crate::pool) struct HeldStatement {
     pub(in crate::pool) used: u64,
     /// The segment whose Sync decides whether it is there; `None` when it is known to be.
     pub(in crate::pool) pending: Option<u32>,
@@ -33,7 +33,7 @@ impl ServerStatements {
     }
 
     /// Notes that a statement is used, if it is there.
-    pub(in crate::pool) fn use_held(&mut self, id: StatementId) -> Option<Held> {
+    pub(in crate::pool) fn use_held(&mut self, id: StatementId) -> Option<HeldStatement> {
         let held = self.held.get_mut(&id)?;
         self.clock += 1;
         held.used = self.clock;
@@ -43,12 +43,12 @@ impl ServerStatements {
     /// A statement that the server is being given; its Sync is that of `segment`.
     pub(in crate::pool) fn hold(&mut self, id: StatementId, segment: u32) {
         self.clock += 1;
-        self.held.insert(id, Held { used: self.clock, pending: Some(segment) });
+        self.held.insert(id, HeldStatement { used: self.clock, pending: Some(segment) });
     }
 
     /// Drops all statements but those that requests under way prepare. Returns what was held.
     pub(in crate::pool) fn forget_settled(&mut self) -> Vec<StatementId> {
-        let is_settled = |held: &Held| held.pending.is_none();
+        let is_settled = |held: &HeldStatement| held.pending.is_none();
         let settled = self.held.iter().filter(|(_, held)| is_settled(held)).map(|(&id, _)| id);
         let dropped = settled.collect();
         self.held.retain(|_, held| !is_settled(held));

@@ -13,7 +13,7 @@ const LONGEST_WORD: usize = 64;
 
 /// What the text is made of, as far as anybody needs to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Token<'a> {
+pub enum SqlToken<'a> {
     /// Folded to lower case unless quoted.
     Word { text: &'a [u8], is_quoted: bool },
     /// The end of a string, with the beginning of what is in it.
@@ -25,8 +25,8 @@ pub enum Token<'a> {
 /// Takes a text in pieces.
 #[derive(Debug, Default)]
 pub struct Lexer {
-    place: Place,
-    word: Word,
+    place: LexerState,
+    word: LexerWord,
     /// No quote and no comment is trusted any more.
     is_suspicious: bool,
     /// The byte before the one under way.
@@ -34,7 +34,7 @@ pub struct Lexer {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Place {
+enum LexerState {
     #[default]
     Code,
     Word,
@@ -64,19 +64,19 @@ struct Quote {
 
 /// The beginning of a word.
 #[derive(Debug)]
-struct Word {
+struct LexerWord {
     bytes: [u8; LONGEST_WORD],
     len: u8,
     is_cut: bool,
 }
 
-impl Default for Word {
-    fn default() -> Word {
-        Word { bytes: [0; LONGEST_WORD], len: 0, is_cut: false }
+impl Default for LexerWord {
+    fn default() -> LexerWord {
+        LexerWord { bytes: [0; LONGEST_WORD], len: 0, is_cut: false }
     }
 }
 
-impl Word {
+impl LexerWord {
     fn clear(&mut self) {
         (self.len, self.is_cut) = (0, false);
     }
@@ -99,7 +99,7 @@ impl Word {
 impl Lexer {
     /// Each token goes to `heed`, with whether quotes are not trusted: a word may be code then,
     /// and may begin a statement, wherever it stands.
-    pub fn feed(&mut self, bytes: &[u8], mut heed: impl FnMut(Token<'_>, bool)) {
+    pub fn feed(&mut self, bytes: &[u8], mut heed: impl FnMut(SqlToken<'_>, bool)) {
         for &byte in bytes {
             self.take(byte, &mut heed);
             self.before = byte;
@@ -107,63 +107,63 @@ impl Lexer {
     }
 
     /// The text is over.
-    pub fn finish(&mut self, mut heed: impl FnMut(Token<'_>, bool)) {
+    pub fn finish(&mut self, mut heed: impl FnMut(SqlToken<'_>, bool)) {
         match self.place {
-            Place::Word | Place::DollarTag => self.end_word(&mut heed, false),
-            Place::Sign(sign) => heed(Token::Sign(sign), self.is_suspicious),
-            Place::BlockComment { .. }
-            | Place::Code
-            | Place::DollarBody { .. }
-            | Place::LineComment
-            | Place::Quoted(_) => {}
+            LexerState::Word | LexerState::DollarTag => self.end_word(&mut heed, false),
+            LexerState::Sign(sign) => heed(SqlToken::Sign(sign), self.is_suspicious),
+            LexerState::BlockComment { .. }
+            | LexerState::Code
+            | LexerState::DollarBody { .. }
+            | LexerState::LineComment
+            | LexerState::Quoted(_) => {}
         }
-        self.place = Place::Code;
+        self.place = LexerState::Code;
     }
 
-    fn take(&mut self, byte: u8, heed: &mut impl FnMut(Token<'_>, bool)) {
+    fn take(&mut self, byte: u8, heed: &mut impl FnMut(SqlToken<'_>, bool)) {
         match self.place {
-            Place::Code => self.begin(byte, heed),
-            Place::Word if is_part_of_word(byte) => self.word.push(byte.to_ascii_lowercase()),
-            Place::Word => self.leave_word(byte, heed),
-            Place::Sign(sign) => self.behind_sign(sign, byte, heed),
-            Place::LineComment => {
+            LexerState::Code => self.begin(byte, heed),
+            LexerState::Word if is_part_of_word(byte) => self.word.push(byte.to_ascii_lowercase()),
+            LexerState::Word => self.leave_word(byte, heed),
+            LexerState::Sign(sign) => self.behind_sign(sign, byte, heed),
+            LexerState::LineComment => {
                 if matches!(byte, b'\n' | b'\r') {
-                    self.place = Place::Code;
+                    self.place = LexerState::Code;
                 }
             }
-            Place::BlockComment { depth } => self.in_comment(depth, byte),
-            Place::Quoted(quote) => self.in_quote(quote, byte, heed),
-            Place::DollarTag => self.in_dollar_tag(byte, heed),
-            Place::DollarBody { matched } => self.in_dollar_body(matched, byte, heed),
+            LexerState::BlockComment { depth } => self.in_comment(depth, byte),
+            LexerState::Quoted(quote) => self.in_quote(quote, byte, heed),
+            LexerState::DollarTag => self.in_dollar_tag(byte, heed),
+            LexerState::DollarBody { matched } => self.in_dollar_body(matched, byte, heed),
         }
     }
 
-    fn begin(&mut self, byte: u8, heed: &mut impl FnMut(Token<'_>, bool)) {
+    fn begin(&mut self, byte: u8, heed: &mut impl FnMut(SqlToken<'_>, bool)) {
         match byte {
             b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => {}
             _ if is_start_of_word(byte) => {
                 self.word.clear();
                 self.word.push(byte.to_ascii_lowercase());
-                self.place = Place::Word;
+                self.place = LexerState::Word;
             }
-            _ if self.is_suspicious => heed(Token::Sign(byte), true),
-            b'-' | b'/' => self.place = Place::Sign(byte),
+            _ if self.is_suspicious => heed(SqlToken::Sign(byte), true),
+            b'-' | b'/' => self.place = LexerState::Sign(byte),
             b'\'' | b'"' => self.open(byte, false),
             b'$' => {
                 self.word.clear();
-                self.place = Place::DollarTag;
+                self.place = LexerState::DollarTag;
             }
-            _ => heed(Token::Sign(byte), false),
+            _ => heed(SqlToken::Sign(byte), false),
         }
     }
 
     fn open(&mut self, end: u8, escapes: bool) {
         self.word.clear();
-        self.place = Place::Quoted(Quote { end, escapes, is_escaped: false });
+        self.place = LexerState::Quoted(Quote { end, escapes, is_escaped: false });
     }
 
     /// A word has ended at a byte that is not part of it.
-    fn leave_word(&mut self, byte: u8, heed: &mut impl FnMut(Token<'_>, bool)) {
+    fn leave_word(&mut self, byte: u8, heed: &mut impl FnMut(SqlToken<'_>, bool)) {
         let is_prefix = byte == b'\'' && self.word.text() == b"e" && !self.is_suspicious;
         if is_prefix {
             return self.open(b'\'', true);
@@ -172,23 +172,23 @@ impl Lexer {
         self.begin(byte, heed);
     }
 
-    fn end_word(&mut self, heed: &mut impl FnMut(Token<'_>, bool), is_quoted: bool) {
-        self.place = Place::Code;
+    fn end_word(&mut self, heed: &mut impl FnMut(SqlToken<'_>, bool), is_quoted: bool) {
+        self.place = LexerState::Code;
         if self.word.len > 0 {
-            heed(Token::Word { text: self.word.text(), is_quoted }, self.is_suspicious);
+            heed(SqlToken::Word { text: self.word.text(), is_quoted }, self.is_suspicious);
         }
     }
 
-    fn behind_sign(&mut self, sign: u8, byte: u8, heed: &mut impl FnMut(Token<'_>, bool)) {
-        self.place = Place::Code;
+    fn behind_sign(&mut self, sign: u8, byte: u8, heed: &mut impl FnMut(SqlToken<'_>, bool)) {
+        self.place = LexerState::Code;
         match (sign, byte) {
-            (b'-', b'-') => self.place = Place::LineComment,
+            (b'-', b'-') => self.place = LexerState::LineComment,
             (b'/', b'*') => {
-                self.place = Place::BlockComment { depth: 1 };
+                self.place = LexerState::BlockComment { depth: 1 };
                 self.word.clear();
             }
             _ => {
-                heed(Token::Sign(sign), false);
+                heed(SqlToken::Sign(sign), false);
                 self.begin(byte, heed);
             }
         }
@@ -200,18 +200,18 @@ impl Lexer {
         self.word.clear();
         match (before, byte) {
             (Some(b'/'), b'*') => {
-                self.place = Place::BlockComment { depth: depth.saturating_add(1) };
+                self.place = LexerState::BlockComment { depth: depth.saturating_add(1) };
             }
-            (Some(b'*'), b'/') if depth == 1 => self.place = Place::Code,
-            (Some(b'*'), b'/') => self.place = Place::BlockComment { depth: depth - 1 },
+            (Some(b'*'), b'/') if depth == 1 => self.place = LexerState::Code,
+            (Some(b'*'), b'/') => self.place = LexerState::BlockComment { depth: depth - 1 },
             _ => self.word.push(byte),
         }
     }
 
-    fn in_quote(&mut self, mut quote: Quote, byte: u8, heed: &mut impl FnMut(Token<'_>, bool)) {
+    fn in_quote(&mut self, mut quote: Quote, byte: u8, heed: &mut impl FnMut(SqlToken<'_>, bool)) {
         if quote.is_escaped {
             quote.is_escaped = false;
-            self.place = Place::Quoted(quote);
+            self.place = LexerState::Quoted(quote);
             return;
         }
         if byte == b'\\' && quote.end == b'\'' {
@@ -220,7 +220,7 @@ impl Lexer {
                 return self.suspect(heed);
             }
             quote.is_escaped = true;
-            self.place = Place::Quoted(quote);
+            self.place = LexerState::Quoted(quote);
             return;
         }
         if byte != quote.end {
@@ -230,30 +230,30 @@ impl Lexer {
         match quote.end {
             b'"' => self.end_word(heed, true),
             _ => {
-                self.place = Place::Code;
-                heed(Token::Text(self.word.text()), false);
+                self.place = LexerState::Code;
+                heed(SqlToken::Text(self.word.text()), false);
             }
         }
     }
 
     /// From here on no quote is trusted.
-    fn suspect(&mut self, heed: &mut impl FnMut(Token<'_>, bool)) {
+    fn suspect(&mut self, heed: &mut impl FnMut(SqlToken<'_>, bool)) {
         self.is_suspicious = true;
-        self.place = Place::Code;
-        heed(Token::Text(b""), true);
+        self.place = LexerState::Code;
+        heed(SqlToken::Text(b""), true);
     }
 
-    fn in_dollar_tag(&mut self, byte: u8, heed: &mut impl FnMut(Token<'_>, bool)) {
+    fn in_dollar_tag(&mut self, byte: u8, heed: &mut impl FnMut(SqlToken<'_>, bool)) {
         let is_first = self.word.len == 0;
         match byte {
             b'$' if self.word.is_cut => self.suspect(heed),
-            b'$' => self.place = Place::DollarBody { matched: None },
+            b'$' => self.place = LexerState::DollarBody { matched: None },
             _ if is_start_of_word(byte) || byte.is_ascii_digit() && !is_first => {
                 self.word.push(byte);
             }
             // It was no quote: a parameter, or a sign and a word.
             _ => {
-                heed(Token::Sign(b'$'), false);
+                heed(SqlToken::Sign(b'$'), false);
                 self.word.bytes.make_ascii_lowercase();
                 self.end_word(heed, false);
                 self.begin(byte, heed);
@@ -265,19 +265,19 @@ impl Lexer {
         &mut self,
         matched: Option<u8>,
         byte: u8,
-        heed: &mut impl FnMut(Token<'_>, bool),
+        heed: &mut impl FnMut(SqlToken<'_>, bool),
     ) {
         let tag = self.word.text();
         let matched = match matched {
             Some(matched) if usize::from(matched) == tag.len() && byte == b'$' => {
-                self.place = Place::Code;
-                return heed(Token::Text(b""), false);
+                self.place = LexerState::Code;
+                return heed(SqlToken::Text(b""), false);
             }
             Some(matched) if tag.get(usize::from(matched)) == Some(&byte) => Some(matched + 1),
             _ if byte == b'$' => Some(0),
             _ => None,
         };
-        self.place = Place::DollarBody { matched };
+        self.place = LexerState::DollarBody { matched };
     }
 }
 
@@ -298,14 +298,14 @@ mod tests {
     fn tokens(pieces: &[&[u8]]) -> Vec<String> {
         let mut lexer = Lexer::default();
         let mut found = Vec::new();
-        let mut heed = |token: Token<'_>, _: bool| {
+        let mut heed = |token: SqlToken<'_>, _: bool| {
             found.push(match token {
-                Token::Word { text, is_quoted } => {
+                SqlToken::Word { text, is_quoted } => {
                     let text = String::from_utf8_lossy(text);
                     if is_quoted { format!("\"{text}\"") } else { text.into_owned() }
                 }
-                Token::Text(text) => format!("'{}'", String::from_utf8_lossy(text)),
-                Token::Sign(sign) => char::from(sign).to_string(),
+                SqlToken::Text(text) => format!("'{}'", String::from_utf8_lossy(text)),
+                SqlToken::Sign(sign) => char::from(sign).to_string(),
             });
         };
         for piece in pieces {

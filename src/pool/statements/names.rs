@@ -7,18 +7,18 @@
 use crate::pool::ids::StatementId;
 
 #[derive(Debug, Default)]
-pub struct Names {
+pub struct StatementNames {
     /// By name.
-    entries: Vec<Entry>,
+    entries: Vec<NameEntry>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct NameEntry {
     name: Box<[u8]>,
     id: StatementId,
 }
 
-impl Names {
+impl StatementNames {
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -29,7 +29,7 @@ impl Names {
 
     /// Bytes of the table and of the names in it.
     pub fn bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Entry>() + self.text_bytes()
+        self.entries.capacity() * size_of::<NameEntry>() + self.text_bytes()
     }
 
     /// Bytes of the names alone.
@@ -51,7 +51,7 @@ impl Names {
             Ok(at) => Some(std::mem::replace(&mut self.entries[at].id, id)),
             Err(at) => {
                 self.make_room();
-                self.entries.insert(at, Entry { name: name.into(), id });
+                self.entries.insert(at, NameEntry { name: name.into(), id });
                 None
             }
         }
@@ -129,13 +129,13 @@ mod tests {
         if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16).max(32) }
     }
 
-    fn cost(names: &Names) -> usize {
+    fn cost(names: &StatementNames) -> usize {
         let texts = names.entries.iter().map(|entry| block(entry.name.len()));
-        block(names.entries.capacity() * size_of::<Entry>()) + texts.sum::<usize>()
+        block(names.entries.capacity() * size_of::<NameEntry>()) + texts.sum::<usize>()
     }
 
     /// `kept` is for the few places that a table keeps when its names have gone.
-    fn assert_is_cheap(names: &Names, kept: usize) {
+    fn assert_is_cheap(names: &StatementNames, kept: usize) {
         let text: usize = names.entries.iter().map(|entry| entry.name.len()).sum();
         let (cost, len) = (cost(names), names.len());
         assert!(cost <= text + COST * len + kept, "{len} names cost {cost}, their texts {text}");
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_name_costs_no_more_than_64_bytes_beside_its_text() {
-        let mut names = Names::default();
+        let mut names = StatementNames::default();
         let is_looked_at = |number| number < 200 || number % 97 == 0;
         for number in 0..10_000 {
             names.insert(format!("{number}").as_bytes(), id(number));
@@ -154,7 +154,7 @@ mod tests {
         for number in 0..10_000 {
             names.remove(format!("{number}").as_bytes());
             if is_looked_at(10_000 - number) {
-                assert_is_cheap(&names, 5 * size_of::<Entry>());
+                assert_is_cheap(&names, 5 * size_of::<NameEntry>());
             }
         }
         assert!(names.is_empty());
@@ -164,7 +164,7 @@ mod tests {
     fn it_does_what_a_map_does() {
         for seed in 0..50 {
             let mut rng = SeededRng::new(seed);
-            let (mut names, mut map) = (Names::default(), BTreeMap::new());
+            let (mut names, mut map) = (StatementNames::default(), BTreeMap::new());
             for number in 0..400 {
                 let name = format!("s{}", rng.below(60));
                 let name = name.as_bytes();

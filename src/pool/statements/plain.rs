@@ -1,36 +1,36 @@
 //! Whether a text leaves nothing in the session, as most do, found out without taking it apart.
 
 /// First words of statements that leave nothing but what a word within them tells of.
-const PLAIN_HEADS: [Word; 12] = [
-    Word::of(b"select"),
-    Word::of(b"insert"),
-    Word::of(b"update"),
-    Word::of(b"delete"),
-    Word::of(b"with"),
-    Word::of(b"begin"),
-    Word::of(b"commit"),
-    Word::of(b"rollback"),
-    Word::of(b"end"),
-    Word::of(b"values"),
-    Word::of(b"table"),
-    Word::of(b"start"),
+const PLAIN_HEADS: [ShortWord; 12] = [
+    ShortWord::of(b"select"),
+    ShortWord::of(b"insert"),
+    ShortWord::of(b"update"),
+    ShortWord::of(b"delete"),
+    ShortWord::of(b"with"),
+    ShortWord::of(b"begin"),
+    ShortWord::of(b"commit"),
+    ShortWord::of(b"rollback"),
+    ShortWord::of(b"end"),
+    ShortWord::of(b"values"),
+    ShortWord::of(b"table"),
+    ShortWord::of(b"start"),
 ];
 
 /// A word of at most eight letters, to be compared in one go.
-struct Word {
+struct ShortWord {
     letters: u64,
     /// The bits that count.
     mask: u64,
     length: usize,
 }
 
-impl Word {
-    const fn of(word: &[u8]) -> Word {
+impl ShortWord {
+    const fn of(word: &[u8]) -> ShortWord {
         let mut bytes = [0; 8];
         let (head, _) = bytes.split_at_mut(word.len());
         head.copy_from_slice(word);
         let mask = u64::MAX >> (64 - 8 * word.len());
-        Word { letters: u64::from_le_bytes(bytes), mask, length: word.len() }
+        ShortWord { letters: u64::from_le_bytes(bytes), mask, length: word.len() }
     }
 
     /// Whether a text begins with it; `start` is how the text begins, in lower case.

@@ -7,7 +7,7 @@
 //!
 //! Source: PostgreSQL manual, "SQL Commands"; 'gram.y' for what may stand where.
 
-use super::lexer::{Lexer, Token};
+use super::lexer::{Lexer, SqlToken};
 use super::plain::is_plain;
 use super::set_config::{Call, REPORTED};
 use super::traces::{Effects, Traces};
@@ -28,7 +28,7 @@ fn read_words(text: &[u8]) -> Effects {
 #[derive(Debug, Default)]
 pub struct Scan {
     lexer: Lexer,
-    reader: Reader,
+    reader: StatementReader,
 }
 
 impl Scan {
@@ -47,11 +47,11 @@ impl Scan {
 
 /// What is known of the statement under way, and of those before it.
 #[derive(Debug, Default)]
-struct Reader {
+struct StatementReader {
     effects: Effects,
-    head: Head,
+    head: StatementHead,
     /// The word before this token.
-    before: Before,
+    before: PreviousWord,
     /// Parentheses that are open.
     depth: u32,
     call: Call,
@@ -61,7 +61,7 @@ struct Reader {
 
 /// How far the first words of a statement have been read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Head {
+enum StatementHead {
     #[default]
     Start,
     /// Nothing more depends on where a word stands.
@@ -113,7 +113,7 @@ enum Unlock {
 
 /// The word before a token, where it matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Before {
+enum PreviousWord {
     #[default]
     Other,
     /// CREATE, OR REPLACE, GLOBAL, LOCAL: TEMP may follow.
@@ -125,20 +125,20 @@ enum Before {
     Ampersand,
 }
 
-impl Reader {
-    fn take(&mut self, token: Token<'_>, is_suspicious: bool) {
+impl StatementReader {
+    fn take(&mut self, token: SqlToken<'_>, is_suspicious: bool) {
         match token {
-            Token::Sign(b';') => {
+            SqlToken::Sign(b';') => {
                 self.end_statement();
                 self.begins_anywhere = is_suspicious;
                 return;
             }
-            Token::Sign(b'(') => self.depth = self.depth.saturating_add(1),
-            Token::Sign(b')') => self.depth = self.depth.saturating_sub(1),
-            Token::Sign(_) | Token::Text(_) | Token::Word { .. } => {}
+            SqlToken::Sign(b'(') => self.depth = self.depth.saturating_add(1),
+            SqlToken::Sign(b')') => self.depth = self.depth.saturating_sub(1),
+            SqlToken::Sign(_) | SqlToken::Text(_) | SqlToken::Word { .. } => {}
         }
-        if let Token::Word { text, is_quoted } = token {
-            if self.before == Before::Ampersand && is_quoted {
+        if let SqlToken::Word { text, is_quoted } = token {
+            if self.before == PreviousWord::Ampersand && is_quoted {
                 // A name in escapes, such as U&"\0073et_config", may be any.
                 self.effects.leave(Traces::ALL.without(Traces::LASTING));
             }
@@ -149,22 +149,22 @@ impl Reader {
         }
         self.head = self.next_head(token);
         self.call.heed(token, self.depth, &mut self.effects);
-        self.before = Before::of(token);
+        self.before = PreviousWord::of(token);
     }
 
     fn end_statement(&mut self) {
-        if self.head == Head::Select(Unlock::Closed) {
+        if self.head == StatementHead::Select(Unlock::Closed) {
             self.effects.clear(Traces::LOCK);
         }
-        if self.head == Head::SetDigits(true) {
+        if self.head == StatementHead::SetDigits(true) {
             self.effects.leave(Traces::DIGITS);
             self.effects.sets_harmlessly = true;
         }
-        if self.call.is_open() || self.head == Head::SetDigits(false) {
+        if self.call.is_open() || self.head == StatementHead::SetDigits(false) {
             self.effects.leave(Traces::SET);
         }
         self.call = Call::None;
-        (self.head, self.before, self.depth) = (Head::Start, Before::Other, 0);
+        (self.head, self.before, self.depth) = (StatementHead::Start, PreviousWord::Other, 0);
     }
 
     /// A word that may or may not be the first of a statement.
@@ -180,7 +180,7 @@ impl Reader {
         };
         self.note_channels(word);
         self.effects.leave(may_leave);
-        self.head = Head::Other;
+        self.head = StatementHead::Other;
     }
 
     /// The first word of a statement that has to do with channels.
@@ -215,48 +215,54 @@ impl Reader {
         }
         effects.executes |= name == b"execute";
         effects.copies_in |= name == b"stdin"
-            && (self.head, self.before, self.depth) == (Head::Copy, Before::From, 0);
-        let is_into = self.before == Before::Into && self.head != Head::Insert;
-        let may_be_temporary = is_into || self.before == Before::Create || is_suspicious;
+            && (self.head, self.before, self.depth) == (StatementHead::Copy, PreviousWord::From, 0);
+        let is_into = self.before == PreviousWord::Into && self.head != StatementHead::Insert;
+        let may_be_temporary = is_into || self.before == PreviousWord::Create || is_suspicious;
         effects.leave(match name {
             b"temp" | b"temporary" if may_be_temporary => Traces::TEMPORARY,
-            b"hold" if self.head == Head::Declare && self.before == Before::With => Traces::CURSOR,
+            b"hold" if self.head == StatementHead::Declare && self.before == PreviousWord::With => {
+                Traces::CURSOR
+            }
             _ => Traces::NONE,
         });
     }
 
-    fn next_head(&mut self, token: Token<'_>) -> Head {
+    fn next_head(&mut self, token: SqlToken<'_>) -> StatementHead {
         let word = match token {
-            Token::Word { text, is_quoted: false } => text,
+            SqlToken::Word { text, is_quoted: false } => text,
             _ => return self.behind_head(token),
         };
         match self.head {
-            Head::Start => self.begin(word),
-            Head::Close if word == b"all" => self.done(Traces::CURSOR),
-            Head::Deallocate if word == b"prepare" => Head::Deallocate,
-            Head::Deallocate if word == b"all" => self.done(Traces::PREPARED),
-            Head::Discard => match word {
+            StatementHead::Start => self.begin(word),
+            StatementHead::Close if word == b"all" => self.done(Traces::CURSOR),
+            StatementHead::Deallocate if word == b"prepare" => StatementHead::Deallocate,
+            StatementHead::Deallocate if word == b"all" => self.done(Traces::PREPARED),
+            StatementHead::Discard => match word {
                 b"all" => self.done(Traces::DISCARDED),
                 b"temp" | b"temporary" => self.done(Traces::TEMPORARY),
-                _ => Head::Other,
+                _ => StatementHead::Other,
             },
-            Head::Prepare if word == b"transaction" => Head::PrepareTransaction,
-            Head::Reset => match word {
+            StatementHead::Prepare if word == b"transaction" => StatementHead::PrepareTransaction,
+            StatementHead::Reset => match word {
                 b"all" => self.done(Traces::SET.and(Traces::DIGITS)),
                 b"role" => self.done(Traces::ROLE),
                 b"session_authorization" => self.done(AUTHORIZATION),
-                b"session" => Head::ResetSession,
-                _ => Head::Other,
+                b"session" => StatementHead::ResetSession,
+                _ => StatementHead::Other,
             },
-            Head::ResetSession if word == b"authorization" => self.done(AUTHORIZATION),
-            Head::Select(Unlock::Begun) if word == b"pg_catalog" => Head::Select(Unlock::Schema),
-            Head::Select(Unlock::Begun | Unlock::Dot) if word == b"pg_advisory_unlock_all" => {
-                Head::Select(Unlock::Name)
+            StatementHead::ResetSession if word == b"authorization" => self.done(AUTHORIZATION),
+            StatementHead::Select(Unlock::Begun) if word == b"pg_catalog" => {
+                StatementHead::Select(Unlock::Schema)
             }
-            Head::Set => self.behind_set(word),
-            Head::SetWord(known) => self.behind_set_word(known, word),
-            Head::SetSession => self.behind_set_session(word),
-            Head::SetAuthorization if word == b"default" => {
+            StatementHead::Select(Unlock::Begun | Unlock::Dot)
+                if word == b"pg_advisory_unlock_all" =>
+            {
+                StatementHead::Select(Unlock::Name)
+            }
+            StatementHead::Set => self.behind_set(word),
+            StatementHead::SetWord(known) => self.behind_set_word(known, word),
+            StatementHead::SetSession => self.behind_set_session(word),
+            StatementHead::SetAuthorization if word == b"default" => {
                 self.effects.sets_harmlessly = true;
                 self.done(AUTHORIZATION)
             }
@@ -265,61 +271,71 @@ impl Reader {
     }
 
     /// The first word of a statement.
-    fn begin(&mut self, word: &[u8]) -> Head {
+    fn begin(&mut self, word: &[u8]) -> StatementHead {
         self.note_channels(word);
         match word {
-            b"close" => Head::Close,
-            b"copy" => Head::Copy,
-            b"deallocate" => Head::Deallocate,
-            b"declare" => Head::Declare,
-            b"discard" => Head::Discard,
-            b"insert" => Head::Insert,
-            b"prepare" => Head::Prepare,
-            b"reset" => Head::Reset,
-            b"select" => Head::Select(Unlock::Begun),
-            b"set" => Head::Set,
-            b"unlisten" => Head::Unlisten,
+            b"close" => StatementHead::Close,
+            b"copy" => StatementHead::Copy,
+            b"deallocate" => StatementHead::Deallocate,
+            b"declare" => StatementHead::Declare,
+            b"discard" => StatementHead::Discard,
+            b"insert" => StatementHead::Insert,
+            b"prepare" => StatementHead::Prepare,
+            b"reset" => StatementHead::Reset,
+            b"select" => StatementHead::Select(Unlock::Begun),
+            b"set" => StatementHead::Set,
+            b"unlisten" => StatementHead::Unlisten,
             b"call" | b"do" => self.leave(Traces::UNKNOWN),
             b"listen" => self.leave(Traces::LISTEN),
             b"load" => self.leave(Traces::LASTING),
-            _ => Head::Other,
+            _ => StatementHead::Other,
         }
     }
 
     /// A token that the words before it do not make something of.
-    fn behind_head(&mut self, token: Token<'_>) -> Head {
-        let is_sign = |sign| token == Token::Sign(sign);
+    fn behind_head(&mut self, token: SqlToken<'_>) -> StatementHead {
+        let is_sign = |sign| token == SqlToken::Sign(sign);
         match self.head {
-            Head::Copy | Head::Declare | Head::Insert => self.head,
-            Head::Prepare => self.leave(Traces::PREPARED),
-            Head::PrepareTransaction if matches!(token, Token::Text(_)) => Head::Other,
-            Head::PrepareTransaction => self.leave(Traces::PREPARED),
-            Head::Select(Unlock::Schema) if is_sign(b'.') => Head::Select(Unlock::Dot),
-            Head::Select(Unlock::Name) if is_sign(b'(') => Head::Select(Unlock::Open),
-            Head::Select(Unlock::Open) if is_sign(b')') => Head::Select(Unlock::Closed),
-            Head::Set | Head::SetSession => self.behind_set_token(token),
-            Head::SetWord(SetWord::Reported) if !is_sign(b'.') => self.set_harmlessly(),
-            Head::SetWord(SetWord::Role) if !is_sign(b'.') => self.leave(Traces::ROLE),
-            Head::SetWord(SetWord::Digits) if is_sign(b'=') => Head::SetDigits(false),
-            Head::SetDigits(false) if b"123".iter().any(|digit| is_sign(*digit)) => {
-                Head::SetDigits(true)
+            StatementHead::Copy | StatementHead::Declare | StatementHead::Insert => self.head,
+            StatementHead::Prepare => self.leave(Traces::PREPARED),
+            StatementHead::PrepareTransaction if matches!(token, SqlToken::Text(_)) => {
+                StatementHead::Other
             }
-            Head::SetDigits(_) => self.leave(Traces::SET),
-            Head::SetWord(SetWord::Session) if !is_sign(b'.') && !is_sign(b'=') => {
+            StatementHead::PrepareTransaction => self.leave(Traces::PREPARED),
+            StatementHead::Select(Unlock::Schema) if is_sign(b'.') => {
+                StatementHead::Select(Unlock::Dot)
+            }
+            StatementHead::Select(Unlock::Name) if is_sign(b'(') => {
+                StatementHead::Select(Unlock::Open)
+            }
+            StatementHead::Select(Unlock::Open) if is_sign(b')') => {
+                StatementHead::Select(Unlock::Closed)
+            }
+            StatementHead::Set | StatementHead::SetSession => self.behind_set_token(token),
+            StatementHead::SetWord(SetWord::Reported) if !is_sign(b'.') => self.set_harmlessly(),
+            StatementHead::SetWord(SetWord::Role) if !is_sign(b'.') => self.leave(Traces::ROLE),
+            StatementHead::SetWord(SetWord::Digits) if is_sign(b'=') => {
+                StatementHead::SetDigits(false)
+            }
+            StatementHead::SetDigits(false) if b"123".iter().any(|digit| is_sign(*digit)) => {
+                StatementHead::SetDigits(true)
+            }
+            StatementHead::SetDigits(_) => self.leave(Traces::SET),
+            StatementHead::SetWord(SetWord::Session) if !is_sign(b'.') && !is_sign(b'=') => {
                 self.behind_set_token(token)
             }
-            Head::SetWord(SetWord::Harmless) if !is_sign(b'.') && !is_sign(b'=') => {
+            StatementHead::SetWord(SetWord::Harmless) if !is_sign(b'.') && !is_sign(b'=') => {
                 self.set_harmlessly()
             }
-            Head::SetWord(_) => self.leave(Traces::SET),
-            Head::SetAuthorization => self.leave(AUTHORIZATION),
-            Head::Unlisten if is_sign(b'*') => self.done(Traces::LISTEN),
-            _ => Head::Other,
+            StatementHead::SetWord(_) => self.leave(Traces::SET),
+            StatementHead::SetAuthorization => self.leave(AUTHORIZATION),
+            StatementHead::Unlisten if is_sign(b'*') => self.done(Traces::LISTEN),
+            _ => StatementHead::Other,
         }
     }
 
-    fn behind_set(&mut self, word: &[u8]) -> Head {
-        Head::SetWord(match word {
+    fn behind_set(&mut self, word: &[u8]) -> StatementHead {
+        StatementHead::SetWord(match word {
             b"local" | b"transaction" | b"constraints" => SetWord::Harmless,
             b"session" => SetWord::Session,
             _ => return self.name_set(word),
@@ -327,22 +343,22 @@ impl Reader {
     }
 
     /// The name of what is set.
-    fn name_set(&mut self, name: &[u8]) -> Head {
+    fn name_set(&mut self, name: &[u8]) -> StatementHead {
         match name {
-            b"time" | b"names" => Head::SetWord(SetWord::Reported),
-            b"role" => Head::SetWord(SetWord::Role),
+            b"time" | b"names" => StatementHead::SetWord(SetWord::Reported),
+            b"role" => StatementHead::SetWord(SetWord::Role),
             b"session_authorization" => self.leave(AUTHORIZATION),
-            b"extra_float_digits" => Head::SetWord(SetWord::Digits),
-            _ if REPORTED.contains(&name) => Head::SetWord(SetWord::Reported),
+            b"extra_float_digits" => StatementHead::SetWord(SetWord::Digits),
+            _ if REPORTED.contains(&name) => StatementHead::SetWord(SetWord::Reported),
             _ => self.leave(Traces::SET),
         }
     }
 
     /// A word behind one that may have been a name: `SET local TO 1` sets a parameter.
-    fn behind_set_word(&mut self, known: SetWord, word: &[u8]) -> Head {
+    fn behind_set_word(&mut self, known: SetWord, word: &[u8]) -> StatementHead {
         match known {
             SetWord::Harmless | SetWord::Session if word == b"to" => self.leave(Traces::SET),
-            SetWord::Digits if word == b"to" => Head::SetDigits(false),
+            SetWord::Digits if word == b"to" => StatementHead::SetDigits(false),
             SetWord::Digits => self.leave(Traces::SET),
             SetWord::Harmless | SetWord::Reported => self.set_harmlessly(),
             SetWord::Role => self.leave(Traces::ROLE),
@@ -350,53 +366,53 @@ impl Reader {
         }
     }
 
-    fn behind_set_session(&mut self, word: &[u8]) -> Head {
+    fn behind_set_session(&mut self, word: &[u8]) -> StatementHead {
         match word {
-            b"authorization" => Head::SetAuthorization,
-            b"session" => Head::SetSession,
+            b"authorization" => StatementHead::SetAuthorization,
+            b"session" => StatementHead::SetSession,
             _ => self.name_set(word),
         }
     }
 
     /// A name in quotes, or what makes no sense and is refused.
-    fn behind_set_token(&mut self, token: Token<'_>) -> Head {
+    fn behind_set_token(&mut self, token: SqlToken<'_>) -> StatementHead {
         match token {
-            Token::Word { text, .. } => self.name_set(&text.to_ascii_lowercase()),
-            Token::Sign(_) | Token::Text(_) => self.leave(Traces::SET),
+            SqlToken::Word { text, .. } => self.name_set(&text.to_ascii_lowercase()),
+            SqlToken::Sign(_) | SqlToken::Text(_) => self.leave(Traces::SET),
         }
     }
 
-    fn leave(&mut self, traces: Traces) -> Head {
+    fn leave(&mut self, traces: Traces) -> StatementHead {
         self.effects.leave(traces);
-        Head::Other
+        StatementHead::Other
     }
 
-    fn set_harmlessly(&mut self) -> Head {
+    fn set_harmlessly(&mut self) -> StatementHead {
         self.effects.sets_harmlessly = true;
-        Head::Other
+        StatementHead::Other
     }
 
-    fn done(&mut self, cleared: Traces) -> Head {
+    fn done(&mut self, cleared: Traces) -> StatementHead {
         self.effects.clear(cleared);
-        Head::Other
+        StatementHead::Other
     }
 }
 
 /// What SET SESSION AUTHORIZATION changes: it takes a role that was SET away, too.
 const AUTHORIZATION: Traces = Traces::AUTHORIZATION.and(Traces::ROLE);
 
-impl Before {
-    fn of(token: Token<'_>) -> Before {
+impl PreviousWord {
+    fn of(token: SqlToken<'_>) -> PreviousWord {
         match token {
-            Token::Sign(b'&') => Before::Ampersand,
-            Token::Word { text, is_quoted: false } => match text {
-                b"create" | b"global" | b"local" | b"replace" => Before::Create,
-                b"from" => Before::From,
-                b"into" => Before::Into,
-                b"with" => Before::With,
-                _ => Before::Other,
+            SqlToken::Sign(b'&') => PreviousWord::Ampersand,
+            SqlToken::Word { text, is_quoted: false } => match text {
+                b"create" | b"global" | b"local" | b"replace" => PreviousWord::Create,
+                b"from" => PreviousWord::From,
+                b"into" => PreviousWord::Into,
+                b"with" => PreviousWord::With,
+                _ => PreviousWord::Other,
             },
-            _ => Before::Other,
+            _ => PreviousWord::Other,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A call of set_config within a statement: whether it is for the transaction only, and whether it
 //! concerns a parameter that follows its client anyway.
 
-use super::lexer::Token;
+use super::lexer::SqlToken;
 use super::traces::{Effects, Traces};
 
 /// Parameters that every server reports, and that follow their client: a SET of them leaves nothing
@@ -43,9 +43,9 @@ impl Call {
     }
 
     /// A token of the statement, with the parentheses that are open behind it.
-    pub fn heed(&mut self, token: Token<'_>, depth: u32, effects: &mut Effects) {
+    pub fn heed(&mut self, token: SqlToken<'_>, depth: u32, effects: &mut Effects) {
         let Call::Arguments { outside, commas, .. } = *self else {
-            if *self == Call::Named && token == Token::Sign(b'(') {
+            if *self == Call::Named && token == SqlToken::Sign(b'(') {
                 *self = Call::Arguments {
                     outside: depth - 1,
                     commas: 0,
@@ -53,7 +53,7 @@ impl Call {
                     is_local: false,
                     has_begun: false,
                 };
-            } else if !matches!(token, Token::Word { text: b"set_config", .. }) {
+            } else if !matches!(token, SqlToken::Word { text: b"set_config", .. }) {
                 *self = Call::None;
             }
             return;
@@ -62,7 +62,7 @@ impl Call {
             return;
         };
         match token {
-            Token::Sign(b')') if depth == outside => {
+            SqlToken::Sign(b')') if depth == outside => {
                 let leaves_nothing = *is_reported || *is_local && commas == 2;
                 *self = Call::None;
                 match leaves_nothing {
@@ -71,7 +71,7 @@ impl Call {
                 }
                 return;
             }
-            Token::Sign(b',') if depth == outside + 1 => {
+            SqlToken::Sign(b',') if depth == outside + 1 => {
                 *self = Call::Arguments {
                     outside,
                     commas: commas.saturating_add(1),
@@ -81,13 +81,13 @@ impl Call {
                 };
                 return;
             }
-            Token::Text(text) if commas == 0 => {
+            SqlToken::Text(text) if commas == 0 => {
                 *is_reported = !*has_begun && REPORTED.iter().any(|n| text.eq_ignore_ascii_case(n));
             }
-            Token::Word { text: b"true", is_quoted: false } if commas == 2 => {
+            SqlToken::Word { text: b"true", is_quoted: false } if commas == 2 => {
                 *is_local = !*has_begun;
             }
-            Token::Sign(_) | Token::Text(_) | Token::Word { .. } => {
+            SqlToken::Sign(_) | SqlToken::Text(_) | SqlToken::Word { .. } => {
                 *is_local = false;
                 *is_reported &= commas > 0;
             }

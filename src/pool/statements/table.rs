@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use super::deallocate;
 use super::held::ServerStatements;
-use super::names::Names;
+use super::names::StatementNames;
 use super::scan;
 use super::traces::Effects;
 use crate::base::arena::{Arena, Record};
@@ -75,8 +75,8 @@ const KEPT_CHANGES: usize = 16;
 /// The statements of one client, and the changes whose reply has not come.
 #[derive(Debug, Default)]
 pub struct ClientStatements {
-    pub(in crate::pool) names: Names,
-    pub(in crate::pool) journal: VecDeque<Change>,
+    pub(in crate::pool) names: StatementNames,
+    pub(in crate::pool) journal: VecDeque<NameChange>,
     /// The unnamed statement, where it was prepared and not bound.
     pub(in crate::pool) unnamed: Option<StatementId>,
     /// Of the names, and of the texts behind them.
@@ -85,7 +85,7 @@ pub struct ClientStatements {
 
 /// A change of a client's names that a skipped message would undo.
 #[derive(Debug)]
-pub(in crate::pool) struct Change {
+pub(in crate::pool) struct NameChange {
     /// The Sync that decides on it (see [`crate::pool::owed::replies::Replies::segment`]).
     pub(in crate::pool) segment: u32,
     /// Of the name: names may be long, and much alike.
@@ -399,7 +399,7 @@ impl ClientStatements {
             return false;
         }
         let hash = table.hasher.hash_one(name);
-        let is_it = |change: &Change| change.hash == hash && *change.name == *name;
+        let is_it = |change: &NameChange| change.hash == hash && *change.name == *name;
         self.journal.iter().any(|change| change.segment != segment && is_it(change))
     }
 
@@ -421,14 +421,14 @@ impl ClientStatements {
             None => self.names.remove(name),
         };
         let hash = table.hasher.hash_one(name);
-        self.journal.push_back(Change { segment, hash, name: name.into(), before });
+        self.journal.push_back(NameChange { segment, hash, name: name.into(), before });
     }
 
     /// Undoes the oldest `count` changes of names, the newest of them first. Names with an
     /// undecided change are not changed again, so none of them has a younger change.
     pub(in crate::pool) fn undo(&mut self, table: &mut StatementTable, count: usize) {
         let count = count.min(self.journal.len());
-        let undone: Vec<Change> = self.journal.drain(..count).collect();
+        let undone: Vec<NameChange> = self.journal.drain(..count).collect();
         for change in undone.into_iter().rev() {
             let after = match change.before {
                 Some(before) => self.names.insert(&change.name, before),

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Traces(u16);
 
 /// A kind of session state: its bit, its word in logs and tables, and what it stands for.
-struct Kind {
+struct TraceKind {
     bit: Traces,
     word: &'static str,
     /// As a client is told it.
@@ -79,22 +79,26 @@ impl fmt::Display for Traces {
     }
 }
 
-const KINDS: &[Kind] = &[
-    Kind { bit: Traces::SET, word: "set", meaning: "a parameter that was SET" },
-    Kind { bit: Traces::DIGITS, word: "digits", meaning: "extra_float_digits" },
-    Kind { bit: Traces::ROLE, word: "role", meaning: "a role that was SET" },
-    Kind {
+const KINDS: &[TraceKind] = &[
+    TraceKind { bit: Traces::SET, word: "set", meaning: "a parameter that was SET" },
+    TraceKind { bit: Traces::DIGITS, word: "digits", meaning: "extra_float_digits" },
+    TraceKind { bit: Traces::ROLE, word: "role", meaning: "a role that was SET" },
+    TraceKind {
         bit: Traces::AUTHORIZATION,
         word: "authorization",
         meaning: "a session authorization that was SET",
     },
-    Kind { bit: Traces::LISTEN, word: "listen", meaning: "a channel that it LISTENs to" },
-    Kind { bit: Traces::PREPARED, word: "prepared", meaning: "a prepared statement" },
-    Kind { bit: Traces::CURSOR, word: "cursor", meaning: "a cursor WITH HOLD" },
-    Kind { bit: Traces::TEMPORARY, word: "temporary", meaning: "a temporary object" },
-    Kind { bit: Traces::LOCK, word: "lock", meaning: "an advisory lock of the session" },
-    Kind { bit: Traces::UNKNOWN, word: "unknown", meaning: "what DO, CALL or a function does" },
-    Kind { bit: Traces::LASTING, word: "lasting", meaning: "what no command undoes" },
+    TraceKind { bit: Traces::LISTEN, word: "listen", meaning: "a channel that it LISTENs to" },
+    TraceKind { bit: Traces::PREPARED, word: "prepared", meaning: "a prepared statement" },
+    TraceKind { bit: Traces::CURSOR, word: "cursor", meaning: "a cursor WITH HOLD" },
+    TraceKind { bit: Traces::TEMPORARY, word: "temporary", meaning: "a temporary object" },
+    TraceKind { bit: Traces::LOCK, word: "lock", meaning: "an advisory lock of the session" },
+    TraceKind {
+        bit: Traces::UNKNOWN,
+        word: "unknown",
+        meaning: "what DO, CALL or a function does",
+    },
+    TraceKind { bit: Traces::LASTING, word: "lasting", meaning: "what no command undoes" },
 ];
 
 /// What the text of one message may do to the session, as far as its words tell.

@@ -6,8 +6,8 @@ use crate::config::Host;
 use crate::log::{Level, Peer};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::records::client::State as ClientState;
-use crate::pool::records::server::State;
+use crate::pool::records::client::ClientState;
+use crate::pool::records::server::ServerState;
 use crate::pool::records::site::Site;
 use crate::pool::telling::reason::Reason;
 
@@ -49,8 +49,8 @@ impl Core {
             self.log_server(Level::Debug, id, format_args!("{error}"));
         }
         let reason = match self.servers[id].state() {
-            State::Cancel(carrier) if carrier.is_sent => Reason::CancelDone,
-            State::Cancel(_) => Reason::CancelFailed,
+            ServerState::Cancel(carrier) if carrier.is_sent => Reason::CancelDone,
+            ServerState::Cancel(_) => Reason::CancelFailed,
             _ => Reason::ServerCrashed,
         };
         self.server_failed(id, reason);

@@ -12,9 +12,9 @@ use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::core::plan::{Need, Plan, Shortage};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
-use crate::pool::records::handshake::Login;
+use crate::pool::records::handshake::ServerHandshake;
 use crate::pool::records::pool::Purpose;
-use crate::pool::records::server::{Server, State, Test};
+use crate::pool::records::server::{Server, ServerState, Test};
 use crate::pool::telling::reason::Reason;
 
 impl Core {
@@ -123,7 +123,7 @@ impl Core {
             "<empty>" => String::new(),
             sql => sql.to_owned(),
         };
-        self.move_server(server, State::Tested(Test::Check));
+        self.move_server(server, ServerState::Tested(Test::Check));
         self.run_own_query(server, &sql);
     }
 
@@ -131,7 +131,7 @@ impl Core {
     fn open(&mut self, pool_id: PoolId, place: usize, for_client: Option<ClientId>) {
         let database = &mut self.databases[self.pools[pool_id].database];
         let site = database.take_site(place);
-        let login = State::Login(Box::new(Login::new(for_client)));
+        let login = ServerState::Login(Box::new(ServerHandshake::new(for_client)));
         let number = self.next_number();
         let mut server = Server::new(number, self.mono(), pool_id, site, login);
         server.is_private = for_client.is_some();
@@ -199,7 +199,7 @@ impl Core {
     /// Whether a server is already being opened for this replication client.
     pub(in crate::pool) fn is_served(&self, pool: PoolId, client: ClientId) -> bool {
         self.pools[pool].logging_in.iter(&self.servers).any(|id| match self.servers[id].state() {
-            State::Login(login) => login.for_client == Some(client),
+            ServerState::Login(login) => login.for_client == Some(client),
             _ => false,
         })
     }

@@ -25,7 +25,7 @@ pub struct Event {
 
 /// A limit that somebody met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::pool) enum Limit {
+pub(in crate::pool) enum ReachedLimit {
     Clients,
     DatabaseClients(DatabaseId),
     DatabaseServers(DatabaseId),
@@ -64,7 +64,7 @@ pub struct ReasonTally {
 
 /// What is met, and by whom.
 #[derive(Clone, Copy)]
-pub struct Met<'a> {
+pub struct MetReason<'a> {
     pub concern: Concern,
     /// What is counted as one.
     pub kind: &'a str,
@@ -86,7 +86,7 @@ pub struct Events {
 }
 
 impl ReasonTally {
-    pub(in crate::pool) fn new(met: Met<'_>) -> ReasonTally {
+    pub(in crate::pool) fn new(met: MetReason<'_>) -> ReasonTally {
         ReasonTally {
             concern: met.concern,
             reason: met.kind.to_owned(),

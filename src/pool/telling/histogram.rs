@@ -21,7 +21,7 @@ const WITHIN: f64 = 0.04;
 pub struct Histogram {
     /// Where in `rows` each power of two stands, or [`NOWHERE`].
     places: [u8; POWERS],
-    rows: Vec<Row>,
+    rows: Vec<PowerBuckets>,
     running_max_us: u64,
     last_max_us: u64,
     over_max_us: u64,
@@ -33,7 +33,7 @@ const NOWHERE: u8 = u8::MAX;
 
 /// The buckets of a power of two.
 #[derive(Clone, Default)]
-struct Row {
+struct PowerBuckets {
     running: [u32; PER_POWER],
     last: [u32; PER_POWER],
     /// Of all periods that are over, the last one among them.
@@ -72,17 +72,17 @@ impl Histogram {
 
     /// Makes room for a power of two: at most so many times as there are powers.
     #[cold]
-    fn open(&mut self, power: usize) -> &mut Row {
+    fn open(&mut self, power: usize) -> &mut PowerBuckets {
         let at = self.rows.len();
         self.places[power] = at as u8;
         self.rows.reserve_exact(1);
-        self.rows.push(Row::default());
+        self.rows.push(PowerBuckets::default());
         &mut self.rows[at]
     }
 
     /// Begins a new period.
     pub(in crate::pool) fn turn(&mut self) {
-        for Row { running, last, over } in &mut self.rows {
+        for PowerBuckets { running, last, over } in &mut self.rows {
             for (over, running) in over.iter_mut().zip(&*running) {
                 *over += u64::from(*running);
             }
@@ -94,17 +94,18 @@ impl Histogram {
 
     /// Since the last full period began, as the averages of SHOW STATS.
     pub fn lately(&self) -> Spread {
-        let count = |row: &Row, at: usize| u64::from(row.running[at]) + u64::from(row.last[at]);
+        let count =
+            |row: &PowerBuckets, at: usize| u64::from(row.running[at]) + u64::from(row.last[at]);
         self.spread(count, self.running_max_us.max(self.last_max_us))
     }
 
     pub fn since_start(&self) -> Spread {
-        self.spread(Row::since_start, self.max_us())
+        self.spread(PowerBuckets::since_start, self.max_us())
     }
 
     /// Adds what was counted since the start to what was counted elsewhere.
     pub fn add_to(&self, spread: &mut Spread) {
-        self.counts(Row::since_start).for_each(|(at, count)| spread.add(at, count));
+        self.counts(PowerBuckets::since_start).for_each(|(at, count)| spread.add(at, count));
         spread.max_us = spread.max_us.max(self.max_us());
     }
 
@@ -119,7 +120,7 @@ impl Histogram {
     pub fn up_to<const N: usize>(&self, bounds_us: &[u64; N]) -> ([u64; N], u64) {
         let mut cumulated = [0; N];
         let (mut below, mut next) = (0, 0);
-        for (at, count) in self.counts(Row::since_start) {
+        for (at, count) in self.counts(PowerBuckets::since_start) {
             let (first, width) = bounds(at);
             while bounds_us.get(next).is_some_and(|&bound| bound < first + width / 2) {
                 cumulated[next] = below;
@@ -141,7 +142,10 @@ impl Histogram {
     }
 
     /// Buckets that have room, in order, and what they hold.
-    fn counts(&self, of: impl Fn(&Row, usize) -> u64) -> impl Iterator<Item = (usize, u64)> {
+    fn counts(
+        &self,
+        of: impl Fn(&PowerBuckets, usize) -> u64,
+    ) -> impl Iterator<Item = (usize, u64)> {
         let places = self.places.iter().enumerate();
         let rows =
             places.filter_map(|(power, &place)| Some((power, self.rows.get(usize::from(place))?)));
@@ -149,14 +153,14 @@ impl Histogram {
         all.map(move |(power, row, at)| (power * PER_POWER + at, of(row, at)))
     }
 
-    fn spread(&self, of: impl Fn(&Row, usize) -> u64, max_us: u64) -> Spread {
+    fn spread(&self, of: impl Fn(&PowerBuckets, usize) -> u64, max_us: u64) -> Spread {
         let mut spread = Spread { max_us, ..Spread::default() };
         self.counts(of).for_each(|(at, count)| spread.add(at, count));
         spread
     }
 }
 
-impl Row {
+impl PowerBuckets {
     fn since_start(&self, at: usize) -> u64 {
         u64::from(self.running[at]) + self.over[at]
     }
@@ -320,6 +324,6 @@ mod tests {
         assert_eq!(histogram.rows.capacity(), 4);
         (0..64).for_each(|bit| histogram.add(1 << bit));
         assert_eq!(histogram.rows.len(), POWERS);
-        assert!(POWERS * size_of::<Row>() <= 7_424 && size_of::<Histogram>() <= 96);
+        assert!(POWERS * size_of::<PowerBuckets>() <= 7_424 && size_of::<Histogram>() <= 96);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::events::{Events, Met, ReasonTally, cut};
+use super::events::{Events, MetReason, ReasonTally, cut};
 use crate::log::{Details, Fields, Level, Prefix};
 
 /// Distinct reasons counted; further ones are not.
@@ -11,18 +11,23 @@ const MOST_REASONS: usize = 300;
 
 /// A line for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct JournalLine {
     pub level: Level,
     pub text: String,
     /// Made with `log_format = json` only.
     pub details: Option<Box<Details>>,
 }
 
-impl Line {
+impl JournalLine {
     /// A line about the pooler itself. `fields` are given apart where `has_details`.
-    pub fn of_pooler(level: Level, text: String, fields: Fields<'_>, has_details: bool) -> Line {
+    pub fn of_pooler(
+        level: Level,
+        text: String,
+        fields: Fields<'_>,
+        has_details: bool,
+    ) -> JournalLine {
         let details = has_details.then(|| Details::new(None, fields).into());
-        Line { level, text, details }
+        JournalLine { level, text, details }
     }
 
     /// A line about a connection, which `prefix` names.
@@ -32,13 +37,13 @@ impl Line {
         text: fmt::Arguments<'_>,
         fields: Fields<'_>,
         has_details: bool,
-    ) -> Line {
+    ) -> JournalLine {
         let mut whole = prefix.to_string();
         let named = Some((prefix, whole.len()));
         let details = has_details.then(|| Details::new(named, fields).into());
         // Writing to memory cannot fail.
         let _ = fmt::Write::write_fmt(&mut whole, text);
-        Line { level, text: whole, details }
+        JournalLine { level, text: whole, details }
     }
 }
 
@@ -48,7 +53,7 @@ pub struct Journal {
     pub threshold: Level,
     pub events: Events,
     /// Those that the log has not got yet.
-    lines: Vec<Line>,
+    lines: Vec<JournalLine>,
 }
 
 impl Default for Journal {
@@ -68,12 +73,12 @@ impl Journal {
         !self.lines.is_empty()
     }
 
-    pub fn take_lines(&mut self) -> Vec<Line> {
+    pub fn take_lines(&mut self) -> Vec<JournalLine> {
         std::mem::take(&mut self.lines)
     }
 
     /// Keeps a line, if its level is written.
-    pub fn write(&mut self, line: Line) {
+    pub fn write(&mut self, line: JournalLine) {
         if self.hears(line.level) {
             self.lines.push(line);
         }
@@ -94,7 +99,7 @@ impl Journal {
     }
 
     /// Counts what was met.
-    pub fn tally(&mut self, wall_us: u64, met: Met<'_>) {
+    pub fn tally(&mut self, wall_us: u64, met: MetReason<'_>) {
         let tallies = &mut self.events.tallies;
         let is_same =
             |tally: &ReasonTally| tally.concern == met.concern && tally.reason == met.kind;
@@ -124,7 +129,7 @@ mod tests {
     #[test]
     fn a_line_of_a_level_that_is_not_written_is_not_kept() {
         let mut journal = Journal::default();
-        let line = |level| Line::of_pooler(level, "a line".into(), &[], false);
+        let line = |level| JournalLine::of_pooler(level, "a line".into(), &[], false);
         journal.write(line(Level::Debug));
         assert!(!journal.has_lines());
         journal.write(line(Level::Warning));
@@ -142,7 +147,7 @@ mod tests {
         };
         let fields = &[("age", Field::Number(1))];
         let [plain, detailed] = [false, true].map(|has_details| {
-            Line::about(&prefix, Level::Log, format_args!("hello"), fields, has_details)
+            JournalLine::about(&prefix, Level::Log, format_args!("hello"), fields, has_details)
         });
         assert_eq!(plain.text, format!("{prefix}hello"));
         assert_eq!([plain.details.is_some(), detailed.details.is_some()], [false, true]);
@@ -164,7 +169,7 @@ mod tests {
     fn reasons_are_counted_each_and_no_more_than_there_is_room_for() {
         let mut journal = Journal::default();
         let kinds: Vec<String> = (0..MOST_REASONS + 10).map(|at| format!("reason {at}")).collect();
-        let met = |kind| Met {
+        let met = |kind| MetReason {
             concern: Concern::Client,
             kind,
             sqlstate: "08P01",

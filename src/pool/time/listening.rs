@@ -5,7 +5,7 @@
 use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId};
-use crate::pool::records::server::{State, Test};
+use crate::pool::records::server::{ServerState, Test};
 
 /// Opens the shared connections that are missing, and tells each what has changed.
 pub(super) fn tune_all(core: &mut Core) {
@@ -31,7 +31,7 @@ fn tune(core: &mut Core, id: PoolId) {
     let Some(all) = &mut pool.listening else { return };
     match all.next_query() {
         Some(sql) => {
-            core.move_server(server, State::Tested(Test::Listen));
+            core.move_server(server, ServerState::Tested(Test::Listen));
             core.run_own_query(server, sql);
         }
         None => {

@@ -18,7 +18,7 @@ use crate::pool::owed::verdict::Hold;
 use crate::pool::records::calendar::{NEVER, STEP};
 use crate::pool::records::client::Replication;
 use crate::pool::records::pool::Purpose;
-use crate::pool::records::server::State;
+use crate::pool::records::server::ServerState;
 use crate::pool::records::site::Health;
 use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::reason::Reason;
@@ -227,7 +227,7 @@ impl Core {
             if self.mono() < self.carrier_due(&self.servers[id]) {
                 continue;
             }
-            if let State::Cancel(carrier) = self.servers[id].state() {
+            if let ServerState::Cancel(carrier) = self.servers[id].state() {
                 // It may still strike, any time: its target must not meet another client.
                 let target = carrier.target().filter(|_| carrier.is_sent);
                 if let Some(server) = target.and_then(|id| self.servers.get_mut(id)) {
@@ -269,7 +269,7 @@ impl Core {
                     left -= 1;
                     self.close_server(id, reason);
                 }
-                Some(IdleDue::Test) => self.move_server(id, State::Used),
+                Some(IdleDue::Test) => self.move_server(id, ServerState::Used),
                 None => {}
             }
         }

@@ -21,7 +21,7 @@ use crate::log::Peer;
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
-use crate::pool::records::access::{Access, Host};
+use crate::pool::records::access::{Access, SystemFacts};
 
 const INI: &str = "
 [databases]
@@ -108,7 +108,7 @@ enum Far {
 impl Bench {
     fn new() -> Bench {
         let config = load_text("fuzz.ini", INI).expect("a good file");
-        let host = Host { uid: 1, uid_name: |_| None, name: || None, descriptors: 100_000 };
+        let host = SystemFacts { uid: 1, uid_name: |_| None, name: || None, descriptors: 100_000 };
         let now = Now { mono: Moment(1_000_000), wall_us: 1_700_000_000_000_000 };
         let rng = Box::new(SeededRng::new(1));
         let users = ["joe", "ann"].map(|name| (name.to_owned(), Secret::parse(b"secret")));

@@ -9,7 +9,7 @@ use crate::base::time::Now;
 use crate::log::Peer;
 use crate::pool::core::Target;
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::telling::journal::Line;
+use crate::pool::telling::journal::JournalLine;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
 
 /// How the far end has ended.
@@ -115,5 +115,5 @@ impl Io for Network {
 
     fn inquire(&mut self, _: ClientId, _: Inquiry) {}
 
-    fn log(&mut self, _: Now, _: Vec<Line>) {}
+    fn log(&mut self, _: Now, _: Vec<JournalLine>) {}
 }

@@ -8,7 +8,7 @@ use crate::config::{PoolMode, SessionState};
 use crate::pool::ids::{PoolId, ServerId};
 use crate::pool::records::client::Client;
 use crate::pool::records::pool::Purpose;
-use crate::pool::records::server::{State, Test};
+use crate::pool::records::server::{ServerState, Test};
 use crate::pool::records::wait::Shutdown;
 
 /// The relay's read block, in bytes.
@@ -137,8 +137,8 @@ impl World {
     fn count_rescues(&mut self) {
         let servers = &self.engine.core.servers;
         let is_abandoned = |id: ServerId| match servers.get(id).map(|server| server.state()) {
-            Some(State::Tested(Test::Abandoned(_))) => Some(true),
-            Some(State::Closing) | None => None,
+            Some(ServerState::Tested(Test::Abandoned(_))) => Some(true),
+            Some(ServerState::Closing) | None => None,
             Some(_) => Some(false),
         };
         let over = self.abandoned.iter().filter(|id| is_abandoned(**id) == Some(false));
@@ -151,7 +151,8 @@ impl World {
     fn check_free_servers(&mut self) -> Result<(), String> {
         for (&number, backend) in &self.backends {
             let Some(server) = self.engine.core.servers.get(backend.server) else { continue };
-            if !matches!(server.state(), State::Idle | State::Used) || backend.is_over() {
+            if !matches!(server.state(), ServerState::Idle | ServerState::Used) || backend.is_over()
+            {
                 continue;
             }
             let is_listener = self.engine.core.pools[server.pool].purpose == Purpose::Listening;

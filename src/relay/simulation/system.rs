@@ -14,7 +14,7 @@ use crate::log::Peer;
 use crate::pool::core::Target;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::secured::Secured;
-use crate::pool::telling::journal::Line;
+use crate::pool::telling::journal::JournalLine;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls};
 
 /// A connection that the pooler has begun.
@@ -39,7 +39,7 @@ pub struct System {
     /// Questions of judges, without an answer yet.
     pub inquiries: Vec<(ClientId, Inquiry)>,
     /// Lines of the log that nobody has read.
-    pub lines: Vec<Line>,
+    pub lines: Vec<JournalLine>,
     /// Closed by the pooler; the far end has not read everything.
     pub closed: BTreeMap<u64, SimStream>,
     /// Connections have room enough.
@@ -162,7 +162,7 @@ impl Io for System {
         self.inquiries.push((client, inquiry));
     }
 
-    fn log(&mut self, _: Now, mut lines: Vec<Line>) {
+    fn log(&mut self, _: Now, mut lines: Vec<JournalLine>) {
         self.lines.append(&mut lines);
     }
 }

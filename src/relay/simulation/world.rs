@@ -25,7 +25,7 @@ use crate::log::Peer;
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
-use crate::pool::records::access::Host;
+use crate::pool::records::access::SystemFacts;
 use crate::pool::records::inquiries;
 use crate::pool::records::secured::TlsModes;
 use crate::relay::engine::{Engine, Readiness};
@@ -165,7 +165,8 @@ impl World {
         let mut rng = SeededRng::new(seed);
         let chooser = kind.offers.then(|| SeededRng::new(seed));
         let mut setup = Setup::new(&mut rng, kind);
-        let host = Host { uid: 1000, uid_name: |_| None, name: || None, descriptors: 100_000 };
+        let host =
+            SystemFacts { uid: 1000, uid_name: |_| None, name: || None, descriptors: 100_000 };
         let config = setup.config.clone();
         let core_rng = Box::new(SeededRng::new(rng.next_u64()));
         let core = Core::new(config, setup.access(), host, core_rng, START);

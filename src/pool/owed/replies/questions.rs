@@ -1,6 +1,6 @@
 //! What is asked of the requests under way, and changes nothing.
 
-use super::{Copy, Replies, Status};
+use super::{Copy, Replies, TransactionStatus};
 use crate::pool::ids::StatementId;
 use crate::pool::owed::request::Request;
 use crate::wire::kind::Front;
@@ -136,10 +136,10 @@ impl Replies {
     pub fn may_fail_block(&self) -> bool {
         let may_begin = |r: &Request| matches!(r, Request::Execute | Request::Query);
         match (self.status, self.queue.is_empty()) {
-            (Status::Failed, _) => true,
-            (Status::Idle | Status::InTransaction, true) => false,
-            (Status::InTransaction, false) => true,
-            (Status::Idle, false) => self.queue.iter().any(may_begin),
+            (TransactionStatus::Failed, _) => true,
+            (TransactionStatus::Idle | TransactionStatus::InTransaction, true) => false,
+            (TransactionStatus::InTransaction, false) => true,
+            (TransactionStatus::Idle, false) => self.queue.iter().any(may_begin),
         }
     }
 
