@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use crate::base::rng::Rng;
 use crate::base::wipe::wipe;
-use crate::crypto::key::{KEY_LEN, Key};
+use crate::crypto::key::{KEY_LEN, ScramKey};
 use crate::crypto::saslprep;
 use crate::crypto::scram::{self, Derivation, SALT_LEN, ScramKeys};
 
@@ -26,7 +26,7 @@ pub struct Work {
 
 /// What the cache has of some keys.
 #[derive(Debug)]
-pub enum Keys {
+pub enum CachedKeys {
     Known(ScramKeys),
     Wanted(Work),
 }
@@ -34,7 +34,7 @@ pub enum Keys {
 /// Keys that were derived, and the salts of this process.
 pub struct ScramCache {
     /// Of this process alone: what cannot be known outside cannot be searched for offline.
-    process_key: Key,
+    process_key: ScramKey,
     /// Used since the last turn of generations.
     young: HashMap<KeyName, ScramKeys>,
     /// Forgotten at the next turn, unless used before.
@@ -46,14 +46,14 @@ impl ScramCache {
         let mut process_key = [0; KEY_LEN];
         rng.fill(&mut process_key);
         ScramCache {
-            process_key: Key::new(process_key),
+            process_key: ScramKey::new(process_key),
             young: HashMap::new(),
             old: HashMap::new(),
         }
     }
 
     /// The keys of a password, or the work that they cost.
-    pub fn keys(&mut self, password: &[u8], salt: &[u8], iterations: u32) -> Keys {
+    pub fn keys(&mut self, password: &[u8], salt: &[u8], iterations: u32) -> CachedKeys {
         let Some(mut prepared) = saslprep::prepared(password) else {
             return self.keys_of(password, salt, iterations);
         };
@@ -62,13 +62,13 @@ impl ScramCache {
         keys
     }
 
-    fn keys_of(&mut self, password: &[u8], salt: &[u8], iterations: u32) -> Keys {
+    fn keys_of(&mut self, password: &[u8], salt: &[u8], iterations: u32) -> CachedKeys {
         let name = self.name(password, salt, iterations);
         match self.find(&name) {
-            Some(keys) => Keys::Known(keys),
+            Some(keys) => CachedKeys::Known(keys),
             None => {
                 let derivation = Box::new(Derivation::new(password, salt, iterations));
-                Keys::Wanted(Work { name, derivation })
+                CachedKeys::Wanted(Work { name, derivation })
             }
         }
     }
@@ -92,7 +92,7 @@ impl ScramCache {
         KeyName(*self.hash(&parts).as_bytes())
     }
 
-    fn hash(&self, parts: &[&[u8]]) -> Key {
+    fn hash(&self, parts: &[&[u8]]) -> ScramKey {
         scram::hmac(self.process_key.as_bytes(), parts)
     }
 
@@ -124,8 +124,8 @@ impl ScramCache {
     /// The keys, derived at once and kept.
     pub fn keys_now(&mut self, password: &[u8], salt: &[u8], iterations: u32) -> ScramKeys {
         match self.keys(password, salt, iterations) {
-            Keys::Known(keys) => keys,
-            Keys::Wanted(work) => {
+            CachedKeys::Known(keys) => keys,
+            CachedKeys::Wanted(work) => {
                 let (name, keys) = work.finish();
                 self.keep(name, keys.clone());
                 keys
@@ -156,7 +156,9 @@ mod tests {
         let mut cache = cache();
         let first = cache.keys_now(b"secret", b"salt", 3);
         assert_eq!(first, ScramKeys::derive(b"secret", b"salt", 3));
-        assert!(matches!(cache.keys(b"secret", b"salt", 3), Keys::Known(keys) if keys == first));
+        assert!(
+            matches!(cache.keys(b"secret", b"salt", 3), CachedKeys::Known(keys) if keys == first)
+        );
         assert_eq!(cache.young.len(), 1);
         for (password, salt, iterations) in
             [(&b"secreT"[..], &b"salt"[..], 3), (b"secret", b"sal", 3), (b"secret", b"salt", 4)]

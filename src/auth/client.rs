@@ -5,13 +5,13 @@
 //! place with the same words. Only the log says why.
 
 use crate::auth::answer::{password_of, sasl_initial};
-use crate::auth::cache::{KeyName, Keys, ScramCache, Work};
-use crate::auth::failure::{Failure, Refusal};
+use crate::auth::cache::{CachedKeys, KeyName, ScramCache, Work};
+use crate::auth::failure::{Failure, ProofRefusal};
 use crate::auth::inquiry::Judge;
 use crate::auth::request::AuthRequest;
 use crate::auth::secret::{Password, Secret, SecretKind};
 use crate::base::rng::Rng;
-use crate::crypto::key::Key;
+use crate::crypto::key::ScramKey;
 use crate::crypto::md5::{self, MD5_LEN};
 use crate::crypto::scram::{self, ScramKeys, Verifier};
 use crate::crypto::scram_message::{self, BOUND, Binding, ClientFinal, ClientFirst};
@@ -19,7 +19,7 @@ use crate::crypto::{compare, nonce};
 
 /// How a client proves who it is. HBA rules know more methods; those are not served here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
+pub enum ProofMethod {
     /// Nothing is asked, and the user need not exist.
     Any,
     /// A salted hash; SCRAM for users whose secret is stored for SCRAM.
@@ -36,28 +36,28 @@ pub enum Method {
 pub struct Candidate<'a> {
     /// As in the startup packet.
     pub user: &'a [u8],
-    pub account: Account<'a>,
+    pub account: AccountSecret<'a>,
     /// The hash of the certificate that the client has been shown, where SCRAM can be bound to it.
     pub end_point: Option<&'a [u8]>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum Account<'a> {
+pub enum AccountSecret<'a> {
     Known(&'a Secret),
     Missing,
     /// The user exists, but no answer will do: listed in `[users]` only, or its password is NULL.
     NoPassword,
 }
 
-impl Account<'_> {
+impl AccountSecret<'_> {
     pub fn is_missing(&self) -> bool {
-        matches!(self, Account::Missing)
+        matches!(self, AccountSecret::Missing)
     }
 }
 
 /// What happens next.
 #[derive(Debug)]
-pub enum Step {
+pub enum ClientStep {
     /// Send the request, then give the payload of the client's next 'p' message to `next`.
     Ask {
         request: AuthRequest,
@@ -93,26 +93,27 @@ pub struct Identity {
 
 /// Starts a login. `scram_iterations` is the setting, for secrets that are plain passwords.
 pub fn begin(
-    method: Method,
+    method: ProofMethod,
     candidate: &Candidate<'_>,
     scram_iterations: u32,
     rng: &mut dyn Rng,
-) -> Step {
+) -> ClientStep {
     match (method, candidate.account) {
-        (Method::Any, _) => Step::Done { last: None, identity: Identity::default() },
-        (Method::Trust, Account::Missing) => Step::Fail(Failure::Trust),
-        (Method::Trust, _) => Step::Done { last: None, identity: Identity::default() },
-        (Method::Plain, _) => ask_password(candidate, scram_iterations),
-        (Method::ScramSha256, _) | (Method::Md5, Account::Known(Secret::Scram(_))) => {
+        (ProofMethod::Any, _) => ClientStep::Done { last: None, identity: Identity::default() },
+        (ProofMethod::Trust, AccountSecret::Missing) => ClientStep::Fail(Failure::Trust),
+        (ProofMethod::Trust, _) => ClientStep::Done { last: None, identity: Identity::default() },
+        (ProofMethod::Plain, _) => ask_password(candidate, scram_iterations),
+        (ProofMethod::ScramSha256, _)
+        | (ProofMethod::Md5, AccountSecret::Known(Secret::Scram(_))) => {
             ask_sasl(candidate, scram_iterations)
         }
-        (Method::Md5, _) => ask_md5(candidate, nonce::md5_salt(rng)),
+        (ProofMethod::Md5, _) => ask_md5(candidate, nonce::md5_salt(rng)),
     }
 }
 
 /// Starts a login that somebody else judges: the user need not be known here.
-pub fn begin_judged(judge: Judge) -> Step {
-    Step::Ask { request: AuthRequest::CleartextPassword, next: ClientLogin::Judged(judge) }
+pub fn begin_judged(judge: Judge) -> ClientStep {
+    ClientStep::Ask { request: AuthRequest::CleartextPassword, next: ClientLogin::Judged(judge) }
 }
 
 /// A login that awaits the client's answer. It takes some 200 bytes: a record that outlives it had
@@ -138,11 +139,11 @@ impl ClientLogin {
     }
 
     /// `payload` is what follows the head of the client's 'p' message.
-    pub fn handle(self, payload: &[u8], cache: &mut ScramCache, rng: &mut dyn Rng) -> Step {
+    pub fn handle(self, payload: &[u8], cache: &mut ScramCache, rng: &mut dyn Rng) -> ClientStep {
         match self {
             ClientLogin::Judged(judge) => match password_of(payload) {
-                Ok(text) => Step::Inquire { judge, password: Password::new(text) },
-                Err(failure) => Step::Fail(failure),
+                Ok(text) => ClientStep::Inquire { judge, password: Password::new(text) },
+                Err(failure) => ClientStep::Fail(failure),
             },
             ClientLogin::Md5(login) => login.handle(payload),
             ClientLogin::Password(login) => login.handle(payload, cache),
@@ -155,10 +156,10 @@ impl ClientLogin {
 /// What keys are being derived for. A login that is refused has cost one derivation, whether its
 /// user exists or not.
 #[derive(Debug)]
-pub struct AwaitKeys(Purpose);
+pub struct AwaitKeys(KeyPurpose);
 
 #[derive(Debug)]
-enum Purpose {
+enum KeyPurpose {
     /// To hold a password that came in clear against the verifier.
     Password(Verifier),
     /// To hold a proof against a password that is known.
@@ -169,31 +170,33 @@ enum Purpose {
 
 impl AwaitKeys {
     /// Goes on with the keys that the work has given.
-    pub fn handle(self, name: KeyName, keys: ScramKeys, cache: &mut ScramCache) -> Step {
+    pub fn handle(self, name: KeyName, keys: ScramKeys, cache: &mut ScramCache) -> ClientStep {
         match self.0 {
-            Purpose::Password(verifier) if keys.stored_key() == verifier.stored_key => {
+            KeyPurpose::Password(verifier) if keys.stored_key() == verifier.stored_key => {
                 cache.keep(name, keys.clone());
-                Step::Done {
+                ClientStep::Done {
                     last: None,
                     identity: Identity { scram_keys: Some(keys), password: None },
                 }
             }
-            Purpose::Password(_) => Step::Fail(Failure::Password(Refusal::WrongPassword)),
-            Purpose::Proof(proven) => {
+            KeyPurpose::Password(_) => {
+                ClientStep::Fail(Failure::Password(ProofRefusal::WrongPassword))
+            }
+            KeyPurpose::Proof(proven) => {
                 cache.keep(name, keys.clone());
                 let verifier = proven.verifier(&keys);
-                let wrong = || Step::Fail(Failure::Sasl(Refusal::WrongPassword));
+                let wrong = || ClientStep::Fail(Failure::Sasl(ProofRefusal::WrongPassword));
                 proven.accept(&verifier, None).unwrap_or_else(wrong)
             }
-            Purpose::Refusal(failure) => Step::Fail(failure),
+            KeyPurpose::Refusal(failure) => ClientStep::Fail(failure),
         }
     }
 }
 
 /// Refuses a login that has cost no derivation yet.
-fn refuse(failure: Failure, user: &[u8], iterations: u32, cache: &ScramCache) -> Step {
-    let next = AwaitKeys(Purpose::Refusal(failure));
-    Step::Derive { work: cache.idle_work(user, iterations), next }
+fn refuse(failure: Failure, user: &[u8], iterations: u32, cache: &ScramCache) -> ClientStep {
+    let next = AwaitKeys(KeyPurpose::Refusal(failure));
+    ClientStep::Derive { work: cache.idle_work(user, iterations), next }
 }
 
 /// The longest answer to SASL that is waited for, in bytes: a message of the exchange, a mechanism
@@ -210,21 +213,21 @@ const PASSWORD_MAX: usize = 65_536;
 #[derive(Debug)]
 pub struct AwaitPassword {
     user: Box<[u8]>,
-    secret: Result<Secret, Refusal>,
+    secret: Result<Secret, ProofRefusal>,
     scram_iterations: u32,
 }
 
-fn ask_password(candidate: &Candidate<'_>, scram_iterations: u32) -> Step {
+fn ask_password(candidate: &Candidate<'_>, scram_iterations: u32) -> ClientStep {
     let (user, secret) = (candidate.user.into(), usable_secret(candidate));
     let next = AwaitPassword { user, secret, scram_iterations };
-    Step::Ask { request: AuthRequest::CleartextPassword, next: ClientLogin::Password(next) }
+    ClientStep::Ask { request: AuthRequest::CleartextPassword, next: ClientLogin::Password(next) }
 }
 
 impl AwaitPassword {
-    fn handle(self, payload: &[u8], cache: &mut ScramCache) -> Step {
+    fn handle(self, payload: &[u8], cache: &mut ScramCache) -> ClientStep {
         let password = match password_of(payload) {
             Ok(password) => password,
-            Err(failure) => return Step::Fail(failure),
+            Err(failure) => return ClientStep::Fail(failure),
         };
         let refusal = match &self.secret {
             Ok(Secret::Plain(known)) if compare::equal(known.as_bytes(), password) => None,
@@ -233,30 +236,32 @@ impl AwaitPassword {
             {
                 None
             }
-            Ok(Secret::Plain(_) | Secret::Md5(_)) => Some(Refusal::WrongPassword),
+            Ok(Secret::Plain(_) | Secret::Md5(_)) => Some(ProofRefusal::WrongPassword),
             Ok(Secret::Scram(verifier)) => return self.check(password, verifier, cache),
             Err(refusal) => Some(*refusal),
         };
         match refusal {
-            None => Step::Done { last: None, identity: Identity::default() },
+            None => ClientStep::Done { last: None, identity: Identity::default() },
             Some(refusal) => {
                 refuse(Failure::Password(refusal), &self.user, self.scram_iterations, cache)
             }
         }
     }
 
-    fn check(&self, password: &[u8], verifier: &Verifier, cache: &mut ScramCache) -> Step {
-        let purpose = Purpose::Password(verifier.clone());
+    fn check(&self, password: &[u8], verifier: &Verifier, cache: &mut ScramCache) -> ClientStep {
+        let purpose = KeyPurpose::Password(verifier.clone());
         match cache.keys(password, &verifier.salt, verifier.iterations) {
-            Keys::Known(keys) if keys.stored_key() == verifier.stored_key => Step::Done {
-                last: None,
-                identity: Identity { scram_keys: Some(keys), password: None },
-            },
-            Keys::Known(_) => {
-                let failure = Failure::Password(Refusal::WrongPassword);
+            CachedKeys::Known(keys) if keys.stored_key() == verifier.stored_key => {
+                ClientStep::Done {
+                    last: None,
+                    identity: Identity { scram_keys: Some(keys), password: None },
+                }
+            }
+            CachedKeys::Known(_) => {
+                let failure = Failure::Password(ProofRefusal::WrongPassword);
                 refuse(failure, &self.user, verifier.iterations, cache)
             }
-            Keys::Wanted(work) => Step::Derive { work, next: AwaitKeys(purpose) },
+            CachedKeys::Wanted(work) => ClientStep::Derive { work, next: AwaitKeys(purpose) },
         }
     }
 }
@@ -264,31 +269,31 @@ impl AwaitPassword {
 /// The salted MD5 answer is on its way.
 #[derive(Debug)]
 pub struct AwaitMd5 {
-    expected: Result<[u8; MD5_LEN], Refusal>,
+    expected: Result<[u8; MD5_LEN], ProofRefusal>,
 }
 
-fn ask_md5(candidate: &Candidate<'_>, salt: [u8; 4]) -> Step {
+fn ask_md5(candidate: &Candidate<'_>, salt: [u8; 4]) -> ClientStep {
     let expected = usable_secret(candidate).and_then(|secret| match secret {
         Secret::Plain(password) => Ok(md5::answer(&password.to_md5(candidate.user), salt)),
         Secret::Md5(stored) => Ok(md5::answer(&stored, salt)),
-        Secret::Scram(_) => Err(Refusal::UnusableSecret(SecretKind::Scram)),
+        Secret::Scram(_) => Err(ProofRefusal::UnusableSecret(SecretKind::Scram)),
     });
     let next = ClientLogin::Md5(AwaitMd5 { expected });
-    Step::Ask { request: AuthRequest::Md5Password { salt }, next }
+    ClientStep::Ask { request: AuthRequest::Md5Password { salt }, next }
 }
 
 impl AwaitMd5 {
-    fn handle(self, payload: &[u8]) -> Step {
+    fn handle(self, payload: &[u8]) -> ClientStep {
         let given = match password_of(payload) {
             Ok(given) => given,
-            Err(failure) => return Step::Fail(failure),
+            Err(failure) => return ClientStep::Fail(failure),
         };
         match self.expected {
             Ok(expected) if compare::equal(&expected, given) => {
-                Step::Done { last: None, identity: Identity::default() }
+                ClientStep::Done { last: None, identity: Identity::default() }
             }
-            Ok(_) => Step::Fail(Failure::Password(Refusal::WrongPassword)),
-            Err(refusal) => Step::Fail(Failure::Password(refusal)),
+            Ok(_) => ClientStep::Fail(Failure::Password(ProofRefusal::WrongPassword)),
+            Err(refusal) => ClientStep::Fail(Failure::Password(refusal)),
         }
     }
 }
@@ -297,13 +302,13 @@ impl AwaitMd5 {
 #[derive(Debug)]
 pub struct AwaitSaslInitial {
     user: Box<[u8]>,
-    secret: Result<Secret, Refusal>,
+    secret: Result<Secret, ProofRefusal>,
     scram_iterations: u32,
     /// What a client is bound to that chooses to be.
     end_point: Option<Box<[u8]>>,
 }
 
-fn ask_sasl(candidate: &Candidate<'_>, scram_iterations: u32) -> Step {
+fn ask_sasl(candidate: &Candidate<'_>, scram_iterations: u32) -> ClientStep {
     let next = AwaitSaslInitial {
         user: candidate.user.into(),
         secret: usable_secret(candidate),
@@ -311,18 +316,18 @@ fn ask_sasl(candidate: &Candidate<'_>, scram_iterations: u32) -> Step {
         end_point: candidate.end_point.map(Into::into),
     };
     let request = AuthRequest::Sasl { with_binding: candidate.end_point.is_some() };
-    Step::Ask { request, next: ClientLogin::SaslInitial(next) }
+    ClientStep::Ask { request, next: ClientLogin::SaslInitial(next) }
 }
 
 impl AwaitSaslInitial {
-    fn handle(self, payload: &[u8], cache: &mut ScramCache, rng: &mut dyn Rng) -> Step {
+    fn handle(self, payload: &[u8], cache: &mut ScramCache, rng: &mut dyn Rng) -> ClientStep {
         let (binding, message) = match sasl_initial(payload, self.end_point.is_some()) {
             Ok(chosen) => chosen,
-            Err(failure) => return Step::Fail(failure),
+            Err(failure) => return ClientStep::Fail(failure),
         };
         let first = match ClientFirst::parse(message, binding) {
             Ok(first) => first,
-            Err(error) => return Step::Fail(Failure::SaslMessage(error)),
+            Err(error) => return ClientStep::Fail(Failure::SaslMessage(error)),
         };
         let basis = self.basis();
         let (salt, iterations) = match &basis {
@@ -346,7 +351,7 @@ impl AwaitSaslInitial {
             iterations,
             basis,
         };
-        Step::Ask {
+        ClientStep::Ask {
             request: AuthRequest::SaslContinue(server_first),
             next: ClientLogin::SaslResponse(Box::new(next)),
         }
@@ -356,7 +361,7 @@ impl AwaitSaslInitial {
         match &self.secret {
             Ok(Secret::Scram(verifier)) => Basis::StoredSecret(verifier.clone()),
             Ok(Secret::Plain(password)) => Basis::PlainPassword(password.clone()),
-            Ok(Secret::Md5(_)) => Basis::Refused(Refusal::UnusableSecret(SecretKind::Md5)),
+            Ok(Secret::Md5(_)) => Basis::Refused(ProofRefusal::UnusableSecret(SecretKind::Md5)),
             Err(refusal) => Basis::Refused(*refusal),
         }
     }
@@ -367,7 +372,7 @@ impl AwaitSaslInitial {
 enum Basis {
     PlainPassword(Password),
     /// Nothing: the exchange is for show, and fails at its end.
-    Refused(Refusal),
+    Refused(ProofRefusal),
     /// A secret that a server may have, too: the client's keys are worth keeping.
     StoredSecret(Verifier),
 }
@@ -389,10 +394,10 @@ pub struct AwaitSaslResponse {
 }
 
 impl AwaitSaslResponse {
-    fn handle(self, payload: &[u8], cache: &mut ScramCache) -> Step {
+    fn handle(self, payload: &[u8], cache: &mut ScramCache) -> ClientStep {
         let last = match ClientFinal::parse(payload, &self.binding, &self.nonce) {
             Ok(last) => last,
-            Err(error) => return Step::Fail(Failure::SaslMessage(error)),
+            Err(error) => return ClientStep::Fail(Failure::SaslMessage(error)),
         };
         let auth_message = scram_message::auth_message(
             &self.client_first_bare,
@@ -407,18 +412,18 @@ impl AwaitSaslResponse {
                 let keys = verifier.verify(&proven.auth_message, &proven.proof);
                 match proven.accept(&verifier, keys) {
                     Some(step) => return step,
-                    None => Refusal::WrongPassword,
+                    None => ProofRefusal::WrongPassword,
                 }
             }
             Basis::PlainPassword(password) => {
                 match cache.keys(password.as_bytes(), &proven.salt, iterations) {
-                    Keys::Known(keys) => match proven.accept(&proven.verifier(&keys), None) {
+                    CachedKeys::Known(keys) => match proven.accept(&proven.verifier(&keys), None) {
                         Some(step) => return step,
-                        None => Refusal::WrongPassword,
+                        None => ProofRefusal::WrongPassword,
                     },
-                    Keys::Wanted(work) => {
-                        let next = AwaitKeys(Purpose::Proof(Box::new(proven)));
-                        return Step::Derive { work, next };
+                    CachedKeys::Wanted(work) => {
+                        let next = AwaitKeys(KeyPurpose::Proof(Box::new(proven)));
+                        return ClientStep::Derive { work, next };
                     }
                 }
             }
@@ -431,7 +436,7 @@ impl AwaitSaslResponse {
 #[derive(Debug)]
 struct Proven {
     auth_message: Vec<u8>,
-    proof: Key,
+    proof: ScramKey,
     salt: Box<[u8]>,
     iterations: u32,
 }
@@ -443,23 +448,26 @@ impl Proven {
 
     /// Lets the client in if its proof is right. `scram_keys` are worth keeping where a secret is
     /// stored.
-    fn accept(&self, verifier: &Verifier, scram_keys: Option<ScramKeys>) -> Option<Step> {
+    fn accept(&self, verifier: &Verifier, scram_keys: Option<ScramKeys>) -> Option<ClientStep> {
         verifier.verify(&self.auth_message, &self.proof)?;
         let signature = scram::server_signature(&verifier.server_key, &self.auth_message);
         let last = AuthRequest::SaslFinal(scram_message::server_final(&signature));
-        Some(Step::Done { last: Some(last), identity: Identity { scram_keys, password: None } })
+        Some(ClientStep::Done {
+            last: Some(last),
+            identity: Identity { scram_keys, password: None },
+        })
     }
 }
 
 /// A plain secret without a byte is no password: nobody comes in with it.
-fn usable_secret(candidate: &Candidate<'_>) -> Result<Secret, Refusal> {
+fn usable_secret(candidate: &Candidate<'_>) -> Result<Secret, ProofRefusal> {
     match candidate.account {
-        Account::Known(Secret::Plain(password)) if password.as_bytes().is_empty() => {
-            Err(Refusal::NoPassword)
+        AccountSecret::Known(Secret::Plain(password)) if password.as_bytes().is_empty() => {
+            Err(ProofRefusal::NoPassword)
         }
-        Account::Known(secret) => Ok(secret.clone()),
-        Account::Missing => Err(Refusal::NoSuchUser),
-        Account::NoPassword => Err(Refusal::NoPassword),
+        AccountSecret::Known(secret) => Ok(secret.clone()),
+        AccountSecret::Missing => Err(ProofRefusal::NoSuchUser),
+        AccountSecret::NoPassword => Err(ProofRefusal::NoPassword),
     }
 }
 
@@ -485,69 +493,79 @@ mod tests {
         Secret::Scram(Verifier::derive(&keys, b"salt", 3))
     }
 
-    fn start(method: Method, account: Account<'_>) -> Step {
+    fn start(method: ProofMethod, account: AccountSecret<'_>) -> ClientStep {
         let candidate = Candidate { user: b"joe", account, end_point: None };
         begin(method, &candidate, ITERATIONS, &mut SeededRng::new(1))
     }
 
     /// What comes of one answer, given to the first question.
-    fn answered(method: Method, account: Account<'_>, answer: &[u8]) -> Step {
+    fn answered(method: ProofMethod, account: AccountSecret<'_>, answer: &[u8]) -> ClientStep {
         let mut rng = SeededRng::new(2);
         let mut cache = ScramCache::new(&mut rng);
-        let Step::Ask { next, .. } = start(method, account) else { panic!("nothing is asked") };
+        let ClientStep::Ask { next, .. } = start(method, account) else {
+            panic!("nothing is asked")
+        };
         next.handle(answer, &mut cache, &mut rng).at_once(&mut cache)
     }
 
-    fn failure(step: Step) -> Failure {
-        let Step::Fail(failure) = step else { panic!("{step:?}") };
+    fn failure(step: ClientStep) -> Failure {
+        let ClientStep::Fail(failure) = step else { panic!("{step:?}") };
         failure
     }
 
     #[test]
     fn any_asks_nobody_and_trust_asks_only_whether_the_user_exists() {
-        for account in [Account::Missing, Account::NoPassword, Account::Known(&plain())] {
-            assert!(matches!(start(Method::Any, account), Step::Done { last: None, .. }));
+        for account in
+            [AccountSecret::Missing, AccountSecret::NoPassword, AccountSecret::Known(&plain())]
+        {
+            assert!(matches!(
+                start(ProofMethod::Any, account),
+                ClientStep::Done { last: None, .. }
+            ));
         }
-        for account in [Account::NoPassword, Account::Known(&plain())] {
-            assert!(matches!(start(Method::Trust, account), Step::Done { last: None, .. }));
+        for account in [AccountSecret::NoPassword, AccountSecret::Known(&plain())] {
+            assert!(matches!(
+                start(ProofMethod::Trust, account),
+                ClientStep::Done { last: None, .. }
+            ));
         }
-        assert_eq!(failure(start(Method::Trust, Account::Missing)), Failure::Trust);
+        assert_eq!(failure(start(ProofMethod::Trust, AccountSecret::Missing)), Failure::Trust);
     }
 
     #[test]
     fn the_question_depends_on_method_and_secret() {
         let (plain, md5, scram) = (plain(), stored_md5(), stored_scram());
         let asked = |method, account| match start(method, account) {
-            Step::Ask { request, .. } => request.payload()[3],
+            ClientStep::Ask { request, .. } => request.payload()[3],
             other => panic!("{other:?}"),
         };
         let accounts = [
-            Account::Known(&plain),
-            Account::Known(&md5),
-            Account::Known(&scram),
-            Account::Missing,
-            Account::NoPassword,
+            AccountSecret::Known(&plain),
+            AccountSecret::Known(&md5),
+            AccountSecret::Known(&scram),
+            AccountSecret::Missing,
+            AccountSecret::NoPassword,
         ];
-        assert_eq!(accounts.map(|account| asked(Method::Plain, account)), [3; 5]);
-        assert_eq!(accounts.map(|account| asked(Method::Md5, account)), [5, 5, 10, 5, 5]);
-        assert_eq!(accounts.map(|account| asked(Method::ScramSha256, account)), [10; 5]);
+        assert_eq!(accounts.map(|account| asked(ProofMethod::Plain, account)), [3; 5]);
+        assert_eq!(accounts.map(|account| asked(ProofMethod::Md5, account)), [5, 5, 10, 5, 5]);
+        assert_eq!(accounts.map(|account| asked(ProofMethod::ScramSha256, account)), [10; 5]);
     }
 
     #[test]
     fn a_password_in_clear_is_held_against_any_kind_of_secret() {
         for secret in [plain(), stored_md5(), stored_scram()] {
-            let account = Account::Known(&secret);
-            let step = answered(Method::Plain, account, b"secret\0ignored");
-            let Step::Done { last: None, identity } = step else { panic!("{step:?}") };
+            let account = AccountSecret::Known(&secret);
+            let step = answered(ProofMethod::Plain, account, b"secret\0ignored");
+            let ClientStep::Done { last: None, identity } = step else { panic!("{step:?}") };
             // Keys for the server come of a stored SCRAM secret alone.
             assert_eq!(identity.scram_keys.is_some(), secret.kind() == SecretKind::Scram);
             for (answer, expected) in [
-                (&b"secreT\0"[..], Failure::Password(Refusal::WrongPassword)),
+                (&b"secreT\0"[..], Failure::Password(ProofRefusal::WrongPassword)),
                 (b"\0", Failure::EmptyPassword),
                 (b"secret", Failure::BadPacket),
                 (b"", Failure::BadPacket),
             ] {
-                assert_eq!(failure(answered(Method::Plain, account, answer)), expected);
+                assert_eq!(failure(answered(ProofMethod::Plain, account, answer)), expected);
             }
         }
     }
@@ -555,29 +573,32 @@ mod tests {
     #[test]
     fn a_stored_secret_is_not_a_password() {
         let text = md5::stored(b"secret", b"joe");
-        let step =
-            answered(Method::Plain, Account::Known(&stored_md5()), &[&text[..], b"\0"].concat());
-        assert_eq!(failure(step), Failure::Password(Refusal::WrongPassword));
+        let step = answered(
+            ProofMethod::Plain,
+            AccountSecret::Known(&stored_md5()),
+            &[&text[..], b"\0"].concat(),
+        );
+        assert_eq!(failure(step), Failure::Password(ProofRefusal::WrongPassword));
     }
 
     #[test]
     fn the_md5_answer_depends_on_the_salt() {
         for secret in [plain(), stored_md5()] {
-            let account = Account::Known(&secret);
-            let Step::Ask { request: AuthRequest::Md5Password { salt }, .. } =
-                start(Method::Md5, account)
+            let account = AccountSecret::Known(&secret);
+            let ClientStep::Ask { request: AuthRequest::Md5Password { salt }, .. } =
+                start(ProofMethod::Md5, account)
             else {
                 panic!("no salt");
             };
             let stored = md5::stored(b"secret", b"joe");
             let right = [&md5::answer(&stored, salt)[..], b"\0"].concat();
-            let step = answered(Method::Md5, account, &right);
-            assert!(matches!(step, Step::Done { last: None, .. }), "{step:?}");
+            let step = answered(ProofMethod::Md5, account, &right);
+            assert!(matches!(step, ClientStep::Done { last: None, .. }), "{step:?}");
 
             let other = [&md5::answer(&stored, [0; 4])[..], b"\0"].concat();
             for wrong in [&other[..], b"secret\0", &[&stored[..], b"\0"].concat()] {
-                let failed = failure(answered(Method::Md5, account, wrong));
-                assert_eq!(failed, Failure::Password(Refusal::WrongPassword));
+                let failed = failure(answered(ProofMethod::Md5, account, wrong));
+                assert_eq!(failed, Failure::Password(ProofRefusal::WrongPassword));
             }
         }
     }
@@ -586,11 +607,11 @@ mod tests {
     fn no_answer_will_do_without_a_password() {
         let empty = Secret::Plain(Password::new(b""));
         for (account, refusal) in [
-            (Account::Missing, Refusal::NoSuchUser),
-            (Account::NoPassword, Refusal::NoPassword),
-            (Account::Known(&empty), Refusal::NoPassword),
+            (AccountSecret::Missing, ProofRefusal::NoSuchUser),
+            (AccountSecret::NoPassword, ProofRefusal::NoPassword),
+            (AccountSecret::Known(&empty), ProofRefusal::NoPassword),
         ] {
-            for method in [Method::Plain, Method::Md5] {
+            for method in [ProofMethod::Plain, ProofMethod::Md5] {
                 let failed = failure(answered(method, account, b"secret\0"));
                 assert_eq!(failed, Failure::Password(refusal));
                 assert_eq!(failed.client_text(), "password authentication failed");
@@ -607,8 +628,9 @@ mod tests {
             [mechanism, &len.to_be_bytes(), message].concat()
         };
         let name = b"SCRAM-SHA-256\0";
-        let answer = |packet: &[u8]| answered(Method::ScramSha256, Account::Missing, packet);
-        assert!(matches!(answer(&packet(name, 11, message)), Step::Ask { .. }));
+        let answer =
+            |packet: &[u8]| answered(ProofMethod::ScramSha256, AccountSecret::Missing, packet);
+        assert!(matches!(answer(&packet(name, 11, message)), ClientStep::Ask { .. }));
         for (wrong, expected) in [
             (packet(b"SCRAM-SHA-256-PLUS\0", 11, message), Failure::Mechanism),
             (packet(b"\0", 11, message), Failure::Mechanism),

@@ -2,11 +2,11 @@
 //! short, since nobody else's SCRAM is at hand here.
 
 use crate::auth::cache::ScramCache;
-use crate::auth::client::{self, Account, Candidate, Identity, Method, Step};
-use crate::auth::failure::{Failure, Refusal, ServerFailure};
+use crate::auth::client::{self, AccountSecret, Candidate, ClientStep, Identity, ProofMethod};
+use crate::auth::failure::{Failure, ProofRefusal, ServerFailure};
 use crate::auth::request::AuthRequest;
 use crate::auth::secret::{Password, Secret};
-use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
+use crate::auth::server::{BindingData, Credential, ServerLogin, ServerStep};
 use crate::base::rng::SeededRng;
 use crate::config::ChannelBinding;
 use crate::crypto::scram::{ScramKeys, Verifier};
@@ -19,7 +19,7 @@ struct Table {
     theirs: ScramCache,
     /// The hash of the certificate that the client's side shows, and what the other has seen.
     shown: Option<&'static [u8]>,
-    seen: Channel,
+    seen: BindingData,
 }
 
 /// What changes a message on its way: the number of the message, counted from 0, and its payload.
@@ -36,14 +36,14 @@ impl Table {
     fn new(seed: u64) -> Table {
         let mut rng = SeededRng::new(seed);
         let (ours, theirs) = (ScramCache::new(&mut rng), ScramCache::new(&mut rng));
-        Table { rng, ours, theirs, shown: None, seen: Channel::Unbound }
+        Table { rng, ours, theirs, shown: None, seen: BindingData::Unbound }
     }
 
     /// Lets a login to a server talk with the login of a client until one of them is through.
     fn play(
         &mut self,
-        method: Method,
-        account: Account<'_>,
+        method: ProofMethod,
+        account: AccountSecret<'_>,
         credential: Credential,
         tamper: Tamper<'_>,
     ) -> Outcome {
@@ -52,11 +52,11 @@ impl Table {
         let mut login = ServerLogin::new(b"joe", credential, self.seen.clone());
         for count in 0.. {
             let (request, next) = match step {
-                Step::Ask { request, next } => (request, next),
-                Step::Derive { .. } => panic!("one derivation after the other"),
-                Step::Inquire { .. } => panic!("nobody else judges here"),
-                Step::Fail(failure) => return Outcome::ClientRefused(failure),
-                Step::Done { last, identity } => {
+                ClientStep::Ask { request, next } => (request, next),
+                ClientStep::Derive { .. } => panic!("one derivation after the other"),
+                ClientStep::Inquire { .. } => panic!("nobody else judges here"),
+                ClientStep::Fail(failure) => return Outcome::ClientRefused(failure),
+                ClientStep::Done { last, identity } => {
                     return self.finish(login, last, identity, count, tamper);
                 }
             };
@@ -122,7 +122,7 @@ fn stored_scram(password: &str) -> Secret {
     Secret::Scram(Verifier::derive(&keys, b"salt", 3))
 }
 
-fn play(method: Method, account: Account<'_>, credential: Credential) -> Outcome {
+fn play(method: ProofMethod, account: AccountSecret<'_>, credential: Credential) -> Outcome {
     Table::new(1).play(method, account, credential, &|_, _| {})
 }
 
@@ -135,14 +135,14 @@ fn our_login_to_a_server_satisfies_our_login_of_clients() {
     let long = "x".repeat(65_535);
     for password in ["secret", "gr\u{fc}n, \u{1f511}", "md5x", &long] {
         for secret in [plain(password), stored_scram(password)] {
-            for method in [Method::Plain, Method::Md5, Method::ScramSha256] {
-                let outcome = play(method, Account::Known(&secret), with_password(password));
+            for method in [ProofMethod::Plain, ProofMethod::Md5, ProofMethod::ScramSha256] {
+                let outcome = play(method, AccountSecret::Known(&secret), with_password(password));
                 assert!(matches!(outcome, Outcome::In(_)), "{outcome:?}");
-                let outcome = play(method, Account::Known(&secret), with_password("wrong"));
+                let outcome = play(method, AccountSecret::Known(&secret), with_password("wrong"));
                 let Outcome::ClientRefused(failure) = outcome else { panic!("{outcome:?}") };
                 let expected = [
-                    Failure::Password(Refusal::WrongPassword),
-                    Failure::Sasl(Refusal::WrongPassword),
+                    Failure::Password(ProofRefusal::WrongPassword),
+                    Failure::Sasl(ProofRefusal::WrongPassword),
                 ];
                 assert!(expected.contains(&failure));
             }
@@ -153,22 +153,29 @@ fn our_login_to_a_server_satisfies_our_login_of_clients() {
 #[test]
 fn the_keys_of_a_client_open_the_server_that_stores_its_secret() {
     let secret = stored_scram("secret");
-    for method in [Method::Plain, Method::Md5, Method::ScramSha256] {
-        let outcome = play(method, Account::Known(&secret), with_password("secret"));
+    for method in [ProofMethod::Plain, ProofMethod::Md5, ProofMethod::ScramSha256] {
+        let outcome = play(method, AccountSecret::Known(&secret), with_password("secret"));
         let Outcome::In(Identity { scram_keys: Some(keys), .. }) = outcome else {
             panic!("{outcome:?}");
         };
         let credential = Credential::of(Some(&secret), Some(&keys));
-        let outcome = play(Method::ScramSha256, Account::Known(&secret), credential.clone());
+        let outcome =
+            play(ProofMethod::ScramSha256, AccountSecret::Known(&secret), credential.clone());
         assert!(matches!(outcome, Outcome::In(_)), "{outcome:?}");
 
         let other = stored_scram("other");
-        let outcome = play(Method::ScramSha256, Account::Known(&other), credential);
-        assert!(matches!(outcome, Outcome::ClientRefused(Failure::Sasl(Refusal::WrongPassword))));
+        let outcome = play(ProofMethod::ScramSha256, AccountSecret::Known(&other), credential);
+        assert!(matches!(
+            outcome,
+            Outcome::ClientRefused(Failure::Sasl(ProofRefusal::WrongPassword))
+        ));
     }
     // A plain secret gives none: the password itself is at hand.
-    let outcome =
-        play(Method::ScramSha256, Account::Known(&plain("secret")), with_password("secret"));
+    let outcome = play(
+        ProofMethod::ScramSha256,
+        AccountSecret::Known(&plain("secret")),
+        with_password("secret"),
+    );
     assert!(matches!(outcome, Outcome::In(Identity { scram_keys: None, .. })));
 }
 
@@ -176,14 +183,17 @@ fn the_keys_of_a_client_open_the_server_that_stores_its_secret() {
 fn whoever_cannot_come_in_learns_nothing_of_the_reason() {
     let (md5, empty) = (Secret::parse(b"md5b350798a23d7544eb353a6f8dca231c2"), plain(""));
     let real = plain("secret");
-    for account in
-        [Account::Missing, Account::NoPassword, Account::Known(&md5), Account::Known(&empty)]
-    {
+    for account in [
+        AccountSecret::Missing,
+        AccountSecret::NoPassword,
+        AccountSecret::Known(&md5),
+        AccountSecret::Known(&empty),
+    ] {
         // The messages that the client sees are as long, and say the same at the end.
-        let lengths = |account: Account<'_>| {
+        let lengths = |account: AccountSecret<'_>| {
             let seen = std::cell::RefCell::new(Vec::new());
             let outcome = Table::new(1).play(
-                Method::ScramSha256,
+                ProofMethod::ScramSha256,
                 account,
                 with_password("wrong"),
                 &|_, message| seen.borrow_mut().push(message.len()),
@@ -191,7 +201,7 @@ fn whoever_cannot_come_in_learns_nothing_of_the_reason() {
             let Outcome::ClientRefused(failure) = outcome else { panic!("{outcome:?}") };
             (seen.into_inner(), failure.client_text())
         };
-        assert_eq!(lengths(account), lengths(Account::Known(&real)));
+        assert_eq!(lengths(account), lengths(AccountSecret::Known(&real)));
     }
 }
 
@@ -203,8 +213,8 @@ fn a_message_cut_at_any_byte_ends_the_login() {
         loop {
             let was_cut = std::cell::Cell::new(false);
             let outcome = Table::new(1).play(
-                Method::ScramSha256,
-                Account::Known(&secret),
+                ProofMethod::ScramSha256,
+                AccountSecret::Known(&secret),
                 with_password("secret"),
                 &|at, message: &mut Vec<u8>| {
                     if at == number && cut < message.len() {
@@ -233,8 +243,8 @@ fn a_bit_flipped_in_any_message_ends_the_login() {
         for byte in 0..90 {
             let was_there = std::cell::Cell::new(false);
             let outcome = Table::new(2).play(
-                Method::ScramSha256,
-                Account::Known(&secret),
+                ProofMethod::ScramSha256,
+                AccountSecret::Known(&secret),
                 with_password("secret"),
                 &|at, message: &mut Vec<u8>| {
                     if at == number && byte < message.len() {
@@ -252,8 +262,8 @@ fn a_bit_flipped_in_any_message_ends_the_login() {
 #[test]
 fn a_server_that_does_not_know_the_secret_is_found_out() {
     let outcome = Table::new(1).play(
-        Method::ScramSha256,
-        Account::Known(&stored_scram("secret")),
+        ProofMethod::ScramSha256,
+        AccountSecret::Known(&stored_scram("secret")),
         with_password("secret"),
         &|number, message: &mut Vec<u8>| {
             if number == 4 {
@@ -268,7 +278,7 @@ fn a_server_that_does_not_know_the_secret_is_found_out() {
 fn under_tls(shown: &'static [u8], seen: &[u8]) -> Table {
     Table {
         shown: Some(shown),
-        seen: Channel::of(Some(seen), ChannelBinding::Prefer),
+        seen: BindingData::of(Some(seen), ChannelBinding::Prefer),
         ..Table::new(1)
     }
 }
@@ -276,8 +286,8 @@ fn under_tls(shown: &'static [u8], seen: &[u8]) -> Table {
 #[test]
 fn an_exchange_that_is_bound_to_its_channel_stands_and_falls_with_the_certificate() {
     let secret = stored_scram("secret");
-    let account = Account::Known(&secret);
-    for method in [Method::Md5, Method::ScramSha256] {
+    let account = AccountSecret::Known(&secret);
+    for method in [ProofMethod::Md5, ProofMethod::ScramSha256] {
         let outcome = under_tls(b"the hash", b"the hash").play(
             method,
             account,
@@ -298,7 +308,7 @@ fn an_exchange_that_is_bound_to_its_channel_stands_and_falls_with_the_certificat
         }
     }
     let outcome = under_tls(b"the hash", b"another").play(
-        Method::ScramSha256,
+        ProofMethod::ScramSha256,
         account,
         with_password("secret"),
         &|_, _| {},
@@ -314,8 +324,8 @@ fn an_exchange_that_is_bound_to_its_channel_stands_and_falls_with_the_certificat
 fn whoever_takes_the_offer_of_channel_binding_out_is_found_out() {
     let secret = stored_scram("secret");
     let outcome = under_tls(b"the hash", b"another").play(
-        Method::ScramSha256,
-        Account::Known(&secret),
+        ProofMethod::ScramSha256,
+        AccountSecret::Known(&secret),
         with_password("secret"),
         &|number, message: &mut Vec<u8>| {
             if number == 0 {
@@ -337,17 +347,17 @@ fn a_burst_of_logins_costs_pbkdf2_once_on_each_side() {
     // With a cache that did not keep anything, this would take minutes without optimisation.
     for _ in 0..2000 {
         let candidate =
-            Candidate { user: b"joe", account: Account::Known(&secret), end_point: None };
-        let mut step = client::begin(Method::ScramSha256, &candidate, 20_000, &mut table.rng);
-        let mut login = ServerLogin::new(b"joe", with_password("secret"), Channel::Unbound);
-        while let Step::Ask { request, next } = step {
+            Candidate { user: b"joe", account: AccountSecret::Known(&secret), end_point: None };
+        let mut step = client::begin(ProofMethod::ScramSha256, &candidate, 20_000, &mut table.rng);
+        let mut login = ServerLogin::new(b"joe", with_password("secret"), BindingData::Unbound);
+        while let ClientStep::Ask { request, next } = step {
             let sent = table.receive(login, &request, 0, &|_, _| {});
             let ServerStep::Send { payload, next: awaits } = sent else { panic!("{sent:?}") };
             login = awaits;
             step = next.handle(&payload, &mut table.theirs, &mut table.rng);
             step = step.at_once(&mut table.theirs);
         }
-        assert!(matches!(step, Step::Done { .. }), "{step:?}");
+        assert!(matches!(step, ClientStep::Done { .. }), "{step:?}");
     }
 }
 
@@ -356,21 +366,21 @@ fn a_refusal_costs_one_derivation_whoever_is_refused() {
     let (md5, empty) = (Secret::parse(b"md5b350798a23d7544eb353a6f8dca231c2"), plain(""));
     let (scram, real) = (stored_scram("secret"), plain("secret"));
     let accounts = [
-        Account::Missing,
-        Account::NoPassword,
-        Account::Known(&md5),
-        Account::Known(&empty),
-        Account::Known(&scram),
-        Account::Known(&real),
+        AccountSecret::Missing,
+        AccountSecret::NoPassword,
+        AccountSecret::Known(&md5),
+        AccountSecret::Known(&empty),
+        AccountSecret::Known(&scram),
+        AccountSecret::Known(&real),
     ];
-    for method in [Method::Plain, Method::ScramSha256] {
+    for method in [ProofMethod::Plain, ProofMethod::ScramSha256] {
         for account in accounts {
             let mut table = Table::new(1);
             // The second time what may be known of the user is known.
             for attempt in 0..2 {
                 let costs = table.refused(method, account);
                 assert_eq!(costs, 1, "{method:?}, {account:?}, attempt {attempt}");
-                if let Account::Known(Secret::Plain(_) | Secret::Scram(_)) = account {
+                if let AccountSecret::Known(Secret::Plain(_) | Secret::Scram(_)) = account {
                     table.play(method, account, with_password("secret"), &|_, _| {});
                 }
             }
@@ -380,14 +390,15 @@ fn a_refusal_costs_one_derivation_whoever_is_refused() {
 
 impl Table {
     /// How many derivations it costs our side to refuse a login with a wrong password.
-    fn refused(&mut self, method: Method, account: Account<'_>) -> usize {
+    fn refused(&mut self, method: ProofMethod, account: AccountSecret<'_>) -> usize {
         let candidate = Candidate { user: b"joe", account, end_point: None };
         let mut step = client::begin(method, &candidate, 5, &mut self.rng);
-        let mut login = Some(ServerLogin::new(b"joe", with_password("wrong"), Channel::Unbound));
+        let mut login =
+            Some(ServerLogin::new(b"joe", with_password("wrong"), BindingData::Unbound));
         let mut costs = 0;
         loop {
             step = match step {
-                Step::Ask { request, next } => {
+                ClientStep::Ask { request, next } => {
                     let login_now = login.take().expect("a login that goes on");
                     let ServerStep::Send { payload, next: awaits } =
                         self.receive(login_now, &request, 0, &|_, _| {})
@@ -397,12 +408,14 @@ impl Table {
                     login = Some(awaits);
                     next.handle(&payload, &mut self.theirs, &mut self.rng)
                 }
-                Step::Derive { .. } => {
+                ClientStep::Derive { .. } => {
                     costs += 1;
                     step.at_once(&mut self.theirs)
                 }
-                Step::Fail(_) => return costs,
-                Step::Done { .. } | Step::Inquire { .. } => panic!("a wrong password opens"),
+                ClientStep::Fail(_) => return costs,
+                ClientStep::Done { .. } | ClientStep::Inquire { .. } => {
+                    panic!("a wrong password opens")
+                }
             };
         }
     }

@@ -17,9 +17,9 @@ pub enum Failure {
     /// The client chose a mechanism that was not offered.
     Mechanism,
     /// After a password in clear or its MD5 answer.
-    Password(Refusal),
+    Password(ProofRefusal),
     /// After a whole SCRAM exchange.
-    Sasl(Refusal),
+    Sasl(ProofRefusal),
     /// In the middle of a SCRAM exchange.
     SaslMessage(MessageError),
     /// The method asks nothing, but the user does not exist.
@@ -28,7 +28,7 @@ pub enum Failure {
 
 /// Why an answer did not do. The client must not learn which of these it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum ProofRefusal {
     NoPassword,
     NoSuchUser,
     /// What is stored cannot be used for the method asked for.
@@ -57,21 +57,21 @@ impl fmt::Display for Failure {
             Failure::BadPacket => f.write_str("malformed password message"),
             Failure::Password(refusal) | Failure::Sasl(refusal) => refusal.fmt(f),
             Failure::SaslMessage(error) => write!(f, "malformed SCRAM message: {error}"),
-            Failure::Trust => Refusal::NoSuchUser.fmt(f),
+            Failure::Trust => ProofRefusal::NoSuchUser.fmt(f),
             Failure::EmptyPassword | Failure::Mechanism => f.write_str(self.client_text()),
         }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ProofRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::NoPassword => f.write_str("user has no password"),
-            Refusal::NoSuchUser => f.write_str("no such user"),
-            Refusal::UnusableSecret(kind) => {
+            ProofRefusal::NoPassword => f.write_str("user has no password"),
+            ProofRefusal::NoSuchUser => f.write_str("no such user"),
+            ProofRefusal::UnusableSecret(kind) => {
                 write!(f, "user has a secret of kind {kind}, which cannot serve this method")
             }
-            Refusal::WrongPassword => f.write_str("wrong password"),
+            ProofRefusal::WrongPassword => f.write_str("wrong password"),
         }
     }
 }

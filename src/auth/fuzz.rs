@@ -2,11 +2,11 @@
 //! does not know the password. In the normal test run they get mutations of good input, by seed.
 
 use crate::auth::cache::ScramCache;
-use crate::auth::client::{self, Account, Candidate, ClientLogin, Method, Step};
+use crate::auth::client::{self, AccountSecret, Candidate, ClientLogin, ClientStep, ProofMethod};
 use crate::auth::ident::IdentMaps;
 use crate::auth::known::Known;
 use crate::auth::secret::{Password, Secret};
-use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
+use crate::auth::server::{BindingData, Credential, ServerLogin, ServerStep};
 use crate::auth::{hba_file, ident, userlist};
 use crate::base::rng::SeededRng;
 use crate::config::ChannelBinding;
@@ -16,22 +16,23 @@ use crate::crypto::scram_message::MESSAGE_LEN_MAX;
 /// and secret, and whether there is a certificate to be bound to.
 pub fn fuzz_client_login(data: &[u8]) {
     let Some((&choice, messages)) = data.split_first() else { return };
-    let methods = [Method::Md5, Method::Plain, Method::ScramSha256];
+    let methods = [ProofMethod::Md5, ProofMethod::Plain, ProofMethod::ScramSha256];
     let method = methods[usize::from(choice) % methods.len()];
     let secret = Secret::Plain(Password::new(b"not to be guessed"));
-    let account = if choice & 0x80 == 0 { Account::Known(&secret) } else { Account::Missing };
+    let account =
+        if choice & 0x80 == 0 { AccountSecret::Known(&secret) } else { AccountSecret::Missing };
     let mut rng = SeededRng::new(1);
     let mut cache = ScramCache::new(&mut rng);
     let end_point = (choice & 0x40 != 0).then_some(&b"hash"[..]);
     let candidate = Candidate { user: b"joe", account, end_point };
     let mut step = client::begin(method, &candidate, 1, &mut rng);
     for message in messages.split(|&byte| byte == 0xff) {
-        let Step::Ask { request, next } = step else { break };
+        let ClientStep::Ask { request, next } = step else { break };
         assert!(request.payload().len() <= 2 * MESSAGE_LEN_MAX);
         step = ClientLogin::handle(next, message, &mut cache, &mut rng);
         step = step.at_once(&mut cache);
     }
-    assert!(!matches!(step, Step::Done { .. }), "came in without the password");
+    assert!(!matches!(step, ClientStep::Done { .. }), "came in without the password");
 }
 
 /// What a server sends: one message per part between bytes of 0xff, of which the first byte is the
@@ -41,7 +42,7 @@ pub fn fuzz_server_login(data: &[u8]) {
     let mut rng = SeededRng::new(1);
     let mut cache = ScramCache::new(&mut rng);
     let credential = Credential::Plain(Password::new(b"not to be guessed"));
-    let channel = Channel::of((data.len() % 2 == 1).then_some(b"hash"), ChannelBinding::Prefer);
+    let channel = BindingData::of((data.len() % 2 == 1).then_some(b"hash"), ChannelBinding::Prefer);
     let mut login = ServerLogin::new(b"joe", credential, channel);
     for message in data.split(|&byte| byte == 0xff) {
         let Some((&code, body)) = message.split_first() else { return };
@@ -92,11 +93,11 @@ fn fuzz_rules(text: &[u8], maps: &IdentMaps) {
     rules.find(&visitor);
 }
 
-impl Step {
+impl ClientStep {
     /// The step behind the work, which is done at once: not for the loop.
-    pub fn at_once(self, cache: &mut ScramCache) -> Step {
+    pub fn at_once(self, cache: &mut ScramCache) -> ClientStep {
         match self {
-            Step::Derive { work, next } => {
+            ClientStep::Derive { work, next } => {
                 let (name, keys) = work.finish();
                 next.handle(name, keys, cache)
             }
@@ -175,7 +176,7 @@ mod tests {
         let mut rng = SeededRng::new(1);
         let mut cache = ScramCache::new(&mut rng);
         let credential = Credential::Plain(Password::new(b"not to be guessed"));
-        let mut login = ServerLogin::new(b"joe", credential, Channel::Unbound);
+        let mut login = ServerLogin::new(b"joe", credential, BindingData::Unbound);
         let filled = filled(SERVER[2]);
         for message in filled.split(|&byte| byte == 0xff).take(2) {
             let step = login.handle(message[0].into(), &message[1..], &mut cache, &mut rng);

@@ -22,7 +22,7 @@ pub struct Visitor<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
+pub enum HbaMethod {
     Cert,
     Ldap,
     Md5,
@@ -35,15 +35,19 @@ pub enum Method {
     Trust,
 }
 
-impl Method {
+impl HbaMethod {
     /// The method in terms of questions to the client, where it is one.
-    pub fn login(self) -> Option<client::Method> {
+    pub fn login(self) -> Option<client::ProofMethod> {
         match self {
-            Method::Md5 => Some(client::Method::Md5),
-            Method::Plain => Some(client::Method::Plain),
-            Method::ScramSha256 => Some(client::Method::ScramSha256),
-            Method::Trust => Some(client::Method::Trust),
-            Method::Cert | Method::Ldap | Method::Pam | Method::Peer | Method::Reject => None,
+            HbaMethod::Md5 => Some(client::ProofMethod::Md5),
+            HbaMethod::Plain => Some(client::ProofMethod::Plain),
+            HbaMethod::ScramSha256 => Some(client::ProofMethod::ScramSha256),
+            HbaMethod::Trust => Some(client::ProofMethod::Trust),
+            HbaMethod::Cert
+            | HbaMethod::Ldap
+            | HbaMethod::Pam
+            | HbaMethod::Peer
+            | HbaMethod::Reject => None,
         }
     }
 }
@@ -53,15 +57,15 @@ impl Method {
 pub struct Rule {
     /// Counted from 1, for log lines.
     pub line: u32,
-    pub method: Method,
+    pub method: HbaMethod,
     /// `map=`: the ident map to go through, for `peer` and `cert`. It exists.
     pub map: Option<Box<[u8]>>,
     /// Who judges, for `ldap` and `pam`. None for a line whose options make no sense: nobody comes
     /// in by it.
     pub judge: Option<Judge>,
-    pub(super) origin: Origin,
+    pub(super) origin: HbaOrigin,
     pub(super) databases: Databases,
-    pub(super) users: Names,
+    pub(super) users: HbaNames,
 }
 
 /// Rules in the order of the file.
@@ -100,17 +104,17 @@ impl Rule {
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum HbaOrigin {
     Local,
-    Remote { tls: Option<bool>, network: Network },
+    Remote { tls: Option<bool>, network: HbaNetwork },
 }
 
-impl Origin {
+impl HbaOrigin {
     fn matches(self, visitor: &Visitor<'_>) -> bool {
         match (self, visitor.address) {
-            (Origin::Local, None) => true,
-            (Origin::Local, Some(_)) | (Origin::Remote { .. }, None) => false,
-            (Origin::Remote { tls, network }, Some(address)) => {
+            (HbaOrigin::Local, None) => true,
+            (HbaOrigin::Local, Some(_)) | (HbaOrigin::Remote { .. }, None) => false,
+            (HbaOrigin::Remote { tls, network }, Some(address)) => {
                 tls.is_none_or(|tls| tls == visitor.has_tls) && network.has(address)
             }
         }
@@ -119,35 +123,37 @@ impl Origin {
 
 /// Addresses whose bits under the mask are those of `address`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Network {
+pub(super) enum HbaNetwork {
     All,
     V4 { address: u32, mask: u32 },
     V6 { address: u128, mask: u128 },
 }
 
-impl Network {
+impl HbaNetwork {
     pub(super) fn has(self, visitor: IpAddr) -> bool {
         match (self, visitor) {
-            (Network::All, _) => true,
-            (Network::V4 { address, mask }, IpAddr::V4(visitor)) => {
+            (HbaNetwork::All, _) => true,
+            (HbaNetwork::V4 { address, mask }, IpAddr::V4(visitor)) => {
                 visitor.to_bits() & mask == address
             }
-            (Network::V6 { address, mask }, IpAddr::V6(visitor)) => {
+            (HbaNetwork::V6 { address, mask }, IpAddr::V6(visitor)) => {
                 visitor.to_bits() & mask == address
             }
-            (Network::V4 { .. }, IpAddr::V6(_)) | (Network::V6 { .. }, IpAddr::V4(_)) => false,
+            (HbaNetwork::V4 { .. }, IpAddr::V6(_)) | (HbaNetwork::V6 { .. }, IpAddr::V4(_)) => {
+                false
+            }
         }
     }
 }
 
 /// A list of names, or everyone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Names {
+pub(super) struct HbaNames {
     pub(super) has_all: bool,
     pub(super) names: HashSet<Box<[u8]>>,
 }
 
-impl Names {
+impl HbaNames {
     fn has(&self, name: &[u8]) -> bool {
         self.has_all || self.names.contains(name)
     }
@@ -156,7 +162,7 @@ impl Names {
 /// A list of databases, and what else can stand there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Databases {
-    pub(super) names: Names,
+    pub(super) names: HbaNames,
     pub(super) has_same_user: bool,
     pub(super) has_replication: bool,
 }
@@ -209,9 +215,9 @@ mod tests {
             "# comment\nhost x u all reject # no\r\nhost\tx all all md5\nhost all u all password\n",
         );
         let found = |user, database| rules.find(&visitor(user, database)).map(|r| r.method);
-        assert_eq!(found("u", "x"), Some(Method::Reject));
-        assert_eq!(found("v", "x"), Some(Method::Md5));
-        assert_eq!(found("u", "y"), Some(Method::Plain));
+        assert_eq!(found("u", "x"), Some(HbaMethod::Reject));
+        assert_eq!(found("v", "x"), Some(HbaMethod::Md5));
+        assert_eq!(found("u", "y"), Some(HbaMethod::Plain));
         assert_eq!(found("v", "y"), None);
     }
 

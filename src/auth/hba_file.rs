@@ -9,29 +9,30 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::auth::hba::{Databases, HbaRules, Method, Names, Network, Origin, Rule};
+use crate::auth::hba::{Databases, HbaMethod, HbaNames, HbaNetwork, HbaOrigin, HbaRules, Rule};
 use crate::auth::ident::IdentMaps;
 use crate::auth::inquiry::{Judge, PAM_SERVICE};
 use crate::auth::ldap::{Directory, OptionError};
-use crate::auth::words::{Malformed, Token, Words, lines};
+use crate::auth::words::{LineToken, LineTokens, MalformedLine, lines};
 
 /// Gives the content of a file named by `@file`, or None if it cannot be read. A relative name
 /// starts from the directory of the HBA file.
 pub type ReadFile<'a> = &'a mut dyn FnMut(&[u8]) -> Option<Vec<u8>>;
 
 /// The rules, and what is wrong with lines.
-pub fn parse(text: &[u8], maps: &IdentMaps, read: ReadFile<'_>) -> (HbaRules, Vec<Problem>) {
+pub fn parse(text: &[u8], maps: &IdentMaps, read: ReadFile<'_>) -> (HbaRules, Vec<HbaProblem>) {
     let (mut rules, mut problems) = (Vec::new(), Vec::new());
-    let mut files = Files { read, left: FILES_MAX };
+    let mut files = NameFiles { read, left: FILES_MAX };
     for (line, content) in lines(text) {
         match parse_rule(line, content, maps, &mut files) {
             Ok(Some((rule, problem))) => {
-                problems
-                    .extend(problem.map(|error| Problem { line, kind: ProblemKind::Ldap(error) }));
+                problems.extend(
+                    problem.map(|error| HbaProblem { line, kind: HbaProblemKind::Ldap(error) }),
+                );
                 rules.push(rule);
             }
             Ok(None) => {}
-            Err(kind) => problems.push(Problem { line, kind }),
+            Err(kind) => problems.push(HbaProblem { line, kind }),
         }
     }
     (HbaRules::new(rules), problems)
@@ -39,14 +40,14 @@ pub fn parse(text: &[u8], maps: &IdentMaps, read: ReadFile<'_>) -> (HbaRules, Ve
 
 /// What is wrong with a line. It is left out, but for [`ProblemKind::Ldap`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct HbaProblem {
     /// Counted from 1.
     pub line: u32,
-    pub kind: ProblemKind,
+    pub kind: HbaProblemKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProblemKind {
+pub enum HbaProblemKind {
     Address,
     AddressOutsideMask,
     ConnectionType,
@@ -67,46 +68,46 @@ pub enum ProblemKind {
     Unsupported(&'static str),
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for HbaProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: ", self.line)?;
         match &self.kind {
-            ProblemKind::Address => f.write_str("address is neither `all` nor IPv4 nor IPv6"),
-            ProblemKind::AddressOutsideMask => {
+            HbaProblemKind::Address => f.write_str("address is neither `all` nor IPv4 nor IPv6"),
+            HbaProblemKind::AddressOutsideMask => {
                 f.write_str("address has bits that its mask leaves out, nobody would match")
             }
-            ProblemKind::ConnectionType => {
+            HbaProblemKind::ConnectionType => {
                 f.write_str("`local`, `host`, `hostssl` or `hostnossl` expected")
             }
-            ProblemKind::File => f.write_str("cannot read the file named behind @"),
-            ProblemKind::Ldap(error) => write!(f, "{error}; whom the line matches is refused"),
-            ProblemKind::Malformed => f.write_str("quote is not closed, or NUL byte"),
-            ProblemKind::MapUnknown => f.write_str("ident map is not in auth_ident_file"),
-            ProblemKind::Mask => f.write_str("network mask expected, as a length or an address"),
-            ProblemKind::Method => f.write_str(
+            HbaProblemKind::File => f.write_str("cannot read the file named behind @"),
+            HbaProblemKind::Ldap(error) => write!(f, "{error}; whom the line matches is refused"),
+            HbaProblemKind::Malformed => f.write_str("quote is not closed, or NUL byte"),
+            HbaProblemKind::MapUnknown => f.write_str("ident map is not in auth_ident_file"),
+            HbaProblemKind::Mask => f.write_str("network mask expected, as a length or an address"),
+            HbaProblemKind::Method => f.write_str(
                 "method expected: cert, ldap, md5, pam, password, peer, reject, scram-sha-256 or \
                  trust",
             ),
-            ProblemKind::Option => f.write_str(
+            HbaProblemKind::Option => f.write_str(
                 "only map=NAME may follow the method, or pamservice=NAME where that is pam",
             ),
-            ProblemKind::Names => f.write_str("names expected, with commas between"),
-            ProblemKind::TooManyFiles => {
+            HbaProblemKind::Names => f.write_str("names expected, with commas between"),
+            HbaProblemKind::TooManyFiles => {
                 f.write_str("files named behind @ are too many, too deep, or in a circle")
             }
-            ProblemKind::Unsupported(word) => write!(f, "{word} is not supported"),
+            HbaProblemKind::Unsupported(word) => write!(f, "{word} is not supported"),
         }
     }
 }
 
-impl From<Malformed> for ProblemKind {
-    fn from(_: Malformed) -> ProblemKind {
-        ProblemKind::Malformed
+impl From<MalformedLine> for HbaProblemKind {
+    fn from(_: MalformedLine) -> HbaProblemKind {
+        HbaProblemKind::Malformed
     }
 }
 
 /// The files behind `@`, and how many more may be read.
-struct Files<'a> {
+struct NameFiles<'a> {
     read: ReadFile<'a>,
     left: u32,
 }
@@ -115,55 +116,55 @@ fn parse_rule(
     line: u32,
     content: &[u8],
     maps: &IdentMaps,
-    files: &mut Files<'_>,
-) -> Result<Option<(Rule, Option<OptionError>)>, ProblemKind> {
-    let mut words = Words::of(content);
+    files: &mut NameFiles<'_>,
+) -> Result<Option<(Rule, Option<OptionError>)>, HbaProblemKind> {
+    let mut words = LineTokens::of(content);
     let tls = match words.next()? {
         None => return Ok(None),
-        Some(Token::Word(b"local")) => None,
-        Some(Token::Word(b"host")) => Some(None),
-        Some(Token::Word(b"hostssl")) => Some(Some(true)),
-        Some(Token::Word(b"hostnossl")) => Some(Some(false)),
-        Some(_) => return Err(ProblemKind::ConnectionType),
+        Some(LineToken::Word(b"local")) => None,
+        Some(LineToken::Word(b"host")) => Some(None),
+        Some(LineToken::Word(b"hostssl")) => Some(Some(true)),
+        Some(LineToken::Word(b"hostnossl")) => Some(Some(false)),
+        Some(_) => return Err(HbaProblemKind::ConnectionType),
     };
     let mut databases = Databases::default();
     read_names(&mut words, files, 0, &mut |item| databases.add(item))?;
-    let mut users = Names::default();
+    let mut users = HbaNames::default();
     read_names(&mut words, files, 0, &mut |item| users.add(item))?;
     let origin = match tls {
-        None => Origin::Local,
-        Some(tls) => Origin::Remote { tls, network: parse_network(&mut words)? },
+        None => HbaOrigin::Local,
+        Some(tls) => HbaOrigin::Remote { tls, network: parse_network(&mut words)? },
     };
     let method = parse_method(&mut words)?;
     let mut rule = Rule { line, method, map: None, judge: None, origin, databases, users };
     let mut problem = None;
     match method {
-        Method::Ldap => match Directory::parse(words.rest()) {
+        HbaMethod::Ldap => match Directory::parse(words.rest()) {
             Ok(directory) => rule.judge = Some(Judge::Ldap(Box::new(directory))),
             Err(error) => problem = Some(error),
         },
-        Method::Pam => rule.judge = Some(Judge::Pam { service: parse_service(&mut words)? }),
+        HbaMethod::Pam => rule.judge = Some(Judge::Pam { service: parse_service(&mut words)? }),
         _ => rule.map = parse_map(&mut words, maps)?,
     }
     Ok(Some((rule, problem)))
 }
 
 /// One name of a list: quoted ones stand for themselves.
-enum Item<'a> {
+enum ListItem<'a> {
     Name(Box<[u8]>),
     Word(&'a [u8]),
 }
 
-impl Names {
-    fn add(&mut self, item: Item<'_>) -> Result<(), ProblemKind> {
+impl HbaNames {
+    fn add(&mut self, item: ListItem<'_>) -> Result<(), HbaProblemKind> {
         let name = match item {
-            Item::Word(b"all") => {
+            ListItem::Word(b"all") => {
                 self.has_all = true;
                 return Ok(());
             }
-            Item::Word([b'+', ..]) => return Err(ProblemKind::Unsupported("+group")),
-            Item::Word(word) => word.into(),
-            Item::Name(name) => name,
+            ListItem::Word([b'+', ..]) => return Err(HbaProblemKind::Unsupported("+group")),
+            ListItem::Word(word) => word.into(),
+            ListItem::Name(name) => name,
         };
         self.names.insert(name);
         Ok(())
@@ -171,30 +172,30 @@ impl Names {
 }
 
 impl Databases {
-    fn add(&mut self, item: Item<'_>) -> Result<(), ProblemKind> {
+    fn add(&mut self, item: ListItem<'_>) -> Result<(), HbaProblemKind> {
         match item {
-            Item::Word(b"sameuser") => self.has_same_user = true,
-            Item::Word(b"replication") => self.has_replication = true,
-            Item::Word(b"samerole") => return Err(ProblemKind::Unsupported("samerole")),
-            Item::Word(b"samegroup") => return Err(ProblemKind::Unsupported("samegroup")),
+            ListItem::Word(b"sameuser") => self.has_same_user = true,
+            ListItem::Word(b"replication") => self.has_replication = true,
+            ListItem::Word(b"samerole") => return Err(HbaProblemKind::Unsupported("samerole")),
+            ListItem::Word(b"samegroup") => return Err(HbaProblemKind::Unsupported("samegroup")),
             other => return self.names.add(other),
         }
         Ok(())
     }
 }
 
-type AddItem<'a> = &'a mut dyn FnMut(Item<'_>) -> Result<(), ProblemKind>;
+type AddItem<'a> = &'a mut dyn FnMut(ListItem<'_>) -> Result<(), HbaProblemKind>;
 
 /// Takes names up to one that no comma follows.
 fn read_names(
-    words: &mut Words<'_>,
-    files: &mut Files<'_>,
+    words: &mut LineTokens<'_>,
+    files: &mut NameFiles<'_>,
     depth: u32,
     add: AddItem<'_>,
-) -> Result<(), ProblemKind> {
+) -> Result<(), HbaProblemKind> {
     loop {
         read_name(words, files, depth, add)?;
-        if words.peek()? != Some(Token::Comma) {
+        if words.peek()? != Some(LineToken::Comma) {
             return Ok(());
         }
         words.next()?;
@@ -202,37 +203,37 @@ fn read_names(
 }
 
 fn read_name(
-    words: &mut Words<'_>,
-    files: &mut Files<'_>,
+    words: &mut LineTokens<'_>,
+    files: &mut NameFiles<'_>,
     depth: u32,
     add: AddItem<'_>,
-) -> Result<(), ProblemKind> {
+) -> Result<(), HbaProblemKind> {
     match words.next()? {
-        Some(Token::Quoted(name)) => add(Item::Name(name)),
-        Some(Token::Word([b'@', file @ ..])) if !file.is_empty() => {
+        Some(LineToken::Quoted(name)) => add(ListItem::Name(name)),
+        Some(LineToken::Word([b'@', file @ ..])) if !file.is_empty() => {
             read_file(file, files, depth + 1, add)
         }
-        Some(Token::Word(word)) => add(Item::Word(word)),
-        Some(Token::Comma) | None => Err(ProblemKind::Names),
+        Some(LineToken::Word(word)) => add(ListItem::Word(word)),
+        Some(LineToken::Comma) | None => Err(HbaProblemKind::Names),
     }
 }
 
 /// Takes all names of a file, which stand in lines, or between spaces or commas.
 fn read_file(
     file: &[u8],
-    files: &mut Files<'_>,
+    files: &mut NameFiles<'_>,
     depth: u32,
     add: AddItem<'_>,
-) -> Result<(), ProblemKind> {
+) -> Result<(), HbaProblemKind> {
     if depth > FILE_DEPTH_MAX || files.left == 0 {
-        return Err(ProblemKind::TooManyFiles);
+        return Err(HbaProblemKind::TooManyFiles);
     }
     files.left -= 1;
-    let text = (files.read)(file).ok_or(ProblemKind::File)?;
+    let text = (files.read)(file).ok_or(HbaProblemKind::File)?;
     for (_, line) in lines(&text) {
-        let mut words = Words::of(line);
+        let mut words = LineTokens::of(line);
         while let Some(token) = words.peek()? {
-            if token == Token::Comma {
+            if token == LineToken::Comma {
                 words.next()?;
             } else {
                 read_name(&mut words, files, depth, add)?;
@@ -249,38 +250,38 @@ const FILE_DEPTH_MAX: u32 = 10;
 /// read for hours.
 const FILES_MAX: u32 = 1000;
 
-fn parse_network(words: &mut Words<'_>) -> Result<Network, ProblemKind> {
-    let Some(Token::Word(text)) = words.next()? else { return Err(ProblemKind::Address) };
+fn parse_network(words: &mut LineTokens<'_>) -> Result<HbaNetwork, HbaProblemKind> {
+    let Some(LineToken::Word(text)) = words.next()? else { return Err(HbaProblemKind::Address) };
     if text == b"all" {
-        return Ok(Network::All);
+        return Ok(HbaNetwork::All);
     }
-    let text = std::str::from_utf8(text).map_err(|_| ProblemKind::Address)?;
+    let text = std::str::from_utf8(text).map_err(|_| HbaProblemKind::Address)?;
     let (address, len) = match text.split_once('/') {
         Some((address, len)) => (address, Some(len)),
         None => (text, None),
     };
-    let address: IpAddr = address.parse().map_err(|_| ProblemKind::Address)?;
+    let address: IpAddr = address.parse().map_err(|_| HbaProblemKind::Address)?;
     let mask = match len {
-        Some(len) => mask_of_len(address, len).ok_or(ProblemKind::Mask)?,
+        Some(len) => mask_of_len(address, len).ok_or(HbaProblemKind::Mask)?,
         None => parse_mask(words)?,
     };
     masked(address, mask)
 }
 
 /// Refused when `address` has bits outside the mask: nobody could match.
-fn masked(address: IpAddr, mask: IpAddr) -> Result<Network, ProblemKind> {
+fn masked(address: IpAddr, mask: IpAddr) -> Result<HbaNetwork, HbaProblemKind> {
     let network = match (address, mask) {
         (IpAddr::V4(address), IpAddr::V4(mask)) => {
-            Network::V4 { address: address.to_bits(), mask: mask.to_bits() }
+            HbaNetwork::V4 { address: address.to_bits(), mask: mask.to_bits() }
         }
         (IpAddr::V6(address), IpAddr::V6(mask)) => {
-            Network::V6 { address: address.to_bits(), mask: mask.to_bits() }
+            HbaNetwork::V6 { address: address.to_bits(), mask: mask.to_bits() }
         }
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
-            return Err(ProblemKind::Mask);
+            return Err(HbaProblemKind::Mask);
         }
     };
-    if network.has(address) { Ok(network) } else { Err(ProblemKind::AddressOutsideMask) }
+    if network.has(address) { Ok(network) } else { Err(HbaProblemKind::AddressOutsideMask) }
 }
 
 /// The mask of so many bits; none and a `+` in front are taken as PgBouncer takes them.
@@ -302,53 +303,58 @@ fn mask_of_len(address: IpAddr, len: &str) -> Option<IpAddr> {
     }
 }
 
-fn parse_mask(words: &mut Words<'_>) -> Result<IpAddr, ProblemKind> {
-    let Some(Token::Word(text)) = words.next()? else { return Err(ProblemKind::Mask) };
-    let text = std::str::from_utf8(text).map_err(|_| ProblemKind::Mask)?;
-    text.parse().map_err(|_| ProblemKind::Mask)
+fn parse_mask(words: &mut LineTokens<'_>) -> Result<IpAddr, HbaProblemKind> {
+    let Some(LineToken::Word(text)) = words.next()? else { return Err(HbaProblemKind::Mask) };
+    let text = std::str::from_utf8(text).map_err(|_| HbaProblemKind::Mask)?;
+    text.parse().map_err(|_| HbaProblemKind::Mask)
 }
 
-fn parse_method(words: &mut Words<'_>) -> Result<Method, ProblemKind> {
-    let Some(Token::Word(word)) = words.next()? else { return Err(ProblemKind::Method) };
+fn parse_method(words: &mut LineTokens<'_>) -> Result<HbaMethod, HbaProblemKind> {
+    let Some(LineToken::Word(word)) = words.next()? else { return Err(HbaProblemKind::Method) };
     let method = METHODS.iter().find(|(name, _)| name.as_bytes() == word);
-    method.map(|&(_, method)| method).ok_or(ProblemKind::Method)
+    method.map(|&(_, method)| method).ok_or(HbaProblemKind::Method)
 }
 
 /// As they are written in the file. `any` is a method for `auth_type` alone.
-const METHODS: [(&str, Method); 9] = [
-    ("cert", Method::Cert),
-    ("ldap", Method::Ldap),
-    ("md5", Method::Md5),
-    ("pam", Method::Pam),
-    ("password", Method::Plain),
-    ("peer", Method::Peer),
-    ("reject", Method::Reject),
-    ("scram-sha-256", Method::ScramSha256),
-    ("trust", Method::Trust),
+const METHODS: [(&str, HbaMethod); 9] = [
+    ("cert", HbaMethod::Cert),
+    ("ldap", HbaMethod::Ldap),
+    ("md5", HbaMethod::Md5),
+    ("pam", HbaMethod::Pam),
+    ("password", HbaMethod::Plain),
+    ("peer", HbaMethod::Peer),
+    ("reject", HbaMethod::Reject),
+    ("scram-sha-256", HbaMethod::ScramSha256),
+    ("trust", HbaMethod::Trust),
 ];
 
-fn parse_map(words: &mut Words<'_>, maps: &IdentMaps) -> Result<Option<Box<[u8]>>, ProblemKind> {
+fn parse_map(
+    words: &mut LineTokens<'_>,
+    maps: &IdentMaps,
+) -> Result<Option<Box<[u8]>>, HbaProblemKind> {
     let map = match words.next()? {
         None => return Ok(None),
-        Some(Token::Word(word)) => word.strip_prefix(b"map=").ok_or(ProblemKind::Option)?,
-        Some(Token::Comma | Token::Quoted(_)) => return Err(ProblemKind::Option),
+        Some(LineToken::Word(word)) => word.strip_prefix(b"map=").ok_or(HbaProblemKind::Option)?,
+        Some(LineToken::Comma | LineToken::Quoted(_)) => return Err(HbaProblemKind::Option),
     };
     if words.next()?.is_some() {
-        return Err(ProblemKind::Option);
+        return Err(HbaProblemKind::Option);
     }
-    if maps.has(map) { Ok(Some(map.into())) } else { Err(ProblemKind::MapUnknown) }
+    if maps.has(map) { Ok(Some(map.into())) } else { Err(HbaProblemKind::MapUnknown) }
 }
 
 /// `pamservice=NAME`. PAM looks for a file of that name, which must stay in its folder.
-fn parse_service(words: &mut Words<'_>) -> Result<Box<str>, ProblemKind> {
+fn parse_service(words: &mut LineTokens<'_>) -> Result<Box<str>, HbaProblemKind> {
     let service = match words.next()? {
         None => return Ok(PAM_SERVICE.into()),
-        Some(Token::Word(word)) => word.strip_prefix(b"pamservice=").ok_or(ProblemKind::Option)?,
-        Some(Token::Comma | Token::Quoted(_)) => return Err(ProblemKind::Option),
+        Some(LineToken::Word(word)) => {
+            word.strip_prefix(b"pamservice=").ok_or(HbaProblemKind::Option)?
+        }
+        Some(LineToken::Comma | LineToken::Quoted(_)) => return Err(HbaProblemKind::Option),
     };
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if words.next()?.is_some() || service.is_empty() || !service.iter().all(is_plain) {
-        return Err(ProblemKind::Option);
+        return Err(HbaProblemKind::Option);
     }
     Ok(String::from_utf8_lossy(service).into())
 }
@@ -363,7 +369,7 @@ mod tests {
         None
     }
 
-    fn problem(line: &str) -> ProblemKind {
+    fn problem(line: &str) -> HbaProblemKind {
         let text = format!("{line}\nhost all all all trust\n");
         let (rules, problems) = parse(text.as_bytes(), &IdentMaps::default(), &mut no_file);
         assert_eq!((rules.rules().len(), problems.len()), (1, 1), "{line}");
@@ -374,61 +380,61 @@ mod tests {
     #[test]
     fn a_bad_line_is_named_and_left_out() {
         for (line, kind) in [
-            ("junk", ProblemKind::ConnectionType),
-            ("HOST all all all trust", ProblemKind::ConnectionType),
-            ("\"host\" all all all trust", ProblemKind::ConnectionType),
-            ("; comment", ProblemKind::ConnectionType),
-            ("hostgssenc all all all trust", ProblemKind::ConnectionType),
-            ("include other", ProblemKind::ConnectionType),
-            ("host", ProblemKind::Names),
-            ("host all", ProblemKind::Names),
-            ("host ,x all all trust", ProblemKind::Names),
-            ("host all ,u all trust", ProblemKind::Address),
-            ("host all +u all trust", ProblemKind::Unsupported("+group")),
-            ("host samerole all all trust", ProblemKind::Unsupported("samerole")),
-            ("host samegroup all all trust", ProblemKind::Unsupported("samegroup")),
-            ("host all @none all trust", ProblemKind::File),
-            ("host all \"u all trust", ProblemKind::Malformed),
-            ("host all u\0x all trust", ProblemKind::Malformed),
-            ("host all all", ProblemKind::Address),
-            ("host all all \"all\" trust", ProblemKind::Address),
-            ("host all all localhost trust", ProblemKind::Address),
-            ("host all all samehost trust", ProblemKind::Address),
-            ("host all all 127.1/8 trust", ProblemKind::Address),
-            ("host all all 0127.0.0.1/32 trust", ProblemKind::Address),
-            ("host all all \u{e9}/8 trust", ProblemKind::Address),
-            ("host all u, all trust", ProblemKind::Address),
-            ("host all all 127.0.0.1 trust", ProblemKind::Mask),
-            ("host all all 127.0.0.0/33 trust", ProblemKind::Mask),
-            ("host all all 127.0.0.0/-1 trust", ProblemKind::Mask),
-            ("host all all 127.0.0.0/+ trust", ProblemKind::Mask),
-            ("host all all 127.0.0.0/+-8 trust", ProblemKind::Mask),
-            ("host all all 127.0.0.0/0x8 trust", ProblemKind::Mask),
-            ("host all all 127.0.0.0/ trust", ProblemKind::AddressOutsideMask),
-            ("host all all 0/0 trust", ProblemKind::Address),
-            ("host all all ALL trust", ProblemKind::Address),
-            ("host all all all trust ; comment", ProblemKind::Option),
-            ("host all all all md5 clientcert=1", ProblemKind::Option),
-            ("host all all 127.0.0.0/99999999999 trust", ProblemKind::Mask),
-            ("host all all ::1/129 trust", ProblemKind::Mask),
-            ("host all all ::1 255.0.0.0 trust", ProblemKind::Mask),
-            ("host all all 127.0.0.1/8 trust", ProblemKind::AddressOutsideMask),
-            ("host all all all", ProblemKind::Method),
-            ("local all all all trust", ProblemKind::Method),
-            ("host all all all TRUST", ProblemKind::Method),
-            ("host all all all \"trust\"", ProblemKind::Method),
-            ("host all all all any", ProblemKind::Method),
-            ("host all all all pam map=m", ProblemKind::Option),
-            ("host all all all pam pamservice=", ProblemKind::Option),
-            ("host all all all pam pamservice=../x", ProblemKind::Option),
-            ("host all all all pam pamservice=a pamservice=b", ProblemKind::Option),
-            ("host all all 127.0.0.1/32,10.0.0.0/8 trust", ProblemKind::Method),
-            ("host all all all trust junk", ProblemKind::Option),
-            ("host all all all trust MAP=m", ProblemKind::Option),
-            ("host all all all trust \"map=m\"", ProblemKind::Option),
-            ("host all all all trust map=m x", ProblemKind::Option),
-            ("host all all all peer map=m", ProblemKind::MapUnknown),
-            ("host all all all peer map=", ProblemKind::MapUnknown),
+            ("junk", HbaProblemKind::ConnectionType),
+            ("HOST all all all trust", HbaProblemKind::ConnectionType),
+            ("\"host\" all all all trust", HbaProblemKind::ConnectionType),
+            ("; comment", HbaProblemKind::ConnectionType),
+            ("hostgssenc all all all trust", HbaProblemKind::ConnectionType),
+            ("include other", HbaProblemKind::ConnectionType),
+            ("host", HbaProblemKind::Names),
+            ("host all", HbaProblemKind::Names),
+            ("host ,x all all trust", HbaProblemKind::Names),
+            ("host all ,u all trust", HbaProblemKind::Address),
+            ("host all +u all trust", HbaProblemKind::Unsupported("+group")),
+            ("host samerole all all trust", HbaProblemKind::Unsupported("samerole")),
+            ("host samegroup all all trust", HbaProblemKind::Unsupported("samegroup")),
+            ("host all @none all trust", HbaProblemKind::File),
+            ("host all \"u all trust", HbaProblemKind::Malformed),
+            ("host all u\0x all trust", HbaProblemKind::Malformed),
+            ("host all all", HbaProblemKind::Address),
+            ("host all all \"all\" trust", HbaProblemKind::Address),
+            ("host all all localhost trust", HbaProblemKind::Address),
+            ("host all all samehost trust", HbaProblemKind::Address),
+            ("host all all 127.1/8 trust", HbaProblemKind::Address),
+            ("host all all 0127.0.0.1/32 trust", HbaProblemKind::Address),
+            ("host all all \u{e9}/8 trust", HbaProblemKind::Address),
+            ("host all u, all trust", HbaProblemKind::Address),
+            ("host all all 127.0.0.1 trust", HbaProblemKind::Mask),
+            ("host all all 127.0.0.0/33 trust", HbaProblemKind::Mask),
+            ("host all all 127.0.0.0/-1 trust", HbaProblemKind::Mask),
+            ("host all all 127.0.0.0/+ trust", HbaProblemKind::Mask),
+            ("host all all 127.0.0.0/+-8 trust", HbaProblemKind::Mask),
+            ("host all all 127.0.0.0/0x8 trust", HbaProblemKind::Mask),
+            ("host all all 127.0.0.0/ trust", HbaProblemKind::AddressOutsideMask),
+            ("host all all 0/0 trust", HbaProblemKind::Address),
+            ("host all all ALL trust", HbaProblemKind::Address),
+            ("host all all all trust ; comment", HbaProblemKind::Option),
+            ("host all all all md5 clientcert=1", HbaProblemKind::Option),
+            ("host all all 127.0.0.0/99999999999 trust", HbaProblemKind::Mask),
+            ("host all all ::1/129 trust", HbaProblemKind::Mask),
+            ("host all all ::1 255.0.0.0 trust", HbaProblemKind::Mask),
+            ("host all all 127.0.0.1/8 trust", HbaProblemKind::AddressOutsideMask),
+            ("host all all all", HbaProblemKind::Method),
+            ("local all all all trust", HbaProblemKind::Method),
+            ("host all all all TRUST", HbaProblemKind::Method),
+            ("host all all all \"trust\"", HbaProblemKind::Method),
+            ("host all all all any", HbaProblemKind::Method),
+            ("host all all all pam map=m", HbaProblemKind::Option),
+            ("host all all all pam pamservice=", HbaProblemKind::Option),
+            ("host all all all pam pamservice=../x", HbaProblemKind::Option),
+            ("host all all all pam pamservice=a pamservice=b", HbaProblemKind::Option),
+            ("host all all 127.0.0.1/32,10.0.0.0/8 trust", HbaProblemKind::Method),
+            ("host all all all trust junk", HbaProblemKind::Option),
+            ("host all all all trust MAP=m", HbaProblemKind::Option),
+            ("host all all all trust \"map=m\"", HbaProblemKind::Option),
+            ("host all all all trust map=m x", HbaProblemKind::Option),
+            ("host all all all peer map=m", HbaProblemKind::MapUnknown),
+            ("host all all all peer map=", HbaProblemKind::MapUnknown),
         ] {
             assert_eq!(problem(line), kind, "{line}");
         }
@@ -442,13 +448,13 @@ mod tests {
             host all all all ldap ldapserver=h\n\
             host all all all pam\nhost all all all pam pamservice=x\n";
         let (rules, problems) = parse(text, &maps, &mut no_file);
-        let kind = ProblemKind::Ldap(OptionError::Neither);
-        assert_eq!(problems, [Problem { line: 3, kind }]);
+        let kind = HbaProblemKind::Ldap(OptionError::Neither);
+        assert_eq!(problems, [HbaProblem { line: 3, kind }]);
         let rules = rules.rules();
         assert_eq!(rules[0].map.as_deref(), Some(&b"m"[..]));
         let directory = Directory::parse(b"ldapserver=h ldapsuffix=\"@a b\"").unwrap();
         assert_eq!(rules[1].judge, Some(Judge::Ldap(Box::new(directory))));
-        assert_eq!((rules[2].method, &rules[2].judge), (Method::Ldap, &None));
+        assert_eq!((rules[2].method, &rules[2].judge), (HbaMethod::Ldap, &None));
         assert_eq!(rules[3].judge, Some(Judge::pam()));
         assert_eq!(rules[4].judge, Some(Judge::Pam { service: "x".into() }));
     }
@@ -470,9 +476,9 @@ mod tests {
         assert_eq!(
             kinds,
             [
-                (3, ProblemKind::TooManyFiles),
-                (4, ProblemKind::Unsupported("+group")),
-                (5, ProblemKind::Address)
+                (3, HbaProblemKind::TooManyFiles),
+                (4, HbaProblemKind::Unsupported("+group")),
+                (5, HbaProblemKind::Address)
             ]
         );
         let visitor = |user: &'static str, database: &'static [u8]| Visitor {
@@ -486,6 +492,6 @@ mod tests {
             assert_eq!(rules.find(&visitor(user, b"x")).is_some(), is_match, "{user}");
         }
         let same = rules.find(&visitor("other", b"other")).unwrap();
-        assert_eq!((same.line, same.method, same.method.login()), (1, Method::Reject, None));
+        assert_eq!((same.line, same.method, same.method.login()), (1, HbaMethod::Reject, None));
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::auth::words::{Malformed, Token, Words, lines};
+use crate::auth::words::{LineToken, LineTokens, MalformedLine, lines};
 
 /// All maps of the file, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,38 +46,38 @@ impl IdentMaps {
 
 /// What is wrong with a line, which is then left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct IdentProblem {
     /// Counted from 1.
     pub line: u32,
-    pub kind: ProblemKind,
+    pub kind: IdentProblemKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProblemKind {
+pub enum IdentProblemKind {
     Malformed,
     MissingField,
     UnexpectedField,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for IdentProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
-            ProblemKind::Malformed => "quote is not closed, or NUL byte",
-            ProblemKind::MissingField => "map name, system user and database user expected",
-            ProblemKind::UnexpectedField => "nothing more expected after the database user",
+            IdentProblemKind::Malformed => "quote is not closed, or NUL byte",
+            IdentProblemKind::MissingField => "map name, system user and database user expected",
+            IdentProblemKind::UnexpectedField => "nothing more expected after the database user",
         };
         write!(f, "line {}: {what}", self.line)
     }
 }
 
 /// The maps, and the lines that were left out.
-pub fn parse(text: &[u8]) -> (IdentMaps, Vec<Problem>) {
+pub fn parse(text: &[u8]) -> (IdentMaps, Vec<IdentProblem>) {
     let (mut maps, mut problems) = (IdentMaps::default(), Vec::new());
     for (line, content) in lines(text) {
         match parse_line(content) {
             Ok(Some((name, mapping))) => maps.maps.entry(name).or_default().push(mapping),
             Ok(None) => {}
-            Err(kind) => problems.push(Problem { line, kind }),
+            Err(kind) => problems.push(IdentProblem { line, kind }),
         }
     }
     (maps, problems)
@@ -86,33 +86,35 @@ pub fn parse(text: &[u8]) -> (IdentMaps, Vec<Problem>) {
 /// The name of a map, and what the line adds to it.
 type Addition = (Box<[u8]>, Mapping);
 
-fn parse_line(line: &[u8]) -> Result<Option<Addition>, ProblemKind> {
-    let mut words = Words::of(line);
+fn parse_line(line: &[u8]) -> Result<Option<Addition>, IdentProblemKind> {
+    let mut words = LineTokens::of(line);
     let name = match words.next()? {
         None => return Ok(None),
-        Some(Token::Word(name)) => name.into(),
-        Some(Token::Comma | Token::Quoted(_)) => return Err(ProblemKind::MissingField),
+        Some(LineToken::Word(name)) => name.into(),
+        Some(LineToken::Comma | LineToken::Quoted(_)) => {
+            return Err(IdentProblemKind::MissingField);
+        }
     };
     let system_user = match words.next()? {
-        Some(Token::Word(user)) => user.into(),
-        Some(Token::Quoted(user)) => user,
-        Some(Token::Comma) | None => return Err(ProblemKind::MissingField),
+        Some(LineToken::Word(user)) => user.into(),
+        Some(LineToken::Quoted(user)) => user,
+        Some(LineToken::Comma) | None => return Err(IdentProblemKind::MissingField),
     };
     let user = match words.next()? {
-        Some(Token::Word(b"all")) => DatabaseUser::All,
-        Some(Token::Word(user)) => DatabaseUser::Named(user.into()),
-        Some(Token::Quoted(user)) => DatabaseUser::Named(user),
-        Some(Token::Comma) | None => return Err(ProblemKind::MissingField),
+        Some(LineToken::Word(b"all")) => DatabaseUser::All,
+        Some(LineToken::Word(user)) => DatabaseUser::Named(user.into()),
+        Some(LineToken::Quoted(user)) => DatabaseUser::Named(user),
+        Some(LineToken::Comma) | None => return Err(IdentProblemKind::MissingField),
     };
     match words.next()? {
         None => Ok(Some((name, Mapping { system_user, user }))),
-        Some(_) => Err(ProblemKind::UnexpectedField),
+        Some(_) => Err(IdentProblemKind::UnexpectedField),
     }
 }
 
-impl From<Malformed> for ProblemKind {
-    fn from(_: Malformed) -> ProblemKind {
-        ProblemKind::Malformed
+impl From<MalformedLine> for IdentProblemKind {
+    fn from(_: MalformedLine) -> IdentProblemKind {
+        IdentProblemKind::Malformed
     }
 }
 
@@ -152,13 +154,13 @@ mod tests {
         assert_eq!(
             kinds,
             [
-                (1, ProblemKind::MissingField),
-                (2, ProblemKind::MissingField),
-                (3, ProblemKind::MissingField),
-                (4, ProblemKind::MissingField),
-                (5, ProblemKind::UnexpectedField),
-                (6, ProblemKind::Malformed),
-                (7, ProblemKind::UnexpectedField),
+                (1, IdentProblemKind::MissingField),
+                (2, IdentProblemKind::MissingField),
+                (3, IdentProblemKind::MissingField),
+                (4, IdentProblemKind::MissingField),
+                (5, IdentProblemKind::UnexpectedField),
+                (6, IdentProblemKind::Malformed),
+                (7, IdentProblemKind::UnexpectedField),
             ]
         );
         let shown = problems[0].to_string();

@@ -48,4 +48,4 @@ pub struct Inquiry {
 }
 
 /// Whether the user is who it says; if not, why, for the log.
-pub type Verdict = Result<(), String>;
+pub type Judgement = Result<(), String>;

@@ -38,16 +38,16 @@ impl Known {
 }
 
 /// A file that is being read, beside what it was before.
-pub struct Reading<'a> {
+pub struct KnownReading<'a> {
     before: &'a Known,
     /// The place of the list before at which the next entry is expected.
     next: usize,
     entries: Vec<u64>,
 }
 
-impl<'a> Reading<'a> {
-    pub fn new(before: &'a Known) -> Reading<'a> {
-        Reading { before, next: 0, entries: Vec::with_capacity(before.entries.len()) }
+impl<'a> KnownReading<'a> {
+    pub fn new(before: &'a Known) -> KnownReading<'a> {
+        KnownReading { before, next: 0, entries: Vec::with_capacity(before.entries.len()) }
     }
 
     /// The place at which the entry stood before, or None if it is new.
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     fn read(before: &Known, lines: &[&str]) -> (Vec<Option<usize>>, Known) {
-        let mut reading = Reading::new(before);
+        let mut reading = KnownReading::new(before);
         let places = lines.iter().map(|line| reading.place(line.as_bytes())).collect();
         (places, reading.done(lines.concat().as_bytes(), true))
     }

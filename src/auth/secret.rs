@@ -6,7 +6,7 @@ use std::fmt;
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::base::wipe::wipe;
-use crate::crypto::key::{KEY_LEN, Key};
+use crate::crypto::key::{KEY_LEN, ScramKey};
 use crate::crypto::md5::{self, MD5_LEN};
 use crate::crypto::scram::Verifier;
 use crate::crypto::scram_message::parse_iterations;
@@ -120,11 +120,11 @@ fn parse_scram(text: &[u8]) -> Option<Verifier> {
     })
 }
 
-fn parse_key(text: &[u8]) -> Option<Key> {
+fn parse_key(text: &[u8]) -> Option<ScramKey> {
     // Room for what the decoder may need of so much text, which is a byte more than a key.
     let mut key = [0; KEY_LEN + 1];
     let len = BASE64_STANDARD.decode_slice(text, &mut key).ok()?;
-    Key::from_slice(&key[..len])
+    ScramKey::from_slice(&key[..len])
 }
 
 fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {

@@ -4,7 +4,7 @@
 //! secret, its iterations and messages have bounds, and its questions must come in the one legal
 //! order. A stored secret is never sent in place of the password that it was made from.
 
-use crate::auth::cache::{KeyName, Keys, ScramCache, Work};
+use crate::auth::cache::{CachedKeys, KeyName, ScramCache, Work};
 use crate::auth::failure::{Asked, ServerFailure};
 use crate::auth::secret::{Password, Secret, SecretKind};
 use crate::base::rng::Rng;
@@ -48,7 +48,7 @@ impl Credential {
 
 /// What a login to a server can be bound to (RFC 5929, tls-server-end-point).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Channel {
+pub enum BindingData {
     /// The hash of the certificate that the server has shown.
     Bound(Box<[u8]>),
     /// The same, and a login that is not bound to it counts for nothing.
@@ -59,20 +59,20 @@ pub enum Channel {
     Wanting,
 }
 
-impl Channel {
-    pub fn of(end_point: Option<&[u8]>, wish: ChannelBinding) -> Channel {
+impl BindingData {
+    pub fn of(end_point: Option<&[u8]>, wish: ChannelBinding) -> BindingData {
         match (end_point, wish) {
-            (_, ChannelBinding::Disable) | (None, ChannelBinding::Prefer) => Channel::Unbound,
-            (Some(hash), ChannelBinding::Prefer) => Channel::Bound(hash.into()),
-            (Some(hash), ChannelBinding::Require) => Channel::Required(hash.into()),
-            (None, ChannelBinding::Require) => Channel::Wanting,
+            (_, ChannelBinding::Disable) | (None, ChannelBinding::Prefer) => BindingData::Unbound,
+            (Some(hash), ChannelBinding::Prefer) => BindingData::Bound(hash.into()),
+            (Some(hash), ChannelBinding::Require) => BindingData::Required(hash.into()),
+            (None, ChannelBinding::Require) => BindingData::Wanting,
         }
     }
 
     fn is_required(&self) -> bool {
         match self {
-            Channel::Required(_) | Channel::Wanting => true,
-            Channel::Bound(_) | Channel::Unbound => false,
+            BindingData::Required(_) | BindingData::Wanting => true,
+            BindingData::Bound(_) | BindingData::Unbound => false,
         }
     }
 }
@@ -88,7 +88,7 @@ pub enum ServerStep {
     /// Do the work, then give its keys to `next`.
     Derive {
         work: Work,
-        next: AwaitKeys,
+        next: AwaitOwnKeys,
     },
     /// Nothing to send; the next 'R' message goes to `next`.
     Wait(ServerLogin),
@@ -108,7 +108,7 @@ pub enum ServerLogin {
 
 impl ServerLogin {
     /// `user` is the name in the startup packet to the server.
-    pub fn new(user: &[u8], credential: Credential, channel: Channel) -> ServerLogin {
+    pub fn new(user: &[u8], credential: Credential, channel: BindingData) -> ServerLogin {
         ServerLogin::Request(AwaitRequest { user: user.into(), credential, channel })
     }
 
@@ -144,18 +144,18 @@ impl ServerLogin {
     }
 }
 
-type Result<T> = std::result::Result<T, ServerFailure>;
+type ServerResult<T> = std::result::Result<T, ServerFailure>;
 
 /// The server says how it wants to be convinced, or lets us in.
 #[derive(Debug)]
 pub struct AwaitRequest {
     user: Box<[u8]>,
     credential: Credential,
-    channel: Channel,
+    channel: BindingData,
 }
 
 impl AwaitRequest {
-    fn handle(self, code: u32, body: &[u8], rng: &mut dyn Rng) -> Result<ServerStep> {
+    fn handle(self, code: u32, body: &[u8], rng: &mut dyn Rng) -> ServerResult<ServerStep> {
         match code {
             OK | CLEARTEXT_PASSWORD | MD5_PASSWORD if self.channel.is_required() => {
                 Err(ServerFailure::NotBound)
@@ -169,14 +169,14 @@ impl AwaitRequest {
         }
     }
 
-    fn answer_cleartext(self) -> Result<ServerStep> {
+    fn answer_cleartext(self) -> ServerResult<ServerStep> {
         match self.credential {
             Credential::Plain(password) => Ok(send_and_finish(password.as_bytes())),
             other => Err(other.lack(Asked::Cleartext)),
         }
     }
 
-    fn answer_md5(self, body: &[u8]) -> Result<ServerStep> {
+    fn answer_md5(self, body: &[u8]) -> ServerResult<ServerStep> {
         let salt = *body.first_chunk::<4>().ok_or(ServerFailure::BadPacket)?;
         let stored = match self.credential {
             Credential::Plain(password) => password.to_md5(&self.user),
@@ -186,7 +186,7 @@ impl AwaitRequest {
         Ok(send_and_finish(&md5::answer(&stored, salt)))
     }
 
-    fn choose_mechanism(self, body: &[u8], rng: &mut dyn Rng) -> Result<ServerStep> {
+    fn choose_mechanism(self, body: &[u8], rng: &mut dyn Rng) -> ServerResult<ServerStep> {
         let (mechanism, header, end_point) = choose(body, &self.channel)?;
         let knowledge = match self.credential {
             Credential::Plain(password) => Knowledge::Password(password),
@@ -208,21 +208,21 @@ impl AwaitRequest {
 /// exchange is bound to.
 fn choose<'a>(
     offered: &[u8],
-    channel: &'a Channel,
-) -> Result<(&'static [u8], &'static [u8], &'a [u8])> {
+    channel: &'a BindingData,
+) -> ServerResult<(&'static [u8], &'static [u8], &'a [u8])> {
     let offers = |mechanism: &[u8]| {
         let mut names = offered.split(|&byte| byte == 0).take_while(|name| !name.is_empty());
         names.any(|name| name == mechanism)
     };
     match channel {
-        Channel::Bound(hash) | Channel::Required(hash) if offers(BOUND_MECHANISM) => {
+        BindingData::Bound(hash) | BindingData::Required(hash) if offers(BOUND_MECHANISM) => {
             Ok((BOUND_MECHANISM, BOUND, hash))
         }
-        Channel::Required(_) | Channel::Wanting => Err(ServerFailure::NotBound),
+        BindingData::Required(_) | BindingData::Wanting => Err(ServerFailure::NotBound),
         // The server refuses this where it has offered more than has come here.
-        Channel::Bound(_) if offers(MECHANISM) => Ok((MECHANISM, NOT_OFFERED, b"")),
-        Channel::Unbound if offers(MECHANISM) => Ok((MECHANISM, UNBOUND, b"")),
-        Channel::Bound(_) | Channel::Unbound => Err(ServerFailure::Mechanism),
+        BindingData::Bound(_) if offers(MECHANISM) => Ok((MECHANISM, NOT_OFFERED, b"")),
+        BindingData::Unbound if offers(MECHANISM) => Ok((MECHANISM, UNBOUND, b"")),
+        BindingData::Bound(_) | BindingData::Unbound => Err(ServerFailure::Mechanism),
     }
 }
 
@@ -264,19 +264,19 @@ pub struct AwaitSaslContinue {
 }
 
 impl AwaitSaslContinue {
-    fn handle(self, body: &[u8], cache: &mut ScramCache) -> Result<ServerStep> {
+    fn handle(self, body: &[u8], cache: &mut ScramCache) -> ServerResult<ServerStep> {
         let first =
             ServerFirst::parse(body, self.nonce.as_bytes()).map_err(ServerFailure::SaslMessage)?;
         let without_proof = scram_message::client_final_without_proof(&self.binding, first.nonce);
         let auth_message =
             scram_message::auth_message(self.client_first_bare.as_bytes(), body, &without_proof);
-        let next = AwaitKeys { without_proof, auth_message };
+        let next = AwaitOwnKeys { without_proof, auth_message };
         Ok(match self.knowledge {
             Knowledge::Keys(keys) => next.prove(keys),
             Knowledge::Password(password) => {
                 match cache.keys(password.as_bytes(), &first.salt, first.iterations) {
-                    Keys::Known(keys) => next.prove(keys),
-                    Keys::Wanted(work) => ServerStep::Derive { work, next },
+                    CachedKeys::Known(keys) => next.prove(keys),
+                    CachedKeys::Wanted(work) => ServerStep::Derive { work, next },
                 }
             }
         })
@@ -285,12 +285,12 @@ impl AwaitSaslContinue {
 
 /// The keys of our password are being derived.
 #[derive(Debug)]
-pub struct AwaitKeys {
+pub struct AwaitOwnKeys {
     without_proof: Vec<u8>,
     auth_message: Vec<u8>,
 }
 
-impl AwaitKeys {
+impl AwaitOwnKeys {
     /// Goes on with the keys that the work has given.
     pub fn handle(self, name: KeyName, keys: ScramKeys, cache: &mut ScramCache) -> ServerStep {
         cache.keep(name, keys.clone());
@@ -313,7 +313,7 @@ pub struct AwaitSaslFinal {
 }
 
 impl AwaitSaslFinal {
-    fn handle(self, body: &[u8]) -> Result<ServerStep> {
+    fn handle(self, body: &[u8]) -> ServerResult<ServerStep> {
         match ServerFinal::parse(body).map_err(ServerFailure::SaslMessage)? {
             ServerFinal::Error(_) => Err(ServerFailure::Refused),
             ServerFinal::Signature(signature)
@@ -358,7 +358,7 @@ mod tests {
 
     /// A login after a request to it.
     fn asked(credential: Credential, code: u32, body: &[u8]) -> ServerStep {
-        go_on(ServerLogin::new(b"joe", credential, Channel::Unbound), code, body)
+        go_on(ServerLogin::new(b"joe", credential, BindingData::Unbound), code, body)
     }
 
     fn go_on(login: ServerLogin, code: u32, body: &[u8]) -> ServerStep {
@@ -439,7 +439,7 @@ mod tests {
 
     #[test]
     fn the_mechanism_depends_on_what_is_offered_and_what_there_is_to_be_bound_to() {
-        let bound = Channel::Bound([7; 32].into());
+        let bound = BindingData::Bound([7; 32].into());
         let (both, plus): (&[u8], &[u8]) =
             (b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0", b"SCRAM-SHA-256-PLUS\0\0");
         let less = b"SCRAM-SHA-256\0\0";
@@ -447,8 +447,8 @@ mod tests {
             (&bound, both, &b"SCRAM-SHA-256-PLUS\0\0\0\0\x35p=tls-server-end-point,,n=,r="[..]),
             (&bound, plus, b"SCRAM-SHA-256-PLUS\0\0\0\0\x35p=tls-server-end-point,,n=,r="),
             (&bound, less, b"SCRAM-SHA-256\0\0\0\0\x20y,,n=,r="),
-            (&Channel::Unbound, both, b"SCRAM-SHA-256\0\0\0\0\x20n,,n=,r="),
-            (&Channel::Unbound, less, b"SCRAM-SHA-256\0\0\0\0\x20n,,n=,r="),
+            (&BindingData::Unbound, both, b"SCRAM-SHA-256\0\0\0\0\x20n,,n=,r="),
+            (&BindingData::Unbound, less, b"SCRAM-SHA-256\0\0\0\0\x20n,,n=,r="),
         ] {
             let login = ServerLogin::new(b"joe", plain(), channel.clone());
             let (payload, _) = sent(go_on(login, SASL, offered));
@@ -465,7 +465,7 @@ mod tests {
     fn a_login_that_must_be_bound_is_bound_or_none() {
         let hash = Some(&[7; 32][..]);
         let asked = |end_point, code, body| {
-            let channel = Channel::of(end_point, ChannelBinding::Require);
+            let channel = BindingData::of(end_point, ChannelBinding::Require);
             go_on(ServerLogin::new(b"joe", plain(), channel), code, body)
         };
         let both = b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::auth::known::{Known, Reading};
+use crate::auth::known::{Known, KnownReading};
 use crate::auth::secret::{PASSWORD_LEN_MAX, Secret};
 use crate::auth::words::is_space;
 
@@ -17,7 +17,7 @@ pub const USER_LEN_MAX: usize = 127;
 
 /// One line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum UserListEntry {
     New {
         /// Bytes that are no UTF-8 are replaced.
         name: String,
@@ -31,23 +31,23 @@ pub enum Entry {
 #[derive(Debug, Default)]
 pub struct UserList {
     /// In the order of the file.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<UserListEntry>,
     /// Lines that were left out.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<UserListProblem>,
     /// By what the file will be known again.
     pub known: Known,
 }
 
 /// What is wrong with a line, which is then left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct UserListProblem {
     /// Counted from 1.
     pub line: u32,
-    pub kind: ProblemKind,
+    pub kind: UserListProblemKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProblemKind {
+pub enum UserListProblemKind {
     NoName,
     NoSecret,
     NameTooLong,
@@ -56,18 +56,20 @@ pub enum ProblemKind {
     SecretTooLong,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for UserListProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: ", self.line)?;
         match self.kind {
-            ProblemKind::NoName => f.write_str("user name in double quotes expected"),
-            ProblemKind::NoSecret => f.write_str("secret in double quotes expected after the name"),
-            ProblemKind::NameTooLong => {
+            UserListProblemKind::NoName => f.write_str("user name in double quotes expected"),
+            UserListProblemKind::NoSecret => {
+                f.write_str("secret in double quotes expected after the name")
+            }
+            UserListProblemKind::NameTooLong => {
                 write!(f, "user name is longer than {USER_LEN_MAX} bytes")
             }
-            ProblemKind::NulByte => f.write_str("NUL byte"),
-            ProblemKind::OpenQuote => f.write_str("quote is not closed"),
-            ProblemKind::SecretTooLong => {
+            UserListProblemKind::NulByte => f.write_str("NUL byte"),
+            UserListProblemKind::OpenQuote => f.write_str("quote is not closed"),
+            UserListProblemKind::SecretTooLong => {
                 write!(f, "secret is longer than {PASSWORD_LEN_MAX} bytes")
             }
         }
@@ -79,17 +81,17 @@ impl fmt::Display for Problem {
 /// the one that was meant.
 pub fn parse(text: &[u8], before: &Known) -> UserList {
     let mut list = UserList::default();
-    let mut reading = Reading::new(before);
-    let mut reader = Reader { text, at: 0, line: 1, counted: 0 };
+    let mut reading = KnownReading::new(before);
+    let mut reader = UserListReader { text, at: 0, line: 1, counted: 0 };
     while let Some(byte) = reader.skip_space() {
         let at = reader.at;
         let done = match byte {
             b';' | b'#' => Ok(()),
             b'"' => reader.entry(&mut reading).map(|entry| list.entries.push(entry)),
-            _ => Err(ProblemKind::NoName),
+            _ => Err(UserListProblemKind::NoName),
         };
         if let Err(kind) = done {
-            list.problems.push(Problem { line: reader.line_of(at), kind });
+            list.problems.push(UserListProblem { line: reader.line_of(at), kind });
             reader.at = at;
         }
         reader.skip_line();
@@ -98,7 +100,7 @@ pub fn parse(text: &[u8], before: &Known) -> UserList {
     list
 }
 
-struct Reader<'a> {
+struct UserListReader<'a> {
     text: &'a [u8],
     at: usize,
     /// The line of the place up to which lines are counted: where something is wrong, no sooner.
@@ -106,7 +108,7 @@ struct Reader<'a> {
     counted: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> UserListReader<'a> {
     fn rest(&self) -> &'a [u8] {
         &self.text[self.at..]
     }
@@ -136,26 +138,29 @@ impl<'a> Reader<'a> {
     }
 
     /// Name and secret, from the name's opening quote on.
-    fn entry(&mut self, reading: &mut Reading<'_>) -> Result<Entry, ProblemKind> {
+    fn entry(
+        &mut self,
+        reading: &mut KnownReading<'_>,
+    ) -> Result<UserListEntry, UserListProblemKind> {
         let begin = self.at;
         let name = self.quoted()?;
         if name.len() > USER_LEN_MAX {
-            return Err(ProblemKind::NameTooLong);
+            return Err(UserListProblemKind::NameTooLong);
         }
         let rest = self.rest();
         let gap = rest.iter().position(|&b| matches!(b, b'"' | b'\n' | 0));
         match gap.map(|gap| (gap, rest[gap])) {
             Some((gap, b'"')) => self.at += gap,
-            Some((_, 0)) => return Err(ProblemKind::NulByte),
-            _ => return Err(ProblemKind::NoSecret),
+            Some((_, 0)) => return Err(UserListProblemKind::NulByte),
+            _ => return Err(UserListProblemKind::NoSecret),
         }
         let secret = self.quoted()?;
         if secret.len() > PASSWORD_LEN_MAX {
-            return Err(ProblemKind::SecretTooLong);
+            return Err(UserListProblemKind::SecretTooLong);
         }
         Ok(match reading.place(&self.text[begin..self.at]) {
-            Some(place) => Entry::Same(place),
-            None => Entry::New {
+            Some(place) => UserListEntry::Same(place),
+            None => UserListEntry::New {
                 name: String::from_utf8_lossy(&name).into_owned(),
                 secret: Secret::parse(&secret),
             },
@@ -163,18 +168,18 @@ impl<'a> Reader<'a> {
     }
 
     /// A quoted text, from its opening quote on. It is copied only where a doubled quote is in it.
-    fn quoted(&mut self) -> Result<Cow<'a, [u8]>, ProblemKind> {
+    fn quoted(&mut self) -> Result<Cow<'a, [u8]>, UserListProblemKind> {
         let mut text: Cow<[u8]> = Cow::default();
         let mut rest = &self.text[self.at + 1..];
         loop {
             let len = rest.iter().position(|&b| b == b'"' || b == 0);
-            let len = len.ok_or(ProblemKind::OpenQuote)?;
+            let len = len.ok_or(UserListProblemKind::OpenQuote)?;
             match text.is_empty() {
                 true => text = Cow::Borrowed(&rest[..len]),
                 false => text.to_mut().extend_from_slice(&rest[..len]),
             }
             match rest[len..] {
-                [0, ..] => return Err(ProblemKind::NulByte),
+                [0, ..] => return Err(UserListProblemKind::NulByte),
                 [b'"', b'"', ..] => {
                     text.to_mut().push(b'"');
                     rest = &rest[len + 2..];
@@ -187,7 +192,7 @@ impl<'a> Reader<'a> {
         }
         let is_followed_by_space = rest.first().is_none_or(|&b| is_space(b));
         if text.contains(&b'\n') && !is_followed_by_space {
-            return Err(ProblemKind::OpenQuote);
+            return Err(UserListProblemKind::OpenQuote);
         }
         self.at = self.text.len() - rest.len();
         Ok(text)
@@ -199,10 +204,10 @@ mod tests {
     use super::*;
 
     /// Names and plain secrets, as `name=secret`, and problems, as `line kind`.
-    fn parsed(text: &str) -> (Vec<String>, Vec<(u32, ProblemKind)>) {
+    fn parsed(text: &str) -> (Vec<String>, Vec<(u32, UserListProblemKind)>) {
         let list = parse(text.as_bytes(), &Known::default());
-        let shown = |entry: &Entry| {
-            let Entry::New { name, secret: Secret::Plain(secret) } = entry else {
+        let shown = |entry: &UserListEntry| {
+            let UserListEntry::New { name, secret: Secret::Plain(secret) } = entry else {
                 panic!("{entry:?}")
             };
             format!("{name}={}", String::from_utf8_lossy(secret.as_bytes()))
@@ -235,17 +240,17 @@ mod tests {
     #[test]
     fn a_line_that_cannot_be_read_is_named_and_left_out() {
         for (line, kind) in [
-            ("u \"p\"", ProblemKind::NoName),
-            ("u p", ProblemKind::NoName),
-            ("\0", ProblemKind::NoName),
-            ("\"u\"", ProblemKind::NoSecret),
-            ("\"u\" p", ProblemKind::NoSecret),
-            ("\"u\"\"p\"", ProblemKind::NoSecret),
-            ("\"u\" \"p", ProblemKind::OpenQuote),
-            ("\"u", ProblemKind::OpenQuote),
-            ("\"u\0\" \"p\"", ProblemKind::NulByte),
-            ("\"u\" \"p\0\"", ProblemKind::NulByte),
-            ("\"u\" \0\"p\"", ProblemKind::NulByte),
+            ("u \"p\"", UserListProblemKind::NoName),
+            ("u p", UserListProblemKind::NoName),
+            ("\0", UserListProblemKind::NoName),
+            ("\"u\"", UserListProblemKind::NoSecret),
+            ("\"u\" p", UserListProblemKind::NoSecret),
+            ("\"u\"\"p\"", UserListProblemKind::NoSecret),
+            ("\"u\" \"p", UserListProblemKind::OpenQuote),
+            ("\"u", UserListProblemKind::OpenQuote),
+            ("\"u\0\" \"p\"", UserListProblemKind::NulByte),
+            ("\"u\" \"p\0\"", UserListProblemKind::NulByte),
+            ("\"u\" \0\"p\"", UserListProblemKind::NulByte),
         ] {
             let text = format!("\"first\" \"x\"\n{line}\n\"last\" \"x\"\n");
             let expected = (vec!["first=x".into(), "last=x".into()], vec![(2, kind)]);
@@ -259,16 +264,16 @@ mod tests {
             format!("\"{}\" \"{}\"", "n".repeat(name), "s".repeat(secret))
         };
         assert_eq!(parsed(&line(127, 65_535)).1, []);
-        assert_eq!(parsed(&line(128, 1)).1, [(1, ProblemKind::NameTooLong)]);
-        assert_eq!(parsed(&line(1, 65_536)).1, [(1, ProblemKind::SecretTooLong)]);
+        assert_eq!(parsed(&line(128, 1)).1, [(1, UserListProblemKind::NameTooLong)]);
+        assert_eq!(parsed(&line(1, 65_536)).1, [(1, UserListProblemKind::SecretTooLong)]);
     }
 
     #[test]
     fn lines_are_counted_through_quotes_and_comments() {
         let (_, problems) =
             parsed("; one\n\"two\nthree\" \"p\nfour\"\n\nsix\n\"seven\" \"p\"\neight");
-        assert_eq!(problems, [(6, ProblemKind::NoName), (8, ProblemKind::NoName)]);
-        let problem = Problem { line: 6, kind: ProblemKind::NoName };
+        assert_eq!(problems, [(6, UserListProblemKind::NoName), (8, UserListProblemKind::NoName)]);
+        let problem = UserListProblem { line: 6, kind: UserListProblemKind::NoName };
         assert_eq!(problem.to_string(), "line 6: user name in double quotes expected");
     }
 
@@ -276,7 +281,7 @@ mod tests {
     fn secrets_are_classified() {
         let text = b"\"u\" \"md5b350798a23d7544eb353a6f8dca231c2\"";
         let list = parse(text, &Known::default());
-        assert!(matches!(list.entries[0], Entry::New { secret: Secret::Md5(_), .. }));
-        assert_eq!(parse(text, &list.known).entries, [Entry::Same(0)]);
+        assert!(matches!(list.entries[0], UserListEntry::New { secret: Secret::Md5(_), .. }));
+        assert_eq!(parse(text, &list.known).entries, [UserListEntry::Same(0)]);
     }
 }

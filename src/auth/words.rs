@@ -3,7 +3,7 @@
 
 /// One piece of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Token<'a> {
+pub enum LineToken<'a> {
     Comma,
     /// Between double quotes, with doubled ones made single.
     Quoted(Box<[u8]>),
@@ -12,42 +12,42 @@ pub enum Token<'a> {
 
 /// The line cannot be taken apart: a quote is not closed, or there is a NUL byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub struct MalformedLine;
 
 /// Gives the tokens of a line one by one.
 #[derive(Clone, Debug)]
-pub struct Words<'a> {
+pub struct LineTokens<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Words<'a> {
-    pub fn of(line: &'a [u8]) -> Words<'a> {
-        Words { rest: line }
+impl<'a> LineTokens<'a> {
+    pub fn of(line: &'a [u8]) -> LineTokens<'a> {
+        LineTokens { rest: line }
     }
 
     /// The next token; None at the end of the line, or where a comment begins.
-    pub fn next(&mut self) -> Result<Option<Token<'a>>, Malformed> {
+    pub fn next(&mut self) -> Result<Option<LineToken<'a>>, MalformedLine> {
         let space = self.rest.iter().take_while(|&&byte| is_space(byte)).count();
         self.rest = &self.rest[space..];
         match self.rest.first() {
             None | Some(b'#') => Ok(None),
-            Some(0) => Err(Malformed),
+            Some(0) => Err(MalformedLine),
             Some(b',') => {
                 self.rest = &self.rest[1..];
-                Ok(Some(Token::Comma))
+                Ok(Some(LineToken::Comma))
             }
             Some(b'"') => self.quoted().map(Some),
             Some(_) => {
                 let len = self.rest.iter().position(|&b| ends_word(b)).unwrap_or(self.rest.len());
                 let (word, rest) = self.rest.split_at(len);
                 self.rest = rest;
-                Ok(Some(Token::Word(word)))
+                Ok(Some(LineToken::Word(word)))
             }
         }
     }
 
-    /// Like [`Words::next`], without taking it.
-    pub fn peek(&self) -> Result<Option<Token<'a>>, Malformed> {
+    /// Like [`LineTokens::next`], without taking it.
+    pub fn peek(&self) -> Result<Option<LineToken<'a>>, MalformedLine> {
         self.clone().next()
     }
 
@@ -56,11 +56,11 @@ impl<'a> Words<'a> {
         self.rest.trim_ascii()
     }
 
-    fn quoted(&mut self) -> Result<Token<'a>, Malformed> {
+    fn quoted(&mut self) -> Result<LineToken<'a>, MalformedLine> {
         let mut text = Vec::new();
         let mut rest = &self.rest[1..];
         loop {
-            let len = rest.iter().position(|&b| b == b'"' || b == 0).ok_or(Malformed)?;
+            let len = rest.iter().position(|&b| b == b'"' || b == 0).ok_or(MalformedLine)?;
             text.extend_from_slice(&rest[..len]);
             match rest[len..] {
                 [b'"', b'"', ..] => {
@@ -69,9 +69,9 @@ impl<'a> Words<'a> {
                 }
                 [b'"', ..] => {
                     self.rest = &rest[len + 1..];
-                    return Ok(Token::Quoted(text.into()));
+                    return Ok(LineToken::Quoted(text.into()));
                 }
-                _ => return Err(Malformed),
+                _ => return Err(MalformedLine),
             }
         }
     }
@@ -95,14 +95,14 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
 mod tests {
     use super::*;
 
-    fn taken(line: &str) -> Result<Vec<String>, Malformed> {
-        let mut words = Words::of(line.as_bytes());
+    fn taken(line: &str) -> Result<Vec<String>, MalformedLine> {
+        let mut words = LineTokens::of(line.as_bytes());
         let mut all = Vec::new();
         while let Some(token) = words.next()? {
             all.push(match token {
-                Token::Comma => ",".to_string(),
-                Token::Quoted(text) => format!("<{}>", String::from_utf8_lossy(&text)),
-                Token::Word(text) => String::from_utf8_lossy(text).into_owned(),
+                LineToken::Comma => ",".to_string(),
+                LineToken::Quoted(text) => format!("<{}>", String::from_utf8_lossy(&text)),
+                LineToken::Word(text) => String::from_utf8_lossy(text).into_owned(),
             });
         }
         Ok(all)
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn open_quotes_and_nul_bytes_are_refused() {
         for line in ["\"a", "\"a\"\"", "a \"", "a\0b", "\"a\0\""] {
-            assert_eq!(taken(line), Err(Malformed), "{line:?}");
+            assert_eq!(taken(line), Err(MalformedLine), "{line:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Distinct values, each kept once however many hold it, for as long as somebody does.
 //!
-//! Whoever holds a value has a [`Key`] of four bytes; two values are equal when their keys are.
-//! Holders are counted, so each key must be given back.
+//! Whoever holds a value has an [`InternedKey`] of four bytes; two values are equal when their keys
+//! are. Holders are counted, so each key must be given back.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -9,29 +9,29 @@ use std::num::NonZeroU32;
 
 /// Stands for a value in the table that gave it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Key(NonZeroU32);
+pub struct InternedKey(NonZeroU32);
 
-impl Key {
+impl InternedKey {
     fn place(self) -> usize {
         self.0.get() as usize - 1
     }
 }
 
-struct Slot<T: ?Sized> {
+struct InternedSlot<T: ?Sized> {
     /// `None` while the slot is free.
     value: Option<Box<T>>,
     hash: u64,
     holders: u32,
     /// Another value with the same hash; of a free slot, the next one that is free.
-    next: Option<Key>,
+    next: Option<InternedKey>,
 }
 
 /// The values.
 pub struct Interned<T: ?Sized, H = RandomState> {
-    slots: Vec<Slot<T>>,
-    free: Option<Key>,
+    slots: Vec<InternedSlot<T>>,
+    free: Option<InternedKey>,
     /// The first value of each hash.
-    by_hash: HashMap<u64, Key>,
+    by_hash: HashMap<u64, InternedKey>,
     hasher: H,
 }
 
@@ -47,7 +47,7 @@ where
     for<'a> Box<T>: From<&'a T>,
 {
     /// The key of a value, with one more holder.
-    pub fn hold(&mut self, value: &T) -> Key {
+    pub fn hold(&mut self, value: &T) -> InternedKey {
         let hash = self.hasher.hash_one(value);
         let first = self.by_hash.get(&hash).copied();
         let mut same = first;
@@ -59,18 +59,19 @@ where
             }
             same = slot.next;
         }
-        let key = self.put(Slot { value: Some(value.into()), hash, holders: 1, next: first });
+        let key =
+            self.put(InternedSlot { value: Some(value.into()), hash, holders: 1, next: first });
         self.by_hash.insert(hash, key);
         key
     }
 
     /// One more holder of a value that is held.
-    pub fn hold_again(&mut self, key: Key) {
+    pub fn hold_again(&mut self, key: InternedKey) {
         self.slots[key.place()].holders += 1;
     }
 
     /// One holder less. The last one is given the value.
-    pub fn release(&mut self, key: Key) -> Option<Box<T>> {
+    pub fn release(&mut self, key: InternedKey) -> Option<Box<T>> {
         let slot = &mut self.slots[key.place()];
         slot.holders -= 1;
         if slot.holders > 0 {
@@ -83,12 +84,12 @@ where
         value
     }
 
-    pub fn get(&self, key: Key) -> &T {
+    pub fn get(&self, key: InternedKey) -> &T {
         self.slots[key.place()].value.as_deref().expect("who has the key holds the value")
     }
 
     /// How many hold a value.
-    pub fn holders(&self, key: Key) -> u32 {
+    pub fn holders(&self, key: InternedKey) -> u32 {
         self.slots[key.place()].holders
     }
 
@@ -96,7 +97,7 @@ where
         self.slots.iter().filter_map(|slot| slot.value.as_deref())
     }
 
-    fn put(&mut self, slot: Slot<T>) -> Key {
+    fn put(&mut self, slot: InternedSlot<T>) -> InternedKey {
         match self.free {
             Some(key) => {
                 self.free = std::mem::replace(&mut self.slots[key.place()], slot).next;
@@ -105,13 +106,13 @@ where
             None => {
                 self.slots.push(slot);
                 let count = u32::try_from(self.slots.len()).ok().and_then(NonZeroU32::new);
-                Key(count.expect("fewer than 2^32 values"))
+                InternedKey(count.expect("fewer than 2^32 values"))
             }
         }
     }
 
     /// Takes a value that is gone out of the chain of its hash, in which `next` followed it.
-    fn unchain(&mut self, hash: u64, gone: Key, next: Option<Key>) {
+    fn unchain(&mut self, hash: u64, gone: InternedKey, next: Option<InternedKey>) {
         let mut at = self.by_hash.get(&hash).copied();
         if at == Some(gone) {
             match next {
@@ -164,7 +165,7 @@ mod tests {
         assert_eq!(table.iter().collect::<Vec<_>>(), ["b"]);
         let again = table.hold("c");
         assert_eq!((table.get(again), table.get(other)), ("c", "b"));
-        assert_eq!(size_of::<Option<Key>>(), 4);
+        assert_eq!(size_of::<Option<InternedKey>>(), 4);
     }
 
     #[test]
@@ -172,7 +173,7 @@ mod tests {
         for shift in 0..12 {
             let mut table: Interned<str, BuildHasherDefault<Coarse>> = Interned::default();
             let texts: Vec<String> = (0..12).map(|number| format!("value {number}")).collect();
-            let keys: Vec<Key> = texts.iter().map(|text| table.hold(text)).collect();
+            let keys: Vec<InternedKey> = texts.iter().map(|text| table.hold(text)).collect();
             for step in 0..12 {
                 let gone = (shift + step * 5) % 12;
                 assert_eq!(table.release(keys[gone]).as_deref(), Some(&*texts[gone]));

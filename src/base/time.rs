@@ -50,6 +50,15 @@ pub struct Now {
     pub wall_us: u64,
 }
 
+/// A second of the local calendar, as text.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LocalSecond {
+    /// `2026-01-31 15:05:40`
+    pub date_time: String,
+    /// The zone's abbreviation: `UTC`, `CEST`, `-03`.
+    pub zone: String,
+}
+
 /// `2026-01-31 15:05:40 UTC` for a second since 1970.
 pub fn utc(unix_seconds: u64) -> String {
     let [year, month, day, hour, minute, second] = calendar(unix_seconds);

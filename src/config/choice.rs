@@ -1,6 +1,6 @@
 //! Settings that are one word of a few, as enums.
 
-use super::value::{Field, Kind, ValueError};
+use super::value::{Kind, SettingType, ValueError};
 
 /// Declares enums whose variants are words of the configuration.
 /// Row: `Variant = "word",` in the order in which an error lists them.
@@ -19,7 +19,7 @@ macro_rules! choices {
             }
         }
 
-        impl Field for $name {
+        impl SettingType for $name {
             fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
                 let words = if let Kind::Choice(words) = *kind { words } else { Self::WORDS };
                 let variants = [$($name::$variant,)+];

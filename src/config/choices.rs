@@ -1,6 +1,6 @@
 //! A list of words of a choice: what clients may choose from (`pool_modes`, `session_states`).
 
-use super::value::{Field, Kind, ValueError};
+use super::value::{Kind, SettingType, ValueError};
 
 /// Words of one choice, each once, in the order in which they were written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,7 +16,7 @@ impl<T: PartialEq> Choices<T> {
     }
 }
 
-impl<T: Field> Choices<T> {
+impl<T: SettingType> Choices<T> {
     /// The words, separated by commas.
     pub fn words(&self) -> String {
         let words = self.0.iter().filter_map(|word| word.show(&Kind::Choice(&[])));
@@ -24,7 +24,7 @@ impl<T: Field> Choices<T> {
     }
 }
 
-impl<T: Field + PartialEq> Field for Choices<T> {
+impl<T: SettingType + PartialEq> SettingType for Choices<T> {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
         let mut choices = Choices::unset();
         if text.trim_ascii().is_empty() {

@@ -9,7 +9,7 @@ use super::choices::Choices;
 use super::host::{Host, Hosts, Ports};
 use super::methods::AuthMethods;
 use super::table::{RELOAD, table};
-use super::text::Secret;
+use super::text::HiddenText;
 use super::value::{Kind, LIFETIME, LIMIT, SIZE, ValueError, WAIT};
 
 table! {
@@ -26,7 +26,7 @@ table! {
         /// The user who logs in to the server for every client. When not set, each client's own.
         user: Option<String> = Kind::Text, None, RELOAD;
         /// The password of `user`. When not set, the one of `auth_file`.
-        password: Option<Secret> = Kind::Secret, None, RELOAD;
+        password: Option<HiddenText> = Kind::Secret, None, RELOAD;
         /// Instead of the setting `auth_user`.
         auth_user: Option<String> = Kind::Text, None, RELOAD;
         /// Instead of the setting `auth_query`.

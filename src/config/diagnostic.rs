@@ -10,19 +10,19 @@ use super::value::ValueError;
 
 /// Where something stands. Line 0 is the file as a whole.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Place {
+pub struct FilePlace {
     pub file: String,
     pub line: u32,
 }
 
-impl Place {
+impl FilePlace {
     /// The file as a whole.
-    pub fn start_of(file: &str) -> Place {
-        Place { file: file.to_owned(), line: 0 }
+    pub fn start_of(file: &str) -> FilePlace {
+        FilePlace { file: file.to_owned(), line: 0 }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FilePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => f.write_str(&self.file),
@@ -34,17 +34,17 @@ impl fmt::Display for Place {
 /// One mistake, or one warning.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Diagnostic {
-    pub place: Place,
+    pub place: FilePlace,
     /// The setting, database, user or peer.
     pub key: Option<String>,
-    pub problem: Problem,
+    pub problem: ConfigProblem,
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.place)?;
         if let Some(key) = &self.key {
-            write!(f, "{}: ", Shown(key))?;
+            write!(f, "{}: ", ShownText(key))?;
         }
         self.problem.fmt(f)
     }
@@ -54,7 +54,7 @@ impl std::error::Error for Diagnostic {}
 
 /// What is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Problem {
+pub enum ConfigProblem {
     /// Something follows the bracket that closes a section's name.
     AfterSection,
     /// A `%` with anything but `include` and a file behind it.
@@ -120,7 +120,7 @@ pub enum Problem {
     Unreadable(String),
     /// A value that is not of its kind, and what is taken for it.
     Taken {
-        problem: Box<Problem>,
+        problem: Box<ConfigProblem>,
         taken: String,
     },
     /// A setting whose value is not of its kind. No value is kept where it may be secret.
@@ -130,71 +130,77 @@ pub enum Problem {
     },
 }
 
-impl Problem {
+impl ConfigProblem {
     /// Whether this is a mistake that the program gets past, and not just a word of advice.
     pub fn is_mistake(&self) -> bool {
         matches!(
             self,
-            Problem::IncludesFolder(_)
-                | Problem::NotUtf8
-                | Problem::OctalLooking { .. }
-                | Problem::Taken { .. }
+            ConfigProblem::IncludesFolder(_)
+                | ConfigProblem::NotUtf8
+                | ConfigProblem::OctalLooking { .. }
+                | ConfigProblem::Taken { .. }
         )
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::AfterSection => f.write_str("expected nothing behind the section's name"),
-            Problem::Directive => f.write_str("expected \"%include FILE\""),
-            Problem::Gone => f.write_str("this parameter has no effect any more"),
-            Problem::IncludesFolder(path) => {
-                write!(f, "{} is a directory, nothing is included", Shown(path))
+            ConfigProblem::AfterSection => {
+                f.write_str("expected nothing behind the section's name")
             }
-            Problem::IncludeLoop(path) => write!(f, "{} includes itself", Shown(path)),
-            Problem::IncludeTooDeep => f.write_str("include nesting level too deep"),
-            Problem::IncludeUnreadable(path, error) => {
-                write!(f, "could not load file \"{}\": {error}", Shown(path))
+            ConfigProblem::Directive => f.write_str("expected \"%include FILE\""),
+            ConfigProblem::Gone => f.write_str("this parameter has no effect any more"),
+            ConfigProblem::IncludesFolder(path) => {
+                write!(f, "{} is a directory, nothing is included", ShownText(path))
             }
-            Problem::KeyUnclosed => f.write_str("the quote of the name is not closed"),
-            Problem::Line(error) => error.fmt(f),
-            Problem::LineValue { key, error } => write!(f, "{}: {error}", Shown(key)),
-            Problem::MinAboveSize { min, size } => {
+            ConfigProblem::IncludeLoop(path) => write!(f, "{} includes itself", ShownText(path)),
+            ConfigProblem::IncludeTooDeep => f.write_str("include nesting level too deep"),
+            ConfigProblem::IncludeUnreadable(path, error) => {
+                write!(f, "could not load file \"{}\": {error}", ShownText(path))
+            }
+            ConfigProblem::KeyUnclosed => f.write_str("the quote of the name is not closed"),
+            ConfigProblem::Line(error) => error.fmt(f),
+            ConfigProblem::LineValue { key, error } => write!(f, "{}: {error}", ShownText(key)),
+            ConfigProblem::MinAboveSize { min, size } => {
                 write!(f, "min_pool_size {min} is above the pool size, {size} are kept open")
             }
-            Problem::NoKey => f.write_str("expected a name before \"=\""),
-            Problem::NoEquals(word) => {
-                write!(f, "syntax error, expected \"=\" behind \"{}\"", Shown(word))
+            ConfigProblem::NoKey => f.write_str("expected a name before \"=\""),
+            ConfigProblem::NoEquals(word) => {
+                write!(f, "syntax error, expected \"=\" behind \"{}\"", ShownText(word))
             }
-            Problem::NoSection => f.write_str("value without section, expected [pgbouncer] above"),
-            Problem::NoSettings => f.write_str("main section [pgbouncer] missing"),
-            Problem::Nul => f.write_str("a zero byte, expected text"),
-            Problem::NotUtf8 => f.write_str("expected text in UTF-8"),
-            Problem::OctalLooking { mode } => {
+            ConfigProblem::NoSection => {
+                f.write_str("value without section, expected [pgbouncer] above")
+            }
+            ConfigProblem::NoSettings => f.write_str("main section [pgbouncer] missing"),
+            ConfigProblem::Nul => f.write_str("a zero byte, expected text"),
+            ConfigProblem::NotUtf8 => f.write_str("expected text in UTF-8"),
+            ConfigProblem::OctalLooking { mode } => {
                 write!(f, "read as a decimal number this is {mode:#06o}, octal needs a 0 in front")
             }
-            Problem::NameTooLong(max) => write!(f, "expected a name of at most {max} bytes"),
-            Problem::PeerId(max) => write!(f, "expected an id from 1 to {max}"),
-            Problem::SectionRepeated => f.write_str(
+            ConfigProblem::NameTooLong(max) => write!(f, "expected a name of at most {max} bytes"),
+            ConfigProblem::PeerId(max) => write!(f, "expected an id from 1 to {max}"),
+            ConfigProblem::SectionRepeated => f.write_str(
                 "section [pgbouncer] again: what the one before set is back at its default",
             ),
-            Problem::SectionUnclosed => f.write_str("expected \"]\" behind the section's name"),
-            Problem::Taken { problem, taken } => {
-                write!(f, "{problem}; \"{}\" is taken", Shown(taken))
+            ConfigProblem::SectionUnclosed => {
+                f.write_str("expected \"]\" behind the section's name")
             }
-            Problem::Unbuilt { instead } => write!(f, "has no effect: {instead}"),
-            Problem::UnknownFacility => f.write_str(
+            ConfigProblem::Taken { problem, taken } => {
+                write!(f, "{problem}; \"{}\" is taken", ShownText(taken))
+            }
+            ConfigProblem::Unbuilt { instead } => write!(f, "has no effect: {instead}"),
+            ConfigProblem::UnknownFacility => f.write_str(
                 "expected auth, authpriv, daemon, user, or local0 to local7, daemon is used",
             ),
-            Problem::UnknownSection { name, nearest } => {
-                write!(f, "unknown section [{}]", Shown(name))?;
+            ConfigProblem::UnknownSection { name, nearest } => {
+                write!(f, "unknown section [{}]", ShownText(name))?;
                 nearest.map_or(Ok(()), |name| write!(f, ", did you mean [{name}]?"))
             }
-            Problem::Unreadable(error) => write!(f, "could not load file: {error}"),
-            Problem::Value { value: None, error } => error.fmt(f),
-            Problem::Value { value: Some(value), error } => {
-                write!(f, "{error}, not \"{}\"", Shown(value))?;
+            ConfigProblem::Unreadable(error) => write!(f, "could not load file: {error}"),
+            ConfigProblem::Value { value: None, error } => error.fmt(f),
+            ConfigProblem::Value { value: Some(value), error } => {
+                write!(f, "{error}, not \"{}\"", ShownText(value))?;
                 let has_comment = value.contains([';', '#']);
                 let hint = if has_comment { ": a comment stands on a line of its own" } else { "" };
                 f.write_str(hint)
@@ -204,12 +210,12 @@ impl fmt::Display for Problem {
 }
 
 /// Text from a file on its way into the log: one line, not endless.
-struct Shown<'a>(&'a str);
+struct ShownText<'a>(&'a str);
 
 /// How much of a text is shown, in characters.
 const SHOWN_MAX: usize = 80;
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for ShownText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut chars = self.0.chars();
         for c in chars.by_ref().take(SHOWN_MAX) {

@@ -4,16 +4,16 @@
 use std::fmt;
 
 use super::load::Config;
-use super::table::Change;
+use super::table::SettingChange;
 use crate::base::places::Places;
 
 /// All that differs between two configurations.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Diff {
     /// Settings that take effect with the reload.
-    pub settings: Vec<Change>,
+    pub settings: Vec<SettingChange>,
     /// Settings that take effect at the next start only.
-    pub restart: Vec<Change>,
+    pub restart: Vec<SettingChange>,
     pub databases: Vec<LineChange>,
     pub users: Vec<LineChange>,
     pub peers: Vec<LineChange>,
@@ -29,7 +29,7 @@ pub struct LineChange {
 #[derive(Clone, PartialEq, Debug)]
 pub enum LineChanged {
     Added,
-    Changed(Vec<Change>),
+    Changed(Vec<SettingChange>),
     Removed,
 }
 
@@ -63,7 +63,7 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
 fn lines(
     old: &[String],
     new: &[String],
-    changes: &dyn Fn(usize, usize) -> Vec<Change>,
+    changes: &dyn Fn(usize, usize) -> Vec<SettingChange>,
 ) -> Vec<LineChange> {
     let mut gone = Places::of(&mut old.iter().map(String::as_str));
     let mut found = Vec::new();
@@ -107,7 +107,7 @@ impl fmt::Display for LineChange {
             LineChanged::Added => f.write_str(" added"),
             LineChanged::Removed => f.write_str(" removed"),
             LineChanged::Changed(changes) => {
-                let changes: Vec<String> = changes.iter().map(Change::to_string).collect();
+                let changes: Vec<String> = changes.iter().map(SettingChange::to_string).collect();
                 write!(f, ": {}", changes.join(", "))
             }
         }

@@ -4,7 +4,7 @@
 use std::io;
 
 use super::diff::diff;
-use super::ini::Files;
+use super::ini::FileReader;
 use super::load::{Config, load, load_text};
 use super::settings::Settings;
 
@@ -44,7 +44,7 @@ struct Same<'a> {
     left: usize,
 }
 
-impl Files for Same<'_> {
+impl FileReader for Same<'_> {
     fn read(&mut self, _: &str) -> Result<Vec<u8>, io::Error> {
         self.left = self.left.checked_sub(1).ok_or(io::ErrorKind::NotFound)?;
         Ok(self.data.to_vec())

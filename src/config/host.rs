@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use super::number;
-use super::value::{Field, Kind, ValueError};
+use super::value::{Kind, SettingType, ValueError};
 
 /// Where a server listens.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -41,7 +41,7 @@ impl Deref for Hosts {
     }
 }
 
-impl Field for Hosts {
+impl SettingType for Hosts {
     fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
         text.split(',').map(|part| host(part.trim_ascii())).collect::<Result<_, _>>().map(Hosts)
     }
@@ -79,7 +79,7 @@ impl Deref for Ports {
     }
 }
 
-impl Field for Ports {
+impl SettingType for Ports {
     fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
         text.split(',').map(port).collect::<Result<_, _>>().map(Ports)
     }

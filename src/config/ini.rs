@@ -1,18 +1,18 @@
 //! The ini format: text to sections and entries, each with its file and line.
 //!
-//! Files come through [`Files`], so that nothing here touches a disk. A line is a comment (`;` or
-//! `#` in front), a section in brackets, `key = value`, or `%include FILE`. What stands behind the
-//! `=` up to the end of the line is the value: no quotes, no comments, no continuation here. A
+//! Files come through [`FileReader`], so that nothing here touches a disk. A line is a comment (`;`
+//! or `#` in front), a section in brackets, `key = value`, or `%include FILE`. What stands behind
+//! the `=` up to the end of the line is the value: no quotes, no comments, no continuation here. A
 //! section goes on through included files and behind them. All mistakes are gathered, so that the
 //! operator meets them in one go.
 
 use std::borrow::Cow;
 
-use super::diagnostic::{Diagnostic, Place, Problem};
+use super::diagnostic::{ConfigProblem, Diagnostic, FilePlace};
 use super::text::keeping_bytes;
 
 /// Reads files for the loader.
-pub trait Files {
+pub trait FileReader {
     /// The content of the file at `path`, which may be relative to the working directory.
     fn read(&mut self, path: &str) -> Result<Vec<u8>, std::io::Error>;
 }
@@ -28,50 +28,52 @@ pub const ERRORS_MAX: usize = 100;
 
 /// A section or an entry, and where it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Line {
-    pub place: Place,
-    pub item: Item,
+pub struct IniLine {
+    pub place: FilePlace,
+    pub item: IniItem,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Item {
+pub enum IniItem {
     Section(String),
     Entry { key: String, value: String },
 }
 
 /// What files hold, and what is wrong with them.
 #[derive(Default)]
-pub struct Parsed {
-    pub lines: Vec<Line>,
+pub struct ParsedIni {
+    pub lines: Vec<IniLine>,
     pub warnings: Vec<Diagnostic>,
     pub errors: Vec<Diagnostic>,
 }
 
 /// Reads the file at `path` and what it includes: its lines, and the mistakes among them.
-pub fn parse(path: &str, files: &mut dyn Files) -> Parsed {
-    let mut reader = Reader { files, open: Vec::new(), read: 0, parsed: Parsed::default() };
+pub fn parse(path: &str, files: &mut dyn FileReader) -> ParsedIni {
+    let mut reader = IniReader { files, open: Vec::new(), read: 0, parsed: ParsedIni::default() };
     match reader.files.read(path) {
         Ok(text) => reader.file(path.to_owned(), &text),
-        Err(error) => reader.error(Place::start_of(path), Problem::Unreadable(error.to_string())),
+        Err(error) => {
+            reader.error(FilePlace::start_of(path), ConfigProblem::Unreadable(error.to_string()))
+        }
     }
     reader.parsed
 }
 
-struct Reader<'a> {
-    files: &'a mut dyn Files,
+struct IniReader<'a> {
+    files: &'a mut dyn FileReader,
     /// The files being read, each included by the one before.
     open: Vec<String>,
     /// How many files have been read.
     read: usize,
-    parsed: Parsed,
+    parsed: ParsedIni,
 }
 
-impl Reader<'_> {
-    fn error(&mut self, place: Place, problem: Problem) {
+impl IniReader<'_> {
+    fn error(&mut self, place: FilePlace, problem: ConfigProblem) {
         self.parsed.errors.push(Diagnostic { place, key: None, problem });
     }
 
-    fn warn(&mut self, place: &Place, problem: Problem) {
+    fn warn(&mut self, place: &FilePlace, problem: ConfigProblem) {
         self.parsed.warnings.push(Diagnostic { place: place.clone(), key: None, problem });
     }
 
@@ -86,9 +88,9 @@ impl Reader<'_> {
             if matches!(line.first(), None | Some(b';' | b'#')) {
                 continue;
             }
-            let place = Place { file: path.clone(), line: number };
+            let place = FilePlace { file: path.clone(), line: number };
             match self.line(&place, line) {
-                Ok(Some(item)) => self.parsed.lines.push(Line { place, item }),
+                Ok(Some(item)) => self.parsed.lines.push(IniLine { place, item }),
                 Ok(None) => {}
                 Err(problem) => self.error(place, problem),
             }
@@ -97,14 +99,14 @@ impl Reader<'_> {
     }
 
     /// What a line says, unless that another file is to be read: its lines stand here then.
-    fn line(&mut self, place: &Place, line: &[u8]) -> Result<Option<Item>, Problem> {
+    fn line(&mut self, place: &FilePlace, line: &[u8]) -> Result<Option<IniItem>, ConfigProblem> {
         if line.contains(&0) {
-            return Err(Problem::Nul);
+            return Err(ConfigProblem::Nul);
         }
         let line = match std::str::from_utf8(line) {
             Ok(line) => Cow::Borrowed(line),
             Err(_) => {
-                self.warn(place, Problem::NotUtf8);
+                self.warn(place, ConfigProblem::NotUtf8);
                 Cow::Owned(keeping_bytes(line))
             }
         };
@@ -112,18 +114,18 @@ impl Reader<'_> {
         if let Some(directive) = line.strip_prefix('%') {
             let path =
                 directive.strip_prefix("include").filter(|path| path.starts_with([' ', '\t']));
-            self.include(place, path.ok_or(Problem::Directive)?.trim_ascii())?;
+            self.include(place, path.ok_or(ConfigProblem::Directive)?.trim_ascii())?;
             return Ok(None);
         }
         Ok(Some(match line.strip_prefix('[') {
-            Some(rest) => Item::Section(section(rest)?),
+            Some(rest) => IniItem::Section(section(rest)?),
             None => entry(line)?,
         }))
     }
 
-    fn include(&mut self, place: &Place, path: &str) -> Result<(), Problem> {
+    fn include(&mut self, place: &FilePlace, path: &str) -> Result<(), ConfigProblem> {
         if self.open.len() > DEPTH_MAX || self.read >= FILES_MAX {
-            return Err(Problem::IncludeTooDeep);
+            return Err(ConfigProblem::IncludeTooDeep);
         }
         let mut path = path.to_owned();
         let mut text = self.files.read(&path);
@@ -137,14 +139,14 @@ impl Reader<'_> {
         let text = match text {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
-                let problem = Problem::IncludesFolder(path);
+                let problem = ConfigProblem::IncludesFolder(path);
                 self.warn(place, problem);
                 return Ok(());
             }
-            Err(error) => return Err(Problem::IncludeUnreadable(path, error.to_string())),
+            Err(error) => return Err(ConfigProblem::IncludeUnreadable(path, error.to_string())),
         };
         if self.open.contains(&path) {
-            return Err(Problem::IncludeLoop(path));
+            return Err(ConfigProblem::IncludeLoop(path));
         }
         self.file(path, &text);
         Ok(())
@@ -158,15 +160,15 @@ fn beside(file: &str, path: &str) -> Option<String> {
 }
 
 /// The name of the section whose line goes on with `rest` behind the bracket.
-fn section(rest: &str) -> Result<String, Problem> {
-    let (name, rest) = rest.split_once(']').ok_or(Problem::SectionUnclosed)?;
+fn section(rest: &str) -> Result<String, ConfigProblem> {
+    let (name, rest) = rest.split_once(']').ok_or(ConfigProblem::SectionUnclosed)?;
     match rest.trim_ascii_start().as_bytes().first() {
         None | Some(b';' | b'#') => Ok(name.to_owned()),
-        Some(_) => Err(Problem::AfterSection),
+        Some(_) => Err(ConfigProblem::AfterSection),
     }
 }
 
-fn entry(line: &str) -> Result<Item, Problem> {
+fn entry(line: &str) -> Result<IniItem, ConfigProblem> {
     let (key, rest) = match line.as_bytes().first() {
         Some(b'"') => quoted_key(&line[1..], '"')?,
         Some(b'\'') => quoted_key(&line[1..], '\'')?,
@@ -176,12 +178,12 @@ fn entry(line: &str) -> Result<Item, Problem> {
         }
     };
     let Some(value) = rest.trim_ascii_start().strip_prefix('=') else {
-        return Err(Problem::NoEquals(key));
+        return Err(ConfigProblem::NoEquals(key));
     };
     if key.is_empty() {
-        return Err(Problem::NoKey);
+        return Err(ConfigProblem::NoKey);
     }
-    Ok(Item::Entry { key, value: value.trim_ascii().to_owned() })
+    Ok(IniItem::Entry { key, value: value.trim_ascii().to_owned() })
 }
 
 fn is_key(c: char) -> bool {
@@ -189,11 +191,11 @@ fn is_key(c: char) -> bool {
 }
 
 /// A key in quotes, where two of them stand for one, and what follows.
-fn quoted_key(quoted: &str, quote: char) -> Result<(String, &str), Problem> {
+fn quoted_key(quoted: &str, quote: char) -> Result<(String, &str), ConfigProblem> {
     let mut key = String::new();
     let mut rest = quoted;
     loop {
-        let (part, tail) = rest.split_once(quote).ok_or(Problem::KeyUnclosed)?;
+        let (part, tail) = rest.split_once(quote).ok_or(ConfigProblem::KeyUnclosed)?;
         key.push_str(part);
         let Some(more) = tail.strip_prefix(quote) else { return Ok((key, tail)) };
         key.push(quote);
@@ -210,7 +212,7 @@ mod tests {
 
     struct Disk(HashMap<&'static str, &'static str>);
 
-    impl Files for Disk {
+    impl FileReader for Disk {
         fn read(&mut self, path: &str) -> Result<Vec<u8>, io::Error> {
             let text = self.0.get(path).ok_or(io::ErrorKind::NotFound)?;
             Ok(text.as_bytes().to_vec())
@@ -219,14 +221,14 @@ mod tests {
 
     /// Lines as `file:number item`, or mistakes as they are printed.
     fn read(files: &[(&'static str, &'static str)]) -> Vec<String> {
-        let Parsed { lines, errors, .. } =
+        let ParsedIni { lines, errors, .. } =
             parse(files[0].0, &mut Disk(files.iter().copied().collect()));
         if !errors.is_empty() {
             return errors.iter().map(Diagnostic::to_string).collect();
         }
-        let line = |Line { place, item }| match item {
-            Item::Section(name) => format!("{place} [{name}]"),
-            Item::Entry { key, value } => format!("{place} {key}={value}"),
+        let line = |IniLine { place, item }| match item {
+            IniItem::Section(name) => format!("{place} [{name}]"),
+            IniItem::Entry { key, value } => format!("{place} {key}={value}"),
         };
         lines.into_iter().map(line).collect()
     }
@@ -269,12 +271,12 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_matter_only_outside_comments() {
         struct Bytes;
-        impl Files for Bytes {
+        impl FileReader for Bytes {
             fn read(&mut self, _: &str) -> Result<Vec<u8>, io::Error> {
                 Ok(b"; \xe9\nk=\xe9\nl=1".to_vec())
             }
         }
-        let Parsed { lines, warnings, errors } = parse("f", &mut Bytes);
+        let ParsedIni { lines, warnings, errors } = parse("f", &mut Bytes);
         assert_eq!((lines.len(), errors.len(), warnings.len()), (2, 0, 1));
         assert_eq!(warnings[0].to_string(), "f:2: expected text in UTF-8");
     }
@@ -308,7 +310,7 @@ mod tests {
         assert!(found[0].starts_with("/etc/f:2: could not load file \"g\": "), "{found:?}");
         let found = read(&[("f", "%include")]);
         assert_eq!(found, ["f:1: expected \"%include FILE\""]);
-        let Parsed { errors, .. } = parse("none", &mut Disk(HashMap::new()));
+        let ParsedIni { errors, .. } = parse("none", &mut Disk(HashMap::new()));
         assert!(errors[0].to_string().starts_with("none: could not load file: "), "{errors:?}");
     }
 
@@ -322,7 +324,7 @@ mod tests {
     #[test]
     fn files_nest_ten_deep_and_no_deeper() {
         struct Chain(usize);
-        impl Files for Chain {
+        impl FileReader for Chain {
             fn read(&mut self, path: &str) -> Result<Vec<u8>, io::Error> {
                 let depth: usize = path.parse().expect("files are numbers here");
                 let next = format!("%include {}", depth + 1);
@@ -330,14 +332,14 @@ mod tests {
             }
         }
         assert_eq!(parse("0", &mut Chain(10)).lines.len(), 1);
-        let Parsed { errors, .. } = parse("0", &mut Chain(11));
+        let ParsedIni { errors, .. } = parse("0", &mut Chain(11));
         assert_eq!(errors[0].to_string(), "10:1: include nesting level too deep");
     }
 
     #[test]
     fn includes_that_fan_out_come_to_an_end() {
         struct Fan(usize);
-        impl Files for Fan {
+        impl FileReader for Fan {
             fn read(&mut self, _: &str) -> Result<Vec<u8>, io::Error> {
                 self.0 += 1;
                 let line = |at| format!("%include {}.{at}\n", self.0);
@@ -345,7 +347,7 @@ mod tests {
             }
         }
         let mut files = Fan(0);
-        let Parsed { errors, .. } = parse("f", &mut files);
+        let ParsedIni { errors, .. } = parse("f", &mut files);
         assert!(!errors.is_empty() && files.0 <= FILES_MAX + ERRORS_MAX);
     }
 }

@@ -8,7 +8,7 @@
 use super::host::Ports;
 use super::number;
 use super::settings::{PEER_ID, PORT};
-use super::value::{Field, INTEGER_MAX, Kind};
+use super::value::{INTEGER_MAX, Kind, SettingType};
 
 /// A text that is of `kind` and means what the reference makes of `text`, which is not; None where
 /// the reference refuses it as well, or takes it for nothing that can be meant.

@@ -7,13 +7,13 @@
 use std::borrow::Cow;
 
 use super::database::{self, DatabaseLine};
-use super::diagnostic::{Diagnostic, Place, Problem};
-use super::ini::{self, Files, Item, Line};
+use super::diagnostic::{ConfigProblem, Diagnostic, FilePlace};
+use super::ini::{self, FileReader, IniItem, IniLine};
 use super::lenient;
 use super::line;
 use super::peer::PeerLine;
 use super::settings::{self, Settings};
-use super::table::{self, Row};
+use super::table::{self, SettingRow};
 use super::text::readable;
 use super::user::UserLine;
 use super::value::{Kind, ValueError};
@@ -30,7 +30,7 @@ pub struct Config {
     pub databases: Vec<DatabaseLine>,
     /// Where lines stand that say something on TLS, by the names of their databases: what is wrong
     /// with their files is found out when those are read.
-    pub secured: Vec<(String, Place)>,
+    pub secured: Vec<(String, FilePlace)>,
     pub users: Vec<UserLine>,
     pub peers: Vec<PeerLine>,
     /// What was accepted but deserves a word.
@@ -38,8 +38,8 @@ pub struct Config {
 }
 
 /// Reads the file at `path` and what it includes.
-pub fn load(path: &str, files: &mut dyn Files) -> Result<Config, Vec<Diagnostic>> {
-    let ini::Parsed { lines, warnings, errors } = ini::parse(path, files);
+pub fn load(path: &str, files: &mut dyn FileReader) -> Result<Config, Vec<Diagnostic>> {
+    let ini::ParsedIni { lines, warnings, errors } = ini::parse(path, files);
     let is_readable = errors.is_empty() || !lines.is_empty();
     let mut loader = Loader::new(path, warnings, errors);
     for line in lines {
@@ -50,14 +50,14 @@ pub fn load(path: &str, files: &mut dyn Files) -> Result<Config, Vec<Diagnostic>
 
 /// Reads `text` as if it were the file at `path`; nothing can be included.
 pub fn load_text(path: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
-    struct Text<'a>(Option<&'a str>);
-    impl Files for Text<'_> {
+    struct FileText<'a>(Option<&'a str>);
+    impl FileReader for FileText<'_> {
         fn read(&mut self, _: &str) -> Result<Vec<u8>, std::io::Error> {
             let text = self.0.take().ok_or(std::io::ErrorKind::NotFound)?;
             Ok(text.as_bytes().to_vec())
         }
     }
-    load(path, &mut Text(Some(text)))
+    load(path, &mut FileText(Some(text)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,13 +98,13 @@ struct Loader {
     file: String,
     settings: Settings,
     databases: Keyed<DatabaseLine>,
-    secured: Keyed<(String, Place)>,
+    secured: Keyed<(String, FilePlace)>,
     users: Keyed<UserLine>,
     peers: Keyed<PeerLine>,
     section: Option<Section>,
     has_settings: bool,
     /// Where each setting was set last.
-    places: Vec<(&'static str, Place)>,
+    places: Vec<(&'static str, FilePlace)>,
     warnings: Vec<Diagnostic>,
     errors: Vec<Diagnostic>,
 }
@@ -148,14 +148,14 @@ impl Loader {
         }
     }
 
-    fn line(&mut self, line: Line) {
+    fn line(&mut self, line: IniLine) {
         if self.errors.len() >= ini::ERRORS_MAX {
             return;
         }
-        let Line { place, item } = line;
+        let IniLine { place, item } = line;
         let (key, done) = match item {
-            Item::Section(name) => (None, self.section(&place, &name)),
-            Item::Entry { key, value } => {
+            IniItem::Section(name) => (None, self.section(&place, &name)),
+            IniItem::Entry { key, value } => {
                 let key = readable(&key).into_owned();
                 let done = self.entry(&place, &key, &value);
                 (Some(key), done)
@@ -166,16 +166,16 @@ impl Loader {
         }
     }
 
-    fn section(&mut self, place: &Place, name: &str) -> Result<(), Problem> {
+    fn section(&mut self, place: &FilePlace, name: &str) -> Result<(), ConfigProblem> {
         let known = SECTIONS.iter().find(|(known, _)| *known == name);
         self.section = known.map(|(_, section)| *section);
         let Some(section) = self.section else {
             let nearest = table::nearest(name.trim(), SECTIONS.iter().map(|(name, _)| *name));
-            return Err(Problem::UnknownSection { name: name.to_owned(), nearest });
+            return Err(ConfigProblem::UnknownSection { name: name.to_owned(), nearest });
         };
         if section == Section::Settings {
             if std::mem::replace(&mut self.has_settings, true) && !self.places.is_empty() {
-                self.warn(place.clone(), None, Problem::SectionRepeated);
+                self.warn(place.clone(), None, ConfigProblem::SectionRepeated);
             }
             self.settings = fresh(&self.file);
             self.places.clear();
@@ -183,22 +183,22 @@ impl Loader {
         Ok(())
     }
 
-    fn warn(&mut self, place: Place, key: Option<&str>, problem: Problem) {
+    fn warn(&mut self, place: FilePlace, key: Option<&str>, problem: ConfigProblem) {
         let key = key.map(str::to_owned);
         self.warnings.push(Diagnostic { place, key, problem });
     }
 
-    fn warn_all(&mut self, place: &Place, key: &str, problems: Vec<Problem>) {
+    fn warn_all(&mut self, place: &FilePlace, key: &str, problems: Vec<ConfigProblem>) {
         for problem in problems {
             self.warn(place.clone(), Some(key), problem);
         }
     }
 
-    fn entry(&mut self, place: &Place, key: &str, value: &str) -> Result<(), Problem> {
+    fn entry(&mut self, place: &FilePlace, key: &str, value: &str) -> Result<(), ConfigProblem> {
         match self.section {
             // An unknown section is one mistake, and its entries are no more.
             None if self.errors.iter().any(is_unknown_section) => Ok(()),
-            None => Err(Problem::NoSection),
+            None => Err(ConfigProblem::NoSection),
             Some(Section::Settings) => self.setting(place, key, value),
             Some(Section::Databases) => self.database(place, key, value),
             Some(Section::Users) => self.user(place, key, value),
@@ -206,30 +206,30 @@ impl Loader {
         }
     }
 
-    fn setting(&mut self, place: &Place, key: &str, value: &str) -> Result<(), Problem> {
+    fn setting(&mut self, place: &FilePlace, key: &str, value: &str) -> Result<(), ConfigProblem> {
         let value = &*readable(value);
         if settings::GONE.contains(&key) {
-            self.warn(place.clone(), Some(key), Problem::Gone);
+            self.warn(place.clone(), Some(key), ConfigProblem::Gone);
             return Ok(());
         }
         let name = key;
         let key = canonical(settings::ALIASES, key);
         let row = Settings::row(key);
         if key == "auth_dbname" && value == CONSOLE {
-            return Err(Problem::Value { value: None, error: ValueError::Reserved });
+            return Err(ConfigProblem::Value { value: None, error: ValueError::Reserved });
         }
         if let Err(error) = self.settings.set(key, value) {
             let shown = row.filter(|row| row.kind != Kind::Secret).map(|_| value.to_owned());
-            let problem = Problem::Value { value: shown, error };
+            let problem = ConfigProblem::Value { value: shown, error };
             let taken = row.and_then(|row| lenient::taken(value, &row.kind));
             let Some(taken) = taken else { return Err(problem) };
             self.settings.set(key, &taken).expect("a text of the row's kind");
-            let problem = Problem::Taken { problem: problem.into(), taken };
+            let problem = ConfigProblem::Taken { problem: problem.into(), taken };
             self.warn(place.clone(), Some(name), problem);
         }
         let mode = self.settings.unix_socket_mode;
         if key == "unix_socket_mode" && looks_octal(value) && mode > 0o777 {
-            self.warn(place.clone(), Some(name), Problem::OctalLooking { mode });
+            self.warn(place.clone(), Some(name), ConfigProblem::OctalLooking { mode });
         }
         if let Some(row) = row {
             self.places.push((row.name, place.clone()));
@@ -237,9 +237,14 @@ impl Loader {
         Ok(())
     }
 
-    fn database(&mut self, place: &Place, name: &str, value: &str) -> Result<(), Problem> {
+    fn database(
+        &mut self,
+        place: &FilePlace,
+        name: &str,
+        value: &str,
+    ) -> Result<(), ConfigProblem> {
         if name == CONSOLE {
-            return Err(Problem::Value { value: None, error: ValueError::Reserved });
+            return Err(ConfigProblem::Value { value: None, error: ValueError::Reserved });
         }
         check_length(name, DATABASE_NAME_MAX)?;
         let mut line = DatabaseLine::named(name.to_owned());
@@ -247,16 +252,16 @@ impl Loader {
         let set = |key: &str, value: &str| line.set(canonical(database::ALIASES, key), value);
         let mut mistakes = fill(value, rows, database::ALIASES, set)?;
         if let Err(error) = line.check() {
-            let problem = Problem::LineValue { key: "port".to_owned(), error };
+            let problem = ConfigProblem::LineValue { key: "port".to_owned(), error };
             line.port = line.port.first();
             let taken = line.show("port").unwrap_or_default();
-            mistakes.push(Problem::Taken { problem: problem.into(), taken });
+            mistakes.push(ConfigProblem::Taken { problem: problem.into(), taken });
         }
         self.warn_all(place, name, mistakes);
         if let (Some(size), Some(min)) = (line.pool_size, line.min_pool_size)
             && size < min
         {
-            self.warn(place.clone(), Some(name), Problem::MinAboveSize { min, size });
+            self.warn(place.clone(), Some(name), ConfigProblem::MinAboveSize { min, size });
         }
         if line.has_security() {
             self.secured.put(name.to_owned(), (name.to_owned(), place.clone()));
@@ -265,7 +270,7 @@ impl Loader {
         Ok(())
     }
 
-    fn user(&mut self, place: &Place, name: &str, value: &str) -> Result<(), Problem> {
+    fn user(&mut self, place: &FilePlace, name: &str, value: &str) -> Result<(), ConfigProblem> {
         check_length(name, USER_NAME_MAX)?;
         let mut line = UserLine::named(name.to_owned());
         let mistakes = fill(value, UserLine::rows(), &[], |key, value| line.set(key, value))?;
@@ -274,20 +279,21 @@ impl Loader {
         Ok(())
     }
 
-    fn peer(&mut self, place: &Place, name: &str, value: &str) -> Result<(), Problem> {
+    fn peer(&mut self, place: &FilePlace, name: &str, value: &str) -> Result<(), ConfigProblem> {
         let id = name.parse().ok().filter(|id| (1..=PEER_ID_MAX).contains(id));
-        let mut line = PeerLine::named(id.ok_or(Problem::PeerId(PEER_ID_MAX))?);
+        let mut line = PeerLine::named(id.ok_or(ConfigProblem::PeerId(PEER_ID_MAX))?);
         let mistakes = fill(value, PeerLine::rows(), &[], |key, value| line.set(key, value))?;
         self.warn_all(place, name, mistakes);
-        line.check().map_err(|(key, error)| Problem::LineValue { key: key.to_owned(), error })?;
+        line.check()
+            .map_err(|(key, error)| ConfigProblem::LineValue { key: key.to_owned(), error })?;
         self.peers.put(line.id.to_string(), line);
         Ok(())
     }
 
     fn finish(mut self, is_readable: bool) -> Result<Config, Vec<Diagnostic>> {
         if !self.has_settings && is_readable {
-            let place = Place::start_of(&self.file);
-            self.errors.push(Diagnostic { place, key: None, problem: Problem::NoSettings });
+            let place = FilePlace::start_of(&self.file);
+            self.errors.push(Diagnostic { place, key: None, problem: ConfigProblem::NoSettings });
         }
         self.check_security();
         if !self.errors.is_empty() {
@@ -311,7 +317,7 @@ impl Loader {
             let Some(index) = self.databases.index.get(name) else { continue };
             let line = &self.databases.lines[index];
             let Err((key, error)) = line.security(&self.settings).check() else { continue };
-            let problem = Problem::LineValue { key: key.to_owned(), error };
+            let problem = ConfigProblem::LineValue { key: key.to_owned(), error };
             let (place, key) = (place.clone(), Some(name.clone()));
             self.errors.push(Diagnostic { place, key, problem });
         }
@@ -326,24 +332,24 @@ impl Loader {
             if !change.row.is_built() && !is_off {
                 let instead = INSTEAD.iter().find(|(name, _)| *name == change.row.name);
                 let instead = instead.map_or(BUILT_WITHOUT_TLS, |(_, instead)| instead);
-                self.warn_at(change.row.name, Problem::Unbuilt { instead });
+                self.warn_at(change.row.name, ConfigProblem::Unbuilt { instead });
             }
         }
         let facility = self.settings.syslog_facility.to_ascii_lowercase();
         if !FACILITIES.contains(&facility.as_str()) {
-            self.warn_at("syslog_facility", Problem::UnknownFacility);
+            self.warn_at("syslog_facility", ConfigProblem::UnknownFacility);
         }
         let (min, size) = (self.settings.min_pool_size, self.settings.default_pool_size);
         if size < min {
-            self.warn_at("min_pool_size", Problem::MinAboveSize { min, size });
+            self.warn_at("min_pool_size", ConfigProblem::MinAboveSize { min, size });
         }
     }
 
     /// Warns of a setting, at the line that set it.
-    fn warn_at(&mut self, name: &'static str, problem: Problem) {
+    fn warn_at(&mut self, name: &'static str, problem: ConfigProblem) {
         let place = self.places.iter().rfind(|(set, _)| *set == name);
         let place = place.map(|(_, place)| place.clone());
-        self.warn(place.unwrap_or_else(|| Place::start_of(&self.file)), Some(name), problem);
+        self.warn(place.unwrap_or_else(|| FilePlace::start_of(&self.file)), Some(name), problem);
     }
 }
 
@@ -359,7 +365,7 @@ fn fresh(path: &str) -> Settings {
 }
 
 fn is_unknown_section(error: &Diagnostic) -> bool {
-    matches!(error.problem, Problem::UnknownSection { .. })
+    matches!(error.problem, ConfigProblem::UnknownSection { .. })
 }
 
 /// The present name of `key`.
@@ -367,19 +373,19 @@ fn canonical<'a>(aliases: &[(&str, &'a str)], key: &'a str) -> &'a str {
     aliases.iter().find(|(old, _)| *old == key).map_or(key, |(_, new)| *new)
 }
 
-fn check_length(name: &str, max: usize) -> Result<(), Problem> {
-    if name.len() > max { Err(Problem::NameTooLong(max)) } else { Ok(()) }
+fn check_length(name: &str, max: usize) -> Result<(), ConfigProblem> {
+    if name.len() > max { Err(ConfigProblem::NameTooLong(max)) } else { Ok(()) }
 }
 
 /// Takes a connection string apart and hands its keys to `set`. Gives the mistakes that the
 /// reference gets past.
 fn fill(
     text: &str,
-    rows: &'static [Row],
+    rows: &'static [SettingRow],
     aliases: &[(&str, &str)],
     mut set: impl FnMut(&str, &str) -> Result<(), ValueError>,
-) -> Result<Vec<Problem>, Problem> {
-    let pairs = line::pairs(text).map_err(Problem::Line)?;
+) -> Result<Vec<ConfigProblem>, ConfigProblem> {
+    let pairs = line::pairs(text).map_err(ConfigProblem::Line)?;
     let mut mistakes = Vec::new();
     for (index, (key, value)) in pairs.iter().enumerate() {
         let row = table::row(rows, canonical(aliases, key));
@@ -388,12 +394,12 @@ fn fill(
         let Err(error) = set(key, &value) else { continue };
         let is_known = !matches!(error, ValueError::UnknownKey { nearest: None });
         let told = if is_known { key.clone() } else { line::told(key, &pairs[..index]) };
-        let problem = Problem::LineValue { key: told, error };
+        let problem = ConfigProblem::LineValue { key: told, error };
         let Some(taken) = row.and_then(|row| lenient::taken(&value, &row.kind)) else {
             return Err(problem);
         };
         set(key, &taken).expect("a text of the row's kind");
-        mistakes.push(Problem::Taken { problem: problem.into(), taken });
+        mistakes.push(ConfigProblem::Taken { problem: problem.into(), taken });
     }
     Ok(mistakes)
 }

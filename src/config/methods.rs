@@ -1,7 +1,7 @@
 //! The list of ways in which servers may ask for a proof (`server_auth_methods`).
 
 use super::choice::ServerAuth;
-use super::value::{Field, Kind, ValueError};
+use super::value::{Kind, SettingType, ValueError};
 
 /// Methods that are allowed, or with a `!` before each those that are not. The empty list allows
 /// every method, and names none.
@@ -22,7 +22,7 @@ impl AuthMethods {
     }
 }
 
-impl Field for AuthMethods {
+impl SettingType for AuthMethods {
     fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
         let mut methods = AuthMethods::default();
         if text.trim_ascii().is_empty() {

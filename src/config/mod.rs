@@ -2,7 +2,7 @@
 //! two of them.
 //!
 //! [`load`] reads everything, gathers every mistake, and gives a whole [`Config`] or none. It
-//! touches no disk: files come through [`Files`]. It does not know what the settings do.
+//! touches no disk: files come through [`FileReader`]. It does not know what the settings do.
 
 mod choice;
 mod choices;
@@ -34,22 +34,22 @@ pub use choice::{
 };
 pub use choices::Choices;
 pub use database::DatabaseLine;
-pub use diagnostic::{Diagnostic, Place, Problem};
+pub use diagnostic::{ConfigProblem, Diagnostic, FilePlace};
 pub use diff::diff;
 pub use fuzz::fuzz;
 pub use host::Host;
-pub use ini::Files;
+pub use ini::FileReader;
 pub use load::{Config, DATABASE_NAME_MAX, load};
 pub use methods::AuthMethods;
 pub use number::seconds;
 pub use peer::PeerLine;
 pub use reference::{manual, sample_ini};
 pub use settings::Settings;
-pub use table::Row;
+pub use table::SettingRow;
 pub use user::UserLine;
 pub use value::ValueError;
 
 #[cfg(test)]
 pub use load::load_text;
 #[cfg(test)]
-pub use text::Secret;
+pub use text::HiddenText;

@@ -5,7 +5,7 @@
 use super::database::DatabaseLine;
 use super::peer::PeerLine;
 use super::settings::Settings;
-use super::table::{PER_DATABASE, PER_USER, Row};
+use super::table::{PER_DATABASE, PER_USER, SettingRow};
 use super::user::UserLine;
 use super::value::Kind;
 
@@ -75,7 +75,7 @@ pub fn sample_ini() -> String {
 }
 
 /// The line that sets `row`, as a comment when it is not in force.
-fn setting(row: &Row) -> String {
+fn setting(row: &SettingRow) -> String {
     let line = match ACTIVE.iter().find(|(name, _)| *name == row.name) {
         Some((name, value)) => format!("{name} = {value}"),
         None => format!(";{} = {}", row.name, default(row)),
@@ -84,7 +84,7 @@ fn setting(row: &Row) -> String {
 }
 
 /// What a setting is when nothing sets it. The default of `verbose` is shown as NULL, and is 0.
-fn default(row: &Row) -> &'static str {
+fn default(row: &SettingRow) -> &'static str {
     match (row.default, row.kind) {
         (Some(default), _) => default,
         (None, Kind::Integer { .. }) => "0",
@@ -102,7 +102,7 @@ pub fn manual() -> [(&'static str, String); 4] {
     ]
 }
 
-fn entries(rows: &[Row], docs: &[&[&str]]) -> String {
+fn entries(rows: &[SettingRow], docs: &[&[&str]]) -> String {
     let mut text = String::new();
     for (row, doc) in rows.iter().zip(docs) {
         text += &format!(".TP\n\\fB{}\\fR ({})\n", roff(row.name), roff(&facts(row)));
@@ -114,7 +114,7 @@ fn entries(rows: &[Row], docs: &[&[&str]]) -> String {
 }
 
 /// Kind, default, and where and when it can be set.
-fn facts(row: &Row) -> String {
+fn facts(row: &SettingRow) -> String {
     let mut facts = vec![row.kind.word().to_owned()];
     if let Kind::Choice(words) = row.kind {
         facts = vec![words.join(", ")];

@@ -9,9 +9,9 @@ use super::choice::{AuthType, LogFormat, PoolMode, ServerAbandon, SessionState, 
 use super::choices::Choices;
 use super::methods::AuthMethods;
 use super::table::{
-    self, Flags, OURS, PER_DATABASE, PER_USER, RELOAD, RESTART, Row, UNBUILT, table,
+    self, Flags, OURS, PER_DATABASE, PER_USER, RELOAD, RESTART, SettingRow, UNBUILT, table,
 };
-use super::text::{Names, Secret};
+use super::text::{HiddenText, NameList};
 use super::value::{COUNT, INTEGER_MAX, Kind};
 
 pub(super) const PORT: Kind = Kind::Integer { min: 0, max: u16::MAX as u32 };
@@ -35,7 +35,7 @@ table! {
     pub struct Settings () {
         /// Users who may log in to the console and run every command there, separated by commas.
         /// With `auth_type = any` it has no effect: everyone is an admin then.
-        admin_users: Names = Kind::Names, Some(""), RELOAD;
+        admin_users: NameList = Kind::Names, Some(""), RELOAD;
         /// Append the client's address and port to the `application_name` that it starts with, so
         /// that PostgreSQL's own views tell where a query comes from. A later SET is left alone.
         application_name_add_host: bool = Kind::Flag, Some("0"), RELOAD;
@@ -53,7 +53,7 @@ table! {
         auth_ident_file: Option<String> = Kind::Text, None, RELOAD;
         /// Where the LDAP directory is, with `auth_type = ldap`, and how users are found in it: the
         /// options of an `ldap` line of the HBA file.
-        auth_ldap_options: Option<Secret> = Kind::Secret, None, RELOAD;
+        auth_ldap_options: Option<HiddenText> = Kind::Secret, None, RELOAD;
         /// The query that finds the secret of a user whom `auth_file` does not list. `$1` is the
         /// user's name; the answer is one row of name and secret.
         auth_query: String = Kind::Text, Some(AUTH_QUERY), PER_DATABASE;
@@ -110,12 +110,12 @@ table! {
         idle_transaction_timeout: Duration = Kind::Seconds, Some("0"), PER_USER;
         /// Startup parameters that clients may send and that are dropped, separated by commas.
         /// Others that are not tracked are refused. `options` drops what is unknown in `options`.
-        ignore_startup_parameters: Names = Kind::Names, Some(""), RELOAD;
+        ignore_startup_parameters: NameList = Kind::Names, Some(""), RELOAD;
         /// A name of this process, for the operator's own use.
         job_name: String = Kind::Text, Some("pgbouncer"), RESTART;
         /// Addresses to listen on, separated by commas; `*` is all. When empty, only Unix sockets
         /// are served.
-        listen_addr: Names = Kind::Names, Some(""), RESTART;
+        listen_addr: NameList = Kind::Names, Some(""), RESTART;
         /// Connections that the kernel holds until they are accepted; above that it refuses them.
         listen_backlog: u32 = COUNT, Some("128"), RESTART;
         /// The port to listen on, over TCP and in the name of the Unix socket.
@@ -235,7 +235,7 @@ table! {
         /// How often averages are taken and, with `log_stats`, logged; 0 counts as 1.
         stats_period: Duration = Kind::WholeSeconds, Some("60"), RELOAD;
         /// Users who may log in to the console and look, separated by commas.
-        stats_users: Names = Kind::Names, Some(""), RELOAD;
+        stats_users: NameList = Kind::Names, Some(""), RELOAD;
         /// Log to syslog too.
         syslog: bool = Kind::Flag, Some("0"), RELOAD;
         /// The facility for syslog: auth, authpriv, daemon, user, or local0 to local7.
@@ -260,7 +260,7 @@ table! {
         tcp_user_timeout: u32 = COUNT, Some("0"), RELOAD;
         /// Parameters that follow the client from server to server besides the usual ones,
         /// separated by commas. Only those that PostgreSQL reports can be followed when changed.
-        track_extra_parameters: Names = Kind::Names, Some(""), RESTART;
+        track_extra_parameters: NameList = Kind::Names, Some(""), RESTART;
         /// A client that is inside one transaction for this time is closed; 0 is no limit.
         transaction_timeout: Duration = Kind::Seconds, Some("0"), PER_USER;
         /// Where the Unix socket stands, and where those of servers are looked for; one that
@@ -326,7 +326,7 @@ table! {
         log_stats_percentiles: bool = Kind::Flag, Some("0"), OURS;
         /// Addresses on which /metrics, /healthz, /readyz and a page to look at are served over
         /// HTTP, separated by commas, such as `127.0.0.1`; `*` is all. When empty, none.
-        metrics_listen_addr: Names = Kind::Names, Some(""), RESTART.and(OURS);
+        metrics_listen_addr: NameList = Kind::Names, Some(""), RESTART.and(OURS);
         /// The port for that; 9127 is the one that scrapers know from pgbouncer_exporter.
         metrics_listen_port: u16 = PORT, Some("9127"), RESTART.and(OURS);
         /// A Unix socket for that, by its whole path. It has the mode and the group of the other
@@ -383,13 +383,13 @@ pub const ALIASES: &[(&str, &str)] = &[("service_name", "job_name")];
 
 impl Settings {
     /// The row of this name.
-    pub fn row(name: &str) -> Option<&'static Row> {
+    pub fn row(name: &str) -> Option<&'static SettingRow> {
         table::row(Self::rows(), name)
     }
 
     /// Takes over from `new` what RELOAD changes, and leaves what is read at start only.
     pub fn reload(&mut self, new: &Settings) {
-        self.adopt(new, Row::is_changeable);
+        self.adopt(new, SettingRow::is_changeable);
     }
 }
 
@@ -432,7 +432,7 @@ mod tests {
             .collect();
         assert_eq!(ours.len(), 99);
         assert_eq!(ours, listed);
-        assert!(!Settings::rows()[..99].iter().any(Row::is_ours), "ours stand at the end");
+        assert!(!Settings::rows()[..99].iter().any(SettingRow::is_ours), "ours stand at the end");
     }
 
     #[test]
@@ -526,7 +526,7 @@ mod tests {
                 "{key}"
             );
         }
-        fn is_override(row: Option<&Row>) -> bool {
+        fn is_override(row: Option<&SettingRow>) -> bool {
             // A database's `user` is another thing than the setting of that name.
             row.is_some_and(|row| row.name != "user")
         }

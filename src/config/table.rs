@@ -7,11 +7,11 @@
 use std::any::Any;
 use std::fmt;
 
-use super::value::{Field, Kind, ValueError};
+use super::value::{Kind, SettingType, ValueError};
 
 /// What is known of one setting or key, apart from its value.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Row {
+pub struct SettingRow {
     pub name: &'static str,
     pub kind: Kind,
     /// As SHOW CONFIG prints it; `None` is NULL.
@@ -19,7 +19,7 @@ pub struct Row {
     pub flags: Flags,
 }
 
-impl Row {
+impl SettingRow {
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -42,14 +42,14 @@ impl Row {
 
 /// A row with another value than before.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Change {
-    pub row: &'static Row,
+pub struct SettingChange {
+    pub row: &'static SettingRow,
     /// Both values as SHOW prints them, where secrets are hidden; `None` is NULL.
     pub old: Option<String>,
     pub new: Option<String>,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for SettingChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.row.kind == Kind::Secret {
             return write!(f, "{}: changed", self.row.name);
@@ -113,8 +113,9 @@ macro_rules! table {
         #[allow(dead_code, reason = "every table has all of it, and not each needs all")]
         impl $table {
             /// The rows, in the order of the table.
-            pub fn rows() -> &'static [$crate::config::table::Row] {
-                static ROWS: &[$crate::config::table::Row] = &[$($crate::config::table::Row {
+            pub fn rows() -> &'static [$crate::config::table::SettingRow] {
+                use $crate::config::table::SettingRow;
+                static ROWS: &[SettingRow] = &[$(SettingRow {
                     name: stringify!($name),
                     kind: $kind,
                     default: $default,
@@ -145,7 +146,7 @@ macro_rules! table {
             }
 
             fn blank($($lead: $lead_type),*) -> Self {
-                $table { $($lead,)* $($name: $crate::config::value::Field::unset(),)+ }
+                $table { $($lead,)* $($name: $crate::config::value::SettingType::unset(),)+ }
             }
 
             /// Gives the row `key` the value that `text` stands for; on an error nothing changes.
@@ -163,12 +164,16 @@ macro_rules! table {
             }
 
             /// The rows in which `new` has another value.
-            pub fn changes(&self, new: &Self) -> Vec<$crate::config::table::Change> {
+            pub fn changes(&self, new: &Self) -> Vec<$crate::config::table::SettingChange> {
                 $crate::config::table::changes(Self::rows(), self.fields(), new.fields())
             }
 
             /// Takes the values of the rows that `which` chooses from `other`.
-            pub fn adopt(&mut self, other: &Self, which: fn(&$crate::config::table::Row) -> bool) {
+            pub fn adopt(
+                &mut self,
+                other: &Self,
+                which: fn(&$crate::config::table::SettingRow) -> bool,
+            ) {
                 let (ours, theirs) = (self.fields_mut(), other.fields());
                 $crate::config::table::adopt(Self::rows(), ours, theirs, which);
             }
@@ -206,7 +211,7 @@ pub trait AnyField: Any {
     fn take(&mut self, other: &dyn AnyField);
 }
 
-impl<T: Field + Clone + PartialEq + 'static> AnyField for T {
+impl<T: SettingType + Clone + PartialEq + 'static> AnyField for T {
     fn put(&mut self, text: &str, kind: &Kind) -> Result<(), ValueError> {
         *self = T::read(text, kind)?;
         Ok(())
@@ -227,46 +232,50 @@ impl<T: Field + Clone + PartialEq + 'static> AnyField for T {
     }
 }
 
-type Fields<'a> = Vec<&'a dyn AnyField>;
+type AnyFields<'a> = Vec<&'a dyn AnyField>;
 type FieldsMut<'a> = Vec<&'a mut dyn AnyField>;
 
 /// Gives the row `key` a value.
 pub fn set(
-    rows: &'static [Row],
+    rows: &'static [SettingRow],
     fields: FieldsMut<'_>,
     key: &str,
     text: &str,
 ) -> Result<(), ValueError> {
     match rows.iter().zip(fields).find(|(row, _)| row.name == key) {
         Some((row, field)) => field.put(text, &row.kind),
-        None => Err(ValueError::UnknownKey { nearest: nearest(key, rows.iter().map(Row::name)) }),
+        None => {
+            Err(ValueError::UnknownKey { nearest: nearest(key, rows.iter().map(SettingRow::name)) })
+        }
     }
 }
 
 /// The value of the row `key` as SHOW prints it.
-pub fn show(rows: &'static [Row], fields: Fields<'_>, key: &str) -> Option<String> {
+pub fn show(rows: &'static [SettingRow], fields: AnyFields<'_>, key: &str) -> Option<String> {
     let (row, field) = rows.iter().zip(fields).find(|(row, _)| row.name == key)?;
     field.text(&row.kind)
 }
 
 /// The rows in which `new` has another value than `old`.
-pub fn changes(rows: &'static [Row], old: Fields<'_>, new: Fields<'_>) -> Vec<Change> {
+pub fn changes(
+    rows: &'static [SettingRow],
+    old: AnyFields<'_>,
+    new: AnyFields<'_>,
+) -> Vec<SettingChange> {
     let fields = rows.iter().zip(old.into_iter().zip(new));
     let changed = fields.filter(|(_, (old, new))| !old.is_like(*new));
-    let change = |(row, (old, new)): (&'static Row, (&dyn AnyField, &dyn AnyField))| Change {
-        row,
-        old: old.text(&row.kind),
-        new: new.text(&row.kind),
+    let change = |(row, (old, new)): (&'static SettingRow, (&dyn AnyField, &dyn AnyField))| {
+        SettingChange { row, old: old.text(&row.kind), new: new.text(&row.kind) }
     };
     changed.map(change).collect()
 }
 
 /// Takes the values of the rows that `which` chooses from `other`.
 pub fn adopt(
-    rows: &'static [Row],
+    rows: &'static [SettingRow],
     fields: FieldsMut<'_>,
-    other: Fields<'_>,
-    which: fn(&Row) -> bool,
+    other: AnyFields<'_>,
+    which: fn(&SettingRow) -> bool,
 ) {
     for (_, (field, other)) in
         rows.iter().zip(fields.into_iter().zip(other)).filter(|(row, _)| which(row))
@@ -277,7 +286,7 @@ pub fn adopt(
 
 /// Sets each field whose row has a default to that default. A test reads every default of every
 /// table.
-pub fn set_defaults(rows: &'static [Row], fields: FieldsMut<'_>) {
+pub fn set_defaults(rows: &'static [SettingRow], fields: FieldsMut<'_>) {
     for (row, field) in rows.iter().zip(fields) {
         if let Some(default) = row.default {
             field.put(default, &row.kind).expect("defaults are of their kind");
@@ -286,7 +295,7 @@ pub fn set_defaults(rows: &'static [Row], fields: FieldsMut<'_>) {
 }
 
 /// The row of this name.
-pub fn row(rows: &'static [Row], name: &str) -> Option<&'static Row> {
+pub fn row(rows: &'static [SettingRow], name: &str) -> Option<&'static SettingRow> {
     rows.iter().find(|row| row.name == name)
 }
 

@@ -106,7 +106,7 @@ fn a_file_without_the_main_section_is_refused() {
 
 struct NoFiles;
 
-impl Files for NoFiles {
+impl FileReader for NoFiles {
     fn read(&mut self, _: &str) -> Result<Vec<u8>, std::io::Error> {
         Err(std::io::ErrorKind::NotFound.into())
     }
@@ -136,7 +136,7 @@ fn a_database_has_every_key() {
     );
     let targets = [(Host::Tcp("x".to_owned()), 1), (Host::Unix("/run".to_owned()), 2)];
     assert_eq!(line.targets("/tmp"), targets);
-    assert_eq!(line.password.as_ref().map(Secret::expose), Some(b"p w".to_vec()));
+    assert_eq!(line.password.as_ref().map(HiddenText::expose), Some(b"p w".to_vec()));
     assert_eq!(line.connect_query.as_deref(), Some("select 'q'"));
     assert_eq!(line.pool_mode, Some(PoolMode::Statement));
     assert_eq!(line.load_balance_hosts, Some(LoadBalanceHosts::Disable));

@@ -4,59 +4,59 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 
-use super::value::{Field, Kind, ValueError};
+use super::value::{Kind, SettingType, ValueError};
 use crate::base::wipe::wipe;
 
 /// Names from a list, and the list as it was written, which is what SHOW CONFIG prints.
 ///
 /// Commas separate names, and so does space; a name that holds space counts beside its words.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Names {
+pub struct NameList {
     text: String,
     names: Vec<String>,
 }
 
-impl Names {
+impl NameList {
     pub fn contains(&self, name: &str) -> bool {
         self.names.iter().any(|known| known == name)
             || self.text.split(',').any(|part| part.trim() == name && !name.is_empty())
     }
 }
 
-impl From<&str> for Names {
-    fn from(text: &str) -> Names {
+impl From<&str> for NameList {
+    fn from(text: &str) -> NameList {
         let is_separator = |c: char| c == ',' || c.is_ascii_whitespace();
         let names = text.split(is_separator).filter(|name| !name.is_empty());
-        Names { names: names.map(str::to_owned).collect(), text: text.to_owned() }
+        NameList { names: names.map(str::to_owned).collect(), text: text.to_owned() }
     }
 }
 
-impl Deref for Names {
+impl Deref for NameList {
     type Target = [String];
     fn deref(&self) -> &[String] {
         &self.names
     }
 }
 
-impl Field for Names {
+impl SettingType for NameList {
     fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
-        Ok(Names::from(text))
+        Ok(NameList::from(text))
     }
     fn show(&self, _: &Kind) -> Option<String> {
         Some(self.text.clone())
     }
     fn unset() -> Self {
-        Names::default()
+        NameList::default()
     }
 }
 
 /// A password or what may hold one. It is never printed by Debug or SHOW.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
+pub struct HiddenText(String);
 
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
+impl HiddenText {
+    pub fn new(text: impl Into<String>) -> HiddenText {
+        HiddenText(text.into())
     }
 
     /// The secret itself, for the one who logs in with it: the bytes that stand in the file.
@@ -72,7 +72,7 @@ impl Secret {
     }
 }
 
-impl Drop for Secret {
+impl Drop for HiddenText {
     fn drop(&mut self) {
         wipe(&mut std::mem::take(&mut self.0).into_bytes());
     }
@@ -108,7 +108,7 @@ fn byte_of(c: char) -> Option<u8> {
     (byte >= 0x80).then_some(byte)
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for HiddenText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(HIDDEN)
     }
@@ -117,15 +117,15 @@ impl fmt::Debug for Secret {
 /// What is shown in place of a secret.
 const HIDDEN: &str = "<hidden>";
 
-impl Field for Secret {
+impl SettingType for HiddenText {
     fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
-        Ok(Secret::new(text))
+        Ok(HiddenText::new(text))
     }
     fn show(&self, _: &Kind) -> Option<String> {
         Some(if self.0.is_empty() { "" } else { HIDDEN }.to_owned())
     }
     fn unset() -> Self {
-        Secret::default()
+        HiddenText::default()
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn commas_and_spaces_separate_names_and_the_list_is_shown_as_written() {
-        let names = Names::from(" a ,, b\tc,d e");
+        let names = NameList::from(" a ,, b\tc,d e");
         assert_eq!(*names, ["a", "b", "c", "d", "e"]);
         assert!(names.contains("d e"));
         assert!(!names.contains("") && !names.contains("A") && !names.contains("b,c"));
@@ -146,17 +146,17 @@ mod tests {
     fn a_secret_keeps_the_bytes_of_the_file() {
         for bytes in [&b"caf\xe9"[..], b"\xff\x80\xc3", "caf\u{e9} \u{1f511}".as_bytes(), b""] {
             let text = keeping_bytes(bytes);
-            assert_eq!(Secret::new(text.as_str()).expose(), bytes);
+            assert_eq!(HiddenText::new(text.as_str()).expose(), bytes);
             assert_eq!(readable(&text), String::from_utf8_lossy(bytes).as_ref(), "{bytes:?}");
         }
     }
 
     #[test]
     fn a_secret_is_never_printed() {
-        let secret = Secret::new("hush");
+        let secret = HiddenText::new("hush");
         assert_eq!(format!("{secret:?}"), "<hidden>");
         assert_eq!(secret.show(&Kind::Secret).as_deref(), Some("<hidden>"));
         assert_eq!(secret.expose(), b"hush");
-        assert_eq!(Secret::default().show(&Kind::Secret).as_deref(), Some(""));
+        assert_eq!(HiddenText::default().show(&Kind::Secret).as_deref(), Some(""));
     }
 }

@@ -168,7 +168,7 @@ impl fmt::Display for ValueError {
 impl std::error::Error for ValueError {}
 
 /// A Rust type that a setting can have.
-pub trait Field: Sized {
+pub trait SettingType: Sized {
     /// Reads `text`, which must be of `kind`.
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError>;
 
@@ -179,7 +179,7 @@ pub trait Field: Sized {
     fn unset() -> Self;
 }
 
-impl Field for String {
+impl SettingType for String {
     fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
         Ok(text.to_owned())
     }
@@ -191,7 +191,7 @@ impl Field for String {
     }
 }
 
-impl<T: Field + PartialEq> Field for Option<T> {
+impl<T: SettingType + PartialEq> SettingType for Option<T> {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
         let Kind::Override { zero, minus_one, .. } = *kind else {
             return T::read(text, kind).map(Some);
@@ -214,7 +214,7 @@ impl<T: Field + PartialEq> Field for Option<T> {
     }
 }
 
-impl Field for bool {
+impl SettingType for bool {
     fn read(text: &str, _: &Kind) -> Result<Self, ValueError> {
         number(text).map(|n| n != 0).ok_or(ValueError::NotAFlag)
     }
@@ -226,7 +226,7 @@ impl Field for bool {
     }
 }
 
-impl Field for u32 {
+impl SettingType for u32 {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
         match *kind {
             Kind::Octal => number::mode(text).ok_or(ValueError::NotAMode),
@@ -243,7 +243,7 @@ impl Field for u32 {
     }
 }
 
-impl Field for u16 {
+impl SettingType for u16 {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
         let value = u32::read(text, kind)?;
         let error = ValueError::OutOfRange { min: 0, max: u16::MAX.into() };
@@ -257,7 +257,7 @@ impl Field for u16 {
     }
 }
 
-impl Field for Duration {
+impl SettingType for Duration {
     fn read(text: &str, kind: &Kind) -> Result<Self, ValueError> {
         if *kind == Kind::WholeSeconds {
             let value = number(text).ok_or(ValueError::NotWholeSeconds)?;

@@ -16,8 +16,8 @@ use super::table::Table;
 use crate::pool::records::client::{ConsolePortal, ConsoleSession};
 use crate::wire::build::{self, Message};
 use crate::wire::fields::Fields;
-use crate::wire::formats::{Bad, Formats};
-use crate::wire::head::{self, HEAD, Parsed};
+use crate::wire::formats::{BadFormats, Formats};
+use crate::wire::head::{self, HEAD, ParsedHead};
 use crate::wire::kind::Back;
 
 /// Statements, and portals, that one session may have.
@@ -227,7 +227,7 @@ fn shown_table(text: &str) -> Result<Option<&'static dyn Table>> {
 /// Where the first `most` rows of an answer end; all of it when there are no more, or `most` is 0.
 fn end_of_rows(answer: &[u8], most: usize) -> usize {
     let (mut at, mut rows) = (0, 0);
-    while let Parsed::Head(head) = head::parse(&answer[at..]) {
+    while let ParsedHead::Head(head) = head::parse(&answer[at..]) {
         if head.kind == Back::DataRow as u8 {
             if most > 0 && rows == most {
                 return at;
@@ -253,8 +253,8 @@ fn text_of(fields: &mut Fields<'_>) -> Result<Box<str>> {
 
 fn read_formats(fields: &mut Fields<'_>, columns: usize) -> Result<Formats> {
     Formats::read(fields, columns).map_err(|bad| match bad {
-        Bad::Short => Refusal::MalformedMessage,
-        Bad::Code(code) => Refusal::FormatCode(code),
-        Bad::Count(given) => Refusal::FormatCount { given, columns },
+        BadFormats::Short => Refusal::MalformedMessage,
+        BadFormats::Code(code) => Refusal::FormatCode(code),
+        BadFormats::Count(given) => Refusal::FormatCount { given, columns },
     })
 }

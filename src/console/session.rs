@@ -11,7 +11,7 @@ use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::ClientId;
 use crate::pool::records::client::{ConsoleSession, ConsoleState, PendingCommand, Script};
 use crate::pool::telling::events::{Concern, MetReason};
-use crate::wire::build::{self, Report, Severity};
+use crate::wire::build::{self, ErrorReport, Severity};
 use crate::wire::formats::Formats;
 use crate::wire::sqlstate;
 
@@ -129,7 +129,7 @@ impl<'a> Session<'a> {
         let hint = refusal.hint();
         build::report(
             &mut self.out,
-            &Report {
+            &ErrorReport {
                 severity: Severity::Error,
                 sqlstate: refusal.sqlstate(),
                 message: &message,
@@ -169,7 +169,10 @@ impl<'a> Session<'a> {
     pub fn notice(&mut self, message: &str, detail: Option<&str>) {
         let severity = Severity::Notice;
         let sqlstate = sqlstate::SUCCESSFUL;
-        build::report(&mut self.out, &Report { severity, sqlstate, message, detail, hint: None });
+        build::report(
+            &mut self.out,
+            &ErrorReport { severity, sqlstate, message, detail, hint: None },
+        );
     }
 
     pub fn ready(&mut self) {

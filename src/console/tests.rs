@@ -9,7 +9,7 @@ use super::*;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
 use crate::config::load_text;
-use crate::log::Peer;
+use crate::log::PeerAddress;
 use crate::pool::core::{Action, ProcessAction};
 use crate::pool::ids::ServerId;
 use crate::pool::login::entry::Arrival;
@@ -17,9 +17,9 @@ use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::access::{Access, SystemFacts};
-use crate::wire::fields::{Fields, Report};
+use crate::wire::fields::{Fields, ReportFields};
 use crate::wire::formats::Formats;
-use crate::wire::head::{self, HEAD, Parsed};
+use crate::wire::head::{self, HEAD, ParsedHead};
 use crate::wire::startup;
 
 /// The tables as the reference sends them.
@@ -105,8 +105,8 @@ impl World {
     fn client(&mut self, user: &str, database: &str) -> ClientId {
         let ip = [127, 0, 0, 1].into();
         let arrival = Arrival {
-            peer: Peer::Tcp { ip, port: 40_000 },
-            local: Peer::Tcp { ip, port: 6432 },
+            peer: PeerAddress::Tcp { ip, port: 40_000 },
+            local: PeerAddress::Tcp { ip, port: 6432 },
             uid: None,
         };
         let id = self.core.client_arrived(arrival);
@@ -160,8 +160,8 @@ impl World {
     /// The server lets the pooler in.
     fn serve(&mut self, server: ServerId) {
         let ip = [127, 0, 0, 1].into();
-        let peer = Peer::Tcp { ip, port: 5432 };
-        self.core.server_connected(server, (peer, Peer::Tcp { ip, port: 50_000 }), None);
+        let peer = PeerAddress::Tcp { ip, port: 5432 };
+        self.core.server_connected(server, (peer, PeerAddress::Tcp { ip, port: 50_000 }), None);
         self.reply(server, b'R', &[0; 4]);
         self.reply(server, b'S', b"server_version\x0015\0");
         self.reply(server, b'K', &[0, 0, 0, 42, 1, 2, 3, 4]);
@@ -388,7 +388,7 @@ impl Message {
 
 fn messages(mut bytes: &[u8]) -> Vec<Message> {
     let mut found = Vec::new();
-    while let Parsed::Head(head) = head::parse(bytes) {
+    while let ParsedHead::Head(head) = head::parse(bytes) {
         let end = HEAD + head.body;
         let body = bytes[HEAD..end].to_vec();
         found.push(Message { kind: char::from(head.kind), body });
@@ -408,9 +408,9 @@ fn kinds(messages: &[Message]) -> String {
 }
 
 /// The one error of an answer.
-fn error(messages: &[Message]) -> Report {
+fn error(messages: &[Message]) -> ReportFields {
     let error = messages.iter().find(|message| message.kind == 'E').expect("an error");
-    Report::parse(&error.body)
+    ReportFields::parse(&error.body)
 }
 
 fn parse_message(name: &str, text: &str) -> Vec<u8> {

@@ -10,16 +10,16 @@ pub const KEY_LEN: usize = 32;
 
 /// One of the keys of RFC 5802, section 3.
 #[derive(Clone)]
-pub struct Key([u8; KEY_LEN]);
+pub struct ScramKey([u8; KEY_LEN]);
 
-impl Key {
-    pub fn new(bytes: [u8; KEY_LEN]) -> Key {
-        Key(bytes)
+impl ScramKey {
+    pub fn new(bytes: [u8; KEY_LEN]) -> ScramKey {
+        ScramKey(bytes)
     }
 
     /// None unless there are exactly [`KEY_LEN`] bytes.
-    pub fn from_slice(bytes: &[u8]) -> Option<Key> {
-        bytes.try_into().ok().map(Key)
+    pub fn from_slice(bytes: &[u8]) -> Option<ScramKey> {
+        bytes.try_into().ok().map(ScramKey)
     }
 
     pub fn as_bytes(&self) -> &[u8; KEY_LEN] {
@@ -27,25 +27,25 @@ impl Key {
     }
 
     /// Byte by byte exclusive or: proof from key and signature, and key from proof and signature.
-    pub fn xor(&self, other: &Key) -> Key {
-        Key(std::array::from_fn(|i| self.0[i] ^ other.0[i]))
+    pub fn xor(&self, other: &ScramKey) -> ScramKey {
+        ScramKey(std::array::from_fn(|i| self.0[i] ^ other.0[i]))
     }
 }
 
-impl PartialEq for Key {
-    fn eq(&self, other: &Key) -> bool {
+impl PartialEq for ScramKey {
+    fn eq(&self, other: &ScramKey) -> bool {
         compare::equal(&self.0, &other.0)
     }
 }
-impl Eq for Key {}
+impl Eq for ScramKey {}
 
-impl fmt::Debug for Key {
+impl fmt::Debug for ScramKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(redacted)")
     }
 }
 
-impl Drop for Key {
+impl Drop for ScramKey {
     fn drop(&mut self) {
         wipe(&mut self.0);
     }
@@ -57,19 +57,19 @@ mod tests {
 
     #[test]
     fn a_key_is_not_printed() {
-        assert_eq!(format!("{:?}", Key::new([7; KEY_LEN])), "Key(redacted)");
+        assert_eq!(format!("{:?}", ScramKey::new([7; KEY_LEN])), "Key(redacted)");
     }
 
     #[test]
     fn a_key_has_exactly_its_length() {
-        assert!(Key::from_slice(&[0; KEY_LEN - 1]).is_none());
-        assert!(Key::from_slice(&[0; KEY_LEN + 1]).is_none());
-        assert_eq!(Key::from_slice(&[3; KEY_LEN]), Some(Key::new([3; KEY_LEN])));
+        assert!(ScramKey::from_slice(&[0; KEY_LEN - 1]).is_none());
+        assert!(ScramKey::from_slice(&[0; KEY_LEN + 1]).is_none());
+        assert_eq!(ScramKey::from_slice(&[3; KEY_LEN]), Some(ScramKey::new([3; KEY_LEN])));
     }
 
     #[test]
     fn exclusive_or_twice_gives_the_first_back() {
-        let (a, b) = (Key::new([0x5a; KEY_LEN]), Key::new([0x0f; KEY_LEN]));
+        let (a, b) = (ScramKey::new([0x5a; KEY_LEN]), ScramKey::new([0x0f; KEY_LEN]));
         assert_eq!(a.xor(&b).xor(&b), a);
         assert_ne!(a.xor(&b), a);
     }

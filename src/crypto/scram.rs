@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::base::wipe::wipe;
 use crate::crypto::compare;
-use crate::crypto::key::{KEY_LEN, Key};
+use crate::crypto::key::{KEY_LEN, ScramKey};
 
 /// Iterations beyond this are refused from servers and in stored secrets: they cost a quarter of a
 /// second of the processor.
@@ -27,15 +27,15 @@ pub struct Verifier {
     pub salt: Box<[u8]>,
     /// 1 to [`ITERATIONS_MAX`].
     pub iterations: u32,
-    pub stored_key: Key,
-    pub server_key: Key,
+    pub stored_key: ScramKey,
+    pub server_key: ScramKey,
 }
 
 /// What a client needs to log in, and to know its server: the fruit of one PBKDF2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScramKeys {
-    pub client_key: Key,
-    pub server_key: Key,
+    pub client_key: ScramKey,
+    pub server_key: ScramKey,
 }
 
 /// PBKDF2 (RFC 8018, section 5.2) with HMAC-SHA-256 for a key of one block, done in slices, so that
@@ -100,12 +100,12 @@ impl ScramKeys {
         derivation.keys().expect("nothing is left")
     }
 
-    pub fn stored_key(&self) -> Key {
+    pub fn stored_key(&self) -> ScramKey {
         stored_key(&self.client_key)
     }
 
     /// ClientProof, for the texts of the exchange joined by commas.
-    pub fn client_proof(&self, auth_message: &[u8]) -> Key {
+    pub fn client_proof(&self, auth_message: &[u8]) -> ScramKey {
         self.client_key.xor(&hmac(self.stored_key().as_bytes(), &[auth_message]))
     }
 
@@ -126,7 +126,7 @@ impl Verifier {
     }
 
     /// The client's keys, if its proof is right: ClientKey is what the proof gives away.
-    pub fn verify(&self, auth_message: &[u8], proof: &Key) -> Option<ScramKeys> {
+    pub fn verify(&self, auth_message: &[u8], proof: &ScramKey) -> Option<ScramKeys> {
         let client_key = proof.xor(&hmac(self.stored_key.as_bytes(), &[auth_message]));
         (stored_key(&client_key) == self.stored_key)
             .then(|| ScramKeys { client_key, server_key: self.server_key.clone() })
@@ -134,21 +134,21 @@ impl Verifier {
 }
 
 /// ServerSignature, which proves to the client that its server knows ServerKey.
-pub fn server_signature(server_key: &Key, auth_message: &[u8]) -> Key {
+pub fn server_signature(server_key: &ScramKey, auth_message: &[u8]) -> ScramKey {
     hmac(server_key.as_bytes(), &[auth_message])
 }
 
 /// HMAC-SHA-256 of the parts one after the other.
-pub fn hmac(key: &[u8], parts: &[&[u8]]) -> Key {
+pub fn hmac(key: &[u8], parts: &[&[u8]]) -> ScramKey {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
     for part in parts {
         mac.update(part);
     }
-    Key::new(mac.finalize().into_bytes().into())
+    ScramKey::new(mac.finalize().into_bytes().into())
 }
 
-fn stored_key(client_key: &Key) -> Key {
-    Key::new(Sha256::digest(client_key.as_bytes()).into())
+fn stored_key(client_key: &ScramKey) -> ScramKey {
+    ScramKey::new(Sha256::digest(client_key.as_bytes()).into())
 }
 
 #[cfg(test)]
@@ -199,6 +199,6 @@ mod tests {
         let proof = keys().client_proof(AUTH_MESSAGE);
         assert_eq!(verifier.verify(AUTH_MESSAGE, &proof), Some(keys()));
         assert_eq!(verifier.verify(b"other", &proof), None);
-        assert_eq!(verifier.verify(AUTH_MESSAGE, &proof.xor(&Key::new([1; KEY_LEN]))), None);
+        assert_eq!(verifier.verify(AUTH_MESSAGE, &proof.xor(&ScramKey::new([1; KEY_LEN]))), None);
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use crate::crypto::key::{KEY_LEN, Key};
+use crate::crypto::key::{KEY_LEN, ScramKey};
 use crate::crypto::scram::ITERATIONS_MAX;
 
 /// The longest message taken from a peer, in bytes. PostgreSQL takes 1024 from its clients.
@@ -122,7 +122,7 @@ pub struct ClientFirst<'a> {
 
 impl<'a> ClientFirst<'a> {
     pub fn parse(message: &'a [u8], binding: Binding) -> Result<ClientFirst<'a>, MessageError> {
-        let mut fields = Fields::of(message)?;
+        let mut fields = ScramAttributes::of(message)?;
         match (fields.next(), binding) {
             (Some(b"n" | b"y"), Binding::Used) => return Err(MessageError::BindingAbsent),
             (Some(b"y"), Binding::Declined) => return Err(MessageError::Downgraded),
@@ -167,7 +167,7 @@ pub struct ServerFirst<'a> {
 impl<'a> ServerFirst<'a> {
     /// `client_nonce` is ours: the server's has to begin with it and to add something.
     pub fn parse(message: &'a [u8], client_nonce: &[u8]) -> Result<ServerFirst<'a>, MessageError> {
-        let mut fields = Fields::of(message)?;
+        let mut fields = ScramAttributes::of(message)?;
         if message.starts_with(b"m=") {
             return Err(MessageError::MandatoryExtension);
         }
@@ -191,7 +191,7 @@ pub fn server_first(nonce: &[u8], salt: &[u8], iterations: u32) -> Vec<u8> {
 pub struct ClientFinal<'a> {
     /// Everything before `,p=`: the last part of the text that is signed.
     pub without_proof: &'a [u8],
-    pub proof: Key,
+    pub proof: ScramKey,
 }
 
 impl<'a> ClientFinal<'a> {
@@ -202,7 +202,7 @@ impl<'a> ClientFinal<'a> {
         binding: &[u8],
         nonce: &[u8],
     ) -> Result<ClientFinal<'a>, MessageError> {
-        let mut fields = Fields::of(message)?;
+        let mut fields = ScramAttributes::of(message)?;
         if fields.value('c')? != BASE64_STANDARD.encode(binding).as_bytes() {
             return Err(MessageError::BindingChanged);
         }
@@ -230,7 +230,7 @@ pub fn client_final_without_proof(binding: &[u8], nonce: &[u8]) -> Vec<u8> {
 }
 
 /// client-final-message.
-pub fn client_final(without_proof: &[u8], proof: &Key) -> Vec<u8> {
+pub fn client_final(without_proof: &[u8], proof: &ScramKey) -> Vec<u8> {
     let proof = BASE64_STANDARD.encode(proof.as_bytes());
     [without_proof, b",p=", proof.as_bytes()].concat()
 }
@@ -240,12 +240,12 @@ pub fn client_final(without_proof: &[u8], proof: &Key) -> Vec<u8> {
 pub enum ServerFinal<'a> {
     /// The server refuses, with a word of RFC 5802, section 7 (`server-error-value`).
     Error(&'a [u8]),
-    Signature(Key),
+    Signature(ScramKey),
 }
 
 impl<'a> ServerFinal<'a> {
     pub fn parse(message: &'a [u8]) -> Result<ServerFinal<'a>, MessageError> {
-        let mut fields = Fields::of(message)?;
+        let mut fields = ScramAttributes::of(message)?;
         if message.starts_with(b"e=") {
             return Ok(ServerFinal::Error(fields.value('e')?));
         }
@@ -253,7 +253,7 @@ impl<'a> ServerFinal<'a> {
     }
 }
 
-pub fn server_final(signature: &Key) -> Vec<u8> {
+pub fn server_final(signature: &ScramKey) -> Vec<u8> {
     format!("v={}", BASE64_STANDARD.encode(signature.as_bytes())).into_bytes()
 }
 
@@ -276,18 +276,18 @@ pub fn parse_iterations(text: &[u8]) -> Result<u32, MessageError> {
 }
 
 /// The parts of a message between its commas.
-struct Fields<'a> {
+struct ScramAttributes<'a> {
     message: &'a [u8],
     /// Where the next part begins; one beyond the end when there is none.
     at: usize,
 }
 
-impl<'a> Fields<'a> {
-    fn of(message: &'a [u8]) -> Result<Fields<'a>, MessageError> {
+impl<'a> ScramAttributes<'a> {
+    fn of(message: &'a [u8]) -> Result<ScramAttributes<'a>, MessageError> {
         if message.len() > MESSAGE_LEN_MAX {
             return Err(MessageError::TooLong);
         }
-        Ok(Fields { message, at: 0 })
+        Ok(ScramAttributes { message, at: 0 })
     }
 
     fn next(&mut self) -> Option<&'a [u8]> {
@@ -325,11 +325,11 @@ fn decode(letter: char, text: &[u8]) -> Result<Vec<u8>, MessageError> {
     if bytes.is_empty() { Err(MessageError::Base64(letter)) } else { Ok(bytes) }
 }
 
-fn decode_key(letter: char, text: &[u8]) -> Result<Key, MessageError> {
+fn decode_key(letter: char, text: &[u8]) -> Result<ScramKey, MessageError> {
     if text.len() > KEY_LEN * 2 {
         return Err(MessageError::Base64(letter));
     }
-    Key::from_slice(&decode(letter, text)?).ok_or(MessageError::Base64(letter))
+    ScramKey::from_slice(&decode(letter, text)?).ok_or(MessageError::Base64(letter))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::files;
 use crate::auth::hba::HbaRules;
-use crate::auth::hba_file::ProblemKind;
+use crate::auth::hba_file::HbaProblemKind;
 use crate::auth::ident::IdentMaps;
 use crate::auth::inquiry::Judge;
 use crate::auth::known::Known;
@@ -127,7 +127,7 @@ fn read_rules(settings: &Settings, before: &Access, report: Report<'_>) -> (HbaR
     };
     let (rules, problems) = hba_file::parse(&text, &maps, &mut read_list);
     let names_maps = rules.rules().iter().any(|rule| rule.map.is_some())
-        || problems.iter().any(|problem| problem.kind == ProblemKind::MapUnknown);
+        || problems.iter().any(|problem| problem.kind == HbaProblemKind::MapUnknown);
     // A file that is not there matters to those who look into it.
     if let Some(text) = missing.filter(|_| names_maps) {
         report(File::Ident, text);

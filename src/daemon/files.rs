@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
-use crate::config::Files;
+use crate::config::FileReader;
 use crate::log::plain;
 
 /// A file of configuration that is larger than this is something else.
@@ -13,7 +13,7 @@ const BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The files of the system, relative to the working directory.
 pub struct Disk;
 
-impl Files for Disk {
+impl FileReader for Disk {
     fn read(&mut self, path: &str) -> io::Result<Vec<u8>> {
         read(path).map_err(|error| io::Error::new(error.kind(), plain(&error)))
     }

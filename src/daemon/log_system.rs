@@ -2,7 +2,8 @@
 
 use std::io;
 
-use crate::log::{LocalSecond, Platform};
+use crate::base::time::LocalSecond;
+use crate::log::Platform;
 use crate::sys::clock;
 use crate::sys::stderr::Stderr;
 
@@ -20,8 +21,7 @@ impl System {
 
 impl Platform for System {
     fn local_second(&self, unix_seconds: u64) -> LocalSecond {
-        let clock::LocalSecond { date_time, zone } = clock::local_second(unix_seconds);
-        LocalSecond { date_time, zone }
+        clock::local_second(unix_seconds)
     }
 
     fn write_stderr(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -32,7 +32,7 @@ use serve::Service;
 use start::{StartError, Started};
 
 use crate::base::places::Places;
-use crate::config::{self, Config, Diagnostic, Problem};
+use crate::config::{self, Config, ConfigProblem, Diagnostic};
 use crate::log::{Level, Logger};
 use crate::pool::records::access::Access;
 use crate::sys::clock;
@@ -146,7 +146,7 @@ fn load(file: &Path) -> Result<Config, Vec<Diagnostic>> {
 /// A diagnostic as it is logged. For the file itself the words are the reference's.
 fn words(diagnostic: &Diagnostic) -> String {
     match &diagnostic.problem {
-        Problem::Unreadable(why) => {
+        ConfigProblem::Unreadable(why) => {
             format!("could not load file \"{}\": {why}", diagnostic.place.file)
         }
         _ => diagnostic.to_string(),

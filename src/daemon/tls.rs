@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::base::time::{self, Moment, Now};
-use crate::config::{Config, DatabaseLine, Place, Settings, TlsMode};
+use crate::config::{Config, DatabaseLine, FilePlace, Settings, TlsMode};
 use crate::log::Level;
 use crate::net::network::Network;
 use crate::net::tls::{self, ClientSide, Renewed, ServerSide, Tls, Wanted};
@@ -33,7 +33,7 @@ fn set_up_servers(config: &Config) -> Result<ServerSide, String> {
     if config.secured.is_empty() {
         return Ok(servers);
     }
-    let places: HashMap<&str, &Place> =
+    let places: HashMap<&str, &FilePlace> =
         config.secured.iter().map(|(name, place)| (name.as_str(), place)).collect();
     for line in config.databases.iter().filter(|line| line.has_security()) {
         let mode = line.security(&config.settings).mode;

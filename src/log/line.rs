@@ -6,17 +6,8 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use crate::base::json::Json;
-use crate::base::time::{Now, rfc3339};
-use crate::log::{Level, Message, SyslogOptions};
-
-/// A second of the local calendar, as text.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct LocalSecond {
-    /// `2026-01-31 15:05:40`
-    pub date_time: String,
-    /// The zone's abbreviation: `UTC`, `CEST`, `-03`.
-    pub zone: String,
-}
+use crate::base::time::{LocalSecond, Now, rfc3339};
+use crate::log::{Level, LogMessage, SyslogOptions};
 
 /// Writes a line for people into `out`, newline included. `message` must be [`clean`].
 pub(super) fn timed(
@@ -67,7 +58,7 @@ pub(super) fn syslog(
 
 /// An object of JSON on one line, without a newline: what escapes there are leaves nothing in it
 /// that could end it, or reach a terminal.
-pub(super) fn object(now: Now, pid: u32, level: Level, message: Message<'_>) -> String {
+pub(super) fn object(now: Now, pid: u32, level: Level, message: LogMessage<'_>) -> String {
     let mut json = Json::default();
     json.open('{').key("time").text(&rfc3339(now.wall_us)).key("level").text(level.word());
     json.key("pid").number(pid.into()).members(message.members());

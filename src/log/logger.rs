@@ -13,11 +13,11 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::{env, fmt, process};
 
-use crate::base::time::Now;
-use crate::log::line::{self, LocalSecond};
+use crate::base::time::{LocalSecond, Now};
+use crate::log::line;
 use crate::log::sink::Sink;
 use crate::log::syslog::Syslog;
-use crate::log::{Level, Message, SyslogOptions};
+use crate::log::{Level, LogMessage, SyslogOptions};
 
 /// What the log needs of the system beyond files.
 pub trait Platform {
@@ -66,27 +66,27 @@ pub struct Logger {
     second: (u64, LocalSecond),
     /// The line under construction, kept for its memory.
     line: String,
-    /// What became of the lines of each [`Place`].
+    /// What became of the lines of each [`SinkKind`].
     sinks: [Sink; 3],
 }
 
 /// Where a line can go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
+enum SinkKind {
     System,
     File,
     Stderr,
 }
 
 /// The file before the stream: who saw a line on the stream may look for it in the file.
-const PLACES: [Place; 3] = [Place::System, Place::File, Place::Stderr];
+const PLACES: [SinkKind; 3] = [SinkKind::System, SinkKind::File, SinkKind::Stderr];
 
-impl Place {
+impl SinkKind {
     fn words(self) -> &'static str {
         match self {
-            Place::System => "the system's log",
-            Place::File => "the log file",
-            Place::Stderr => "the standard error stream",
+            SinkKind::System => "the system's log",
+            SinkKind::File => "the log file",
+            SinkKind::Stderr => "the standard error stream",
         }
     }
 }
@@ -122,11 +122,11 @@ impl Logger {
 
     /// Writes one line to every place there is, and waits for none.
     pub fn write(&mut self, now: Now, level: Level, text: &str) {
-        self.write_message(now, level, Message { text, details: None });
+        self.write_message(now, level, LogMessage { text, details: None });
     }
 
     /// The same for a line of which more is known than its text.
-    pub fn write_message(&mut self, now: Now, level: Level, message: Message<'_>) {
+    pub fn write_message(&mut self, now: Now, level: Level, message: LogMessage<'_>) {
         if !self.is_enabled(level) {
             return;
         }
@@ -143,7 +143,7 @@ impl Logger {
     pub fn configure(&mut self, options: Options) -> Result<(), LogError> {
         if options.file != self.options.file {
             self.file = options.file.as_deref().map(open).transpose()?;
-            self.sinks[Place::File as usize].forget_rest();
+            self.sinks[SinkKind::File as usize].forget_rest();
         }
         if options.syslog != self.options.syslog {
             self.syslog = options.syslog.clone().map(Syslog::new);
@@ -157,7 +157,7 @@ impl Logger {
     pub fn reopen(&mut self) -> Result<(), LogError> {
         if let Some(path) = &self.options.file {
             self.file = Some(open(path)?);
-            self.sinks[Place::File as usize].forget_rest();
+            self.sinks[SinkKind::File as usize].forget_rest();
         }
         Ok(())
     }
@@ -175,23 +175,23 @@ impl Logger {
         self.platform.close_stderr();
     }
 
-    fn is_open(&self, place: Place) -> bool {
+    fn is_open(&self, place: SinkKind) -> bool {
         match place {
-            Place::System => self.syslog.is_some(),
-            Place::File => self.file.is_some(),
-            Place::Stderr => self.options.stderr && self.has_stderr,
+            SinkKind::System => self.syslog.is_some(),
+            SinkKind::File => self.file.is_some(),
+            SinkKind::Stderr => self.options.stderr && self.has_stderr,
         }
     }
 
     /// Says how many lines the place did not take, if it takes lines again; false if it does not.
-    fn tell_lost(&mut self, place: Place, now: Now) -> bool {
+    fn tell_lost(&mut self, place: SinkKind, now: Now) -> bool {
         let lost = self.sinks[place as usize].lost;
         if lost == 0 {
             return true;
         }
         let text = format!("lines that {} did not take: {lost}", place.words());
         self.sinks[place as usize].lost = 0;
-        let message = Message { text: &text, details: None };
+        let message = LogMessage { text: &text, details: None };
         let is_told = self.send(place, now, Level::Warning, message);
         if !is_told {
             self.sinks[place as usize].lost = lost;
@@ -200,23 +200,23 @@ impl Logger {
     }
 
     /// Gives a line to a place; false, and counted there, when it is not taken.
-    fn send(&mut self, place: Place, now: Now, level: Level, message: Message<'_>) -> bool {
+    fn send(&mut self, place: SinkKind, now: Now, level: Level, message: LogMessage<'_>) -> bool {
         self.make_line(place, now, level, message);
         let bytes = self.line.as_bytes();
         let sink = &mut self.sinks[place as usize];
         match (place, &mut self.file, &self.syslog) {
-            (Place::System, _, Some(syslog)) => sink.put(bytes, &mut |line| syslog.send(line)),
-            (Place::File, Some(file), _) => sink.put(bytes, &mut |part| file.write(part)),
-            (Place::Stderr, _, _) => {
+            (SinkKind::System, _, Some(syslog)) => sink.put(bytes, &mut |line| syslog.send(line)),
+            (SinkKind::File, Some(file), _) => sink.put(bytes, &mut |part| file.write(part)),
+            (SinkKind::Stderr, _, _) => {
                 let platform = &mut self.platform;
                 sink.put(bytes, &mut |part| platform.write_stderr(part))
             }
-            (Place::System | Place::File, _, _) => false,
+            (SinkKind::System | SinkKind::File, _, _) => false,
         }
     }
 
     /// Puts the line into `self.line`, in the form that the place wants.
-    fn make_line(&mut self, place: Place, now: Now, level: Level, message: Message<'_>) {
+    fn make_line(&mut self, place: SinkKind, now: Now, level: Level, message: LogMessage<'_>) {
         let text = match self.options.format {
             Format::Json => Cow::Owned(line::object(now, self.pid, level, message)),
             Format::Plain => line::clean(message.text),
@@ -229,8 +229,8 @@ impl Logger {
         self.line.clear();
         let line = &mut self.line;
         match (place, &self.syslog) {
-            (Place::Stderr, _) if self.is_journal => line::journal(line, level, &text),
-            (Place::System, Some(syslog)) => {
+            (SinkKind::Stderr, _) if self.is_journal => line::journal(line, level, &text),
+            (SinkKind::System, Some(syslog)) => {
                 line::syslog(line, syslog.options(), &self.second.1, self.pid, level, &text);
             }
             _ if is_plain => line::timed(line, now, &self.second.1, self.pid, level, &text),
@@ -297,7 +297,9 @@ mod tests {
 
     use super::*;
     use crate::base::time::Moment;
-    use crate::log::{Details, Field, Fields, Peer, Prefix, Side, Who, ptr};
+    use crate::log::{
+        ConnectionOwner, ConnectionSide, Details, LogFields, LogValue, PeerAddress, Prefix, ptr,
+    };
 
     struct FakePlatform;
 
@@ -403,16 +405,20 @@ mod tests {
         let (mut logger, options, path) = quiet("json");
         logger.configure(Options { format: Format::Json, ..options }).expect("open");
         let prefix = Prefix {
-            side: Side::Client,
-            ptr: ptr(1, Side::Client),
-            who: Who::Login { database: Some("a\"b/c@d"), user: Some("\u{1b}[2J\n{\u{85}") },
-            peer: Peer::Tcp { ip: [10, 0, 0, 7].into(), port: 5000 },
+            side: ConnectionSide::Client,
+            ptr: ptr(1, ConnectionSide::Client),
+            who: ConnectionOwner::Login {
+                database: Some("a\"b/c@d"),
+                user: Some("\u{1b}[2J\n{\u{85}"),
+            },
+            peer: PeerAddress::Tcp { ip: [10, 0, 0, 7].into(), port: 5000 },
         };
         let text = format!("{prefix}closing because: x (age=3s)\n");
         let length = prefix.to_string().len();
-        let fields: Fields<'_> = &[("reason", Field::Text("x")), ("age", Field::Number(3))];
+        let fields: LogFields<'_> =
+            &[("reason", LogValue::Text("x")), ("age", LogValue::Number(3))];
         let details = Details::new(Some((&prefix, length)), fields);
-        let message = Message { text: &text, details: Some(&details) };
+        let message = LogMessage { text: &text, details: Some(&details) };
         logger.write_message(NOW, Level::Log, message);
         logger.write(NOW, Level::Warning, "two\nlines");
         let pid = process::id();
@@ -436,7 +442,7 @@ mod tests {
         logger.configure(Options { file: None, ..options }).expect("nothing to open");
         logger.is_journal = true;
         let pid = process::id();
-        let message = Message { text: "a\nb", details: None };
+        let message = LogMessage { text: "a\nb", details: None };
         let mut line = |place| {
             logger.make_line(place, NOW, Level::Warning, message);
             logger.line.clone()
@@ -445,9 +451,9 @@ mod tests {
             "{{\"time\":\"1970-01-01T00:00:07.042Z\",\"level\":\"WARNING\",\"pid\":{pid},\
              \"message\":\"a\\nb\"}}"
         );
-        assert_eq!(line(Place::Stderr), format!("<4>{object}\n"));
-        assert_eq!(line(Place::System), format!("<28>Jan  7 15:05:07 b[{pid}]: {object}"));
-        assert_eq!(line(Place::File), format!("{object}\n"));
+        assert_eq!(line(SinkKind::Stderr), format!("<4>{object}\n"));
+        assert_eq!(line(SinkKind::System), format!("<28>Jan  7 15:05:07 b[{pid}]: {object}"));
+        assert_eq!(line(SinkKind::File), format!("{object}\n"));
     }
 
     #[test]

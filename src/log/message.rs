@@ -2,17 +2,17 @@
 //! writes as members of its objects. The plain format has only the text.
 
 use crate::base::json::Json;
-use crate::log::{Peer, Prefix, Side, Who};
+use crate::log::{ConnectionOwner, ConnectionSide, PeerAddress, Prefix};
 
 /// The value of a field.
 #[derive(Clone, Copy, Debug)]
-pub enum Field<'a> {
+pub enum LogValue<'a> {
     Number(u64),
     Text(&'a str),
 }
 
 /// Names and values.
-pub type Fields<'a> = &'a [(&'static str, Field<'a>)];
+pub type LogFields<'a> = &'a [(&'static str, LogValue<'a>)];
 
 /// What is known of a line besides its text, kept with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,15 +25,15 @@ pub struct Details {
 
 impl Details {
     /// Of a line whose text begins with `prefix`, if with any.
-    pub fn new(prefix: Option<(&Prefix<'_>, usize)>, fields: Fields<'_>) -> Details {
+    pub fn new(prefix: Option<(&Prefix<'_>, usize)>, fields: LogFields<'_>) -> Details {
         let mut json = Json::default();
         if let Some((prefix, _)) = prefix {
             push_prefix(&mut json, prefix);
         }
         for (name, value) in fields {
             match value {
-                Field::Number(number) => json.key(name).number(*number),
-                Field::Text(text) => json.key(name).text(text),
+                LogValue::Number(number) => json.key(name).number(*number),
+                LogValue::Text(text) => json.key(name).text(text),
             };
         }
         Details { prefix: prefix.map_or(0, |(_, length)| length), members: json.into_text() }
@@ -43,18 +43,18 @@ impl Details {
 fn push_prefix(json: &mut Json, prefix: &Prefix<'_>) {
     json.key("connection").text(&prefix.connection());
     match prefix.who {
-        Who::Login { database, user } => {
+        ConnectionOwner::Login { database, user } => {
             for (name, value) in [("database", database), ("user", user)] {
                 if let Some(value) = value {
                     json.key(name).text(value);
                 }
             }
         }
-        Who::Pooler { id } => {
+        ConnectionOwner::Pooler { id } => {
             json.key("peer").number(id.into());
         }
     }
-    let is_nowhere = prefix.side == Side::Server && prefix.peer == Peer::NOWHERE;
+    let is_nowhere = prefix.side == ConnectionSide::Server && prefix.peer == PeerAddress::NOWHERE;
     if !is_nowhere {
         json.key("address").text(&prefix.peer.to_string());
     }
@@ -62,12 +62,12 @@ fn push_prefix(json: &mut Json, prefix: &Prefix<'_>) {
 
 /// A line before it has a form.
 #[derive(Clone, Copy, Debug)]
-pub struct Message<'a> {
+pub struct LogMessage<'a> {
     pub text: &'a str,
     pub details: Option<&'a Details>,
 }
 
-impl<'a> Message<'a> {
+impl<'a> LogMessage<'a> {
     /// The text without the words that name the connection.
     pub(super) fn bare(self) -> &'a str {
         let from = self.details.map_or(0, |details| details.prefix);

@@ -14,8 +14,7 @@ mod sink;
 mod syslog;
 
 pub use level::Level;
-pub use line::LocalSecond;
 pub use logger::{Format, LogError, Logger, Options, Platform, is_journal, plain};
-pub use message::{Details, Field, Fields, Message};
-pub use prefix::{Peer, Prefix, Ptr, Side, Who, ptr};
+pub use message::{Details, LogFields, LogMessage, LogValue};
+pub use prefix::{ConnectionOwner, ConnectionSide, Ends, PeerAddress, Prefix, Ptr, ptr};
 pub use syslog::{SYSLOG_SOCKET, SyslogOptions, facility};

@@ -6,14 +6,14 @@ use std::net::IpAddr;
 
 /// Which side of the pooler a connection is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
+pub enum ConnectionSide {
     Client,
     Server,
 }
 
 /// Where the other end of a connection sits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Peer {
+pub enum PeerAddress {
     Tcp {
         ip: IpAddr,
         port: u16,
@@ -25,8 +25,11 @@ pub enum Peer {
     },
 }
 
-impl From<&Peer> for Box<Peer> {
-    fn from(peer: &Peer) -> Self {
+/// Of one connection: the other end, and ours.
+pub type Ends = (PeerAddress, PeerAddress);
+
+impl From<&PeerAddress> for Box<PeerAddress> {
+    fn from(peer: &PeerAddress) -> Self {
         Box::new(*peer)
     }
 }
@@ -34,15 +37,15 @@ impl From<&Peer> for Box<Peer> {
 /// The words that stand before a message about a connection, with the blank that ends them.
 #[derive(Clone, Copy, Debug)]
 pub struct Prefix<'a> {
-    pub side: Side,
+    pub side: ConnectionSide,
     pub ptr: Ptr,
-    pub who: Who<'a>,
-    pub peer: Peer,
+    pub who: ConnectionOwner<'a>,
+    pub peer: PeerAddress,
 }
 
 /// For whom a connection is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Who<'a> {
+pub enum ConnectionOwner<'a> {
     /// None before login told it, or when there is none of that name.
     Login { database: Option<&'a str>, user: Option<&'a str> },
     /// A cancel request on its way to another pooler: its number in the `[peers]` section.
@@ -61,10 +64,10 @@ const PTR_STEP: u64 = 64;
 
 /// The name of connection number `id` on that side: always the same for the same number, and
 /// different for any two numbers below 2^40.
-pub fn ptr(id: u64, side: Side) -> Ptr {
+pub fn ptr(id: u64, side: ConnectionSide) -> Ptr {
     let offset = match side {
-        Side::Client => 0,
-        Side::Server => PTR_STEP / 2,
+        ConnectionSide::Client => 0,
+        ConnectionSide::Server => PTR_STEP / 2,
     };
     Ptr(PTR_BASE.wrapping_add(id.wrapping_mul(PTR_STEP)).wrapping_add(offset))
 }
@@ -75,29 +78,29 @@ impl fmt::Display for Ptr {
     }
 }
 
-impl Peer {
+impl PeerAddress {
     /// Of a server that is not connected anywhere yet.
-    pub const NOWHERE: Peer = Peer::Unix { pid: None, port: 0 };
+    pub const NOWHERE: PeerAddress = PeerAddress::Unix { pid: None, port: 0 };
 }
 
 impl Prefix<'_> {
     /// The name of the connection: `C-0x55fe6b182c40`.
     pub fn connection(&self) -> String {
         let letter = match self.side {
-            Side::Client => 'C',
-            Side::Server => 'S',
+            ConnectionSide::Client => 'C',
+            ConnectionSide::Server => 'S',
         };
         format!("{letter}-{}", self.ptr)
     }
 }
 
-impl fmt::Display for Peer {
+impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Peer::Tcp { ip: IpAddr::V4(ip), port } => write!(f, "{ip}:{port}"),
-            Peer::Tcp { ip: IpAddr::V6(ip), port } => write!(f, "[{ip}]:{port}"),
-            Peer::Unix { pid: Some(pid), port } => write!(f, "unix({pid}):{port}"),
-            Peer::Unix { pid: None, port } => write!(f, "unix:{port}"),
+            PeerAddress::Tcp { ip: IpAddr::V4(ip), port } => write!(f, "{ip}:{port}"),
+            PeerAddress::Tcp { ip: IpAddr::V6(ip), port } => write!(f, "[{ip}]:{port}"),
+            PeerAddress::Unix { pid: Some(pid), port } => write!(f, "unix({pid}):{port}"),
+            PeerAddress::Unix { pid: None, port } => write!(f, "unix:{port}"),
         }
     }
 }
@@ -106,21 +109,21 @@ impl fmt::Display for Prefix<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{}: {}@", self.connection(), self.who)?;
         match (self.side, self.peer) {
-            (Side::Server, Peer::NOWHERE) => f.write_str("(bad-af):0 "),
-            (Side::Server, Peer::Unix { port, .. }) => write!(f, "unix:{port} "),
+            (ConnectionSide::Server, PeerAddress::NOWHERE) => f.write_str("(bad-af):0 "),
+            (ConnectionSide::Server, PeerAddress::Unix { port, .. }) => write!(f, "unix:{port} "),
             (_, peer) => write!(f, "{peer} "),
         }
     }
 }
 
-impl fmt::Display for Who<'_> {
+impl fmt::Display for ConnectionOwner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Who::Login { database, user } => {
+            ConnectionOwner::Login { database, user } => {
                 let (database, user) = (database.unwrap_or("(nodb)"), user.unwrap_or("(nouser)"));
                 write!(f, "{database}/{user}")
             }
-            Who::Pooler { id } => write!(f, "peer-{id}"),
+            ConnectionOwner::Pooler { id } => write!(f, "peer-{id}"),
         }
     }
 }
@@ -133,48 +136,69 @@ mod tests {
     fn a_connection_is_named_as_log_readers_know_it() {
         let ip = |text: &str| text.parse().expect("an address");
         let prefix = |side, database, user, peer| {
-            let who = Who::Login { database, user };
+            let who = ConnectionOwner::Login { database, user };
             Prefix { side, ptr: Ptr(0x55fe_6b18_2c40), who, peer }.to_string()
         };
         assert_eq!(
             prefix(
-                Side::Client,
+                ConnectionSide::Client,
                 Some("db"),
                 Some("me"),
-                Peer::Tcp { ip: ip("10.0.0.7"), port: 5000 }
+                PeerAddress::Tcp { ip: ip("10.0.0.7"), port: 5000 }
             ),
             "C-0x55fe6b182c40: db/me@10.0.0.7:5000 "
         );
         assert_eq!(
-            prefix(Side::Client, None, None, Peer::Tcp { ip: ip("::1"), port: 5000 }),
+            prefix(
+                ConnectionSide::Client,
+                None,
+                None,
+                PeerAddress::Tcp { ip: ip("::1"), port: 5000 }
+            ),
             "C-0x55fe6b182c40: (nodb)/(nouser)@[::1]:5000 "
         );
         assert_eq!(
-            prefix(Side::Client, Some("db"), None, Peer::Unix { pid: Some(77), port: 6432 }),
+            prefix(
+                ConnectionSide::Client,
+                Some("db"),
+                None,
+                PeerAddress::Unix { pid: Some(77), port: 6432 }
+            ),
             "C-0x55fe6b182c40: db/(nouser)@unix(77):6432 "
         );
         assert_eq!(
-            prefix(Side::Server, Some("db"), Some("me"), Peer::Unix { pid: None, port: 5432 }),
+            prefix(
+                ConnectionSide::Server,
+                Some("db"),
+                Some("me"),
+                PeerAddress::Unix { pid: None, port: 5432 }
+            ),
             "S-0x55fe6b182c40: db/me@unix:5432 "
         );
         for (pid, port, words) in [(Some(7), 5432, "unix:5432"), (None, 0, "(bad-af):0")] {
-            let line = prefix(Side::Server, Some("db"), Some("me"), Peer::Unix { pid, port });
+            let line = prefix(
+                ConnectionSide::Server,
+                Some("db"),
+                Some("me"),
+                PeerAddress::Unix { pid, port },
+            );
             assert_eq!(line, format!("S-0x55fe6b182c40: db/me@{words} "));
         }
-        let peer = Peer::Tcp { ip: ip("10.0.0.8"), port: 6432 };
-        let who = Who::Pooler { id: 2 };
+        let peer = PeerAddress::Tcp { ip: ip("10.0.0.8"), port: 6432 };
+        let who = ConnectionOwner::Pooler { id: 2 };
         assert_eq!(
-            Prefix { side: Side::Server, ptr: Ptr(0x55fe_6b18_2c40), who, peer }.to_string(),
+            Prefix { side: ConnectionSide::Server, ptr: Ptr(0x55fe_6b18_2c40), who, peer }
+                .to_string(),
             "S-0x55fe6b182c40: peer-2@10.0.0.8:6432 "
         );
     }
 
     #[test]
     fn two_connections_never_share_a_name() {
-        assert_ne!(ptr(7, Side::Client), ptr(7, Side::Server));
-        assert_ne!(ptr(7, Side::Server), ptr(8, Side::Client));
-        assert_eq!(ptr(1, Side::Client).to_string(), "0x550000000040");
+        assert_ne!(ptr(7, ConnectionSide::Client), ptr(7, ConnectionSide::Server));
+        assert_ne!(ptr(7, ConnectionSide::Server), ptr(8, ConnectionSide::Client));
+        assert_eq!(ptr(1, ConnectionSide::Client).to_string(), "0x550000000040");
         // Even past what a process can count to, nothing overflows.
-        let _ = ptr(u64::MAX, Side::Server);
+        let _ = ptr(u64::MAX, ConnectionSide::Server);
     }
 }

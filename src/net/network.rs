@@ -13,7 +13,7 @@ use super::resolve::Resolver;
 use super::tls::{Raw, Tls};
 use crate::auth::inquiry::Inquiry;
 use crate::base::time::Now;
-use crate::log::{Logger, Message, Peer, plain};
+use crate::log::{Ends, LogMessage, Logger, PeerAddress, plain};
 use crate::pool::core::Target;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
@@ -100,7 +100,7 @@ impl Io for Network {
         })
     }
 
-    fn connected(&mut self, socket: &Socket) -> Result<Option<(Peer, Peer)>, String> {
+    fn connected(&mut self, socket: &Socket) -> Result<Option<Ends>, String> {
         let error = match socket {
             Socket::Tcp(stream) => stream.take_error(),
             Socket::Unix(stream) => stream.take_error(),
@@ -160,7 +160,7 @@ impl Io for Network {
 
     fn log(&mut self, now: Now, lines: Vec<JournalLine>) {
         for line in lines {
-            let message = Message { text: &line.text, details: line.details.as_deref() };
+            let message = LogMessage { text: &line.text, details: line.details.as_deref() };
             self.logger.write_message(now, line.level, message);
         }
     }
@@ -184,7 +184,7 @@ fn connect_unix(path: &str) -> io::Result<UnixStream> {
 }
 
 /// Both ends of a connection to a server's Unix socket; its port is in the path.
-fn unix_ends(stream: &UnixStream) -> Option<(Peer, Peer)> {
+fn unix_ends(stream: &UnixStream) -> Option<Ends> {
     use std::os::fd::AsFd;
     use std::os::linux::net::SocketAddrExt;
     use std::path::Path;
@@ -194,18 +194,18 @@ fn unix_ends(stream: &UnixStream) -> Option<(Peer, Peer)> {
     let hidden = hidden.and_then(|name| std::str::from_utf8(name).ok()).map(Path::new);
     let path = address.as_ref().and_then(|address| address.as_pathname()).or(hidden);
     let port = path.and_then(|path| path.extension()?.to_str()?.parse().ok()).unwrap_or_default();
-    Some((Peer::Unix { pid, port }, Peer::Unix { pid: None, port }))
+    Some((PeerAddress::Unix { pid, port }, PeerAddress::Unix { pid: None, port }))
 }
 
-fn tcp(address: SocketAddr) -> Peer {
-    Peer::Tcp { ip: address.ip().to_canonical(), port: address.port() }
+fn tcp(address: SocketAddr) -> PeerAddress {
+    PeerAddress::Tcp { ip: address.ip().to_canonical(), port: address.port() }
 }
 
 /// What the core is told of a new connection.
 pub fn arrival(accepted: &Accepted) -> Arrival {
     let local = match accepted.local {
         Local::Tcp(address) => tcp(address),
-        Local::Unix { port } => Peer::Unix { pid: None, port },
+        Local::Unix { port } => PeerAddress::Unix { pid: None, port },
     };
     let uid = match accepted.peer {
         ListenPeer::Unix(credentials) => credentials.map(|credentials| credentials.uid),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::request::Request;
 use crate::auth::secret::Secret;
 use crate::crypto::compare;
-use crate::crypto::key::{KEY_LEN, Key};
+use crate::crypto::key::{KEY_LEN, ScramKey};
 use crate::crypto::scram::{Derivation, hmac};
 use crate::pool::core::Core;
 
@@ -32,7 +32,7 @@ pub enum Admission {
 /// A password that is being compared with the keys of a secret.
 pub struct Check {
     derivation: Derivation,
-    stored_key: Key,
+    stored_key: ScramKey,
     name: [u8; KEY_LEN],
 }
 

@@ -14,7 +14,7 @@ use crate::base::time::{Moment, Now};
 use crate::config::load_text;
 use crate::crypto::md5::stored;
 use crate::crypto::scram::{ScramKeys, Verifier};
-use crate::log::Peer;
+use crate::log::PeerAddress;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
@@ -148,7 +148,7 @@ impl World {
     /// A client of that database and application, whose query has been answered.
     pub fn client(&mut self, database: &str, application: &str) -> ClientId {
         let ip = [127, 0, 0, 1].into();
-        let peer = Peer::Tcp { ip, port: 50_000 };
+        let peer = PeerAddress::Tcp { ip, port: 50_000 };
         let id = self.core.client_arrived(Arrival { peer, local: peer, uid: None });
         let parameters =
             [("user", "me"), ("database", database), ("application_name", application)];

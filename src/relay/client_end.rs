@@ -9,7 +9,7 @@ use super::conn::Got;
 use super::engine::{DRAIN, Engine, Io};
 use crate::pool::ids::ClientId;
 use crate::pool::records::client::Client;
-use crate::wire::head::{self, HEAD, Parsed};
+use crate::wire::head::{self, HEAD, ParsedHead};
 use crate::wire::kind::Front;
 
 impl<I: Io> Engine<I> {
@@ -88,7 +88,7 @@ impl<I: Io> Engine<I> {
 
 /// Whether a Terminate begins behind whole messages.
 fn has_terminate(mut bytes: &[u8]) -> bool {
-    while let Parsed::Head(head) = head::parse(bytes) {
+    while let ParsedHead::Head(head) = head::parse(bytes) {
         if head.kind == Front::Terminate as u8 {
             return true;
         }

@@ -9,7 +9,7 @@ use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::client::Client;
-use crate::wire::head::{self, HEAD, Head, Parsed};
+use crate::wire::head::{self, HEAD, Head, ParsedHead};
 
 /// With less room than this behind what is kept of a message, more is made for the rest, in bytes.
 const LEAST_ROOM: usize = 4096;
@@ -317,9 +317,9 @@ impl<I: Io> Engine<I> {
             return self.judge_opening(id, rest, judged);
         }
         let head = match head::parse(rest) {
-            Parsed::Head(head) => head,
-            Parsed::Short => return false,
-            Parsed::Bad => {
+            ParsedHead::Head(head) => head,
+            ParsedHead::Short => return false,
+            ParsedHead::Bad => {
                 self.core.client_sent_bad_head(id, &rest[..HEAD]);
                 judged.is_closed = true;
                 return false;

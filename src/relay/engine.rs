@@ -12,7 +12,7 @@ use super::conn::{Conn, Stream, Table, Way};
 use crate::auth::inquiry::Inquiry;
 use crate::base::time::{Moment, Now};
 use crate::console::{self, Buffers, Held};
-use crate::log::Peer;
+use crate::log::Ends;
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, ClientKind, ServerId, ServerKind};
 use crate::pool::login::entry::Arrival;
@@ -38,7 +38,7 @@ pub trait Io {
     fn connect(&mut self, server: ServerId, to: &Target) -> Result<Self::Stream, NotBegun>;
 
     /// How the connection came out, and both its ends.
-    fn connected(&mut self, stream: &Self::Stream) -> Result<Option<(Peer, Peer)>, String>;
+    fn connected(&mut self, stream: &Self::Stream) -> Result<Option<Ends>, String>;
 
     /// Puts a client's connection under TLS; `early` is what has come of its handshake already.
     fn secure_client(&mut self, stream: &mut Self::Stream, early: &[u8]) -> Result<(), String>;
@@ -206,12 +206,7 @@ impl<I: Io> Engine<I> {
     }
 
     /// The core may have its say with the server.
-    pub(super) fn server_is_open(
-        &mut self,
-        id: ServerId,
-        ends: (Peer, Peer),
-        tls: Option<Box<Secured>>,
-    ) {
+    pub(super) fn server_is_open(&mut self, id: ServerId, ends: Ends, tls: Option<Box<Secured>>) {
         let Some(server) = self.servers.get_mut(id) else { return };
         server.phase = Phase::Open;
         self.core.server_connected(id, ends, tls);

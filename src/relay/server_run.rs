@@ -6,7 +6,7 @@ use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::server::Server;
-use crate::wire::head::{self, HEAD, Head, Parsed};
+use crate::wire::head::{self, HEAD, Head, ParsedHead};
 
 /// Bytes of a server, and what comes of them.
 struct Judged<'a> {
@@ -204,9 +204,9 @@ impl<I: Io> Engine<I> {
     fn judge_server_message(&mut self, id: ServerId, judged: &mut Judged<'_>) -> bool {
         let rest = &judged.data[judged.taken..];
         let head = match head::parse(rest) {
-            Parsed::Head(head) => head,
-            Parsed::Short => return false,
-            Parsed::Bad => {
+            ParsedHead::Head(head) => head,
+            ParsedHead::Short => return false,
+            ParsedHead::Bad => {
                 self.core.server_sent_bad_head(id);
                 judged.is_closed = true;
                 return false;

@@ -16,7 +16,7 @@ const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 
 /// One entry of the user database.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Account {
+pub struct PasswdEntry {
     pub name: String,
     pub uid: u32,
     /// The primary group.
@@ -24,7 +24,7 @@ pub struct Account {
 }
 
 /// The user of that name, or None when the system knows none.
-pub fn user_by_name(name: &str) -> io::Result<Option<Account>> {
+pub fn user_by_name(name: &str) -> io::Result<Option<PasswdEntry>> {
     let Ok(name) = CString::new(name) else { return Ok(None) };
     with_growing_buffer(|buffer| {
         let mut entry = MaybeUninit::<libc::passwd>::uninit();
@@ -45,7 +45,7 @@ pub fn user_by_name(name: &str) -> io::Result<Option<Account>> {
 }
 
 /// The user of that number, or None when the system knows none.
-pub fn user_by_id(uid: u32) -> io::Result<Option<Account>> {
+pub fn user_by_id(uid: u32) -> io::Result<Option<PasswdEntry>> {
     with_growing_buffer(|buffer| {
         let mut entry = MaybeUninit::<libc::passwd>::uninit();
         let mut found = ptr::null_mut();
@@ -102,7 +102,7 @@ pub fn effective_uid() -> u32 {
 
 /// Gives up the present rights for those of `account`: its groups, its primary group, its uid, in
 /// that order, since the last step takes the right to do the others.
-pub fn become_user(account: &Account) -> io::Result<()> {
+pub fn become_user(account: &PasswdEntry) -> io::Result<()> {
     let name = CString::new(account.name.as_str())?;
     // SAFETY: the name is NUL-terminated and outlives the call.
     check(unsafe { libc::initgroups(name.as_ptr(), account.gid) })?;
@@ -140,10 +140,10 @@ fn lookup_result<T: Copy>(code: i32, found: *mut T) -> io::Result<Option<T>> {
 }
 
 /// Copies what we need out of an entry whose strings still live in the lookup's buffer.
-fn account(entry: libc::passwd) -> Account {
+fn account(entry: libc::passwd) -> PasswdEntry {
     // SAFETY: a found entry's name is NUL-terminated and lies in the buffer, which still lives.
     let name = unsafe { CStr::from_ptr(entry.pw_name) };
-    Account { name: name.to_string_lossy().into_owned(), uid: entry.pw_uid, gid: entry.pw_gid }
+    PasswdEntry { name: name.to_string_lossy().into_owned(), uid: entry.pw_uid, gid: entry.pw_gid }
 }
 
 #[cfg(test)]

@@ -4,16 +4,7 @@
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 
-use crate::base::time::{Moment, Now};
-
-/// A second of the local calendar, as text.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LocalSecond {
-    /// `2026-01-31 15:05:40`
-    pub date_time: String,
-    /// The zone's abbreviation: `UTC`, `CEST`, `-03`.
-    pub zone: String,
-}
+use crate::base::time::{LocalSecond, Moment, Now};
 
 /// Both clocks for a loop that asks in each turn: the wall clock is asked from time to time only,
 /// and goes on with the other one meanwhile.

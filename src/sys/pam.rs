@@ -26,7 +26,7 @@ const REMOTE_HOST: c_int = 4;
 const MESSAGES_MAX: usize = 32;
 
 #[repr(C)]
-struct Message {
+struct PamMessage {
     style: c_int,
     text: *const c_char,
 }
@@ -40,7 +40,7 @@ struct Response {
 
 type Converse = extern "C" fn(
     count: c_int,
-    messages: *mut *const Message,
+    messages: *mut *const PamMessage,
     responses: *mut *mut Response,
     data: *mut c_void,
 ) -> c_int;
@@ -52,26 +52,26 @@ struct Conversation {
 }
 
 /// A session of the library; it alone knows what is in it.
-enum Session {}
+enum PamSession {}
 
 type Start = unsafe extern "C" fn(
     service: *const c_char,
     user: *const c_char,
     conversation: *const Conversation,
-    session: *mut *mut Session,
+    session: *mut *mut PamSession,
 ) -> c_int;
-type Step = unsafe extern "C" fn(session: *mut Session, flags: c_int) -> c_int;
-type SetItem = unsafe extern "C" fn(*mut Session, kind: c_int, item: *const c_void) -> c_int;
-type Words = unsafe extern "C" fn(session: *mut Session, code: c_int) -> *const c_char;
+type PamStep = unsafe extern "C" fn(session: *mut PamSession, flags: c_int) -> c_int;
+type SetItem = unsafe extern "C" fn(*mut PamSession, kind: c_int, item: *const c_void) -> c_int;
+type PamStrerror = unsafe extern "C" fn(session: *mut PamSession, code: c_int) -> *const c_char;
 
 /// The functions that are needed of the library. It stays loaded.
 struct Library {
     start: Start,
-    authenticate: Step,
-    account: Step,
-    end: Step,
+    authenticate: PamStep,
+    account: PamStep,
+    end: PamStep,
     set_item: SetItem,
-    words: Words,
+    words: PamStrerror,
 }
 
 /// Whether there is a library; if not, why.
@@ -138,7 +138,7 @@ impl Drop for Talk {
 /// A session that is closed whatever becomes of it.
 struct Open<'a> {
     library: &'a Library,
-    session: *mut Session,
+    session: *mut PamSession,
     last: c_int,
     talk: *mut Talk,
 }
@@ -172,7 +172,7 @@ impl Drop for Open<'_> {
 /// Answers the questions of modules: with the password, whatever they ask unseen.
 extern "C" fn converse(
     count: c_int,
-    messages: *mut *const Message,
+    messages: *mut *const PamMessage,
     responses: *mut *mut Response,
     data: *mut c_void,
 ) -> c_int {
@@ -190,7 +190,7 @@ extern "C" fn converse(
     let mut result = SUCCESS;
     for at in 0..count {
         // SAFETY: the library gives `count` pointers to messages.
-        let Message { style, text } = unsafe { &**messages.add(at) };
+        let PamMessage { style, text } = unsafe { &**messages.add(at) };
         match *style {
             // SAFETY: the text ends with NUL, and there is room for `count` answers. The copy is
             // the library's, which frees it.
@@ -228,20 +228,23 @@ impl Library {
         unsafe {
             Ok(Library {
                 start: std::mem::transmute::<*mut c_void, Start>(find_in(handle, c"pam_start")?),
-                authenticate: std::mem::transmute::<*mut c_void, Step>(find_in(
+                authenticate: std::mem::transmute::<*mut c_void, PamStep>(find_in(
                     handle,
                     c"pam_authenticate",
                 )?),
-                account: std::mem::transmute::<*mut c_void, Step>(find_in(
+                account: std::mem::transmute::<*mut c_void, PamStep>(find_in(
                     handle,
                     c"pam_acct_mgmt",
                 )?),
-                end: std::mem::transmute::<*mut c_void, Step>(find_in(handle, c"pam_end")?),
+                end: std::mem::transmute::<*mut c_void, PamStep>(find_in(handle, c"pam_end")?),
                 set_item: std::mem::transmute::<*mut c_void, SetItem>(find_in(
                     handle,
                     c"pam_set_item",
                 )?),
-                words: std::mem::transmute::<*mut c_void, Words>(find_in(handle, c"pam_strerror")?),
+                words: std::mem::transmute::<*mut c_void, PamStrerror>(find_in(
+                    handle,
+                    c"pam_strerror",
+                )?),
             })
         }
     }
@@ -272,9 +275,9 @@ mod tests {
     /// Asks as a module would; the answers as texts.
     fn asked(styles: &[c_int]) -> Result<Vec<Option<String>>, c_int> {
         let mut talk = Talk { password: CString::new("secret").unwrap(), told: String::new() };
-        let texts: Vec<Message> =
-            styles.iter().map(|&style| Message { style, text: c"?".as_ptr() }).collect();
-        let mut messages: Vec<*const Message> = texts.iter().map(ptr::from_ref).collect();
+        let texts: Vec<PamMessage> =
+            styles.iter().map(|&style| PamMessage { style, text: c"?".as_ptr() }).collect();
+        let mut messages: Vec<*const PamMessage> = texts.iter().map(ptr::from_ref).collect();
         let mut answers = ptr::null_mut();
         let data = ptr::from_mut(&mut talk).cast();
         let code = converse(styles.len() as c_int, messages.as_mut_ptr(), &mut answers, data);

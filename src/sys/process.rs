@@ -75,7 +75,7 @@ impl Background {
 /// called while there is one thread only.
 pub fn daemonise() -> io::Result<Background> {
     let (reader, pipe) = io::pipe()?;
-    if fork()? == Side::Parent {
+    if fork()? == ForkSide::Parent {
         drop(pipe);
         wait_for_start(reader);
     }
@@ -83,7 +83,7 @@ pub fn daemonise() -> io::Result<Background> {
     // SAFETY: takes nothing; fails only for a leader of a group, which a new child is not.
     check(unsafe { libc::setsid() })?;
     // A second fork, so that the process is no leader of a session and gets no terminal.
-    if fork()? == Side::Parent {
+    if fork()? == ForkSide::Parent {
         // The other end of the pipe lives on in the child.
         process::exit(0);
     }
@@ -95,15 +95,15 @@ pub fn daemonise() -> io::Result<Background> {
 }
 
 #[derive(PartialEq, Eq)]
-enum Side {
+enum ForkSide {
     Parent,
     Child,
 }
 
-fn fork() -> io::Result<Side> {
+fn fork() -> io::Result<ForkSide> {
     // SAFETY: there is one thread (the caller's promise), so the child finds no lock held.
     let pid = check(unsafe { libc::fork() })?;
-    Ok(if pid == 0 { Side::Child } else { Side::Parent })
+    Ok(if pid == 0 { ForkSide::Child } else { ForkSide::Parent })
 }
 
 fn wait_for_start(mut reader: PipeReader) -> ! {

@@ -13,10 +13,10 @@ const ATOMIC: usize = 4096;
 
 /// The stream, by the way that does not wait.
 #[derive(Debug)]
-pub struct Stderr(Way);
+pub struct Stderr(StderrTarget);
 
 #[derive(Debug)]
-enum Way {
+enum StderrTarget {
     /// A description of our own, which does not wait. The one behind descriptor 2 may be shared
     /// with a shell, which would not like to find it changed.
     Own(File),
@@ -32,32 +32,34 @@ enum Way {
 impl Stderr {
     /// To be called before the process becomes another user, who may not open what is there.
     pub fn new() -> Stderr {
-        let Ok(fd) = io::stderr().as_fd().try_clone_to_owned() else { return Stderr(Way::Closed) };
+        let Ok(fd) = io::stderr().as_fd().try_clone_to_owned() else {
+            return Stderr(StderrTarget::Closed);
+        };
         let Ok(kind) = File::from(fd).metadata().map(|found| found.file_type()) else {
-            return Stderr(Way::Closed);
+            return Stderr(StderrTarget::Closed);
         };
         Stderr(if kind.is_fifo() || kind.is_char_device() {
-            open_anew().map_or(Way::Shared, Way::Own)
+            open_anew().map_or(StderrTarget::Shared, StderrTarget::Own)
         } else if kind.is_socket() {
-            Way::Socket
+            StderrTarget::Socket
         } else {
-            Way::Disk
+            StderrTarget::Disk
         })
     }
 
     /// Writes nothing from now on, and keeps nobody waiting who reads up to the end of the stream.
     pub fn close(&mut self) {
-        self.0 = Way::Closed;
+        self.0 = StderrTarget::Closed;
     }
 
     /// Writes as much as is taken at once; `WouldBlock` when that is nothing.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.0 {
-            Way::Closed => Ok(bytes.len()),
-            Way::Disk => io::stderr().write(bytes),
-            Way::Own(file) => file.write(bytes),
-            Way::Shared => write_where_room(bytes),
-            Way::Socket => send(bytes),
+            StderrTarget::Closed => Ok(bytes.len()),
+            StderrTarget::Disk => io::stderr().write(bytes),
+            StderrTarget::Own(file) => file.write(bytes),
+            StderrTarget::Shared => write_where_room(bytes),
+            StderrTarget::Socket => send(bytes),
         }
     }
 }

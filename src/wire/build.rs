@@ -71,7 +71,7 @@ pub enum Severity {
 
 /// An ErrorResponse or NoticeResponse of our own.
 #[derive(Clone, Copy, Debug)]
-pub struct Report<'a> {
+pub struct ErrorReport<'a> {
     pub severity: Severity,
     pub sqlstate: &'a str,
     pub message: &'a str,
@@ -79,7 +79,7 @@ pub struct Report<'a> {
     pub hint: Option<&'a str>,
 }
 
-pub fn report(out: &mut Vec<u8>, report: &Report<'_>) {
+pub fn report(out: &mut Vec<u8>, report: &ErrorReport<'_>) {
     let (kind, word) = match report.severity {
         Severity::Error => (Back::ErrorResponse, "ERROR"),
         Severity::Fatal => (Back::ErrorResponse, "FATAL"),
@@ -137,7 +137,7 @@ pub fn empty_back(out: &mut Vec<u8>, kind: Back) {
 #[cfg(test)]
 mod tests {
     use super::super::fields;
-    use super::super::head::{self, Head, Parsed};
+    use super::super::head::{self, Head, ParsedHead};
     use super::*;
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
         let mut out = Vec::new();
         report(
             &mut out,
-            &Report {
+            &ErrorReport {
                 severity: Severity::Fatal,
                 sqlstate: "08P01",
                 message: "no",
@@ -153,9 +153,11 @@ mod tests {
                 hint: None,
             },
         );
-        let Parsed::Head(Head { kind: b'E', body }) = head::parse(&out) else { panic!("no head") };
+        let ParsedHead::Head(Head { kind: b'E', body }) = head::parse(&out) else {
+            panic!("no head")
+        };
         assert_eq!(body, out.len() - head::HEAD);
-        let read = fields::Report::parse(&out[head::HEAD..]);
+        let read = fields::ReportFields::parse(&out[head::HEAD..]);
         assert_eq!((read.severity, read.sqlstate), ("FATAL".into(), "08P01".into()));
         assert!(out.windows(5).any(|w| w == b"Dwhy\0"));
     }

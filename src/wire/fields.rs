@@ -86,17 +86,17 @@ impl<'a> Fields<'a> {
 /// The fields of an ErrorResponse or NoticeResponse that a pooler looks at. A server may leave out
 /// any of them, and may send bytes that are not UTF-8.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Report {
+pub struct ReportFields {
     pub severity: String,
     /// Empty when the peer sent none.
     pub sqlstate: String,
     pub message: String,
 }
 
-impl Report {
+impl ReportFields {
     /// Reads as much of the body as makes sense.
-    pub fn parse(body: &[u8]) -> Report {
-        let mut report = Report::default();
+    pub fn parse(body: &[u8]) -> ReportFields {
+        let mut report = ReportFields::default();
         let mut fields = Fields::new(body);
         while let Some(code) = fields.u8() {
             if code == 0 {
@@ -158,13 +158,13 @@ mod tests {
 
     #[test]
     fn a_report_survives_missing_and_broken_fields() {
-        let report = Report::parse(b"SERROR\0VFATAL\0C57P01\0Mgone\0\0");
+        let report = ReportFields::parse(b"SERROR\0VFATAL\0C57P01\0Mgone\0\0");
         assert_eq!(report.severity, "FATAL");
         assert_eq!(report.sqlstate, "57P01");
         assert_eq!(report.message, "gone");
-        assert_eq!(Report::parse(b"").message, "");
-        assert_eq!(Report::parse(b"Mcut").message, "cut");
-        assert_eq!(Report::parse(b"M\xff\0").message, "\u{fffd}");
-        assert_eq!(Report::parse(b"Xabc"), Report::default());
+        assert_eq!(ReportFields::parse(b"").message, "");
+        assert_eq!(ReportFields::parse(b"Mcut").message, "cut");
+        assert_eq!(ReportFields::parse(b"M\xff\0").message, "\u{fffd}");
+        assert_eq!(ReportFields::parse(b"Xabc"), ReportFields::default());
     }
 }

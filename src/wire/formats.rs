@@ -10,7 +10,7 @@ pub struct Formats(u64);
 
 /// Why format codes cannot be followed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Bad {
+pub enum BadFormats {
     /// The message ends before they do.
     Short,
     /// Neither 0, text, nor 1, binary.
@@ -27,14 +27,14 @@ impl Formats {
     pub const MOST_COLUMNS: usize = u64::BITS as usize;
 
     /// Reads the codes for a result of so many columns.
-    pub fn read(fields: &mut Fields<'_>, columns: usize) -> Result<Formats, Bad> {
-        let count = fields.u16().ok_or(Bad::Short)?;
+    pub fn read(fields: &mut Fields<'_>, columns: usize) -> Result<Formats, BadFormats> {
+        let count = fields.u16().ok_or(BadFormats::Short)?;
         let mut bits = 0;
         for at in 0..count {
-            match fields.u16().ok_or(Bad::Short)? {
+            match fields.u16().ok_or(BadFormats::Short)? {
                 0 => {}
                 1 => bits |= bit(at.into()),
-                code => return Err(Bad::Code(code)),
+                code => return Err(BadFormats::Code(code)),
             }
         }
         match count {
@@ -44,7 +44,7 @@ impl Formats {
             _ if usize::from(count) == columns && columns <= Formats::MOST_COLUMNS => {
                 Ok(Formats(bits))
             }
-            _ => Err(Bad::Count(count)),
+            _ => Err(BadFormats::Count(count)),
         }
     }
 
@@ -61,7 +61,7 @@ fn bit(column: usize) -> u64 {
 mod tests {
     use super::*;
 
-    fn read(codes: &[u16], columns: usize) -> Result<Formats, Bad> {
+    fn read(codes: &[u16], columns: usize) -> Result<Formats, BadFormats> {
         let words = std::iter::once(codes.len() as u16).chain(codes.iter().copied());
         let bytes: Vec<u8> = words.flat_map(u16::to_be_bytes).collect();
         Formats::read(&mut Fields::new(&bytes), columns)
@@ -75,19 +75,19 @@ mod tests {
         let mixed = read(&[0, 1, 0, 1], 4).expect("one for each");
         let is_binary: Vec<bool> = (0..4).map(|column| mixed.is_binary(column)).collect();
         assert_eq!(is_binary, [false, true, false, true]);
-        assert_eq!(read(&[1, 1], 3), Err(Bad::Count(2)));
-        assert_eq!(read(&[0; 4], 3), Err(Bad::Count(4)));
-        assert_eq!(read(&[0, 0], 0), Err(Bad::Count(2)));
+        assert_eq!(read(&[1, 1], 3), Err(BadFormats::Count(2)));
+        assert_eq!(read(&[0; 4], 3), Err(BadFormats::Count(4)));
+        assert_eq!(read(&[0, 0], 0), Err(BadFormats::Count(2)));
     }
 
     #[test]
     fn other_codes_and_what_is_cut_off_are_refused() {
-        assert_eq!(read(&[2], 1), Err(Bad::Code(2)));
-        assert_eq!(read(&[1, 0, u16::MAX], 3), Err(Bad::Code(u16::MAX)));
+        assert_eq!(read(&[2], 1), Err(BadFormats::Code(2)));
+        assert_eq!(read(&[1, 0, u16::MAX], 3), Err(BadFormats::Code(u16::MAX)));
         for cut in [&b""[..], b"\0", b"\0\x01", b"\0\x02\0\x01\0"] {
-            assert_eq!(Formats::read(&mut Fields::new(cut), 2), Err(Bad::Short), "{cut:?}");
+            assert_eq!(Formats::read(&mut Fields::new(cut), 2), Err(BadFormats::Short), "{cut:?}");
         }
-        assert_eq!(read(&[1; 65], 65), Err(Bad::Count(65)));
-        assert_eq!(read(&[1; 65_535], 3), Err(Bad::Count(65_535)));
+        assert_eq!(read(&[1; 65], 65), Err(BadFormats::Count(65)));
+        assert_eq!(read(&[1; 65_535], 3), Err(BadFormats::Count(65_535)));
     }
 }

@@ -14,7 +14,7 @@ pub struct Head {
 
 /// What the first bytes of a message say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Parsed {
+pub enum ParsedHead {
     Head(Head),
     /// Fewer than [`HEAD`] bytes are here.
     Short,
@@ -24,19 +24,19 @@ pub enum Parsed {
 
 /// Reads the head at the start of `bytes`.
 #[inline(always)]
-pub fn parse(bytes: &[u8]) -> Parsed {
-    let Some((head, _)) = bytes.split_first_chunk::<HEAD>() else { return Parsed::Short };
+pub fn parse(bytes: &[u8]) -> ParsedHead {
+    let Some((head, _)) = bytes.split_first_chunk::<HEAD>() else { return ParsedHead::Short };
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
     if length < 4 || length > i32::MAX as u32 {
-        return Parsed::Bad;
+        return ParsedHead::Bad;
     }
-    Parsed::Head(Head { kind: head[0], body: length as usize - 4 })
+    ParsedHead::Head(Head { kind: head[0], body: length as usize - 4 })
 }
 
 /// Kind and body of the message at the start of `bytes`, if all of it is there.
 #[inline(always)]
 pub fn whole(bytes: &[u8]) -> Option<(u8, &[u8])> {
-    let Parsed::Head(head) = parse(bytes) else { return None };
+    let ParsedHead::Head(head) = parse(bytes) else { return None };
     Some((head.kind, bytes[HEAD..].get(..head.body)?))
 }
 
@@ -46,13 +46,13 @@ mod tests {
 
     #[test]
     fn a_length_that_cannot_be_is_refused() {
-        assert_eq!(parse(b"Q\0\0\0\x05x"), Parsed::Head(Head { kind: b'Q', body: 1 }));
-        assert_eq!(parse(b"Q\0\0\0"), Parsed::Short);
-        assert_eq!(parse(b"Q\0\0\0\x03"), Parsed::Bad);
-        assert_eq!(parse(b"Q\xff\xff\xff\xff"), Parsed::Bad);
+        assert_eq!(parse(b"Q\0\0\0\x05x"), ParsedHead::Head(Head { kind: b'Q', body: 1 }));
+        assert_eq!(parse(b"Q\0\0\0"), ParsedHead::Short);
+        assert_eq!(parse(b"Q\0\0\0\x03"), ParsedHead::Bad);
+        assert_eq!(parse(b"Q\xff\xff\xff\xff"), ParsedHead::Bad);
         assert_eq!(
             parse(b"d\x7f\xff\xff\xff"),
-            Parsed::Head(Head { kind: b'd', body: i32::MAX as usize - 4 })
+            ParsedHead::Head(Head { kind: b'd', body: i32::MAX as usize - 4 })
         );
     }
 }

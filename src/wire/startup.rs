@@ -34,7 +34,7 @@ pub enum Packet<'a> {
 
 /// Why a startup packet cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Bad {
+pub enum BadStartup {
     /// The length word is below 8 or above [`LONGEST`].
     Length,
     /// A whole message of a client that takes itself for logged in.
@@ -49,59 +49,61 @@ pub enum Bad {
 
 /// What the first bytes of a connection say.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Parsed<'a> {
+pub enum ParsedStartup<'a> {
     /// The packet and how many bytes it took.
     Packet(Packet<'a>, usize),
     Short,
-    Bad(Bad),
+    Bad(BadStartup),
 }
 
 /// Reads the packet at the start of `bytes`.
-pub fn parse(bytes: &[u8]) -> Parsed<'_> {
-    let Some((word, _)) = bytes.split_first_chunk::<4>() else { return Parsed::Short };
+pub fn parse(bytes: &[u8]) -> ParsedStartup<'_> {
+    let Some((word, _)) = bytes.split_first_chunk::<4>() else { return ParsedStartup::Short };
     // No packet is so long that its first byte would not be zero.
     match word[0] {
         0 => {}
-        b'p' => return Parsed::Bad(Bad::Password),
+        b'p' => return ParsedStartup::Bad(BadStartup::Password),
         _ => return message(bytes),
     }
     let length = u32::from_be_bytes(*word) as usize;
     if !(8..=LONGEST).contains(&length) {
-        return Parsed::Bad(Bad::Length);
+        return ParsedStartup::Bad(BadStartup::Length);
     }
-    let Some(packet) = bytes.get(4..length) else { return Parsed::Short };
+    let Some(packet) = bytes.get(4..length) else { return ParsedStartup::Short };
     match read(packet) {
-        Ok(packet) => Parsed::Packet(packet, length),
-        Err(bad) => Parsed::Bad(bad),
+        Ok(packet) => ParsedStartup::Packet(packet, length),
+        Err(bad) => ParsedStartup::Bad(bad),
     }
 }
 
 /// What comes with a kind byte is told from noise when it is whole.
-fn message(bytes: &[u8]) -> Parsed<'_> {
+fn message(bytes: &[u8]) -> ParsedStartup<'_> {
     match head::parse(bytes) {
-        head::Parsed::Short => Parsed::Short,
-        head::Parsed::Head(head) if head.body <= LONGEST => match bytes.len() < HEAD + head.body {
-            true => Parsed::Short,
-            false => Parsed::Bad(Bad::Message),
-        },
-        head::Parsed::Head(_) | head::Parsed::Bad => Parsed::Bad(Bad::Length),
+        head::ParsedHead::Short => ParsedStartup::Short,
+        head::ParsedHead::Head(head) if head.body <= LONGEST => {
+            match bytes.len() < HEAD + head.body {
+                true => ParsedStartup::Short,
+                false => ParsedStartup::Bad(BadStartup::Message),
+            }
+        }
+        head::ParsedHead::Head(_) | head::ParsedHead::Bad => ParsedStartup::Bad(BadStartup::Length),
     }
 }
 
-fn read(packet: &[u8]) -> Result<Packet<'_>, Bad> {
+fn read(packet: &[u8]) -> Result<Packet<'_>, BadStartup> {
     let mut fields = Fields::new(packet);
-    let code = fields.u32().ok_or(Bad::Length)?;
+    let code = fields.u32().ok_or(BadStartup::Length)?;
     match code {
         CANCEL_REQUEST => Ok(Packet::Cancel { key: fields.rest() }),
-        SSL_REQUEST | GSSENC_REQUEST if !fields.is_empty() => Err(Bad::Length),
+        SSL_REQUEST | GSSENC_REQUEST if !fields.is_empty() => Err(BadStartup::Length),
         SSL_REQUEST => Ok(Packet::Ssl),
         GSSENC_REQUEST => Ok(Packet::GssEnc),
         _ if code >> 16 == 2 => Ok(Packet::V2),
         _ if code >> 16 == 3 => {
-            let parameters = parameters(fields).ok_or(Bad::Parameters)?;
+            let parameters = parameters(fields).ok_or(BadStartup::Parameters)?;
             Ok(Packet::Startup { minor: code as u16, parameters })
         }
-        _ => Err(Bad::Version),
+        _ => Err(BadStartup::Version),
     }
 }
 
@@ -138,7 +140,7 @@ pub fn startup_message<V: AsRef<[u8]>>(out: &mut Vec<u8>, minor: u16, parameters
 
 /// Reads arbitrary bytes as a startup packet: the entry point of fuzzing.
 pub fn fuzz(data: &[u8]) {
-    if let Parsed::Packet(_, taken) = parse(data) {
+    if let ParsedStartup::Packet(_, taken) = parse(data) {
         assert!(taken <= data.len());
     }
 }
@@ -157,21 +159,26 @@ mod tests {
     #[test]
     fn a_startup_message_reads_back() {
         let bytes = sample();
-        let Parsed::Packet(Packet::Startup { minor: 0, parameters }, taken) = parse(&bytes) else {
+        let ParsedStartup::Packet(Packet::Startup { minor: 0, parameters }, taken) = parse(&bytes)
+        else {
             panic!("not read")
         };
         let pairs: Vec<_> = parameters.iter().map(|(n, v)| (&**n, *v)).collect();
         assert_eq!(pairs, [("user", &b"joe"[..]), ("database", b"db")]);
         assert_eq!(taken, bytes.len());
         for cut in 0..bytes.len() {
-            assert_eq!(parse(&bytes[..cut]), Parsed::Short, "cut at {cut}");
+            assert_eq!(parse(&bytes[..cut]), ParsedStartup::Short, "cut at {cut}");
         }
     }
 
     #[test]
     fn lengths_that_cannot_be_are_refused_at_once() {
         for length in [0u32, 3, 7, 10_001, 0xff_ffff] {
-            assert_eq!(parse(&length.to_be_bytes()), Parsed::Bad(Bad::Length), "{length}");
+            assert_eq!(
+                parse(&length.to_be_bytes()),
+                ParsedStartup::Bad(BadStartup::Length),
+                "{length}"
+            );
         }
     }
 
@@ -179,13 +186,13 @@ mod tests {
     fn a_message_before_the_packet_is_told_from_noise() {
         let query = b"Q\0\0\0\rselect 1\0";
         for cut in 0..query.len() {
-            assert_eq!(parse(&query[..cut]), Parsed::Short, "cut at {cut}");
+            assert_eq!(parse(&query[..cut]), ParsedStartup::Short, "cut at {cut}");
         }
-        assert_eq!(parse(query), Parsed::Bad(Bad::Message));
-        assert_eq!(parse(b"X\0\0\0\x04"), Parsed::Bad(Bad::Message));
-        assert_eq!(parse(b"p\0\0\0"), Parsed::Bad(Bad::Password));
-        assert_eq!(parse(b"GET / HTTP/1.0"), Parsed::Bad(Bad::Length));
-        assert_eq!(parse(b"Q\0\0\0\x03"), Parsed::Bad(Bad::Length));
+        assert_eq!(parse(query), ParsedStartup::Bad(BadStartup::Message));
+        assert_eq!(parse(b"X\0\0\0\x04"), ParsedStartup::Bad(BadStartup::Message));
+        assert_eq!(parse(b"p\0\0\0"), ParsedStartup::Bad(BadStartup::Password));
+        assert_eq!(parse(b"GET / HTTP/1.0"), ParsedStartup::Bad(BadStartup::Length));
+        assert_eq!(parse(b"Q\0\0\0\x03"), ParsedStartup::Bad(BadStartup::Length));
     }
 
     #[test]
@@ -196,17 +203,17 @@ mod tests {
             out.extend(rest);
             out
         };
-        assert_eq!(parse(&packet(SSL_REQUEST, b"")), Parsed::Packet(Packet::Ssl, 8));
-        assert_eq!(parse(&packet(SSL_REQUEST, b"x")), Parsed::Bad(Bad::Length));
-        assert_eq!(parse(&packet(GSSENC_REQUEST, b"")), Parsed::Packet(Packet::GssEnc, 8));
-        assert_eq!(parse(&packet(2 << 16, b"x")), Parsed::Packet(Packet::V2, 9));
-        assert_eq!(parse(&packet(4 << 16, b"")), Parsed::Bad(Bad::Version));
-        assert_eq!(parse(&packet(3 << 16, b"user\0")), Parsed::Bad(Bad::Parameters));
+        assert_eq!(parse(&packet(SSL_REQUEST, b"")), ParsedStartup::Packet(Packet::Ssl, 8));
+        assert_eq!(parse(&packet(SSL_REQUEST, b"x")), ParsedStartup::Bad(BadStartup::Length));
+        assert_eq!(parse(&packet(GSSENC_REQUEST, b"")), ParsedStartup::Packet(Packet::GssEnc, 8));
+        assert_eq!(parse(&packet(2 << 16, b"x")), ParsedStartup::Packet(Packet::V2, 9));
+        assert_eq!(parse(&packet(4 << 16, b"")), ParsedStartup::Bad(BadStartup::Version));
+        assert_eq!(parse(&packet(3 << 16, b"user\0")), ParsedStartup::Bad(BadStartup::Parameters));
         let key = [7; 260];
         for key in [&key[..0], &key[..7], &key] {
             assert_eq!(
                 parse(&packet(CANCEL_REQUEST, key)),
-                Parsed::Packet(Packet::Cancel { key }, 8 + key.len())
+                ParsedStartup::Packet(Packet::Cancel { key }, 8 + key.len())
             );
         }
     }

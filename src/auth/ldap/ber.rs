@@ -1,7 +1,7 @@
 //! The few forms of BER that LDAP is written in (RFC 4511, section 5.1): definite lengths only, and
 //! tags of one byte.
 
-use super::Malformed;
+use super::MalformedLdap;
 
 pub const BOOLEAN: u8 = 0x01;
 pub const INTEGER: u8 = 0x02;
@@ -32,37 +32,37 @@ pub fn number(out: &mut Vec<u8>, tag: u8, value: u8) {
 
 /// Takes elements one by one.
 #[derive(Clone, Copy, Debug)]
-pub struct Reader<'a> {
+pub struct BerReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
-    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { rest: bytes }
+impl<'a> BerReader<'a> {
+    pub fn new(bytes: &'a [u8]) -> BerReader<'a> {
+        BerReader { rest: bytes }
     }
 
     /// The tag and content of the next element.
-    pub fn next(&mut self) -> Result<(u8, &'a [u8]), Malformed> {
-        let (tag, head, len) = head(self.rest)?.ok_or(Malformed)?;
-        let end = head.checked_add(len).ok_or(Malformed)?;
-        let content = self.rest.get(head..end).ok_or(Malformed)?;
+    pub fn next(&mut self) -> Result<(u8, &'a [u8]), MalformedLdap> {
+        let (tag, head, len) = head(self.rest)?.ok_or(MalformedLdap)?;
+        let end = head.checked_add(len).ok_or(MalformedLdap)?;
+        let content = self.rest.get(head..end).ok_or(MalformedLdap)?;
         self.rest = &self.rest[end..];
         Ok((tag, content))
     }
 
     /// The content of the next element, which must have this tag.
-    pub fn expect(&mut self, tag: u8) -> Result<&'a [u8], Malformed> {
+    pub fn expect(&mut self, tag: u8) -> Result<&'a [u8], MalformedLdap> {
         match self.next()? {
             (found, content) if found == tag => Ok(content),
-            _ => Err(Malformed),
+            _ => Err(MalformedLdap),
         }
     }
 
     /// A number that is not negative and has no more than 31 bits.
-    pub fn number(&mut self, tag: u8) -> Result<u32, Malformed> {
+    pub fn number(&mut self, tag: u8) -> Result<u32, MalformedLdap> {
         let content = self.expect(tag)?;
         if content.is_empty() || content.len() > 4 || content[0] >= 0x80 {
-            return Err(Malformed);
+            return Err(MalformedLdap);
         }
         Ok(content.iter().fold(0, |value, &byte| value << 8 | u32::from(byte)))
     }
@@ -70,21 +70,21 @@ impl<'a> Reader<'a> {
 
 /// The tag of the element that `bytes` begin with, the length of its head and that of its content;
 /// None where the head is not whole.
-pub fn head(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, Malformed> {
+pub fn head(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, MalformedLdap> {
     let [tag, first, rest @ ..] = bytes else { return Ok(None) };
     if tag & 0x1f == 0x1f {
-        return Err(Malformed);
+        return Err(MalformedLdap);
     }
     if *first < 0x80 {
         return Ok(Some((*tag, 2, usize::from(*first))));
     }
     let count = usize::from(first & 0x7f);
     if !(1..=4).contains(&count) {
-        return Err(Malformed);
+        return Err(MalformedLdap);
     }
     let Some(digits) = rest.get(..count) else { return Ok(None) };
     let len = digits.iter().fold(0_u32, |len, &byte| len << 8 | u32::from(byte));
-    Ok(Some((*tag, 2 + count, usize::try_from(len).map_err(|_| Malformed)?)))
+    Ok(Some((*tag, 2 + count, usize::try_from(len).map_err(|_| MalformedLdap)?)))
 }
 
 #[cfg(test)]
@@ -98,11 +98,11 @@ mod tests {
             number(out, INTEGER, 7);
             bytes(out, OCTETS, &[b'x'; 300]);
         });
-        let mut reader = Reader::new(&out);
-        let mut inner = Reader::new(reader.expect(SEQUENCE).unwrap());
+        let mut reader = BerReader::new(&out);
+        let mut inner = BerReader::new(reader.expect(SEQUENCE).unwrap());
         assert_eq!(inner.number(INTEGER), Ok(7));
         assert_eq!(inner.expect(OCTETS), Ok(&[b'x'; 300][..]));
-        assert_eq!((inner.next(), reader.next()), (Err(Malformed), Err(Malformed)));
+        assert_eq!((inner.next(), reader.next()), (Err(MalformedLdap), Err(MalformedLdap)));
     }
 
     #[test]
@@ -115,9 +115,9 @@ mod tests {
             (b"\x04\x82\x01", Ok(None)),
             (b"\x04", Ok(None)),
             (b"", Ok(None)),
-            (b"\x04\x80", Err(Malformed)),
-            (b"\x04\x85\x00\x00\x00\x00\x01", Err(Malformed)),
-            (b"\x1f\x01x", Err(Malformed)),
+            (b"\x04\x80", Err(MalformedLdap)),
+            (b"\x04\x85\x00\x00\x00\x00\x01", Err(MalformedLdap)),
+            (b"\x1f\x01x", Err(MalformedLdap)),
         ] {
             assert_eq!(head(bytes), expected, "{bytes:?}");
         }
@@ -129,13 +129,13 @@ mod tests {
             (&b"\x00"[..], Ok(0)),
             (b"\x00\x80", Ok(128)),
             (b"\x7f\xff\xff\xff", Ok(0x7fff_ffff)),
-            (b"", Err(Malformed)),
-            (b"\x80", Err(Malformed)),
-            (b"\x00\x80\x00\x00\x00", Err(Malformed)),
+            (b"", Err(MalformedLdap)),
+            (b"\x80", Err(MalformedLdap)),
+            (b"\x00\x80\x00\x00\x00", Err(MalformedLdap)),
         ] {
             let mut out = Vec::new();
             bytes(&mut out, INTEGER, content);
-            assert_eq!(Reader::new(&out).number(INTEGER), expected, "{content:?}");
+            assert_eq!(BerReader::new(&out).number(INTEGER), expected, "{content:?}");
         }
     }
 }

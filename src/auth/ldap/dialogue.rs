@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use super::Malformed;
-use super::message::{self, Answer, Outcome};
-use super::options::{Cover, Directory, Search, Way};
+use super::MalformedLdap;
+use super::message::{self, LdapResponse, LdapResult};
+use super::options::{Cover, Directory, EntryDn, Search};
 use crate::auth::secret::Password;
 use crate::base::text::printable;
 
@@ -71,7 +71,7 @@ pub enum FaultKind {
     /// The entry of this name could not be bound to with the client's password.
     Login {
         name: String,
-        reply: Reply,
+        reply: LdapRefusal,
     },
     Malformed,
     /// A search with this filter found nobody.
@@ -83,23 +83,23 @@ pub enum FaultKind {
     },
     Search {
         filter: String,
-        reply: Reply,
+        reply: LdapRefusal,
     },
     /// Whoever is to search could not log in.
     Searcher {
         name: String,
-        reply: Reply,
+        reply: LdapRefusal,
     },
     /// More than one was found.
     SeveralEntries {
         filter: String,
     },
-    Tls(Reply),
+    Tls(LdapRefusal),
 }
 
 /// A directory's refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct LdapRefusal {
     pub code: u32,
     pub text: String,
 }
@@ -107,15 +107,15 @@ pub struct Reply {
 /// As much of a directory's words as a line of the log takes.
 const TEXT_MAX: usize = 200;
 
-impl From<Outcome<'_>> for Reply {
-    fn from(outcome: Outcome<'_>) -> Reply {
+impl From<LdapResult<'_>> for LdapRefusal {
+    fn from(outcome: LdapResult<'_>) -> LdapRefusal {
         let text = String::from_utf8_lossy(outcome.text);
         let text: String = text.chars().take(TEXT_MAX).map(printable).collect();
-        Reply { code: outcome.code, text: text.trim().to_owned() }
+        LdapRefusal { code: outcome.code, text: text.trim().to_owned() }
     }
 }
 
-impl fmt::Display for Reply {
+impl fmt::Display for LdapRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", message::meaning(self.code), self.code)?;
         if self.text.is_empty() { Ok(()) } else { write!(f, ": {}", self.text) }
@@ -171,15 +171,15 @@ impl<'a> Dialogue<'a> {
     /// Goes on, when nothing is said in clear that should not be.
     pub fn secured(&mut self) -> Next {
         match &self.directory.way {
-            Way::Made { prefix, suffix } => {
+            EntryDn::Made { prefix, suffix } => {
                 let user = match prefix.ends_with('=') {
                     true => escaped(self.user),
                     false => self.user.to_owned(),
                 };
                 self.bind(format!("{prefix}{user}{suffix}"))
             }
-            Way::Found(_) if self.user.contains(SPECIAL) => self.fail(FaultKind::Letter),
-            Way::Found(search) => {
+            EntryDn::Found(_) if self.user.contains(SPECIAL) => self.fail(FaultKind::Letter),
+            EntryDn::Found(search) => {
                 self.state = Await::Searcher;
                 let password = search.password.as_ref().map_or(&b""[..], Password::as_bytes);
                 Next::Send(message::bind(self.state.number(), &search.name, password))
@@ -192,18 +192,18 @@ impl<'a> Dialogue<'a> {
         let number = self.state.number();
         match message::read(bytes, number) {
             Ok(answer) => self.answered(answer),
-            Err(Malformed) => self.fail(FaultKind::Malformed),
+            Err(MalformedLdap) => self.fail(FaultKind::Malformed),
         }
     }
 
-    fn answered(&mut self, answer: Answer<'_>) -> Next {
+    fn answered(&mut self, answer: LdapResponse<'_>) -> Next {
         match (std::mem::replace(&mut self.state, Await::Nothing), answer) {
-            (Await::Tls, Answer::Extended(outcome)) => match outcome.code {
+            (Await::Tls, LdapResponse::Extended(outcome)) => match outcome.code {
                 0 => Next::Secure,
                 _ => self.fail(FaultKind::Tls(outcome.into())),
             },
-            (Await::Searcher, Answer::Bound(outcome)) => self.searcher_bound(outcome),
-            (Await::Entries(mut names), Answer::Entry(name)) => {
+            (Await::Searcher, LdapResponse::Bound(outcome)) => self.searcher_bound(outcome),
+            (Await::Entries(mut names), LdapResponse::Entry(name)) => {
                 // More than are asked for say no more.
                 if names.len() < 2 {
                     names.push(String::from_utf8_lossy(name).into_owned());
@@ -211,12 +211,12 @@ impl<'a> Dialogue<'a> {
                 self.state = Await::Entries(names);
                 Next::Read
             }
-            (Await::Entries(names), Answer::Reference) => {
+            (Await::Entries(names), LdapResponse::Reference) => {
                 self.state = Await::Entries(names);
                 Next::Read
             }
-            (Await::Entries(names), Answer::Found(outcome)) => self.searched(names, outcome),
-            (Await::User { name }, Answer::Bound(outcome)) => match outcome.code {
+            (Await::Entries(names), LdapResponse::Found(outcome)) => self.searched(names, outcome),
+            (Await::User { name }, LdapResponse::Bound(outcome)) => match outcome.code {
                 0 => Next::Done(Ok(())),
                 _ => self.fail(FaultKind::Login { name, reply: outcome.into() }),
             },
@@ -226,12 +226,12 @@ impl<'a> Dialogue<'a> {
 
     fn search(&self) -> &'a Search {
         match &self.directory.way {
-            Way::Found(search) => search,
-            Way::Made { .. } => unreachable!("nobody searches for a name that is made"),
+            EntryDn::Found(search) => search,
+            EntryDn::Made { .. } => unreachable!("nobody searches for a name that is made"),
         }
     }
 
-    fn searcher_bound(&mut self, outcome: Outcome<'_>) -> Next {
+    fn searcher_bound(&mut self, outcome: LdapResult<'_>) -> Next {
         let search = self.search();
         if outcome.code != 0 {
             let (name, reply) = (search.name.clone(), outcome.into());
@@ -245,7 +245,7 @@ impl<'a> Dialogue<'a> {
         }
     }
 
-    fn searched(&mut self, mut names: Vec<String>, outcome: Outcome<'_>) -> Next {
+    fn searched(&mut self, mut names: Vec<String>, outcome: LdapResult<'_>) -> Next {
         let filter = self.search().filter_for(self.user);
         let is_cut = outcome.code == SIZE_LIMIT_EXCEEDED;
         match (names.len(), outcome.code) {
@@ -267,7 +267,7 @@ impl<'a> Dialogue<'a> {
     /// The bind that decides.
     fn bind(&mut self, name: String) -> Next {
         if self.password.as_bytes().is_empty() || name.is_empty() {
-            let reply = Reply { code: INVALID_CREDENTIALS, text: String::new() };
+            let reply = LdapRefusal { code: INVALID_CREDENTIALS, text: String::new() };
             return self.fail(FaultKind::Login { name, reply });
         }
         let state = Await::User { name: name.clone() };
@@ -363,7 +363,7 @@ mod tests {
         assert!(done.is_none() && names(&sent, "uid=joe,dc=net") && names(&sent, "pw"));
         assert_eq!(play(MADE, "joe", &[answer(4, BOUND, 0)]).0, Some(Ok(())));
         let (done, _) = play(MADE, "joe", &[answer(4, BOUND, 49)]);
-        let reply = Reply { code: 49, text: String::new() };
+        let reply = LdapRefusal { code: 49, text: String::new() };
         let name = "uid=joe,dc=net".to_owned();
         assert_eq!(done, Some(Err(FaultKind::Login { name, reply })));
     }

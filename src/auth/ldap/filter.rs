@@ -138,7 +138,7 @@ mod tests {
     fn told(text: &str) -> Result<String, NoFilter> {
         let mut out = Vec::new();
         write(&mut out, text)?;
-        let mut reader = ber::Reader::new(&out);
+        let mut reader = ber::BerReader::new(&out);
         let (tag, content) = reader.next().expect("an element");
         assert!(reader.next().is_err(), "nothing behind it");
         Ok(words(tag, content))
@@ -148,7 +148,7 @@ mod tests {
         if tag & 0x20 == 0 {
             return format!("{tag:x}:{}", String::from_utf8_lossy(content));
         }
-        let (mut reader, mut inner) = (ber::Reader::new(content), Vec::new());
+        let (mut reader, mut inner) = (ber::BerReader::new(content), Vec::new());
         while let Ok((tag, content)) = reader.next() {
             inner.push(words(tag, content));
         }

@@ -1,7 +1,7 @@
 //! Messages of LDAP (RFC 4511, section 4): requests as bytes, answers as values.
 
-use super::Malformed;
-use super::ber::{self, BOOLEAN, ENUMERATED, INTEGER, OCTETS, Reader, SEQUENCE};
+use super::MalformedLdap;
+use super::ber::{self, BOOLEAN, BerReader, ENUMERATED, INTEGER, OCTETS, SEQUENCE};
 use super::filter::{self, NoFilter};
 
 /// The longest message that is taken from a directory, in bytes: no attribute is asked for, so what
@@ -20,10 +20,10 @@ pub enum Scope {
 const ENTRIES_MAX: u8 = 2;
 
 /// The length of the message that `bytes` begin with, once that is known.
-pub fn frame(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+pub fn frame(bytes: &[u8]) -> Result<Option<usize>, MalformedLdap> {
     match ber::head(bytes)? {
         Some((SEQUENCE, head, len)) if len <= LONGEST - head => Ok(Some(head + len)),
-        Some(_) => Err(Malformed),
+        Some(_) => Err(MalformedLdap),
         None => Ok(None),
     }
 }
@@ -85,19 +85,19 @@ pub fn start_tls(id: u8) -> Vec<u8> {
 
 /// What a directory sends.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answer<'a> {
-    Bound(Outcome<'a>),
+pub enum LdapResponse<'a> {
+    Bound(LdapResult<'a>),
     /// The name of an entry that was found.
     Entry(&'a [u8]),
-    Found(Outcome<'a>),
+    Found(LdapResult<'a>),
     /// Another directory may know more: it is not asked.
     Reference,
-    Extended(Outcome<'a>),
+    Extended(LdapResult<'a>),
 }
 
 /// How an operation ended.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Outcome<'a> {
+pub struct LdapResult<'a> {
     /// 0 is success.
     pub code: u32,
     /// The directory's own words, if any.
@@ -105,27 +105,27 @@ pub struct Outcome<'a> {
 }
 
 /// Reads a whole message, which must answer the request of this number.
-pub fn read(bytes: &[u8], id: u8) -> Result<Answer<'_>, Malformed> {
-    let mut message = Reader::new(Reader::new(bytes).expect(SEQUENCE)?);
+pub fn read(bytes: &[u8], id: u8) -> Result<LdapResponse<'_>, MalformedLdap> {
+    let mut message = BerReader::new(BerReader::new(bytes).expect(SEQUENCE)?);
     if message.number(INTEGER)? != u32::from(id) {
-        return Err(Malformed);
+        return Err(MalformedLdap);
     }
     let (tag, content) = message.next()?;
     Ok(match tag {
-        0x61 => Answer::Bound(outcome(content)?),
-        0x64 => Answer::Entry(Reader::new(content).expect(OCTETS)?),
-        0x65 => Answer::Found(outcome(content)?),
-        0x73 => Answer::Reference,
-        0x78 => Answer::Extended(outcome(content)?),
-        _ => return Err(Malformed),
+        0x61 => LdapResponse::Bound(outcome(content)?),
+        0x64 => LdapResponse::Entry(BerReader::new(content).expect(OCTETS)?),
+        0x65 => LdapResponse::Found(outcome(content)?),
+        0x73 => LdapResponse::Reference,
+        0x78 => LdapResponse::Extended(outcome(content)?),
+        _ => return Err(MalformedLdap),
     })
 }
 
-fn outcome(content: &[u8]) -> Result<Outcome<'_>, Malformed> {
-    let mut reader = Reader::new(content);
+fn outcome(content: &[u8]) -> Result<LdapResult<'_>, MalformedLdap> {
+    let mut reader = BerReader::new(content);
     let code = reader.number(ENUMERATED)?;
     reader.expect(OCTETS)?;
-    Ok(Outcome { code, text: reader.expect(OCTETS)? })
+    Ok(LdapResult { code, text: reader.expect(OCTETS)? })
 }
 
 /// What a result code means (RFC 4511, appendix A.2).
@@ -171,23 +171,23 @@ mod tests {
     #[test]
     fn answers_are_read_and_others_refused() {
         let bound = b"\x30\x0c\x02\x01\x05\x61\x07\x0a\x01\x31\x04\0\x04\0";
-        let outcome = Outcome { code: 49, text: b"" };
-        assert_eq!(read(bound, 5), Ok(Answer::Bound(outcome)));
-        assert_eq!(read(bound, 6), Err(Malformed), "of another request");
+        let outcome = LdapResult { code: 49, text: b"" };
+        assert_eq!(read(bound, 5), Ok(LdapResponse::Bound(outcome)));
+        assert_eq!(read(bound, 6), Err(MalformedLdap), "of another request");
         let entry = b"\x30\x0b\x02\x01\x05\x64\x06\x04\x02cn\x30\0";
-        assert_eq!(read(entry, 5), Ok(Answer::Entry(b"cn")));
-        assert_eq!(read(b"\x30\x05\x02\x01\x05\x42\0", 5), Err(Malformed), "an unbind");
+        assert_eq!(read(entry, 5), Ok(LdapResponse::Entry(b"cn")));
+        assert_eq!(read(b"\x30\x05\x02\x01\x05\x42\0", 5), Err(MalformedLdap), "an unbind");
         for len in 0..bound.len() {
-            assert_eq!(read(&bound[..len], 5), Err(Malformed));
+            assert_eq!(read(&bound[..len], 5), Err(MalformedLdap));
         }
     }
 
     #[test]
     fn long_messages_are_refused_by_their_head() {
         assert_eq!(frame(b"\x30\x84\0\0\xff\xf0"), Ok(Some(65_526)));
-        assert_eq!(frame(b"\x30\x84\0\x01\0\0"), Err(Malformed));
-        assert_eq!(frame(b"\x30\x84\xff\xff\xff\xff"), Err(Malformed));
-        assert_eq!(frame(b"\x31\x01"), Err(Malformed));
+        assert_eq!(frame(b"\x30\x84\0\x01\0\0"), Err(MalformedLdap));
+        assert_eq!(frame(b"\x30\x84\xff\xff\xff\xff"), Err(MalformedLdap));
+        assert_eq!(frame(b"\x31\x01"), Err(MalformedLdap));
         assert_eq!(frame(b"\x30"), Ok(None));
     }
 }

@@ -17,13 +17,13 @@ pub use options::{Cover, Directory, OptionError};
 
 /// The length of the message that `bytes` begin with, once that is known; an error where no
 /// message of a directory begins so.
-pub fn frame(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+pub fn frame(bytes: &[u8]) -> Result<Option<usize>, MalformedLdap> {
     message::frame(bytes)
 }
 
 /// Bytes that are no message, or not the one that may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub struct MalformedLdap;
 
 /// Entry point for fuzzing: options up to the first NUL, and what a directory sends behind it. It
 /// does not know the password, but may say what it likes.

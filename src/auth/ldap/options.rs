@@ -14,7 +14,7 @@ pub struct Directory {
     pub hosts: Vec<String>,
     pub port: u16,
     pub cover: Cover,
-    pub(super) way: Way,
+    pub(super) way: EntryDn,
 }
 
 /// What hides a conversation from the network.
@@ -29,7 +29,7 @@ pub enum Cover {
 
 /// How the name of a user's entry comes about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum EntryDn {
     Made { prefix: String, suffix: String },
     Found(Search),
 }
@@ -207,7 +207,7 @@ impl Given {
         Ok(Directory { hosts, port, cover, way })
     }
 
-    fn way(self) -> Result<Way, OptionError> {
+    fn way(self) -> Result<EntryDn, OptionError> {
         let is_made = self.prefix.is_some() || self.suffix.is_some();
         let is_found = self.base.is_some()
             || self.attribute.is_some()
@@ -216,7 +216,7 @@ impl Given {
             || self.password.is_some();
         match (is_made, is_found, self.base) {
             (true, true, _) => Err(OptionError::Both),
-            (true, false, _) => Ok(Way::Made {
+            (true, false, _) => Ok(EntryDn::Made {
                 prefix: self.prefix.unwrap_or_default(),
                 suffix: self.suffix.unwrap_or_default(),
             }),
@@ -234,7 +234,7 @@ impl Given {
                 let search = Search { base, scope, filter, name, password: self.password };
                 let sample = search.filter_for("user");
                 message::search(1, "", scope, &sample).map_err(|_| OptionError::Filter)?;
-                Ok(Way::Found(search))
+                Ok(EntryDn::Found(search))
             }
         }
     }
@@ -287,14 +287,14 @@ mod tests {
 
     fn made(text: &str) -> (String, String) {
         match parse(text).map(|directory| directory.way) {
-            Ok(Way::Made { prefix, suffix }) => (prefix, suffix),
+            Ok(EntryDn::Made { prefix, suffix }) => (prefix, suffix),
             other => panic!("{text}: {other:?}"),
         }
     }
 
     fn found(text: &str) -> Search {
         match parse(text).map(|directory| directory.way) {
-            Ok(Way::Found(search)) => search,
+            Ok(EntryDn::Found(search)) => search,
             other => panic!("{text}: {other:?}"),
         }
     }

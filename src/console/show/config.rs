@@ -1,9 +1,9 @@
 //! SHOW CONFIG: the settings that the reference has, in its order, with values as it spells them.
 
 use super::super::table::{Sheet, Value, text};
-use crate::config::{Row, Settings};
+use crate::config::{SettingRow, Settings};
 
-pub static CONFIG: Sheet<&'static Row> = Sheet {
+pub static CONFIG: Sheet<&'static SettingRow> = Sheet {
     columns: &[&[
         text("key", |_, row| Value::text(row.name)),
         text("value", |scene, row| match scene.core.settings().show(row.name) {

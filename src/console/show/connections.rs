@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::super::table::{Column, Held, Scene, Sheet, Value, int4, label, text};
 use super::{peers, pools, time};
 use crate::base::time::Moment;
-use crate::log::{Peer, Side, ptr};
+use crate::log::{ConnectionSide, Ends, PeerAddress, ptr};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::{self, Client, Replication, Standing};
@@ -323,23 +323,23 @@ fn socket_state(core: &Core, row: &Row) -> &'static str {
 }
 
 /// The other end, and ours.
-fn ends(core: &Core, row: &Row) -> (Peer, Peer) {
+fn ends(core: &Core, row: &Row) -> Ends {
     match *row {
         Row::Client(id) => (core.clients[id].peer, core.local_address(id)),
         Row::Server(id) => (core.servers[id].peer, core.servers[id].local),
     }
 }
 
-fn address(peer: Peer) -> Value<'static> {
+fn address(peer: PeerAddress) -> Value<'static> {
     match peer {
-        Peer::Tcp { ip, .. } => Value::owned(ip),
-        Peer::Unix { .. } => Value::text("unix"),
+        PeerAddress::Tcp { ip, .. } => Value::owned(ip),
+        PeerAddress::Unix { .. } => Value::text("unix"),
     }
 }
 
-fn port(peer: Peer) -> u64 {
+fn port(peer: PeerAddress) -> u64 {
     match peer {
-        Peer::Tcp { port, .. } | Peer::Unix { port, .. } => port.into(),
+        PeerAddress::Tcp { port, .. } | PeerAddress::Unix { port, .. } => port.into(),
     }
 }
 
@@ -397,8 +397,8 @@ fn link(core: &Core, row: &Row) -> Option<Row> {
 fn pointer(core: &Core, row: Option<Row>) -> Value<'static> {
     match row {
         None => Value::text(""),
-        Some(Row::Client(id)) => Value::Ptr(ptr(core.clients[id].number, Side::Client)),
-        Some(Row::Server(id)) => Value::Ptr(ptr(core.servers[id].number, Side::Server)),
+        Some(Row::Client(id)) => Value::Ptr(ptr(core.clients[id].number, ConnectionSide::Client)),
+        Some(Row::Server(id)) => Value::Ptr(ptr(core.servers[id].number, ConnectionSide::Server)),
     }
 }
 
@@ -406,8 +406,10 @@ fn pointer(core: &Core, row: Option<Row>) -> Value<'static> {
 fn remote_pid(core: &Core, row: &Row) -> u64 {
     match *row {
         Row::Client(id) => match core.clients[id].peer {
-            Peer::Unix { pid, .. } => pid.and_then(|pid| u64::try_from(pid).ok()).unwrap_or(0),
-            Peer::Tcp { .. } => 0,
+            PeerAddress::Unix { pid, .. } => {
+                pid.and_then(|pid| u64::try_from(pid).ok()).unwrap_or(0)
+            }
+            PeerAddress::Tcp { .. } => 0,
         },
         Row::Server(id) => core.servers[id]
             .key

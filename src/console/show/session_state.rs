@@ -3,7 +3,7 @@
 
 use super::super::table::{Sheet, Value, counter, gauge, int4, int8, text};
 use super::pools;
-use crate::log::{Side, ptr};
+use crate::log::{ConnectionSide, ptr};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::Choice;
 use crate::pool::records::pool::Purpose;
@@ -51,10 +51,14 @@ pub static PINS: Sheet<ServerId> = Sheet {
         text("user", |scene, &id| {
             Value::text(pools::names(scene.core, &Some(scene.core.servers[id].pool)).1)
         }),
-        text("ptr", |scene, &id| Value::owned(ptr(scene.core.servers[id].number, Side::Server))),
+        text("ptr", |scene, &id| {
+            Value::owned(ptr(scene.core.servers[id].number, ConnectionSide::Server))
+        }),
         text("link", |scene, &id| {
             let client = scene.core.servers[id].client().and_then(|id| scene.core.clients.get(id));
-            client.map_or(Value::Null, |client| Value::owned(ptr(client.number, Side::Client)))
+            client.map_or(Value::Null, |client| {
+                Value::owned(ptr(client.number, ConnectionSide::Client))
+            })
         }),
         int8("seconds", |scene, &id| {
             let pinned = scene.core.servers[id].session.pinned_since();
@@ -80,7 +84,9 @@ pub static CHOICES: Sheet<ClientId> = Sheet {
             let member = scene.core.clients[id].member();
             member.map_or(Value::Null, |of| Value::text(&scene.core.users[of.user].name))
         }),
-        text("ptr", |scene, &id| Value::owned(ptr(scene.core.clients[id].number, Side::Client))),
+        text("ptr", |scene, &id| {
+            Value::owned(ptr(scene.core.clients[id].number, ConnectionSide::Client))
+        }),
         text("pool_mode", |scene, &id| {
             Value::text(scene.core.client_mode(&scene.core.clients[id]).word())
         }),

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::lookups;
-use crate::auth::hba::{Method, Rule};
+use crate::auth::hba::{HbaMethod, Rule};
 use crate::config::{AuthType, Config, TlsMode};
 use crate::pool::core::CONSOLE;
 use crate::pool::records::access::Access;
@@ -62,7 +62,7 @@ fn of_certificates(config: &Config, access: &Access) -> Option<String> {
     if config.settings.client_tls_sslmode != TlsMode::Disable {
         return None;
     }
-    let rule = access.hba.rules().iter().find(|rule| rule.method == Method::Cert)?;
+    let rule = access.hba.rules().iter().find(|rule| rule.method == HbaMethod::Cert)?;
     let Rule { line, .. } = rule;
     Some(format!(
         "auth_hba_file: line {line} asks for a certificate, and client_tls_sslmode is disable: \

@@ -14,7 +14,7 @@ use super::super::pidfile::{self, PidFileError};
 use crate::config::Settings;
 use crate::wire::build;
 use crate::wire::fields::Fields;
-use crate::wire::head::{self, HEAD, Head, Parsed};
+use crate::wire::head::{self, HEAD, Head, ParsedHead};
 use crate::wire::kind::{Back, Front};
 use crate::wire::startup;
 
@@ -116,7 +116,7 @@ impl Console {
         let mut bytes = [0; HEAD];
         self.stream.read_exact(&mut bytes)?;
         match head::parse(&bytes) {
-            Parsed::Head(Head { kind, body }) if body <= LONGEST => {
+            ParsedHead::Head(Head { kind, body }) if body <= LONGEST => {
                 let mut bytes = vec![0; body];
                 self.stream.read_exact(&mut bytes)?;
                 Ok((kind, bytes))

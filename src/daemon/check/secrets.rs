@@ -4,7 +4,7 @@
 
 use super::lookups::{self, asks_no_password};
 use super::names::names;
-use crate::auth::hba::Method;
+use crate::auth::hba::HbaMethod;
 use crate::auth::secret::{Secret, SecretKind};
 use crate::base::order;
 use crate::base::places::Places;
@@ -75,10 +75,10 @@ fn clients_bring_keys(auth_type: AuthType, access: &Access) -> bool {
         | AuthType::ScramSha256 => true,
         AuthType::Any | AuthType::Cert | AuthType::Peer | AuthType::Trust => false,
         AuthType::Hba => access.hba.rules().iter().any(|rule| match rule.method {
-            Method::Md5 | Method::Plain | Method::ScramSha256 => true,
+            HbaMethod::Md5 | HbaMethod::Plain | HbaMethod::ScramSha256 => true,
             // A judge's word brings the password itself, which is better than what is stored.
-            Method::Ldap | Method::Pam => true,
-            Method::Cert | Method::Peer | Method::Reject | Method::Trust => false,
+            HbaMethod::Ldap | HbaMethod::Pam => true,
+            HbaMethod::Cert | HbaMethod::Peer | HbaMethod::Reject | HbaMethod::Trust => false,
         }),
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use crate::auth::inquiry::Verdict;
+use crate::auth::inquiry::Judgement;
 use crate::auth::ldap::{self, Cover, Dialogue, Directory, Next};
 use crate::auth::secret::Password;
 use crate::base::wipe::wipe;
@@ -15,7 +15,7 @@ use crate::net::resolve;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Asks the hosts of a directory about a user, one after the other until one can be reached.
-pub fn ask(directory: &Directory, user: &str, password: &Password) -> Verdict {
+pub fn ask(directory: &Directory, user: &str, password: &Password) -> Judgement {
     let limit = Limit { end: Instant::now() + LIMIT };
     let mut why = String::new();
     for (at, host) in directory.hosts.iter().enumerate() {
@@ -61,7 +61,7 @@ fn talk(
     password: &Password,
     host: &str,
     line: &mut Line,
-) -> Verdict {
+) -> Judgement {
     let broken = |error: io::Error| format!("no answer from LDAP server {host}: {}", words(&error));
     if directory.cover == Cover::Ldaps {
         line.secure(host).map_err(|why| format!("TLS with LDAP server {host} failed: {why}"))?;

@@ -6,7 +6,7 @@ mod ldap;
 mod tls;
 
 use super::jobs::{Jobs, Wake};
-use crate::auth::inquiry::{Inquiry, Judge, Verdict};
+use crate::auth::inquiry::{Inquiry, Judge, Judgement};
 use crate::pool::ids::ClientId;
 use crate::sys::pam;
 
@@ -27,13 +27,13 @@ impl Judges {
     }
 
     /// The answers that came since the last call.
-    pub fn verdicts(&mut self) -> impl Iterator<Item = (ClientId, Verdict)> + '_ {
+    pub fn verdicts(&mut self) -> impl Iterator<Item = (ClientId, Judgement)> + '_ {
         std::iter::from_fn(|| self.0.next_done())
     }
 }
 
 /// Asks; blocks.
-fn answer(inquiry: &Inquiry) -> Verdict {
+fn answer(inquiry: &Inquiry) -> Judgement {
     let Inquiry { judge, user, password, address } = inquiry;
     match judge {
         Judge::Ldap(directory) => ldap::ask(directory, user, password),

@@ -149,15 +149,17 @@ impl fmt::Display for Listener {
 
 impl Accepted {
     /// How the peer is named in the log. A Unix socket is named by the port in its own path.
-    pub fn log_peer(&self) -> log::Peer {
+    pub fn log_peer(&self) -> log::PeerAddress {
         match (self.peer, self.local) {
-            (Peer::Tcp(address), _) => log::Peer::Tcp { ip: address.ip(), port: address.port() },
+            (Peer::Tcp(address), _) => {
+                log::PeerAddress::Tcp { ip: address.ip(), port: address.port() }
+            }
             (Peer::Unix(found), local) => {
                 let port = match local {
                     Local::Tcp(address) => address.port(),
                     Local::Unix { port } => port,
                 };
-                log::Peer::Unix { pid: found.map(|found| found.pid), port }
+                log::PeerAddress::Unix { pid: found.map(|found| found.pid), port }
             }
         }
     }

@@ -2,7 +2,7 @@
 //! and to open again, a changed setting. Every record is moved by `link`.
 
 use crate::config::Settings;
-use crate::log::{Side, ptr};
+use crate::log::{ConnectionSide, ptr};
 use crate::pool::core::{Action, Core, ProcessAction};
 use crate::pool::ids::{ClientId, DatabaseId};
 use crate::pool::records::client::{ClientState, ConsoleState};
@@ -45,7 +45,7 @@ impl Core {
         };
         if let Some(hex) = name.strip_prefix("0x") {
             let wanted = u64::from_str_radix(hex, 16).ok()?;
-            return Some(found(&|number| ptr(number, Side::Client).0 == wanted));
+            return Some(found(&|number| ptr(number, ConnectionSide::Client).0 == wanted));
         }
         let wanted = name.parse::<u64>().ok()?;
         Some(found(&|number| number == wanted))

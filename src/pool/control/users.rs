@@ -5,7 +5,7 @@
 
 use crate::auth::known::Known;
 use crate::auth::secret::Secret;
-use crate::auth::userlist::Entry;
+use crate::auth::userlist::UserListEntry;
 use crate::pool::core::Core;
 use crate::pool::ids::UserId;
 use crate::pool::records::access::{Access, Users};
@@ -43,15 +43,15 @@ impl Core {
     }
 
     /// Tells which users the list does not name any more.
-    fn adopt_userlist(&mut self, list: Vec<Entry>, known: &mut Known) -> Vec<UserId> {
+    fn adopt_userlist(&mut self, list: Vec<UserListEntry>, known: &mut Known) -> Vec<UserId> {
         let before = std::mem::take(&mut self.listed);
         // Most lists have the order of the list before, and so of the records.
         let mut place = 0;
         let mut secrets = Vec::new();
         for entry in list {
             let id = match entry {
-                Entry::Same(place) => before[place],
-                Entry::New { name, secret } => {
+                UserListEntry::Same(place) => before[place],
+                UserListEntry::New { name, secret } => {
                     let next = self.users.id_at(place);
                     let next = next.filter(|id| *self.users[*id].name == *name);
                     secrets.push((self.listed.len(), secret));

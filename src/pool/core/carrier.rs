@@ -7,7 +7,7 @@
 //! that are there.
 
 use crate::config::Host;
-use crate::log::Peer;
+use crate::log::PeerAddress;
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::server::{CancelCarrier, CancelErrand, Server, ServerState};
@@ -22,8 +22,8 @@ impl Core {
         client: Option<ClientId>,
     ) -> Option<ServerId> {
         let to = match self.servers[target].peer {
-            Peer::Tcp { ip, port } => Target::Tcp((ip, port).into()),
-            Peer::Unix { port, .. } => match &self.sites[self.servers[target].site].host {
+            PeerAddress::Tcp { ip, port } => Target::Tcp((ip, port).into()),
+            PeerAddress::Unix { port, .. } => match &self.sites[self.servers[target].site].host {
                 Host::Unix(dir) => Target::Unix(format!("{dir}/.s.PGSQL.{port}")),
                 Host::Tcp(_) => return None,
             },

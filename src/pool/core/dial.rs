@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use crate::config::Host;
-use crate::log::{Level, Peer};
+use crate::log::{Level, PeerAddress};
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::ServerId;
 use crate::pool::records::dns::AddressLookup;
@@ -21,7 +21,7 @@ impl Core {
         match host.clone() {
             Host::Unix(dir) => {
                 let path = format!("{dir}/.s.PGSQL.{port}");
-                self.servers[id].peer = Peer::Unix { pid: None, port };
+                self.servers[id].peer = PeerAddress::Unix { pid: None, port };
                 self.connect(id, Target::Unix(path));
             }
             Host::Tcp(name) => match name.parse() {
@@ -47,7 +47,7 @@ impl Core {
     }
 
     fn connect_tcp(&mut self, id: ServerId, ip: IpAddr, port: u16) {
-        self.servers[id].peer = Peer::Tcp { ip, port };
+        self.servers[id].peer = PeerAddress::Tcp { ip, port };
         self.connect(id, Target::Tcp((ip, port).into()));
     }
 
@@ -95,14 +95,14 @@ impl Core {
     fn awaits_peer_address(&self, server: &Server, name: &str) -> bool {
         let ServerState::Cancel(carrier) = server.state() else { return false };
         let is_named = matches!(&self.sites[server.site].host, Host::Tcp(host) if host == name);
-        let has_address = matches!(server.peer, Peer::Tcp { .. });
+        let has_address = matches!(server.peer, PeerAddress::Tcp { .. });
         is_named && !has_address && !carrier.is_sent && !server.is_waiting
     }
 
     /// Servers at addresses that a name no longer stands for are closed once they are free.
     fn retire_gone_addresses(&mut self, name: &str) {
         for id in self.servers.ids() {
-            let Peer::Tcp { ip, .. } = self.servers[id].peer else { continue };
+            let PeerAddress::Tcp { ip, .. } = self.servers[id].peer else { continue };
             let is_of_name = matches!(&self.sites[self.servers[id].site].host,
                 Host::Tcp(host) if host == name);
             if is_of_name && !self.dns.has(name, ip) && self.servers[id].is_session() {

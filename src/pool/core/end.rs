@@ -1,7 +1,7 @@
 //! The ends of connections: who is told, what is counted and logged, and who loses a partner.
 
 use crate::base::time::Moment;
-use crate::log::{Field, Fields, Level};
+use crate::log::{Level, LogFields, LogValue};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::Standing;
@@ -10,7 +10,7 @@ use crate::pool::records::retry::Retry;
 use crate::pool::records::server::ServerState;
 use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::reason::Reason;
-use crate::wire::build::{self, Report, Severity};
+use crate::wire::build::{self, ErrorReport, Severity};
 
 impl Core {
     /// Ends a server. A client that has it is told; a cancel carrier's target is freed.
@@ -115,7 +115,8 @@ impl Core {
         }
         let age = self.mono().since(self.servers[id].connected).as_secs();
         let words = reason.words();
-        let fields: Fields<'_> = &[("reason", Field::Text(&words)), ("age", Field::Number(age))];
+        let fields: LogFields<'_> =
+            &[("reason", LogValue::Text(&words)), ("age", LogValue::Number(age))];
         let text = format_args!("closing because: {words} (age={age}s)");
         self.log_server_with(Level::Log, id, fields, text);
     }
@@ -155,7 +156,7 @@ impl Core {
     ) {
         let mut bytes = Vec::new();
         let severity = Severity::Fatal;
-        build::report(&mut bytes, &Report { severity, sqlstate, message, detail, hint });
+        build::report(&mut bytes, &ErrorReport { severity, sqlstate, message, detail, hint });
         self.act(Action::SendClient { client: id, bytes });
     }
 
@@ -222,15 +223,15 @@ impl Core {
         let age = self.mono().since(self.clients[id].connected).as_secs();
         let words = reason.words();
         if disconnections {
-            let fields: Fields<'_> =
-                &[("reason", Field::Text(&words)), ("age", Field::Number(age))];
+            let fields: LogFields<'_> =
+                &[("reason", LogValue::Text(&words)), ("age", LogValue::Number(age))];
             let text = format_args!("closing because: {words} (age={age}s)");
             self.log_client_with(Level::Log, id, fields, text);
         }
         if errors && reason.is_told() {
             let sqlstate = reason.sqlstate();
-            let fields: Fields<'_> =
-                &[("reason", Field::Text(&words)), ("sqlstate", Field::Text(sqlstate))];
+            let fields: LogFields<'_> =
+                &[("reason", LogValue::Text(&words)), ("sqlstate", LogValue::Text(sqlstate))];
             let text = format_args!("pooler error: {words}");
             self.log_client_with(Level::Warning, id, fields, text);
         }

@@ -9,7 +9,7 @@
 //! its pool. The rest of `pool/core` moves records and does not decide.
 
 use crate::config::{PoolMode, SessionState};
-use crate::log::{Level, Side, ptr};
+use crate::log::{ConnectionSide, Level, ptr};
 use crate::pool::core::own_query::MOST_STEPS;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
@@ -96,7 +96,7 @@ impl Core {
         self.pools[server.pool].count_assignment(server.waited_us, &mut self.latencies);
         if self.hears(Level::Noise) {
             let Server { peer, number, .. } = self.servers[server_id];
-            let ptr = ptr(number, Side::Server);
+            let ptr = ptr(number, ConnectionSide::Server);
             self.log_client(Level::Noise, client_id, format_args!("is given S-{ptr} at {peer}"));
         }
         if let Some((step, sql)) = first {

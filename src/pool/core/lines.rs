@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::config::LogFormat;
-use crate::log::{Fields, Level, Who};
+use crate::log::{ConnectionOwner, Level, LogFields};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::client;
@@ -31,7 +31,7 @@ impl Core {
     }
 
     /// A line of which programs may want some fields apart.
-    pub fn log_with(&mut self, level: Level, fields: Fields<'_>, text: impl Into<String>) {
+    pub fn log_with(&mut self, level: Level, fields: LogFields<'_>, text: impl Into<String>) {
         if self.hears(level) {
             let line = JournalLine::of_pooler(level, text.into(), fields, self.wants_details());
             self.journal.write(line);
@@ -48,7 +48,7 @@ impl Core {
         &mut self,
         level: Level,
         id: ClientId,
-        fields: Fields<'_>,
+        fields: LogFields<'_>,
         text: fmt::Arguments<'_>,
     ) {
         if !self.hears(level) {
@@ -91,7 +91,7 @@ impl Core {
         &mut self,
         level: Level,
         id: ServerId,
-        fields: Fields<'_>,
+        fields: LogFields<'_>,
         text: fmt::Arguments<'_>,
     ) {
         if !self.hears(level) {
@@ -101,8 +101,8 @@ impl Core {
         let pool = &self.pools[server.pool];
         let database = &self.databases[pool.database];
         let who = match database.peer {
-            Some(id) => Who::Pooler { id: id.into() },
-            None => Who::Login {
+            Some(id) => ConnectionOwner::Pooler { id: id.into() },
+            None => ConnectionOwner::Login {
                 database: Some(&database.line.name),
                 user: Some(&self.users[pool.user].name),
             },

@@ -37,7 +37,7 @@ use crate::base::places::Places;
 use crate::base::rng::Rng;
 use crate::base::time::{Moment, Now};
 use crate::config::{Config, Settings};
-use crate::log::Peer;
+use crate::log::PeerAddress;
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::owed::varcache::VarTable;
 use crate::pool::records::access::{Access, SystemFacts};
@@ -167,7 +167,7 @@ pub struct Core {
     /// Clients by the secret of their BackendKeyData.
     pub(in crate::pool) keys: CancelKeys,
     /// Our own, to which clients have connected.
-    pub(in crate::pool) addresses: Interned<Peer>,
+    pub(in crate::pool) addresses: Interned<PeerAddress>,
 
     /// No connection to a server is begun before then, for want of descriptors.
     pub(in crate::pool) connects_after: Moment,
@@ -394,7 +394,7 @@ impl Core {
     }
 
     /// Which of our addresses a client has connected to.
-    pub fn local_address(&self, id: ClientId) -> Peer {
+    pub fn local_address(&self, id: ClientId) -> PeerAddress {
         *self.addresses.get(self.clients[id].local)
     }
 

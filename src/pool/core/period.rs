@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::log::{Field, Level};
+use crate::log::{Level, LogValue};
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::telling::histogram::Spread;
 use crate::pool::telling::latency::Measure;
@@ -71,8 +71,8 @@ impl Core {
             text += &format!(", p99 xact {xact} us, query {query} us, wait {wait} us");
             fields.extend([("xact_p99_us", xact), ("query_p99_us", query), ("wait_p99_us", wait)]);
         }
-        let number = |(name, value)| (name, Field::Number(value));
-        let fields: Vec<(&str, Field<'_>)> = fields.into_iter().map(number).collect();
+        let number = |(name, value)| (name, LogValue::Number(value));
+        let fields: Vec<(&str, LogValue<'_>)> = fields.into_iter().map(number).collect();
         self.log_with(Level::Log, &fields, text);
     }
 

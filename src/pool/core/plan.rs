@@ -291,7 +291,7 @@ mod tests {
     use super::*;
     use crate::base::interned::Interned;
     use crate::config::{DatabaseLine, Host, PoolMode};
-    use crate::log::Peer;
+    use crate::log::PeerAddress;
     use crate::pool::ids::{ClientId, UserId};
     use crate::pool::records::pool::Purpose;
     use crate::pool::records::retry::Retry;
@@ -351,8 +351,8 @@ mod tests {
 
         /// A client that has waited since this moment.
         fn wait(&mut self, pool: PoolId, since: Moment) -> ClientId {
-            let peer = Peer::Unix { pid: None, port: 0 };
-            let local = Interned::<Peer>::default().hold(&peer);
+            let peer = PeerAddress::Unix { pid: None, port: 0 };
+            let local = Interned::<PeerAddress>::default().hold(&peer);
             let mut client = Client::new(1, since, peer, local, None);
             client.requested = since;
             let id = self.clients.insert(client);

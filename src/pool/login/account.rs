@@ -2,11 +2,13 @@
 //! told on behalf of the server.
 
 use super::proof::Proof;
-use crate::auth::client::{Account, Candidate, ClientLogin, Identity, Method, Step, begin_judged};
+use crate::auth::client::{
+    AccountSecret, Candidate, ClientLogin, ClientStep, Identity, ProofMethod, begin_judged,
+};
 use crate::auth::failure::Failure;
 use crate::auth::inquiry::LDAP_REFUSAL;
 use crate::auth::secret::{Password, Secret};
-use crate::log::{Field, Fields, Level, Peer};
+use crate::log::{Level, LogFields, LogValue, PeerAddress};
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{ClientId, PoolId};
 use crate::pool::records::client::{
@@ -19,7 +21,7 @@ use crate::pool::records::user::User;
 use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::events::ReachedLimit;
 use crate::pool::telling::reason::Reason;
-use crate::wire::build::{self, Message, Report, Severity};
+use crate::wire::build::{self, ErrorReport, Message, Severity};
 use crate::wire::kind::Back;
 use crate::wire::sqlstate;
 
@@ -51,8 +53,8 @@ impl Core {
             let replication = self.clients[id].replication.word();
             let tls = self.clients[id].tls();
             let tls = tls.map_or("no".to_owned(), |tls| tls.description.to_string());
-            let fields: Fields<'_> =
-                &[("tls", Field::Text(&tls)), ("replication", Field::Text(replication))];
+            let fields: LogFields<'_> =
+                &[("tls", LogValue::Text(&tls)), ("replication", LogValue::Text(replication))];
             let text = format_args!(
                 "login attempt: db={database} user={user} tls={tls} replication={replication}"
             );
@@ -64,8 +66,8 @@ impl Core {
         if is_own {
             return self.enter_console(id, names.user, true);
         }
-        let is_plain_tcp =
-            matches!(self.clients[id].peer, Peer::Tcp { .. }) && self.clients[id].tls().is_none();
+        let is_plain_tcp = matches!(self.clients[id].peer, PeerAddress::Tcp { .. })
+            && self.clients[id].tls().is_none();
         if is_plain_tcp && self.tls.clients.is_required() {
             return Err(Reason::SslRequired);
         }
@@ -77,7 +79,7 @@ impl Core {
         let names = self.login_names(id);
         let errand = match self.proof_for(id, &names) {
             // Nothing depends on who it is, or has to be looked up to say no.
-            Proof::Ask(Method::Any)
+            Proof::Ask(ProofMethod::Any)
             | Proof::NeedsForcedUser
             | Proof::NoCertificate(_)
             | Proof::Judge(_)
@@ -99,7 +101,7 @@ impl Core {
     pub(super) fn challenge(
         &mut self,
         id: ClientId,
-        found: Option<Account<'_>>,
+        found: Option<AccountSecret<'_>>,
     ) -> Result<(), Reason> {
         let names = self.login_names(id);
         let generation = self.generation;
@@ -134,7 +136,7 @@ impl Core {
         &mut self,
         id: ClientId,
         names: &StartupNames,
-        found: Option<Account<'_>>,
+        found: Option<AccountSecret<'_>>,
         refusal: Reason,
     ) -> Result<(), Reason> {
         let user = self.find_user(&names.user).map(|id| &self.users[id]);
@@ -174,7 +176,8 @@ impl Core {
             // By TCP nobody is accepted any more when the doors are shut.
             Shutdown::WaitForClients => {
                 let client = &self.clients[id];
-                client.connected > self.shutdown_since && matches!(client.peer, Peer::Unix { .. })
+                client.connected > self.shutdown_since
+                    && matches!(client.peer, PeerAddress::Unix { .. })
             }
             Shutdown::WaitForServers | Shutdown::Immediate => true,
         }
@@ -195,9 +198,9 @@ impl Core {
     fn ask(
         &mut self,
         id: ClientId,
-        method: Method,
+        method: ProofMethod,
         user: &str,
-        found: Option<Account<'_>>,
+        found: Option<AccountSecret<'_>>,
     ) -> Result<(), Reason> {
         if self.hears(Level::Debug) {
             let text = format!("is asked for {method:?}");
@@ -225,32 +228,32 @@ impl Core {
         }
     }
 
-    pub(super) fn take_step(&mut self, id: ClientId, step: Step) -> Result<(), Reason> {
+    pub(super) fn take_step(&mut self, id: ClientId, step: ClientStep) -> Result<(), Reason> {
         match step {
-            Step::Derive { work, next } => {
+            ClientStep::Derive { work, next } => {
                 self.set_progress(id, Progress::Deriving(next));
                 self.derivations.clients.add(work, id);
                 Ok(())
             }
-            Step::Ask { request, next } => {
+            ClientStep::Ask { request, next } => {
                 self.send_auth(id, &request.payload());
                 self.set_progress(id, Progress::Asked(next));
                 Ok(())
             }
-            Step::Inquire { judge, password } => {
+            ClientStep::Inquire { judge, password } => {
                 let question = Box::new(Question { judge, password, is_sent: false });
                 self.set_progress(id, Progress::Judged(question));
                 let clients = &self.clients;
                 self.inquiries.add(id, self.logins.len(), |id| clients.contains(id));
                 Ok(())
             }
-            Step::Done { last, identity } => {
+            ClientStep::Done { last, identity } => {
                 if let Some(request) = last {
                     self.send_auth(id, &request.payload());
                 }
                 self.admit(id, identity)
             }
-            Step::Fail(failure) => {
+            ClientStep::Fail(failure) => {
                 if matches!(failure, Failure::Sasl(_)) {
                     let text = format_args!("password authentication failed");
                     self.log_client(Level::Error, id, text);
@@ -399,17 +402,25 @@ impl Core {
             return;
         }
         let (severity, sqlstate) = (Severity::Notice, sqlstate::SUCCESSFUL);
-        build::report(bytes, &Report { severity, sqlstate, message, detail: None, hint: None });
+        build::report(
+            bytes,
+            &ErrorReport { severity, sqlstate, message, detail: None, hint: None },
+        );
     }
 }
 
 /// What is known of a user: what auth_query has found, or else what the files say.
-pub(super) fn account_of<'a>(user: Option<&'a User>, found: Option<Account<'a>>) -> Account<'a> {
+pub(super) fn account_of<'a>(
+    user: Option<&'a User>,
+    found: Option<AccountSecret<'a>>,
+) -> AccountSecret<'a> {
     match (user.filter(|user| user.is_listed()), found) {
         (_, Some(account)) => account,
-        (None, None) => Account::Missing,
+        (None, None) => AccountSecret::Missing,
         // A line of `[users]` says what a user may use, not that there is one.
-        (Some(user), None) => user.secret.as_ref().map_or(Account::Missing, Account::Known),
+        (Some(user), None) => {
+            user.secret.as_ref().map_or(AccountSecret::Missing, AccountSecret::Known)
+        }
     }
 }
 

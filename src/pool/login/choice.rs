@@ -5,7 +5,7 @@
 //! It says so by a startup parameter, or by a pool mode behind the name of a database. What a
 //! database offers is told after the login only, as whether there is one is.
 
-use crate::config::value::{Field, Kind};
+use crate::config::value::{Kind, SettingType};
 use crate::config::{Choices, DatabaseLine, PoolMode, SessionState, Settings};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, DatabaseId, UserId};
@@ -98,7 +98,11 @@ fn is_some<T: PartialEq>(list: &Option<Choices<T>>) -> bool {
     list.as_ref().is_some_and(|list| !list.is_empty())
 }
 
-fn read<T: Field>(name: &str, value: &str, words: &'static [&'static str]) -> Result<T, Reason> {
+fn read<T: SettingType>(
+    name: &str,
+    value: &str,
+    words: &'static [&'static str],
+) -> Result<T, Reason> {
     T::read(value, &Kind::Choice(words)).map_err(|error| {
         Reason::ChoiceRefused(format!("invalid value for parameter \"{name}\": {error}").into())
     })
@@ -106,7 +110,7 @@ fn read<T: Field>(name: &str, value: &str, words: &'static [&'static str]) -> Re
 
 /// What is configured may be chosen wherever there is a choice at all. Where there is none the
 /// parameter is as unknown as any other.
-fn check<T: Field + PartialEq>(
+fn check<T: SettingType + PartialEq>(
     name: &str,
     setting: &str,
     choice: T,

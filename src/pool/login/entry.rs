@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use crate::config::DATABASE_NAME_MAX;
-use crate::log::{Level, Peer};
+use crate::log::{Level, PeerAddress};
 use crate::pool::core::{Action, CONSOLE, Core};
 use crate::pool::ids::{ClientId, DatabaseId};
 use crate::pool::records::client::{Client, ClientState, Replication, StartupNames};
@@ -14,7 +14,7 @@ use crate::pool::telling::events::ReachedLimit;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::Message;
 use crate::wire::kind::Back;
-use crate::wire::startup::{self, Bad, Packet, Parsed};
+use crate::wire::startup::{self, BadStartup, Packet, ParsedStartup};
 
 /// The newest minor version of protocol 3 that is spoken here, and all that is new in it: cancel
 /// keys may be long.
@@ -47,8 +47,8 @@ pub enum Opening {
 /// A new connection, as the listener tells it.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
-    pub peer: Peer,
-    pub local: Peer,
+    pub peer: PeerAddress,
+    pub local: PeerAddress,
     /// The user behind a Unix socket.
     pub uid: Option<u32>,
 }
@@ -101,12 +101,12 @@ impl Core {
             return Opening::Secure;
         }
         match startup::parse(bytes) {
-            Parsed::Short => Opening::Short,
-            Parsed::Bad(bad) => {
+            ParsedStartup::Short => Opening::Short,
+            ParsedStartup::Bad(bad) => {
                 self.refuse_opening(id, bad, bytes);
                 Opening::Closed
             }
-            Parsed::Packet(packet, taken) => {
+            ParsedStartup::Packet(packet, taken) => {
                 self.client_packet(id, packet, bytes.len() > taken);
                 let closed = self.clients[id].is_closing();
                 if closed { Opening::Closed } else { Opening::Taken(taken) }
@@ -114,15 +114,15 @@ impl Core {
         }
     }
 
-    fn refuse_opening(&mut self, id: ClientId, bad: Bad, bytes: &[u8]) {
+    fn refuse_opening(&mut self, id: ClientId, bad: BadStartup, bytes: &[u8]) {
         let reason = match bad {
-            Bad::Message => Reason::MessageFirst,
-            Bad::Password => Reason::PasswordFirst,
-            Bad::Length | Bad::Version => {
+            BadStartup::Message => Reason::MessageFirst,
+            BadStartup::Password => Reason::PasswordFirst,
+            BadStartup::Length | BadStartup::Version => {
                 let head: String = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
                 Reason::BadHeader(head.into())
             }
-            Bad::Parameters => Reason::BadStartupLayout,
+            BadStartup::Parameters => Reason::BadStartupLayout,
         };
         self.close_client(id, reason);
     }
@@ -348,10 +348,12 @@ impl Core {
 
 /// Where a client is, for those who read pg_stat_activity: a process of this machine by the
 /// machine's name, too.
-fn place_of(peer: Peer, name: fn() -> Option<String>) -> String {
+fn place_of(peer: PeerAddress, name: fn() -> Option<String>) -> String {
     match (peer, name()) {
-        (Peer::Unix { pid: Some(pid), port }, Some(name)) => format!("unix({pid}@{name}):{port}"),
-        (Peer::Tcp { .. } | Peer::Unix { .. }, _) => peer.to_string(),
+        (PeerAddress::Unix { pid: Some(pid), port }, Some(name)) => {
+            format!("unix({pid}@{name}):{port}")
+        }
+        (PeerAddress::Tcp { .. } | PeerAddress::Unix { .. }, _) => peer.to_string(),
     }
 }
 

@@ -2,8 +2,8 @@
 //! in order, and nobody else waits for any of them.
 
 use crate::auth::client::Identity;
-use crate::auth::inquiry::{Inquiry, Verdict};
-use crate::log::{Level, Peer};
+use crate::auth::inquiry::{Inquiry, Judgement};
+use crate::log::{Level, PeerAddress};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::ClientId;
 use crate::pool::records::client::Progress;
@@ -32,8 +32,8 @@ impl Core {
     fn inquiry_of(&mut self, id: ClientId) -> Option<Inquiry> {
         let client = self.clients.get_mut(id)?;
         let address = match client.peer {
-            Peer::Tcp { ip, .. } => Some(ip),
-            Peer::Unix { .. } => None,
+            PeerAddress::Tcp { ip, .. } => Some(ip),
+            PeerAddress::Unix { .. } => None,
         };
         let login = client.login_mut()?;
         let user = login.names.as_ref()?.user.clone();
@@ -44,7 +44,7 @@ impl Core {
     }
 
     /// The answer to a question, whether its client is still there or not.
-    pub fn judged(&mut self, id: ClientId, verdict: Verdict) {
+    pub fn judged(&mut self, id: ClientId, verdict: Judgement) {
         self.inquiries.out -= 1;
         if let Some(login) = self.login_mut(id)
             && matches!(&login.progress, Progress::Judged(question) if question.is_sent)
@@ -61,7 +61,7 @@ impl Core {
         &mut self,
         id: ClientId,
         question: Question,
-        verdict: Verdict,
+        verdict: Judgement,
     ) -> Result<(), Reason> {
         let Question { judge, password, .. } = question;
         match verdict {

@@ -1,10 +1,10 @@
 //! How a client may prove who it is: what the settings, or a rule of the HBA file, ask of it.
 
-use crate::auth::client::Method;
+use crate::auth::client::ProofMethod;
 use crate::auth::hba;
 use crate::auth::inquiry::Judge;
 use crate::config::AuthType;
-use crate::log::Peer;
+use crate::log::PeerAddress;
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::ClientId;
 use crate::pool::records::client::{ClientState, Replication, StartupNames};
@@ -12,7 +12,7 @@ use crate::pool::telling::reason::Reason;
 
 /// How a client may prove who it is, by the settings or a rule of the HBA file.
 pub(super) enum Proof {
-    Ask(Method),
+    Ask(ProofMethod),
     /// Somebody else judges the password, and need not be told who is known here.
     Judge(Judge),
     /// Nothing is asked, and the database's line does not say as whom to serve the client: it would
@@ -34,7 +34,7 @@ impl Core {
     pub(super) fn proof_for(&self, id: ClientId, names: &StartupNames) -> Proof {
         match self.settings().auth_type {
             AuthType::Any if names.database == CONSOLE || self.forces_user(&names.database) => {
-                Proof::Ask(Method::Any)
+                Proof::Ask(ProofMethod::Any)
             }
             AuthType::Any => Proof::NeedsForcedUser,
             AuthType::Hba => self.proof_by_hba(id, names),
@@ -42,12 +42,12 @@ impl Core {
                 Some(directory) => Proof::Judge(Judge::Ldap(Box::new(directory.clone()))),
                 None => Proof::Unjudged,
             },
-            AuthType::Md5 => Proof::Ask(Method::Md5),
+            AuthType::Md5 => Proof::Ask(ProofMethod::Md5),
             AuthType::Pam => Proof::Judge(Judge::pam()),
             AuthType::Peer => self.proof_by_peer(id, names, None),
-            AuthType::Plain => Proof::Ask(Method::Plain),
-            AuthType::ScramSha256 => Proof::Ask(Method::ScramSha256),
-            AuthType::Trust => Proof::Ask(Method::Trust),
+            AuthType::Plain => Proof::Ask(ProofMethod::Plain),
+            AuthType::ScramSha256 => Proof::Ask(ProofMethod::ScramSha256),
+            AuthType::Trust => Proof::Ask(ProofMethod::Trust),
             AuthType::Cert => self.proof_by_certificate(id, names, None),
         }
     }
@@ -64,8 +64,8 @@ impl Core {
         let client = &self.clients[id];
         let visitor = hba::Visitor {
             address: match client.peer {
-                Peer::Tcp { ip, .. } => Some(ip),
-                Peer::Unix { .. } => None,
+                PeerAddress::Tcp { ip, .. } => Some(ip),
+                PeerAddress::Unix { .. } => None,
             },
             has_tls: client.tls().is_some(),
             wants_replication: client.replication == Replication::Physical,
@@ -80,9 +80,9 @@ impl Core {
             return Proof::Ask(method);
         }
         match rule.method {
-            hba::Method::Cert => self.proof_by_certificate(id, names, rule.map.as_deref()),
-            hba::Method::Peer => self.proof_by_peer(id, names, rule.map.as_deref()),
-            hba::Method::Ldap | hba::Method::Pam => {
+            hba::HbaMethod::Cert => self.proof_by_certificate(id, names, rule.map.as_deref()),
+            hba::HbaMethod::Peer => self.proof_by_peer(id, names, rule.map.as_deref()),
+            hba::HbaMethod::Ldap | hba::HbaMethod::Pam => {
                 rule.judge.clone().map_or(Proof::Unjudged, Proof::Judge)
             }
             _ => refused(),

@@ -2,7 +2,7 @@
 //! and what its failure means. The handshakes themselves are the relay's and the library's.
 
 use crate::config::{Host, TlsMode};
-use crate::log::{Level, Peer};
+use crate::log::{Level, PeerAddress};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::secured::{Secured, ServerTls, TlsContext, TlsModes, TlsTally, Whose};
@@ -43,7 +43,7 @@ impl Core {
     /// Another configuration of TLS to servers is in force.
     pub fn server_tls_changed(&mut self) {
         for id in self.servers.ids() {
-            if matches!(self.servers[id].peer, Peer::Tcp { .. }) {
+            if matches!(self.servers[id].peer, PeerAddress::Tcp { .. }) {
                 self.retire(id, Reason::DatabaseChanged);
             }
         }
@@ -54,7 +54,7 @@ impl Core {
         let client = &self.clients[id];
         self.tls.clients != TlsMode::Disable
             && client.tls().is_none()
-            && matches!(client.peer, Peer::Tcp { .. })
+            && matches!(client.peer, PeerAddress::Tcp { .. })
     }
 
     /// Whether a client begins a handshake without asking first.

@@ -4,9 +4,9 @@
 //! connection ends.
 
 use crate::auth::failure::ServerFailure;
-use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
+use crate::auth::server::{BindingData, Credential, ServerLogin, ServerStep};
 use crate::config::{ChannelBinding, ServerAuth};
-use crate::log::{Field, Level, Peer};
+use crate::log::{Ends, Level, LogValue, PeerAddress};
 use crate::pool::core::explain::refusal_hint;
 use crate::pool::core::listening::ENCODING;
 use crate::pool::core::{Action, Core};
@@ -20,7 +20,7 @@ use crate::pool::records::server::ServerState;
 use crate::pool::records::site::Health;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Message};
-use crate::wire::fields::{Fields, Report};
+use crate::wire::fields::{Fields, ReportFields};
 use crate::wire::kind::{Back, Front};
 use crate::wire::{sqlstate, startup};
 
@@ -29,7 +29,7 @@ impl Core {
     pub fn server_connected(
         &mut self,
         id: ServerId,
-        (peer, local): (Peer, Peer),
+        (peer, local): Ends,
         tls: Option<Box<Secured>>,
     ) {
         if let Some(tls) = &tls {
@@ -44,8 +44,8 @@ impl Core {
         }
         if self.settings().log_connections {
             let text = match local {
-                Peer::Tcp { .. } => format!("new connection to server (from {local})"),
-                Peer::Unix { .. } => "new connection to server".to_owned(),
+                PeerAddress::Tcp { .. } => format!("new connection to server (from {local})"),
+                PeerAddress::Unix { .. } => "new connection to server".to_owned(),
             };
             self.log_server(Level::Log, id, format_args!("{text}"));
         }
@@ -55,7 +55,7 @@ impl Core {
         let tls = self.servers[id].tls.as_ref();
         let wish = self.databases[self.pools[self.servers[id].pool].database].line.channel_binding;
         let end_point = tls.and_then(|tls| tls.end_point.as_deref());
-        let channel = Channel::of(end_point, wish.unwrap_or(ChannelBinding::Prefer));
+        let channel = BindingData::of(end_point, wish.unwrap_or(ChannelBinding::Prefer));
         let login = ServerLogin::new(user.as_bytes(), credential, channel);
         self.set_stage(id, LoginStage::Authenticating(login));
         self.act(Action::SendServer { server: id, bytes });
@@ -192,7 +192,7 @@ impl Core {
         let is_verified =
             server.tls.is_some() && self.server_tls(id).is_some_and(|tls| tls.own.is_verified);
         let is_told = self.server_auth_methods(server.pool).allow_by_name(ServerAuth::Password);
-        matches!(server.peer, Peer::Tcp { .. }) && !is_verified && !is_told
+        matches!(server.peer, PeerAddress::Tcp { .. }) && !is_verified && !is_told
     }
 
     pub(super) fn take_server_step(&mut self, id: ServerId, step: ServerStep) {
@@ -227,7 +227,7 @@ impl Core {
 
     /// An ErrorResponse in answer to the login.
     fn server_refused(&mut self, id: ServerId, body: &[u8]) {
-        let report = Report::parse(body);
+        let report = ReportFields::parse(body);
         let text = match report.message.as_str() {
             "" => "server login failed".to_owned(),
             text => text.to_owned(),
@@ -237,9 +237,9 @@ impl Core {
         let database = self.databases[pool.database].line.name.clone();
         let user = self.users[pool.user].name.clone();
         let fields = &[
-            ("database", Field::Text(&database)),
-            ("user", Field::Text(&user)),
-            ("sqlstate", Field::Text(&report.sqlstate)),
+            ("database", LogValue::Text(&database)),
+            ("user", LogValue::Text(&user)),
+            ("sqlstate", LogValue::Text(&report.sqlstate)),
         ];
         self.log_with(Level::Warning, fields, format!("server login failed: {severity} {message}"));
         if let Some(hint) = refusal_hint(&report.sqlstate) {
@@ -292,7 +292,7 @@ impl Core {
             return;
         }
         if kind == Back::ErrorResponse {
-            let Report { severity, message, .. } = Report::parse(body);
+            let ReportFields { severity, message, .. } = ReportFields::parse(body);
             let words = "error while executing exec_on_query";
             self.log_server(Level::Error, id, format_args!("{words}: {severity}: {message}"));
         } else if kind == Back::ReadyForQuery {

@@ -53,7 +53,7 @@ pub(super) fn tell(
         (_, Back::ErrorResponse) if is_probed => {
             doubt.is_over = true;
             server.replies.settle_doubt();
-            match fields::Report::parse(body).severity == "ERROR" {
+            match fields::ReportFields::parse(body).severity == "ERROR" {
                 true => Answered::Ours,
                 false => Answered::Theirs,
             }

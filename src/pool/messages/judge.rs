@@ -235,7 +235,7 @@ impl Core {
     fn push_cancelled(&mut self, said: &mut Said<'_>) {
         build::report(
             said.to_client.words(),
-            &build::Report {
+            &build::ErrorReport {
                 severity: Severity::Error,
                 sqlstate: sqlstate::QUERY_CANCELED,
                 message: "canceling statement due to user request",

@@ -240,7 +240,7 @@ impl Core {
         if is_expected && !body.starts_with(b"SFATAL") && !self.servers[id].owes_service {
             return;
         }
-        let report = fields::Report::parse(body);
+        let report = fields::ReportFields::parse(body);
         if matches!(report.severity.as_str(), "FATAL" | "PANIC") {
             let server = &mut self.servers[id];
             server.has_said_farewell = true;
@@ -342,7 +342,7 @@ impl Core {
             self.server_reported(id, seen);
         } else if kind == Back::ErrorResponse {
             self.servers[id].own = OwnQuery::VarsRefused;
-            let report = fields::Report::parse(seen);
+            let report = fields::ReportFields::parse(seen);
             let text = format!(
                 "setting the client's parameters failed: {}: {}",
                 report.severity, report.message
@@ -431,7 +431,7 @@ impl Core {
     /// A check query that fails tells something of the query. A server whose reset has failed is as
     /// its client has left it, and no other one gets it.
     fn own_query_failed(&mut self, id: ServerId, test: Test, body: &[u8]) {
-        let message = fields::Report::parse(body).message;
+        let message = fields::ReportFields::parse(body).message;
         let text = format!("{}: {message}", test.failure().words());
         self.log_server(Level::Warning, id, format_args!("{text}"));
         let failure = test.failure();
@@ -453,7 +453,7 @@ impl Core {
             }
             Back::NoticeResponse | Back::NotificationResponse => {}
             Back::ErrorResponse => {
-                let message = fields::Report::parse(seen).message;
+                let message = fields::ReportFields::parse(seen).message;
                 let text = format!("got packet 'E' from server when not linked: {message}");
                 self.log_server(Level::Warning, id, format_args!("{text}"));
                 self.close_server(id, Reason::ServerCrashed);

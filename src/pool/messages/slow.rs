@@ -2,7 +2,7 @@
 
 use crate::base::text::printable;
 use crate::config::Settings;
-use crate::log::Field;
+use crate::log::LogValue;
 use crate::pool::records::server::Server;
 use crate::pool::statements::table::{ClientStatements, StatementTable};
 use crate::wire::fields::{Fields, sql_of};
@@ -55,14 +55,14 @@ pub(super) struct Slow {
 
 impl Slow {
     /// The same, for programs.
-    pub fn fields(&self) -> Vec<(&'static str, Field<'_>)> {
+    pub fn fields(&self) -> Vec<(&'static str, LogValue<'_>)> {
         let mut fields = vec![
-            ("kind", Field::Text(self.what)),
-            ("duration_us", Field::Number(self.us)),
-            ("wait_us", Field::Number(self.waited_us)),
-            ("server_pid", Field::Number(self.pid.into())),
+            ("kind", LogValue::Text(self.what)),
+            ("duration_us", LogValue::Number(self.us)),
+            ("wait_us", LogValue::Number(self.waited_us)),
+            ("server_pid", LogValue::Number(self.pid.into())),
         ];
-        fields.extend(self.text.as_deref().map(|text| ("query", Field::Text(text))));
+        fields.extend(self.text.as_deref().map(|text| ("query", LogValue::Text(text))));
         fields
     }
 }

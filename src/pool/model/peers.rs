@@ -12,7 +12,7 @@ use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::client::Standing;
 use crate::pool::records::server;
-use crate::wire::build::{self, Report, Severity};
+use crate::wire::build::{self, ErrorReport, Severity};
 use crate::wire::head::{HEAD, Head};
 use crate::wire::startup;
 
@@ -183,7 +183,7 @@ impl World {
         let mut bytes = Vec::new();
         build::report(
             &mut bytes,
-            &Report {
+            &ErrorReport {
                 severity: Severity::Fatal,
                 sqlstate: "53300",
                 message: "sorry, too many clients already",

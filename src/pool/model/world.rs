@@ -9,7 +9,7 @@ use super::verify::Count;
 use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
-use crate::log::Peer;
+use crate::log::PeerAddress;
 use crate::pool::core::{Action, Core, ProcessAction};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::access::{Access, SystemFacts};
@@ -113,8 +113,8 @@ pub struct World {
 }
 
 /// Where everybody comes from.
-pub const HERE: Peer =
-    Peer::Tcp { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port: 1 };
+pub const HERE: PeerAddress =
+    PeerAddress::Tcp { ip: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port: 1 };
 
 const START: Now = Now { mono: Moment(1_000_000_000), wall_us: 1_700_000_000_000_000 };
 

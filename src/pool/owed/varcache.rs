@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 
 use super::value::{self, VarValue};
-use crate::base::interned::{Interned, Key};
+use crate::base::interned::{Interned, InternedKey};
 
 /// Parameters that can be tracked at most, as many as [`VarSet`] has room for.
 const MOST_NAMES: usize = 64;
@@ -92,11 +92,11 @@ impl VarSet {
 /// The parameters of one connection: the key of a set in the table. Must be given back with
 /// [`VarTable::clear`], since sets are counted.
 #[derive(PartialEq, Eq, Debug, Default)]
-pub struct Vars(Option<Key>);
+pub struct Vars(Option<InternedKey>);
 
 /// Values in the order of the table's names, as keys of their own; `None` is not set. The last one
 /// is set, so that sets which mean the same are the same.
-type Values = [Option<Key>];
+type Values = [Option<InternedKey>];
 
 /// Names, values and sets of values of all tracked parameters.
 #[derive(Default)]
@@ -247,12 +247,12 @@ impl VarTable {
         vars.0.map_or(&[], |set| self.sets.get(set))
     }
 
-    pub(super) fn key(&self, vars: &Vars, place: usize) -> Option<Key> {
+    pub(super) fn key(&self, vars: &Vars, place: usize) -> Option<InternedKey> {
         self.values(vars).get(place).copied().flatten()
     }
 
     /// Somebody must hold the text meanwhile.
-    pub(super) fn set_key(&mut self, vars: &mut Vars, place: usize, text: Option<Key>) {
+    pub(super) fn set_key(&mut self, vars: &mut Vars, place: usize, text: Option<InternedKey>) {
         let mut values = self.values(vars).to_vec();
         if values.len() <= place {
             values.resize(place + 1, None);

@@ -10,7 +10,7 @@
 
 use super::value::{self, VarValue};
 use super::varcache::{BY_BYTES, CLIENT_ENCODING, VarSet, VarTable, Vars};
-use crate::base::interned::Key;
+use crate::base::interned::InternedKey;
 use crate::wire::build;
 
 /// The parameters of a client.
@@ -54,7 +54,7 @@ pub enum VarsChange {
 enum Aim {
     Kept,
     Reset,
-    Set(Key),
+    Set(InternedKey),
 }
 
 impl VarTable {

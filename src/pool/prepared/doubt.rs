@@ -7,7 +7,7 @@
 use crate::pool::core::Core;
 use crate::pool::ids::ServerId;
 use crate::pool::owed::request::Request;
-use crate::wire::fields::{Fields, Report};
+use crate::wire::fields::{Fields, ReportFields};
 
 /// Errors that a statement may owe to what it was made for.
 const DOUBTFUL: [&str; 10] =
@@ -27,7 +27,7 @@ impl Core {
             None => None,
         };
         if let Some(statement) = failed
-            && DOUBTFUL.contains(&Report::parse(error).sqlstate.as_str())
+            && DOUBTFUL.contains(&ReportFields::parse(error).sqlstate.as_str())
         {
             self.statements.put_aside(statement);
         }

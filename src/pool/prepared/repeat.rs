@@ -28,8 +28,8 @@ use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::server::OwnQuery;
 use crate::wire::build::{self, Message};
-use crate::wire::fields::{Fields, Report};
-use crate::wire::head::{self, HEAD, Parsed};
+use crate::wire::fields::{Fields, ReportFields};
+use crate::wire::head::{self, HEAD, ParsedHead};
 use crate::wire::kind::{Back, Front};
 use crate::wire::sqlstate;
 
@@ -191,19 +191,19 @@ impl Core {
 
 /// Whether an error means that the server does not have a statement.
 fn is_lost(error: &[u8]) -> bool {
-    Report::parse(error).sqlstate == sqlstate::UNDEFINED_PREPARED_STATEMENT
+    ReportFields::parse(error).sqlstate == sqlstate::UNDEFINED_PREPARED_STATEMENT
 }
 
 /// Whether an error means that the statement does not fit its tables any more.
 fn is_outlived(error: &[u8]) -> bool {
-    let report = Report::parse(error);
+    let report = ReportFields::parse(error);
     report.sqlstate == sqlstate::FEATURE_NOT_SUPPORTED
         && (report.message == WORDS || error.windows(ROUTINE.len()).any(|part| part == ROUTINE))
 }
 
 /// What the server was sent of a lone query. Messages before it were answered by the pooler.
 fn behind_what_was_answered(mut bytes: &[u8]) -> &[u8] {
-    while let Parsed::Head(head) = head::parse(bytes) {
+    while let ParsedHead::Head(head) = head::parse(bytes) {
         if matches!(Front::from_byte(head.kind), Some(Front::Bind | Front::Describe)) {
             break;
         }

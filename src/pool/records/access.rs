@@ -5,7 +5,7 @@ use crate::auth::ident::IdentMaps;
 use crate::auth::known::Known;
 use crate::auth::ldap::Directory;
 use crate::auth::secret::Secret;
-use crate::auth::userlist::Entry;
+use crate::auth::userlist::UserListEntry;
 
 /// What the files beside the configuration hold.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub enum Users {
     #[default]
     AsBefore,
     /// In the order of the file; of two entries with one name the later counts.
-    Listed(Vec<Entry>),
+    Listed(Vec<UserListEntry>),
 }
 
 impl Users {
@@ -37,15 +37,15 @@ impl Users {
             Users::Listed(list) => list,
         };
         entries.iter().filter_map(|entry| match entry {
-            Entry::New { name, secret } => Some((name.as_str(), secret)),
-            Entry::Same(_) => None,
+            UserListEntry::New { name, secret } => Some((name.as_str(), secret)),
+            UserListEntry::Same(_) => None,
         })
     }
 }
 
 impl FromIterator<(String, Secret)> for Users {
     fn from_iter<I: IntoIterator<Item = (String, Secret)>>(entries: I) -> Users {
-        let new = |(name, secret)| Entry::New { name, secret };
+        let new = |(name, secret)| UserListEntry::New { name, secret };
         Users::Listed(entries.into_iter().map(new).collect())
     }
 }

@@ -8,11 +8,11 @@ use super::secured::Secured;
 use crate::auth::client::{AwaitKeys, ClientLogin};
 use crate::auth::secret::Secret;
 use crate::base::arena::Record;
-use crate::base::interned::Key;
+use crate::base::interned::InternedKey;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::config::{PoolMode, SessionState};
-use crate::log::{Peer, Prefix, Side, Who, ptr};
+use crate::log::{ConnectionOwner, ConnectionSide, PeerAddress, Prefix, ptr};
 use crate::pool::ids::{ClientKind, DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::owed::verdict::Hold;
 use crate::pool::owed::wishes::ClientVars;
@@ -241,9 +241,9 @@ pub struct Client {
     state: ClientState,
     /// Of one counter with servers, never used again.
     pub number: u64,
-    pub peer: Peer,
+    pub peer: PeerAddress,
     /// Which of our addresses it has connected to, of `Core::addresses`.
-    pub(in crate::pool) local: Key,
+    pub(in crate::pool) local: InternedKey,
     pub connected: Moment,
     /// The last request.
     pub requested: Moment,
@@ -284,7 +284,13 @@ impl Linked for Client {
 }
 
 impl Client {
-    pub fn new(number: u64, now: Moment, peer: Peer, local: Key, uid: Option<u32>) -> Client {
+    pub fn new(
+        number: u64,
+        now: Moment,
+        peer: PeerAddress,
+        local: InternedKey,
+        uid: Option<u32>,
+    ) -> Client {
         Client {
             links: Links::default(),
             state: ClientState::Login(Box::new(ClientHandshake {
@@ -455,9 +461,9 @@ impl Client {
     /// The connection's name at the start of its log lines.
     pub fn prefix<'a>(&self, database: Option<&'a str>, user: Option<&'a str>) -> Prefix<'a> {
         Prefix {
-            side: Side::Client,
-            ptr: ptr(self.number, Side::Client),
-            who: Who::Login { database, user },
+            side: ConnectionSide::Client,
+            ptr: ptr(self.number, ConnectionSide::Client),
+            who: ConnectionOwner::Login { database, user },
             peer: self.peer,
         }
     }

@@ -81,13 +81,13 @@ impl<Id: Copy> DerivationQueue<Id> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::cache::{Keys, ScramCache};
+    use crate::auth::cache::{CachedKeys, ScramCache};
     use crate::base::rng::SeededRng;
 
     fn work(cache: &mut ScramCache, password: &[u8], iterations: u32) -> Work {
         match cache.keys(password, b"salt", iterations) {
-            Keys::Wanted(work) => work,
-            Keys::Known(_) => panic!("nothing is kept"),
+            CachedKeys::Wanted(work) => work,
+            CachedKeys::Known(_) => panic!("nothing is kept"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! How far the login to a server has come.
 
-use crate::auth::server::{AwaitKeys, ServerLogin};
+use crate::auth::server::{AwaitOwnKeys, ServerLogin};
 use crate::pool::ids::ClientId;
 
 /// The login of one server.
@@ -22,7 +22,7 @@ pub(in crate::pool) enum LoginStage {
     Connecting,
     Authenticating(ServerLogin),
     /// The keys of our password are being derived for it.
-    Deriving(AwaitKeys),
+    Deriving(AwaitOwnKeys),
     /// Authenticated; what it reports is on its way.
     Reporting,
     /// connect_query runs.

@@ -19,7 +19,7 @@ use crate::base::arena::Arena;
 use crate::base::rng::Rng;
 use crate::base::slots::Slots;
 use crate::crypto::compare;
-use crate::crypto::key::{KEY_LEN, Key};
+use crate::crypto::key::{KEY_LEN, ScramKey};
 use crate::crypto::scram;
 use crate::pool::ids::ClientId;
 
@@ -33,7 +33,7 @@ pub struct CancelKeys {
     /// The slots of clients by their keys.
     slots: Slots,
     /// What the tails of long keys are made with. It is drawn for the first one.
-    secret: Option<Key>,
+    secret: Option<ScramKey>,
 }
 
 impl CancelKeys {
@@ -42,7 +42,7 @@ impl CancelKeys {
         self.secret.get_or_insert_with(|| {
             let mut bytes = [0; KEY_LEN];
             rng.fill(&mut bytes);
-            Key::new(bytes)
+            ScramKey::new(bytes)
         });
     }
 
@@ -160,7 +160,7 @@ mod tests {
     use crate::base::interned::Interned;
     use crate::base::rng::SeededRng;
     use crate::base::time::Moment;
-    use crate::log::Peer;
+    use crate::log::PeerAddress;
 
     #[test]
     fn a_key_tells_its_peer_in_the_common_layout() {
@@ -198,8 +198,8 @@ mod tests {
         let (mut keys, mut rng) = (CancelKeys::default(), SeededRng::new(1));
         let mut clients: Arena<Client> = Arena::new();
         let ids = [false, true].map(|has_long_key| {
-            let nowhere = Peer::Unix { pid: None, port: 0 };
-            let local = Interned::<Peer>::default().hold(&nowhere);
+            let nowhere = PeerAddress::Unix { pid: None, port: 0 };
+            let local = Interned::<PeerAddress>::default().hold(&nowhere);
             let mut client = Client::new(7, Moment(0), nowhere, local, None);
             client.has_long_key = has_long_key;
             clients.insert(client)

@@ -7,13 +7,13 @@
 
 use std::fmt;
 
-use crate::auth::client::Account;
+use crate::auth::client::AccountSecret;
 use crate::auth::secret::Secret;
 use crate::base::time::Moment;
 use crate::pool::ids::{ClientId, PoolId};
 use crate::wire::build::Message;
-use crate::wire::fields::{Fields, Report};
-use crate::wire::head::{self, HEAD, Head, Parsed};
+use crate::wire::fields::{Fields, ReportFields};
+use crate::wire::head::{self, HEAD, Head, ParsedHead};
 use crate::wire::kind::{Back, Front};
 use crate::wire::sqlstate::{UNDEFINED_FUNCTION, UNDEFINED_TABLE};
 
@@ -149,7 +149,7 @@ impl Lookup {
         let heeded = match kind {
             Back::DataRow => self.heed_row(head, seen),
             Back::ErrorResponse => {
-                let Report { severity, sqlstate, message, .. } = Report::parse(seen);
+                let ReportFields { severity, sqlstate, message, .. } = ReportFields::parse(seen);
                 Err(LookupFault::Error { severity, sqlstate, message })
             }
             Back::NoData => Err(LookupFault::Columns(0)),
@@ -194,11 +194,11 @@ impl Lookup {
 }
 
 impl Finding {
-    pub fn account(&self) -> Account<'_> {
+    pub fn account(&self) -> AccountSecret<'_> {
         match self {
-            Finding::NoPassword => Account::NoPassword,
-            Finding::NoSuchUser => Account::Missing,
-            Finding::Secret(secret) => Account::Known(secret),
+            Finding::NoPassword => AccountSecret::NoPassword,
+            Finding::NoSuchUser => AccountSecret::Missing,
+            Finding::Secret(secret) => AccountSecret::Known(secret),
         }
     }
 }
@@ -248,7 +248,7 @@ fn value<'a>(fields: &mut Fields<'a>) -> Option<Option<&'a [u8]>> {
 pub fn fuzz(data: &[u8]) {
     let mut lookup = Lookup { user: "joe".into(), ..Lookup::default() };
     let mut rest = data;
-    while let Parsed::Head(head) = head::parse(rest) {
+    while let ParsedHead::Head(head) = head::parse(rest) {
         let Some(kind) = Back::from_byte(head.kind) else { break };
         let body = &rest[HEAD..];
         let need = Lookup::must_see(kind, head).max(kind.must_see(head));

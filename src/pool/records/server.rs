@@ -11,7 +11,7 @@ use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::config::PoolMode;
-use crate::log::{Peer, Prefix, Side, Who, ptr};
+use crate::log::{ConnectionOwner, ConnectionSide, PeerAddress, Prefix, ptr};
 use crate::pool::ids::{ClientId, PoolId, ServerId, ServerKind};
 use crate::pool::owed::kept::KeptQuery;
 use crate::pool::owed::misnamed::Misnamed;
@@ -126,8 +126,8 @@ pub struct Server {
     /// Of one counter with clients, never used again.
     pub number: u64,
     pub pool: PoolId,
-    pub peer: Peer,
-    pub local: Peer,
+    pub peer: PeerAddress,
+    pub local: PeerAddress,
     /// Where it connects to.
     pub site: SiteId,
     pub connected: Moment,
@@ -227,7 +227,7 @@ impl Server {
     }
 
     pub fn new(number: u64, now: Moment, pool: PoolId, site: SiteId, state: ServerState) -> Server {
-        let nowhere = Peer::Unix { pid: None, port: 0 };
+        let nowhere = PeerAddress::Unix { pid: None, port: 0 };
         Server {
             links: Links::default(),
             state,
@@ -399,8 +399,13 @@ impl Server {
     }
 
     /// The connection's name at the start of its log lines.
-    pub fn prefix<'a>(&self, who: Who<'a>) -> Prefix<'a> {
-        Prefix { side: Side::Server, ptr: ptr(self.number, Side::Server), who, peer: self.peer }
+    pub fn prefix<'a>(&self, who: ConnectionOwner<'a>) -> Prefix<'a> {
+        Prefix {
+            side: ConnectionSide::Server,
+            ptr: ptr(self.number, ConnectionSide::Server),
+            who,
+            peer: self.peer,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::log::Peer;
+use crate::log::PeerAddress;
 
 /// What counts as one place: an address, or with IPv6 the network of which one customer has many.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -16,13 +16,15 @@ pub enum StrangerOrigin {
 }
 
 impl StrangerOrigin {
-    pub fn of(peer: Peer) -> StrangerOrigin {
+    pub fn of(peer: PeerAddress) -> StrangerOrigin {
         match peer {
-            Peer::Tcp { ip: std::net::IpAddr::V4(ip), .. } => StrangerOrigin::V4(ip.to_bits()),
-            Peer::Tcp { ip: std::net::IpAddr::V6(ip), .. } => {
+            PeerAddress::Tcp { ip: std::net::IpAddr::V4(ip), .. } => {
+                StrangerOrigin::V4(ip.to_bits())
+            }
+            PeerAddress::Tcp { ip: std::net::IpAddr::V6(ip), .. } => {
                 StrangerOrigin::V6((ip.to_bits() >> 64) as u64)
             }
-            Peer::Unix { .. } => StrangerOrigin::Local,
+            PeerAddress::Unix { .. } => StrangerOrigin::Local,
         }
     }
 }
@@ -62,7 +64,7 @@ mod tests {
     use super::*;
 
     fn origin(text: &str) -> StrangerOrigin {
-        StrangerOrigin::of(Peer::Tcp { ip: text.parse().expect("an address"), port: 1 })
+        StrangerOrigin::of(PeerAddress::Tcp { ip: text.parse().expect("an address"), port: 1 })
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Host;
-use crate::log::{Level, Peer};
+use crate::log::{Level, PeerAddress};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::client::ClientState;
@@ -72,7 +72,7 @@ impl Core {
         let Site { host, port, .. } = &self.sites[self.servers[id].site];
         match (host, self.servers[id].peer) {
             (Host::Unix(directory), _) => format!("unix:{directory}/.s.PGSQL.{port}"),
-            (Host::Tcp(name), Peer::Tcp { ip, .. }) if *name != ip.to_string() => {
+            (Host::Tcp(name), PeerAddress::Tcp { ip, .. }) if *name != ip.to_string() => {
                 format!("{name} at {}", self.servers[id].peer)
             }
             (Host::Tcp(name), _) => format!("{name}:{port}"),

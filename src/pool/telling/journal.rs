@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::events::{Events, MetReason, ReasonTally, cut};
-use crate::log::{Details, Fields, Level, Prefix};
+use crate::log::{Details, Level, LogFields, Prefix};
 
 /// Distinct reasons counted; further ones are not.
 const MOST_REASONS: usize = 300;
@@ -23,7 +23,7 @@ impl JournalLine {
     pub fn of_pooler(
         level: Level,
         text: String,
-        fields: Fields<'_>,
+        fields: LogFields<'_>,
         has_details: bool,
     ) -> JournalLine {
         let details = has_details.then(|| Details::new(None, fields).into());
@@ -35,7 +35,7 @@ impl JournalLine {
         prefix: &Prefix<'_>,
         level: Level,
         text: fmt::Arguments<'_>,
-        fields: Fields<'_>,
+        fields: LogFields<'_>,
         has_details: bool,
     ) -> JournalLine {
         let mut whole = prefix.to_string();
@@ -124,7 +124,7 @@ impl Journal {
 mod tests {
     use super::super::events::Concern;
     use super::*;
-    use crate::log::{Field, Peer, Side, Who, ptr};
+    use crate::log::{ConnectionOwner, ConnectionSide, LogValue, PeerAddress, ptr};
 
     #[test]
     fn a_line_of_a_level_that_is_not_written_is_not_kept() {
@@ -140,12 +140,12 @@ mod tests {
     #[test]
     fn a_line_about_a_connection_begins_with_its_name_and_has_details_where_they_are_wanted() {
         let prefix = Prefix {
-            side: Side::Client,
-            ptr: ptr(7, Side::Client),
-            who: Who::Login { database: Some("db"), user: Some("joe") },
-            peer: Peer::Unix { pid: None, port: 5432 },
+            side: ConnectionSide::Client,
+            ptr: ptr(7, ConnectionSide::Client),
+            who: ConnectionOwner::Login { database: Some("db"), user: Some("joe") },
+            peer: PeerAddress::Unix { pid: None, port: 5432 },
         };
-        let fields = &[("age", Field::Number(1))];
+        let fields = &[("age", LogValue::Number(1))];
         let [plain, detailed] = [false, true].map(|has_details| {
             JournalLine::about(&prefix, Level::Log, format_args!("hello"), fields, has_details)
         });

@@ -1,6 +1,6 @@
 //! What a client is told whose statement leaves what its server's next client would find.
 
-use crate::wire::build::{Report, Severity};
+use crate::wire::build::{ErrorReport, Severity};
 use crate::wire::sqlstate;
 
 const REFUSED: &str = "statement leaves state in a session that clients share";
@@ -54,8 +54,8 @@ impl StatementRefusal {
         }
     }
 
-    pub fn report(&self) -> Report<'_> {
-        Report {
+    pub fn report(&self) -> ErrorReport<'_> {
+        ErrorReport {
             severity: Severity::Error,
             sqlstate: self.sqlstate,
             message: self.message,

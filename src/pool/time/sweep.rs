@@ -22,7 +22,7 @@ use crate::pool::records::server::ServerState;
 use crate::pool::records::site::Health;
 use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::reason::Reason;
-use crate::wire::build::{self, Report, Severity};
+use crate::wire::build::{self, ErrorReport, Severity};
 use crate::wire::sqlstate;
 
 /// Databases made from `*`, or removed, that one sweep looks at.
@@ -170,7 +170,7 @@ impl Core {
         let mut bytes = Vec::new();
         build::report(
             &mut bytes,
-            &Report {
+            &ErrorReport {
                 severity: Severity::Notice,
                 sqlstate: sqlstate::SUCCESSFUL,
                 message: "No server connection available in postgres backend, client being queued",

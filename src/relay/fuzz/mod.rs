@@ -17,7 +17,7 @@ use crate::auth::secret::Secret;
 use crate::base::rng::SeededRng;
 use crate::base::time::{Moment, Now};
 use crate::config::load::load_text;
-use crate::log::Peer;
+use crate::log::PeerAddress;
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
@@ -170,7 +170,7 @@ impl Bench {
     fn client(&mut self, number: usize) -> ClientId {
         let here = self.clients[number].filter(|&id| self.engine.clients.get(id).is_some());
         here.unwrap_or_else(|| {
-            let peer = Peer::Tcp { ip: [127, 0, 0, 1].into(), port: number as u16 };
+            let peer = PeerAddress::Tcp { ip: [127, 0, 0, 1].into(), port: number as u16 };
             let arrival = Arrival { peer, local: peer, uid: None };
             let id = self.engine.admit(arrival, |_, _| Ok(Pipe::to_client()));
             self.clients[number] = Some(id);

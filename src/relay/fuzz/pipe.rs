@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::watch::{Side, Watch};
 use crate::auth::inquiry::Inquiry;
 use crate::base::time::Now;
-use crate::log::Peer;
+use crate::log::{Ends, PeerAddress};
 use crate::pool::core::Target;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::telling::journal::JournalLine;
@@ -87,8 +87,8 @@ impl Io for Network {
         Ok(Pipe::new(Side::Server))
     }
 
-    fn connected(&mut self, pipe: &Pipe) -> Result<Option<(Peer, Peer)>, String> {
-        let peer = |port| Peer::Tcp { ip: IpAddr::from([127, 0, 0, 1]), port };
+    fn connected(&mut self, pipe: &Pipe) -> Result<Option<Ends>, String> {
+        let peer = |port| PeerAddress::Tcp { ip: IpAddr::from([127, 0, 0, 1]), port };
         match pipe.end {
             Some(End::Broken) => Err("Connection refused".into()),
             Some(End::Finished) | None => Ok(Some((peer(5432), peer(40_000)))),

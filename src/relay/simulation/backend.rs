@@ -13,13 +13,15 @@ use super::shake::{Far, Fault};
 use super::stream::SimStream;
 use super::wire::{self, Packet};
 use crate::auth::cache::ScramCache;
-use crate::auth::client::{self as login, Account, Candidate, ClientLogin, Method, Step};
+use crate::auth::client::{
+    self as login, AccountSecret, Candidate, ClientLogin, ClientStep, ProofMethod,
+};
 use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::Moment;
 use crate::pool::ids::ServerId;
 use crate::wire::kind::Back;
-use crate::wire::startup::{self, Parsed};
+use crate::wire::startup::{self, ParsedStartup};
 
 /// Replies that are collected before they are sent, in bytes.
 const BUFFER: usize = 8192;
@@ -27,7 +29,7 @@ const BUFFER: usize = 8192;
 /// What all connections of a server have in common.
 pub struct Installation {
     pub rules: Rules,
-    pub method: Method,
+    pub method: ProofMethod,
     pub secret: Secret,
     pub cache: ScramCache,
     pub last_session: u32,
@@ -356,7 +358,7 @@ impl Backend {
 
     fn start(&mut self, now: Moment, stream: &mut SimStream, all: &mut Installation) {
         let bytes = self.inbox.rest().to_vec();
-        let Parsed::Packet(packet, taken) = startup::parse(&bytes) else { return };
+        let ParsedStartup::Packet(packet, taken) = startup::parse(&bytes) else { return };
         match packet {
             startup::Packet::Cancel { key } => {
                 let delay = std::time::Duration::from_micros(self.rng.below(30_000));
@@ -393,7 +395,7 @@ impl Backend {
         let user = pairs.iter().find(|(name, _)| name == "user").map_or("", |(_, user)| user);
         let candidate = Candidate {
             user: user.as_bytes(),
-            account: Account::Known(&all.secret),
+            account: AccountSecret::Known(&all.secret),
             end_point: None,
         };
         let step = login::begin(all.method, &candidate, 1, &mut all.rng);
@@ -417,23 +419,28 @@ impl Backend {
         self.take_step(step, pairs, all);
     }
 
-    fn take_step(&mut self, step: Step, pairs: Vec<(String, String)>, all: &mut Installation) {
+    fn take_step(
+        &mut self,
+        step: ClientStep,
+        pairs: Vec<(String, String)>,
+        all: &mut Installation,
+    ) {
         match step {
-            Step::Ask { request, next } => {
+            ClientStep::Ask { request, next } => {
                 let packet = wire::back(Back::Authentication, &request.payload());
                 wire::push(&mut self.outbox, &packet);
                 self.stage = Stage::Password(next, pairs);
             }
-            Step::Done { last, .. } => {
+            ClientStep::Done { last, .. } => {
                 if let Some(request) = last {
                     let packet = wire::back(Back::Authentication, &request.payload());
                     wire::push(&mut self.outbox, &packet);
                 }
                 self.begin_session(&pairs, all);
             }
-            Step::Derive { .. } => panic!("the work was done"),
-            Step::Inquire { .. } => panic!("nobody else judges here"),
-            Step::Fail(failure) => panic!("the pooler's password is refused: {failure}"),
+            ClientStep::Derive { .. } => panic!("the work was done"),
+            ClientStep::Inquire { .. } => panic!("nobody else judges here"),
+            ClientStep::Fail(failure) => panic!("the pooler's password is refused: {failure}"),
         }
     }
 

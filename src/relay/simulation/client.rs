@@ -12,11 +12,11 @@ use super::shake::{Far, Fault};
 use super::stream::SimStream;
 use super::wire::{self, Packet};
 use crate::auth::cache::ScramCache;
-use crate::auth::server::{Channel, Credential, ServerLogin, ServerStep};
+use crate::auth::server::{BindingData, Credential, ServerLogin, ServerStep};
 use crate::base::rng::{Rng, SeededRng};
 use crate::pool::ids::ClientId;
 use crate::wire::build::Message;
-use crate::wire::fields::{Fields, Report};
+use crate::wire::fields::{Fields, ReportFields};
 use crate::wire::kind::Front;
 use crate::wire::startup;
 
@@ -80,7 +80,7 @@ enum Stage {
 pub enum Happened {
     Nothing,
     /// A FATAL error has come.
-    Fatal(Report),
+    Fatal(ReportFields),
     /// The connection has ended, without a FATAL error before it.
     Eof,
     /// It was told why, and has ended since.
@@ -131,7 +131,7 @@ impl SimClient {
         let login = ServerLogin::new(
             character.user.as_bytes(),
             character.credential.clone(),
-            Channel::Unbound,
+            BindingData::Unbound,
         );
         let mut client = SimClient {
             id,

@@ -3,11 +3,11 @@
 
 use super::world::{World, client_stream};
 use crate::config::SessionState;
-use crate::wire::fields::Report;
+use crate::wire::fields::ReportFields;
 
 impl World {
     /// Why a client may be told this and closed, if so.
-    pub(super) fn judge_words(&mut self, at: usize, report: &Report) -> Option<()> {
+    pub(super) fn judge_words(&mut self, at: usize, report: &ReportFields) -> Option<()> {
         let index = self.clients[at].index;
         self.judge_reason(index, &report.message)
     }

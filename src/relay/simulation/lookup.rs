@@ -10,7 +10,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use super::session::{Failure, Out, ROW_DESCRIPTION, Session, failure};
 use super::setup::PASSWORD;
 use super::sql::Lookup;
-use crate::auth::client::Method;
+use crate::auth::client::ProofMethod;
 use crate::base::rng::{Rng, SeededRng};
 use crate::crypto::md5;
 use crate::crypto::scram::{ScramKeys, Verifier};
@@ -38,9 +38,10 @@ pub fn plan(auth: &str, rng: &mut SeededRng) -> String {
 }
 
 /// A form of the secret that opens both the pooler and its servers.
-pub fn form(auth: &str, method: Method, rng: &mut SeededRng) -> &'static str {
-    let opens_scram = auth != "trust" && method != Method::Plain;
-    let opens_md5 = auth != "scram-sha-256" && matches!(method, Method::Trust | Method::Md5);
+pub fn form(auth: &str, method: ProofMethod, rng: &mut SeededRng) -> &'static str {
+    let opens_scram = auth != "trust" && method != ProofMethod::Plain;
+    let opens_md5 =
+        auth != "scram-sha-256" && matches!(method, ProofMethod::Trust | ProofMethod::Md5);
     match rng.below(3) {
         0 if opens_scram => "scram",
         1 if opens_md5 => "md5",

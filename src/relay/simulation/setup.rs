@@ -3,7 +3,7 @@
 use super::hostile;
 use super::lookup;
 use super::system::Tls;
-use crate::auth::client::Method;
+use crate::auth::client::ProofMethod;
 use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
 use crate::config::{self, Config, SessionState};
@@ -70,7 +70,7 @@ pub struct Setup {
     pub weather: Weather,
     pub config: Config,
     pub late_reports: bool,
-    pub method: Method,
+    pub method: ProofMethod,
     pub clients: usize,
     pub steps: u32,
     /// Whether statements are tracked.
@@ -139,7 +139,8 @@ impl Setup {
         let tracks = !rng.one_in(6);
         let auth = ["trust", "md5", "scram-sha-256", "plain"][rng.below(4) as usize];
         let auth = if is_hostile { "trust" } else { auth };
-        let methods = [Method::Trust, Method::Md5, Method::Plain, Method::ScramSha256];
+        let methods =
+            [ProofMethod::Trust, ProofMethod::Md5, ProofMethod::Plain, ProofMethod::ScramSha256];
         let mut fixed = format!("auth_type = {auth}\nscram_iterations = 1\n");
         fixed += &format!("pkt_buf = {}\n", [64, 500, 4096][rng.below(3) as usize]);
         let resets = !rng.one_in(5);

@@ -12,7 +12,7 @@ use super::sql;
 use super::traces;
 use super::wire::Packet;
 use crate::wire::fields::Fields;
-use crate::wire::fields::Report;
+use crate::wire::fields::ReportFields;
 use crate::wire::kind::Back;
 
 /// An answer that is due.
@@ -237,7 +237,7 @@ impl Shadow {
     /// A message of the client's breaks a COPY, and the server may meet the pooler's Close first.
     fn breaks_copy(&mut self, packet: &Packet) -> bool {
         let is_of_copy = |packet: &Packet| {
-            let report = Report::parse(&packet.body);
+            let report = ReportFields::parse(&packet.body);
             packet.kind == Back::ErrorResponse as u8
                 && report.message.starts_with("unexpected message type ")
                 && report.message.ends_with(" during COPY from stdin")

@@ -10,7 +10,7 @@ use super::stream::{Contact, SimStream};
 use crate::auth::inquiry::Inquiry;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::Now;
-use crate::log::Peer;
+use crate::log::{Ends, PeerAddress};
 use crate::pool::core::Target;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::records::secured::Secured;
@@ -109,13 +109,13 @@ impl Io for System {
         Ok(stream)
     }
 
-    fn connected(&mut self, stream: &SimStream) -> Result<Option<(Peer, Peer)>, String> {
+    fn connected(&mut self, stream: &SimStream) -> Result<Option<Ends>, String> {
         let ip = IpAddr::from([127, 0, 0, 1]);
         match stream.contact {
             Contact::Waiting => Ok(None),
             Contact::Made => {
                 let port = stream.number as u16;
-                Ok(Some((Peer::Tcp { ip, port: 5432 }, Peer::Tcp { ip, port })))
+                Ok(Some((PeerAddress::Tcp { ip, port: 5432 }, PeerAddress::Tcp { ip, port })))
             }
             Contact::Refused => Err("Connection refused".into()),
         }

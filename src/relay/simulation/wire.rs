@@ -26,8 +26,8 @@ impl std::fmt::Debug for Packet {
 }
 
 impl Packet {
-    pub fn report(&self) -> fields::Report {
-        fields::Report::parse(&self.body)
+    pub fn report(&self) -> fields::ReportFields {
+        fields::ReportFields::parse(&self.body)
     }
 
     pub fn is_fatal(&self) -> bool {

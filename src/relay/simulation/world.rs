@@ -21,7 +21,7 @@ use crate::auth::server::Credential;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
 use crate::config::{SessionState, TlsMode};
-use crate::log::Peer;
+use crate::log::PeerAddress;
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::Arrival;
@@ -510,7 +510,7 @@ impl World {
     /// A connection of a client's comes.
     pub(super) fn admit(&mut self, port: u16, fault: Option<Fault>) -> (ClientId, u64) {
         let ip = IpAddr::from([127, 0, 0, 2]);
-        let peer = Peer::Tcp { ip, port };
+        let peer = PeerAddress::Tcp { ip, port };
         let arrival = Arrival { peer, local: peer, uid: None };
         let mut number = 0;
         self.engine.core.now = self.now;
