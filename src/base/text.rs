@@ -16,6 +16,22 @@ pub fn unescaped(text: &[u8], sign: u8) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Whether a byte stands in a text. Eight bytes are looked at together, from the first on: the
+/// standard library's search is made for long texts, and most queries are short.
+#[inline]
+pub fn has_byte(text: &[u8], byte: u8) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH_BITS: u64 = ONES << 7;
+    let wanted = ONES * u64::from(byte);
+    // A byte that is alike becomes 0, and only below a byte that is 0 does the subtraction borrow.
+    let is_in = |eight: &[u8; 8]| {
+        let unlike = u64::from_ne_bytes(*eight) ^ wanted;
+        unlike.wrapping_sub(ONES) & !unlike & HIGH_BITS != 0
+    };
+    let (eights, rest) = text.as_chunks();
+    eights.iter().any(is_in) || rest.iter().fold(false, |is_in, other| is_in | (*other == byte))
+}
+
 /// A letter as it may stand in one line of the log: control characters become blanks.
 pub fn printable(letter: char) -> char {
     if letter.is_control() { ' ' } else { letter }
@@ -33,6 +49,21 @@ mod tests {
         assert_eq!(unescaped(b"\\ff%", b'\\').as_deref(), Some(&b"\xff%"[..]));
         for text in ["%", "%2", "%zz", "%2z", "%%2", "% 1"] {
             assert_eq!(unescaped(text.as_bytes(), b'%'), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_byte_is_found_wherever_it_stands_and_no_other_is_taken_for_it() {
+        for (byte, other) in [(b';', b':'), (0, 1), (0xff, 0x7f), (0x80, 0), (1, 0)] {
+            for length in 0..40 {
+                let mut text = vec![other; length];
+                assert!(!has_byte(&text, byte), "{byte} in {length} of {other}");
+                for at in 0..length {
+                    text[at] = byte;
+                    assert!(has_byte(&text, byte), "{byte} at {at} of {length}");
+                    text[at] = other;
+                }
+            }
         }
     }
 }

@@ -5,33 +5,38 @@ use std::time::Duration;
 use crate::base::time::Moment;
 use crate::pool::core::Core;
 use crate::pool::ids::ServerId;
+use crate::pool::records::database::Database;
 use crate::pool::records::server::Server;
 use crate::pool::telling::reason::Reason;
 
 impl Core {
     /// Why a clean server must not be used again, if so.
+    #[inline]
     pub(in crate::pool) fn reason_to_retire(&self, id: ServerId) -> Option<Reason> {
         let server = &self.servers[id];
-        if let Some(reason) = &server.closing {
-            return Some(reason.clone().on_release());
-        }
         let pool = &self.pools[server.pool];
         let database = &self.databases[pool.database];
-        if self.is_paused || database.is_paused {
-            return Some(Reason::PauseMode);
+        let is_held_back = self.is_paused || database.is_paused || self.is_winding_down();
+        if is_held_back || database.is_removed || server.closing.is_some() {
+            return Some(self.retired_by_others(server, database));
         }
-        if database.is_removed {
-            return Some(Reason::DatabaseRemoved);
+        // Whatever others notify of meanwhile would be lost.
+        let is_over = !pool.listens() && {
+            let lifetime = self.lifetime_in(database);
+            server.is_older_than(lifetime, self.mono())
+        };
+        is_over.then_some(Reason::ServerLifetime)
+    }
+
+    #[cold]
+    fn retired_by_others(&self, server: &Server, database: &Database) -> Reason {
+        match &server.closing {
+            Some(reason) => reason.clone().on_release(),
+            None if self.is_paused || database.is_paused => Reason::PauseMode,
+            None if database.is_removed => Reason::DatabaseRemoved,
+            // It winds down.
+            None => Reason::PauseMode,
         }
-        if self.is_winding_down() {
-            return Some(Reason::PauseMode);
-        }
-        if pool.listens() {
-            // Whatever others notify of meanwhile would be lost.
-            return None;
-        }
-        let lifetime = self.lifetime_in(database);
-        server.is_older_than(lifetime, self.mono()).then_some(Reason::ServerLifetime)
     }
 
     /// When the server's lifetime is over.

@@ -16,6 +16,7 @@ use crate::wire::kind::{Back, Front};
 impl Core {
     /// Answers without a server what needs none: a Sync behind nothing, and the Close or
     /// DEALLOCATE of a tracked statement.
+    #[inline(always)]
     pub(in crate::pool) fn answer_here(
         &mut self,
         id: ClientId,
@@ -29,24 +30,50 @@ impl Core {
                 self.end_local_query(id, TransactionStatus::Idle, said);
                 Some(Verdict::Drop)
             }
-            Front::Close if self.tracks_statements(&self.clients[id]) => {
-                if seen.len() < head.body {
-                    return Some(Verdict::Need(head.body));
-                }
-                let Named::Statement(name) = named_by(seen) else { return None };
-                self.drop_name(id, name);
-                build::empty_back(said.to_client.words(), Back::CloseComplete);
-                Some(Verdict::Drop)
-            }
-            Front::Query => {
-                let query = match self.find_deallocate(id, kind, head, seen)? {
-                    Ok(query) => query,
-                    Err(need) => return Some(need),
-                };
-                self.answer_deallocate(id, &query, TransactionStatus::Idle, said)
-            }
+            Front::Close => self.close_here(id, head, seen, said),
+            Front::Query if self.has_named(id) => self.deallocate_here(id, head, seen, said),
             _ => None,
         }
+    }
+
+    fn close_here(
+        &mut self,
+        id: ClientId,
+        head: Head,
+        seen: &[u8],
+        said: &mut Said<'_>,
+    ) -> Option<Verdict> {
+        if !self.tracks_statements(&self.clients[id]) {
+            return None;
+        }
+        if seen.len() < head.body {
+            return Some(Verdict::Need(head.body));
+        }
+        let Named::Statement(name) = named_by(seen) else { return None };
+        self.drop_name(id, name);
+        build::empty_back(said.to_client.words(), Back::CloseComplete);
+        Some(Verdict::Drop)
+    }
+
+    fn deallocate_here(
+        &mut self,
+        id: ClientId,
+        head: Head,
+        seen: &[u8],
+        said: &mut Said<'_>,
+    ) -> Option<Verdict> {
+        let query = match self.find_deallocate(id, head, seen)? {
+            Ok(query) => query,
+            Err(need) => return Some(need),
+        };
+        self.answer_deallocate(id, &query, TransactionStatus::Idle, said)
+    }
+
+    /// Whether a client has names that a DEALLOCATE could drop. Most have none, and their queries
+    /// are not read for one.
+    #[inline(always)]
+    fn has_named(&self, id: ClientId) -> bool {
+        self.clients[id].statements.as_ref().is_some_and(|statements| !statements.names.is_empty())
     }
 
     /// ReadyForQuery. A query that was answered here is a query all the same, and outside of a
@@ -120,15 +147,14 @@ impl Core {
     fn find_deallocate(
         &self,
         id: ClientId,
-        kind: Front,
         head: Head,
         seen: &[u8],
     ) -> Option<Result<Deallocate, Verdict>> {
         let statements = self.clients[id].statements.as_ref()?;
-        if statements.names.is_empty() || !self.tracks_statements(&self.clients[id]) {
+        if !self.tracks_statements(&self.clients[id]) {
             return None;
         }
-        let need = kind.must_see(head);
+        let need = Front::Query.must_see(head);
         if seen.len() < need {
             return Some(Err(Verdict::Need(need)));
         }
@@ -139,6 +165,7 @@ impl Core {
 
     /// DEALLOCATE of a tracked statement, as a simple query, while the client has a server: it is
     /// answered here when nothing is under way and no transaction would have to undo it.
+    #[inline(always)]
     pub(super) fn rewrite_deallocate(
         &mut self,
         id: ClientId,
@@ -147,7 +174,21 @@ impl Core {
         seen: &[u8],
         said: &mut Said<'_>,
     ) -> Option<Verdict> {
-        let query = match self.find_deallocate(id, Front::Query, head, seen)? {
+        if !self.has_named(id) {
+            return None;
+        }
+        self.rewrite_found_deallocate(id, server, head, seen, said)
+    }
+
+    fn rewrite_found_deallocate(
+        &mut self,
+        id: ClientId,
+        server: ServerId,
+        head: Head,
+        seen: &[u8],
+        said: &mut Said<'_>,
+    ) -> Option<Verdict> {
+        let query = match self.find_deallocate(id, head, seen)? {
             Ok(query) => query,
             Err(need) => return Some(need),
         };

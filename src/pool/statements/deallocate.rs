@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use super::lexer::{is_part_of_word, is_start_of_word};
+use crate::base::text::has_byte;
 use crate::wire::fields::up_to_nul;
 
 /// A simple query that drops one prepared statement.
@@ -120,7 +121,7 @@ pub fn may_end_block(text: &[u8]) -> bool {
 /// Whether one of the statements of a simple query may drop all prepared statements.
 pub fn may_drop_all(sql: &[u8]) -> bool {
     let text = sql.strip_suffix(b"\0").unwrap_or(sql);
-    begins_to_drop_all(text) || text.contains(&b';') && names_dropping(text)
+    begins_to_drop_all(text) || has_byte(text, b';') && names_dropping(text)
 }
 
 /// Whether a word is there that begins such a statement, wherever it stands.
