@@ -72,6 +72,9 @@ const LONGER: &[(&str, usize)] = &[];
 /// The longest a line of Rust may be, in characters.
 const WIDEST: usize = 100;
 
+/// A file that is built in place of a folder where a feature is off, and has the names of that.
+const STAND_INS: &[(&str, &str)] = &[("src/net/without_tls.rs", "src/net/tls/")];
+
 /// What is looked through for paths of one machine and for work left open.
 const WHOLE_TREE: &[&str] = &[
     "src",
@@ -129,6 +132,11 @@ fn input_and_output_stay_on_their_floors() {
 #[test]
 fn a_new_state_or_message_is_met_by_name_in_the_core() {
     report(program().iter().filter(|s| s.name.starts_with("src/pool/")).flat_map(catch_alls));
+}
+
+#[test]
+fn each_type_has_a_name_of_its_own() {
+    report(twice_named(&program()));
 }
 
 #[test]
@@ -271,6 +279,49 @@ fn io(source: &Source) -> Vec<Finding> {
         finding(source, *line, format!("{own} is free of input and output: {what}"))
     };
     found.iter().map(tell).collect()
+}
+
+/// Types that have the name of another one: a search for the name would find both.
+fn twice_named(sources: &[Source]) -> Vec<Finding> {
+    let mut known: BTreeMap<String, (&Source, usize)> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for source in sources {
+        for (line, name) in declared_types(&source.program) {
+            let Some((other, at)) = known.get(&name).copied() else {
+                known.insert(name, (source, line));
+                continue;
+            };
+            if !stands_in(source, other) && !stands_in(other, source) {
+                let what = format!("{name} is also the name of a type in {}:{at}", other.name);
+                findings.push(finding(source, line, what));
+            }
+        }
+    }
+    findings
+}
+
+fn stands_in(source: &Source, other: &Source) -> bool {
+    STAND_INS.iter().any(|(file, of)| source.name == *file && other.name.starts_with(of))
+}
+
+/// Types that are declared, and the lines; not those that belong to a trait (`type Output`).
+fn declared_types(code: &str) -> Vec<(usize, String)> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let of_line = |(number, line): (usize, &str)| {
+        let start = line.trim_start();
+        let item = match start.strip_prefix("pub") {
+            Some(rest) if rest.starts_with('(') => rest.split_once(')')?.1.trim_start(),
+            Some(rest) if rest.starts_with(' ') => rest.trim_start(),
+            _ => start,
+        };
+        let item = item.strip_prefix("unsafe ").unwrap_or(item);
+        let (keyword, rest) = item.split_once(' ')?;
+        let is_type = ["struct", "enum", "trait", "union"].contains(&keyword)
+            || (keyword == "type" && line == start);
+        let name = &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())];
+        (is_type && !name.is_empty()).then(|| (number + 1, name.to_owned()))
+    };
+    code.lines().enumerate().filter_map(of_line).collect()
 }
 
 fn sharing(source: &Source) -> Vec<Finding> {
@@ -417,6 +468,29 @@ mod samples {
         let good = "use std::net::IpAddr;\nuse std::io;\nuse std::time::Duration;\n\
                     #[cfg(test)]\nmod tests {\n use std::fs;\n}";
         assert_eq!(count(io, "src/pool/core.rs", good), 0);
+    }
+
+    #[test]
+    fn types_with_one_name_are_found() {
+        let a = at("src/wire/head.rs", "pub struct Head {\n    kind: u8,\n}\nenum Parsed {}");
+        for bad in [
+            "struct Head;",
+            "pub(in crate::pool) enum Head<'a> {",
+            "pub type Head = u8;",
+            "fn f() {\n    struct Head(u8);\n}",
+            "pub unsafe trait Head {}",
+        ] {
+            let found = twice_named(&[at("src/base/list.rs", ""), a.clone(), at("src/x.rs", bad)]);
+            assert_eq!(found.len(), 1, "{bad}");
+            assert!(found[0].what.contains("src/wire/head.rs:1"), "{}", found[0].what);
+        }
+        let good = "impl Head for X {\n    type Head = u8;\n}\nstruct Heads; // struct Head\n\
+                    #[cfg(test)]\nmod tests {\n    struct Head;\n}\nfn head(head: Head) {}";
+        assert_eq!(twice_named(&[a, at("src/x.rs", good)]), []);
+        let tls = at("src/net/tls/mod.rs", "pub struct Raw;");
+        let without = at("src/net/without_tls.rs", "pub struct Raw;");
+        assert_eq!(twice_named(&[tls.clone(), without.clone()]), []);
+        assert_eq!(twice_named(&[tls, without, at("src/x.rs", "struct Raw;")]).len(), 1);
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::control;
-use super::parse::Token;
+use super::parse::CommandToken;
 use super::refusal::{Hint, Refusal};
-use super::session::{Done, Session};
+use super::session::{CommandResult, ConsoleTurn, Done};
 use super::set;
 use super::show::{self, Show};
 use crate::config::{self, table::nearest};
@@ -13,32 +13,30 @@ use crate::pool::records::wait::Shutdown;
 
 /// Who may use a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Who {
+pub enum Permission {
     /// Users in admin_users.
     Admins,
     /// Users in stats_users too.
     Everybody,
 }
 
-type Answer = Result<Done, Refusal>;
-
 /// What a command takes behind its word, and what carries it out.
-pub enum Run {
+pub enum CommandHandler {
     /// Nothing.
-    Bare(fn(&mut Session<'_>) -> Answer),
+    Bare(fn(&mut ConsoleTurn<'_>) -> CommandResult),
     /// What a column of SHOW CLIENTS names.
-    Client(fn(&mut Session<'_>, Option<&str>) -> Answer),
+    Client(fn(&mut ConsoleTurn<'_>, Option<&str>) -> CommandResult),
     /// The name of a database, or none.
-    Database(fn(&mut Session<'_>, Option<&str>) -> Answer),
+    Database(fn(&mut ConsoleTurn<'_>, Option<&str>) -> CommandResult),
     /// `[db] [TIMEOUT seconds]`
-    Pause(fn(&mut Session<'_>, Option<&str>, Option<Duration>) -> Answer),
+    Pause(fn(&mut ConsoleTurn<'_>, Option<&str>, Option<Duration>) -> CommandResult),
     /// `key = value` for a parameter that only a server would have.
-    Ignored(fn(&mut Session<'_>) -> Answer),
+    Ignored(fn(&mut ConsoleTurn<'_>) -> CommandResult),
     /// `key = value`
-    Setting(fn(&mut Session<'_>, &str, &str) -> Answer),
+    Setting(fn(&mut ConsoleTurn<'_>, &str, &str) -> CommandResult),
     /// One of the tables, or the help.
     Show,
-    Shutdown(fn(&mut Session<'_>, Shutdown) -> Answer),
+    Shutdown(fn(&mut ConsoleTurn<'_>, Shutdown) -> CommandResult),
 }
 
 /// A command. Several of one word differ in their arguments.
@@ -46,33 +44,48 @@ pub struct Command {
     pub word: &'static str,
     /// As SHOW HELP prints them.
     pub arguments: &'static str,
-    pub who: Who,
-    pub run: Run,
+    pub who: Permission,
+    pub run: CommandHandler,
 }
 
 /// Every command, in the order of SHOW HELP.
 pub static COMMANDS: &[Command] = &[
-    row("SHOW", "HELP|CONFIG|...", Who::Everybody, Run::Show),
-    row("SET", "parameter = arg", Who::Everybody, Run::Ignored(set::ignore)),
-    row("SET", "key = arg", Who::Admins, Run::Setting(set::set)),
-    row("RELOAD", "", Who::Admins, Run::Bare(control::reload)),
-    row("PAUSE", "[<db>] [TIMEOUT <seconds>]", Who::Admins, Run::Pause(control::pause)),
-    row("RESUME", "[<db>]", Who::Admins, Run::Database(control::resume)),
-    row("DISABLE", "<db>", Who::Admins, Run::Database(control::disable)),
-    row("ENABLE", "<db>", Who::Admins, Run::Database(control::enable)),
-    row("RECONNECT", "[<db>]", Who::Admins, Run::Database(control::reconnect)),
-    row("KILL", "[<db>]", Who::Admins, Run::Database(control::kill)),
-    row("KILL_CLIENT", "<client_id>", Who::Admins, Run::Client(control::kill_client)),
+    row("SHOW", "HELP|CONFIG|...", Permission::Everybody, CommandHandler::Show),
+    row("SET", "parameter = arg", Permission::Everybody, CommandHandler::Ignored(set::ignore)),
+    row("SET", "key = arg", Permission::Admins, CommandHandler::Setting(set::set)),
+    row("RELOAD", "", Permission::Admins, CommandHandler::Bare(control::reload)),
+    row(
+        "PAUSE",
+        "[<db>] [TIMEOUT <seconds>]",
+        Permission::Admins,
+        CommandHandler::Pause(control::pause),
+    ),
+    row("RESUME", "[<db>]", Permission::Admins, CommandHandler::Database(control::resume)),
+    row("DISABLE", "<db>", Permission::Admins, CommandHandler::Database(control::disable)),
+    row("ENABLE", "<db>", Permission::Admins, CommandHandler::Database(control::enable)),
+    row("RECONNECT", "[<db>]", Permission::Admins, CommandHandler::Database(control::reconnect)),
+    row("KILL", "[<db>]", Permission::Admins, CommandHandler::Database(control::kill)),
+    row(
+        "KILL_CLIENT",
+        "<client_id>",
+        Permission::Admins,
+        CommandHandler::Client(control::kill_client),
+    ),
     row(
         "SHUTDOWN",
         "[WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]",
-        Who::Admins,
-        Run::Shutdown(control::shutdown),
+        Permission::Admins,
+        CommandHandler::Shutdown(control::shutdown),
     ),
-    row("WAIT_CLOSE", "[<db>]", Who::Admins, Run::Database(control::wait_close)),
+    row("WAIT_CLOSE", "[<db>]", Permission::Admins, CommandHandler::Database(control::wait_close)),
 ];
 
-const fn row(word: &'static str, arguments: &'static str, who: Who, run: Run) -> Command {
+const fn row(
+    word: &'static str,
+    arguments: &'static str,
+    who: Permission,
+    run: CommandHandler,
+) -> Command {
     Command { word, arguments, who, run }
 }
 
@@ -91,9 +104,13 @@ fn hint_for(word: &str) -> Hint {
 }
 
 /// Carries out one command; `text` is what is told back when it is none.
-pub fn run(session: &mut Session<'_>, tokens: &[Token<'_>], text: &str) -> Answer {
+pub fn run(
+    session: &mut ConsoleTurn<'_>,
+    tokens: &[CommandToken<'_>],
+    text: &str,
+) -> CommandResult {
     let invalid = |hint| Err(Refusal::invalid(text, hint));
-    let Some((Token::Word(word), arguments)) = tokens.split_first() else {
+    let Some((CommandToken::Word(word), arguments)) = tokens.split_first() else {
         return invalid(Hint::None);
     };
     let mut known = COMMANDS.iter().filter(|row| row.word.eq_ignore_ascii_case(word)).peekable();
@@ -101,7 +118,7 @@ pub fn run(session: &mut Session<'_>, tokens: &[Token<'_>], text: &str) -> Answe
         return invalid(hint_for(word));
     };
     let hint = match first.run {
-        Run::Show => show::hint(arguments),
+        CommandHandler::Show => show::hint(arguments),
         _ => Hint::Arguments { word: first.word, arguments: first.arguments },
     };
     match known.find_map(|row| row.call(session, arguments)) {
@@ -111,61 +128,67 @@ pub fn run(session: &mut Session<'_>, tokens: &[Token<'_>], text: &str) -> Answe
 }
 
 /// What a command would show, without carrying it out; an error when it is none.
-pub fn look_up(tokens: &[Token<'_>], text: &str) -> Result<Option<&'static Show>, Refusal> {
+pub fn look_up(tokens: &[CommandToken<'_>], text: &str) -> Result<Option<&'static Show>, Refusal> {
     let invalid = |hint| Err(Refusal::invalid(text, hint));
     match tokens.split_first() {
-        Some((Token::Word(word), [Token::Word(what)])) if word.eq_ignore_ascii_case("SHOW") => {
+        Some((CommandToken::Word(word), [CommandToken::Word(what)]))
+            if word.eq_ignore_ascii_case("SHOW") =>
+        {
             match show::find(what) {
                 Some(show) => Ok(Some(show)),
                 None => invalid(show::hint(&tokens[1..])),
             }
         }
-        Some((Token::Word(word), _))
+        Some((CommandToken::Word(word), _))
             if COMMANDS.iter().any(|row| row.word.eq_ignore_ascii_case(word)) =>
         {
             Ok(None)
         }
-        Some((Token::Word(word), _)) => invalid(hint_for(word)),
+        Some((CommandToken::Word(word), _)) => invalid(hint_for(word)),
         _ => invalid(Hint::None),
     }
 }
 
 impl Command {
     /// Carries the command out; `None` when the arguments are not its own.
-    fn call(&self, session: &mut Session<'_>, arguments: &[Token<'_>]) -> Option<Answer> {
-        let may = session.is_admin() || self.who == Who::Everybody;
-        let allowed = |carry_out: &mut dyn FnMut() -> Answer| {
+    fn call(
+        &self,
+        session: &mut ConsoleTurn<'_>,
+        arguments: &[CommandToken<'_>],
+    ) -> Option<CommandResult> {
+        let may = session.is_admin() || self.who == Permission::Everybody;
+        let allowed = |carry_out: &mut dyn FnMut() -> CommandResult| {
             Some(if may { carry_out() } else { Err(Refusal::AdminNeeded) })
         };
         match &self.run {
-            Run::Bare(run) => {
+            CommandHandler::Bare(run) => {
                 arguments.is_empty().then_some(())?;
                 allowed(&mut || run(session))
             }
-            Run::Client(run) | Run::Database(run) => {
+            CommandHandler::Client(run) | CommandHandler::Database(run) => {
                 let name = optional(arguments)?;
                 allowed(&mut || run(session, name))
             }
-            Run::Pause(run) => {
+            CommandHandler::Pause(run) => {
                 let (database, limit) = pause_arguments(arguments)?;
                 allowed(&mut || run(session, database, limit))
             }
-            Run::Ignored(run) => {
+            CommandHandler::Ignored(run) => {
                 set::is_ignored(arguments).then_some(())?;
                 allowed(&mut || run(session))
             }
-            Run::Setting(run) => {
+            CommandHandler::Setting(run) => {
                 let (key, value) = set::assignment(arguments)?;
                 allowed(&mut || run(session, key, value))
             }
-            Run::Show => {
+            CommandHandler::Show => {
                 let show = show::find(required(arguments)?)?;
                 allowed(&mut || match show.answer {
-                    show::Answer::Help => help(session),
-                    show::Answer::Table(table) => show::run(session, table),
+                    show::ShowOutput::Help => help(session),
+                    show::ShowOutput::Table(table) => show::run(session, table),
                 })
             }
-            Run::Shutdown(run) => {
+            CommandHandler::Shutdown(run) => {
                 let mode = shutdown_mode(optional(arguments)?)?;
                 allowed(&mut || run(session, mode))
             }
@@ -174,8 +197,10 @@ impl Command {
 }
 
 /// SHOW HELP: the commands in a notice, one to a line, each line behind a tab.
-fn help(session: &mut Session<'_>) -> Answer {
-    let is_listed = |command: &&Command| !matches!(command.run, Run::Show | Run::Ignored(_));
+fn help(session: &mut ConsoleTurn<'_>) -> CommandResult {
+    let is_listed = |command: &&Command| {
+        !matches!(command.run, CommandHandler::Show | CommandHandler::Ignored(_))
+    };
     let lines = COMMANDS
         .iter()
         .filter(is_listed)
@@ -186,15 +211,15 @@ fn help(session: &mut Session<'_>) -> Answer {
     Ok(Done::tag("SHOW"))
 }
 
-fn required<'a>(arguments: &'a [Token<'_>]) -> Option<&'a str> {
+fn required<'a>(arguments: &'a [CommandToken<'_>]) -> Option<&'a str> {
     match arguments {
-        [Token::Word(word)] => Some(word),
+        [CommandToken::Word(word)] => Some(word),
         _ => None,
     }
 }
 
 /// One word or none.
-fn optional<'a>(arguments: &'a [Token<'_>]) -> Option<Option<&'a str>> {
+fn optional<'a>(arguments: &'a [CommandToken<'_>]) -> Option<Option<&'a str>> {
     if arguments.is_empty() { Some(None) } else { required(arguments).map(Some) }
 }
 
@@ -205,17 +230,19 @@ fn shutdown_mode(word: Option<&str>) -> Option<Shutdown> {
 }
 
 /// A name alone is a database, even when it is called `timeout`.
-fn pause_arguments<'a>(arguments: &'a [Token<'_>]) -> Option<(Option<&'a str>, Option<Duration>)> {
+fn pause_arguments<'a>(
+    arguments: &'a [CommandToken<'_>],
+) -> Option<(Option<&'a str>, Option<Duration>)> {
     let (database, limit) = match arguments {
-        [database @ .., Token::Word(word), limit @ (Token::Word(_) | Token::Text(_))]
-            if word.eq_ignore_ascii_case("TIMEOUT") =>
-        {
-            (database, Some(limit))
-        }
+        [
+            database @ ..,
+            CommandToken::Word(word),
+            limit @ (CommandToken::Word(_) | CommandToken::Text(_)),
+        ] if word.eq_ignore_ascii_case("TIMEOUT") => (database, Some(limit)),
         database => (database, None),
     };
     let limit = match limit {
-        Some(Token::Word(text) | Token::Text(text)) => Some(seconds(text)?),
+        Some(CommandToken::Word(text) | CommandToken::Text(text)) => Some(seconds(text)?),
         _ => None,
     };
     Some((optional(database)?, limit))
@@ -231,8 +258,8 @@ fn seconds(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn words<'a>(words: &[&'a str]) -> Vec<Token<'a>> {
-        words.iter().map(|word| Token::Word((*word).into())).collect()
+    fn words<'a>(words: &[&'a str]) -> Vec<CommandToken<'a>> {
+        words.iter().map(|word| CommandToken::Word((*word).into())).collect()
     }
 
     #[test]

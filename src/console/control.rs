@@ -3,22 +3,24 @@
 use std::time::Duration;
 
 use super::refusal::Refusal;
-use super::session::{Done, Session};
+use super::session::{CommandResult, ConsoleTurn, Done};
 use crate::log::Level;
 use crate::pool::core::CONSOLE;
 use crate::pool::ids::DatabaseId;
 use crate::pool::records::wait::{Shutdown, Wait};
 
-type Answer = Result<Done, Refusal>;
-
-pub fn reload(session: &mut Session<'_>) -> Answer {
+pub fn reload(session: &mut ConsoleTurn<'_>) -> CommandResult {
     issued(session, "RELOAD", None);
     session.core.wait_for(session.id, Wait::Reload);
     session.core.ask_for_reload(Some(session.id));
     Ok(Done::Waits("RELOAD"))
 }
 
-pub fn pause(session: &mut Session<'_>, name: Option<&str>, limit: Option<Duration>) -> Answer {
+pub fn pause(
+    session: &mut ConsoleTurn<'_>,
+    name: Option<&str>,
+    limit: Option<Duration>,
+) -> CommandResult {
     if session.core.is_paused {
         return Err(Refusal::AlreadyPaused);
     }
@@ -34,7 +36,7 @@ pub fn pause(session: &mut Session<'_>, name: Option<&str>, limit: Option<Durati
     Ok(Done::Waits("PAUSE"))
 }
 
-pub fn resume(session: &mut Session<'_>, name: Option<&str>) -> Answer {
+pub fn resume(session: &mut ConsoleTurn<'_>, name: Option<&str>) -> CommandResult {
     issued(session, "RESUME", name);
     if session.core.shutdown != Shutdown::No {
         return Err(Refusal::ShuttingDown);
@@ -53,53 +55,53 @@ pub fn resume(session: &mut Session<'_>, name: Option<&str>) -> Answer {
 }
 
 /// The databases that are paused by name.
-fn paused(session: &Session<'_>) -> Box<[String]> {
+fn paused(session: &ConsoleTurn<'_>) -> Box<[String]> {
     const MOST_NAMED: usize = 20;
     let databases = session.core.databases.iter().filter(|(_, database)| database.is_paused);
     databases.take(MOST_NAMED).map(|(_, database)| database.line.name.clone()).collect()
 }
 
-pub fn disable(session: &mut Session<'_>, name: Option<&str>) -> Answer {
+pub fn disable(session: &mut ConsoleTurn<'_>, name: Option<&str>) -> CommandResult {
     let id = require(session, "DISABLE", name, "disable")?;
     session.core.disable(id);
     Ok(Done::tag("DISABLE"))
 }
 
-pub fn enable(session: &mut Session<'_>, name: Option<&str>) -> Answer {
+pub fn enable(session: &mut ConsoleTurn<'_>, name: Option<&str>) -> CommandResult {
     let id = require(session, "ENABLE", name, "enable")?;
     session.core.enable(id);
     Ok(Done::tag("ENABLE"))
 }
 
-pub fn reconnect(session: &mut Session<'_>, name: Option<&str>) -> Answer {
+pub fn reconnect(session: &mut ConsoleTurn<'_>, name: Option<&str>) -> CommandResult {
     issued(session, "RECONNECT", name);
     let database = find(session, name, "reconnect")?;
     session.core.reconnect(database);
     Ok(Done::tag("RECONNECT"))
 }
 
-pub fn kill(session: &mut Session<'_>, name: Option<&str>) -> Answer {
+pub fn kill(session: &mut ConsoleTurn<'_>, name: Option<&str>) -> CommandResult {
     issued(session, "KILL", name);
     let database = find(session, name, "kill")?;
     session.core.kill(database);
     Ok(Done::tag("KILL"))
 }
 
-pub fn kill_client(session: &mut Session<'_>, name: Option<&str>) -> Answer {
+pub fn kill_client(session: &mut ConsoleTurn<'_>, name: Option<&str>) -> CommandResult {
     let found = name.and_then(|name| session.core.client_named(name));
     let id = found.ok_or(Refusal::NoSuchClientName)?.map_err(|()| Refusal::ClientNotFound)?;
     session.core.kill_client(id);
     Ok(Done::tag("KILL_CLIENT"))
 }
 
-pub fn wait_close(session: &mut Session<'_>, name: Option<&str>) -> Answer {
+pub fn wait_close(session: &mut ConsoleTurn<'_>, name: Option<&str>) -> CommandResult {
     issued(session, "WAIT_CLOSE", name);
     let database = find(session, name, "wait in")?;
     session.core.wait_for(session.id, Wait::Close { database });
     Ok(Done::Waits("WAIT_CLOSE"))
 }
 
-pub fn shutdown(session: &mut Session<'_>, mode: Shutdown) -> Answer {
+pub fn shutdown(session: &mut ConsoleTurn<'_>, mode: Shutdown) -> CommandResult {
     session.core.log(Level::Log, format!("SHUTDOWN{} command issued", mode.words()));
     session.core.change_shutdown(mode);
     Ok(match mode {
@@ -109,7 +111,7 @@ pub fn shutdown(session: &mut Session<'_>, mode: Shutdown) -> Answer {
 }
 
 /// Says in the log that a command came, whatever becomes of it.
-fn issued(session: &mut Session<'_>, word: &str, name: Option<&str>) {
+fn issued(session: &mut ConsoleTurn<'_>, word: &str, name: Option<&str>) {
     let text = match name {
         Some(name) => format!("{word} '{name}' command issued"),
         None => format!("{word} command issued"),
@@ -119,7 +121,7 @@ fn issued(session: &mut Session<'_>, word: &str, name: Option<&str>) {
 
 /// The database of a command that needs one.
 fn require(
-    session: &mut Session<'_>,
+    session: &mut ConsoleTurn<'_>,
     word: &str,
     name: Option<&str>,
     verb: &'static str,
@@ -133,7 +135,7 @@ fn require(
 
 /// The database of that name; `None` stands for all of them.
 fn find(
-    session: &Session<'_>,
+    session: &ConsoleTurn<'_>,
     name: Option<&str>,
     verb: &'static str,
 ) -> Result<Option<DatabaseId>, Refusal> {

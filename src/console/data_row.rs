@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Write;
 
-use super::table::{Reader, Scene, Table, Type, Value};
+use super::table::{Scene, Table, TableReader, Type, Value};
 use crate::wire::build::Message;
 use crate::wire::formats::Formats;
 use crate::wire::kind::Back;
@@ -24,21 +24,21 @@ pub fn push_description(out: &mut Vec<u8>, table: &dyn Table, formats: Formats) 
 /// Appends a DataRow for each row.
 pub fn push_rows(out: &mut Vec<u8>, table: &dyn Table, scene: Scene<'_>, formats: Formats) {
     let kinds: Vec<Type> = table.heads().iter().map(|head| head.kind).collect();
-    let calendar = Calendar::new(scene.core.local_time);
-    table.visit(scene, &mut Rows { out, kinds, formats, calendar, start: 0 });
+    let calendar = TimeTexts::new(scene.core.local_time);
+    table.visit(scene, &mut RowWriter { out, kinds, formats, calendar, start: 0 });
 }
 
 /// The rows as they grow.
-struct Rows<'a> {
+struct RowWriter<'a> {
     out: &'a mut Vec<u8>,
     kinds: Vec<Type>,
     formats: Formats,
-    calendar: Calendar,
+    calendar: TimeTexts,
     /// Where the length of the present row stands.
     start: usize,
 }
 
-impl Reader for Rows<'_> {
+impl TableReader for RowWriter<'_> {
     fn begin_row(&mut self) {
         self.start = begin_row(self.out, self.kinds.len());
     }
@@ -131,15 +131,15 @@ fn push_display(out: &mut Vec<u8>, value: impl fmt::Display) {
 
 /// Seconds that were written lately, with their texts: in a long table the same ones come again
 /// and again, and working them out takes longer than all else.
-struct Calendar {
+struct TimeTexts {
     local_time: fn(u64) -> String,
     known: [(u64, String); 8],
     next: usize,
 }
 
-impl Calendar {
-    fn new(local_time: fn(u64) -> String) -> Calendar {
-        Calendar { local_time, known: Default::default(), next: 0 }
+impl TimeTexts {
+    fn new(local_time: fn(u64) -> String) -> TimeTexts {
+        TimeTexts { local_time, known: Default::default(), next: 0 }
     }
 
     fn text(&mut self, second: u64) -> &str {
@@ -159,7 +159,12 @@ impl Calendar {
 
 /// Appends a value with its length; of type `binary` when that form of it is wanted. Text has but
 /// one form.
-fn push_value(out: &mut Vec<u8>, value: &Value<'_>, binary: Option<Type>, calendar: &mut Calendar) {
+fn push_value(
+    out: &mut Vec<u8>,
+    value: &Value<'_>,
+    binary: Option<Type>,
+    calendar: &mut TimeTexts,
+) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     match value {
@@ -181,7 +186,7 @@ mod tests {
     fn a_null_has_no_bytes_and_an_empty_text_has_none_either() {
         let mut out = Vec::new();
         let start = begin_row(&mut out, 3);
-        let mut calendar = Calendar::new(|second| format!("second {second}"));
+        let mut calendar = TimeTexts::new(|second| format!("second {second}"));
         for value in [Value::Null, Value::text(""), Value::Number(42)] {
             push_value(&mut out, &value, None, &mut calendar);
         }
@@ -190,7 +195,7 @@ mod tests {
     }
 
     fn binary(kind: Type, number: u64) -> Vec<u8> {
-        let (mut out, mut calendar) = (Vec::new(), Calendar::new(|_| String::new()));
+        let (mut out, mut calendar) = (Vec::new(), TimeTexts::new(|_| String::new()));
         push_value(&mut out, &Value::Number(number), Some(kind), &mut calendar);
         let (length, value) = out.split_at(4);
         assert_eq!(length, (value.len() as u32).to_be_bytes());
@@ -221,7 +226,7 @@ mod tests {
 
     #[test]
     fn each_second_has_its_own_text_however_many_there_are() {
-        let mut calendar = Calendar::new(|second| format!("second {second}"));
+        let mut calendar = TimeTexts::new(|second| format!("second {second}"));
         for second in [0, 1, 0, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 9] {
             assert_eq!(calendar.text(second), format!("second {second}"));
         }

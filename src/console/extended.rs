@@ -8,10 +8,10 @@
 
 use super::command;
 use super::data_row;
-use super::parse::{self, Token};
+use super::parse::{self, CommandToken};
 use super::refusal::{Hint, Refusal};
-use super::session::{Done, LONGEST_REPLY, Rows, Session};
-use super::show::{Answer, Show};
+use super::session::{ConsoleTurn, Done, LONGEST_REPLY, RowFormat};
+use super::show::{Show, ShowOutput};
 use super::table::Table;
 use crate::pool::records::client::{ConsolePortal, ConsoleSession};
 use crate::wire::build::{self, Message};
@@ -26,11 +26,11 @@ const MOST_STATEMENTS: usize = 200;
 /// Bytes that the texts of one session's statements may have together.
 const MOST_TEXT: usize = 1024 * 1024;
 
-type Result<T> = std::result::Result<T, Refusal>;
+type ExtendedResult<T> = std::result::Result<T, Refusal>;
 
-impl Session<'_> {
+impl ConsoleTurn<'_> {
     /// Carries out one step; an error makes the session pass over all up to Sync.
-    pub fn extended(&mut self, step: impl FnOnce(&mut Self) -> Result<()>) {
+    pub fn extended(&mut self, step: impl FnOnce(&mut Self) -> ExtendedResult<()>) {
         self.may_wait = true;
         if let Err(refusal) = step(self) {
             self.fail(&refusal);
@@ -45,7 +45,7 @@ impl Session<'_> {
         self.ready();
     }
 
-    pub fn parse(&mut self, body: &[u8]) -> Result<()> {
+    pub fn parse(&mut self, body: &[u8]) -> ExtendedResult<()> {
         let mut fields = Fields::new(body);
         let (name, text) = (text_of(&mut fields)?, text_of(&mut fields)?);
         if fields.u16().ok_or(Refusal::MalformedMessage)? != 0 {
@@ -58,7 +58,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub fn bind(&mut self, body: &[u8]) -> Result<()> {
+    pub fn bind(&mut self, body: &[u8]) -> ExtendedResult<()> {
         let mut fields = Fields::new(body);
         let (portal, name) = (text_of(&mut fields)?, text_of(&mut fields)?);
         read_formats(&mut fields, 0)?;
@@ -74,7 +74,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub fn describe(&mut self, body: &[u8]) -> Result<()> {
+    pub fn describe(&mut self, body: &[u8]) -> ExtendedResult<()> {
         let (kind, name) = target(body)?;
         let Some(state) = self.state() else { return Ok(()) };
         let (table, formats) = match kind {
@@ -94,7 +94,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub fn execute(&mut self, body: &[u8]) -> Result<()> {
+    pub fn execute(&mut self, body: &[u8]) -> ExtendedResult<()> {
         let mut fields = Fields::new(body);
         let name = text_of(&mut fields)?;
         let most = fields.u32().ok_or(Refusal::MalformedMessage)? as usize;
@@ -121,17 +121,23 @@ impl Session<'_> {
     }
 
     /// Carries out the one command of a text; `None` when it holds none.
-    fn execute_text(&mut self, text: &str, formats: Formats) -> Result<Option<Done>> {
+    fn execute_text(&mut self, text: &str, formats: Formats) -> ExtendedResult<Option<Done>> {
         let mut rest = text;
         let Some(found) = parse::next(&mut rest) else { return Ok(None) };
         let statement = found.map_err(|_| Refusal::invalid(text, Hint::Unterminated))?;
-        self.rows = Rows::Bound(formats);
+        self.rows = RowFormat::Bound(formats);
         command::run(self, &statement.tokens, text).map(Some)
     }
 
     /// Gives at most `most` rows of an answer (0 is all) from there on, and keeps the rest for the
     /// next Execute.
-    fn give(&mut self, name: &str, answer: Vec<u8>, from: usize, most: usize) -> Result<()> {
+    fn give(
+        &mut self,
+        name: &str,
+        answer: Vec<u8>,
+        from: usize,
+        most: usize,
+    ) -> ExtendedResult<()> {
         let end = from + end_of_rows(&answer[from..], most);
         self.out.extend_from_slice(&answer[from..end]);
         if end == answer.len() {
@@ -148,7 +154,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub fn close(&mut self, body: &[u8]) -> Result<()> {
+    pub fn close(&mut self, body: &[u8]) -> ExtendedResult<()> {
         let (kind, name) = target(body)?;
         let Some(state) = self.state() else { return Ok(()) };
         match kind {
@@ -161,18 +167,18 @@ impl Session<'_> {
 }
 
 impl ConsoleSession {
-    fn statement(&self, name: &str) -> Result<&str> {
+    fn statement(&self, name: &str) -> ExtendedResult<&str> {
         let found = self.statements.iter().find(|(known, _)| **known == *name);
         found.map(|(_, text)| &**text).ok_or_else(|| Refusal::UnknownStatement(name.into()))
     }
 
-    fn portal(&mut self, name: &str) -> Result<&mut ConsolePortal> {
+    fn portal(&mut self, name: &str) -> ExtendedResult<&mut ConsolePortal> {
         let found = self.portals.iter_mut().find(|portal| *portal.name == *name);
         found.ok_or_else(|| Refusal::UnknownPortal(name.into()))
     }
 
     /// The unnamed statement is replaced; a name is given once.
-    fn add_statement(&mut self, name: Box<str>, text: Box<str>) -> Result<()> {
+    fn add_statement(&mut self, name: Box<str>, text: Box<str>) -> ExtendedResult<()> {
         let is_known = self.statements.iter().any(|(known, _)| *known == name);
         if is_known && !name.is_empty() {
             return Err(Refusal::StatementTaken(name));
@@ -187,7 +193,7 @@ impl ConsoleSession {
         Ok(())
     }
 
-    fn add_portal(&mut self, portal: ConsolePortal) -> Result<()> {
+    fn add_portal(&mut self, portal: ConsolePortal) -> ExtendedResult<()> {
         let is_known = self.portals.iter().any(|known| known.name == portal.name);
         if is_known && !portal.name.is_empty() {
             return Err(Refusal::PortalTaken(portal.name));
@@ -203,7 +209,7 @@ impl ConsoleSession {
 }
 
 /// The table that the one command of a text shows, if it is known and shows any.
-fn shown_table(text: &str) -> Result<Option<&'static dyn Table>> {
+fn shown_table(text: &str) -> ExtendedResult<Option<&'static dyn Table>> {
     let mut rest = text;
     let Some(found) = parse::next(&mut rest) else { return Ok(None) };
     let statement = found.map_err(|_| Refusal::invalid(text, Hint::Unterminated))?;
@@ -211,16 +217,16 @@ fn shown_table(text: &str) -> Result<Option<&'static dyn Table>> {
         more.map_err(|_| Refusal::invalid(text, Hint::Unterminated))?;
         return Err(Refusal::NotOneCommand);
     }
-    let is_parameter = |token: &Token<'_>| match token {
-        Token::Word(word) => word.starts_with('$'),
-        Token::Equals | Token::Text(_) => false,
+    let is_parameter = |token: &CommandToken<'_>| match token {
+        CommandToken::Word(word) => word.starts_with('$'),
+        CommandToken::Equals | CommandToken::Text(_) => false,
     };
     if statement.tokens.iter().any(is_parameter) {
         return Err(Refusal::Parameters);
     }
     Ok(match command::look_up(&statement.tokens, text)? {
-        Some(Show { answer: Answer::Table(table), .. }) => Some(*table),
-        Some(Show { answer: Answer::Help, .. }) | None => None,
+        Some(Show { answer: ShowOutput::Table(table), .. }) => Some(*table),
+        Some(Show { answer: ShowOutput::Help, .. }) | None => None,
     })
 }
 
@@ -240,18 +246,18 @@ fn end_of_rows(answer: &[u8], most: usize) -> usize {
 }
 
 /// What Describe and Close are about: `S` for a statement, `P` for a portal, and its name.
-fn target(body: &[u8]) -> Result<(u8, Box<str>)> {
+fn target(body: &[u8]) -> ExtendedResult<(u8, Box<str>)> {
     let mut fields = Fields::new(body);
     let kind = fields.u8().filter(|kind| matches!(kind, b'S' | b'P'));
     Ok((kind.ok_or(Refusal::MalformedMessage)?, text_of(&mut fields)?))
 }
 
-fn text_of(fields: &mut Fields<'_>) -> Result<Box<str>> {
+fn text_of(fields: &mut Fields<'_>) -> ExtendedResult<Box<str>> {
     let bytes = fields.cstr().ok_or(Refusal::MalformedMessage)?;
     Ok(String::from_utf8_lossy(bytes).into())
 }
 
-fn read_formats(fields: &mut Fields<'_>, columns: usize) -> Result<Formats> {
+fn read_formats(fields: &mut Fields<'_>, columns: usize) -> ExtendedResult<Formats> {
     Formats::read(fields, columns).map_err(|bad| match bad {
         BadFormats::Short => Refusal::MalformedMessage,
         BadFormats::Code(code) => Refusal::FormatCode(code),

@@ -20,13 +20,15 @@ mod tests;
 use crate::pool::core::Core;
 use crate::pool::ids::ClientId;
 use crate::pool::records::wait::WaitOutcome;
-use session::Session;
+use session::ConsoleTurn;
 pub use show::{MEASURES, VisibleClient, has_row, pool_names, pools, rowwise, visible_client};
-pub use table::{Buffers, Head, Held, Nature, Reader, Rowwise, Scene, Subject, Table, Value};
+pub use table::{
+    BufferedBytes, Buffers, ColumnHead, Nature, Rowwise, Scene, Subject, Table, TableReader, Value,
+};
 
 /// A message of a console session, whole.
 pub fn message(core: &mut Core, buffers: &dyn Buffers, id: ClientId, kind: u8, body: &[u8]) {
-    let mut session = Session::new(core, buffers, id);
+    let mut session = ConsoleTurn::new(core, buffers, id);
     session.message(kind, body);
     session.end_message();
     session.send();
@@ -34,7 +36,7 @@ pub fn message(core: &mut Core, buffers: &dyn Buffers, id: ClientId, kind: u8, b
 
 /// A command that took time has ended.
 pub fn finish(core: &mut Core, buffers: &dyn Buffers, id: ClientId, outcome: WaitOutcome) {
-    let mut session = Session::new(core, buffers, id);
+    let mut session = ConsoleTurn::new(core, buffers, id);
     session.finish(outcome);
     session.send();
 }
@@ -42,8 +44,8 @@ pub fn finish(core: &mut Core, buffers: &dyn Buffers, id: ClientId, outcome: Wai
 /// The table of this word behind SHOW, for others to read.
 pub fn table(word: &str) -> Option<&'static dyn Table> {
     match show::find(word)?.answer {
-        show::Answer::Table(table) => Some(table),
-        show::Answer::Help => None,
+        show::ShowOutput::Table(table) => Some(table),
+        show::ShowOutput::Help => None,
     }
 }
 

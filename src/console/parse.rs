@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 /// A piece of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Token<'a> {
+pub enum CommandToken<'a> {
     Equals,
     /// In single quotes: a value, never a word.
     Text(Cow<'a, str>),
@@ -15,10 +15,10 @@ pub enum Token<'a> {
 
 /// One command of a string of commands.
 #[derive(PartialEq, Eq, Debug)]
-pub struct Statement<'a> {
+pub struct ConsoleStatement<'a> {
     /// As it was written, without the semicolon.
     pub text: &'a str,
-    pub tokens: Vec<Token<'a>>,
+    pub tokens: Vec<CommandToken<'a>>,
 }
 
 /// A quote or a comment that is not closed.
@@ -26,7 +26,7 @@ pub struct Statement<'a> {
 pub struct Unterminated;
 
 /// Takes the first command off `rest`, passing over empty ones; `None` when there is no more.
-pub fn next<'a>(rest: &mut &'a str) -> Option<Result<Statement<'a>, Unterminated>> {
+pub fn next<'a>(rest: &mut &'a str) -> Option<Result<ConsoleStatement<'a>, Unterminated>> {
     loop {
         let source = *rest;
         let mut scanner = Scanner { rest: source };
@@ -40,7 +40,7 @@ pub fn next<'a>(rest: &mut &'a str) -> Option<Result<Statement<'a>, Unterminated
         let text = &source[..source.len() - scanner.rest.len()];
         *rest = scanner.rest.strip_prefix(';').unwrap_or(scanner.rest);
         if !tokens.is_empty() {
-            return Some(Ok(Statement { text: text.trim(), tokens }));
+            return Some(Ok(ConsoleStatement { text: text.trim(), tokens }));
         }
         if rest.is_empty() {
             return None;
@@ -54,7 +54,7 @@ struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     /// The tokens up to the end or a semicolon.
-    fn tokens(&mut self) -> Result<Vec<Token<'a>>, Unterminated> {
+    fn tokens(&mut self) -> Result<Vec<CommandToken<'a>>, Unterminated> {
         let mut tokens = Vec::new();
         loop {
             self.skip_blanks()?;
@@ -62,11 +62,11 @@ impl<'a> Scanner<'a> {
                 None | Some(';') => return Ok(tokens),
                 Some('=') => {
                     self.rest = &self.rest[1..];
-                    Token::Equals
+                    CommandToken::Equals
                 }
-                Some('\'') => Token::Text(self.quoted('\'')?),
-                Some('"') => Token::Word(self.quoted('"')?),
-                Some(_) => Token::Word(self.bare().into()),
+                Some('\'') => CommandToken::Text(self.quoted('\'')?),
+                Some('"') => CommandToken::Word(self.quoted('"')?),
+                Some(_) => CommandToken::Word(self.bare().into()),
             };
             tokens.push(token);
         }
@@ -123,18 +123,18 @@ impl<'a> Scanner<'a> {
 mod tests {
     use super::*;
 
-    fn all(mut text: &str) -> Vec<Result<(&str, Vec<Token<'_>>), Unterminated>> {
+    fn all(mut text: &str) -> Vec<Result<(&str, Vec<CommandToken<'_>>), Unterminated>> {
         std::iter::from_fn(|| next(&mut text))
             .map(|found| found.map(|statement| (statement.text, statement.tokens)))
             .collect()
     }
 
-    fn word(text: &str) -> Token<'_> {
-        Token::Word(text.into())
+    fn word(text: &str) -> CommandToken<'_> {
+        CommandToken::Word(text.into())
     }
 
-    fn quoted(text: &str) -> Token<'_> {
-        Token::Text(text.into())
+    fn quoted(text: &str) -> CommandToken<'_> {
+        CommandToken::Text(text.into())
     }
 
     #[test]
@@ -157,12 +157,15 @@ mod tests {
             all("set \"a\"\"b\" = 'it''s; ''so'''"),
             [Ok((
                 "set \"a\"\"b\" = 'it''s; ''so'''",
-                vec![word("set"), word("a\"b"), Token::Equals, quoted("it's; 'so'")]
+                vec![word("set"), word("a\"b"), CommandToken::Equals, quoted("it's; 'so'")]
             ))]
         );
         assert_eq!(all("''"), [Ok(("''", vec![quoted("")]))]);
         assert_eq!(all("''''"), [Ok(("''''", vec![quoted("'")]))]);
-        assert_eq!(all("k=-1.5"), [Ok(("k=-1.5", vec![word("k"), Token::Equals, word("-1.5")]))]);
+        assert_eq!(
+            all("k=-1.5"),
+            [Ok(("k=-1.5", vec![word("k"), CommandToken::Equals, word("-1.5")]))]
+        );
     }
 
     #[test]

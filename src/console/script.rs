@@ -3,7 +3,7 @@
 use super::command;
 use super::parse;
 use super::refusal::{Hint, Refusal};
-use super::session::{Done, LONGEST_REPLY, Session};
+use super::session::{ConsoleTurn, Done, LONGEST_REPLY};
 use crate::pool::records::client::{PendingCommand, Script};
 use crate::pool::records::wait::WaitOutcome;
 use crate::wire::build;
@@ -12,7 +12,7 @@ use crate::wire::kind::{Back, Front};
 /// Commands in one string.
 const MOST_COMMANDS: usize = 100;
 
-impl Session<'_> {
+impl ConsoleTurn<'_> {
     /// A message, whole.
     pub fn message(&mut self, kind: u8, body: &[u8]) {
         let kind_of = Front::from_byte(kind);

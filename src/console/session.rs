@@ -37,6 +37,9 @@ pub enum Done {
     Waits(&'static str),
 }
 
+/// How a command ended, or why it is refused.
+pub type CommandResult = Result<Done, Refusal>;
+
 impl Done {
     pub fn tag(tag: &'static str) -> Done {
         Done::Tag(Cow::Borrowed(tag))
@@ -45,7 +48,7 @@ impl Done {
 
 /// How rows are given.
 #[derive(Clone, Copy)]
-pub enum Rows {
+pub enum RowFormat {
     /// In the formats that Bind has asked for. Describe tells their RowDescription, if asked.
     Bound(Formats),
     /// As text, behind their RowDescription.
@@ -53,7 +56,7 @@ pub enum Rows {
 }
 
 /// A session for as long as one message of it is dealt with.
-pub struct Session<'a> {
+pub struct ConsoleTurn<'a> {
     pub core: &'a mut Core,
     pub buffers: &'a dyn Buffers,
     pub id: ClientId,
@@ -62,12 +65,19 @@ pub struct Session<'a> {
     /// Whether the answer may wait for the next Sync or Flush, as PostgreSQL's does: some drivers
     /// stumble over one that comes in pieces.
     pub may_wait: bool,
-    pub rows: Rows,
+    pub rows: RowFormat,
 }
 
-impl<'a> Session<'a> {
-    pub fn new(core: &'a mut Core, buffers: &'a dyn Buffers, id: ClientId) -> Session<'a> {
-        Session { core, buffers, id, out: Vec::new(), may_wait: false, rows: Rows::Described }
+impl<'a> ConsoleTurn<'a> {
+    pub fn new(core: &'a mut Core, buffers: &'a dyn Buffers, id: ClientId) -> ConsoleTurn<'a> {
+        ConsoleTurn {
+            core,
+            buffers,
+            id,
+            out: Vec::new(),
+            may_wait: false,
+            rows: RowFormat::Described,
+        }
     }
 
     /// Hands the answer over, or keeps it for later.
@@ -182,8 +192,8 @@ impl<'a> Session<'a> {
     /// Appends a table.
     pub fn push_table(&mut self, table: &dyn Table) {
         let formats = match self.rows {
-            Rows::Bound(formats) => formats,
-            Rows::Described => {
+            RowFormat::Bound(formats) => formats,
+            RowFormat::Described => {
                 data_row::push_description(&mut self.out, table, Formats::TEXT);
                 Formats::TEXT
             }

@@ -1,9 +1,9 @@
 //! SET: a setting gets another value until the next RELOAD, checked as in the file. What drivers
 //! set after their login, meant for a server, is accepted and has no effect.
 
-use super::parse::Token;
+use super::parse::CommandToken;
 use super::refusal::{Refusal, Unset};
-use super::session::{Done, Session};
+use super::session::{CommandResult, ConsoleTurn, Done};
 use crate::config::settings::{ALIASES, GONE};
 use crate::config::{Settings, ValueError};
 use crate::log::Level;
@@ -34,44 +34,46 @@ const PATHS: [&str; 5] = ["auth_file", "auth_hba_file", "auth_ident_file", "conf
 
 /// Whether these are the arguments of a SET that has no effect here. Their values may be of any
 /// form that PostgreSQL takes.
-pub fn is_ignored(arguments: &[Token<'_>]) -> bool {
+pub fn is_ignored(arguments: &[CommandToken<'_>]) -> bool {
     let arguments = match arguments {
-        [Token::Word(scope), rest @ ..]
+        [CommandToken::Word(scope), rest @ ..]
             if ["SESSION", "LOCAL"].iter().any(|word| scope.eq_ignore_ascii_case(word)) =>
         {
             rest
         }
         all => all,
     };
-    let Some((Token::Word(name), [Token::Equals | Token::Word(_), _, ..])) =
+    let Some((CommandToken::Word(name), [CommandToken::Equals | CommandToken::Word(_), _, ..])) =
         arguments.split_first()
     else {
         return false;
     };
     let is_zone = name.eq_ignore_ascii_case("TIME")
-        && matches!(&arguments[1], Token::Word(zone) if zone.eq_ignore_ascii_case("ZONE"));
+        && matches!(&arguments[1], CommandToken::Word(zone) if zone.eq_ignore_ascii_case("ZONE"));
     is_zone || IGNORED.iter().any(|ignored| name.eq_ignore_ascii_case(ignored))
 }
 
 /// `key = value` or `key TO value`.
-pub fn assignment<'a>(arguments: &'a [Token<'_>]) -> Option<(&'a str, &'a str)> {
-    let [Token::Word(key), between, Token::Word(value) | Token::Text(value)] = arguments else {
+pub fn assignment<'a>(arguments: &'a [CommandToken<'_>]) -> Option<(&'a str, &'a str)> {
+    let [CommandToken::Word(key), between, CommandToken::Word(value) | CommandToken::Text(value)] =
+        arguments
+    else {
         return None;
     };
     let is_assignment = match between {
-        Token::Equals => true,
-        Token::Word(word) => word.eq_ignore_ascii_case("TO"),
-        Token::Text(_) => false,
+        CommandToken::Equals => true,
+        CommandToken::Word(word) => word.eq_ignore_ascii_case("TO"),
+        CommandToken::Text(_) => false,
     };
     is_assignment.then_some((key, value))
 }
 
-pub fn ignore(session: &mut Session<'_>) -> Result<Done, Refusal> {
+pub fn ignore(session: &mut ConsoleTurn<'_>) -> CommandResult {
     session.notice("SET ignored", None);
     Ok(Done::tag("SET"))
 }
 
-pub fn set(session: &mut Session<'_>, key: &str, value: &str) -> Result<Done, Refusal> {
+pub fn set(session: &mut ConsoleTurn<'_>, key: &str, value: &str) -> CommandResult {
     let mut settings = session.core.settings().clone();
     let before = settings.clone();
     let is_own_user = session.console().is_some_and(|console| console.is_own_user);
@@ -112,7 +114,7 @@ mod tests {
     use super::super::parse;
     use super::*;
 
-    fn tokens(mut text: &str) -> Vec<Token<'_>> {
+    fn tokens(mut text: &str) -> Vec<CommandToken<'_>> {
         parse::next(&mut text).expect("a command").expect("closed quotes").tokens
     }
 

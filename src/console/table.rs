@@ -1,6 +1,6 @@
 //! The machinery of the SHOW tables: a column is one row of name, type, nature and value, and
-//! whoever reads a table ([`Reader`]) walks the same columns: the console as DataRow, others as
-//! they like.
+//! whoever reads a table ([`TableReader`]) walks the same columns: the console as DataRow, others
+//! as they like.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,13 +11,13 @@ use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
 
 /// What is held of connections on their way through: known to the relay, shown by SHOW SOCKETS.
 pub trait Buffers {
-    fn client(&self, id: ClientId) -> Held;
-    fn server(&self, id: ServerId) -> Held;
+    fn client(&self, id: ClientId) -> BufferedBytes;
+    fn server(&self, id: ServerId) -> BufferedBytes;
 }
 
 /// Bytes held of one connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Held {
+pub struct BufferedBytes {
     /// Read, and not yet judged.
     pub received: usize,
     /// Not yet taken by the system.
@@ -87,7 +87,7 @@ pub enum Nature {
 
 /// What is said of a column before its values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Head {
+pub struct ColumnHead {
     pub name: &'static str,
     pub kind: Type,
     pub nature: Nature,
@@ -100,17 +100,17 @@ type Get<R> = for<'a> fn(Scene<'a>, &R) -> Value<'a>;
 
 /// One column of a table whose rows are known by `R`.
 pub struct Column<R: 'static> {
-    head: Head,
+    head: ColumnHead,
     get: Get<R>,
 }
 
 impl<R> Column<R> {
     const fn new(name: &'static str, kind: Type, nature: Nature, get: Get<R>) -> Column<R> {
-        Column { head: Head { name, kind, nature, help: "" }, get }
+        Column { head: ColumnHead { name, kind, nature, help: "" }, get }
     }
 
     const fn with(self, nature: Nature, help: &'static str) -> Column<R> {
-        Column { head: Head { nature, help, ..self.head }, get: self.get }
+        Column { head: ColumnHead { nature, help, ..self.head }, get: self.get }
     }
 }
 
@@ -152,7 +152,7 @@ pub struct Sheet<R: 'static> {
 }
 
 /// Takes in the rows of a table, value by value.
-pub trait Reader {
+pub trait TableReader {
     fn begin_row(&mut self) {}
 
     /// Whether the values of a column are wanted; those of others are not worked out.
@@ -167,24 +167,24 @@ pub trait Reader {
 
 /// A table of any kind of row.
 pub trait Table: Sync {
-    fn heads(&self) -> Vec<Head>;
+    fn heads(&self) -> Vec<ColumnHead>;
 
     /// Hands each row to `reader`.
-    fn visit(&self, scene: Scene<'_>, reader: &mut dyn Reader);
+    fn visit(&self, scene: Scene<'_>, reader: &mut dyn TableReader);
 }
 
 impl<R> Table for Sheet<R> {
-    fn heads(&self) -> Vec<Head> {
+    fn heads(&self) -> Vec<ColumnHead> {
         self.columns.iter().copied().flatten().map(|column| column.head).collect()
     }
 
-    fn visit(&self, scene: Scene<'_>, reader: &mut dyn Reader) {
+    fn visit(&self, scene: Scene<'_>, reader: &mut dyn TableReader) {
         (self.rows)(scene).iter().for_each(|row| self.read(scene, row, reader));
     }
 }
 
 impl<R> Sheet<R> {
-    fn read(&self, scene: Scene<'_>, row: &R, reader: &mut dyn Reader) {
+    fn read(&self, scene: Scene<'_>, row: &R, reader: &mut dyn TableReader) {
         reader.begin_row();
         for (at, column) in self.columns.iter().copied().flatten().enumerate() {
             if reader.wants(at) {
@@ -204,13 +204,13 @@ pub enum Subject {
 
 /// A table whose rows are read some at a time, while what they are about comes and goes.
 pub trait Rowwise: Sync {
-    fn heads(&self) -> Vec<Head>;
+    fn heads(&self) -> Vec<ColumnHead>;
 
     /// What there are rows of, in no order.
     fn subjects(&self, core: &Core) -> Vec<Subject>;
 
     /// Hands the row of a subject to `reader`, if there still is one.
-    fn read(&self, scene: Scene<'_>, subject: Subject, reader: &mut dyn Reader);
+    fn read(&self, scene: Scene<'_>, subject: Subject, reader: &mut dyn TableReader);
 }
 
 /// A sheet, and how its rows are found one by one.
@@ -221,7 +221,7 @@ pub struct Slices<R: 'static> {
 }
 
 impl<R> Rowwise for Slices<R> {
-    fn heads(&self) -> Vec<Head> {
+    fn heads(&self) -> Vec<ColumnHead> {
         self.sheet.heads()
     }
 
@@ -229,7 +229,7 @@ impl<R> Rowwise for Slices<R> {
         (self.subjects)(core)
     }
 
-    fn read(&self, scene: Scene<'_>, subject: Subject, reader: &mut dyn Reader) {
+    fn read(&self, scene: Scene<'_>, subject: Subject, reader: &mut dyn TableReader) {
         if let Some(row) = (self.row)(scene.core, subject) {
             self.sheet.read(scene, &row, reader);
         }

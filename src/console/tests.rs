@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::command::{COMMANDS, Run, Who};
-use super::show::{Answer, SHOWS, Show};
-use super::table::{Nature, Reader, Value};
+use super::command::{COMMANDS, CommandHandler, Permission};
+use super::show::{SHOWS, Show, ShowOutput};
+use super::table::{Nature, TableReader, Value};
 use super::*;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
@@ -70,11 +70,11 @@ struct Message {
 struct NoBuffers;
 
 impl Buffers for NoBuffers {
-    fn client(&self, _: ClientId) -> Held {
-        Held { received: 3, unsent: 0 }
+    fn client(&self, _: ClientId) -> BufferedBytes {
+        BufferedBytes { received: 3, unsent: 0 }
     }
-    fn server(&self, _: ServerId) -> Held {
-        Held::default()
+    fn server(&self, _: ServerId) -> BufferedBytes {
+        BufferedBytes::default()
     }
 }
 
@@ -444,7 +444,7 @@ fn reference(show: &str) -> Vec<(String, u32)> {
 fn every_table_has_the_columns_of_the_reference() {
     let mut world = World::new();
     let admin = world.console("admin");
-    for show in SHOWS.iter().filter(|show| matches!(show.answer, Answer::Table(_))) {
+    for show in SHOWS.iter().filter(|show| matches!(show.answer, ShowOutput::Table(_))) {
         let answer = world.query(admin, &format!("show {}", show.word));
         assert_eq!(kinds(&answer).replace('D', ""), "TCZ", "{}", show.word);
         let columns = answer[0].columns();
@@ -485,7 +485,7 @@ struct OneColumn {
     rows: usize,
 }
 
-impl Reader for OneColumn {
+impl TableReader for OneColumn {
     fn wants(&self, column: usize) -> bool {
         column == self.column
     }
@@ -505,8 +505,8 @@ fn a_table_may_be_read_column_by_column_by_others_than_the_console() {
     let mut world = World::new();
     let (_, _) = world.busy_client();
     let pools = show::find("POOLS").and_then(|show| match show.answer {
-        Answer::Table(table) => Some(table),
-        Answer::Help => None,
+        ShowOutput::Table(table) => Some(table),
+        ShowOutput::Help => None,
     });
     let heads = pools.unwrap().heads();
     let column = heads.iter().position(|head| head.name == "sv_active").unwrap();
@@ -521,7 +521,9 @@ fn a_table_may_be_read_column_by_column_by_others_than_the_console() {
 #[test]
 fn what_a_counter_or_gauge_holds_is_said_in_the_tables_that_others_read() {
     for word in ["POOLS", "DATABASES", "STATS_TOTALS"] {
-        let Some(Show { answer: Answer::Table(table), .. }) = show::find(word) else { panic!() };
+        let Some(Show { answer: ShowOutput::Table(table), .. }) = show::find(word) else {
+            panic!()
+        };
         for head in table.heads() {
             assert_eq!(head.help.is_empty(), head.nature == Nature::Label, "{word} {}", head.name);
         }
@@ -630,14 +632,14 @@ fn help_is_a_notice_that_names_every_command() {
 /// A good command for each row of the table.
 fn example(command: &command::Command) -> String {
     let arguments = match (&command.run, command.word) {
-        (Run::Show, _) => "VERSION",
-        (Run::Ignored(_), _) => "extra_float_digits = 3",
-        (Run::Setting(_), _) => "max_client_conn = '99'",
-        (Run::Client(_), _) => "4711",
-        (Run::Database(_), _) => "app",
-        (Run::Pause(_), _) => "app TIMEOUT 5",
-        (Run::Shutdown(_), _) => "WAIT_FOR_CLIENTS",
-        (Run::Bare(_), _) => "",
+        (CommandHandler::Show, _) => "VERSION",
+        (CommandHandler::Ignored(_), _) => "extra_float_digits = 3",
+        (CommandHandler::Setting(_), _) => "max_client_conn = '99'",
+        (CommandHandler::Client(_), _) => "4711",
+        (CommandHandler::Database(_), _) => "app",
+        (CommandHandler::Pause(_), _) => "app TIMEOUT 5",
+        (CommandHandler::Shutdown(_), _) => "WAIT_FOR_CLIENTS",
+        (CommandHandler::Bare(_), _) => "",
     };
     format!("{} {arguments}", command.word)
 }
@@ -650,8 +652,8 @@ fn stats_users_may_look_and_admins_may_do_everything() {
         let text = example(command);
         let answer = world.query(stats, &text);
         match command.who {
-            Who::Everybody => assert!(!kinds(&answer).contains('E'), "{text}: {answer:?}"),
-            Who::Admins => {
+            Permission::Everybody => assert!(!kinds(&answer).contains('E'), "{text}: {answer:?}"),
+            Permission::Admins => {
                 assert_eq!(kinds(&answer), "EZ", "{text}");
                 let report = error(&answer);
                 assert_eq!(report.message, "admin access needed", "{text}");
@@ -662,8 +664,8 @@ fn stats_users_may_look_and_admins_may_do_everything() {
         let answer = world.query(admin, &text);
         let refused = answer.iter().find(|m| m.kind == 'E').and_then(|m| m.field('M'));
         assert_ne!(refused.as_deref(), Some("admin access needed"), "{text}");
-        if command.who == Who::Admins {
-            assert!(!matches!(command.run, Run::Show), "SHOW is for everybody");
+        if command.who == Permission::Admins {
+            assert!(!matches!(command.run, CommandHandler::Show), "SHOW is for everybody");
         }
     }
 }
@@ -764,10 +766,10 @@ fn the_extended_protocol_gives_what_the_simple_one_gives() {
         let executed = world.say(admin, b'E', &execute_message("", 0));
         assert_eq!(kinds(&world.say(admin, b'S', b"")), "Z");
         match show.answer {
-            Answer::Help => {
+            ShowOutput::Help => {
                 assert_eq!((kinds(&described), kinds(&executed)), ("n".into(), "NC".into()))
             }
-            Answer::Table(_) => {
+            ShowOutput::Table(_) => {
                 assert_eq!(described, simple[..1], "{text}");
                 assert_eq!(kinds(&executed) + "Z", kinds(&simple)[1..], "{text}");
             }
@@ -801,7 +803,7 @@ fn a_result_may_be_binary_in_any_of_its_columns() {
     let mut world = World::new();
     world.busy_client();
     let admin = world.console("admin");
-    let tables = SHOWS.iter().filter(|show| matches!(show.answer, Answer::Table(_)));
+    let tables = SHOWS.iter().filter(|show| matches!(show.answer, ShowOutput::Table(_)));
     for (seed, show) in (0..).zip(tables) {
         let text = format!("show {}", show.word);
         world.say(admin, b'P', &parse_message("", &text));

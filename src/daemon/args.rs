@@ -11,7 +11,7 @@ use getopts::{Fail, Matches, Options};
 
 /// What the command line asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Command {
+pub enum CliCommand {
     /// Look at the configuration and say what is wrong with it.
     Check(CheckArgs),
     Help,
@@ -50,23 +50,23 @@ pub enum ArgsError {
 }
 
 /// Reads the arguments that follow the program's name.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsError> {
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CliCommand, ArgsError> {
     let matches = options().parse(arguments).map_err(|fail| match fail {
         Fail::UnrecognizedOption(name) if name == "R" || name == "reboot" => ArgsError::Reboot,
         other => ArgsError::Option(other),
     })?;
     if matches.opt_present("h") {
-        return Ok(Command::Help);
+        return Ok(CliCommand::Help);
     }
     if matches.opt_present("V") {
-        return Ok(Command::Version);
+        return Ok(CliCommand::Version);
     }
     let config = config_file(&matches)?;
     let quiet = matches.opt_present("q");
     if matches.opt_present("check") {
-        return Ok(Command::Check(CheckArgs { config, quiet }));
+        return Ok(CliCommand::Check(CheckArgs { config, quiet }));
     }
-    Ok(Command::Run(RunArgs {
+    Ok(CliCommand::Run(RunArgs {
         config,
         daemon: matches.opt_present("d"),
         quiet,
@@ -123,13 +123,13 @@ impl fmt::Display for ArgsError {
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<Command, ArgsError> {
+    fn parsed(line: &str) -> Result<CliCommand, ArgsError> {
         parse(line.split_whitespace().map(OsString::from))
     }
 
     fn run(line: &str) -> RunArgs {
         match parsed(line) {
-            Ok(Command::Run(args)) => args,
+            Ok(CliCommand::Run(args)) => args,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -160,10 +160,10 @@ mod tests {
 
     #[test]
     fn what_only_prints_needs_no_file() {
-        assert_eq!(parsed("-V"), Ok(Command::Version));
-        assert_eq!(parsed("-dh"), Ok(Command::Help));
+        assert_eq!(parsed("-V"), Ok(CliCommand::Version));
+        assert_eq!(parsed("-dh"), Ok(CliCommand::Help));
         let check = CheckArgs { config: "f.ini".into(), quiet: true };
-        assert_eq!(parsed("--check -q f.ini"), Ok(Command::Check(check)));
+        assert_eq!(parsed("--check -q f.ini"), Ok(CliCommand::Check(check)));
     }
 
     #[test]

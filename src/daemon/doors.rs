@@ -12,7 +12,7 @@ use mio::{Interest, Registry};
 
 use crate::base::time::Moment;
 use crate::net::listen::{Accept, Listener};
-use crate::net::poll::Source;
+use crate::net::poll::EventSource;
 
 /// How long a connection may be on its way that has begun before newcomers are turned away, in
 /// microseconds: three packets, one after the other. They try again after a second.
@@ -47,7 +47,7 @@ impl Doors {
 
     pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
         for (place, listener) in self.listeners.iter_mut().enumerate() {
-            let token = Source::Listener(place).token();
+            let token = EventSource::Listener(place).token();
             listener.source().register(registry, token, Interest::READABLE)?;
         }
         Ok(())
@@ -146,7 +146,7 @@ impl Doors {
         self.pending = vec![true; self.listeners.len()];
         self.is_quiet = false;
         for (place, listener) in self.listeners.iter_mut().enumerate() {
-            let token = Source::Listener(place).token();
+            let token = EventSource::Listener(place).token();
             let _ = listener.source().reregister(registry, token, Interest::READABLE);
         }
     }

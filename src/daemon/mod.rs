@@ -26,7 +26,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use args::{Command, RunArgs};
+use args::{CliCommand, RunArgs};
 use files::Disk;
 use serve::Service;
 use start::{StartError, Started};
@@ -46,10 +46,10 @@ pub fn run() -> ExitCode {
     let program = arguments.next().unwrap_or_else(|| "pgbouncer".into());
     let program = program.to_string_lossy();
     match args::parse(arguments) {
-        Ok(Command::Check(args)) => check::run(&args),
-        Ok(Command::Help) => print(&args::help(&program)),
-        Ok(Command::Run(args)) => pool(&args),
-        Ok(Command::Version) => print(&version::text()),
+        Ok(CliCommand::Check(args)) => check::run(&args),
+        Ok(CliCommand::Help) => print(&args::help(&program)),
+        Ok(CliCommand::Run(args)) => pool(&args),
+        Ok(CliCommand::Version) => print(&version::text()),
         Err(error) => {
             let hint = format!("Try \"{program} --help\" for more information.");
             let _ = writeln!(io::stderr(), "{program}: {error}\n{hint}");

@@ -11,13 +11,13 @@ use crate::base::time::Moment;
 use crate::config::Settings;
 use crate::net::jobs::Wake;
 use crate::net::listen::Listener;
-use crate::net::poll::Place;
+use crate::net::poll::WebPlace;
 use crate::net::tls::Tls;
 use crate::net::web::{self, Web};
 use crate::pages::history::History;
 use crate::pages::login::{Admission, Check, Keeper};
-use crate::pages::request::Request;
-use crate::pages::{self, Facts, Gathering, Reply, View};
+use crate::pages::request::HttpRequest;
+use crate::pages::{self, Facts, Gathering, HttpReply, View};
 use crate::pool::core::Core;
 use crate::pool::records::calendar::NEVER;
 use crate::relay::Readiness;
@@ -36,7 +36,7 @@ pub struct Pages {
 }
 
 /// What the sockets ask.
-struct Site<'a> {
+struct DaemonSite<'a> {
     facts: &'a mut Facts,
     history: &'a History,
     lookout: &'a mut Lookout,
@@ -46,8 +46,8 @@ struct Site<'a> {
     file: &'a dyn Fn() -> PathBuf,
 }
 
-impl web::Site for Site<'_> {
-    fn admit(&mut self, request: &Request) -> Admission {
+impl web::WebSite for DaemonSite<'_> {
+    fn admit(&mut self, request: &HttpRequest) -> Admission {
         let mut rng = SystemRng::new();
         self.keeper.admit(self.core, request, &mut |bytes| rng.fill(bytes))
     }
@@ -56,7 +56,7 @@ impl web::Site for Site<'_> {
         self.keeper.remember(check);
     }
 
-    fn reply(&mut self, request: &Request) -> Reply {
+    fn reply(&mut self, request: &HttpRequest) -> HttpReply {
         learn(self.facts);
         if request.path == "/status.json" {
             self.lookout.ask(self.core.mono(), self.file);
@@ -69,7 +69,7 @@ impl web::Site for Site<'_> {
     }
 }
 
-impl Site<'_> {
+impl DaemonSite<'_> {
     fn view(&self) -> View<'_> {
         View { core: self.core, facts: self.facts, history: self.history }
     }
@@ -93,7 +93,7 @@ impl Pages {
         self.web.register(registry)
     }
 
-    pub fn event(&mut self, place: Place, readiness: Readiness) {
+    pub fn event(&mut self, place: WebPlace, readiness: Readiness) {
         self.web.event(place, readiness);
         self.due = Moment(0);
     }
@@ -139,7 +139,7 @@ impl Pages {
         let Pages { web, due, facts, history, lookout, keeper } = self;
         lookout.collect(core, &mut facts.pending);
         facts.is_listening = is_listening;
-        let mut site = Site { facts, history, lookout, keeper, core, file: &file };
+        let mut site = DaemonSite { facts, history, lookout, keeper, core, file: &file };
         web.turn(core.mono(), registry, tls, &mut site);
         let is_quiet = web.is_quiet() && !lookout.is_busy();
         *due = if is_quiet { history.next() } else { Moment(0) };

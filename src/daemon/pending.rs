@@ -9,7 +9,7 @@ use super::words;
 use crate::base::time::Moment;
 use crate::config::{self, Config, Diagnostic};
 use crate::net::jobs::{Jobs, Wake};
-use crate::pages::Pending;
+use crate::pages::PendingReload;
 use crate::pool::core::Core;
 
 /// How often the file is looked at.
@@ -22,23 +22,23 @@ const READ_PAUSE: Duration = Duration::from_secs(120);
 const STACK_BYTES: usize = 1024 * 1024;
 
 /// When a file was changed, and its length.
-type Stamp = Option<(SystemTime, u64)>;
+type ModifiedStamp = Option<(SystemTime, u64)>;
 
 /// How a file is read.
 type Read = fn(&Path) -> Result<Config, Vec<Diagnostic>>;
 
 pub struct Lookout {
-    jobs: Jobs<Moment, Found>,
+    jobs: Jobs<Moment, FoundChange>,
     /// A job is under way.
     is_busy: bool,
     read: Read,
     looked_at: Option<Moment>,
     /// When the file was read, and what it was like.
-    known: Option<(Moment, Stamp)>,
+    known: Option<(Moment, ModifiedStamp)>,
 }
 
 /// Nothing where the file is the same as before.
-type Found = Option<Box<(Stamp, Result<Config, Vec<Diagnostic>>)>>;
+type FoundChange = Option<Box<(ModifiedStamp, Result<Config, Vec<Diagnostic>>)>>;
 
 impl Lookout {
     pub fn new(wake: Wake, read: Read) -> Lookout {
@@ -78,7 +78,7 @@ impl Lookout {
     }
 
     /// Takes in what has been found.
-    pub fn collect(&mut self, core: &Core, pending: &mut Pending) {
+    pub fn collect(&mut self, core: &Core, pending: &mut PendingReload) {
         while let Some((asked_at, found)) = self.jobs.next_done() {
             self.is_busy = false;
             let (changes, error) = match found {
@@ -93,12 +93,12 @@ impl Lookout {
                 }
                 Err(why) => (Vec::new(), Some(why)),
             };
-            *pending = Pending { is_known: true, changes, error };
+            *pending = PendingReload { is_known: true, changes, error };
         }
     }
 }
 
-fn stamp(file: &Path) -> Stamp {
+fn stamp(file: &Path) -> ModifiedStamp {
     let found = fs::metadata(file).ok()?;
     Some((found.modified().ok()?, found.len()))
 }
@@ -135,7 +135,7 @@ mod tests {
         let (sender, wakes) = mpsc::channel();
         let wake = Wake::new(move || sender.send(()).unwrap_or(()));
         let (mut lookout, core) = (Lookout::new(wake, read_slowly), core());
-        let mut pending = Pending::default();
+        let mut pending = PendingReload::default();
         for second in 0..100 {
             lookout.ask(Moment(second * 1_000_000), || fifo.clone());
             lookout.collect(&core, &mut pending);

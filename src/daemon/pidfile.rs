@@ -46,19 +46,19 @@ pub enum PidFileError {
 
 /// What stood at the path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Found {
+pub enum FoundPidFile {
     Nothing,
     /// Left behind by an instance that is gone.
     Stale,
 }
 
 /// Refuses when another instance holds the file; changes nothing.
-pub fn check_free(path: &Path) -> Result<Found, PidFileError> {
+pub fn check_free(path: &Path) -> Result<FoundPidFile, PidFileError> {
     // Whatever is wrong with the path is told when it is written.
     let Ok(file) = without_following(OpenOptions::new().read(true)).open(path) else {
-        return Ok(Found::Nothing);
+        return Ok(FoundPidFile::Nothing);
     };
-    if is_free(&file) { Ok(Found::Stale) } else { Err(in_use(path, file)) }
+    if is_free(&file) { Ok(FoundPidFile::Stale) } else { Err(in_use(path, file)) }
 }
 
 impl PidFile {
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(check_free(&path).expect_err("held").to_string(), expected);
         assert_eq!(PidFile::create(&path).expect_err("held").to_string(), expected);
         drop(held);
-        assert_eq!(check_free(&path).expect("free"), Found::Nothing);
+        assert_eq!(check_free(&path).expect("free"), FoundPidFile::Nothing);
     }
 
     #[test]
@@ -201,7 +201,7 @@ mod tests {
         for number in [process::id().to_string(), "1".to_owned(), "junk".repeat(99), "".to_owned()]
         {
             fs::write(&path, &number).expect("write");
-            assert_eq!(check_free(&path).expect("stale"), Found::Stale);
+            assert_eq!(check_free(&path).expect("stale"), FoundPidFile::Stale);
             let held = PidFile::create(&path).expect("taken over");
             assert_eq!(fs::read_to_string(&path).expect("read"), format!("{}\n", process::id()));
             drop(held);
@@ -235,7 +235,7 @@ mod tests {
     fn a_pipe_in_its_place_is_refused_at_once() {
         let path = path("pipe");
         assert!(process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
-        assert_eq!(check_free(&path).expect("told when it is written"), Found::Stale);
+        assert_eq!(check_free(&path).expect("told when it is written"), FoundPidFile::Stale);
         let error = PidFile::create(&path).expect_err("a pipe").to_string();
         assert!(error.ends_with(": Not a regular file"), "{error}");
         fs::remove_file(&path).expect("remove");

@@ -28,7 +28,7 @@ use crate::net::jobs::Wake;
 use crate::net::judge::Judges;
 use crate::net::listen::{Accept, tune};
 use crate::net::network::{self, Network};
-use crate::net::poll::{self, Poll, Source};
+use crate::net::poll::{self, EventSource, Poll};
 use crate::net::resolve::Resolver;
 use crate::net::tls::Tls;
 use crate::pool::core::{Core, ProcessAction};
@@ -76,7 +76,7 @@ impl Service {
         logger: Logger,
     ) -> io::Result<Service> {
         let poll = Poll::new()?;
-        let waker = Waker::new(&poll.registry()?, Source::Waker.token())?;
+        let waker = Waker::new(&poll.registry()?, EventSource::Waker.token())?;
         let wake = Wake::new(move || {
             // The thread can do nothing about a failure, and the next turn looks anyway.
             let _ = waker.wake();
@@ -111,7 +111,7 @@ impl Service {
     fn register(&mut self) -> io::Result<()> {
         let registry = self.poll.registry()?;
         let fd = self.started.signals.as_raw_fd();
-        let signals = Source::Signals.token();
+        let signals = EventSource::Signals.token();
         registry.register(&mut SourceFd(&fd), signals, Interest::READABLE)?;
         self.pages.register(&registry)?;
         self.doors.register(&registry)
@@ -159,21 +159,21 @@ impl Service {
         for (source, readiness) in self.poll.events() {
             let begun = self.watchdog.begin();
             match source {
-                Source::Client(id) => {
+                EventSource::Client(id) => {
                     if let Some(id) = poll::whole(id, |index| engine.core.clients.id_at(index)) {
                         engine.client_event(id, readiness);
                     }
                 }
-                Source::Server(id) => {
+                EventSource::Server(id) => {
                     if let Some(id) = poll::whole(id, |index| engine.core.servers.id_at(index)) {
                         engine.server_event(id, readiness);
                     }
                 }
-                Source::Listener(place) => self.doors.note_arrivals(place),
-                Source::Signals => signalled = true,
+                EventSource::Listener(place) => self.doors.note_arrivals(place),
+                EventSource::Signals => signalled = true,
                 // Its answers are taken in every turn.
-                Source::Waker => {}
-                Source::Web(place) => self.pages.event(place, readiness),
+                EventSource::Waker => {}
+                EventSource::Web(place) => self.pages.event(place, readiness),
             }
             let core = &mut engine.core;
             if let Some(held) = self.watchdog.held(begun, Deed::Event, core.now.mono) {

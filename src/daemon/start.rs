@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::log_system::System;
 use super::notify::Notifier;
-use super::pidfile::{self, Found, PidFile, PidFileError};
+use super::pidfile::{self, FoundPidFile, PidFile, PidFileError};
 use super::version;
 use crate::log::{self, Level, LogError, Logger, plain};
 use crate::net::listen::{self, ListenError, ListenOptions, Listener};
@@ -188,8 +188,10 @@ fn check_pid_file(options: &StartOptions, logger: &mut Logger) -> Result<(), Sta
         return if options.daemon { Err(StartError::BackgroundWithoutPidFile) } else { Ok(()) };
     };
     match pidfile::check_free(path).map_err(StartError::PidFile)? {
-        Found::Nothing => {}
-        Found::Stale => logger.write(clock::now(), Level::Log, "stale pidfile, taking it over"),
+        FoundPidFile::Nothing => {}
+        FoundPidFile::Stale => {
+            logger.write(clock::now(), Level::Log, "stale pidfile, taking it over")
+        }
     }
     Ok(())
 }

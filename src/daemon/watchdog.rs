@@ -5,7 +5,7 @@ use std::env;
 use std::time::Duration;
 
 use crate::base::time::Moment;
-use crate::net::poll::{self, Source};
+use crate::net::poll::{self, EventSource};
 use crate::pool::core::Core;
 use crate::sys::clock;
 
@@ -76,9 +76,9 @@ fn limit_from_environment() -> Option<Duration> {
 }
 
 /// Whom an event is about, in words.
-pub fn name_of(core: &Core, source: Source) -> String {
+pub fn name_of(core: &Core, source: EventSource) -> String {
     match source {
-        Source::Client(id) => match poll::whole(id, |index| core.clients.id_at(index)) {
+        EventSource::Client(id) => match poll::whole(id, |index| core.clients.id_at(index)) {
             Some(id) if core.clients.contains(id) => {
                 let (database, user) = core.names_of(id);
                 let prefix = core.clients[id].prefix(database, user);
@@ -86,13 +86,16 @@ pub fn name_of(core: &Core, source: Source) -> String {
             }
             _ => "a client that is gone".to_owned(),
         },
-        Source::Server(id) => match poll::whole(id, |index| core.servers.id_at(index)) {
+        EventSource::Server(id) => match poll::whole(id, |index| core.servers.id_at(index)) {
             Some(id) if core.servers.contains(id) => {
                 format!("a server of pool {}", core.pool_name(core.servers[id].pool))
             }
             _ => "a server that is gone".to_owned(),
         },
-        Source::Listener(_) | Source::Signals | Source::Waker | Source::Web(_) => {
+        EventSource::Listener(_)
+        | EventSource::Signals
+        | EventSource::Waker
+        | EventSource::Web(_) => {
             format!("{source:?}")
         }
     }

@@ -7,8 +7,8 @@ use mio::Registry;
 use mio::net::{TcpStream, UnixStream};
 
 use super::judge::Judges;
-use super::listen::{Accepted, Local, Peer as ListenPeer, Socket};
-use super::poll::{BOTH, Source};
+use super::listen::{Accepted, AcceptedPeer, Local, Socket};
+use super::poll::{BOTH, EventSource};
 use super::resolve::Resolver;
 use super::tls::{Raw, Tls};
 use crate::auth::inquiry::Inquiry;
@@ -65,7 +65,7 @@ impl Stream for Socket {
 impl Network {
     /// Registers a client's connection under its id.
     pub fn register_client(&self, id: ClientId, socket: &mut Socket) -> io::Result<()> {
-        register(&self.registry, Source::Client(id), socket)
+        register(&self.registry, EventSource::Client(id), socket)
     }
 
     fn begin(&self, server: ServerId, to: &Target) -> io::Result<Socket> {
@@ -76,12 +76,16 @@ impl Network {
             }
             Target::Unix(path) => Socket::Unix(connect_unix(path)?),
         };
-        register(&self.registry, Source::Server(server), &mut socket)?;
+        register(&self.registry, EventSource::Server(server), &mut socket)?;
         Ok(socket)
     }
 }
 
-pub(super) fn register(registry: &Registry, source: Source, socket: &mut Socket) -> io::Result<()> {
+pub(super) fn register(
+    registry: &Registry,
+    source: EventSource,
+    socket: &mut Socket,
+) -> io::Result<()> {
     match socket {
         Socket::Tcp(stream) => registry.register(stream, source.token(), BOTH),
         Socket::Unix(stream) => registry.register(stream, source.token(), BOTH),
@@ -208,8 +212,8 @@ pub fn arrival(accepted: &Accepted) -> Arrival {
         Local::Unix { port } => PeerAddress::Unix { pid: None, port },
     };
     let uid = match accepted.peer {
-        ListenPeer::Unix(credentials) => credentials.map(|credentials| credentials.uid),
-        ListenPeer::Tcp(_) => None,
+        AcceptedPeer::Unix(credentials) => credentials.map(|credentials| credentials.uid),
+        AcceptedPeer::Tcp(_) => None,
     };
     Arrival { peer: accepted.log_peer(), local, uid }
 }

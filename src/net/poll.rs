@@ -78,7 +78,7 @@ pub fn whole<K>(id: Id<K>, there: impl FnOnce(usize) -> Option<Id<K>>) -> Option
 
 /// What a token names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Source {
+pub enum EventSource {
     Client(ClientId),
     /// The place of a listener in its list.
     Listener(usize),
@@ -86,41 +86,41 @@ pub enum Source {
     Signals,
     /// The resolver's thread has answers.
     Waker,
-    Web(Place),
+    Web(WebPlace),
 }
 
 /// What of the listener for metrics an event is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum WebPlace {
     Door(usize),
     Seat(usize),
 }
 
-impl Source {
+impl EventSource {
     pub fn token(self) -> Token {
         let (kind, body) = match self {
-            Source::Client(id) => (0, LAYOUT.pack(id.to_bits())),
-            Source::Server(id) => (1, LAYOUT.pack(id.to_bits())),
-            Source::Listener(place) => (2, place as u64),
-            Source::Signals => (3, 0),
-            Source::Waker => (3, 1),
-            Source::Web(Place::Seat(seat)) => (3, 2 + 2 * seat as u64),
-            Source::Web(Place::Door(door)) => (3, 3 + 2 * door as u64),
+            EventSource::Client(id) => (0, LAYOUT.pack(id.to_bits())),
+            EventSource::Server(id) => (1, LAYOUT.pack(id.to_bits())),
+            EventSource::Listener(place) => (2, place as u64),
+            EventSource::Signals => (3, 0),
+            EventSource::Waker => (3, 1),
+            EventSource::Web(WebPlace::Seat(seat)) => (3, 2 + 2 * seat as u64),
+            EventSource::Web(WebPlace::Door(door)) => (3, 3 + 2 * door as u64),
         };
         Token((kind << LAYOUT.kind_shift | body) as usize)
     }
 
-    fn of(token: Token) -> Source {
+    fn of(token: Token) -> EventSource {
         let bits = token.0 as u64;
         let body = bits & ((1 << LAYOUT.kind_shift) - 1);
         match (bits >> LAYOUT.kind_shift, body) {
-            (0, _) => Source::Client(Id::from_bits(LAYOUT.unpack(body))),
-            (1, _) => Source::Server(Id::from_bits(LAYOUT.unpack(body))),
-            (2, _) => Source::Listener(body as usize),
-            (_, 0) => Source::Signals,
-            (_, 1) => Source::Waker,
-            (_, body) if body % 2 == 0 => Source::Web(Place::Seat((body / 2 - 1) as usize)),
-            (_, body) => Source::Web(Place::Door((body / 2 - 1) as usize)),
+            (0, _) => EventSource::Client(Id::from_bits(LAYOUT.unpack(body))),
+            (1, _) => EventSource::Server(Id::from_bits(LAYOUT.unpack(body))),
+            (2, _) => EventSource::Listener(body as usize),
+            (_, 0) => EventSource::Signals,
+            (_, 1) => EventSource::Waker,
+            (_, body) if body % 2 == 0 => EventSource::Web(WebPlace::Seat((body / 2 - 1) as usize)),
+            (_, body) => EventSource::Web(WebPlace::Door((body / 2 - 1) as usize)),
         }
     }
 }
@@ -153,14 +153,14 @@ impl Poll {
     }
 
     /// What the last wait brought.
-    pub fn events(&self) -> impl Iterator<Item = (Source, Readiness)> {
+    pub fn events(&self) -> impl Iterator<Item = (EventSource, Readiness)> {
         self.events.iter().map(|event| {
             let readiness = Readiness {
                 readable: event.is_readable(),
                 writable: event.is_writable(),
                 ending: event.is_read_closed() || event.is_write_closed() || event.is_error(),
             };
-            (Source::of(event.token()), readiness)
+            (EventSource::of(event.token()), readiness)
         })
     }
 }
@@ -177,15 +177,15 @@ mod tests {
     fn a_token_names_what_it_was_made_for() {
         let bits = ((1 << 19) << 32) | 0x3f0;
         for source in [
-            Source::Client(Id::from_bits(bits)),
-            Source::Server(Id::from_bits(bits)),
-            Source::Listener(7),
-            Source::Signals,
-            Source::Waker,
-            Source::Web(Place::Door(3)),
-            Source::Web(Place::Seat(7)),
+            EventSource::Client(Id::from_bits(bits)),
+            EventSource::Server(Id::from_bits(bits)),
+            EventSource::Listener(7),
+            EventSource::Signals,
+            EventSource::Waker,
+            EventSource::Web(WebPlace::Door(3)),
+            EventSource::Web(WebPlace::Seat(7)),
         ] {
-            assert_eq!(Source::of(source.token()), source);
+            assert_eq!(EventSource::of(source.token()), source);
         }
     }
     #[test]

@@ -22,10 +22,10 @@ const WAITING_MAX: usize = 1024;
 pub(super) const STACK_BYTES: usize = 512 * 1024;
 
 /// Addresses in the resolver's order, or the resolver's words for why there are none.
-type Found = Result<Vec<IpAddr>, String>;
+type Addresses = Result<Vec<IpAddr>, String>;
 
 /// A name, and what was found for it.
-pub type Answer = (String, Found);
+pub type ResolvedName = (String, Addresses);
 
 /// Looks names up without blocking.
 pub struct Resolver {
@@ -55,7 +55,7 @@ impl Resolver {
     }
 
     /// The answers that came since the last call.
-    pub fn answers(&mut self) -> impl Iterator<Item = Answer> + '_ {
+    pub fn answers(&mut self) -> impl Iterator<Item = ResolvedName> + '_ {
         std::iter::from_fn(|| {
             let answer = self.jobs.next_done()?;
             self.hand_out();
@@ -83,7 +83,7 @@ pub(super) fn words(error: &io::Error) -> String {
 }
 
 /// Asks the system; blocks.
-fn addresses(name: &str) -> Found {
+fn addresses(name: &str) -> Addresses {
     match (name, 0).to_socket_addrs() {
         Ok(found) => Ok(found.map(|address| address.ip()).collect()),
         Err(error) => own_addresses(name).map(Vec::from).ok_or_else(|| words(&error)),
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     /// Collects answers until `count` are there or too much time has passed.
-    fn wait_for(resolver: &mut Resolver, wakes: &Receiver<()>, count: usize) -> Vec<Answer> {
+    fn wait_for(resolver: &mut Resolver, wakes: &Receiver<()>, count: usize) -> Vec<ResolvedName> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut found = Vec::new();
         while found.len() < count && Instant::now() < deadline {

@@ -92,7 +92,7 @@ impl ServerSide {
 }
 
 impl Tls {
-    pub fn with_client(&self, _: Raw) -> Result<Session, String> {
+    pub fn with_client(&self, _: Raw) -> Result<TlsSession, String> {
         Err(NONE.into())
     }
 
@@ -100,11 +100,11 @@ impl Tls {
         false
     }
 
-    pub fn with_web(&self, _: Raw) -> Result<Session, String> {
+    pub fn with_web(&self, _: Raw) -> Result<TlsSession, String> {
         Err(NONE.into())
     }
 
-    pub fn with_server(&mut self, _: &ServerTls, _: Raw) -> Result<Session, String> {
+    pub fn with_server(&mut self, _: &ServerTls, _: Raw) -> Result<TlsSession, String> {
         Err(NONE.into())
     }
 
@@ -153,9 +153,9 @@ impl Raw {
 
 /// There is none.
 #[derive(Debug)]
-pub struct Session(Infallible);
+pub struct TlsSession(Infallible);
 
-impl Session {
+impl TlsSession {
     pub fn socket(&self) -> &TcpStream {
         match self.0 {}
     }

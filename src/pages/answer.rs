@@ -1,13 +1,13 @@
 //! An answer: its head, and its body, whole or slice by slice.
 
 use super::exposition::Rendering;
-use super::request::{Request, Status};
+use super::request::{HttpRequest, HttpStatus};
 
 /// What one turn of the loop may make of an answer, in bytes.
 pub const SLICE: usize = 64 * 1024;
 
-pub struct Answer {
-    pub status: Status,
+pub struct HttpResponse {
+    pub status: HttpStatus,
     pub content_type: &'static str,
     pub body: Body,
     /// A field of the head that this answer alone has, with its end of line.
@@ -26,35 +26,39 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const FIELDS: &str = "Connection: close\r\nCache-Control: no-store\r\n\
     X-Content-Type-Options: nosniff\r\n";
 
-impl Answer {
-    pub fn new(status: Status, content_type: &'static str, body: Vec<u8>) -> Answer {
-        Answer { status, content_type, body: Body::Whole(body), extra: "" }
+impl HttpResponse {
+    pub fn new(status: HttpStatus, content_type: &'static str, body: Vec<u8>) -> HttpResponse {
+        HttpResponse { status, content_type, body: Body::Whole(body), extra: "" }
     }
 
-    pub fn text(status: Status, text: &str) -> Answer {
-        Answer::new(status, TEXT, format!("{text}\n").into_bytes())
+    pub fn text(status: HttpStatus, text: &str) -> HttpResponse {
+        HttpResponse::new(status, TEXT, format!("{text}\n").into_bytes())
     }
 
     /// For a request that is none.
-    pub fn refusal(status: Status) -> Answer {
+    pub fn refusal(status: HttpStatus) -> HttpResponse {
         let extra = match status {
-            Status::NotAllowed => "Allow: GET, HEAD\r\n",
-            Status::Unauthorized => "WWW-Authenticate: Basic realm=\"pgbouncer\"\r\n",
+            HttpStatus::NotAllowed => "Allow: GET, HEAD\r\n",
+            HttpStatus::Unauthorized => "WWW-Authenticate: Basic realm=\"pgbouncer\"\r\n",
             _ => "",
         };
-        Answer { extra, ..Answer::text(status, status.line()) }
+        HttpResponse { extra, ..HttpResponse::text(status, status.line()) }
     }
 }
 
 /// An answer on its way: bytes to be sent, and what is not made yet.
-pub struct Outgoing {
+pub struct OutgoingResponse {
     rest: Option<Rendering>,
     is_chunked: bool,
 }
 
-impl Outgoing {
+impl OutgoingResponse {
     /// Appends the beginning of an answer to `out`; `request` is what it answers, if it was one.
-    pub fn begin(answer: Answer, request: Option<&Request>, out: &mut Vec<u8>) -> Outgoing {
+    pub fn begin(
+        answer: HttpResponse,
+        request: Option<&HttpRequest>,
+        out: &mut Vec<u8>,
+    ) -> OutgoingResponse {
         let is_head = request.is_some_and(|request| request.is_head);
         let is_newer = request.is_some_and(|request| request.is_newer);
         let mut first = Vec::new();
@@ -86,7 +90,7 @@ impl Outgoing {
         } else {
             push_chunk(out, &first, is_chunked);
         }
-        Outgoing { rest, is_chunked }
+        OutgoingResponse { rest, is_chunked }
     }
 
     /// Appends the next slice. Returns whether the answer is whole.

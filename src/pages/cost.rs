@@ -1,16 +1,16 @@
 //! What a scrape costs the turns of the loop that it takes, with hundreds and thousands of pools
 //! (`make scrape`); with 500 none takes a millisecond.
 
-use super::Reply;
-use super::answer::Outgoing;
-use super::request::Request;
+use super::HttpReply;
+use super::answer::OutgoingResponse;
+use super::request::HttpRequest;
 use super::route;
 use super::tests::World;
 use crate::sys::clock::process_us;
 
 /// What each turn of an answer takes of the processor, in microseconds.
 fn turns(world: &World, path: &str) -> Vec<u64> {
-    let request = Request { path: path.into(), ..Request::default() };
+    let request = HttpRequest { path: path.into(), ..HttpRequest::default() };
     let view = world.view();
     let mut all = Vec::new();
     let mut note = |begun: u64| all.push(process_us() - begun);
@@ -20,20 +20,20 @@ fn turns(world: &World, path: &str) -> Vec<u64> {
     note(begun);
     let answer = loop {
         match reply {
-            Reply::Now(answer) => break answer,
-            Reply::Later(mut gathering) => {
+            HttpReply::Now(answer) => break answer,
+            HttpReply::Later(mut gathering) => {
                 let begun = process_us();
                 let is_done = gathering.go_on(view);
                 note(begun);
                 reply = match is_done {
-                    true => Reply::Now(gathering.into_answer()),
-                    false => Reply::Later(gathering),
+                    true => HttpReply::Now(gathering.into_answer()),
+                    false => HttpReply::Later(gathering),
                 };
             }
         }
     };
     let begun = process_us();
-    let mut outgoing = Outgoing::begin(answer, Some(&request), &mut out);
+    let mut outgoing = OutgoingResponse::begin(answer, Some(&request), &mut out);
     note(begun);
     loop {
         out.clear();

@@ -7,7 +7,7 @@ use std::io::Write;
 
 /// How the value of a family changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum FamilyKind {
     Counter,
     Gauge,
     Histogram,
@@ -58,7 +58,7 @@ struct Sample {
 
 struct Family {
     name: String,
-    kind: Kind,
+    kind: FamilyKind,
     unit: Unit,
     help: &'static str,
     samples: Vec<Sample>,
@@ -107,7 +107,13 @@ impl Snapshot {
     }
 
     /// Adds a family. `name` is without what every name begins with.
-    pub fn family(&mut self, name: &str, kind: Kind, unit: Unit, help: &'static str) -> FamilyId {
+    pub fn family(
+        &mut self,
+        name: &str,
+        kind: FamilyKind,
+        unit: Unit,
+        help: &'static str,
+    ) -> FamilyId {
         let name = match name.strip_prefix('/') {
             Some(bare) => bare.to_owned(),
             None => format!("{PREFIX}{name}"),
@@ -126,7 +132,7 @@ impl Snapshot {
     }
 
     /// A family of one sample.
-    pub fn single(&mut self, name: &str, kind: Kind, help: &'static str, value: u64) {
+    pub fn single(&mut self, name: &str, kind: FamilyKind, help: &'static str, value: u64) {
         let family = self.family(name, kind, Unit::One, help);
         self.sample(family, Snapshot::NONE, value);
     }
@@ -186,15 +192,15 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 fn push_head(out: &mut Vec<u8>, family: &Family, is_openmetrics: bool) {
     // OpenMetrics names the family without what its lines end with.
     let name = match family.kind {
-        Kind::Counter if is_openmetrics => {
+        FamilyKind::Counter if is_openmetrics => {
             family.name.strip_suffix("_total").unwrap_or(&family.name)
         }
         _ => &family.name,
     };
     let kind = match family.kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-        Kind::Histogram => "histogram",
+        FamilyKind::Counter => "counter",
+        FamilyKind::Gauge => "gauge",
+        FamilyKind::Histogram => "histogram",
     };
     put(out, format_args!("# HELP {name} {}.\n# TYPE {name} {kind}\n", family.help));
 }
@@ -218,7 +224,7 @@ fn push_sample(out: &mut Vec<u8>, family: &Family, sample: &Sample, labels: &str
         }
     }
     let is_time = family.unit == Unit::Microseconds
-        && (family.kind != Kind::Histogram || sample.part == Part::Sum);
+        && (family.kind != FamilyKind::Histogram || sample.part == Part::Sum);
     match is_time {
         true => push_seconds(out, sample.value),
         false => put(out, format_args!(" {}\n", sample.value)),
@@ -257,11 +263,11 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let mut snapshot = Snapshot::new();
-        snapshot.single("up", Kind::Gauge, "Whether it answers", 1);
+        snapshot.single("up", FamilyKind::Gauge, "Whether it answers", 1);
         let waits = "waits_seconds_total";
-        let waits = snapshot.family(waits, Kind::Counter, Unit::Microseconds, "Waits");
+        let waits = snapshot.family(waits, FamilyKind::Counter, Unit::Microseconds, "Waits");
         let times = "query_seconds";
-        let times = snapshot.family(times, Kind::Histogram, Unit::Microseconds, "Queries");
+        let times = snapshot.family(times, FamilyKind::Histogram, Unit::Microseconds, "Queries");
         // Families may be filled side by side.
         let app = snapshot.labels(&[("database", "app")]);
         snapshot.part(times, app, Part::Bucket(2), 3);
@@ -270,8 +276,8 @@ mod tests {
         snapshot.sample(waits, hostile, 1_500_000);
         snapshot.part(times, app, Part::Sum, 1_000_010);
         snapshot.part(times, app, Part::Count, 4);
-        snapshot.family("empty", Kind::Gauge, Unit::One, "Nothing");
-        snapshot.single("/process_open_fds", Kind::Gauge, "Open descriptors", 7);
+        snapshot.family("empty", FamilyKind::Gauge, Unit::One, "Nothing");
+        snapshot.single("/process_open_fds", FamilyKind::Gauge, "Open descriptors", 7);
         snapshot
     }
 

@@ -6,15 +6,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::exposition::{FamilyId, Kind, Snapshot, Unit};
+use super::exposition::{FamilyId, FamilyKind, Snapshot, Unit};
 use super::walk::{Walk, take};
 use super::{NoBuffers, View};
-use crate::console::{self, Head, Nature, Reader, Rowwise, Scene, Subject, Value, rowwise};
+use crate::console::{
+    self, ColumnHead, Nature, Rowwise, Scene, Subject, TableReader, Value, rowwise,
+};
 use crate::pool::core::Core;
 use crate::pool::telling::latency::{LatencyPlace, OTHERS};
 
 /// A table, and the families that its columns give.
-struct Source {
+struct TableSource {
     table: &'static dyn Rowwise,
     /// Columns that become labels, and the labels' names.
     labels: &'static [(&'static str, &'static str)],
@@ -26,8 +28,8 @@ struct Source {
     sums_others: bool,
 }
 
-const SOURCES: &[Source] = &[
-    Source {
+const SOURCES: &[TableSource] = &[
+    TableSource {
         table: &rowwise::DATABASES,
         labels: &[
             ("name", "name"),
@@ -50,7 +52,7 @@ const SOURCES: &[Source] = &[
         ],
         sums_others: false,
     },
-    Source {
+    TableSource {
         table: &rowwise::STATS_TOTALS,
         labels: &[("database", "database")],
         prefixes: &["stats_", "stats_totals_"],
@@ -69,7 +71,7 @@ const SOURCES: &[Source] = &[
         ],
         sums_others: true,
     },
-    Source {
+    TableSource {
         table: &rowwise::POOLS,
         labels: &[("database", "database"), ("user", "user")],
         prefixes: &["pools_"],
@@ -89,7 +91,7 @@ const SOURCES: &[Source] = &[
         ],
         sums_others: true,
     },
-    Source {
+    TableSource {
         table: &rowwise::SESSION_STATE,
         labels: &[("database", "database"), ("user", "user")],
         prefixes: &["pools_"],
@@ -130,13 +132,13 @@ pub fn push_singles(snapshot: &mut Snapshot, core: &Core) {
         ("config_max_user_connections", "max_user_connections", settings.max_user_connections),
     ];
     for (name, help, most) in limits {
-        snapshot.single(name, Kind::Gauge, help, most.into());
+        snapshot.single(name, FamilyKind::Gauge, help, most.into());
     }
 }
 
 /// What is told of databases and pools.
 pub fn walks() -> impl Iterator<Item = Box<dyn Walk>> {
-    SOURCES.iter().map(|source| -> Box<dyn Walk> { Box::new(Reading::Due(source)) })
+    SOURCES.iter().map(|source| -> Box<dyn Walk> { Box::new(TableProgress::Due(source)) })
 }
 
 fn push_lists(snapshot: &mut Snapshot, core: &Core) {
@@ -144,32 +146,33 @@ fn push_lists(snapshot: &mut Snapshot, core: &Core) {
     read("LISTS", core, &mut items);
     for (list, family, help) in LISTS {
         let value = items.0.get(*list).copied().unwrap_or_default();
-        snapshot.single(family, Kind::Gauge, help, value);
+        snapshot.single(family, FamilyKind::Gauge, help, value);
     }
 }
 
-fn read(table: &str, core: &Core, reader: &mut dyn Reader) {
+fn read(table: &str, core: &Core, reader: &mut dyn TableReader) {
     if let Some(table) = console::table(table) {
         table.visit(Scene { core, buffers: &NoBuffers }, reader);
     }
 }
 
 /// How far a table has been read.
-enum Reading {
-    Due(&'static Source),
-    Begun(Plan, Vec<Subject>),
+enum TableProgress {
+    Due(&'static TableSource),
+    Begun(TablePlan, Vec<Subject>),
 }
 
-impl Walk for Reading {
+impl Walk for TableProgress {
     fn go_on(&mut self, snapshot: &mut Snapshot, view: View<'_>, most: &mut usize) -> bool {
         let core = view.core;
-        if let Reading::Due(source) = self {
-            *self = Reading::Begun(Plan::new(source, snapshot), source.table.subjects(core));
+        if let TableProgress::Due(source) = self {
+            *self =
+                TableProgress::Begun(TablePlan::new(source, snapshot), source.table.subjects(core));
         }
-        let Reading::Begun(plan, subjects) = self else { return true };
+        let TableProgress::Begun(plan, subjects) = self else { return true };
         let scene = Scene { core, buffers: &NoBuffers };
         for subject in take(subjects, most) {
-            plan.source.table.read(scene, subject, &mut Row { snapshot, core, plan });
+            plan.source.table.read(scene, subject, &mut RowReader { snapshot, core, plan });
         }
         if subjects.is_empty() {
             plan.push_others(snapshot);
@@ -180,7 +183,7 @@ impl Walk for Reading {
 
 /// What a column is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
+enum ColumnRole {
     Label(usize),
     Value(usize),
     /// Whole seconds of a value, and the microseconds beyond them.
@@ -190,9 +193,9 @@ enum Role {
 }
 
 /// Where the values of a table go.
-struct Plan {
-    source: &'static Source,
-    roles: Vec<Role>,
+struct TablePlan {
+    source: &'static TableSource,
+    roles: Vec<ColumnRole>,
     /// Under each prefix, those of the source, in its order.
     families: Vec<FamilyId>,
     /// Of the row at hand.
@@ -202,20 +205,24 @@ struct Plan {
     others: BTreeMap<Vec<String>, Vec<u64>>,
 }
 
-impl Plan {
-    fn new(source: &'static Source, snapshot: &mut Snapshot) -> Plan {
+impl TablePlan {
+    fn new(source: &'static TableSource, snapshot: &mut Snapshot) -> TablePlan {
         let heads = source.table.heads();
-        let role = |head: &Head| {
+        let role = |head: &ColumnHead| {
             let label = source.labels.iter().position(|(column, _)| *column == head.name);
             let value = |name: &str| source.families.iter().position(|(column, _)| *column == name);
             match (label, head.name) {
-                (Some(at), _) => Role::Label(at),
-                (None, "maxwait") => value("maxwait").map_or(Role::Nothing, Role::Seconds),
-                (None, "maxwait_us") => value("maxwait").map_or(Role::Nothing, Role::Microseconds),
-                (None, name) => value(name).map_or(Role::Nothing, Role::Value),
+                (Some(at), _) => ColumnRole::Label(at),
+                (None, "maxwait") => {
+                    value("maxwait").map_or(ColumnRole::Nothing, ColumnRole::Seconds)
+                }
+                (None, "maxwait_us") => {
+                    value("maxwait").map_or(ColumnRole::Nothing, ColumnRole::Microseconds)
+                }
+                (None, name) => value(name).map_or(ColumnRole::Nothing, ColumnRole::Value),
             }
         };
-        Plan {
+        TablePlan {
             source,
             roles: heads.iter().map(role).collect(),
             families: families(source, &heads, snapshot),
@@ -257,13 +264,14 @@ impl Plan {
 }
 
 /// Adds the families of a table.
-fn families(source: &Source, heads: &[Head], snapshot: &mut Snapshot) -> Vec<FamilyId> {
+fn families(source: &TableSource, heads: &[ColumnHead], snapshot: &mut Snapshot) -> Vec<FamilyId> {
     let mut all = Vec::new();
     for prefix in source.prefixes {
         for (column, family) in source.families {
             let head = heads.iter().find(|head| head.name == *column);
             let (nature, help) = head.map_or((Nature::Gauge, ""), |head| (head.nature, head.help));
-            let kind = if nature == Nature::Counter { Kind::Counter } else { Kind::Gauge };
+            let kind =
+                if nature == Nature::Counter { FamilyKind::Counter } else { FamilyKind::Gauge };
             let unit = match family.contains("_seconds") {
                 true => Unit::Microseconds,
                 false => Unit::One,
@@ -275,25 +283,25 @@ fn families(source: &Source, heads: &[Head], snapshot: &mut Snapshot) -> Vec<Fam
 }
 
 /// Takes in one row.
-struct Row<'a> {
+struct RowReader<'a> {
     snapshot: &'a mut Snapshot,
     core: &'a Core,
-    plan: &'a mut Plan,
+    plan: &'a mut TablePlan,
 }
 
-impl Reader for Row<'_> {
+impl TableReader for RowReader<'_> {
     fn begin_row(&mut self) {
         self.plan.values.fill(0);
     }
 
     fn wants(&self, column: usize) -> bool {
-        self.plan.roles[column] != Role::Nothing
+        self.plan.roles[column] != ColumnRole::Nothing
     }
 
     fn value(&mut self, column: usize, value: &Value<'_>) {
-        let Plan { roles, labels, values, .. } = self.plan;
+        let TablePlan { roles, labels, values, .. } = self.plan;
         match roles[column] {
-            Role::Label(at) => {
+            ColumnRole::Label(at) => {
                 labels[at].clear();
                 match value {
                     Value::Text(text) => labels[at].push_str(text),
@@ -301,10 +309,10 @@ impl Reader for Row<'_> {
                     Value::Null | Value::Ptr(_) | Value::Time(_) => {}
                 }
             }
-            Role::Value(at) => values[at] += number(value),
-            Role::Seconds(at) => values[at] += number(value) * 1_000_000,
-            Role::Microseconds(at) => values[at] += number(value),
-            Role::Nothing => {}
+            ColumnRole::Value(at) => values[at] += number(value),
+            ColumnRole::Seconds(at) => values[at] += number(value) * 1_000_000,
+            ColumnRole::Microseconds(at) => values[at] += number(value),
+            ColumnRole::Nothing => {}
         }
     }
 
@@ -340,7 +348,7 @@ pub fn is_one_of_many(core: &Core, database: &str) -> bool {
 #[derive(Default)]
 struct Items(HashMap<String, u64>, String);
 
-impl Reader for Items {
+impl TableReader for Items {
     fn value(&mut self, _: usize, value: &Value<'_>) {
         match value {
             Value::Text(text) => self.1 = text.to_string(),

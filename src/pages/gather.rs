@@ -4,9 +4,9 @@
 
 use std::collections::VecDeque;
 
-use super::answer::{Answer, Body};
+use super::answer::{Body, HttpResponse};
 use super::exposition::Snapshot;
-use super::request::Status;
+use super::request::HttpStatus;
 use super::walk::Walk;
 use super::{View, families, own};
 
@@ -41,9 +41,14 @@ impl Gathering {
         true
     }
 
-    pub fn into_answer(self) -> Answer {
+    pub fn into_answer(self) -> HttpResponse {
         let rendering = self.snapshot.render(self.is_openmetrics);
         let content_type = rendering.content_type();
-        Answer { status: Status::Ok, content_type, body: Body::Slices(rendering), extra: "" }
+        HttpResponse {
+            status: HttpStatus::Ok,
+            content_type,
+            body: Body::Slices(rendering),
+            extra: "",
+        }
     }
 }

@@ -1,31 +1,34 @@
 //! /healthz and /readyz, for load balancers and whoever watches over processes.
 
 use super::View;
-use super::answer::Answer;
-use super::request::{Request, Status};
+use super::answer::HttpResponse;
+use super::request::{HttpRequest, HttpStatus};
 use crate::pool::core::{CONSOLE, Core};
 use crate::pool::ids::{DatabaseId, PoolId};
 use crate::pool::records::site::Health;
 use crate::pool::records::wait::Shutdown;
 
 /// The loop turns, or nobody would answer.
-pub fn healthz() -> Answer {
-    Answer::text(Status::Ok, "ok")
+pub fn healthz() -> HttpResponse {
+    HttpResponse::text(HttpStatus::Ok, "ok")
 }
 
 /// Whether new clients are welcome; with `db=`, whether those of that database would be served.
-pub fn readyz(view: View<'_>, request: &Request) -> Answer {
+pub fn readyz(view: View<'_>, request: &HttpRequest) -> HttpResponse {
     let database = match request.parameter("db").transpose() {
         Ok(database) => database,
-        Err(status) => return Answer::refusal(status),
+        Err(status) => return HttpResponse::refusal(status),
     };
     let id = database.as_deref().and_then(|name| view.core.find_database(name));
     if database.as_deref().is_some_and(|name| id.is_none() && name != CONSOLE) {
-        return Answer::text(Status::NotFound, "no such database, or nobody has used it yet");
+        return HttpResponse::text(
+            HttpStatus::NotFound,
+            "no such database, or nobody has used it yet",
+        );
     }
     match why_not(view, id) {
-        None => Answer::text(Status::Ok, "ready"),
-        Some(reason) => Answer::text(Status::Unavailable, &reason),
+        None => HttpResponse::text(HttpStatus::Ok, "ready"),
+        Some(reason) => HttpResponse::text(HttpStatus::Unavailable, &reason),
     }
 }
 

@@ -34,11 +34,11 @@ pub struct Point {
 pub struct History {
     points: VecDeque<Point>,
     /// Counters at the last point, and when that was.
-    before: Option<Before>,
+    before: Option<EarlierSpreads>,
     next: Moment,
 }
 
-struct Before {
+struct EarlierSpreads {
     at: Moment,
     query: Spread,
     wait: Spread,
@@ -74,7 +74,7 @@ impl History {
             }
             self.points.push_back(point);
         }
-        self.before = Some(Before { at: now, query, wait });
+        self.before = Some(EarlierSpreads { at: now, query, wait });
         self.next = now + STEP;
     }
 

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::request::Request;
+use super::request::HttpRequest;
 use crate::auth::secret::Secret;
 use crate::crypto::compare;
 use crate::crypto::key::{KEY_LEN, ScramKey};
@@ -58,7 +58,7 @@ impl Keeper {
     pub fn admit(
         &mut self,
         core: &Core,
-        request: &Request,
+        request: &HttpRequest,
         random: &mut dyn FnMut(&mut [u8]),
     ) -> Admission {
         let is_open =

@@ -20,9 +20,9 @@ mod tests;
 mod walk;
 
 pub use gather::Gathering;
-pub use route::{Reply, reply};
+pub use route::{HttpReply, reply};
 
-use crate::console::{Buffers, Held};
+use crate::console::{BufferedBytes, Buffers};
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::telling::histogram::Histogram;
@@ -45,7 +45,7 @@ pub struct Facts {
     /// TCP sockets for clients are open.
     pub is_listening: bool,
     /// What the next RELOAD would change, as it was last found out.
-    pub pending: Pending,
+    pub pending: PendingReload,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -56,7 +56,7 @@ pub struct Reloads {
 
 /// What a RELOAD would do.
 #[derive(Clone, Default)]
-pub struct Pending {
+pub struct PendingReload {
     /// The files have been looked at.
     pub is_known: bool,
     /// A line for each change.
@@ -77,10 +77,10 @@ pub struct View<'a> {
 struct NoBuffers;
 
 impl Buffers for NoBuffers {
-    fn client(&self, _: ClientId) -> Held {
-        Held::default()
+    fn client(&self, _: ClientId) -> BufferedBytes {
+        BufferedBytes::default()
     }
-    fn server(&self, _: ServerId) -> Held {
-        Held::default()
+    fn server(&self, _: ServerId) -> BufferedBytes {
+        BufferedBytes::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::exposition::{BOUNDS, FamilyId, Kind, Labels, Part, Snapshot, Unit};
+use super::exposition::{BOUNDS, FamilyId, FamilyKind, Labels, Part, Snapshot, Unit};
 use super::families::{is_one_of_many, shown_name};
 use super::walk::{Walk, take};
 use super::{Facts, View};
@@ -23,10 +23,10 @@ const MOST_APPLICATIONS: usize = 50;
 /// What is told once.
 pub fn push_singles(snapshot: &mut Snapshot, view: View<'_>) {
     let View { core, facts, .. } = view;
-    snapshot.single("up", Kind::Gauge, "1: the pooler answers", 1);
+    snapshot.single("up", FamilyKind::Gauge, "1: the pooler answers", 1);
     let version = snapshot.labels(&[("version", VERSION)]);
     let help = "1, labelled with the version";
-    let family = snapshot.family("version_info", Kind::Gauge, Unit::One, help);
+    let family = snapshot.family("version_info", FamilyKind::Gauge, Unit::One, help);
     snapshot.sample(family, version, 1);
     push_state(snapshot, core, facts);
     push_process(snapshot, facts);
@@ -52,11 +52,11 @@ fn push_state(snapshot: &mut Snapshot, core: &Core, facts: &Facts) {
         ("prepared_statements_bytes", "Bytes of those texts", core.statements.text_bytes() as u64),
     ];
     for (name, help, value) in gauges {
-        snapshot.single(name, Kind::Gauge, help, value);
+        snapshot.single(name, FamilyKind::Gauge, help, value);
     }
     snapshot.single(
         "prepared_statement_evictions_total",
-        Kind::Counter,
+        FamilyKind::Counter,
         "Prepared statements that servers forgot for newer ones (max_prepared_statements)",
         core.statements.evictions,
     );
@@ -66,7 +66,8 @@ fn push_state(snapshot: &mut Snapshot, core: &Core, facts: &Facts) {
     let results = [("failed", core.failed_logins), ("ok", logins)];
     push_results(snapshot, "client_logins_total", "Logins of clients by result", results);
     let help = "How long turns of the loop took, the wait for events aside";
-    let turns = snapshot.family("loop_turn_seconds", Kind::Histogram, Unit::Microseconds, help);
+    let turns =
+        snapshot.family("loop_turn_seconds", FamilyKind::Histogram, Unit::Microseconds, help);
     push_histogram(snapshot, turns, Snapshot::NONE, &facts.turns);
 }
 
@@ -76,7 +77,7 @@ fn push_results(
     help: &'static str,
     results: [(&str, u64); 2],
 ) {
-    let family = snapshot.family(name, Kind::Counter, Unit::One, help);
+    let family = snapshot.family(name, FamilyKind::Counter, Unit::One, help);
     for (result, count) in results {
         let labels = snapshot.labels(&[("result", result)]);
         snapshot.sample(family, labels, count);
@@ -86,11 +87,11 @@ fn push_results(
 /// Under the names that every client library of Prometheus gives them.
 fn push_process(snapshot: &mut Snapshot, facts: &Facts) {
     let (name, help) = ("/process_cpu_seconds_total", "Processor time used");
-    let family = snapshot.family(name, Kind::Counter, Unit::Microseconds, help);
+    let family = snapshot.family(name, FamilyKind::Counter, Unit::Microseconds, help);
     snapshot.sample(family, Snapshot::NONE, facts.cpu_us);
     let help = "When the process was started, in seconds since 1970";
     let name = "/process_start_time_seconds";
-    let family = snapshot.family(name, Kind::Gauge, Unit::Microseconds, help);
+    let family = snapshot.family(name, FamilyKind::Gauge, Unit::Microseconds, help);
     snapshot.sample(family, Snapshot::NONE, facts.started_us);
     let gauges = [
         ("/process_open_fds", "Open file descriptors", facts.open_fds),
@@ -99,7 +100,7 @@ fn push_process(snapshot: &mut Snapshot, facts: &Facts) {
         ("/process_virtual_memory_bytes", "Address space in use", facts.address_space),
     ];
     for (name, help, value) in gauges.into_iter().filter(|gauge| gauge.2 > 0) {
-        snapshot.single(name, Kind::Gauge, help, value);
+        snapshot.single(name, FamilyKind::Gauge, help, value);
     }
 }
 
@@ -122,7 +123,7 @@ impl Walk for Times {
         let core = view.core;
         if let Times::Due = self {
             let families = TIMES.map(|(name, help)| {
-                snapshot.family(name, Kind::Histogram, Unit::Microseconds, help)
+                snapshot.family(name, FamilyKind::Histogram, Unit::Microseconds, help)
             });
             let is_shared = |(_, database): (DatabaseId, &Database)| {
                 database.latency() == Some(LatencyPlace::SHARED)
@@ -174,14 +175,14 @@ fn push_histogram(
 fn push_errors(snapshot: &mut Snapshot, core: &Core) {
     let tallies = &core.journal.events.tallies;
     let help = "What clients were told";
-    let family = snapshot.family("errors_total", Kind::Counter, Unit::One, help);
+    let family = snapshot.family("errors_total", FamilyKind::Counter, Unit::One, help);
     for tally in tallies.iter().filter(|tally| tally.concern == Concern::Client) {
         let labels = [("sqlstate", tally.sqlstate), ("reason", &tally.reason)];
         let labels = snapshot.labels(&labels);
         snapshot.sample(family, labels, tally.count);
     }
     let (name, help) = ("server_connections_closed_total", "Why servers were closed");
-    let family = snapshot.family(name, Kind::Counter, Unit::One, help);
+    let family = snapshot.family(name, FamilyKind::Counter, Unit::One, help);
     for tally in tallies.iter().filter(|tally| tally.concern == Concern::Server) {
         let labels = snapshot.labels(&[("reason", &tally.reason)]);
         snapshot.sample(family, labels, tally.count);
@@ -226,7 +227,7 @@ impl Clients {
     fn tell(&mut self, snapshot: &mut Snapshot, most: &mut usize) -> bool {
         let help = "Clients by database, user, application and state";
         let family = *self.family.get_or_insert_with(|| {
-            snapshot.family("client_connections", Kind::Gauge, Unit::One, help)
+            snapshot.family("client_connections", FamilyKind::Gauge, Unit::One, help)
         });
         while *most > 0 {
             let Some((key, count)) = self.counts.pop_first() else { return true };
@@ -245,7 +246,7 @@ fn push_tls(snapshot: &mut Snapshot, core: &Core) {
     let contexts = &core.tls_contexts;
     let help = "When the first of a file's certificates ends, in seconds since 1970";
     let name = "tls_certificate_expiry_seconds";
-    let family = snapshot.family(name, Kind::Gauge, Unit::One, help);
+    let family = snapshot.family(name, FamilyKind::Gauge, Unit::One, help);
     let mut told: Vec<&str> = Vec::new();
     let files = contexts.iter().flat_map(|one| [&one.certificate, &one.authorities]);
     for file in files.flatten() {
@@ -257,7 +258,7 @@ fn push_tls(snapshot: &mut Snapshot, core: &Core) {
         }
     }
     let help = "TLS handshakes by side and result";
-    let family = snapshot.family("tls_handshakes_total", Kind::Counter, Unit::One, help);
+    let family = snapshot.family("tls_handshakes_total", FamilyKind::Counter, Unit::One, help);
     for (side, is_client) in [("client", true), ("server", false)] {
         let mine = contexts.iter().filter(|one| (one.whose == Whose::Clients) == is_client);
         let (done, failed) = mine.fold((0, 0), |(done, failed), one| {
@@ -284,8 +285,9 @@ impl Walk for Ages {
                 ("pools_oldest_transaction_seconds", "Age of the oldest transaction under way"),
                 ("pools_oldest_pin_seconds", "For how long a server has been kept for its client"),
             ];
-            let families = families
-                .map(|(name, help)| snapshot.family(name, Kind::Gauge, Unit::Microseconds, help));
+            let families = families.map(|(name, help)| {
+                snapshot.family(name, FamilyKind::Gauge, Unit::Microseconds, help)
+            });
             *self = Ages::Begun(families, core.pools.ids());
         }
         let Ages::Begun(families, ids) = self else { return true };

@@ -11,7 +11,7 @@ use crate::base::wipe::wipe;
 pub const LONGEST: usize = 4096;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Request {
+pub struct HttpRequest {
     pub is_head: bool,
     /// Of HTTP/1.1, which knows chunks.
     pub is_newer: bool,
@@ -26,15 +26,15 @@ pub struct Request {
 
 /// What has come so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Parsed {
+pub enum ParsedRequest {
     Incomplete,
-    Whole(Request),
-    Refused(Status),
+    Whole(HttpRequest),
+    Refused(HttpStatus),
 }
 
 /// How a request is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Status {
+pub enum HttpStatus {
     Ok,
     BadRequest,
     Unauthorized,
@@ -45,36 +45,36 @@ pub enum Status {
     Unavailable,
 }
 
-impl Status {
+impl HttpStatus {
     /// Number and words, as the first line of an answer has them (RFC 9110, section 15).
     pub fn line(self) -> &'static str {
         match self {
-            Status::Ok => "200 OK",
-            Status::BadRequest => "400 Bad Request",
-            Status::Unauthorized => "401 Unauthorized",
-            Status::NotFound => "404 Not Found",
-            Status::NotAllowed => "405 Method Not Allowed",
-            Status::TimedOut => "408 Request Timeout",
-            Status::TooLarge => "413 Content Too Large",
-            Status::Unavailable => "503 Service Unavailable",
+            HttpStatus::Ok => "200 OK",
+            HttpStatus::BadRequest => "400 Bad Request",
+            HttpStatus::Unauthorized => "401 Unauthorized",
+            HttpStatus::NotFound => "404 Not Found",
+            HttpStatus::NotAllowed => "405 Method Not Allowed",
+            HttpStatus::TimedOut => "408 Request Timeout",
+            HttpStatus::TooLarge => "413 Content Too Large",
+            HttpStatus::Unavailable => "503 Service Unavailable",
         }
     }
 }
 
 /// Reads what has come. What cannot become a request is refused at its first bytes, so that nobody
 /// waits for more of another protocol.
-pub fn parse(bytes: &[u8]) -> Parsed {
+pub fn parse(bytes: &[u8]) -> ParsedRequest {
     if bytes.first().is_some_and(|byte| !byte.is_ascii_uppercase()) {
-        return Parsed::Refused(Status::BadRequest);
+        return ParsedRequest::Refused(HttpStatus::BadRequest);
     }
     let head = match end_of_head(bytes) {
         Some(end) if end <= LONGEST => &bytes[..end],
-        None if bytes.len() < LONGEST => return Parsed::Incomplete,
-        _ => return Parsed::Refused(Status::TooLarge),
+        None if bytes.len() < LONGEST => return ParsedRequest::Incomplete,
+        _ => return ParsedRequest::Refused(HttpStatus::TooLarge),
     };
-    match std::str::from_utf8(head).map_err(|_| Status::BadRequest).and_then(read) {
-        Ok(request) => Parsed::Whole(request),
-        Err(status) => Parsed::Refused(status),
+    match std::str::from_utf8(head).map_err(|_| HttpStatus::BadRequest).and_then(read) {
+        Ok(request) => ParsedRequest::Whole(request),
+        Err(status) => ParsedRequest::Refused(status),
     }
 }
 
@@ -87,14 +87,14 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
     (0..bytes.len()).find(ends)
 }
 
-fn read(head: &str) -> Result<Request, Status> {
+fn read(head: &str) -> Result<HttpRequest, HttpStatus> {
     let mut lines = head.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     let mut request = read_first(lines.next().unwrap_or_default())?;
     for line in lines.filter(|line| !line.is_empty()) {
-        let (name, value) = line.split_once(':').ok_or(Status::BadRequest)?;
+        let (name, value) = line.split_once(':').ok_or(HttpStatus::BadRequest)?;
         // A name with a blank in it, or a line that goes on with the one before.
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Status::BadRequest);
+            return Err(HttpStatus::BadRequest);
         }
         read_field(&mut request, name, value.trim())?;
     }
@@ -102,35 +102,35 @@ fn read(head: &str) -> Result<Request, Status> {
 }
 
 /// `GET /path?query HTTP/1.1`
-fn read_first(line: &str) -> Result<Request, Status> {
+fn read_first(line: &str) -> Result<HttpRequest, HttpStatus> {
     let mut words = line.split(' ');
     let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
-        return Err(Status::BadRequest);
+        return Err(HttpStatus::BadRequest);
     };
     let is_newer = match version {
         "HTTP/1.1" => true,
         "HTTP/1.0" => false,
-        _ => return Err(Status::BadRequest),
+        _ => return Err(HttpStatus::BadRequest),
     };
     let is_head = match method {
         "GET" => false,
         "HEAD" => true,
         _ if method.bytes().all(|byte| byte.is_ascii_uppercase()) => {
-            return Err(Status::NotAllowed);
+            return Err(HttpStatus::NotAllowed);
         }
-        _ => return Err(Status::BadRequest),
+        _ => return Err(HttpStatus::BadRequest),
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     if !path.starts_with('/') {
-        return Err(Status::BadRequest);
+        return Err(HttpStatus::BadRequest);
     }
     let (path, query) = (decode(path)?, query.to_owned());
-    Ok(Request { is_head, is_newer, path, query, ..Request::default() })
+    Ok(HttpRequest { is_head, is_newer, path, query, ..HttpRequest::default() })
 }
 
-fn read_field(request: &mut Request, name: &str, value: &str) -> Result<(), Status> {
+fn read_field(request: &mut HttpRequest, name: &str, value: &str) -> Result<(), HttpStatus> {
     if name.eq_ignore_ascii_case("accept") {
         request.wants_openmetrics |= prefers_openmetrics(value);
     } else if name.eq_ignore_ascii_case("authorization") {
@@ -138,11 +138,11 @@ fn read_field(request: &mut Request, name: &str, value: &str) -> Result<(), Stat
     } else if name.eq_ignore_ascii_case("content-length") {
         match value.parse::<u64>() {
             Ok(0) => {}
-            Ok(_) => return Err(Status::TooLarge),
-            Err(_) => return Err(Status::BadRequest),
+            Ok(_) => return Err(HttpStatus::TooLarge),
+            Err(_) => return Err(HttpStatus::BadRequest),
         }
     } else if name.eq_ignore_ascii_case("transfer-encoding") {
-        return Err(Status::TooLarge);
+        return Err(HttpStatus::TooLarge);
     }
     Ok(())
 }
@@ -170,18 +170,18 @@ fn read_login(value: &str) -> Option<(Vec<u8>, Password)> {
     Some((user, password))
 }
 
-impl Request {
+impl HttpRequest {
     /// The value of a parameter behind the question mark.
-    pub fn parameter(&self, name: &str) -> Option<Result<String, Status>> {
+    pub fn parameter(&self, name: &str) -> Option<Result<String, HttpStatus>> {
         let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.find(|(key, _)| *key == name).map(|(_, value)| decode(&value.replace('+', " ")))
     }
 }
 
 /// Text in which `%` and two digits stand for a byte.
-fn decode(text: &str) -> Result<String, Status> {
-    let bytes = unescaped(text.as_bytes(), b'%').ok_or(Status::BadRequest)?;
-    String::from_utf8(bytes).map_err(|_| Status::BadRequest)
+fn decode(text: &str) -> Result<String, HttpStatus> {
+    let bytes = unescaped(text.as_bytes(), b'%').ok_or(HttpStatus::BadRequest)?;
+    String::from_utf8(bytes).map_err(|_| HttpStatus::BadRequest)
 }
 
 /// The fuzz entry of requests: whatever comes, in whatever pieces, is decided within the bytes that
@@ -191,15 +191,20 @@ pub fn fuzz(data: &[u8]) {
     let ends = (0..data.len()).step_by(step).chain([data.len()]);
     for end in ends {
         match parse(&data[..end]) {
-            Parsed::Incomplete => assert!(end < LONGEST, "more is awaited than there may be"),
-            Parsed::Refused(status) => {
-                assert!(status != Status::Ok);
+            ParsedRequest::Incomplete => {
+                assert!(end < LONGEST, "more is awaited than there may be")
+            }
+            ParsedRequest::Refused(status) => {
+                assert!(status != HttpStatus::Ok);
                 return;
             }
-            Parsed::Whole(request) => {
+            ParsedRequest::Whole(request) => {
                 assert!(request.path.starts_with('/'));
                 let _ = request.parameter("db");
-                assert!(parse(data) == Parsed::Whole(request), "what follows has changed it");
+                assert!(
+                    parse(data) == ParsedRequest::Whole(request),
+                    "what follows has changed it"
+                );
                 return;
             }
         }
@@ -211,16 +216,16 @@ mod tests {
     use super::*;
     use crate::base::rng::{Rng, SeededRng};
 
-    fn whole(text: &str) -> Request {
+    fn whole(text: &str) -> HttpRequest {
         match parse(text.as_bytes()) {
-            Parsed::Whole(request) => request,
+            ParsedRequest::Whole(request) => request,
             other => panic!("{text:?}: {other:?}"),
         }
     }
 
-    fn refused(text: impl AsRef<[u8]>) -> Status {
+    fn refused(text: impl AsRef<[u8]>) -> HttpStatus {
         match parse(text.as_ref()) {
-            Parsed::Refused(status) => status,
+            ParsedRequest::Refused(status) => status,
             other => panic!("{other:?}"),
         }
     }
@@ -249,7 +254,7 @@ mod tests {
 
     #[test]
     fn what_is_no_request_of_ours_gets_the_status_that_says_why() {
-        use Status::*;
+        use HttpStatus::*;
         for (text, status) in [
             ("\x16\x03\x01\x02", BadRequest),
             ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", BadRequest),
@@ -278,7 +283,7 @@ mod tests {
     fn every_beginning_of_a_request_waits_for_the_rest_and_what_follows_it_is_left() {
         let text = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
         for end in 0..text.len() {
-            assert_eq!(parse(&text.as_bytes()[..end]), Parsed::Incomplete, "{end}");
+            assert_eq!(parse(&text.as_bytes()[..end]), ParsedRequest::Incomplete, "{end}");
         }
         assert_eq!(whole(text), whole(&text.repeat(3)));
     }
@@ -301,8 +306,8 @@ mod tests {
             }
             let parsed = parse(&bytes);
             let is_long = bytes.len() >= LONGEST;
-            assert!(!is_long || parsed != Parsed::Incomplete, "seed {seed}");
-            if let Parsed::Whole(request) = parsed {
+            assert!(!is_long || parsed != ParsedRequest::Incomplete, "seed {seed}");
+            if let ParsedRequest::Whole(request) = parsed {
                 let _ = request.parameter("db");
                 assert!(request.path.starts_with('/'), "seed {seed}");
             }

@@ -1,8 +1,8 @@
 //! Which path is answered by what.
 
-use super::answer::Answer;
+use super::answer::HttpResponse;
 use super::gather::Gathering;
-use super::request::{Request, Status};
+use super::request::{HttpRequest, HttpStatus};
 use super::{View, health, status};
 
 /// The page. It loads nothing but /status.json.
@@ -19,30 +19,30 @@ pub(super) const POLICY: &str = concat!(
 );
 
 /// What becomes of a request.
-pub enum Reply {
-    Now(Answer),
+pub enum HttpReply {
+    Now(HttpResponse),
     /// There is much to be read first.
     Later(Box<Gathering>),
 }
 
-pub fn reply(view: View<'_>, request: &Request) -> Reply {
+pub fn reply(view: View<'_>, request: &HttpRequest) -> HttpReply {
     if request.path == "/metrics" {
-        return Reply::Later(Box::new(Gathering::new(view, request.wants_openmetrics)));
+        return HttpReply::Later(Box::new(Gathering::new(view, request.wants_openmetrics)));
     }
-    Reply::Now(answer(view, request))
+    HttpReply::Now(answer(view, request))
 }
 
-fn answer(view: View<'_>, request: &Request) -> Answer {
+fn answer(view: View<'_>, request: &HttpRequest) -> HttpResponse {
     match request.path.as_str() {
         "/" => {
-            let page = Answer::new(Status::Ok, "text/html; charset=utf-8", PAGE.to_vec());
-            Answer { extra: POLICY, ..page }
+            let page = HttpResponse::new(HttpStatus::Ok, "text/html; charset=utf-8", PAGE.to_vec());
+            HttpResponse { extra: POLICY, ..page }
         }
         "/healthz" => health::healthz(),
         "/readyz" => health::readyz(view, request),
         "/status.json" => status::answer(view),
-        _ => Answer::text(
-            Status::NotFound,
+        _ => HttpResponse::text(
+            HttpStatus::NotFound,
             "There are /, /metrics, /healthz, /readyz, /status.json.",
         ),
     }

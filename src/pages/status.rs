@@ -3,12 +3,12 @@
 
 use std::cmp::Reverse;
 
-use super::answer::Answer;
+use super::answer::HttpResponse;
 use super::families::shown_name;
 use super::health;
 use super::history::{self, Point, STEP};
 use super::own::oldest_transaction_us;
-use super::request::Status;
+use super::request::HttpStatus;
 use super::{Facts, View};
 use crate::base::json::Json;
 use crate::base::order;
@@ -31,7 +31,7 @@ const MOST_CHANGES: usize = 50;
 
 const KIND: &str = "application/json";
 
-pub fn answer(view: View<'_>) -> Answer {
+pub fn answer(view: View<'_>) -> HttpResponse {
     let mut json = Json::default();
     json.open('{');
     push_process(&mut json, view);
@@ -43,7 +43,7 @@ pub fn answer(view: View<'_>) -> Answer {
     push_errors(&mut json, view.core);
     push_pending(&mut json, view.facts);
     json.close('}');
-    Answer::new(Status::Ok, KIND, json.into_text().into_bytes())
+    HttpResponse::new(HttpStatus::Ok, KIND, json.into_text().into_bytes())
 }
 
 fn push_process(json: &mut Json, view: View<'_>) {
@@ -79,7 +79,7 @@ fn push_process(json: &mut Json, view: View<'_>) {
 
 /// A pool of clients, and what decides how much it matters.
 #[derive(Clone)]
-struct Shown {
+struct ShownPool {
     id: PoolId,
     waiting: usize,
     wait_us: u64,
@@ -87,7 +87,7 @@ struct Shown {
     clients: usize,
 }
 
-fn push_pools(json: &mut Json, core: &Core, pools: &[Shown]) {
+fn push_pools(json: &mut Json, core: &Core, pools: &[ShownPool]) {
     json.key("pools").open('[');
     for pool in pools {
         push_pool(json, core, pool);
@@ -96,24 +96,24 @@ fn push_pools(json: &mut Json, core: &Core, pools: &[Shown]) {
 }
 
 /// By name, unless there are too many: then by what they need.
-fn shown_pools(core: &Core) -> Vec<Shown> {
+fn shown_pools(core: &Core) -> Vec<ShownPool> {
     let ids = console::pools(core).into_iter().flatten();
-    let pools: Vec<Shown> = ids.map(|id| shown(core, id)).collect();
+    let pools: Vec<ShownPool> = ids.map(|id| shown(core, id)).collect();
     if pools.len() > MOST_POOLS {
         return most_important(&pools);
     }
-    let name = |pool: &Shown| console::pool_names(core, &Some(pool.id));
+    let name = |pool: &ShownPool| console::pool_names(core, &Some(pool.id));
     order::sorted(&pools, |a, b| name(a).cmp(&name(b)))
 }
 
 /// Those in which most wait, then those in which most is done. Only as many as are shown are kept
 /// in order: there may be thousands.
-fn most_important(pools: &[Shown]) -> Vec<Shown> {
-    let rank = |pool: &Shown| {
-        let Shown { waiting, at_work, clients, .. } = *pool;
+fn most_important(pools: &[ShownPool]) -> Vec<ShownPool> {
+    let rank = |pool: &ShownPool| {
+        let ShownPool { waiting, at_work, clients, .. } = *pool;
         (Reverse(waiting), Reverse(at_work), Reverse(clients))
     };
-    let mut best: Vec<Shown> = Vec::with_capacity(MOST_POOLS + 1);
+    let mut best: Vec<ShownPool> = Vec::with_capacity(MOST_POOLS + 1);
     for pool in pools {
         let at = best.partition_point(|known| rank(known) <= rank(pool));
         if at < MOST_POOLS {
@@ -124,10 +124,10 @@ fn most_important(pools: &[Shown]) -> Vec<Shown> {
     best
 }
 
-fn shown(core: &Core, id: PoolId) -> Shown {
+fn shown(core: &Core, id: PoolId) -> ShownPool {
     let pool = &core.pools[id];
     let since = core.waiting_since(id);
-    Shown {
+    ShownPool {
         id,
         waiting: pool.waiting_clients(),
         wait_us: since.map_or(0, |since| core.mono().micros_since(since)),
@@ -136,7 +136,7 @@ fn shown(core: &Core, id: PoolId) -> Shown {
     }
 }
 
-fn push_pool(json: &mut Json, core: &Core, shown: &Shown) {
+fn push_pool(json: &mut Json, core: &Core, shown: &ShownPool) {
     let pool = &core.pools[shown.id];
     let database = &core.databases[pool.database];
     json.open('{');
@@ -168,7 +168,7 @@ fn push_pool(json: &mut Json, core: &Core, shown: &Shown) {
 }
 
 /// Percentiles of late, for the databases of the pools that are shown.
-fn push_latency(json: &mut Json, core: &Core, pools: &[Shown]) {
+fn push_latency(json: &mut Json, core: &Core, pools: &[ShownPool]) {
     let mut places: Vec<(&str, LatencyPlace)> = Vec::new();
     for pool in pools {
         let database = &core.databases[core.pools[pool.id].database];

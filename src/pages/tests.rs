@@ -3,11 +3,11 @@
 use base64::prelude::{BASE64_STANDARD, Engine};
 use sha2::{Digest, Sha256};
 
-use super::answer::{self, Answer, Body};
+use super::answer::{self, Body, HttpResponse};
 use super::history::History;
 use super::login::{Admission, Keeper};
-use super::request::{Request, Status};
-use super::{Facts, Reply, View, route};
+use super::request::{HttpRequest, HttpStatus};
+use super::{Facts, HttpReply, View, route};
 use crate::auth::secret::{Password, Secret};
 use crate::base::rng::SeededRng;
 use crate::base::time::{Moment, Now};
@@ -91,14 +91,15 @@ impl World {
         World { core, facts, history: History::default(), connecting: Vec::new() }
     }
 
-    fn get(&self, path: &str) -> (Status, String) {
+    fn get(&self, path: &str) -> (HttpStatus, String) {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let request = Request { path: path.into(), query: query.into(), ..Request::default() };
+        let request =
+            HttpRequest { path: path.into(), query: query.into(), ..HttpRequest::default() };
         self.answer(&request)
     }
 
-    fn answer(&self, request: &Request) -> (Status, String) {
-        let Answer { status, body, .. } = whole(self.view(), request);
+    fn answer(&self, request: &HttpRequest) -> (HttpStatus, String) {
+        let HttpResponse { status, body, .. } = whole(self.view(), request);
         let bytes = match body {
             Body::Whole(bytes) => bytes,
             Body::Slices(mut rendering) => {
@@ -190,10 +191,10 @@ impl World {
 }
 
 /// The answer, however many turns it takes.
-pub(super) fn whole(view: View<'_>, request: &Request) -> Answer {
+pub(super) fn whole(view: View<'_>, request: &HttpRequest) -> HttpResponse {
     match route::reply(view, request) {
-        Reply::Now(answer) => answer,
-        Reply::Later(mut gathering) => {
+        HttpReply::Now(answer) => answer,
+        HttpReply::Later(mut gathering) => {
             while !gathering.go_on(view) {}
             gathering.into_answer()
         }
@@ -385,18 +386,18 @@ fn health_and_readiness_say_why_not() {
         let (status, text) = world.get(&format!("/readyz{query}"));
         (status, text.trim_end().to_owned())
     };
-    assert_eq!(ready(&world, ""), (Status::Ok, "ready".into()));
-    assert_eq!(ready(&world, "?db=app"), (Status::Ok, "ready".into()));
-    assert_eq!(ready(&world, "?db=none").0, Status::NotFound);
-    assert_eq!(ready(&world, "?db=%").0, Status::BadRequest);
+    assert_eq!(ready(&world, ""), (HttpStatus::Ok, "ready".into()));
+    assert_eq!(ready(&world, "?db=app"), (HttpStatus::Ok, "ready".into()));
+    assert_eq!(ready(&world, "?db=none").0, HttpStatus::NotFound);
+    assert_eq!(ready(&world, "?db=%").0, HttpStatus::BadRequest);
     world.core.pause(None);
-    assert_eq!(ready(&world, ""), (Status::Unavailable, "paused".into()));
-    assert_eq!(world.get("/healthz").0, Status::Ok, "the loop turns");
+    assert_eq!(ready(&world, ""), (HttpStatus::Unavailable, "paused".into()));
+    assert_eq!(world.get("/healthz").0, HttpStatus::Ok, "the loop turns");
     assert!(world.get("/status.json").1.contains("\"state\":\"paused\""));
     assert!(world.metrics().contains("\npgbouncer_paused 1\n"));
     world.core.resume(None);
     world.core.shut_down(crate::pool::records::wait::Shutdown::WaitForClients);
-    assert_eq!(ready(&world, "").0, Status::Unavailable);
+    assert_eq!(ready(&world, "").0, HttpStatus::Unavailable);
     assert!(ready(&world, "").1.starts_with("draining"));
 }
 
@@ -450,11 +451,12 @@ fn a_long_answer_goes_out_in_slices_that_make_one_text() {
         world.client(if at % 2 == 0 { "app" } else { "odd name" }, &text);
     }
     let whole = |is_newer: bool, is_head: bool| {
-        let request = Request { path: "/metrics".into(), is_newer, is_head, ..Request::default() };
+        let request =
+            HttpRequest { path: "/metrics".into(), is_newer, is_head, ..HttpRequest::default() };
         let view = View { core: &world.core, facts: &world.facts, history: &world.history };
         let mut out = Vec::new();
         let mut outgoing =
-            answer::Outgoing::begin(self::whole(view, &request), Some(&request), &mut out);
+            answer::OutgoingResponse::begin(self::whole(view, &request), Some(&request), &mut out);
         while !outgoing.push(&mut out) {}
         let text = String::from_utf8(out).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -472,9 +474,9 @@ fn a_scrape_takes_turns_and_survives_what_comes_and_goes_meanwhile() {
     let mut world = World::with_databases(300);
     let mut client = |at: usize| world.client(&format!("database_{at}"), "psql");
     let clients: Vec<ClientId> = (0..200).map(&mut client).collect();
-    let request = Request { path: "/metrics".into(), ..Request::default() };
+    let request = HttpRequest { path: "/metrics".into(), ..HttpRequest::default() };
     for turns in [1, 5, 9, 15, 19] {
-        let Reply::Later(mut gathering) = route::reply(world.view(), &request) else {
+        let HttpReply::Later(mut gathering) = route::reply(world.view(), &request) else {
             panic!("a scrape takes time")
         };
         for _ in 0..turns {
@@ -546,7 +548,7 @@ fn with_metrics_auth_only_those_of_the_console_may_read() {
     let mut keeper = Keeper::default();
     let mut admit = |path: &str, login: Option<(&str, &str)>| {
         let login = login.map(|(u, p)| (u.as_bytes().to_vec(), Password::new(p.as_bytes())));
-        let request = Request { path: path.into(), login, ..Request::default() };
+        let request = HttpRequest { path: path.into(), login, ..HttpRequest::default() };
         match keeper.admit(&world.core, &request, &mut |bytes| bytes.fill(7)) {
             Admission::Granted => "granted",
             Admission::Refused => "refused",

@@ -1,6 +1,6 @@
 //! One run of a client: read, judge, send on, until there is nothing more or others have a turn.
 
-use super::conn::{Got, Inbound, Way};
+use super::conn::{Got, Heading, Inbound};
 use super::engine::{Engine, HeldBytes, Io};
 use crate::console;
 use crate::pool::ids::{ClientId, ServerId};
@@ -15,7 +15,7 @@ use crate::wire::head::{self, HEAD, Head, ParsedHead};
 const LEAST_ROOM: usize = 4096;
 
 /// Bytes of a client, and what comes of them.
-struct Judged<'a> {
+struct ClientBytes<'a> {
     data: &'a [u8],
     /// So many of them need not be looked at again.
     taken: usize,
@@ -27,7 +27,7 @@ struct Judged<'a> {
 }
 
 /// How far a run has come, when what was said is sent.
-struct Ended {
+struct RunEnd {
     taken: usize,
     is_closed: bool,
     server: Option<ServerId>,
@@ -183,20 +183,20 @@ impl<I: Io> Engine<I> {
         self.end_client_run(id, &ended)
     }
 
-    fn judge_and_send(&mut self, id: ClientId, data: &[u8]) -> Ended {
+    fn judge_and_send(&mut self, id: ClientId, data: &[u8]) -> RunEnd {
         let server = self.core.clients.get(id).and_then(Client::server);
         let said = Said::of(data, &mut self.said);
-        let mut judged = Judged { data, taken: 0, is_closed: false, server, said };
+        let mut judged = ClientBytes { data, taken: 0, is_closed: false, server, said };
         self.judge_client_bytes(id, &mut judged);
         self.send_judged(id, &mut judged);
         self.said.take_back(&mut judged.said);
-        let Judged { taken, is_closed, server, .. } = judged;
-        Ended { taken, is_closed, server }
+        let ClientBytes { taken, is_closed, server, .. } = judged;
+        RunEnd { taken, is_closed, server }
     }
 
     /// Sends what was said of a stretch of bytes, to both sides.
-    fn send_judged(&mut self, id: ClientId, judged: &mut Judged<'_>) {
-        let &mut Judged { data, taken, is_closed, server, ref mut said } = judged;
+    fn send_judged(&mut self, id: ClientId, judged: &mut ClientBytes<'_>) {
+        let &mut ClientBytes { data, taken, is_closed, server, ref mut said } = judged;
         let Said { to_server, to_client, may_repeat } = said;
         debug_assert!(server.is_some() || to_server.bytes().is_empty(), "nobody to say it to");
         if let Some(server) = server {
@@ -224,7 +224,7 @@ impl<I: Io> Engine<I> {
     }
 
     /// Keeps what could not be judged yet.
-    fn keep_rest(&mut self, id: ClientId, data: &[u8], ended: &Ended) {
+    fn keep_rest(&mut self, id: ClientId, data: &[u8], ended: &RunEnd) {
         let rest = &data[ended.taken..];
         if !rest.is_empty()
             && !ended.is_closed
@@ -235,7 +235,7 @@ impl<I: Io> Engine<I> {
     }
 
     /// What follows when all of a run is sent and kept.
-    fn end_client_run(&mut self, id: ClientId, ended: &Ended) -> bool {
+    fn end_client_run(&mut self, id: ClientId, ended: &RunEnd) -> bool {
         self.carry_out();
         if ended.is_closed {
             return false;
@@ -268,20 +268,20 @@ impl<I: Io> Engine<I> {
         self.clients.get(id).is_some_and(|conn| conn.inbound.is_boundary())
     }
 
-    fn judge_client_bytes(&mut self, id: ClientId, judged: &mut Judged<'_>) {
+    fn judge_client_bytes(&mut self, id: ClientId, judged: &mut ClientBytes<'_>) {
         let data = judged.data;
         while judged.taken < data.len() {
             let Some(conn) = self.clients.get_mut(id) else { break };
             let at = judged.taken;
             match conn.inbound.way() {
-                Way::Boundary => {
+                Heading::Boundary => {
                     let wanted = std::mem::take(&mut conn.want);
                     if !self.judge_client_message(id, wanted, judged) {
                         break;
                     }
                     self.pass_routine(id, judged);
                 }
-                Way::Forward(to) if judged.server == Some(to) => {
+                Heading::Forward(to) if judged.server == Some(to) => {
                     judged.taken += conn.inbound.go_on(data.len() - at);
                     judged.said.to_server.forward(at..judged.taken);
                     let is_last = conn.inbound.is_boundary();
@@ -293,7 +293,7 @@ impl<I: Io> Engine<I> {
                     }
                 }
                 // The server that had the head of this message is gone. Its rest goes nowhere.
-                Way::Forward(_) | Way::Drop => {
+                Heading::Forward(_) | Heading::Drop => {
                     judged.taken += conn.inbound.go_on(data.len() - at);
                 }
             }
@@ -301,7 +301,7 @@ impl<I: Io> Engine<I> {
     }
 
     /// Passes on what follows a message that was judged, as far as nothing is to be said of it.
-    fn pass_routine(&mut self, id: ClientId, judged: &mut Judged<'_>) {
+    fn pass_routine(&mut self, id: ClientId, judged: &mut ClientBytes<'_>) {
         let at = judged.taken;
         if judged.server.is_some() && at < judged.data.len() {
             judged.taken += self.core.routine_requests(id, &judged.data[at..]);
@@ -311,7 +311,12 @@ impl<I: Io> Engine<I> {
 
     /// Judges the message that begins at `judged.taken`, once so much of its body has come as was
     /// `wanted`. Returns whether to go on.
-    fn judge_client_message(&mut self, id: ClientId, wanted: u32, judged: &mut Judged<'_>) -> bool {
+    fn judge_client_message(
+        &mut self,
+        id: ClientId,
+        wanted: u32,
+        judged: &mut ClientBytes<'_>,
+    ) -> bool {
         let rest = &judged.data[judged.taken..];
         if judged.server.is_none() && self.core.awaits_startup(id) {
             return self.judge_opening(id, rest, judged);
@@ -350,7 +355,7 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    fn judge_opening(&mut self, id: ClientId, rest: &[u8], judged: &mut Judged<'_>) -> bool {
+    fn judge_opening(&mut self, id: ClientId, rest: &[u8], judged: &mut ClientBytes<'_>) -> bool {
         match self.core.client_opening(id, rest) {
             Opening::Taken(count) => {
                 judged.taken += count;
@@ -377,7 +382,7 @@ impl<I: Io> Engine<I> {
         id: ClientId,
         head: Head,
         verdict: Verdict,
-        judged: &mut Judged<'_>,
+        judged: &mut ClientBytes<'_>,
     ) -> bool {
         let (at, length) = (judged.taken, HEAD + head.body);
         let here = length.min(judged.data.len() - at);

@@ -30,7 +30,7 @@ pub struct Inbound<To> {
 
 /// Where the next byte goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way<To> {
+pub enum Heading<To> {
     /// It begins a message.
     Boundary,
     Forward(To),
@@ -54,11 +54,11 @@ impl<To: Copy> Inbound<To> {
     }
 
     #[inline(always)]
-    pub fn way(self) -> Way<To> {
+    pub fn way(self) -> Heading<To> {
         match self.to {
-            _ if self.left == 0 => Way::Boundary,
-            Some(to) => Way::Forward(to),
-            None => Way::Drop,
+            _ if self.left == 0 => Heading::Boundary,
+            Some(to) => Heading::Forward(to),
+            None => Heading::Drop,
         }
     }
 
@@ -95,12 +95,12 @@ pub struct Conn<S, To> {
     /// Bytes of body that the judge asked for; with fewer it need not be asked again.
     pub want: u32,
     pub inbound: Inbound<To>,
-    kept: Option<Box<Kept>>,
+    kept: Option<Box<KeptBytes>>,
 }
 
 /// Bytes that could not go on their way at once. Most connections have none at most times.
 #[derive(Default)]
-struct Kept {
+struct KeptBytes {
     /// Read and not judged: less than a message, or what must wait.
     carry: Vec<u8>,
     /// What the kernel would not take, in order.
@@ -266,22 +266,22 @@ impl<S: Stream, To: Copy> Conn<S, To> {
 }
 
 /// Connections beside an arena of the core's, under the same ids.
-pub struct Table<K, C> {
+pub struct ConnTable<K, C> {
     /// Each with the generation of its id; its place is the rest of that.
     rows: Vec<Option<(NonZeroU32, C)>>,
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K, C> Default for Table<K, C> {
+impl<K, C> Default for ConnTable<K, C> {
     fn default() -> Self {
-        Table { rows: Vec::new(), kind: PhantomData }
+        ConnTable { rows: Vec::new(), kind: PhantomData }
     }
 }
 
-impl<K, C> Table<K, C> {
+impl<K, C> ConnTable<K, C> {
     /// With room for so many connections, as their arena has it for records.
     pub fn with_room(count: usize) -> Self {
-        Table { rows: Vec::with_capacity(count.min(MOST_ROOM)), kind: PhantomData }
+        ConnTable { rows: Vec::with_capacity(count.min(MOST_ROOM)), kind: PhantomData }
     }
 
     pub fn insert(&mut self, id: Id<K>, conn: C) {
@@ -362,7 +362,7 @@ mod tests {
         let to = ServerId::from_bits(1);
         let mut inbound = Inbound::forward(to, 5);
         assert_eq!(inbound.go_on(3), 3);
-        assert_eq!((inbound.way(), inbound.left_to_forward()), (Way::Forward(to), 2));
+        assert_eq!((inbound.way(), inbound.left_to_forward()), (Heading::Forward(to), 2));
         assert_eq!((inbound.go_on(9), inbound.go_on(9)), (2, 0));
         assert!(inbound.is_boundary() && inbound.left_to_forward() == 0);
     }

@@ -8,10 +8,10 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::conn::{Conn, Stream, Table, Way};
+use super::conn::{Conn, ConnTable, Heading, Stream};
 use crate::auth::inquiry::Inquiry;
 use crate::base::time::{Moment, Now};
-use crate::console::{self, Buffers, Held};
+use crate::console::{self, BufferedBytes, Buffers};
 use crate::log::Ends;
 use crate::pool::core::{Action, Core, Target};
 use crate::pool::ids::{ClientId, ClientKind, ServerId, ServerKind};
@@ -89,7 +89,7 @@ pub struct Readiness {
 
 /// A connection that is to be run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Run {
+pub(super) enum Runnable {
     Client(ClientId),
     /// The rest of what a console session was asked.
     Console(ClientId),
@@ -99,15 +99,15 @@ pub(super) enum Run {
 pub struct Engine<I: Io> {
     pub core: Core,
     pub io: I,
-    pub(super) clients: Table<ClientKind, Conn<I::Stream, ServerId>>,
-    pub(super) servers: Table<ServerKind, ServerConn<I::Stream>>,
+    pub(super) clients: ConnTable<ClientKind, Conn<I::Stream, ServerId>>,
+    pub(super) servers: ConnTable<ServerKind, ServerConn<I::Stream>>,
     /// Every read goes here, whosever it is.
     pub(super) block: Box<[u8]>,
     /// Memory for what comes of a run of a client.
     pub(super) said: Room,
     /// Memory for what comes of a run of a server.
     pub(super) answers: Vec<u8>,
-    queue: VecDeque<Run>,
+    queue: VecDeque<Runnable>,
     /// Steps of TLS handshakes in this turn.
     pub(super) handshakes: usize,
 }
@@ -129,12 +129,12 @@ pub(super) enum Phase {
 
 impl<I: Io> Engine<I> {
     pub fn new(core: Core, io: I) -> Engine<I> {
-        let clients = Table::with_room(core.settings().max_client_conn as usize);
+        let clients = ConnTable::with_room(core.settings().max_client_conn as usize);
         Engine {
             core,
             io,
             clients,
-            servers: Table::default(),
+            servers: ConnTable::default(),
             block: vec![0; BLOCK].into_boxed_slice(),
             said: Room::default(),
             answers: Vec::new(),
@@ -242,16 +242,16 @@ impl<I: Io> Engine<I> {
         !self.queue.is_empty() || self.core.has_derivations()
     }
 
-    fn run(&mut self, run: Run) {
+    fn run(&mut self, run: Runnable) {
         match run {
-            Run::Client(id) => {
+            Runnable::Client(id) => {
                 if let Some(conn) = self.clients.get_mut(id) {
                     conn.is_queued = false;
                     self.run_client(id);
                 }
             }
-            Run::Console(id) => self.core.turn_has_come(id),
-            Run::Server(id) => {
+            Runnable::Console(id) => self.core.turn_has_come(id),
+            Runnable::Server(id) => {
                 if let Some(server) = self.servers.get_mut(id) {
                     server.conn.is_queued = false;
                     match server.phase {
@@ -267,7 +267,7 @@ impl<I: Io> Engine<I> {
         if let Some(conn) = self.clients.get_mut(id)
             && !std::mem::replace(&mut conn.is_queued, true)
         {
-            self.queue.push_back(Run::Client(id));
+            self.queue.push_back(Runnable::Client(id));
         }
     }
 
@@ -275,7 +275,7 @@ impl<I: Io> Engine<I> {
         if let Some(server) = self.servers.get_mut(id)
             && !std::mem::replace(&mut server.conn.is_queued, true)
         {
-            self.queue.push_back(Run::Server(id));
+            self.queue.push_back(Runnable::Server(id));
         }
     }
 
@@ -297,7 +297,7 @@ impl<I: Io> Engine<I> {
                 Action::CloseClient(id) => self.close_client(id),
                 Action::CloseServer(id) => self.close_server(id),
                 Action::RunClient(id) => self.queue_client(id),
-                Action::NextTurn(id) => self.queue.push_back(Run::Console(id)),
+                Action::NextTurn(id) => self.queue.push_back(Runnable::Console(id)),
                 Action::Repeat { client, bytes } => self.repeat(client, bytes),
                 Action::SecureClient(id) => self.secure_client(id, &[]),
                 Action::RunServer(id) => self.queue_server(id),
@@ -428,8 +428,9 @@ impl<I: Io> Engine<I> {
             && server.conn.inbound.is_boundary()
             && server.conn.carry().is_empty();
         let client = self.core.servers[id].client().and_then(|client| self.clients.get(client));
-        let client_drained = client
-            .is_none_or(|conn| conn.is_flushed() && !matches!(conn.inbound.way(), Way::Forward(_)));
+        let client_drained = client.is_none_or(|conn| {
+            conn.is_flushed() && !matches!(conn.inbound.way(), Heading::Forward(_))
+        });
         if server_drained && client_drained {
             self.core.settle(id);
         }
@@ -474,22 +475,22 @@ impl<I: Io> Engine<I> {
 
 /// What the console may know of the connections.
 pub(super) struct HeldBytes<'a, S> {
-    pub clients: &'a Table<ClientKind, Conn<S, ServerId>>,
-    pub servers: &'a Table<ServerKind, ServerConn<S>>,
+    pub clients: &'a ConnTable<ClientKind, Conn<S, ServerId>>,
+    pub servers: &'a ConnTable<ServerKind, ServerConn<S>>,
 }
 
 impl<S: Stream> Buffers for HeldBytes<'_, S> {
-    fn client(&self, id: ClientId) -> Held {
-        self.clients.get(id).map_or(Held::default(), held)
+    fn client(&self, id: ClientId) -> BufferedBytes {
+        self.clients.get(id).map_or(BufferedBytes::default(), held)
     }
 
-    fn server(&self, id: ServerId) -> Held {
-        self.servers.get(id).map_or(Held::default(), |server| held(&server.conn))
+    fn server(&self, id: ServerId) -> BufferedBytes {
+        self.servers.get(id).map_or(BufferedBytes::default(), |server| held(&server.conn))
     }
 }
 
-fn held<S: Stream, To: Copy>(conn: &Conn<S, To>) -> Held {
-    Held { received: conn.carry().len(), unsent: conn.unsent() }
+fn held<S: Stream, To: Copy>(conn: &Conn<S, To>) -> BufferedBytes {
+    BufferedBytes { received: conn.carry().len(), unsent: conn.unsent() }
 }
 
 /// Reads and throws away what a peer has sent, so that closing does not turn into a reset.

@@ -1,6 +1,6 @@
 //! One run of a server: read, judge, send on to its client.
 
-use super::conn::{Got, Inbound, Way};
+use super::conn::{Got, Heading, Inbound};
 use super::engine::{Engine, Io, Phase, ServerConn};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::outgoing::OutgoingBytes;
@@ -9,7 +9,7 @@ use crate::pool::records::server::Server;
 use crate::wire::head::{self, HEAD, Head, ParsedHead};
 
 /// Bytes of a server, and what comes of them.
-struct Judged<'a> {
+struct ServerBytes<'a> {
     data: &'a [u8],
     /// So many of them need not be looked at again.
     taken: usize,
@@ -117,7 +117,8 @@ impl<I: Io> Engine<I> {
         let inbound = conn.inbound;
         let client = self.core.servers.get(id).and_then(Server::client);
         let to_client = OutgoingBytes::new(data, std::mem::take(&mut self.answers));
-        let mut judged = Judged { data, taken: 0, is_closed: false, client, inbound, to_client };
+        let mut judged =
+            ServerBytes { data, taken: 0, is_closed: false, client, inbound, to_client };
         self.judge_server_bytes(id, &mut judged);
         if let Some(client) = judged.client {
             let bytes = judged.to_client.bytes();
@@ -143,14 +144,14 @@ impl<I: Io> Engine<I> {
 
     /// Notes how far the server has come: whether its client has got half a message, what could not
     /// be judged yet, and whether a message is half read. Returns whether the connection is there.
-    fn note_progress(&mut self, id: ServerId, judged: &Judged<'_>) -> bool {
-        let &Judged { inbound, client, is_closed, .. } = judged;
+    fn note_progress(&mut self, id: ServerId, judged: &ServerBytes<'_>) -> bool {
+        let &ServerBytes { inbound, client, is_closed, .. } = judged;
         let Some(ServerConn { conn, .. }) = self.servers.get_mut(id) else { return false };
         conn.inbound = inbound;
         if let Some(client) = client
             && let Some(other) = self.clients.get_mut(client)
         {
-            other.is_cut = inbound.way() == Way::Forward(client);
+            other.is_cut = inbound.way() == Heading::Forward(client);
         }
         if is_closed {
             return true;
@@ -164,25 +165,25 @@ impl<I: Io> Engine<I> {
         true
     }
 
-    fn judge_server_bytes(&mut self, id: ServerId, judged: &mut Judged<'_>) {
+    fn judge_server_bytes(&mut self, id: ServerId, judged: &mut ServerBytes<'_>) {
         let count = judged.data.len();
         while judged.taken < count {
             let at = judged.taken;
             match judged.inbound.way() {
-                Way::Boundary => {
+                Heading::Boundary => {
                     self.pass_routine_replies(id, judged);
                     if judged.taken == count || !self.judge_server_message(id, judged) {
                         break;
                     }
                 }
-                Way::Forward(to) => {
+                Heading::Forward(to) => {
                     judged.taken += judged.inbound.go_on(count - at);
                     // The client may be gone: no other one may see the rest of its message.
                     if self.core.servers.get(id).and_then(Server::client) == Some(to) {
                         judged.to_client.forward(at..judged.taken);
                     }
                 }
-                Way::Drop => judged.taken += judged.inbound.go_on(count - at),
+                Heading::Drop => judged.taken += judged.inbound.go_on(count - at),
             }
         }
         // Replies of the pooler's own that are due behind the last message.
@@ -194,14 +195,14 @@ impl<I: Io> Engine<I> {
 
     /// Passes on what stands next, as far as nothing is to be said of it.
     #[inline(always)]
-    fn pass_routine_replies(&mut self, id: ServerId, judged: &mut Judged<'_>) {
+    fn pass_routine_replies(&mut self, id: ServerId, judged: &mut ServerBytes<'_>) {
         let Some(client) = judged.client else { return };
         let at = judged.taken;
         judged.taken += self.core.routine_replies(id, client, &judged.data[at..]);
         judged.to_client.forward(at..judged.taken);
     }
 
-    fn judge_server_message(&mut self, id: ServerId, judged: &mut Judged<'_>) -> bool {
+    fn judge_server_message(&mut self, id: ServerId, judged: &mut ServerBytes<'_>) -> bool {
         let rest = &judged.data[judged.taken..];
         let head = match head::parse(rest) {
             ParsedHead::Head(head) => head,
@@ -218,7 +219,7 @@ impl<I: Io> Engine<I> {
     }
 }
 
-impl Judged<'_> {
+impl ServerBytes<'_> {
     /// Does as the judge says. Returns whether to go on.
     #[inline(always)]
     fn heed(&mut self, head: Head, verdict: ServerVerdict) -> bool {

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// A file of the tree.
+#[derive(Clone)]
 pub struct Source {
     /// Its name from the root of the tree, with `/`.
     pub name: String,

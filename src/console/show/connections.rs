@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::table::{Column, Held, Scene, Sheet, Value, int4, label, text};
+use super::super::table::{BufferedBytes, Column, Scene, Sheet, Value, int4, label, text};
 use super::{peers, pools, time};
 use crate::base::time::Moment;
 use crate::log::{ConnectionSide, Ends, PeerAddress, ptr};
@@ -13,12 +13,12 @@ use crate::pool::records::server::{self, Server};
 
 /// One connection.
 #[derive(Clone, Copy)]
-pub enum Row {
+pub enum ConnectionRow {
     Client(ClientId),
     Server(ServerId),
 }
 
-pub static CLIENTS: Sheet<Row> = Sheet {
+pub static CLIENTS: Sheet<ConnectionRow> = Sheet {
     columns: &[
         BEFORE_STATE,
         &[text("state", |scene, row| Value::text(state(scene.core, row)))],
@@ -27,7 +27,7 @@ pub static CLIENTS: Sheet<Row> = Sheet {
     rows: |scene| clients(scene.core),
 };
 
-pub static SERVERS: Sheet<Row> = Sheet {
+pub static SERVERS: Sheet<ConnectionRow> = Sheet {
     columns: &[
         BEFORE_STATE,
         &[text("state", |scene, row| Value::text(state(scene.core, row)))],
@@ -36,34 +36,35 @@ pub static SERVERS: Sheet<Row> = Sheet {
     rows: |scene| servers(scene.core),
 };
 
-pub static SOCKETS: Sheet<Row> = Sheet {
+pub static SOCKETS: Sheet<ConnectionRow> = Sheet {
     columns: &[BEFORE_STATE, SOCKET_STATE, REST, BUFFERS],
     rows: |scene| sockets(scene.core),
 };
 
 /// The same without those that have nothing to send or to be sent.
-pub static ACTIVE_SOCKETS: Sheet<Row> = Sheet {
+pub static ACTIVE_SOCKETS: Sheet<ConnectionRow> = Sheet {
     columns: &[BEFORE_STATE, SOCKET_STATE, REST, BUFFERS],
     rows: |scene| {
         let rows = sockets(scene.core).into_iter();
-        rows.filter(|row| held(scene, row) != Held::default() || is_busy(scene.core, row)).collect()
+        rows.filter(|row| held(scene, row) != BufferedBytes::default() || is_busy(scene.core, row))
+            .collect()
     },
 };
 
-const BEFORE_STATE: &[Column<Row>] = &[
+const BEFORE_STATE: &[Column<ConnectionRow>] = &[
     text("type", |_, row| match row {
-        Row::Client(_) => Value::text("C"),
-        Row::Server(_) => Value::text("S"),
+        ConnectionRow::Client(_) => Value::text("C"),
+        ConnectionRow::Server(_) => Value::text("S"),
     }),
     text("user", |scene, row| Value::text(names(scene.core, row).1)),
     text("database", |scene, row| Value::text(names(scene.core, row).0)),
     text("replication", |scene, row| Value::text(replication(scene.core, row))),
 ];
 
-const SOCKET_STATE: &[Column<Row>] =
+const SOCKET_STATE: &[Column<ConnectionRow>] =
     &[text("state", |scene, row| Value::text(socket_state(scene.core, row)))];
 
-const REST: &[Column<Row>] = &[
+const REST: &[Column<ConnectionRow>] = &[
     text("addr", |scene, row| address(ends(scene.core, row).0)),
     label(int4("port", |scene, row| Value::Number(port(ends(scene.core, row).0)))),
     text("local_addr", |scene, row| address(ends(scene.core, row).1)),
@@ -73,38 +74,38 @@ const REST: &[Column<Row>] = &[
     int4("wait", |scene, row| Value::Number(wait_us(scene.core, row) / 1_000_000)),
     int4("wait_us", |scene, row| Value::Number(wait_us(scene.core, row) % 1_000_000)),
     label(int4("close_needed", |scene, row| match *row {
-        Row::Client(_) => Value::flag(false),
-        Row::Server(id) => Value::flag(scene.core.is_close_needed(id)),
+        ConnectionRow::Client(_) => Value::flag(false),
+        ConnectionRow::Server(id) => Value::flag(scene.core.is_close_needed(id)),
     })),
     text("ptr", |scene, row| pointer(scene.core, Some(*row))),
     text("link", |scene, row| pointer(scene.core, link(scene.core, row))),
     label(int4("remote_pid", |scene, row| Value::Number(remote_pid(scene.core, row)))),
     text("tls", |scene, row| {
         let tls = match *row {
-            Row::Client(id) => scene.core.clients[id].tls(),
-            Row::Server(id) => scene.core.servers[id].tls.as_deref(),
+            ConnectionRow::Client(id) => scene.core.clients[id].tls(),
+            ConnectionRow::Server(id) => scene.core.servers[id].tls.as_deref(),
         };
         Value::text(tls.map_or("", |tls| &tls.description))
     }),
     text("application_name", |scene, row| {
         let vars = match *row {
-            Row::Client(id) => &scene.core.clients[id].vars.told,
-            Row::Server(id) => &scene.core.servers[id].vars.present,
+            ConnectionRow::Client(id) => &scene.core.clients[id].vars.told,
+            ConnectionRow::Server(id) => &scene.core.servers[id].vars.present,
         };
         Value::Text(scene.core.vars.named(vars, "application_name").unwrap_or_default())
     }),
     int4("prepared_statements", |scene, row| Value::count(statements(scene.core, row))),
     label(int4("id", |scene, row| {
         Value::Number(match *row {
-            Row::Client(id) => scene.core.clients[id].number,
-            Row::Server(id) => scene.core.servers[id].number,
+            ConnectionRow::Client(id) => scene.core.clients[id].number,
+            ConnectionRow::Server(id) => scene.core.servers[id].number,
         })
     })),
 ];
 
 /// What the reference says of its buffers: how far what was read reaches, and what is left to be
 /// sent. Nothing is read that is judged already, so that the positions before it are 0.
-const BUFFERS: &[Column<Row>] = &[
+const BUFFERS: &[Column<ConnectionRow>] = &[
     int4("recv_pos", |scene, row| Value::count(held(scene, row).received)),
     int4("pkt_pos", |_, _| Value::Number(0)),
     int4("pkt_remain", |_, _| Value::Number(0)),
@@ -133,7 +134,7 @@ pub fn visible_client(core: &Core, id: ClientId) -> Option<Visible<'_>> {
     if !is_shown {
         return None;
     }
-    let (database, user) = names(core, &Row::Client(id));
+    let (database, user) = names(core, &ConnectionRow::Client(id));
     let application = core.vars.named(&client.vars.told, "application_name");
     let (application, state) = (application.unwrap_or_default(), client_state(core, client));
     Some(Visible { database, user, application, state })
@@ -141,7 +142,7 @@ pub fn visible_client(core: &Core, id: ClientId) -> Option<Visible<'_>> {
 
 /// Clients past their login, by pool; those of the console stand where its pool stands, and those
 /// that came to cancel what runs at a peer at the end.
-fn clients(core: &Core) -> Vec<Row> {
+fn clients(core: &Core) -> Vec<ConnectionRow> {
     let cancels = cancel_clients(core);
     let mut rows = Vec::new();
     for pool in pools::with_lookups(core) {
@@ -149,27 +150,27 @@ fn clients(core: &Core) -> Vec<Row> {
     }
     let is_of_pool = |of: &Option<PoolId>| of.is_some_and(|id| !is_of_peer(core, id));
     let of_peers = cancels.iter().filter(|(of, _)| !is_of_pool(of));
-    rows.extend(of_peers.map(|(_, client)| Row::Client(*client)));
+    rows.extend(of_peers.map(|(_, client)| ConnectionRow::Client(*client)));
     rows
 }
 
 fn push_clients(
-    rows: &mut Vec<Row>,
+    rows: &mut Vec<ConnectionRow>,
     core: &Core,
     pool: Option<PoolId>,
     cancels: &[(Option<PoolId>, ClientId)],
 ) {
     let Some(id) = pool else {
-        return rows.extend(core.consoles.iter(&core.clients).map(Row::Client));
+        return rows.extend(core.consoles.iter(&core.clients).map(ConnectionRow::Client));
     };
     let record = &core.pools[id];
     let lists = [&record.active_clients, &record.idle_clients, &record.waiting, &record.welcoming];
     for list in lists {
-        rows.extend(list.iter(&core.clients).map(Row::Client));
+        rows.extend(list.iter(&core.clients).map(ConnectionRow::Client));
     }
-    rows.extend(record.clients_of_queued_lookups().map(Row::Client));
+    rows.extend(record.clients_of_queued_lookups().map(ConnectionRow::Client));
     let of_pool = cancels.iter().filter(|(of, _)| *of == pool);
-    rows.extend(of_pool.map(|(_, client)| Row::Client(*client)));
+    rows.extend(of_pool.map(|(_, client)| ConnectionRow::Client(*client)));
 }
 
 /// Clients that came to cancel, with the pool that they mean.
@@ -187,13 +188,13 @@ fn carrier(core: &Core, id: ClientId) -> Option<&Server> {
 }
 
 /// Servers, by pool; those that carry requests to peers stand at the end.
-fn servers(core: &Core) -> Vec<Row> {
+fn servers(core: &Core) -> Vec<ConnectionRow> {
     let pools = pools::with_lookups(core).into_iter().flatten();
     let peers = peers::used(core).into_iter().map(|(_, id)| id);
     pools.chain(peers).flat_map(|id| servers_of(core, id)).collect()
 }
 
-fn servers_of(core: &Core, id: PoolId) -> impl Iterator<Item = Row> {
+fn servers_of(core: &Core, id: PoolId) -> impl Iterator<Item = ConnectionRow> {
     let pool = &core.pools[id];
     let lists = [
         &pool.active,
@@ -204,30 +205,30 @@ fn servers_of(core: &Core, id: PoolId) -> impl Iterator<Item = Row> {
         &pool.being_canceled,
         &pool.logging_in,
     ];
-    lists.into_iter().flat_map(|list| list.iter(&core.servers)).map(Row::Server)
+    lists.into_iter().flat_map(|list| list.iter(&core.servers)).map(ConnectionRow::Server)
 }
 
 /// All connections but those on behalf of peers, by pool; those in login stand at the end.
-fn sockets(core: &Core) -> Vec<Row> {
+fn sockets(core: &Core) -> Vec<ConnectionRow> {
     let cancels = cancel_clients(core);
     let mut rows = Vec::new();
     for pool in pools::with_lookups(core) {
         push_clients(&mut rows, core, pool, &cancels);
         rows.extend(pool.into_iter().flat_map(|id| servers_of(core, id)));
     }
-    rows.extend(core.logins.iter(&core.clients).map(Row::Client));
+    rows.extend(core.logins.iter(&core.clients).map(ConnectionRow::Client));
     rows
 }
 
 /// Database and user.
-fn names<'a>(core: &'a Core, row: &Row) -> (&'a str, &'a str) {
+fn names<'a>(core: &'a Core, row: &ConnectionRow) -> (&'a str, &'a str) {
     match (*row, pool(core, row)) {
         (_, Some(pool)) if is_of_peer(core, pool) => (NO_DATABASE, NO_USER),
-        (Row::Server(_), pool) => pools::names(core, &pool),
-        (Row::Client(id), Some(pool)) if carrier(core, id).is_some() => {
+        (ConnectionRow::Server(_), pool) => pools::names(core, &pool),
+        (ConnectionRow::Client(id), Some(pool)) if carrier(core, id).is_some() => {
             (pools::names(core, &Some(pool)).0, NO_USER)
         }
-        (Row::Client(id), _) => {
+        (ConnectionRow::Client(id), _) => {
             let (database, user) = core.names_of(id);
             (database.unwrap_or(NO_DATABASE), user.unwrap_or(NO_USER))
         }
@@ -238,12 +239,12 @@ const NO_DATABASE: &str = "(nodb)";
 const NO_USER: &str = "(nouser)";
 
 /// The pool of a connection, also of one that came to cancel what runs there.
-fn pool(core: &Core, row: &Row) -> Option<PoolId> {
+fn pool(core: &Core, row: &ConnectionRow) -> Option<PoolId> {
     match *row {
-        Row::Client(id) => {
+        ConnectionRow::Client(id) => {
             core.clients[id].pool().or(carrier(core, id).map(|carrier| carrier.pool))
         }
-        Row::Server(id) => Some(core.servers[id].pool),
+        ConnectionRow::Server(id) => Some(core.servers[id].pool),
     }
 }
 
@@ -251,10 +252,12 @@ fn is_of_peer(core: &Core, pool: PoolId) -> bool {
     core.databases[core.pools[pool].database].peer.is_some()
 }
 
-fn replication(core: &Core, row: &Row) -> &'static str {
+fn replication(core: &Core, row: &ConnectionRow) -> &'static str {
     let client = match *row {
-        Row::Client(id) => Some(id),
-        Row::Server(id) => core.servers[id].client().filter(|_| core.servers[id].is_private),
+        ConnectionRow::Client(id) => Some(id),
+        ConnectionRow::Server(id) => {
+            core.servers[id].client().filter(|_| core.servers[id].is_private)
+        }
     };
     match client.map(|id| core.clients[id].replication) {
         Some(Replication::Logical) => "logical",
@@ -263,10 +266,10 @@ fn replication(core: &Core, row: &Row) -> &'static str {
     }
 }
 
-fn state(core: &Core, row: &Row) -> &'static str {
+fn state(core: &Core, row: &ConnectionRow) -> &'static str {
     match *row {
-        Row::Client(id) => client_state(core, &core.clients[id]),
-        Row::Server(id) => server_state(&core.servers[id]),
+        ConnectionRow::Client(id) => client_state(core, &core.clients[id]),
+        ConnectionRow::Server(id) => server_state(&core.servers[id]),
     }
 }
 
@@ -303,30 +306,30 @@ fn server_state(server: &Server) -> &'static str {
 }
 
 /// The same, as SHOW SOCKETS spells it.
-fn socket_state(core: &Core, row: &Row) -> &'static str {
+fn socket_state(core: &Core, row: &ConnectionRow) -> &'static str {
     match (row, state(core, row)) {
-        (Row::Client(_), "active" | "idle") => "cl_active",
-        (Row::Client(_), "waiting") => "cl_waiting",
-        (Row::Client(_), "active_cancel_req") => "cl_active_cancel_req",
-        (Row::Client(_), "waiting_cancel_req") => "cl_waiting_cancel_req",
-        (Row::Client(_), "login") => "cl_login",
-        (Row::Client(_), _) => "cl_justfree",
-        (Row::Server(_), "active") => "sv_active",
-        (Row::Server(_), "being_canceled") => "sv_being_canceled",
-        (Row::Server(_), "active_cancel") => "sv_active_cancel",
-        (Row::Server(_), "idle") => "sv_idle",
-        (Row::Server(_), "new") => "sv_login",
-        (Row::Server(_), "tested") => "sv_tested",
-        (Row::Server(_), "used") => "sv_used",
-        (Row::Server(_), _) => "sv_justfree",
+        (ConnectionRow::Client(_), "active" | "idle") => "cl_active",
+        (ConnectionRow::Client(_), "waiting") => "cl_waiting",
+        (ConnectionRow::Client(_), "active_cancel_req") => "cl_active_cancel_req",
+        (ConnectionRow::Client(_), "waiting_cancel_req") => "cl_waiting_cancel_req",
+        (ConnectionRow::Client(_), "login") => "cl_login",
+        (ConnectionRow::Client(_), _) => "cl_justfree",
+        (ConnectionRow::Server(_), "active") => "sv_active",
+        (ConnectionRow::Server(_), "being_canceled") => "sv_being_canceled",
+        (ConnectionRow::Server(_), "active_cancel") => "sv_active_cancel",
+        (ConnectionRow::Server(_), "idle") => "sv_idle",
+        (ConnectionRow::Server(_), "new") => "sv_login",
+        (ConnectionRow::Server(_), "tested") => "sv_tested",
+        (ConnectionRow::Server(_), "used") => "sv_used",
+        (ConnectionRow::Server(_), _) => "sv_justfree",
     }
 }
 
 /// The other end, and ours.
-fn ends(core: &Core, row: &Row) -> Ends {
+fn ends(core: &Core, row: &ConnectionRow) -> Ends {
     match *row {
-        Row::Client(id) => (core.clients[id].peer, core.local_address(id)),
-        Row::Server(id) => (core.servers[id].peer, core.servers[id].local),
+        ConnectionRow::Client(id) => (core.clients[id].peer, core.local_address(id)),
+        ConnectionRow::Server(id) => (core.servers[id].peer, core.servers[id].local),
     }
 }
 
@@ -344,10 +347,10 @@ fn port(peer: PeerAddress) -> u64 {
 }
 
 /// When it was connected, and when it was last used.
-fn times(core: &Core, row: &Row) -> (Moment, Moment) {
+fn times(core: &Core, row: &ConnectionRow) -> (Moment, Moment) {
     match *row {
-        Row::Client(id) => (core.clients[id].connected, core.clients[id].requested),
-        Row::Server(id) => (core.servers[id].connected, core.servers[id].requested),
+        ConnectionRow::Client(id) => (core.clients[id].connected, core.clients[id].requested),
+        ConnectionRow::Server(id) => (core.servers[id].connected, core.servers[id].requested),
     }
 }
 
@@ -357,8 +360,8 @@ fn moment(scene: Scene<'_>, moment: Moment) -> Value<'static> {
 
 /// Since when a client has asked for what is not answered yet. On the console: since its last
 /// command.
-fn wait_us(core: &Core, row: &Row) -> u64 {
-    let Row::Client(id) = *row else { return 0 };
+fn wait_us(core: &Core, row: &ConnectionRow) -> u64 {
+    let ConnectionRow::Client(id) = *row else { return 0 };
     let client = &core.clients[id];
     let since = match *client.state() {
         client::ClientState::Member(_, Standing::Waiting) | client::ClientState::Console(_) => {
@@ -376,66 +379,75 @@ fn wait_us(core: &Core, row: &Row) -> u64 {
 }
 
 /// The other side of a link.
-fn link(core: &Core, row: &Row) -> Option<Row> {
+fn link(core: &Core, row: &ConnectionRow) -> Option<ConnectionRow> {
     match *row {
-        Row::Client(id) => match *core.clients[id].state() {
+        ConnectionRow::Client(id) => match *core.clients[id].state() {
             client::ClientState::Member(_, Standing::Active { server })
             | client::ClientState::Cancel { server } => {
-                core.servers.contains(server).then_some(Row::Server(server))
+                core.servers.contains(server).then_some(ConnectionRow::Server(server))
             }
             _ => None,
         },
-        Row::Server(id) => match core.servers[id].state() {
-            server::ServerState::Cancel(carrier) => {
-                carrier.client.filter(|&client| core.clients.contains(client)).map(Row::Client)
-            }
-            _ => core.servers[id].served().map(Row::Client),
+        ConnectionRow::Server(id) => match core.servers[id].state() {
+            server::ServerState::Cancel(carrier) => carrier
+                .client
+                .filter(|&client| core.clients.contains(client))
+                .map(ConnectionRow::Client),
+            _ => core.servers[id].served().map(ConnectionRow::Client),
         },
     }
 }
 
-fn pointer(core: &Core, row: Option<Row>) -> Value<'static> {
+fn pointer(core: &Core, row: Option<ConnectionRow>) -> Value<'static> {
     match row {
         None => Value::text(""),
-        Some(Row::Client(id)) => Value::Ptr(ptr(core.clients[id].number, ConnectionSide::Client)),
-        Some(Row::Server(id)) => Value::Ptr(ptr(core.servers[id].number, ConnectionSide::Server)),
+        Some(ConnectionRow::Client(id)) => {
+            Value::Ptr(ptr(core.clients[id].number, ConnectionSide::Client))
+        }
+        Some(ConnectionRow::Server(id)) => {
+            Value::Ptr(ptr(core.servers[id].number, ConnectionSide::Server))
+        }
     }
 }
 
 /// The process at the other end: of a client behind a Unix socket, or of the backend.
-fn remote_pid(core: &Core, row: &Row) -> u64 {
+fn remote_pid(core: &Core, row: &ConnectionRow) -> u64 {
     match *row {
-        Row::Client(id) => match core.clients[id].peer {
+        ConnectionRow::Client(id) => match core.clients[id].peer {
             PeerAddress::Unix { pid, .. } => {
                 pid.and_then(|pid| u64::try_from(pid).ok()).unwrap_or(0)
             }
             PeerAddress::Tcp { .. } => 0,
         },
-        Row::Server(id) => core.servers[id]
+        ConnectionRow::Server(id) => core.servers[id]
             .key
             .first_chunk()
             .map_or(0, |pid| u64::from(u32::from_be_bytes(*pid) & 0x7fff_ffff)),
     }
 }
 
-fn statements(core: &Core, row: &Row) -> usize {
+fn statements(core: &Core, row: &ConnectionRow) -> usize {
     match *row {
-        Row::Client(id) => core.clients[id].statements.as_ref().map_or(0, |names| names.len()),
-        Row::Server(id) => core.servers[id].statements.as_ref().map_or(0, |held| held.len()),
+        ConnectionRow::Client(id) => {
+            core.clients[id].statements.as_ref().map_or(0, |names| names.len())
+        }
+        ConnectionRow::Server(id) => {
+            core.servers[id].statements.as_ref().map_or(0, |held| held.len())
+        }
     }
 }
 
-fn held(scene: Scene<'_>, row: &Row) -> Held {
+fn held(scene: Scene<'_>, row: &ConnectionRow) -> BufferedBytes {
     match *row {
-        Row::Client(id) => scene.buffers.client(id),
-        Row::Server(id) => scene.buffers.server(id),
+        ConnectionRow::Client(id) => scene.buffers.client(id),
+        ConnectionRow::Server(id) => scene.buffers.server(id),
     }
 }
 
 /// Whether a client waits for a server.
-fn is_busy(core: &Core, row: &Row) -> bool {
+fn is_busy(core: &Core, row: &ConnectionRow) -> bool {
     match *row {
-        Row::Client(id) => core.clients[id].is_waiting(),
-        Row::Server(_) => false,
+        ConnectionRow::Client(id) => core.clients[id].is_waiting(),
+        ConnectionRow::Server(_) => false,
     }
 }

@@ -8,9 +8,9 @@ use crate::pool::ids::DatabaseId;
 use crate::pool::records::database::Database;
 
 /// One database; `None` is the console.
-pub type Row = Option<DatabaseId>;
+pub type DatabaseRow = Option<DatabaseId>;
 
-pub static DATABASES: Sheet<Row> = Sheet {
+pub static DATABASES: Sheet<DatabaseRow> = Sheet {
     columns: &[&[
         text("name", |scene, row| Value::text(name(scene.core, row))),
         text("host", |scene, row| match record(scene, row).map(|database| &database.line.host) {
@@ -124,20 +124,20 @@ pub static DATABASES: Sheet<Row> = Sheet {
 const CONSOLE_POOL_SIZE: u32 = 2;
 
 /// All databases, in no order.
-pub fn all(core: &Core) -> Vec<Row> {
-    let mut rows: Vec<Row> = vec![None];
+pub fn all(core: &Core) -> Vec<DatabaseRow> {
+    let mut rows: Vec<DatabaseRow> = vec![None];
     rows.extend(core.databases.ids().into_iter().filter(|&id| core.is_shown(id)).map(Some));
     rows
 }
 
 /// All databases by name; those made from `*` stand at the end.
-pub fn sorted(core: &Core) -> Vec<Row> {
+pub fn sorted(core: &Core) -> Vec<DatabaseRow> {
     let rows = all(core);
-    let is_auto = |row: &Row| row.is_some_and(|id| core.databases[id].is_auto);
+    let is_auto = |row: &DatabaseRow| row.is_some_and(|id| core.databases[id].is_auto);
     order::sorted(&rows, |a, b| (is_auto(a), name(core, a)).cmp(&(is_auto(b), name(core, b))))
 }
 
-pub fn name<'a>(core: &'a Core, row: &Row) -> &'a str {
+pub fn name<'a>(core: &'a Core, row: &DatabaseRow) -> &'a str {
     row.map_or(CONSOLE, |id| &core.databases[id].line.name)
 }
 
@@ -148,6 +148,6 @@ pub fn load_balance(core: &Core, id: DatabaseId) -> Option<&'static str> {
     (line.host.len() > 1).then(|| choice.word())
 }
 
-fn record<'a>(scene: Scene<'a>, row: &Row) -> Option<&'a Database> {
+fn record<'a>(scene: Scene<'a>, row: &DatabaseRow) -> Option<&'a Database> {
     row.map(|id| &scene.core.databases[id])
 }

@@ -9,7 +9,7 @@ use crate::pool::telling::histogram::Spread;
 use crate::pool::telling::latency::{LatencyPlace, Measure, OTHERS};
 
 /// One kind of time of one database.
-pub struct Row {
+pub struct LatencyRow {
     database: String,
     measure: &'static str,
     lately: Figures,
@@ -39,7 +39,7 @@ impl Figures {
     }
 }
 
-pub static LATENCY: Sheet<Row> = Sheet {
+pub static LATENCY: Sheet<LatencyRow> = Sheet {
     columns: &[
         &[
             text("database", |_, row| Value::owned(&row.database)),
@@ -54,11 +54,11 @@ pub static LATENCY: Sheet<Row> = Sheet {
 /// Declares a column of one period.
 macro_rules! spread {
     ($name:literal, $period:ident.$field:ident) => {
-        int8($name, |_, row: &Row| Value::Number(row.$period.$field))
+        int8($name, |_, row: &LatencyRow| Value::Number(row.$period.$field))
     };
 }
 
-const LATELY: &[Column<Row>] = &[
+const LATELY: &[Column<LatencyRow>] = &[
     spread!("count", lately.count),
     spread!("p50", lately.p50),
     spread!("p90", lately.p90),
@@ -67,7 +67,7 @@ const LATELY: &[Column<Row>] = &[
     spread!("max", lately.max),
 ];
 
-const SINCE_START: &[Column<Row>] = &[
+const SINCE_START: &[Column<LatencyRow>] = &[
     spread!("total_count", since_start.count),
     spread!("total_p50", since_start.p50),
     spread!("total_p90", since_start.p90),
@@ -84,10 +84,10 @@ pub const MEASURES: [(&str, Measure); 4] = [
     ("login", |latencies| &latencies.login),
 ];
 
-fn rows(scene: Scene<'_>) -> Vec<Row> {
+fn rows(scene: Scene<'_>) -> Vec<LatencyRow> {
     let of_one = |(database, place): (String, LatencyPlace)| {
         let latencies = scene.core.latencies.of(place);
-        MEASURES.map(|(measure, of)| Row {
+        MEASURES.map(|(measure, of)| LatencyRow {
             database: database.clone(),
             measure,
             lately: Figures::new(&of(latencies).lately()),

@@ -20,21 +20,21 @@ pub use connections::{Visible as VisibleClient, visible_client};
 pub use latency::MEASURES;
 pub use pools::{all as pools, is_shown as has_row, names as pool_names};
 
-use super::parse::Token;
-use super::refusal::{Hint, Refusal};
-use super::session::{Done, Session};
+use super::parse::CommandToken;
+use super::refusal::Hint;
+use super::session::{CommandResult, ConsoleTurn, Done};
 use super::table::{Table, Value};
 use crate::config::table::nearest;
 
 /// One word behind SHOW.
 pub struct Show {
     pub word: &'static str,
-    pub answer: Answer,
+    pub answer: ShowOutput,
     /// The line of SHOW HELP that it stands in; 0 is none.
     line: u8,
 }
 
-pub enum Answer {
+pub enum ShowOutput {
     /// A notice that names the commands.
     Help,
     Table(&'static dyn Table),
@@ -42,7 +42,7 @@ pub enum Answer {
 
 /// Every word.
 pub static SHOWS: &[Show] = &[
-    Show { word: "HELP", answer: Answer::Help, line: 1 },
+    Show { word: "HELP", answer: ShowOutput::Help, line: 1 },
     row("CONFIG", &config::CONFIG, 1),
     row("DATABASES", &databases::DATABASES, 1),
     row("POOLS", &pools::POOLS, 1),
@@ -78,7 +78,7 @@ pub static SHOWS: &[Show] = &[
 ];
 
 const fn row(word: &'static str, table: &'static dyn Table, line: u8) -> Show {
-    Show { word, answer: Answer::Table(table), line }
+    Show { word, answer: ShowOutput::Table(table), line }
 }
 
 pub fn find(word: &str) -> Option<&'static Show> {
@@ -86,13 +86,13 @@ pub fn find(word: &str) -> Option<&'static Show> {
 }
 
 /// What was perhaps meant, when what stands behind SHOW is no word of it.
-pub fn hint(arguments: &[Token<'_>]) -> Hint {
-    let [Token::Word(word)] = arguments else { return Hint::None };
+pub fn hint(arguments: &[CommandToken<'_>]) -> Hint {
+    let [CommandToken::Word(word)] = arguments else { return Hint::None };
     nearest(word, SHOWS.iter().map(|show| show.word)).map_or(Hint::None, Hint::Show)
 }
 
 /// Gives all of a table.
-pub fn run(session: &mut Session<'_>, table: &'static dyn Table) -> Result<Done, Refusal> {
+pub fn run(session: &mut ConsoleTurn<'_>, table: &'static dyn Table) -> CommandResult {
     session.push_table(table);
     Ok(Done::tag("SHOW"))
 }

@@ -10,9 +10,9 @@ use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::records::server;
 
 /// One pool; `None` is the console's.
-pub type Row = Option<PoolId>;
+pub type PoolRow = Option<PoolId>;
 
-pub static POOLS: Sheet<Row> = Sheet {
+pub static POOLS: Sheet<PoolRow> = Sheet {
     columns: &[&[
         text("database", |scene, row| Value::text(names(scene.core, row).0)),
         text("user", |scene, row| Value::text(names(scene.core, row).1)),
@@ -86,12 +86,12 @@ pub static POOLS: Sheet<Row> = Sheet {
 };
 
 /// The pools that have a row, by database and user.
-pub fn shown(core: &Core) -> Vec<Row> {
+pub fn shown(core: &Core) -> Vec<PoolRow> {
     sorted(core, all(core))
 }
 
 /// The pools that have a row, in no order.
-pub fn all(core: &Core) -> Vec<Row> {
+pub fn all(core: &Core) -> Vec<PoolRow> {
     let ids = core.pools.ids().into_iter().filter(|id| is_shown(core, *id));
     ids.map(Some).chain([None]).collect()
 }
@@ -105,7 +105,7 @@ pub fn is_shown(core: &Core, id: PoolId) -> bool {
 }
 
 /// Pools of clients and for lookups, by database and user.
-pub fn with_lookups(core: &Core) -> Vec<Row> {
+pub fn with_lookups(core: &Core) -> Vec<PoolRow> {
     let ids = core.pools.ids().into_iter().filter(|id| !is_of_peer(core, *id));
     sorted(core, ids.map(Some).chain([None]).collect())
 }
@@ -114,29 +114,29 @@ fn is_of_peer(core: &Core, id: PoolId) -> bool {
     core.databases[core.pools[id].database].peer.is_some()
 }
 
-fn sorted(core: &Core, rows: Vec<Row>) -> Vec<Row> {
+fn sorted(core: &Core, rows: Vec<PoolRow>) -> Vec<PoolRow> {
     order::sorted(&rows, |a, b| names(core, a).cmp(&names(core, b)))
 }
 
 /// Database and user.
-pub fn names<'a>(core: &'a Core, row: &Row) -> (&'a str, &'a str) {
+pub fn names<'a>(core: &'a Core, row: &PoolRow) -> (&'a str, &'a str) {
     let Some(id) = *row else { return (CONSOLE, CONSOLE) };
     let pool = &core.pools[id];
     (&core.databases[pool.database].line.name, &core.users[pool.user].name)
 }
 
 /// The pools that a row is about.
-fn ids(core: &Core, row: &Row) -> impl Iterator<Item = PoolId> + use<> {
+fn ids(core: &Core, row: &PoolRow) -> impl Iterator<Item = PoolId> + use<> {
     let others = row.map(|id| core.sibling_pools(id));
     (*row).into_iter().chain(others.into_iter().flatten())
 }
 
-fn count(scene: Scene<'_>, row: &Row, of: fn(&Pool) -> usize) -> Value<'static> {
+fn count(scene: Scene<'_>, row: &PoolRow, of: fn(&Pool) -> usize) -> Value<'static> {
     Value::count(ids(scene.core, row).map(|id| of(&scene.core.pools[id])).sum())
 }
 
 /// Clients that came to cancel: those whose request is on its way, or those that wait for that.
-fn cancels(scene: Scene<'_>, row: &Row, is_sent: bool) -> Value<'static> {
+fn cancels(scene: Scene<'_>, row: &PoolRow, is_sent: bool) -> Value<'static> {
     let pools = ids(scene.core, row).map(|id| &scene.core.pools[id]);
     let carriers = pools.flat_map(|pool| pool.cancels.iter(&scene.core.servers));
     Value::count(carriers.filter(|&id| carries_for_client(scene.core, id, is_sent)).count())
@@ -152,7 +152,7 @@ fn carries_for_client(core: &Core, id: ServerId, is_sent: bool) -> bool {
 }
 
 /// How long who has waited longest for a server has done so.
-fn longest_wait_us(scene: Scene<'_>, row: &Row) -> u64 {
+fn longest_wait_us(scene: Scene<'_>, row: &PoolRow) -> u64 {
     let since = ids(scene.core, row).filter_map(|id| scene.core.waiting_since(id)).min();
     since.map_or(0, |since| scene.core.mono().micros_since(since))
 }

@@ -6,16 +6,16 @@ use crate::pool::core::Core;
 use crate::pool::ids::PoolId;
 use crate::pool::records::pool::Purpose;
 
-pub static DATABASES: Slices<databases::Row> =
+pub static DATABASES: Slices<databases::DatabaseRow> =
     Slices { sheet: &databases::DATABASES, subjects: all_databases, row: database };
 
-pub static STATS_TOTALS: Slices<stats::Row> = Slices {
+pub static STATS_TOTALS: Slices<stats::StatsRow> = Slices {
     sheet: &stats::STATS_TOTALS,
     subjects: all_databases,
-    row: |core, subject| stats::Row::of(core, database(core, subject)?),
+    row: |core, subject| stats::StatsRow::of(core, database(core, subject)?),
 };
 
-pub static POOLS: Slices<pools::Row> =
+pub static POOLS: Slices<pools::PoolRow> =
     Slices { sheet: &pools::POOLS, subjects: all_pools, row: pool };
 
 pub static SESSION_STATE: Slices<PoolId> = Slices {
@@ -35,7 +35,7 @@ fn all_pools(core: &Core) -> Vec<Subject> {
     pools::all(core).into_iter().map(Subject::Pool).collect()
 }
 
-fn database(core: &Core, subject: Subject) -> Option<databases::Row> {
+fn database(core: &Core, subject: Subject) -> Option<databases::DatabaseRow> {
     match subject {
         Subject::Database(None) => Some(None),
         Subject::Database(Some(id)) => {
@@ -45,7 +45,7 @@ fn database(core: &Core, subject: Subject) -> Option<databases::Row> {
     }
 }
 
-fn pool(core: &Core, subject: Subject) -> Option<pools::Row> {
+fn pool(core: &Core, subject: Subject) -> Option<pools::PoolRow> {
     match subject {
         Subject::Pool(None) => Some(None),
         Subject::Pool(Some(id)) => {

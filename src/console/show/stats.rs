@@ -7,14 +7,14 @@ use crate::pool::core::Core;
 use crate::pool::telling::stats::{Averages, Counters, Stats, average};
 
 /// What was counted for one database, or for all of them.
-pub struct Row {
+pub struct StatsRow {
     /// `None` is the console.
-    database: databases::Row,
+    database: databases::DatabaseRow,
     totals: Counters,
     averages: Averages,
 }
 
-const DATABASE: &[Column<Row>] =
+const DATABASE: &[Column<StatsRow>] =
     &[text("database", |scene, row| Value::text(databases::name(scene.core, &row.database)))];
 
 /// Declares twelve columns, named for what they count.
@@ -31,7 +31,7 @@ macro_rules! totals {
     };
 }
 
-pub static STATS: Sheet<Row> = Sheet {
+pub static STATS: Sheet<StatsRow> = Sheet {
     columns: &[
         DATABASE,
         twelve! { row:
@@ -66,7 +66,7 @@ pub static STATS: Sheet<Row> = Sheet {
     rows: |scene| by_database(scene.core),
 };
 
-pub static STATS_TOTALS: Sheet<Row> = Sheet {
+pub static STATS_TOTALS: Sheet<StatsRow> = Sheet {
     columns: &[
         DATABASE,
         totals! { row:
@@ -91,7 +91,7 @@ pub static STATS_TOTALS: Sheet<Row> = Sheet {
     rows: |scene| by_database(scene.core),
 };
 
-pub static STATS_AVERAGES: Sheet<Row> = Sheet {
+pub static STATS_AVERAGES: Sheet<StatsRow> = Sheet {
     columns: &[
         DATABASE,
         twelve! { row:
@@ -123,7 +123,7 @@ pub static TOTALS: Sheet<(&str, u64)> = Sheet {
 fn totals(scene: Scene<'_>) -> Vec<(&'static str, u64)> {
     let mut stats = scene.core.all_stats();
     stats += &scene.core.console_stats;
-    let Row { totals, averages, .. } = Row::new(scene.core, None, &stats);
+    let StatsRow { totals, averages, .. } = StatsRow::new(scene.core, None, &stats);
     let rates = &averages.per_second;
     vec![
         ("total_server_assignment_count", totals.assignments),
@@ -154,23 +154,28 @@ fn totals(scene: Scene<'_>) -> Vec<(&'static str, u64)> {
 }
 
 /// The databases that have a pool, and the console.
-fn by_database(core: &Core) -> Vec<Row> {
-    databases::sorted(core).into_iter().filter_map(|database| Row::of(core, database)).collect()
+fn by_database(core: &Core) -> Vec<StatsRow> {
+    databases::sorted(core)
+        .into_iter()
+        .filter_map(|database| StatsRow::of(core, database))
+        .collect()
 }
 
-impl Row {
+impl StatsRow {
     /// Of a database, if it has had a pool.
-    pub fn of(core: &Core, database: databases::Row) -> Option<Row> {
-        let Some(id) = database else { return Some(Row::new(core, None, &core.console_stats)) };
+    pub fn of(core: &Core, database: databases::DatabaseRow) -> Option<StatsRow> {
+        let Some(id) = database else {
+            return Some(StatsRow::new(core, None, &core.console_stats));
+        };
         let pools = &core.databases[id].pools;
         pools.first()?;
         let mut sum = Stats::default();
         pools.iter().for_each(|pool| sum += &core.pools[*pool].stats);
-        Some(Row::new(core, database, &sum))
+        Some(StatsRow::new(core, database, &sum))
     }
 
-    fn new(core: &Core, database: databases::Row, stats: &Stats) -> Row {
+    fn new(core: &Core, database: databases::DatabaseRow, stats: &Stats) -> StatsRow {
         let span_us = core.stats.lately_us(core.mono());
-        Row { database, totals: stats.now, averages: average(&stats.lately(), span_us) }
+        StatsRow { database, totals: stats.now, averages: average(&stats.lately(), span_us) }
     }
 }

@@ -11,13 +11,13 @@ use crate::pool::ids::UserId;
 use crate::pool::records::user::User;
 
 /// One user, and how many sessions it has on the console.
-pub struct Row {
+pub struct UserRow {
     /// `None` is the console's own, where no file names it.
     user: Option<UserId>,
     sessions: usize,
 }
 
-pub static USERS: Sheet<Row> = Sheet {
+pub static USERS: Sheet<UserRow> = Sheet {
     columns: &[&[
         text("name", |scene, row| Value::text(name(scene.core, row.user))),
         text("pool_size", |scene, row| size(line(scene, row).and_then(|line| line.pool_size))),
@@ -60,11 +60,11 @@ pub static USERS: Sheet<Row> = Sheet {
 };
 
 /// All users that are worth a row, by name.
-fn sorted(core: &Core) -> Vec<Row> {
+fn sorted(core: &Core) -> Vec<UserRow> {
     let sessions = sessions(core);
     let row = |user: Option<UserId>| {
         let sessions = sessions.get(name(core, user)).copied().unwrap_or_default();
-        Row { user, sessions }
+        UserRow { user, sessions }
     };
     let ids = order::sorted(&shown(core), |a, b| name(core, *a).cmp(name(core, *b)));
     ids.into_iter().map(row).collect()
@@ -94,12 +94,12 @@ fn name(core: &Core, user: Option<UserId>) -> &str {
     user.map_or(CONSOLE, |id| &core.users[id].name)
 }
 
-fn record<'a>(scene: Scene<'a>, row: &Row) -> Option<&'a User> {
+fn record<'a>(scene: Scene<'a>, row: &UserRow) -> Option<&'a User> {
     row.user.map(|id| &scene.core.users[id])
 }
 
 /// What the configuration file says of the user.
-fn line<'a>(scene: Scene<'a>, row: &Row) -> Option<&'a UserLine> {
+fn line<'a>(scene: Scene<'a>, row: &UserRow) -> Option<&'a UserLine> {
     record(scene, row)?.line.as_ref()
 }
 
@@ -112,7 +112,7 @@ fn size(size: Option<u32>) -> Value<'static> {
 }
 
 /// Servers of all pools of the user, those that carry cancel requests too.
-fn connections(core: &Core, row: &Row) -> usize {
+fn connections(core: &Core, row: &UserRow) -> usize {
     let Some(id) = row.user else { return 0 };
     let user = &core.users[id];
     let cancels = user.pools.iter().map(|id| core.pools[*id].cancels.len());

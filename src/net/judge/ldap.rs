@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Asks the hosts of a directory about a user, one after the other until one can be reached.
 pub fn ask(directory: &Directory, user: &str, password: &Password) -> Judgement {
-    let limit = Limit { end: Instant::now() + LIMIT };
+    let limit = Deadline { end: Instant::now() + LIMIT };
     let mut why = String::new();
     for (at, host) in directory.hosts.iter().enumerate() {
         // A host that is silent is not to use up the time of those behind it.
@@ -24,7 +24,8 @@ pub fn ask(directory: &Directory, user: &str, password: &Password) -> Judgement 
         let connected = share.and_then(|share| connect(host, directory.port, share));
         match connected {
             Ok(stream) => {
-                let mut line = Line { stream: Stream::Plain(stream), limit };
+                let mut line =
+                    DirectoryConnection { stream: DirectoryStream::Plain(stream), limit };
                 return talk(directory, user, password, host, &mut line);
             }
             Err(error) => why = format!("no answer from LDAP server {host}: {}", words(&error)),
@@ -60,7 +61,7 @@ fn talk(
     user: &str,
     password: &Password,
     host: &str,
-    line: &mut Line,
+    line: &mut DirectoryConnection,
 ) -> Judgement {
     let broken = |error: io::Error| format!("no answer from LDAP server {host}: {}", words(&error));
     if directory.cover == Cover::Ldaps {
@@ -90,11 +91,11 @@ fn talk(
 
 /// The end of a conversation, whatever happens in it.
 #[derive(Clone, Copy)]
-struct Limit {
+struct Deadline {
     end: Instant,
 }
 
-impl Limit {
+impl Deadline {
     fn left(&self) -> io::Result<Duration> {
         let left = self.end.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
@@ -102,7 +103,7 @@ impl Limit {
 }
 
 /// A connection, in clear or under TLS.
-enum Stream {
+enum DirectoryStream {
     Plain(TcpStream),
     #[cfg(feature = "tls")]
     Tls(Box<openssl::ssl::SslStream<TcpStream>>),
@@ -110,19 +111,19 @@ enum Stream {
     Nothing,
 }
 
-struct Line {
-    stream: Stream,
-    limit: Limit,
+struct DirectoryConnection {
+    stream: DirectoryStream,
+    limit: Deadline,
 }
 
-impl Line {
+impl DirectoryConnection {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.set_limit()?;
         match &mut self.stream {
-            Stream::Plain(stream) => stream.write_all(bytes),
+            DirectoryStream::Plain(stream) => stream.write_all(bytes),
             #[cfg(feature = "tls")]
-            Stream::Tls(stream) => stream.write_all(bytes),
-            Stream::Nothing => Err(ErrorKind::NotConnected.into()),
+            DirectoryStream::Tls(stream) => stream.write_all(bytes),
+            DirectoryStream::Nothing => Err(ErrorKind::NotConnected.into()),
         }
     }
 
@@ -149,10 +150,10 @@ impl Line {
         let mut block = [0; 4096];
         let room = &mut block[..most.min(4096)];
         let len = match &mut self.stream {
-            Stream::Plain(stream) => stream.read(room)?,
+            DirectoryStream::Plain(stream) => stream.read(room)?,
             #[cfg(feature = "tls")]
-            Stream::Tls(stream) => stream.read(room)?,
-            Stream::Nothing => 0,
+            DirectoryStream::Tls(stream) => stream.read(room)?,
+            DirectoryStream::Nothing => 0,
         };
         match len {
             0 => Err(ErrorKind::UnexpectedEof.into()),
@@ -166,10 +167,10 @@ impl Line {
     fn set_limit(&self) -> io::Result<()> {
         let left = Some(self.limit.left()?);
         let stream = match &self.stream {
-            Stream::Plain(stream) => stream,
+            DirectoryStream::Plain(stream) => stream,
             #[cfg(feature = "tls")]
-            Stream::Tls(stream) => stream.get_ref(),
-            Stream::Nothing => return Err(ErrorKind::NotConnected.into()),
+            DirectoryStream::Tls(stream) => stream.get_ref(),
+            DirectoryStream::Nothing => return Err(ErrorKind::NotConnected.into()),
         };
         stream.set_read_timeout(left)?;
         stream.set_write_timeout(left)
@@ -180,11 +181,13 @@ impl Line {
     #[cfg(feature = "tls")]
     fn secure(&mut self, host: &str) -> Result<(), String> {
         self.set_limit().map_err(|error| words(&error))?;
-        let Stream::Plain(stream) = std::mem::replace(&mut self.stream, Stream::Nothing) else {
+        let DirectoryStream::Plain(stream) =
+            std::mem::replace(&mut self.stream, DirectoryStream::Nothing)
+        else {
             return Err("it is under TLS already".to_owned());
         };
         let secured = super::tls::secure(host, stream)?;
-        self.stream = Stream::Tls(Box::new(secured));
+        self.stream = DirectoryStream::Tls(Box::new(secured));
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::unix::{self, SocketFile};
 use crate::log;
-use crate::net::tls::Session;
+use crate::net::tls::TlsSession;
 use crate::sys::filter;
 use crate::sys::socket::{self, PeerCredentials, TcpOptions};
 
@@ -37,7 +37,7 @@ pub enum Listener {
 #[derive(Debug)]
 pub struct Accepted {
     pub socket: Socket,
-    pub peer: Peer,
+    pub peer: AcceptedPeer,
     pub local: Local,
 }
 
@@ -46,14 +46,14 @@ pub struct Accepted {
 pub enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Tls(Box<Session>),
+    Tls(Box<TlsSession>),
     /// It could not be put under TLS, and is to be closed.
     Broken,
 }
 
 /// Who connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Peer {
+pub enum AcceptedPeer {
     Tcp(SocketAddr),
     /// None when the kernel would not say.
     Unix(Option<PeerCredentials>),
@@ -87,10 +87,14 @@ impl Listener {
         let taken = match self {
             Listener::Tcp { socket, address, .. } => socket.accept().map(|(stream, peer)| {
                 let local = Local::Tcp(canonical(local_address(&stream, *address)));
-                Accepted { socket: Socket::Tcp(stream), peer: Peer::Tcp(canonical(peer)), local }
+                Accepted {
+                    socket: Socket::Tcp(stream),
+                    peer: AcceptedPeer::Tcp(canonical(peer)),
+                    local,
+                }
             }),
             Listener::Unix { socket, port, .. } => socket.accept().map(|(stream, _)| {
-                let peer = Peer::Unix(socket::peer_credentials(stream.as_fd()).ok());
+                let peer = AcceptedPeer::Unix(socket::peer_credentials(stream.as_fd()).ok());
                 let local = Local::Unix { port: *port };
                 Accepted { socket: Socket::Unix(stream), peer, local }
             }),
@@ -151,10 +155,10 @@ impl Accepted {
     /// How the peer is named in the log. A Unix socket is named by the port in its own path.
     pub fn log_peer(&self) -> log::PeerAddress {
         match (self.peer, self.local) {
-            (Peer::Tcp(address), _) => {
+            (AcceptedPeer::Tcp(address), _) => {
                 log::PeerAddress::Tcp { ip: address.ip(), port: address.port() }
             }
-            (Peer::Unix(found), local) => {
+            (AcceptedPeer::Unix(found), local) => {
                 let port = match local {
                     Local::Tcp(address) => address.port(),
                     Local::Unix { port } => port,

@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use mio::net::{TcpListener, UnixListener};
 
-pub use accept::{Accept, Accepted, Listener, Local, Peer, Socket, tune};
+pub use accept::{Accept, Accepted, AcceptedPeer, Listener, Local, Socket, tune};
 pub use error::ListenError;
 pub use unix::check_free as check_unix_free;
 

@@ -86,7 +86,7 @@ fn a_unix_socket_has_its_mode_names_its_peer_and_goes_with_us() {
     assert_eq!(mode & 0o7777, 0o640);
     let _client = StdUnixStream::connect(&path).expect("connect");
     let accepted = accept(&listeners[0]);
-    let Peer::Unix(Some(peer)) = accepted.peer else { panic!("{:?}", accepted.peer) };
+    let AcceptedPeer::Unix(Some(peer)) = accepted.peer else { panic!("{:?}", accepted.peer) };
     assert_eq!(u32::try_from(peer.pid), Ok(process::id()));
     assert_eq!(accepted.log_peer().to_string(), format!("unix({}):6432", peer.pid));
     assert!(matches!(listeners[0].accept(), Accept::Drained));
@@ -189,7 +189,7 @@ fn every_address_of_the_list_is_listened_on_and_accepts() {
         let Listener::Tcp { address, .. } = listener else { panic!("{listener:?}") };
         let client = std::net::TcpStream::connect(address).expect("connect");
         let accepted = accept(listener);
-        assert_eq!(accepted.peer, Peer::Tcp(client.local_addr().expect("address")));
+        assert_eq!(accepted.peer, AcceptedPeer::Tcp(client.local_addr().expect("address")));
         assert_eq!(accepted.local, Local::Tcp(*address));
         tune(&accepted.socket, &TcpOptions::default()).expect("options");
     }

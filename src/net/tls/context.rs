@@ -9,8 +9,8 @@ use openssl::x509::store::X509StoreBuilder;
 
 use super::described;
 use super::material::{self, reason};
-use super::stamp::Stamp;
-use super::{Side, TlsError, Wanted};
+use super::stamp::FileStamp;
+use super::{TlsError, TlsSide, Wanted};
 use crate::config::TlsMode;
 use crate::pool::records::secured::TlsFile;
 use crate::sys::tls;
@@ -36,12 +36,12 @@ pub struct Made {
     pub certificate: Option<TlsFile>,
     pub authorities: Option<TlsFile>,
     /// The files, as they were when they were read.
-    pub stamps: Vec<(String, Stamp)>,
+    pub stamps: Vec<(String, FileStamp)>,
 }
 
 /// What a side of the connection shows.
 #[derive(Default)]
-struct Own {
+struct OwnCertificate {
     end_point: Option<Box<[u8]>>,
     certificate: Option<TlsFile>,
 }
@@ -57,9 +57,9 @@ pub fn clients(wanted: &Wanted) -> Result<Made, TlsError> {
         return Err(TlsError(text.into()));
     }
     let stamps = wanted.stamps();
-    let mut context = common(SslMethod::tls_server(), Side::Client, wanted)?;
-    let Own { end_point, certificate } = show_certificate(&mut context, wanted)?;
-    let authorities = trust(&mut context, wanted, Side::Client)?;
+    let mut context = common(SslMethod::tls_server(), TlsSide::Client, wanted)?;
+    let OwnCertificate { end_point, certificate } = show_certificate(&mut context, wanted)?;
+    let authorities = trust(&mut context, wanted, TlsSide::Client)?;
     let mut verify = SslVerifyMode::PEER;
     if matches!(wanted.mode, TlsMode::VerifyCa | TlsMode::VerifyFull) {
         verify |= SslVerifyMode::FAIL_IF_NO_PEER_CERT;
@@ -81,7 +81,7 @@ pub fn web(wanted: &Wanted) -> Result<SslContext, TlsError> {
         let text = "metrics_tls needs client_tls_key_file and client_tls_cert_file";
         return Err(TlsError(text.into()));
     }
-    let mut context = common(SslMethod::tls_server(), Side::Client, wanted)?;
+    let mut context = common(SslMethod::tls_server(), TlsSide::Client, wanted)?;
     show_certificate(&mut context, wanted)?;
     context.set_alpn_select_callback(|_, offered| {
         select_next_proto(ALPN_WEB, offered)
@@ -95,30 +95,34 @@ pub fn web(wanted: &Wanted) -> Result<SslContext, TlsError> {
 
 pub fn servers(wanted: &Wanted) -> Result<Made, TlsError> {
     let stamps = wanted.stamps();
-    let mut context = common(SslMethod::tls_client(), Side::Server, wanted)?;
+    let mut context = common(SslMethod::tls_client(), TlsSide::Server, wanted)?;
     let own = match (wanted.cert_file.is_empty(), wanted.key_file.is_empty()) {
-        (true, true) => Own::default(),
+        (true, true) => OwnCertificate::default(),
         (false, false) => show_certificate(&mut context, wanted)?,
         _ => {
             let text = "server_tls_key_file and server_tls_cert_file must be set together";
             return Err(TlsError(text.into()));
         }
     };
-    let authorities = trust(&mut context, wanted, Side::Server)?;
+    let authorities = trust(&mut context, wanted, TlsSide::Server)?;
     let is_verified = matches!(wanted.mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
     context.set_verify(if is_verified { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
-    let Own { end_point, certificate } = own;
+    let OwnCertificate { end_point, certificate } = own;
     Ok(Made { context: context.build(), end_point, certificate, authorities, stamps })
 }
 
 /// Whether the words of the settings mean something, where no context is made of them yet.
 pub fn check_words(wanted: &Wanted) -> Result<(), TlsError> {
-    versions(Side::Server, &wanted.protocols).map(drop)?;
-    check_authority(wanted, Side::Server)
+    versions(TlsSide::Server, &wanted.protocols).map(drop)?;
+    check_authority(wanted, TlsSide::Server)
 }
 
 /// What both sides have in common: versions, ciphers, and the library's ways.
-fn common(method: SslMethod, side: Side, wanted: &Wanted) -> Result<SslContextBuilder, TlsError> {
+fn common(
+    method: SslMethod,
+    side: TlsSide,
+    wanted: &Wanted,
+) -> Result<SslContextBuilder, TlsError> {
     let mut context = SslContextBuilder::new(method).map_err(library)?;
     context.clear_options(SslOptions::ALL);
     // Nobody resumes a session with a PostgreSQL, and tickets would cost memory for each client.
@@ -158,7 +162,10 @@ fn common(method: SslMethod, side: Side, wanted: &Wanted) -> Result<SslContextBu
 }
 
 /// Loads certificate and key, which must fit.
-fn show_certificate(context: &mut SslContextBuilder, wanted: &Wanted) -> Result<Own, TlsError> {
+fn show_certificate(
+    context: &mut SslContextBuilder,
+    wanted: &Wanted,
+) -> Result<OwnCertificate, TlsError> {
     let chain = material::chain(&wanted.cert_file)?;
     let certificate = described::chain(&wanted.cert_file, &chain);
     let key = material::key(&wanted.key_file)?;
@@ -177,14 +184,14 @@ fn show_certificate(context: &mut SslContextBuilder, wanted: &Wanted) -> Result<
         return Err(material::mismatch(&wanted.key_file));
     }
     context.set_private_key(&key).map_err(failed)?;
-    Ok(Own { end_point: material::end_point(&own), certificate })
+    Ok(OwnCertificate { end_point: material::end_point(&own), certificate })
 }
 
 /// Loads the authorities that peers are checked against.
 fn trust(
     context: &mut SslContextBuilder,
     wanted: &Wanted,
-    side: Side,
+    side: TlsSide,
 ) -> Result<Option<TlsFile>, TlsError> {
     check_authority(wanted, side)?;
     let mut store = X509StoreBuilder::new().map_err(library)?;
@@ -196,7 +203,7 @@ fn trust(
         let authorities = material::authorities(&wanted.ca_file)?;
         described = described::authorities(&wanted.ca_file, &authorities);
         for authority in authorities {
-            if side == Side::Client {
+            if side == TlsSide::Client {
                 context.add_client_ca(&authority).map_err(library)?;
             }
             store.add_cert(authority).map_err(library)?;
@@ -207,10 +214,10 @@ fn trust(
 }
 
 /// Whoever is to be verified must be verified against something.
-fn check_authority(wanted: &Wanted, side: Side) -> Result<(), TlsError> {
+fn check_authority(wanted: &Wanted, side: TlsSide) -> Result<(), TlsError> {
     let needs_one = match side {
-        Side::Client => wanted.mode == TlsMode::VerifyFull,
-        Side::Server => matches!(wanted.mode, TlsMode::VerifyCa | TlsMode::VerifyFull),
+        TlsSide::Client => wanted.mode == TlsMode::VerifyFull,
+        TlsSide::Server => matches!(wanted.mode, TlsMode::VerifyCa | TlsMode::VerifyFull),
     };
     if needs_one && wanted.ca_file.is_empty() && !wanted.trusts_system {
         let word = side.word();
@@ -247,7 +254,7 @@ const VERSIONS: &[(&str, SslOptions)] = &[
 
 /// The versions that are *not* allowed. Names stand in any order, with commas, colons or spaces
 /// between; `all`, `legacy` and `secure` stand for several, and `!` takes some away.
-fn versions(side: Side, text: &str) -> Result<SslOptions, TlsError> {
+fn versions(side: TlsSide, text: &str) -> Result<SslOptions, TlsError> {
     let every = VERSIONS.iter().fold(SslOptions::empty(), |all, (_, bit)| all | *bit);
     let secure = SslOptions::NO_TLSV1_2 | SslOptions::NO_TLSV1_3;
     let mut allowed = SslOptions::empty();
@@ -289,7 +296,7 @@ mod tests {
 
     #[test]
     fn versions_are_read_as_operators_write_them() {
-        let no = |text: &str| versions(Side::Client, text).expect(text);
+        let no = |text: &str| versions(TlsSide::Client, text).expect(text);
         let old = SslOptions::NO_TLSV1 | SslOptions::NO_TLSV1_1;
         assert_eq!(no("secure"), old);
         assert_eq!(no(""), old);
@@ -298,7 +305,7 @@ mod tests {
         assert_eq!(no("tlsv1.3"), old | SslOptions::NO_TLSV1_2);
         assert_eq!(no("all:!tlsv1.0"), SslOptions::NO_TLSV1);
         assert_eq!(no("!tlsv1.3"), SslOptions::NO_TLSV1_3);
-        let refused = versions(Side::Server, "tlsv1.4").expect_err("no such version");
+        let refused = versions(TlsSide::Server, "tlsv1.4").expect_err("no such version");
         assert_eq!(refused.to_string(), "invalid server_tls_protocols: tlsv1.4");
     }
 }

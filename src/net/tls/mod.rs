@@ -16,11 +16,11 @@ use std::fmt;
 
 use openssl::ssl::SslContext;
 
-pub use session::{Raw, Session};
+pub use session::{Raw, TlsSession};
 pub use stranger::stranger_to;
 
 use self::context::Made;
-use self::stamp::Stamp;
+use self::stamp::FileStamp;
 use crate::config::TlsMode;
 use crate::pool::records::secured::{Authorities, OwnTls, TlsFile};
 use crate::relay::ServerTls;
@@ -51,16 +51,16 @@ pub fn library() -> &'static str {
 
 /// Which of the two sides, as the settings' names begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
+pub enum TlsSide {
     Client,
     Server,
 }
 
-impl Side {
+impl TlsSide {
     fn word(self) -> &'static str {
         match self {
-            Side::Client => "client",
-            Side::Server => "server",
+            TlsSide::Client => "client",
+            TlsSide::Server => "server",
         }
     }
 }
@@ -159,9 +159,9 @@ impl ServerSide {
 
 impl Tls {
     /// A session with a client that begins.
-    pub fn with_client(&self, socket: Raw) -> Result<Session, String> {
+    pub fn with_client(&self, socket: Raw) -> Result<TlsSession, String> {
         let clients = self.clients.made.as_ref().ok_or("TLS is not set up")?;
-        Session::accept(&clients.context, clients.end_point.clone(), socket)
+        TlsSession::accept(&clients.context, clients.end_point.clone(), socket)
     }
 
     /// Whether HTTP is spoken under TLS.
@@ -170,15 +170,15 @@ impl Tls {
     }
 
     /// A session of HTTP that begins.
-    pub fn with_web(&self, socket: Raw) -> Result<Session, String> {
+    pub fn with_web(&self, socket: Raw) -> Result<TlsSession, String> {
         let context = self.clients.web.as_ref().ok_or("TLS is not set up")?;
-        Session::accept(context, None, socket)
+        TlsSession::accept(context, None, socket)
     }
 
     /// A session with a server that begins.
-    pub fn with_server(&mut self, server: &ServerTls, socket: Raw) -> Result<Session, String> {
+    pub fn with_server(&mut self, server: &ServerTls, socket: Raw) -> Result<TlsSession, String> {
         let made = self.servers.context(&server.own).map_err(|error| error.0)?;
-        Session::connect(&made.context, server, socket)
+        TlsSession::connect(&made.context, server, socket)
     }
 }
 
@@ -223,7 +223,7 @@ pub struct Renewed {
 }
 
 fn renew(made: &mut Made, make: impl Fn() -> Result<Made, TlsError>, renewed: &mut Renewed) {
-    let now: Vec<Stamp> = made.stamps.iter().map(|(path, _)| Stamp::of(path)).collect();
+    let now: Vec<FileStamp> = made.stamps.iter().map(|(path, _)| FileStamp::of(path)).collect();
     let pairs = made.stamps.iter_mut().zip(now);
     let mut changed = Vec::new();
     for ((path, stamp), now) in pairs {
@@ -250,10 +250,10 @@ fn files_of(made: Option<&Made>) -> (Option<TlsFile>, Option<TlsFile>) {
 
 impl Wanted {
     /// The files that are named, as they are now.
-    fn stamps(&self) -> Vec<(String, Stamp)> {
+    fn stamps(&self) -> Vec<(String, FileStamp)> {
         let files = [&self.key_file, &self.cert_file, &self.ca_file];
         let named = files.into_iter().filter(|file| !file.is_empty());
-        named.map(|file| (file.clone(), Stamp::of(file))).collect()
+        named.map(|file| (file.clone(), FileStamp::of(file))).collect()
     }
 
     /// Whether nothing but a mode and versions is asked for.

@@ -52,7 +52,7 @@ impl Write for Raw {
 
 /// Which end of the connection we are, and what is asked of the other.
 #[derive(Debug)]
-enum Role {
+enum TlsRole {
     /// Our certificate's hash; TLS came without a request before it, so that ALPN must say what is
     /// spoken.
     Accepts { end_point: Option<Box<[u8]>>, is_direct: bool },
@@ -62,39 +62,39 @@ enum Role {
 }
 
 #[derive(Debug)]
-pub struct Session {
+pub struct TlsSession {
     stream: SslStream<Raw>,
-    role: Role,
+    role: TlsRole,
     is_open: bool,
     /// The last read met this behind what it brought.
-    met: Option<Met>,
+    met: Option<ReadEnd>,
 }
 
 #[derive(Debug)]
-enum Met {
+enum ReadEnd {
     End,
     Failed(io::Error),
     /// The room was full.
     More,
 }
 
-impl Session {
+impl TlsSession {
     pub fn accept(
         context: &SslContext,
         end_point: Option<Box<[u8]>>,
         socket: Raw,
-    ) -> Result<Session, String> {
+    ) -> Result<TlsSession, String> {
         let mut ssl = Ssl::new(context).map_err(|errors| reason(&errors))?;
         ssl.set_accept_state();
-        let role = Role::Accepts { end_point, is_direct: !socket.early.is_empty() };
-        Session::new(ssl, socket, role)
+        let role = TlsRole::Accepts { end_point, is_direct: !socket.early.is_empty() };
+        TlsSession::new(ssl, socket, role)
     }
 
     pub fn connect(
         context: &SslContext,
         server: &ServerTls,
         socket: Raw,
-    ) -> Result<Session, String> {
+    ) -> Result<TlsSession, String> {
         let mut ssl = Ssl::new(context).map_err(|errors| reason(&errors))?;
         ssl.set_connect_state();
         ssl.set_alpn_protos(ALPN).map_err(|errors| reason(&errors))?;
@@ -103,12 +103,12 @@ impl Session {
             ssl.set_hostname(&server.host).map_err(|errors| reason(&errors))?;
         }
         let must_be = (server.mode == TlsMode::VerifyFull).then(|| server.host.clone());
-        Session::new(ssl, socket, Role::Connects { must_be, is_direct: server.is_direct })
+        TlsSession::new(ssl, socket, TlsRole::Connects { must_be, is_direct: server.is_direct })
     }
 
-    fn new(ssl: Ssl, socket: Raw, role: Role) -> Result<Session, String> {
+    fn new(ssl: Ssl, socket: Raw, role: TlsRole) -> Result<TlsSession, String> {
         let stream = SslStream::new(ssl, socket).map_err(|errors| reason(&errors))?;
-        Ok(Session { stream, role, is_open: false, met: None })
+        Ok(TlsSession { stream, role, is_open: false, met: None })
     }
 
     pub fn socket(&self) -> &TcpStream {
@@ -145,13 +145,14 @@ impl Session {
         let cipher = ssl.current_cipher().map_or("unknown", |cipher| cipher.name());
         let description = format!("{}/{cipher}", ssl.version_str()).into();
         let end_point = match &self.role {
-            Role::Accepts { is_direct: true, .. } | Role::Connects { is_direct: true, .. }
+            TlsRole::Accepts { is_direct: true, .. }
+            | TlsRole::Connects { is_direct: true, .. }
                 if ssl.selected_alpn_protocol().is_none() =>
             {
                 return Handshake::Failed("no application protocol".into());
             }
-            Role::Accepts { end_point, .. } => end_point.clone(),
-            Role::Connects { must_be, .. } => {
+            TlsRole::Accepts { end_point, .. } => end_point.clone(),
+            TlsRole::Connects { must_be, .. } => {
                 let is_right = must_be.as_ref().is_none_or(|host| {
                     shown.as_ref().is_some_and(|certificate| name::is_of(certificate, host))
                 });
@@ -182,9 +183,9 @@ impl Session {
 
     pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self.met.take() {
-            Some(Met::End) => return Ok(0),
-            Some(Met::Failed(error)) => return Err(error),
-            Some(Met::More) | None => {}
+            Some(ReadEnd::End) => return Ok(0),
+            Some(ReadEnd::Failed(error)) => return Err(error),
+            Some(ReadEnd::More) | None => {}
         }
         let mut count = 0;
         while count < into.len() {
@@ -196,15 +197,15 @@ impl Session {
                         self.met = Some(met);
                         return Ok(count);
                     }
-                    Some(Met::Failed(error)) => return Err(error),
-                    Some(Met::End | Met::More) => return Ok(0),
+                    Some(ReadEnd::Failed(error)) => return Err(error),
+                    Some(ReadEnd::End | ReadEnd::More) => return Ok(0),
                 },
             }
         }
         if count == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.met = (count == into.len()).then_some(Met::More);
+        self.met = (count == into.len()).then_some(ReadEnd::More);
         Ok(count)
     }
 
@@ -216,8 +217,10 @@ impl Session {
                 Err(error) => match outcome(error) {
                     None if count > 0 => return Ok(count),
                     None => return Err(io::ErrorKind::WouldBlock.into()),
-                    Some(Met::Failed(error)) => return Err(error),
-                    Some(Met::End | Met::More) => return Err(io::ErrorKind::BrokenPipe.into()),
+                    Some(ReadEnd::Failed(error)) => return Err(error),
+                    Some(ReadEnd::End | ReadEnd::More) => {
+                        return Err(io::ErrorKind::BrokenPipe.into());
+                    }
                 },
             }
         }
@@ -234,16 +237,18 @@ impl Session {
 }
 
 /// What the library's error means; nothing when it waits for the socket.
-fn outcome(error: openssl::ssl::Error) -> Option<Met> {
+fn outcome(error: openssl::ssl::Error) -> Option<ReadEnd> {
     match error.code() {
         ErrorCode::WANT_READ | ErrorCode::WANT_WRITE => None,
-        ErrorCode::ZERO_RETURN => Some(Met::End),
+        ErrorCode::ZERO_RETURN => Some(ReadEnd::End),
         _ => Some(match error.into_io_error() {
-            Ok(error) => Met::Failed(error),
+            Ok(error) => ReadEnd::Failed(error),
             Err(error) => match error.ssl_error() {
-                Some(errors) => Met::Failed(io::Error::other(format!("TLS: {}", reason(errors)))),
+                Some(errors) => {
+                    ReadEnd::Failed(io::Error::other(format!("TLS: {}", reason(errors))))
+                }
                 // The stream has ended within a record.
-                None => Met::End,
+                None => ReadEnd::End,
             },
         }),
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 /// What changes with a file: by its content, or by another that takes its place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Stamp {
+pub struct FileStamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -13,11 +13,11 @@ pub struct Stamp {
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileStamp {
     /// That of a file; a file that is not there has the empty one.
-    pub fn of(path: &str) -> Stamp {
-        let Ok(found) = fs::metadata(path) else { return Stamp::default() };
-        Stamp {
+    pub fn of(path: &str) -> FileStamp {
+        let Ok(found) = fs::metadata(path) else { return FileStamp::default() };
+        FileStamp {
             device: found.dev(),
             inode: found.ino(),
             size: found.size(),

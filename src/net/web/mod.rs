@@ -14,12 +14,12 @@ use mio::{Interest, Registry};
 use self::seat::Seat;
 use super::listen::{Accept, Accepted, Listener};
 use super::network::register;
-use super::poll::{Place, Source};
+use super::poll::{EventSource, WebPlace};
 use super::tls::Tls;
 use crate::base::time::Moment;
 use crate::pages::login::{Admission, Check};
-use crate::pages::request::Request;
-use crate::pages::{Gathering, Reply};
+use crate::pages::request::HttpRequest;
+use crate::pages::{Gathering, HttpReply};
 use crate::relay::Readiness;
 
 /// Connections at a time; who comes beyond them is told that there is no room.
@@ -35,13 +35,13 @@ const SLICES: usize = 1;
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is asked.
-pub trait Site {
-    fn admit(&mut self, request: &Request) -> Admission;
+pub trait WebSite {
+    fn admit(&mut self, request: &HttpRequest) -> Admission;
 
     /// A check has found the password to be right.
     fn remember(&mut self, check: &Check);
 
-    fn reply(&mut self, request: &Request) -> Reply;
+    fn reply(&mut self, request: &HttpRequest) -> HttpReply;
 
     /// Reads a slice of what a scrape asks. Returns whether it is the last one.
     fn gather(&mut self, gathering: &mut Gathering) -> bool;
@@ -86,22 +86,22 @@ impl Web {
 
     pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
         for (at, door) in self.doors.iter_mut().enumerate() {
-            let token = Source::Web(Place::Door(at)).token();
+            let token = EventSource::Web(WebPlace::Door(at)).token();
             door.listener.source().register(registry, token, Interest::READABLE)?;
         }
         Ok(())
     }
 
     /// The kernel has news.
-    pub fn event(&mut self, place: Place, readiness: Readiness) {
+    pub fn event(&mut self, place: WebPlace, readiness: Readiness) {
         self.is_quiet = false;
         match place {
-            Place::Door(at) => {
+            WebPlace::Door(at) => {
                 if let Some(door) = self.doors.get_mut(at) {
                     door.is_pending = true;
                 }
             }
-            Place::Seat(at) => {
+            WebPlace::Seat(at) => {
                 if let Some(Some(seat)) = self.seats.get_mut(at) {
                     seat.heed(readiness);
                 }
@@ -117,7 +117,7 @@ impl Web {
     }
 
     /// Takes in who waits, and goes on with everybody for a slice.
-    pub fn turn(&mut self, now: Moment, registry: &Registry, tls: &Tls, site: &mut dyn Site) {
+    pub fn turn(&mut self, now: Moment, registry: &Registry, tls: &Tls, site: &mut dyn WebSite) {
         self.accept(now, registry, tls);
         let mut slices = SLICES;
         self.is_quiet = self.doors.iter().all(|door| !door.is_pending);
@@ -165,7 +165,7 @@ fn admit(
         return seat::turn_away(accepted.socket, tls.is_web_secure());
     };
     let mut socket = accepted.socket;
-    if register(registry, Source::Web(Place::Seat(at)), &mut socket).is_ok() {
+    if register(registry, EventSource::Web(WebPlace::Seat(at)), &mut socket).is_ok() {
         seats[at] = Seat::new(socket, now, tls);
     }
 }

@@ -4,15 +4,15 @@ use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use super::Site;
+use super::WebSite;
 use crate::base::time::Moment;
 use crate::net::listen::Socket;
 use crate::net::network::take_tcp;
 use crate::net::tls::Tls;
-use crate::pages::answer::{Answer, Outgoing, SLICE};
+use crate::pages::answer::{HttpResponse, OutgoingResponse, SLICE};
 use crate::pages::login::{Admission, Check, REFUSAL_DELAY};
-use crate::pages::request::{self, LONGEST, Parsed, Request, Status};
-use crate::pages::{Gathering, Reply};
+use crate::pages::request::{self, HttpRequest, HttpStatus, LONGEST, ParsedRequest};
+use crate::pages::{Gathering, HttpReply};
 use crate::relay::{Handshake, Readiness, Stream};
 
 /// A request must be there after this time.
@@ -51,12 +51,12 @@ pub struct Seat {
 enum Stage {
     Handshake,
     Reading,
-    Checking(Box<Check>, Box<Request>),
+    Checking(Box<Check>, Box<HttpRequest>),
     /// What is asked is being read.
-    Gathering(Box<Gathering>, Box<Request>),
+    Gathering(Box<Gathering>, Box<HttpRequest>),
     /// The refusal of a login waits until the deadline.
-    Refusing(Box<Request>),
-    Sending(Outgoing),
+    Refusing(Box<HttpRequest>),
+    Sending(OutgoingResponse),
     /// All is sent; what still comes is thrown away.
     Ending,
 }
@@ -100,7 +100,7 @@ impl Seat {
     }
 
     /// Does what can be done in this turn. Returns whether the connection goes on.
-    pub fn run(&mut self, now: Moment, site: &mut dyn Site, slices: &mut usize) -> bool {
+    pub fn run(&mut self, now: Moment, site: &mut dyn WebSite, slices: &mut usize) -> bool {
         if now >= self.deadline && !self.is_late(now) {
             return false;
         }
@@ -121,11 +121,11 @@ impl Seat {
     fn is_late(&mut self, now: Moment) -> bool {
         match std::mem::replace(&mut self.stage, Stage::Ending) {
             Stage::Refusing(request) => {
-                self.begin(now, Answer::refusal(Status::Unauthorized), Some(&request));
+                self.begin(now, HttpResponse::refusal(HttpStatus::Unauthorized), Some(&request));
                 true
             }
             Stage::Reading if !self.input.is_empty() => {
-                self.begin(now, Answer::refusal(Status::TimedOut), None);
+                self.begin(now, HttpResponse::refusal(HttpStatus::TimedOut), None);
                 true
             }
             Stage::Checking(..)
@@ -147,7 +147,7 @@ impl Seat {
         Ok(true)
     }
 
-    fn read(&mut self, now: Moment, site: &mut dyn Site) -> io::Result<bool> {
+    fn read(&mut self, now: Moment, site: &mut dyn WebSite) -> io::Result<bool> {
         let mut block = [0; LONGEST];
         // One more than a request may have shows that it has more.
         let room = (LONGEST - self.input.len()).max(1);
@@ -157,9 +157,9 @@ impl Seat {
         }
         self.input.extend_from_slice(&block[..count]);
         match request::parse(&self.input) {
-            Parsed::Incomplete => {}
-            Parsed::Refused(status) => self.begin(now, Answer::refusal(status), None),
-            Parsed::Whole(request) => {
+            ParsedRequest::Incomplete => {}
+            ParsedRequest::Refused(status) => self.begin(now, HttpResponse::refusal(status), None),
+            ParsedRequest::Whole(request) => {
                 self.input = Vec::new();
                 match site.admit(&request) {
                     Admission::Granted => self.reply(now, site, Box::new(request)),
@@ -175,7 +175,7 @@ impl Seat {
     }
 
     /// Does a slice of the work that a password costs, if this turn has one left.
-    fn check(&mut self, now: Moment, site: &mut dyn Site, slices: &mut usize) -> bool {
+    fn check(&mut self, now: Moment, site: &mut dyn WebSite, slices: &mut usize) -> bool {
         let Some(left) = slices.checked_sub(1) else { return true };
         *slices = left;
         let Stage::Checking(mut check, request) = std::mem::replace(&mut self.stage, Stage::Ending)
@@ -193,10 +193,10 @@ impl Seat {
         true
     }
 
-    fn reply(&mut self, now: Moment, site: &mut dyn Site, request: Box<Request>) {
+    fn reply(&mut self, now: Moment, site: &mut dyn WebSite, request: Box<HttpRequest>) {
         match site.reply(&request) {
-            Reply::Now(answer) => self.begin(now, answer, Some(&request)),
-            Reply::Later(gathering) => {
+            HttpReply::Now(answer) => self.begin(now, answer, Some(&request)),
+            HttpReply::Later(gathering) => {
                 self.deadline = now + GATHER_LIMIT;
                 self.stage = Stage::Gathering(gathering, request);
             }
@@ -204,7 +204,7 @@ impl Seat {
     }
 
     /// Reads a slice of what is asked, if this turn has one left.
-    fn gather(&mut self, now: Moment, site: &mut dyn Site, slices: &mut usize) -> bool {
+    fn gather(&mut self, now: Moment, site: &mut dyn WebSite, slices: &mut usize) -> bool {
         let Some(left) = slices.checked_sub(1) else { return true };
         *slices = left;
         let Stage::Gathering(gathering, _) = &mut self.stage else { return false };
@@ -218,13 +218,13 @@ impl Seat {
     }
 
     /// As late as ever, however long the check took.
-    fn refuse(&mut self, now: Moment, request: Box<Request>) {
+    fn refuse(&mut self, now: Moment, request: Box<HttpRequest>) {
         self.deadline = (self.begun + REFUSAL_DELAY).max(now);
         self.stage = Stage::Refusing(request);
     }
 
-    fn begin(&mut self, now: Moment, answer: Answer, request: Option<&Request>) {
-        let outgoing = Outgoing::begin(answer, request, &mut self.output);
+    fn begin(&mut self, now: Moment, answer: HttpResponse, request: Option<&HttpRequest>) {
+        let outgoing = OutgoingResponse::begin(answer, request, &mut self.output);
         self.input = Vec::new();
         self.deadline = now + SEND_LIMIT;
         self.stage = Stage::Sending(outgoing);
@@ -310,6 +310,6 @@ pub fn turn_away(mut socket: Socket, is_secure: bool) {
     let mut block = [0; LONGEST];
     let _ = socket.read(&mut block);
     let mut output = Vec::new();
-    Outgoing::begin(Answer::refusal(Status::Unavailable), None, &mut output);
+    OutgoingResponse::begin(HttpResponse::refusal(HttpStatus::Unavailable), None, &mut output);
     let _ = socket.write(&output);
 }

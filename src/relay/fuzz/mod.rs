@@ -11,7 +11,7 @@ mod watch;
 
 use std::time::Duration;
 
-use self::pipe::{End, Network, Pipe};
+use self::pipe::{End, Pipe, PipeNetwork};
 use super::engine::{Engine, Readiness};
 use crate::auth::secret::Secret;
 use crate::base::rng::SeededRng;
@@ -90,7 +90,7 @@ const LAST_TURNS: usize = 100;
 
 /// The pooler between its peers.
 struct Bench {
-    engine: Engine<Network>,
+    engine: Engine<PipeNetwork>,
     clients: [Option<ClientId>; MOST_CLIENTS],
     servers: Vec<ServerId>,
     /// What is sent arrives in pieces of so many bytes.
@@ -114,7 +114,7 @@ impl Bench {
         let users = ["joe", "ann"].map(|name| (name.to_owned(), Secret::parse(b"secret")));
         let access = Access { users: users.into_iter().collect(), ..Access::default() };
         let core = Core::new(config, access, host, rng, now);
-        let engine = Engine::new(core, Network::default());
+        let engine = Engine::new(core, PipeNetwork::default());
         let clients = [None; MOST_CLIENTS];
         Bench { engine, clients, servers: Vec::new(), piece: usize::MAX, is_over: false }
     }

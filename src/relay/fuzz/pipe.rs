@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::watch::{Side, Watch};
+use super::watch::{Side, SideWatch};
 use crate::auth::inquiry::Inquiry;
 use crate::base::time::Now;
 use crate::log::{Ends, PeerAddress};
@@ -26,7 +26,7 @@ pub struct Pipe {
     pub end: Option<End>,
     /// So many bytes more are taken.
     pub room: usize,
-    watch: Watch,
+    watch: SideWatch,
     /// The kinds of the messages that were written.
     pub written: Vec<u8>,
 }
@@ -37,7 +37,7 @@ impl Pipe {
     }
 
     fn new(side: Side) -> Pipe {
-        let watch = Watch::new(side);
+        let watch = SideWatch::new(side);
         Pipe { arrived: Vec::new(), end: None, room: usize::MAX, watch, written: Vec::new() }
     }
 }
@@ -72,14 +72,14 @@ impl Stream for Pipe {
 
 /// The system below the relay.
 #[derive(Default)]
-pub struct Network {
+pub struct PipeNetwork {
     /// Connections to servers that have not come about yet.
     pub begun: Vec<ServerId>,
     /// The kinds of all messages on connections that are closed.
     pub sent: Vec<u8>,
 }
 
-impl Io for Network {
+impl Io for PipeNetwork {
     type Stream = Pipe;
 
     fn connect(&mut self, server: ServerId, _: &Target) -> Result<Pipe, NotBegun> {

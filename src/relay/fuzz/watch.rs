@@ -11,7 +11,7 @@ pub enum Side {
     Server,
 }
 
-pub struct Watch {
+pub struct SideWatch {
     side: Side,
     /// What came of the head of a message.
     head: Vec<u8>,
@@ -21,9 +21,9 @@ pub struct Watch {
     has_begun: bool,
 }
 
-impl Watch {
-    pub fn new(side: Side) -> Watch {
-        Watch { side, head: Vec::new(), left: 0, has_begun: false }
+impl SideWatch {
+    pub fn new(side: Side) -> SideWatch {
+        SideWatch { side, head: Vec::new(), left: 0, has_begun: false }
     }
 
     /// Looks at what is sent, and gives the kinds of the messages that begin in it.
@@ -85,17 +85,18 @@ mod tests {
     fn messages_are_told_apart_whatever_pieces_they_come_in() {
         let bytes = b"NNR\0\0\0\x08\0\0\0\0N\0\0\0\x05\0Z\0\0\0\x05I";
         for piece in 1..bytes.len() {
-            let mut watch = Watch::new(Side::Client);
+            let mut watch = SideWatch::new(Side::Client);
             let kinds: Vec<u8> = bytes.chunks(piece).flat_map(|piece| watch.see(piece)).collect();
             assert_eq!(kinds, b"RNZ", "in pieces of {piece}");
         }
-        let kinds = Watch::new(Side::Server).see(b"\0\0\0\x08\0\x03\0\0Q\0\0\0\x05\0X\0\0\0\x04");
+        let kinds =
+            SideWatch::new(Side::Server).see(b"\0\0\0\x08\0\x03\0\0Q\0\0\0\x05\0X\0\0\0\x04");
         assert_eq!(kinds, b"\0QX");
     }
 
     #[test]
     #[should_panic(expected = "is sent a")]
     fn what_is_no_message_is_noticed() {
-        Watch::new(Side::Client).see(b"R\0\0\0\x04E\0\0\0\x03");
+        SideWatch::new(Side::Client).see(b"R\0\0\0\x04E\0\0\0\x03");
     }
 }
