@@ -108,7 +108,7 @@ impl ScramCache {
     /// Keeps what was derived. Of clients only right passwords are kept: guesses must not push out
     /// what is in use.
     pub fn keep(&mut self, name: KeyName, keys: ScramKeys) {
-        if self.young.len() >= GENERATION_MAX {
+        if self.young.len() >= GENERATION_ENTRIES_MAX {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(name, keys);
@@ -117,7 +117,7 @@ impl ScramCache {
 
 /// Entries in one generation; there are at most two. At some 100 bytes each this bounds memory to
 /// about 1 MB. One entry serves all logins of a user on one side.
-const GENERATION_MAX: usize = 4096;
+const GENERATION_ENTRIES_MAX: usize = 4096;
 
 #[cfg(test)]
 impl ScramCache {
@@ -179,12 +179,12 @@ mod tests {
         let mut cache = cache();
         let name = cache.name(b"used", b"salt", 1);
         cache.keys_now(b"used", b"salt", 1);
-        for i in 0..3 * GENERATION_MAX {
+        for i in 0..3 * GENERATION_ENTRIES_MAX {
             cache.keys_now(&i.to_be_bytes(), b"salt", 1);
             if i % 1000 == 0 {
                 assert!(cache.find(&name).is_some(), "{i}");
             }
-            assert!(cache.young.len() + cache.old.len() <= 2 * GENERATION_MAX);
+            assert!(cache.young.len() + cache.old.len() <= 2 * GENERATION_ENTRIES_MAX);
         }
         let unused = cache.name(&0_usize.to_be_bytes(), b"salt", 1);
         assert!(cache.find(&unused).is_none());

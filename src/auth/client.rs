@@ -132,9 +132,9 @@ impl ClientLogin {
     /// How long the payload that is awaited may be, in bytes.
     pub fn longest(&self) -> usize {
         match self {
-            ClientLogin::Md5(_) => MD5_MAX,
-            ClientLogin::Judged(_) | ClientLogin::Password(_) => PASSWORD_MAX,
-            ClientLogin::SaslInitial(_) | ClientLogin::SaslResponse(_) => SASL_MAX,
+            ClientLogin::Md5(_) => MD5_BYTES_MAX,
+            ClientLogin::Judged(_) | ClientLogin::Password(_) => PASSWORD_MESSAGE_BYTES_MAX,
+            ClientLogin::SaslInitial(_) | ClientLogin::SaslResponse(_) => SASL_BYTES_MAX,
         }
     }
 
@@ -201,13 +201,13 @@ fn refuse(failure: Failure, user: &[u8], iterations: u32, cache: &ScramCache) ->
 
 /// The longest answer to SASL that is waited for, in bytes: a message of the exchange, a mechanism
 /// and a length.
-const SASL_MAX: usize = 2048;
+const SASL_BYTES_MAX: usize = 2048;
 
 /// The longest MD5 answer, which has 36 bytes.
-const MD5_MAX: usize = 64;
+const MD5_BYTES_MAX: usize = 64;
 
 /// The longest password in clear, as PostgreSQL takes it.
-const PASSWORD_MAX: usize = 65_536;
+const PASSWORD_MESSAGE_BYTES_MAX: usize = 65_536;
 
 /// The password in clear is on its way.
 #[derive(Debug)]

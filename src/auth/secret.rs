@@ -12,7 +12,7 @@ use crate::crypto::scram::Verifier;
 use crate::crypto::scram_message::parse_iterations;
 
 /// The longest password, in bytes.
-pub const PASSWORD_LEN_MAX: usize = 65_535;
+pub const PASSWORD_BYTES_MAX: usize = 65_535;
 
 /// A password that may stand in memory, but not in a log.
 #[derive(Clone, PartialEq, Eq)]

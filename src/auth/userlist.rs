@@ -9,11 +9,11 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::auth::known::{Known, KnownReading};
-use crate::auth::secret::{PASSWORD_LEN_MAX, Secret};
+use crate::auth::secret::{PASSWORD_BYTES_MAX, Secret};
 use crate::auth::words::is_space;
 
 /// The longest user name, in bytes, as in PgBouncer.
-pub const USER_LEN_MAX: usize = 127;
+pub const USER_BYTES_MAX: usize = 127;
 
 /// One line of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,12 +65,12 @@ impl fmt::Display for UserListProblem {
                 f.write_str("secret in double quotes expected after the name")
             }
             UserListProblemKind::NameTooLong => {
-                write!(f, "user name is longer than {USER_LEN_MAX} bytes")
+                write!(f, "user name is longer than {USER_BYTES_MAX} bytes")
             }
             UserListProblemKind::NulByte => f.write_str("NUL byte"),
             UserListProblemKind::OpenQuote => f.write_str("quote is not closed"),
             UserListProblemKind::SecretTooLong => {
-                write!(f, "secret is longer than {PASSWORD_LEN_MAX} bytes")
+                write!(f, "secret is longer than {PASSWORD_BYTES_MAX} bytes")
             }
         }
     }
@@ -144,7 +144,7 @@ impl<'a> UserListReader<'a> {
     ) -> Result<UserListEntry, UserListProblemKind> {
         let begin = self.at;
         let name = self.quoted()?;
-        if name.len() > USER_LEN_MAX {
+        if name.len() > USER_BYTES_MAX {
             return Err(UserListProblemKind::NameTooLong);
         }
         let rest = self.rest();
@@ -155,7 +155,7 @@ impl<'a> UserListReader<'a> {
             _ => return Err(UserListProblemKind::NoSecret),
         }
         let secret = self.quoted()?;
-        if secret.len() > PASSWORD_LEN_MAX {
+        if secret.len() > PASSWORD_BYTES_MAX {
             return Err(UserListProblemKind::SecretTooLong);
         }
         Ok(match reading.place(&self.text[begin..self.at]) {

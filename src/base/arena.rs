@@ -74,7 +74,7 @@ impl<T> fmt::Debug for Id<T> {
 
 /// The most records for which room is made in advance, in an arena or beside it. Stretches above
 /// 2 MB may be given as huge pages, the whole of which counts with the first record.
-pub const MOST_ROOM: usize = 1 << 13;
+pub const MOST_ROOM_RECORDS: usize = 1 << 13;
 
 enum Slot<T> {
     Free { next: Option<u32> },
@@ -108,7 +108,7 @@ impl<T: Record> Arena<T> {
     /// With room for so many records, within reason, so that they need not move when their number
     /// grows. The system gives the memory page by page, when it is used.
     pub fn with_room(count: usize) -> Self {
-        Arena { entries: Vec::with_capacity(count.min(MOST_ROOM)), ..Self::default() }
+        Arena { entries: Vec::with_capacity(count.min(MOST_ROOM_RECORDS)), ..Self::default() }
     }
 
     /// How many records live.

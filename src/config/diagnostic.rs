@@ -213,12 +213,12 @@ impl fmt::Display for ConfigProblem {
 struct ShownText<'a>(&'a str);
 
 /// How much of a text is shown, in characters.
-const SHOWN_MAX: usize = 80;
+const SHOWN_CHARS_MAX: usize = 80;
 
 impl fmt::Display for ShownText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut chars = self.0.chars();
-        for c in chars.by_ref().take(SHOWN_MAX) {
+        for c in chars.by_ref().take(SHOWN_CHARS_MAX) {
             if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
         }
         if chars.next().is_some() { f.write_str("...") } else { Ok(()) }

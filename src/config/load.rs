@@ -80,10 +80,10 @@ const SECTIONS: [(&str, Section); 4] = [
 const CONSOLE: &str = "pgbouncer";
 
 /// PostgreSQL's names are no longer, in bytes.
-pub const DATABASE_NAME_MAX: usize = 63;
+pub const DATABASE_NAME_BYTES_MAX: usize = 63;
 
 /// The reference keeps no longer user names, in bytes.
-const USER_NAME_MAX: usize = 127;
+const USER_NAME_BYTES_MAX: usize = 127;
 
 /// Ids of peers have 14 bits, and 0 is none.
 const PEER_ID_MAX: u16 = 16383;
@@ -246,7 +246,7 @@ impl Loader {
         if name == CONSOLE {
             return Err(ConfigProblem::Value { value: None, error: ValueError::Reserved });
         }
-        check_length(name, DATABASE_NAME_MAX)?;
+        check_length(name, DATABASE_NAME_BYTES_MAX)?;
         let mut line = DatabaseLine::named(name.to_owned());
         let rows = DatabaseLine::rows();
         let set = |key: &str, value: &str| line.set(canonical(database::ALIASES, key), value);
@@ -271,7 +271,7 @@ impl Loader {
     }
 
     fn user(&mut self, place: &FilePlace, name: &str, value: &str) -> Result<(), ConfigProblem> {
-        check_length(name, USER_NAME_MAX)?;
+        check_length(name, USER_NAME_BYTES_MAX)?;
         let mut line = UserLine::named(name.to_owned());
         let mistakes = fill(value, UserLine::rows(), &[], |key, value| line.set(key, value))?;
         self.warn_all(place, name, mistakes);

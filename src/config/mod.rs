@@ -39,7 +39,7 @@ pub use diff::diff;
 pub use fuzz::fuzz;
 pub use host::Host;
 pub use ini::FileReader;
-pub use load::{Config, DATABASE_NAME_MAX, load};
+pub use load::{Config, DATABASE_NAME_BYTES_MAX, load};
 pub use methods::AuthMethods;
 pub use number::seconds;
 pub use peer::PeerLine;

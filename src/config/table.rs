@@ -306,7 +306,7 @@ pub fn nearest(key: &str, names: impl Iterator<Item = &'static str>) -> Option<&
 }
 
 fn nearest_of(key: &str, names: &[&'static str]) -> Option<&'static str> {
-    if key.is_empty() || key.len() > NAME_MAX {
+    if key.is_empty() || key.len() > NAME_BYTES_MAX {
         return None;
     }
     let key = key.to_ascii_lowercase().replace('-', "_");
@@ -321,7 +321,7 @@ fn nearest_of(key: &str, names: &[&'static str]) -> Option<&'static str> {
 }
 
 /// No name is nearly as long as this; a longer key is not compared, so that the work is bounded.
-const NAME_MAX: usize = 64;
+const NAME_BYTES_MAX: usize = 64;
 
 /// How many bytes must be inserted, removed, exchanged, or swapped with their neighbour, to make
 /// `a` of `b`.

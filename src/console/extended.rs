@@ -10,21 +10,21 @@ use super::command;
 use super::data_row;
 use super::parse::{self, CommandToken};
 use super::refusal::{Hint, Refusal};
-use super::session::{ConsoleTurn, Done, LONGEST_REPLY, RowFormat};
+use super::session::{ConsoleTurn, Done, LONGEST_REPLY_BYTES, RowFormat};
 use super::show::{Show, ShowOutput};
 use super::table::Table;
 use crate::pool::records::client::{ConsolePortal, ConsoleSession};
 use crate::wire::build::{self, Message};
 use crate::wire::fields::Fields;
 use crate::wire::formats::{BadFormats, Formats};
-use crate::wire::head::{self, HEAD, ParsedHead};
+use crate::wire::head::{self, HEAD_BYTES, ParsedHead};
 use crate::wire::kind::Back;
 
 /// Statements, and portals, that one session may have.
 const MOST_STATEMENTS: usize = 200;
 
 /// Bytes that the texts of one session's statements may have together.
-const MOST_TEXT: usize = 1024 * 1024;
+const MOST_TEXT_BYTES: usize = 1024 * 1024;
 
 type ExtendedResult<T> = std::result::Result<T, Refusal>;
 
@@ -146,7 +146,7 @@ impl ConsoleTurn<'_> {
         let Some(state) = self.state() else { return Ok(()) };
         let left = state.portals.iter().flat_map(|portal| &portal.left);
         let kept: usize = left.map(|(answer, _)| answer.len()).sum();
-        if kept + answer.len() > LONGEST_REPLY {
+        if kept + answer.len() > LONGEST_REPLY_BYTES {
             return Err(Refusal::ReplyTooLong);
         }
         state.portal(name)?.left = Some((answer, end));
@@ -186,7 +186,7 @@ impl ConsoleSession {
         self.statements.retain(|(known, _)| *known != name);
         let bytes: usize = self.statements.iter().map(|(name, text)| name.len() + text.len()).sum();
         let is_full = self.statements.len() >= MOST_STATEMENTS;
-        if is_full || bytes + name.len() + text.len() > MOST_TEXT {
+        if is_full || bytes + name.len() + text.len() > MOST_TEXT_BYTES {
             return Err(Refusal::TooManyStatements);
         }
         self.statements.push((name, text));
@@ -200,7 +200,7 @@ impl ConsoleSession {
         }
         self.portals.retain(|known| known.name != portal.name);
         let bytes: usize = self.portals.iter().map(|p| p.name.len() + p.text.len()).sum();
-        if self.portals.len() >= MOST_STATEMENTS || bytes + portal.text.len() > MOST_TEXT {
+        if self.portals.len() >= MOST_STATEMENTS || bytes + portal.text.len() > MOST_TEXT_BYTES {
             return Err(Refusal::TooManyStatements);
         }
         self.portals.push(portal);
@@ -240,7 +240,7 @@ fn end_of_rows(answer: &[u8], most: usize) -> usize {
             }
             rows += 1;
         }
-        at += HEAD + head.body;
+        at += HEAD_BYTES + head.body;
     }
     answer.len()
 }

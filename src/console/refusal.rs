@@ -9,7 +9,7 @@ use crate::pool::core::explain::seconds;
 use crate::wire::sqlstate;
 
 /// Bytes of a command that are told back.
-const MOST_TOLD: usize = 1000;
+const MOST_TOLD_BYTES: usize = 1000;
 
 /// Everything that can be wrong with a command.
 #[derive(Clone, PartialEq, Debug)]
@@ -260,6 +260,6 @@ fn held_by(holders: &[String], is_resumed: bool) -> String {
 }
 
 fn cut(text: &str) -> &str {
-    let end = (0..=text.len().min(MOST_TOLD)).rev().find(|&at| text.is_char_boundary(at));
+    let end = (0..=text.len().min(MOST_TOLD_BYTES)).rev().find(|&at| text.is_char_boundary(at));
     &text[..end.unwrap_or(0)]
 }

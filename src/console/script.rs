@@ -3,7 +3,7 @@
 use super::command;
 use super::parse;
 use super::refusal::{Hint, Refusal};
-use super::session::{ConsoleTurn, Done, LONGEST_REPLY};
+use super::session::{ConsoleTurn, Done, LONGEST_REPLY_BYTES};
 use crate::pool::records::client::{PendingCommand, Script};
 use crate::pool::records::wait::WaitOutcome;
 use crate::wire::build;
@@ -94,7 +94,7 @@ impl ConsoleTurn<'_> {
         if done.commands > MOST_COMMANDS {
             return Err(Refusal::TooManyCommands);
         }
-        let is_long = done.bytes + self.out.len() > LONGEST_REPLY;
+        let is_long = done.bytes + self.out.len() > LONGEST_REPLY_BYTES;
         if is_long { Err(Refusal::ReplyTooLong) } else { Ok(()) }
     }
 

@@ -16,16 +16,16 @@ use crate::wire::formats::Formats;
 use crate::wire::sqlstate;
 
 /// When the answers to one string are longer, in bytes, no further command of it is carried out.
-pub const LONGEST_REPLY: usize = 16 * 1024 * 1024;
+pub const LONGEST_REPLY_BYTES: usize = 16 * 1024 * 1024;
 
 /// What one session is answered in one turn, in bytes; the rest of what it asks waits for the next.
-const MOST_IN_A_TURN: usize = 32 * 1024;
+const MOST_IN_A_TURN_BYTES: usize = 32 * 1024;
 
 /// What a command counts for at least, however short its answer is.
-const LEAST_FOR_A_COMMAND: usize = 256;
+const LEAST_FOR_A_COMMAND_BYTES: usize = 256;
 
 /// Bytes that wait for a Sync or Flush.
-const MOST_UNSENT: usize = 16 * 1024;
+const MOST_UNSENT_BYTES: usize = 16 * 1024;
 
 /// How a command ended, if it is not refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl<'a> ConsoleTurn<'a> {
             && (may_wait || !state.unsent.is_empty())
         {
             state.unsent.append(&mut answer);
-            if may_wait && state.unsent.len() < MOST_UNSENT {
+            if may_wait && state.unsent.len() < MOST_UNSENT_BYTES {
                 return;
             }
             answer = std::mem::take(&mut state.unsent);
@@ -109,14 +109,14 @@ impl<'a> ConsoleTurn<'a> {
     /// Whether others want their turn: notes what the session was answered in this one. `answered`
     /// is how much of the answer was noted before.
     pub fn has_had_its_turn(&mut self, answered: usize) -> bool {
-        let bytes = (self.out.len() - answered).max(LEAST_FOR_A_COMMAND);
+        let bytes = (self.out.len() - answered).max(LEAST_FOR_A_COMMAND_BYTES);
         let now = self.core.mono();
         let Some(console) = self.core.console_mut(self.id) else { return false };
         if console.answered.0 != now {
             console.answered = (now, 0);
         }
         console.answered.1 += bytes;
-        console.answered.1 >= MOST_IN_A_TURN
+        console.answered.1 >= MOST_IN_A_TURN_BYTES
     }
 
     /// A message was dealt with: those behind it wait if the session has had its turn.

@@ -19,7 +19,7 @@ use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::access::{Access, SystemFacts};
 use crate::wire::fields::{Fields, ReportFields};
 use crate::wire::formats::Formats;
-use crate::wire::head::{self, HEAD, ParsedHead};
+use crate::wire::head::{self, HEAD_BYTES, ParsedHead};
 use crate::wire::startup;
 
 /// The tables as the reference sends them.
@@ -186,7 +186,7 @@ impl World {
         self.core.judge_client(client, head(b'Q', b"commit\0"), b"commit\0", &mut Said::default());
         self.reply(server, b'C', b"COMMIT\0");
         self.reply(server, b'Z', b"I");
-        self.core.settle(server);
+        self.core.part_if_done(server);
         self.carry_out();
     }
 
@@ -265,7 +265,7 @@ impl World {
                 }
                 Action::CloseClient(id) => self.core.free_client(id),
                 Action::CloseServer(id) => self.core.free_server(id),
-                Action::SettleServer(id) => self.core.settle(id),
+                Action::PartIfDrained(id) => self.core.part_if_done(id),
                 Action::ConsoleDone { client, outcome } => {
                     finish(&mut self.core, &NoBuffers, client, outcome);
                 }
@@ -389,8 +389,8 @@ impl Message {
 fn messages(mut bytes: &[u8]) -> Vec<Message> {
     let mut found = Vec::new();
     while let ParsedHead::Head(head) = head::parse(bytes) {
-        let end = HEAD + head.body;
-        let body = bytes[HEAD..end].to_vec();
+        let end = HEAD_BYTES + head.body;
+        let body = bytes[HEAD_BYTES..end].to_vec();
         found.push(Message { kind: char::from(head.kind), body });
         bytes = &bytes[end..];
     }

@@ -8,7 +8,7 @@ use crate::config::FileReader;
 use crate::log::plain;
 
 /// A file of configuration that is larger than this is something else.
-const BYTES_MAX: u64 = 64 * 1024 * 1024;
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The files of the system, relative to the working directory.
 pub struct Disk;
@@ -24,10 +24,10 @@ impl FileReader for Disk {
 pub fn read(path: &str) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     // Room for all of it, since a vector that grows leaves copies of secrets behind.
-    let length = file.metadata()?.len().min(BYTES_MAX);
+    let length = file.metadata()?.len().min(FILE_BYTES_MAX);
     let mut bytes = Vec::with_capacity(length as usize + 1);
-    file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > BYTES_MAX {
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(bytes)

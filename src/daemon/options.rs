@@ -10,7 +10,7 @@ use crate::net::listen::{ListenOptions, UnixOptions};
 use crate::sys::socket::{TcpListen, TcpOptions};
 
 /// Seconds that a connection may stay silent with `tcp_defer_accept`, as the manual fixes it.
-const DEFER_ACCEPT_S: u32 = 45;
+const DEFER_ACCEPT_SECONDS: u32 = 45;
 
 /// The syslog facility when the configured one is none that we know.
 const DAEMON: u8 = 3;
@@ -85,7 +85,7 @@ fn listen(settings: &Settings) -> ListenOptions {
         tcp: TcpListen {
             backlog: settings.listen_backlog,
             reuse_port: settings.so_reuseport,
-            defer_accept_s: if settings.tcp_defer_accept { DEFER_ACCEPT_S } else { 0 },
+            defer_accept_s: if settings.tcp_defer_accept { DEFER_ACCEPT_SECONDS } else { 0 },
         },
         unix: Some(unix).filter(|unix| !unix.directory.is_empty()),
     }
@@ -131,7 +131,7 @@ mod tests {
         assert!(options.listen.addresses.is_empty());
         let unix = options.listen.unix.expect("a unix socket");
         assert_eq!((unix.directory.as_str(), unix.mode, unix.group), ("/tmp", 0o777, None));
-        assert_eq!(options.listen.tcp.defer_accept_s, DEFER_ACCEPT_S);
+        assert_eq!(options.listen.tcp.defer_accept_s, DEFER_ACCEPT_SECONDS);
         assert_eq!((options.pid_file, options.user), (None, None));
         assert_eq!(options.log.threshold, Level::Log);
         assert!(options.log.stderr && options.log.file.is_none() && options.log.syslog.is_none());

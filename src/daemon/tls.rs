@@ -183,14 +183,14 @@ const A_DAY: Duration = Duration::from_secs(86_400);
 const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 
 /// How long before its end a certificate is warned of.
-const SOON: u64 = 14 * 86_400;
+const SOON_SECONDS: u64 = 14 * 86_400;
 
 /// A warning for each file whose certificates end soon, or have ended.
 pub fn ends_soon(contexts: &[TlsContext], now: Now) -> Vec<String> {
     let now = now.wall_us / 1_000_000;
     let files = contexts.iter().flat_map(|context| [&context.certificate, &context.authorities]);
     let mut warnings = Vec::new();
-    for file in files.flatten().filter(|file| file.not_after < now + SOON) {
+    for file in files.flatten().filter(|file| file.not_after < now + SOON_SECONDS) {
         let (path, subject, end) = (&file.path, &file.subject, time::utc(file.not_after));
         let days = file.not_after.saturating_sub(now) / 86_400;
         let text = match file.not_after <= now {

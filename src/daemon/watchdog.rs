@@ -15,7 +15,7 @@ const VARIABLE: &str = "PGBOUNCER_WATCHDOG_MS";
 const DEFAULT_MS: f64 = 5.0;
 
 /// How much longer what follows the events may take: in debug builds it checks the whole core.
-const TURN: u32 = 20;
+const TURN_FACTOR: u32 = 20;
 
 /// How often it is told.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ impl Watchdog {
     fn held_for(&mut self, begun: u64, deed: Deed, now: Moment) -> Option<Duration> {
         let limit = match deed {
             Deed::Event => self.limit?,
-            Deed::Turn => self.limit? * TURN,
+            Deed::Turn => self.limit? * TURN_FACTOR,
         };
         let held = Duration::from_micros(clock::thread_us().saturating_sub(begun));
         if held <= limit || self.told.is_some_and(|told| now.since(told) < PAUSE) {

@@ -4,7 +4,7 @@ use super::exposition::Rendering;
 use super::request::{HttpRequest, HttpStatus};
 
 /// What one turn of the loop may make of an answer, in bytes.
-pub const SLICE: usize = 64 * 1024;
+pub const SLICE_BYTES: usize = 64 * 1024;
 
 pub struct HttpResponse {
     pub status: HttpStatus,
@@ -67,7 +67,7 @@ impl OutgoingResponse {
                 first = bytes;
                 None
             }
-            Body::Slices(mut rendering) => match rendering.push(&mut first, SLICE) {
+            Body::Slices(mut rendering) => match rendering.push(&mut first, SLICE_BYTES) {
                 true => None,
                 false => Some(rendering),
             },
@@ -97,7 +97,7 @@ impl OutgoingResponse {
     pub fn push(&mut self, out: &mut Vec<u8>) -> bool {
         let Some(rendering) = &mut self.rest else { return true };
         let mut slice = Vec::new();
-        let is_whole = rendering.push(&mut slice, SLICE);
+        let is_whole = rendering.push(&mut slice, SLICE_BYTES);
         push_chunk(out, &slice, self.is_chunked);
         if is_whole {
             self.rest = None;

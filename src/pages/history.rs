@@ -13,7 +13,7 @@ use crate::pool::telling::latency::Measure;
 pub const STEP: Duration = Duration::from_secs(5);
 
 /// Points kept: 15 minutes of them.
-const MOST: usize = 180;
+const POINTS_MAX: usize = 180;
 
 /// What happened in one step, and how it was at its end.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -69,7 +69,7 @@ impl History {
                 servers: core.servers.len() as u32,
                 clients: core.client_count,
             };
-            if self.points.len() == MOST {
+            if self.points.len() == POINTS_MAX {
                 self.points.pop_front();
             }
             self.points.push_back(point);
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_ring_takes_less_memory_than_it_may() {
-        assert!(size_of::<Point>() * MOST < 64 * 1024);
-        assert!(STEP * MOST as u32 >= Duration::from_secs(15 * 60));
+        assert!(size_of::<Point>() * POINTS_MAX < 64 * 1024);
+        assert!(STEP * POINTS_MAX as u32 >= Duration::from_secs(15 * 60));
     }
 }

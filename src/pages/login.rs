@@ -16,7 +16,7 @@ use crate::pool::core::Core;
 pub const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 
 /// Iterations in one turn of the loop.
-const SLICE: u32 = 1024;
+const SLICE_ITERATIONS: u32 = 1024;
 
 /// Logins that have cost keys, and are known by name from then on.
 const MOST_KNOWN: usize = 8;
@@ -47,7 +47,7 @@ pub struct Keeper {
 impl Check {
     /// Does a slice of the work. Returns whether the password is right, once that is known.
     pub fn advance(&mut self) -> Option<bool> {
-        self.derivation.advance(SLICE);
+        self.derivation.advance(SLICE_ITERATIONS);
         let keys = self.derivation.keys()?;
         Some(compare::equal(keys.stored_key().as_bytes(), self.stored_key.as_bytes()))
     }

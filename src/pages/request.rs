@@ -1,5 +1,5 @@
 //! One HTTP request, as far as we answer any: GET and HEAD, no body, a head of at most
-//! [`LONGEST`] bytes. Every byte of it is a stranger's.
+//! [`HEAD_BYTES_MAX`] bytes. Every byte of it is a stranger's.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
@@ -8,7 +8,7 @@ use crate::base::text::unescaped;
 use crate::base::wipe::wipe;
 
 /// Bytes that the head of a request may have.
-pub const LONGEST: usize = 4096;
+pub const HEAD_BYTES_MAX: usize = 4096;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct HttpRequest {
@@ -68,8 +68,8 @@ pub fn parse(bytes: &[u8]) -> ParsedRequest {
         return ParsedRequest::Refused(HttpStatus::BadRequest);
     }
     let head = match end_of_head(bytes) {
-        Some(end) if end <= LONGEST => &bytes[..end],
-        None if bytes.len() < LONGEST => return ParsedRequest::Incomplete,
+        Some(end) if end <= HEAD_BYTES_MAX => &bytes[..end],
+        None if bytes.len() < HEAD_BYTES_MAX => return ParsedRequest::Incomplete,
         _ => return ParsedRequest::Refused(HttpStatus::TooLarge),
     };
     match std::str::from_utf8(head).map_err(|_| HttpStatus::BadRequest).and_then(read) {
@@ -192,7 +192,7 @@ pub fn fuzz(data: &[u8]) {
     for end in ends {
         match parse(&data[..end]) {
             ParsedRequest::Incomplete => {
-                assert!(end < LONGEST, "more is awaited than there may be")
+                assert!(end < HEAD_BYTES_MAX, "more is awaited than there may be")
             }
             ParsedRequest::Refused(status) => {
                 assert!(status != HttpStatus::Ok);
@@ -274,7 +274,10 @@ mod tests {
         ] {
             assert_eq!(refused(text), status, "{text:?}");
         }
-        assert_eq!(refused(format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(LONGEST))), TooLarge);
+        assert_eq!(
+            refused(format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(HEAD_BYTES_MAX))),
+            TooLarge
+        );
         assert_eq!(refused(format!("GET / HTTP/1.1\r\n{}", "A: b\r\n".repeat(1000))), TooLarge);
         assert_eq!(refused(b"GET /\xff HTTP/1.1\r\n\r\n"), BadRequest);
     }
@@ -305,7 +308,7 @@ mod tests {
                 }
             }
             let parsed = parse(&bytes);
-            let is_long = bytes.len() >= LONGEST;
+            let is_long = bytes.len() >= HEAD_BYTES_MAX;
             assert!(!is_long || parsed != ParsedRequest::Incomplete, "seed {seed}");
             if let ParsedRequest::Whole(request) = parsed {
                 let _ = request.parameter("db");

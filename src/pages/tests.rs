@@ -128,7 +128,7 @@ impl World {
                 Action::Connect { server, .. } => self.connecting.push(server),
                 Action::CloseClient(id) => self.core.free_client(id),
                 Action::CloseServer(id) => self.core.free_server(id),
-                Action::SettleServer(id) => self.core.settle(id),
+                Action::PartIfDrained(id) => self.core.part_if_done(id),
                 _ => {}
             }
         }
@@ -184,7 +184,7 @@ impl World {
         self.pass(2_000);
         self.reply(server, b'C', b"SELECT 1\0");
         self.reply(server, b'Z', b"I");
-        self.core.settle(server);
+        self.core.part_if_done(server);
         self.carry_out();
         id
     }

@@ -6,10 +6,10 @@
 //! gone, as it does where it is read: PostgreSQL and PgBouncer end it when they come to that end.
 
 use super::conn::Got;
-use super::engine::{DRAIN, Engine, Io};
+use super::engine::{DRAIN_READS, Engine, Io};
 use crate::pool::ids::ClientId;
 use crate::pool::records::client::Client;
-use crate::wire::head::{self, HEAD, ParsedHead};
+use crate::wire::head::{self, HEAD_BYTES, ParsedHead};
 use crate::wire::kind::Front;
 
 impl<I: Io> Engine<I> {
@@ -40,7 +40,7 @@ impl<I: Io> Engine<I> {
     fn meet_end(&mut self, id: ClientId) {
         let Some(conn) = self.clients.get_mut(id) else { return };
         let mut error = None;
-        for _ in 0..DRAIN {
+        for _ in 0..DRAIN_READS {
             match conn.read(&mut self.block) {
                 Got::Bytes(_) => {}
                 Got::Nothing | Got::End => break,
@@ -92,7 +92,7 @@ fn has_terminate(mut bytes: &[u8]) -> bool {
         if head.kind == Front::Terminate as u8 {
             return true;
         }
-        bytes = bytes.get(HEAD + head.body..).unwrap_or_default();
+        bytes = bytes.get(HEAD_BYTES + head.body..).unwrap_or_default();
     }
     false
 }

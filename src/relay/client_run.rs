@@ -9,10 +9,10 @@ use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::client::Client;
-use crate::wire::head::{self, HEAD, Head, ParsedHead};
+use crate::wire::head::{self, HEAD_BYTES, Head, ParsedHead};
 
 /// With less room than this behind what is kept of a message, more is made for the rest, in bytes.
-const LEAST_ROOM: usize = 4096;
+const LEAST_ROOM_BYTES: usize = 4096;
 
 /// Bytes of a client, and what comes of them.
 struct ClientBytes<'a> {
@@ -131,7 +131,7 @@ impl<I: Io> Engine<I> {
         let before = held.len();
         // It grows by a block, or by half of what there is, and is filled before it grows again:
         // the work is by the message's length, and so is the memory.
-        if held.capacity() - before < LEAST_ROOM {
+        if held.capacity() - before < LEAST_ROOM_BYTES {
             held.reserve_exact(most.max(before / 2));
         }
         held.resize(held.capacity().min(before + most), 0);
@@ -241,7 +241,7 @@ impl<I: Io> Engine<I> {
             return false;
         }
         if let Some(server) = ended.server {
-            self.settle(server);
+            self.part_if_drained(server);
             self.carry_out();
         }
         self.clients.get(id).is_some()
@@ -325,12 +325,12 @@ impl<I: Io> Engine<I> {
             ParsedHead::Head(head) => head,
             ParsedHead::Short => return false,
             ParsedHead::Bad => {
-                self.core.client_sent_bad_head(id, &rest[..HEAD]);
+                self.core.client_sent_bad_head(id, &rest[..HEAD_BYTES]);
                 judged.is_closed = true;
                 return false;
             }
         };
-        let seen = &rest[HEAD..rest.len().min(HEAD + head.body)];
+        let seen = &rest[HEAD_BYTES..rest.len().min(HEAD_BYTES + head.body)];
         if seen.len() < wanted as usize {
             return self.want(id, wanted);
         }
@@ -384,7 +384,7 @@ impl<I: Io> Engine<I> {
         verdict: Verdict,
         judged: &mut ClientBytes<'_>,
     ) -> bool {
-        let (at, length) = (judged.taken, HEAD + head.body);
+        let (at, length) = (judged.taken, HEAD_BYTES + head.body);
         let here = length.min(judged.data.len() - at);
         match verdict {
             Verdict::Forward(to) => {
@@ -418,7 +418,7 @@ impl<I: Io> Engine<I> {
             Verdict::Hold(_) => return false,
             Verdict::Console => {
                 judged.taken += length;
-                let body = &judged.data[at + HEAD..at + length];
+                let body = &judged.data[at + HEAD_BYTES..at + length];
                 let held = HeldBytes { clients: &self.clients, servers: &self.servers };
                 console::message(&mut self.core, &held, id, head.kind, body);
                 self.carry_out();

@@ -5,8 +5,8 @@ use std::io;
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
 
-use crate::base::arena::{Id, MOST_ROOM};
-use crate::wire::head::HEAD;
+use crate::base::arena::{Id, MOST_ROOM_RECORDS};
+use crate::wire::head::HEAD_BYTES;
 
 /// The two calls that a byte stream must have. Both are non-blocking.
 pub trait Stream {
@@ -127,7 +127,7 @@ impl<S: Stream, To: Copy> Conn<S, To> {
 
     /// Whether so many bytes, the head included, are fewer than the judge asked for.
     pub fn wants_more(&self, here: usize) -> bool {
-        here < HEAD + self.want as usize
+        here < HEAD_BYTES + self.want as usize
     }
 
     /// Whether so many bytes, the head included, are fewer than the judge asked for: they need not
@@ -281,7 +281,7 @@ impl<K, C> Default for ConnTable<K, C> {
 impl<K, C> ConnTable<K, C> {
     /// With room for so many connections, as their arena has it for records.
     pub fn with_room(count: usize) -> Self {
-        ConnTable { rows: Vec::with_capacity(count.min(MOST_ROOM)), kind: PhantomData }
+        ConnTable { rows: Vec::with_capacity(count.min(MOST_ROOM_RECORDS)), kind: PhantomData }
     }
 
     pub fn insert(&mut self, id: Id<K>, conn: C) {

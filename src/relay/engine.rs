@@ -18,17 +18,17 @@ use crate::pool::ids::{ClientId, ClientKind, ServerId, ServerKind};
 use crate::pool::login::entry::Arrival;
 use crate::pool::owed::said::Room;
 use crate::pool::records::client::Client;
-use crate::pool::records::listening::MOST_UNDELIVERED;
+use crate::pool::records::listening::MOST_UNDELIVERED_BYTES;
 use crate::pool::records::secured::{Secured, ServerTls};
 use crate::pool::records::server::Server;
 use crate::pool::telling::journal::JournalLine;
 
 /// The size of the one read block, in bytes.
-const BLOCK: usize = 64 * 1024;
+const BLOCK_BYTES: usize = 64 * 1024;
 
 /// The most that is read of a peer to whom a last word was sent, so that the system does not throw
 /// that word away with a reset.
-pub(super) const DRAIN: usize = 4;
+pub(super) const DRAIN_READS: usize = 4;
 
 /// The system below the relay.
 pub trait Io {
@@ -135,7 +135,7 @@ impl<I: Io> Engine<I> {
             io,
             clients,
             servers: ConnTable::default(),
-            block: vec![0; BLOCK].into_boxed_slice(),
+            block: vec![0; BLOCK_BYTES].into_boxed_slice(),
             said: Room::default(),
             answers: Vec::new(),
             queue: VecDeque::new(),
@@ -301,7 +301,7 @@ impl<I: Io> Engine<I> {
                 Action::Repeat { client, bytes } => self.repeat(client, bytes),
                 Action::SecureClient(id) => self.secure_client(id, &[]),
                 Action::RunServer(id) => self.queue_server(id),
-                Action::SettleServer(id) => self.settle(id),
+                Action::PartIfDrained(id) => self.part_if_drained(id),
                 Action::Resolve(name) => self.io.resolve(name),
                 Action::Inquire { client, inquiry } => self.io.inquire(client, *inquiry),
                 Action::ConsoleDone { client, outcome } => {
@@ -350,7 +350,7 @@ impl<I: Io> Engine<I> {
     /// A client that does not take what it is notified of is not waited for.
     fn notify_client(&mut self, id: ClientId, bytes: &[u8]) {
         let unsent = self.clients.get(id).map_or(0, Conn::unsent);
-        match unsent + bytes.len() > MOST_UNDELIVERED {
+        match unsent + bytes.len() > MOST_UNDELIVERED_BYTES {
             true => self.core.client_is_deaf(id),
             false => self.tell_client(id, bytes),
         }
@@ -395,7 +395,7 @@ impl<I: Io> Engine<I> {
                 // Its server was not read while this was full.
                 if let Some(server) = self.core.clients.get(id).and_then(Client::server) {
                     self.queue_server(server);
-                    self.settle(server);
+                    self.part_if_drained(server);
                 }
             }
         }
@@ -413,14 +413,14 @@ impl<I: Io> Engine<I> {
                 if let Some(client) = self.core.servers.get(id).and_then(Server::client) {
                     self.queue_client(client);
                 }
-                self.settle(id);
+                self.part_if_drained(id);
             }
         }
     }
 
     /// Asks the core whether the server's client is done with it, if both directions are drained.
-    pub(super) fn settle(&mut self, id: ServerId) {
-        if !self.core.may_settle(id) {
+    pub(super) fn part_if_drained(&mut self, id: ServerId) {
+        if !self.core.may_part(id) {
             return;
         }
         let Some(server) = self.servers.get(id) else { return };
@@ -432,7 +432,7 @@ impl<I: Io> Engine<I> {
             conn.is_flushed() && !matches!(conn.inbound.way(), Heading::Forward(_))
         });
         if server_drained && client_drained {
-            self.core.settle(id);
+            self.core.part_if_done(id);
         }
     }
 
@@ -495,7 +495,7 @@ fn held<S: Stream, To: Copy>(conn: &Conn<S, To>) -> BufferedBytes {
 
 /// Reads and throws away what a peer has sent, so that closing does not turn into a reset.
 fn drain(stream: &mut impl Stream, block: &mut [u8]) {
-    for _ in 0..DRAIN {
+    for _ in 0..DRAIN_READS {
         match stream.read(block) {
             Ok(count) if count > 0 => {}
             _ => return,

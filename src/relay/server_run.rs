@@ -6,7 +6,7 @@ use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::server::Server;
-use crate::wire::head::{self, HEAD, Head, ParsedHead};
+use crate::wire::head::{self, HEAD_BYTES, Head, ParsedHead};
 
 /// Bytes of a server, and what comes of them.
 struct ServerBytes<'a> {
@@ -133,7 +133,7 @@ impl<I: Io> Engine<I> {
         if !is_there || judged.is_closed {
             return false;
         }
-        self.settle(id);
+        self.part_if_drained(id);
         self.carry_out();
         if let Some(client) = judged.client {
             self.core.replies_came(client);
@@ -213,7 +213,7 @@ impl<I: Io> Engine<I> {
                 return false;
             }
         };
-        let seen = &rest[HEAD..rest.len().min(HEAD + head.body)];
+        let seen = &rest[HEAD_BYTES..rest.len().min(HEAD_BYTES + head.body)];
         let verdict = self.core.judge_server(id, head, seen, &mut judged.to_client);
         judged.heed(head, verdict)
     }
@@ -223,7 +223,7 @@ impl ServerBytes<'_> {
     /// Does as the judge says. Returns whether to go on.
     #[inline(always)]
     fn heed(&mut self, head: Head, verdict: ServerVerdict) -> bool {
-        let (at, length) = (self.taken, HEAD + head.body);
+        let (at, length) = (self.taken, HEAD_BYTES + head.body);
         let here = length.min(self.data.len() - at);
         match verdict {
             ServerVerdict::Forward(to) => {

@@ -116,12 +116,12 @@ struct Talk {
 }
 
 /// As much of what modules tell as a line of the log takes, in bytes.
-const TOLD_MAX: usize = 200;
+const TOLD_BYTES_MAX: usize = 200;
 
 impl Talk {
     fn hear(&mut self, text: &CStr) {
         let text = text.to_string_lossy();
-        if self.told.len() + text.len() <= TOLD_MAX {
+        if self.told.len() + text.len() <= TOLD_BYTES_MAX {
             self.told.extend(text.trim().chars().map(printable));
             self.told.push_str("; ");
         }

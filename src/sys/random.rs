@@ -5,26 +5,26 @@ use std::io;
 use crate::base::rng::Rng;
 
 /// `getrandom` gives up to this many bytes at once or not at all (getrandom(2)).
-const BLOCK: usize = 256;
+const BLOCK_BYTES: usize = 256;
 
 /// Random bytes of the kernel. Bytes that were given out are wiped, so that memory read later
 /// tells nothing of keys made earlier.
 pub struct SystemRng {
-    block: [u8; BLOCK],
-    /// Bytes of `block` that were given out; `BLOCK` when it must be filled anew.
+    block: [u8; BLOCK_BYTES],
+    /// Bytes of `block` that were given out; `BLOCK_BYTES` when it must be filled anew.
     used: usize,
 }
 
 impl SystemRng {
     pub fn new() -> SystemRng {
-        SystemRng { block: [0; BLOCK], used: BLOCK }
+        SystemRng { block: [0; BLOCK_BYTES], used: BLOCK_BYTES }
     }
 
     fn refill(&mut self) {
         loop {
             // SAFETY: the pointer and the length are those of one array.
-            let got = unsafe { libc::getrandom(self.block.as_mut_ptr().cast(), BLOCK, 0) };
-            if got == BLOCK as isize {
+            let got = unsafe { libc::getrandom(self.block.as_mut_ptr().cast(), BLOCK_BYTES, 0) };
+            if got == BLOCK_BYTES as isize {
                 self.used = 0;
                 return;
             }
@@ -45,10 +45,10 @@ impl Rng for SystemRng {
     fn fill(&mut self, bytes: &mut [u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            if self.used == BLOCK {
+            if self.used == BLOCK_BYTES {
                 self.refill();
             }
-            let count = rest.len().min(BLOCK - self.used);
+            let count = rest.len().min(BLOCK_BYTES - self.used);
             let (head, tail) = rest.split_at_mut(count);
             let taken = &mut self.block[self.used..self.used + count];
             head.copy_from_slice(taken);
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn long_and_short_requests_are_filled_and_never_repeat() {
         let mut rng = SystemRng::new();
-        let mut long = [0; 3 * BLOCK + 5];
+        let mut long = [0; 3 * BLOCK_BYTES + 5];
         rng.fill(&mut long);
         for window in long.chunks_exact(16) {
             assert!(window.iter().any(|&byte| byte != 0));

@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use super::check;
 
 /// What a pipe that has room takes whole (POSIX grants 512; Linux has 4096).
-const ATOMIC: usize = 4096;
+const ATOMIC_BYTES: usize = 4096;
 
 /// The stream, by the way that does not wait.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ fn write_where_room(bytes: &[u8]) -> io::Result<usize> {
     if asked.revents & libc::POLLOUT == 0 {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    io::stderr().write(&bytes[..bytes.len().min(ATOMIC)])
+    io::stderr().write(&bytes[..bytes.len().min(ATOMIC_BYTES)])
 }
 
 fn send(bytes: &[u8]) -> io::Result<usize> {

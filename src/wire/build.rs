@@ -156,8 +156,8 @@ mod tests {
         let ParsedHead::Head(Head { kind: b'E', body }) = head::parse(&out) else {
             panic!("no head")
         };
-        assert_eq!(body, out.len() - head::HEAD);
-        let read = fields::ReportFields::parse(&out[head::HEAD..]);
+        assert_eq!(body, out.len() - head::HEAD_BYTES);
+        let read = fields::ReportFields::parse(&out[head::HEAD_BYTES..]);
         assert_eq!((read.severity, read.sqlstate), ("FATAL".into(), "08P01".into()));
         assert!(out.windows(5).any(|w| w == b"Dwhy\0"));
     }

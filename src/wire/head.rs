@@ -3,7 +3,7 @@
 //! Nothing is reserved on the word of a head: it only says how many bytes of body to expect.
 
 /// Bytes of a head.
-pub const HEAD: usize = 5;
+pub const HEAD_BYTES: usize = 5;
 
 /// A message's kind and the length of its body, the length word not included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,7 +16,7 @@ pub struct Head {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ParsedHead {
     Head(Head),
-    /// Fewer than [`HEAD`] bytes are here.
+    /// Fewer than [`HEAD_BYTES`] bytes are here.
     Short,
     /// A length that cannot be: less than the four bytes it counts itself, or above `i32::MAX`.
     Bad,
@@ -25,7 +25,7 @@ pub enum ParsedHead {
 /// Reads the head at the start of `bytes`.
 #[inline(always)]
 pub fn parse(bytes: &[u8]) -> ParsedHead {
-    let Some((head, _)) = bytes.split_first_chunk::<HEAD>() else { return ParsedHead::Short };
+    let Some((head, _)) = bytes.split_first_chunk::<HEAD_BYTES>() else { return ParsedHead::Short };
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
     if length < 4 || length > i32::MAX as u32 {
         return ParsedHead::Bad;
@@ -37,7 +37,7 @@ pub fn parse(bytes: &[u8]) -> ParsedHead {
 #[inline(always)]
 pub fn whole(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let ParsedHead::Head(head) = parse(bytes) else { return None };
-    Some((head.kind, bytes[HEAD..].get(..head.body)?))
+    Some((head.kind, bytes[HEAD_BYTES..].get(..head.body)?))
 }
 
 #[cfg(test)]

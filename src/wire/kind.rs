@@ -7,11 +7,11 @@
 use super::head::Head;
 
 /// The largest body that the protocol allows.
-pub const MAX_BODY: usize = i32::MAX as usize - 4;
+pub const BODY_BYTES_MAX: usize = i32::MAX as usize - 4;
 
 /// Bodies of this size are read whole before they are judged; larger ones are judged by their
 /// first bytes.
-const SMALL: usize = 4096;
+const SMALL_BODY_BYTES: usize = 4096;
 
 /// How much of a message's body the judge must have before it decides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,7 +69,7 @@ macro_rules! kinds {
                     See::Head => 0,
                     See::First(n) => n.min(head.body),
                     See::Whole => head.body,
-                    See::WholeIfSmall => if head.body <= SMALL { head.body } else { 0 },
+                    See::WholeIfSmall => if head.body <= SMALL_BODY_BYTES { head.body } else { 0 },
                 }
             }
 
@@ -83,20 +83,20 @@ macro_rules! kinds {
 kinds! {
     /// What a client sends after its startup packet.
     Front:
-    Bind = b'B', MAX_BODY, See::Head;
+    Bind = b'B', BODY_BYTES_MAX, See::Head;
     Close = b'C', 70_000, See::Whole;
-    CopyData = b'd', MAX_BODY, See::Head;
+    CopyData = b'd', BODY_BYTES_MAX, See::Head;
     CopyDone = b'c', 0, See::Head;
-    CopyFail = b'f', MAX_BODY, See::Head;
+    CopyFail = b'f', BODY_BYTES_MAX, See::Head;
     Describe = b'D', 70_000, See::Whole;
     Execute = b'E', 70_000, See::Head;
     Flush = b'H', 0, See::Head;
-    FunctionCall = b'F', MAX_BODY, See::Head;
-    Parse = b'P', MAX_BODY, See::Head;
+    FunctionCall = b'F', BODY_BYTES_MAX, See::Head;
+    Parse = b'P', BODY_BYTES_MAX, See::Head;
     Password = b'p', 65_540, See::Whole;
-    Query = b'Q', MAX_BODY, See::WholeIfSmall;
+    Query = b'Q', BODY_BYTES_MAX, See::WholeIfSmall;
     Sync = b'S', 0, See::Head;
-    Terminate = b'X', SMALL, See::Head;
+    Terminate = b'X', SMALL_BODY_BYTES, See::Head;
 }
 
 kinds! {
@@ -108,24 +108,24 @@ kinds! {
     CloseComplete = b'3', 0, See::Head;
     CommandComplete = b'C', 65_540, See::WholeIfSmall;
     CopyBoth = b'W', 70_000, See::Head;
-    CopyData = b'd', MAX_BODY, See::Head;
+    CopyData = b'd', BODY_BYTES_MAX, See::Head;
     CopyDone = b'c', 0, See::Head;
     CopyIn = b'G', 70_000, See::Head;
     CopyOut = b'H', 70_000, See::Head;
-    DataRow = b'D', MAX_BODY, See::Head;
+    DataRow = b'D', BODY_BYTES_MAX, See::Head;
     EmptyQuery = b'I', 0, See::Head;
-    ErrorResponse = b'E', MAX_BODY, See::First(8192);
-    FunctionCallResponse = b'V', MAX_BODY, See::Head;
+    ErrorResponse = b'E', BODY_BYTES_MAX, See::First(8192);
+    FunctionCallResponse = b'V', BODY_BYTES_MAX, See::Head;
     NegotiateProtocolVersion = b'v', 65_540, See::Whole;
     NoData = b'n', 0, See::Head;
-    NoticeResponse = b'N', MAX_BODY, See::First(8192);
+    NoticeResponse = b'N', BODY_BYTES_MAX, See::First(8192);
     NotificationResponse = b'A', 65_540, See::Whole;
     ParameterDescription = b't', 300_000, See::WholeIfSmall;
     ParameterStatus = b'S', 65_540, See::Whole;
     ParseComplete = b'1', 0, See::Head;
     PortalSuspended = b's', 0, See::Head;
     ReadyForQuery = b'Z', 1, See::Whole;
-    RowDescription = b'T', MAX_BODY, See::Head;
+    RowDescription = b'T', BODY_BYTES_MAX, See::Head;
 }
 
 impl Front {
@@ -163,12 +163,12 @@ mod tests {
     #[test]
     fn what_must_be_seen_whole_has_a_bound() {
         for &kind in Front::ALL {
-            let see = kind.must_see(Head { kind: kind as u8, body: MAX_BODY });
-            assert!(see < MAX_BODY || kind.largest() < 100_000, "{kind:?}");
+            let see = kind.must_see(Head { kind: kind as u8, body: BODY_BYTES_MAX });
+            assert!(see < BODY_BYTES_MAX || kind.largest() < 100_000, "{kind:?}");
         }
         for &kind in Back::ALL {
-            let see = kind.must_see(Head { kind: kind as u8, body: MAX_BODY });
-            assert!(see < MAX_BODY || kind.largest() < 100_000, "{kind:?}");
+            let see = kind.must_see(Head { kind: kind as u8, body: BODY_BYTES_MAX });
+            assert!(see < BODY_BYTES_MAX || kind.largest() < 100_000, "{kind:?}");
         }
     }
 }

@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 
 use super::fields::Fields;
-use super::head::{self, HEAD};
+use super::head::{self, HEAD_BYTES};
 
 /// The longest startup packet that PostgreSQL takes, and we too
 /// (MAX_STARTUP_PACKET_LENGTH of its sources), in bytes, length word included.
-pub const LONGEST: usize = 10_000;
+pub const PACKET_BYTES_MAX: usize = 10_000;
 
 const CANCEL_REQUEST: u32 = 80_877_102;
 const SSL_REQUEST: u32 = 80_877_103;
@@ -35,7 +35,7 @@ pub enum Packet<'a> {
 /// Why a startup packet cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BadStartup {
-    /// The length word is below 8 or above [`LONGEST`].
+    /// The length word is below 8 or above [`PACKET_BYTES_MAX`].
     Length,
     /// A whole message of a client that takes itself for logged in.
     Message,
@@ -66,7 +66,7 @@ pub fn parse(bytes: &[u8]) -> ParsedStartup<'_> {
         _ => return message(bytes),
     }
     let length = u32::from_be_bytes(*word) as usize;
-    if !(8..=LONGEST).contains(&length) {
+    if !(8..=PACKET_BYTES_MAX).contains(&length) {
         return ParsedStartup::Bad(BadStartup::Length);
     }
     let Some(packet) = bytes.get(4..length) else { return ParsedStartup::Short };
@@ -80,8 +80,8 @@ pub fn parse(bytes: &[u8]) -> ParsedStartup<'_> {
 fn message(bytes: &[u8]) -> ParsedStartup<'_> {
     match head::parse(bytes) {
         head::ParsedHead::Short => ParsedStartup::Short,
-        head::ParsedHead::Head(head) if head.body <= LONGEST => {
-            match bytes.len() < HEAD + head.body {
+        head::ParsedHead::Head(head) if head.body <= PACKET_BYTES_MAX => {
+            match bytes.len() < HEAD_BYTES + head.body {
                 true => ParsedStartup::Short,
                 false => ParsedStartup::Bad(BadStartup::Message),
             }

@@ -174,7 +174,7 @@ mod samples {
         assert_eq!(at("use super::super::login::entry::X;"), 1);
         assert_eq!(at("use crate::pool::records::client::Client;\nuse super::limits;"), 0);
         let beside =
-            Source::new("src/pool/login/entry.rs", "use crate::pool::prepared::settle::X;");
+            Source::new("src/pool/login/entry.rs", "use crate::pool::prepared::presence::X;");
         assert_eq!(imports(&beside).len(), 1, "rooms of one floor");
         assert_eq!(imports(&Source::new("src/pool/attic/x.rs", "")).len(), 1, "no floor");
     }

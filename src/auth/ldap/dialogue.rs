@@ -105,12 +105,12 @@ pub struct LdapRefusal {
 }
 
 /// As much of a directory's words as a line of the log takes.
-const TEXT_MAX: usize = 200;
+const TEXT_CHARS_MAX: usize = 200;
 
 impl From<LdapResult<'_>> for LdapRefusal {
     fn from(outcome: LdapResult<'_>) -> LdapRefusal {
         let text = String::from_utf8_lossy(outcome.text);
-        let text: String = text.chars().take(TEXT_MAX).map(printable).collect();
+        let text: String = text.chars().take(TEXT_CHARS_MAX).map(printable).collect();
         LdapRefusal { code: outcome.code, text: text.trim().to_owned() }
     }
 }

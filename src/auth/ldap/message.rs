@@ -6,7 +6,7 @@ use super::filter::{self, NoFilter};
 
 /// The longest message that is taken from a directory, in bytes: no attribute is asked for, so what
 /// comes is a name or an explanation.
-const LONGEST: usize = 65_536;
+const MESSAGE_BYTES_MAX: usize = 65_536;
 
 /// How deep a search goes below its base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ const ENTRIES_MAX: u8 = 2;
 /// The length of the message that `bytes` begin with, once that is known.
 pub fn frame(bytes: &[u8]) -> Result<Option<usize>, MalformedLdap> {
     match ber::head(bytes)? {
-        Some((SEQUENCE, head, len)) if len <= LONGEST - head => Ok(Some(head + len)),
+        Some((SEQUENCE, head, len)) if len <= MESSAGE_BYTES_MAX - head => Ok(Some(head + len)),
         Some(_) => Err(MalformedLdap),
         None => Ok(None),
     }

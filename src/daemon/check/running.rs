@@ -14,7 +14,7 @@ use super::super::pidfile::{self, PidFileError};
 use crate::config::Settings;
 use crate::wire::build;
 use crate::wire::fields::Fields;
-use crate::wire::head::{self, HEAD, Head, ParsedHead};
+use crate::wire::head::{self, HEAD_BYTES, Head, ParsedHead};
 use crate::wire::kind::{Back, Front};
 use crate::wire::startup;
 
@@ -22,7 +22,7 @@ use crate::wire::startup;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// No message of the console is longer, in bytes.
-const LONGEST: usize = 0x10_0000;
+const MESSAGE_BYTES_MAX: usize = 0x10_0000;
 
 /// Who the console lets in without a password, when the process is of its own user.
 const USER: &str = "pgbouncer";
@@ -113,10 +113,10 @@ impl Console {
     }
 
     fn message(&mut self) -> io::Result<(u8, Vec<u8>)> {
-        let mut bytes = [0; HEAD];
+        let mut bytes = [0; HEAD_BYTES];
         self.stream.read_exact(&mut bytes)?;
         match head::parse(&bytes) {
-            ParsedHead::Head(Head { kind, body }) if body <= LONGEST => {
+            ParsedHead::Head(Head { kind, body }) if body <= MESSAGE_BYTES_MAX => {
                 let mut bytes = vec![0; body];
                 self.stream.read_exact(&mut bytes)?;
                 Ok((kind, bytes))

@@ -13,7 +13,7 @@ use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslStream, SslVerify
 const CONFIGURATION: &str = "/etc/ldap/ldap.conf";
 
 /// More than that is no configuration, in bytes.
-const LONGEST: u64 = 65_536;
+const CONFIGURATION_BYTES_MAX: u64 = 65_536;
 
 /// Puts a connection under TLS; `host` must be in the certificate. Blocks as long as the
 /// connection's own limits say.
@@ -50,7 +50,8 @@ impl Trust {
     /// The variables come before the file.
     fn of_system() -> Trust {
         let path = env::var("LDAPCONF").unwrap_or_else(|_| CONFIGURATION.to_owned());
-        let is_short = |data: &fs::Metadata| data.is_file() && data.len() <= LONGEST;
+        let is_short =
+            |data: &fs::Metadata| data.is_file() && data.len() <= CONFIGURATION_BYTES_MAX;
         let text = fs::metadata(&path).ok().filter(is_short);
         let text = text.and_then(|_| fs::read_to_string(&path).ok()).unwrap_or_default();
         let mut trust = Trust::default();

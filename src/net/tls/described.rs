@@ -7,7 +7,7 @@ use super::name;
 use crate::pool::records::secured::TlsFile;
 
 /// The longest text that is kept of a certificate's names, in characters.
-const LONGEST: usize = 1000;
+const NAMES_CHARS_MAX: usize = 1000;
 
 /// A chain: it counts for as long as every certificate of it does.
 pub fn chain(path: &str, chain: &[X509]) -> Option<TlsFile> {
@@ -32,7 +32,7 @@ fn described(path: &str, certificate: &X509Ref, not_after: u64) -> TlsFile {
 }
 
 fn bounded(text: String) -> Box<str> {
-    match text.char_indices().nth(LONGEST) {
+    match text.char_indices().nth(NAMES_CHARS_MAX) {
         Some((end, _)) => format!("{}...", &text[..end]).into(),
         None => text.into(),
     }

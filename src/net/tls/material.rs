@@ -14,7 +14,7 @@ use super::TlsError;
 use crate::log::plain;
 
 /// The longest file that is read, in bytes: the bundle of all public authorities is a tenth of it.
-const LONGEST: u64 = 4 << 20;
+const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// The certificate of a chain, and those that it is signed by.
 pub fn chain(file: &str) -> Result<Vec<X509>, TlsError> {
@@ -49,7 +49,7 @@ pub fn mismatch(file: &str) -> TlsError {
     TlsError(format!("failed to load private key file \"{file}\": key values mismatch"))
 }
 
-/// A regular file, as far as [`LONGEST`].
+/// A regular file, as far as [`FILE_BYTES_MAX`].
 fn read(file: &str) -> Result<Vec<u8>, String> {
     let metadata = fs::metadata(file).map_err(|error| plain(&error))?;
     if !metadata.is_file() {
@@ -57,9 +57,9 @@ fn read(file: &str) -> Result<Vec<u8>, String> {
     }
     let mut bytes = Vec::new();
     let opened = fs::File::open(file).map_err(|error| plain(&error))?;
-    opened.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|error| plain(&error))?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(format!("it is longer than {LONGEST} bytes"));
+    opened.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| plain(&error))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("it is longer than {FILE_BYTES_MAX} bytes"));
     }
     Ok(bytes)
 }

@@ -9,9 +9,9 @@ use crate::base::time::Moment;
 use crate::net::listen::Socket;
 use crate::net::network::take_tcp;
 use crate::net::tls::Tls;
-use crate::pages::answer::{HttpResponse, OutgoingResponse, SLICE};
+use crate::pages::answer::{HttpResponse, OutgoingResponse, SLICE_BYTES};
 use crate::pages::login::{Admission, Check, REFUSAL_DELAY};
-use crate::pages::request::{self, HttpRequest, HttpStatus, LONGEST, ParsedRequest};
+use crate::pages::request::{self, HEAD_BYTES_MAX, HttpRequest, HttpStatus, ParsedRequest};
 use crate::pages::{Gathering, HttpReply};
 use crate::relay::{Handshake, Readiness, Stream};
 
@@ -148,9 +148,9 @@ impl Seat {
     }
 
     fn read(&mut self, now: Moment, site: &mut dyn WebSite) -> io::Result<bool> {
-        let mut block = [0; LONGEST];
+        let mut block = [0; HEAD_BYTES_MAX];
         // One more than a request may have shows that it has more.
-        let room = (LONGEST - self.input.len()).max(1);
+        let room = (HEAD_BYTES_MAX - self.input.len()).max(1);
         let Some(count) = self.receive(&mut block[..room])? else { return Ok(true) };
         if count == 0 {
             return Ok(false);
@@ -232,7 +232,7 @@ impl Seat {
     }
 
     fn send(&mut self, now: Moment) -> io::Result<bool> {
-        let end = self.output.len().min(self.sent + SLICE);
+        let end = self.output.len().min(self.sent + SLICE_BYTES);
         match self.socket.write(&self.output[self.sent..end]) {
             Ok(count) => {
                 self.sent += count;
@@ -260,7 +260,7 @@ impl Seat {
 
     /// Throws away what still comes, until the other end has closed.
     fn drain(&mut self) -> io::Result<bool> {
-        let mut block = [0; LONGEST];
+        let mut block = [0; HEAD_BYTES_MAX];
         for _ in 0..READS {
             match self.receive(&mut block)? {
                 None => return Ok(true),
@@ -307,7 +307,7 @@ pub fn turn_away(mut socket: Socket, is_secure: bool) {
         return;
     }
     // What has come is read first: closing over unread bytes would throw the answer away.
-    let mut block = [0; LONGEST];
+    let mut block = [0; HEAD_BYTES_MAX];
     let _ = socket.read(&mut block);
     let mut output = Vec::new();
     OutgoingResponse::begin(HttpResponse::refusal(HttpStatus::Unavailable), None, &mut output);

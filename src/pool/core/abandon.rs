@@ -15,7 +15,7 @@ use crate::wire::build::{self, Message};
 use crate::wire::kind::Front;
 
 /// The longest rest of a half sent piece of COPY data that is filled up, in bytes.
-const MOST_FILLED: u32 = 64 * 1024;
+const MOST_FILLED_BYTES: u32 = 64 * 1024;
 
 impl Core {
     /// Whether a server that its client has left in the middle can be brought to an end.
@@ -38,7 +38,7 @@ impl Core {
         // It may not have been read for the sake of a client that did not take what came.
         self.act(Action::RunServer(id));
         self.cancel_abandoned(id);
-        self.act(Action::SettleServer(id));
+        self.act(Action::PartIfDrained(id));
     }
 
     /// Sends what nobody else will send any more: the end of a COPY, and Flush behind an extended
@@ -149,6 +149,7 @@ impl Server {
     /// Whether a message that its client has half sent can be completed without doing what the
     /// client has not asked for: only data of a COPY, which is thrown away.
     fn can_be_filled_up(&self) -> bool {
-        self.half_sent == 0 || self.last_sent == Front::CopyData && self.half_sent <= MOST_FILLED
+        self.half_sent == 0
+            || self.last_sent == Front::CopyData && self.half_sent <= MOST_FILLED_BYTES
     }
 }

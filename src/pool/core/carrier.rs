@@ -81,7 +81,7 @@ impl Core {
             ServerState::BeingCanceled => self.part(target),
             ServerState::Active { .. } | ServerState::Tested(_) => {
                 self.cancel_abandoned(target);
-                self.act(Action::SettleServer(target));
+                self.act(Action::PartIfDrained(target));
             }
             ServerState::Between
             | ServerState::Cancel(_)

@@ -1,7 +1,7 @@
 //! Which databases, users and pools there are, by name and by each other.
 
 use crate::auth::secret::Secret;
-use crate::config::{DATABASE_NAME_MAX, DatabaseLine};
+use crate::config::{DATABASE_NAME_BYTES_MAX, DatabaseLine};
 use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, UserId};
@@ -17,7 +17,7 @@ impl Core {
     /// The line of a database that `*` stands for, which is none of a name that no line could have:
     /// PostgreSQL would take a part of it for another's.
     pub(in crate::pool) fn fallback_line(&self, name: &str) -> Option<DatabaseLine> {
-        if name.len() > DATABASE_NAME_MAX {
+        if name.len() > DATABASE_NAME_BYTES_MAX {
             return None;
         }
         let line = self.config.databases.iter().find(|line| line.is_fallback())?;

@@ -71,7 +71,7 @@ impl Core {
             | ServerState::Lookup(_)
             | ServerState::Tested(_) => {
                 self.servers[id].closing = Some(reason);
-                self.act(Action::SettleServer(id));
+                self.act(Action::PartIfDrained(id));
             }
             ServerState::Cancel(_) | ServerState::Closing => {}
         }

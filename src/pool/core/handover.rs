@@ -2,9 +2,9 @@
 //! done with it, or gone.
 //!
 //! A client that asks ([`Core::acquire`]) gets a server that is idle ([`Core::take_idle`]), or
-//! waits. One whose transaction is over lets go of its server ([`Core::settle`]), and so does one
-//! that ends ([`Core::client_left_server`]). A server that is let go of is in state `Between` until
-//! it is decided what becomes of it ([`Core::part`]): it is closed, tested, reset, or made
+//! waits. One whose transaction is over lets go of its server ([`Core::part_if_done`]), and so does
+//! one that ends ([`Core::client_left_server`]). A server that is let go of is in state `Between`
+//! until it is decided what becomes of it ([`Core::part`]): it is closed, tested, reset, or made
 //! available ([`Core::make_available`]), and then the client that has waited longest gets it, or
 //! its pool. The rest of `pool/core` moves records and does not decide.
 
@@ -146,12 +146,12 @@ impl Core {
             return self.wake(client);
         }
         self.servers[id].is_untouched = false;
-        self.act(Action::SettleServer(id));
+        self.act(Action::PartIfDrained(id));
     }
 
-    /// Cheap to ask after each run: whether [`Core::settle`] could do something.
+    /// Cheap to ask after each run: whether [`Core::part_if_done`] could do something.
     #[inline]
-    pub fn may_settle(&self, id: ServerId) -> bool {
+    pub fn may_part(&self, id: ServerId) -> bool {
         self.servers.get(id).is_some_and(|server| {
             let is_abandoned = || matches!(server.state(), ServerState::Tested(Test::Abandoned(_)));
             server.replies.is_clean() || is_abandoned()
@@ -160,7 +160,7 @@ impl Core {
 
     /// The server's client may be done with it. The relay calls this when both directions are
     /// drained: nothing of either side is held, and no message is half relayed.
-    pub fn settle(&mut self, id: ServerId) {
+    pub fn part_if_done(&mut self, id: ServerId) {
         let Some(server) = self.servers.get(id) else { return };
         if let ServerState::Tested(test @ Test::Abandoned(_)) = *server.state() {
             return self.test_ended(id, test);

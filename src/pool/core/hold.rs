@@ -38,7 +38,7 @@ impl Core {
         let Some(hold) = self.clients.get(id).and_then(|client| client.hold) else { return };
         let goes_on = match hold {
             // Each reply may be the one that decides; the judge will tell.
-            Hold::Settling => true,
+            Hold::Undecided => true,
             Hold::Answers | Hold::Bar | Hold::Replies => !self.is_awaited(id, hold),
             Hold::Channels
             | Hold::Command
@@ -119,7 +119,7 @@ impl Core {
             Hold::Repeat => of_server(|server| server.own == OwnQuery::Repeat),
             Hold::Replies => of_server(|server| server.replies.is_full()),
             Hold::Server { .. } => client.is_waiting(),
-            Hold::Settling => of_server(|server| !server.replies.is_answered()),
+            Hold::Undecided => of_server(|server| !server.replies.is_answered()),
             Hold::Welcome => client.standing() == Some(Standing::AwaitWelcome),
         }
     }

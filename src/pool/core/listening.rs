@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::{Client, QueryRefusal, Standing};
-use crate::pool::records::listening::{Awaits, Channel, Listens, MOST_UNDELIVERED};
+use crate::pool::records::listening::{Awaits, Channel, Listens, MOST_UNDELIVERED_BYTES};
 use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::telling::reason::Reason;
 use crate::pool::telling::refusal::StatementRefusal;
@@ -198,7 +198,7 @@ impl Core {
             return self.act(Action::Notify { client: id, bytes });
         }
         let Some(listens) = self.listens_mut(id) else { return };
-        if listens.undelivered.len() + bytes.len() > MOST_UNDELIVERED {
+        if listens.undelivered.len() + bytes.len() > MOST_UNDELIVERED_BYTES {
             return self.close_client(id, Reason::NotificationsUnread);
         }
         listens.undelivered.extend_from_slice(&bytes);

@@ -108,7 +108,7 @@ pub enum Action {
     /// The server may be read again.
     RunServer(ServerId),
     /// The server may be fit for the next client, if both its directions are drained.
-    SettleServer(ServerId),
+    PartIfDrained(ServerId),
     /// Ask a judge about a client; the answer is given to [`Core::judged`].
     Inquire {
         client: ClientId,

@@ -11,7 +11,7 @@ use crate::pool::records::server::ServerState;
 
 /// Iterations in one turn of the loop, for clients and for servers each: some 0.15 ms where the
 /// processor knows SHA-256, 0.5 ms elsewhere.
-const SLICE: u32 = 1024;
+const SLICE_ITERATIONS: u32 = 1024;
 
 impl Core {
     /// Whether keys are to be derived, so that the loop must not sleep.
@@ -27,7 +27,7 @@ impl Core {
             let login = clients.get(id).map(|client| client.state());
             matches!(login, Some(ClientState::Login(login)) if login.awaits_keys())
         };
-        if let Some(done) = self.derivations.clients.advance(SLICE, waits) {
+        if let Some(done) = self.derivations.clients.advance(SLICE_ITERATIONS, waits) {
             for id in done.waiting {
                 self.client_has_keys(id, done.name, &done.keys);
             }
@@ -37,7 +37,7 @@ impl Core {
             let login = servers.get(id).map(|server| server.state());
             matches!(login, Some(ServerState::Login(login)) if login.awaits_keys())
         };
-        if let Some(done) = self.derivations.servers.advance(SLICE, waits) {
+        if let Some(done) = self.derivations.servers.advance(SLICE_ITERATIONS, waits) {
             for id in done.waiting {
                 self.server_has_keys(id, done.name, &done.keys);
             }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::DATABASE_NAME_MAX;
+use crate::config::DATABASE_NAME_BYTES_MAX;
 use crate::log::{Level, PeerAddress};
 use crate::pool::core::{Action, CONSOLE, Core};
 use crate::pool::ids::{ClientId, DatabaseId};
@@ -21,15 +21,15 @@ use crate::wire::startup::{self, BadStartup, Packet, ParsedStartup};
 const NEWEST_MINOR: u16 = 2;
 
 /// User names from this length on are refused, in bytes.
-const USER_NAME_LIMIT: usize = 128;
+const USER_NAME_BYTES_LIMIT: usize = 128;
 
 /// So many connections may log in at a time whatever max_client_conn is.
 const STRANGERS_MIN: usize = 100;
 
 /// Descriptors that connections without a login leave to others: an eighth of all, and at least and
 /// at most so many.
-const KEPT_MIN: usize = 32;
-const KEPT_MAX: usize = 1024;
+const KEPT_DESCRIPTORS_MIN: usize = 32;
+const KEPT_DESCRIPTORS_MAX: usize = 1024;
 
 /// What the shell does with the bytes of a connection that has sent no StartupMessage yet.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Core {
     /// and no more than leave descriptors for the console, servers and files.
     fn most_strangers(&self) -> usize {
         let limit = usize::try_from(self.host.descriptors).unwrap_or(usize::MAX);
-        let kept = (limit / 8).clamp(KEPT_MIN, KEPT_MAX);
+        let kept = (limit / 8).clamp(KEPT_DESCRIPTORS_MIN, KEPT_DESCRIPTORS_MAX);
         let taken = self.clients.len().saturating_sub(self.logins.len()) + self.servers.len();
         let free = limit.saturating_sub(kept).saturating_sub(taken);
         let at_a_time = (self.settings().max_client_conn as usize).max(STRANGERS_MIN);
@@ -154,7 +154,7 @@ impl Core {
         parameters: &[(Cow<'_, str>, &[u8])],
     ) -> Result<(), Reason> {
         let mut names = names_of(parameters)?;
-        if names.user.len() >= USER_NAME_LIMIT {
+        if names.user.len() >= USER_NAME_BYTES_LIMIT {
             let StartupNames { database, user } = &names;
             self.log_client(
                 Level::Log,
@@ -359,7 +359,7 @@ fn place_of(peer: PeerAddress, name: fn() -> Option<String>) -> String {
 
 /// Names of databases are told back to a stranger no longer than PostgreSQL's names are.
 fn cut(name: &str) -> &str {
-    let end = (0..=name.len().min(DATABASE_NAME_MAX))
+    let end = (0..=name.len().min(DATABASE_NAME_BYTES_MAX))
         .rev()
         .find(|&at| name.is_char_boundary(at))
         .unwrap_or(0);

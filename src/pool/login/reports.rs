@@ -17,10 +17,10 @@ const MOST_REPORTED_BYTES: usize = 32 * 1024;
 const IN_HOT_STANDBY: &str = "in_hot_standby";
 
 /// The longest value of it that is believed, in bytes.
-const LONGEST_STANDBY: usize = 16;
+const LONGEST_STANDBY_BYTES: usize = 16;
 
 /// The longest value of a tracked parameter, in bytes; a server that reports a longer one ends.
-const LONGEST_VALUE: usize = 16 * 1024;
+const LONGEST_VALUE_BYTES: usize = 16 * 1024;
 
 impl Core {
     /// ParameterStatus, in login or later.
@@ -34,7 +34,7 @@ impl Core {
             self.log_server(Level::Noise, id, format_args!("reports {name}={value}"));
         }
         let place = self.vars.find(name);
-        let is_too_long = place.is_some() && value.len() > LONGEST_VALUE;
+        let is_too_long = place.is_some() && value.len() > LONGEST_VALUE_BYTES;
         if is_too_long || !self.may_report(id, body.len()) {
             return self.server_failed(id, Reason::BrokenParameterStatus);
         }
@@ -58,7 +58,7 @@ impl Core {
             return login.reported.push((name.into(), value.into()));
         }
         let Some(welcome) = &mut self.pools[server.pool].welcome else { return };
-        let is_told = name == IN_HOT_STANDBY && value.len() <= LONGEST_STANDBY;
+        let is_told = name == IN_HOT_STANDBY && value.len() <= LONGEST_STANDBY_BYTES;
         let known = welcome.fixed.iter_mut().find(|(known, _)| **known == *name);
         if let Some((_, known)) = known.filter(|_| is_told) {
             *known = value.into();

@@ -265,7 +265,7 @@ impl Core {
         let pool_id = self.servers[id].pool;
         let site = self.servers[id].site;
         self.change_health(site, Health::Well);
-        self.vars.settle_defaults(&mut self.servers[id].vars);
+        self.vars.take_defaults(&mut self.servers[id].vars);
         let database = &mut self.databases[self.pools[pool_id].database];
         database.is_reached = true;
         let sql = database.line.connect_query.clone();
@@ -313,7 +313,7 @@ impl Core {
         let (reported, for_client) = (std::mem::take(&mut login.reported), login.for_client);
         let login_us = now.micros_since(server.connected);
         self.latencies.of_mut(self.pools[pool_id].latency).login.add(login_us);
-        self.vars.settle_connect_query(&mut self.servers[id].vars);
+        self.vars.take_query_defaults(&mut self.servers[id].vars);
         let vars = self.vars.copy_defaults(&self.servers[id].vars);
         let welcome = Welcome { fixed: reported, vars };
         if let Some(client) = for_client {

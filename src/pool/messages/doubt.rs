@@ -52,7 +52,7 @@ pub(super) fn tell(
         // Struck by a cancel request that was meant for what went before.
         (_, Back::ErrorResponse) if is_probed => {
             doubt.is_over = true;
-            server.replies.settle_doubt();
+            server.replies.end_doubt();
             match fields::ReportFields::parse(body).severity == "ERROR" {
                 true => Answered::Ours,
                 false => Answered::Theirs,

@@ -17,12 +17,12 @@ use crate::pool::records::server::{OwnQuery, Server};
 use crate::pool::records::session::TextOrigin;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Severity};
-use crate::wire::head::{HEAD, Head};
+use crate::wire::head::{HEAD_BYTES, Head};
 use crate::wire::kind::Front;
 use crate::wire::sqlstate;
 
 /// The longest command that the console takes, in bytes.
-const LONGEST_COMMAND: usize = 64 * 1024;
+const LONGEST_COMMAND_BYTES: usize = 64 * 1024;
 
 impl Core {
     /// Judges a message of a client's. `seen` is what has come of its body.
@@ -88,7 +88,7 @@ impl Core {
     /// The longest body of a message that max_packet_size allows, which counts the head.
     #[inline]
     pub(super) fn longest_body(&self) -> usize {
-        (self.config.settings.max_packet_size as usize).saturating_sub(HEAD)
+        (self.config.settings.max_packet_size as usize).saturating_sub(HEAD_BYTES)
     }
 
     fn unknown_from_client(&mut self, id: ClientId, kind: u8) -> Verdict {
@@ -139,8 +139,9 @@ impl Core {
         if is_busy {
             return Verdict::Hold(Hold::Command);
         }
-        if head.body > LONGEST_COMMAND {
-            let detail = format!("The console takes messages of at most {LONGEST_COMMAND} bytes.");
+        if head.body > LONGEST_COMMAND_BYTES {
+            let detail =
+                format!("The console takes messages of at most {LONGEST_COMMAND_BYTES} bytes.");
             self.close_client_with(id, Reason::BadPacket, Some(&detail));
             return Verdict::Closed;
         }
@@ -271,7 +272,7 @@ impl Core {
             if server.replies.is_copy_overtaken() {
                 // Its error comes unasked, and the doubt, if any is left, is judged then.
                 self.make_speak(server_id);
-                return Verdict::Hold(Hold::Settling);
+                return Verdict::Hold(Hold::Undecided);
             }
             self.resolve_doubt(server_id, true);
             return Verdict::Hold(Hold::Doubt);

@@ -291,12 +291,12 @@ impl Core {
         if status == TransactionStatus::Idle {
             self.transaction_settled(id);
             if self.servers[id].session.is_watched() {
-                self.servers[id].session.settle(status, is_last);
+                self.servers[id].session.note_ready(status, is_last);
                 return pin::transaction_ended(self, id, client, to_client);
             }
             return ServerVerdict::Forward(client);
         }
-        self.servers[id].session.settle(status, is_last);
+        self.servers[id].session.note_ready(status, is_last);
         let server = &self.servers[id];
         if server.mode == PoolMode::Statement && !server.is_private {
             self.close_server(id, Reason::TransactionBlock);
@@ -394,7 +394,7 @@ impl Core {
                 self.transaction_settled(id);
                 match test {
                     // Not before all that its client sent has gone out: the relay tells.
-                    Test::Abandoned(_) => self.act(Action::SettleServer(id)),
+                    Test::Abandoned(_) => self.act(Action::PartIfDrained(id)),
                     Test::Check
                     | Test::Doubt
                     | Test::Listen
@@ -424,7 +424,7 @@ impl Core {
         } else if kind == Back::ErrorResponse && test.is_heeded() {
             self.own_query_failed(id, test, seen);
         } else if kind == Back::EmptyQuery && test == Test::Doubt {
-            self.servers[id].replies.settle_doubt();
+            self.servers[id].replies.end_doubt();
         }
     }
 

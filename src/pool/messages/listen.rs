@@ -25,7 +25,7 @@ use crate::wire::kind::{Back, Front};
 
 /// Texts up to this length are read before they are sent; longer ones are taken for what needs the
 /// channels.
-const LONGEST_READ: usize = 64 * 1024;
+const LONGEST_READ_BYTES: usize = 64 * 1024;
 
 /// Gives a client's channels back to its server's session, where what it sends needs them there.
 pub(super) fn recall(
@@ -46,7 +46,7 @@ pub(super) fn recall(
     if is_behind && server.session.must_tell_channels() {
         // What the client listens to is to be known before it hears that the transaction is over.
         core.make_speak(server_id);
-        return Some(Verdict::Hold(Hold::Settling));
+        return Some(Verdict::Hold(Hold::Undecided));
     }
     let server = &core.servers[server_id];
     let is_recalled = server.session.handing.as_ref().is_some_and(|h| h.recalled != Recalled::No);
@@ -57,7 +57,7 @@ pub(super) fn recall(
         return None;
     }
     let needs_channels = match kind {
-        Front::Query | Front::Parse if head.body > LONGEST_READ => true,
+        Front::Query | Front::Parse if head.body > LONGEST_READ_BYTES => true,
         Front::Query | Front::Parse if seen.len() < head.body => {
             return Some(Verdict::Need(head.body));
         }
@@ -76,7 +76,7 @@ pub(super) fn recall(
     let server = &core.servers[server_id];
     if !server.replies.is_answered() {
         core.make_speak(server_id);
-        return Some(Verdict::Hold(Hold::Settling));
+        return Some(Verdict::Hold(Hold::Undecided));
     }
     if !server.replies.is_unburdened() {
         // A query in the middle of others would end their transaction.
@@ -133,11 +133,11 @@ fn recall_query(core: &Core, id: ClientId, is_inside: bool) -> Vec<u8> {
 }
 
 /// The longest row that is awaited, in bytes: names of channels are shorter.
-const LONGEST_ROW: usize = 1024;
+const LONGEST_ROW_BYTES: usize = 1024;
 
 /// A row that has not come whole.
 pub(super) fn await_row(core: &mut Core, id: ServerId, head: Head) -> ServerVerdict {
-    if head.body <= LONGEST_ROW {
+    if head.body <= LONGEST_ROW_BYTES {
         return ServerVerdict::Need(head.body);
     }
     core.close_server(id, Reason::SessionStateKept);

@@ -10,11 +10,11 @@ use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::request::Request;
 use crate::pool::owed::unnamed::UNNAMED;
 use crate::pool::prepared::prepare::{Named, named_by};
-use crate::pool::prepared::settle::tells_of_statements;
+use crate::pool::prepared::presence::tells_of_statements;
 use crate::pool::records::server::Server;
 use crate::pool::statements::deallocate;
 use crate::wire::fields::{Fields, behind_name};
-use crate::wire::head::{self, HEAD};
+use crate::wire::head::{self, HEAD_BYTES};
 use crate::wire::kind::{Back, Front};
 
 impl Core {
@@ -123,7 +123,7 @@ fn stretch(data: &[u8], mut take: impl FnMut(u8, &[u8]) -> bool) -> usize {
     while let Some((kind, body)) = head::whole(&data[at..])
         && take(kind, body)
     {
-        at += HEAD + body.len();
+        at += HEAD_BYTES + body.len();
     }
     at
 }

@@ -9,7 +9,7 @@ use crate::wire::fields::{Fields, sql_of};
 use crate::wire::kind::Front;
 
 /// Bytes of a query's text that are kept for its line.
-const LONGEST_TEXT: usize = 200;
+const LONGEST_TEXT_BYTES: usize = 200;
 
 /// What has ended.
 #[derive(Clone, Copy)]
@@ -104,7 +104,7 @@ pub(super) fn keep_text(
         _ => sql_of(kind, seen),
     };
     if let Some(text) = text {
-        server.query_text = Some(text[..text.len().min(LONGEST_TEXT)].into());
+        server.query_text = Some(text[..text.len().min(LONGEST_TEXT_BYTES)].into());
     }
 }
 

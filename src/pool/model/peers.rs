@@ -13,7 +13,7 @@ use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::client::Standing;
 use crate::pool::records::server;
 use crate::wire::build::{self, ErrorReport, Severity};
-use crate::wire::head::{HEAD, Head};
+use crate::wire::head::{HEAD_BYTES, Head};
 use crate::wire::startup;
 
 impl World {
@@ -105,7 +105,7 @@ impl World {
         assert_eq!(verdict, Verdict::Forward(server));
         self.reply(server, b'C', b"COMMIT\0");
         self.reply(server, b'Z', b"I");
-        self.core.settle(server);
+        self.core.part_if_done(server);
         self.carry_out();
     }
 
@@ -191,7 +191,7 @@ impl World {
                 hint: None,
             },
         );
-        self.reply(id, b'E', &bytes[HEAD..]);
+        self.reply(id, b'E', &bytes[HEAD_BYTES..]);
     }
 
     pub fn some_server_dies(&mut self) {

@@ -245,7 +245,7 @@ impl World {
                         self.ask(at);
                     }
                 }
-                Action::SettleServer(id) => self.core.settle(id),
+                Action::PartIfDrained(id) => self.core.part_if_done(id),
                 Action::SendClient { .. } | Action::SendServer { .. } => {}
                 Action::ConsoleDone { .. }
                 | Action::NextTurn(_)

@@ -14,7 +14,7 @@ pub struct OutgoingBytes<'a> {
 }
 
 /// Room that is kept for the next run, in bytes.
-const KEPT: usize = 128 * 1024;
+const KEPT_BYTES: usize = 128 * 1024;
 
 impl<'a> OutgoingBytes<'a> {
     /// Nothing yet. `room` is memory of an earlier run.
@@ -28,9 +28,9 @@ impl<'a> OutgoingBytes<'a> {
     #[inline]
     pub fn take_room(&mut self) -> Vec<u8> {
         let mut room = std::mem::take(&mut self.copied);
-        if room.capacity() > KEPT {
+        if room.capacity() > KEPT_BYTES {
             room.clear();
-            room.shrink_to(KEPT);
+            room.shrink_to(KEPT_BYTES);
         }
         room
     }

@@ -26,7 +26,7 @@ use crate::wire::kind::{Back, Front};
 pub const MOST_UNDER_WAY: usize = if cfg!(test) { 64 } else { 4096 };
 
 /// Requests for which a server keeps room when it is handed on: 3 kB, enough for common pipelines.
-const ROOM: usize = 256;
+const ROOM_REQUESTS: usize = 256;
 
 /// The requests under way at one server, and the state that its replies have told.
 #[derive(Default, Debug)]
@@ -93,7 +93,7 @@ impl Replies {
     }
 
     /// A reply to a later request has come: there was none more.
-    pub fn settle_doubt(&mut self) {
+    pub fn end_doubt(&mut self) {
         self.in_doubt = 0;
     }
 
@@ -285,7 +285,7 @@ impl Replies {
                 Some(Request::OwnUnnamed) => return Ok(self.swallow_unnamed()),
                 Some(Request::Probe) => {
                     self.pop();
-                    self.settle_doubt();
+                    self.end_doubt();
                     return Ok(Reply::Swallowed);
                 }
                 Some(Request::OwnClose(statement)) => {
@@ -421,7 +421,7 @@ impl Replies {
 
     /// Drops the room that a long pipeline left behind.
     pub fn shrink(&mut self) {
-        if self.queue.capacity() > ROOM && self.queue.is_empty() {
+        if self.queue.capacity() > ROOM_REQUESTS && self.queue.is_empty() {
             self.queue = Queue::default();
         }
     }
@@ -564,7 +564,7 @@ mod tests {
         // The empty query of the pooler's is answered: no other ReadyForQuery was on its way.
         replies.sent(Front::Query);
         replies.received(Back::EmptyQuery, 0).unwrap();
-        replies.settle_doubt();
+        replies.end_doubt();
         assert!(!replies.is_doubtful());
     }
 

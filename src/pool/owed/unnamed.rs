@@ -1,7 +1,7 @@
 //! What a client has done to its unnamed statement on the server that it has.
 
 /// The longest Parse of the unnamed statement that is kept for a later Bind, in bytes.
-pub(in crate::pool) const LONGEST: usize = 8 * 1024;
+pub(in crate::pool) const MOST_KEPT_BYTES: usize = 8 * 1024;
 
 /// What a client has done to its unnamed statement on the server that it has.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl UnnamedText {
     #[inline]
     pub(in crate::pool) fn prepared(&mut self, text: &[u8]) {
         self.prepared_long();
-        if text.len() < LONGEST {
+        if text.len() < MOST_KEPT_BYTES {
             self.text.clear();
             self.text.extend_from_slice(text);
             self.fate = Fate::Prepared;

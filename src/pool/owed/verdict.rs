@@ -51,7 +51,7 @@ pub enum Hold {
     /// A server; whether it was told that it waits (query_wait_notify).
     Server { is_told: bool },
     /// The end of an earlier query, which decides what a name stands for.
-    Settling,
+    Undecided,
     /// What the first server of its pool reports.
     Welcome,
 }

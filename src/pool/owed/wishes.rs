@@ -74,19 +74,19 @@ impl VarTable {
     }
 
     /// The login of a server is over: what it has are its defaults.
-    pub fn settle_defaults(&mut self, server: &mut ServerVars) {
+    pub fn take_defaults(&mut self, server: &mut ServerVars) {
         self.name_encoding(&mut server.present);
         self.copy(&mut server.defaults, &server.present);
     }
 
     /// A server has run connect_query, whose SETs count as defaults.
-    pub fn settle_connect_query(&mut self, server: &mut ServerVars) {
+    pub fn take_query_defaults(&mut self, server: &mut ServerVars) {
         for place in 0..self.names.len() {
             if self.key(&server.present, place) != self.key(&server.defaults, place) {
                 server.by_query.add(place);
             }
         }
-        self.settle_defaults(server);
+        self.take_defaults(server);
     }
 
     /// A server has put back all its parameters to their defaults. It says so of those that it
@@ -289,7 +289,7 @@ mod tests {
             let (client, server) = (ClientVars::default(), ServerVars::default());
             let mut scene = Scene { table, client, server };
             REPORTED.iter().for_each(|(name, value)| scene.report(name, value));
-            scene.table.settle_defaults(&mut scene.server);
+            scene.table.take_defaults(&mut scene.server);
             for (name, value) in asked {
                 assert!(scene.table.ask(&mut scene.client, name, value));
             }
@@ -345,7 +345,7 @@ mod tests {
     fn another_default_is_no_wish_and_is_told() {
         let mut scene = Scene::new(&[]);
         scene.report("TimeZone", "Asia/Tokyo");
-        scene.table.settle_defaults(&mut scene.server);
+        scene.table.take_defaults(&mut scene.server);
         assert!(scene.steps().is_empty());
         assert_eq!(scene.news(), b"S\0\0\0\x18TimeZone\0Asia/Tokyo\0");
         assert!(scene.news().is_empty());
@@ -355,7 +355,7 @@ mod tests {
     fn what_a_query_is_read_by_stays_as_the_client_was_told() {
         let mut scene = Scene::new(&[]);
         scene.report("client_encoding", "LATIN1");
-        scene.table.settle_defaults(&mut scene.server);
+        scene.table.take_defaults(&mut scene.server);
         let step = scene.table.next_step(&scene.client, &scene.server).unwrap();
         assert_eq!(step.sql, b"SET client_encoding='UTF8';");
     }
@@ -364,7 +364,7 @@ mod tests {
     fn what_connect_query_has_set_is_set_again() {
         let mut scene = Scene::new(&[]);
         scene.report("TimeZone", "CET");
-        scene.table.settle_connect_query(&mut scene.server);
+        scene.table.take_query_defaults(&mut scene.server);
         scene.report("TimeZone", "Asia/Tokyo");
         scene.report("DateStyle", "German");
         let step = scene.table.next_step(&scene.client, &scene.server).unwrap();

@@ -24,7 +24,7 @@ use crate::wire::head::Head;
 use crate::wire::kind::{Back, Front};
 
 /// The longest statement that is read before it is sent, in bytes.
-const LONGEST_READ: usize = 64 * 1024;
+const LONGEST_READ_BYTES: usize = 64 * 1024;
 
 /// A name that no statement and no portal has on any server: the numbers begin at 1.
 const NOBODY: &[u8] = b"PGBOUNCER_0";
@@ -80,7 +80,7 @@ impl Core {
         let Server { session, replies, .. } = &self.servers[server];
         if session.policy != SessionState::Error
             || !matches!(kind, Front::Parse | Front::Query)
-            || head.body > LONGEST_READ
+            || head.body > LONGEST_READ_BYTES
             || replies.takes_copy_data()
             || replies.is_skipping()
         {

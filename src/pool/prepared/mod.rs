@@ -5,6 +5,6 @@ mod doubt;
 pub mod drop_statement;
 mod misnamed;
 pub mod prepare;
+pub mod presence;
 pub mod repeat;
-pub mod settle;
 mod unnamed;

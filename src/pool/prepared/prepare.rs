@@ -11,7 +11,7 @@
 //!
 //! Source: PostgreSQL manual, "Message Flow", section "Extended Query".
 
-use super::settle::Presence;
+use super::presence::Presence;
 use crate::config::PoolMode;
 use crate::log::Level;
 use crate::pool::core::Core;
@@ -25,7 +25,7 @@ use crate::pool::statements::deallocate;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Message};
 use crate::wire::fields::Fields;
-use crate::wire::head::{HEAD, Head};
+use crate::wire::head::{HEAD_BYTES, Head};
 use crate::wire::kind::Front;
 
 /// A named Parse, taken apart.
@@ -134,7 +134,7 @@ impl Core {
         let statements = self.clients[id].statements.get_or_insert_default();
         if statements.is_undecided(&self.statements, parse.name, segment) {
             self.servers[server].replies.bar_until_synced();
-            return Some(Verdict::Hold(Hold::Settling));
+            return Some(Verdict::Hold(Hold::Undecided));
         }
         if let Some(verdict) = self.refuse_other(id, server, &parse, said) {
             return Some(verdict);
@@ -219,7 +219,7 @@ impl Core {
         if let Presence::Undecided = presence {
             // To know the text again it must be read again, all of it.
             self.servers[server].replies.bar_until_synced();
-            return Verdict::Hold(Hold::Settling);
+            return Verdict::Hold(Hold::Undecided);
         }
         // The same text under a name that has it already changes nothing, but the journal keeps
         // step with the replies.
@@ -279,16 +279,16 @@ impl Core {
         words.extend_from_slice(&seen[..=portal.len()]);
         words.extend_from_slice(new_name);
         words.push(0);
-        let taken = HEAD + portal.len() + name.len() + 2;
+        let taken = HEAD_BYTES + portal.len() + name.len() + 2;
         Some(Verdict::Replace { to: server, taken })
     }
 
     /// The names of a Bind have not come whole: asks for more, in growing steps.
     pub(super) fn need_names(&mut self, id: ClientId, head: Head, seen: &[u8]) -> Verdict {
-        if seen.len() >= head.body.min(LONGEST_NAMES) {
+        if seen.len() >= head.body.min(LONGEST_NAMES_BYTES) {
             return self.malformed(id, Front::Bind);
         }
-        Verdict::Need((seen.len() * 2).max(256).min(head.body).min(LONGEST_NAMES))
+        Verdict::Need((seen.len() * 2).max(256).min(head.body).min(LONGEST_NAMES_BYTES))
     }
 
     fn rewrite_describe(
@@ -341,7 +341,7 @@ impl Core {
         let segment = replies.segment();
         let statements = self.clients[id].statements.get_or_insert_default();
         if statements.is_undecided(&self.statements, name, segment) {
-            return Some(Verdict::Hold(Hold::Settling));
+            return Some(Verdict::Hold(Hold::Undecided));
         }
         statements.change(&mut self.statements, name, None, segment);
         replies.push(Request::AnswerClose);
@@ -359,7 +359,7 @@ impl Core {
         let segment = self.servers[server].replies.segment();
         let found = self.clients[id].statements.as_ref().and_then(|statements| {
             if statements.is_undecided(&self.statements, name, segment) {
-                return Some(Err(Verdict::Hold(Hold::Settling)));
+                return Some(Err(Verdict::Hold(Hold::Undecided)));
             }
             statements.names.get(name).map(Ok)
         });
@@ -411,7 +411,7 @@ fn is_beyond(bytes: usize, most: u32) -> bool {
 }
 
 /// The longest portal and statement names together that a Bind may have, in bytes.
-const LONGEST_NAMES: usize = 256 * 1024;
+const LONGEST_NAMES_BYTES: usize = 256 * 1024;
 
 /// What a Describe or Close names.
 pub(in crate::pool) enum Named<'a> {

@@ -29,12 +29,12 @@ use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::server::OwnQuery;
 use crate::wire::build::{self, Message};
 use crate::wire::fields::{Fields, ReportFields};
-use crate::wire::head::{self, HEAD, ParsedHead};
+use crate::wire::head::{self, HEAD_BYTES, ParsedHead};
 use crate::wire::kind::{Back, Front};
 use crate::wire::sqlstate;
 
 /// The longest query that is kept to be sent again, in bytes.
-const LONGEST: usize = 8 * 1024;
+const LONGEST_QUERY_BYTES: usize = 8 * 1024;
 
 /// What PostgreSQL says of a statement that does not fit its tables any more. Other languages have
 /// other words for it: there the name of the function tells that raises the error.
@@ -56,7 +56,7 @@ impl Core {
     /// have to be sent again.
     pub fn keep_for_repeat(&mut self, id: ServerId, bytes: &[u8]) {
         let Some(server) = self.servers.get_mut(id) else { return };
-        if bytes.len() <= LONGEST
+        if bytes.len() <= LONGEST_QUERY_BYTES
             && let Some(asks_columns) = server.replies.lone_use()
         {
             server.kept.asks_columns = asks_columns;
@@ -207,7 +207,7 @@ fn behind_what_was_answered(mut bytes: &[u8]) -> &[u8] {
         if matches!(Front::from_byte(head.kind), Some(Front::Bind | Front::Describe)) {
             break;
         }
-        bytes = bytes.get(HEAD + head.body..).unwrap_or_default();
+        bytes = bytes.get(HEAD_BYTES + head.body..).unwrap_or_default();
     }
     bytes
 }

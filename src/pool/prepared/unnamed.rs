@@ -17,7 +17,7 @@ use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
-use crate::pool::owed::unnamed::{LONGEST, UNNAMED};
+use crate::pool::owed::unnamed::{MOST_KEPT_BYTES, UNNAMED};
 use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::server::Server;
 use crate::pool::statements::deallocate;
@@ -27,7 +27,7 @@ use crate::wire::head::Head;
 use crate::wire::kind::Front;
 
 /// So much is looked at of a Parse of the unnamed statement that is not kept, in bytes.
-const LOOKED_AT: usize = 256;
+const LOOKED_AT_BYTES: usize = 256;
 
 impl Core {
     /// Takes note of what a message does to the unnamed statement, and sees to it that the one
@@ -88,8 +88,8 @@ impl Core {
         head: Head,
         seen: &[u8],
     ) -> Option<Verdict> {
-        let is_kept = self.shares_servers(server) && head.body <= LONGEST;
-        let need = if is_kept { head.body } else { head.body.min(LOOKED_AT) };
+        let is_kept = self.shares_servers(server) && head.body <= MOST_KEPT_BYTES;
+        let need = if is_kept { head.body } else { head.body.min(LOOKED_AT_BYTES) };
         match seen.first() {
             None if head.body > 0 => Some(Verdict::Need(1)),
             Some(0) if seen.len() < need => Some(Verdict::Need(need)),
@@ -105,7 +105,7 @@ impl Core {
                 None
             }
             Some(_) if !self.tracks_statements(&self.clients[id]) => {
-                let need = head.body.min(LOOKED_AT);
+                let need = head.body.min(LOOKED_AT_BYTES);
                 if seen.len() < need {
                     return Some(Verdict::Need(need));
                 }

@@ -25,7 +25,7 @@ use crate::pool::ids::ClientId;
 
 /// What a long key has behind its first eight bytes: with the four of them that are secret, as many
 /// as PostgreSQL's secrets have.
-pub const TAIL: usize = 28;
+pub const TAIL_BYTES: usize = 28;
 
 /// Whose the keys are that were given out.
 #[derive(Default)]
@@ -47,7 +47,7 @@ impl CancelKeys {
     }
 
     /// What follows these eight bytes in the long key of the connection with this number.
-    fn tail(&self, key: u64, number: u64) -> Option<[u8; TAIL]> {
+    fn tail(&self, key: u64, number: u64) -> Option<[u8; TAIL_BYTES]> {
         let parts = [&key.to_be_bytes()[..], &number.to_be_bytes()];
         let digest = scram::hmac(self.secret.as_ref()?.as_bytes(), &parts);
         digest.as_bytes().first_chunk().copied()
@@ -119,7 +119,7 @@ pub struct Brought<'a> {
 impl Brought<'_> {
     pub fn read(bytes: &[u8]) -> Option<Brought<'_>> {
         let (head, tail) = bytes.split_first_chunk()?;
-        let is_sane = tail.is_empty() || tail.len() == TAIL;
+        let is_sane = tail.is_empty() || tail.len() == TAIL_BYTES;
         is_sane.then_some(Brought { head: u64::from_be_bytes(*head), tail })
     }
 
@@ -175,11 +175,14 @@ mod tests {
 
     #[test]
     fn a_key_is_passed_on_whole_and_three_times() {
-        let mut bytes = joined(mark(u64::MAX, 7), &[9; TAIL]);
+        let mut bytes = joined(mark(u64::MAX, 7), &[9; TAIL_BYTES]);
         for left in [2, 1, 0] {
             let key = Brought::read(&bytes).expect("a key");
             let next = key.passed_on().expect("a hop is left");
-            assert_eq!((next[7] & 3, &next[8..], &next[..7]), (left, &[9; TAIL][..], &bytes[..7]));
+            assert_eq!(
+                (next[7] & 3, &next[8..], &next[..7]),
+                (left, &[9; TAIL_BYTES][..], &bytes[..7])
+            );
             bytes = next.into();
         }
         assert_eq!(Brought::read(&bytes).expect("a key").passed_on(), None);
@@ -188,7 +191,7 @@ mod tests {
     #[test]
     fn a_key_has_one_of_two_lengths() {
         for length in 0..300 {
-            let is_key = length == 8 || length == 8 + TAIL;
+            let is_key = length == 8 || length == 8 + TAIL_BYTES;
             assert_eq!(Brought::read(&vec![1; length]).is_some(), is_key, "{length} bytes");
         }
     }
@@ -205,7 +208,7 @@ mod tests {
             clients.insert(client)
         });
         let given = ids.map(|id| keys.give(&mut clients, id, &mut rng, 9));
-        assert_eq!([given[0].len(), given[1].len()], [8, 8 + TAIL]);
+        assert_eq!([given[0].len(), given[1].len()], [8, 8 + TAIL_BYTES]);
         for (id, bytes) in ids.into_iter().zip(&given) {
             let key = Brought::read(bytes).expect("a key");
             assert_eq!(keys.owner(&clients, key, 9), Some(id));

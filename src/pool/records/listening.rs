@@ -10,7 +10,7 @@ use crate::pool::ids::ClientId;
 pub const MOST_CHANNELS: usize = 1000;
 
 /// What a client may have of notifications that it has not taken, in bytes.
-pub const MOST_UNDELIVERED: usize = 1024 * 1024;
+pub const MOST_UNDELIVERED_BYTES: usize = 1024 * 1024;
 
 /// Channels of one query to the shared connection.
 const MOST_AT_ONCE: usize = 500;

@@ -13,7 +13,7 @@ use crate::base::time::Moment;
 use crate::pool::ids::{ClientId, PoolId};
 use crate::wire::build::Message;
 use crate::wire::fields::{Fields, ReportFields};
-use crate::wire::head::{self, HEAD, Head, ParsedHead};
+use crate::wire::head::{self, HEAD_BYTES, Head, ParsedHead};
 use crate::wire::kind::{Back, Front};
 use crate::wire::sqlstate::{UNDEFINED_FUNCTION, UNDEFINED_TABLE};
 
@@ -24,7 +24,7 @@ use crate::wire::sqlstate::{UNDEFINED_FUNCTION, UNDEFINED_TABLE};
 pub const LOOKUP_PATH: &str = "pg_catalog, \"$user\", public";
 
 /// The longest row that is looked at, in bytes: a name and a secret, with room to spare.
-const LONGEST_ROW: usize = 8192;
+const LONGEST_ROW_BYTES: usize = 8192;
 
 /// Name and secret.
 const COLUMNS: u16 = 2;
@@ -138,7 +138,7 @@ impl Lookup {
     /// How much of a reply's body [`Lookup::heed`] has to see.
     pub fn must_see(kind: Back, head: Head) -> usize {
         match kind {
-            Back::DataRow if head.body <= LONGEST_ROW => head.body,
+            Back::DataRow if head.body <= LONGEST_ROW_BYTES => head.body,
             Back::RowDescription => head.body.min(2),
             _ => 0,
         }
@@ -166,7 +166,7 @@ impl Lookup {
         if self.row.is_some() {
             return Err(LookupFault::SecondRow);
         }
-        if head.body > LONGEST_ROW {
+        if head.body > LONGEST_ROW_BYTES {
             return Err(LookupFault::LongRow(head.body));
         }
         let mut fields = Fields::new(seen);
@@ -218,7 +218,7 @@ impl fmt::Display for LookupFault {
                 Ok(())
             }
             LookupFault::LongRow(size) => {
-                write!(f, "row of {size} bytes, at most {LONGEST_ROW} are taken")
+                write!(f, "row of {size} bytes, at most {LONGEST_ROW_BYTES} are taken")
             }
             LookupFault::OtherUser => {
                 f.write_str("the row is about another user than the one asked for")
@@ -250,7 +250,7 @@ pub fn fuzz(data: &[u8]) {
     let mut rest = data;
     while let ParsedHead::Head(head) = head::parse(rest) {
         let Some(kind) = Back::from_byte(head.kind) else { break };
-        let body = &rest[HEAD..];
+        let body = &rest[HEAD_BYTES..];
         let need = Lookup::must_see(kind, head).max(kind.must_see(head));
         assert!(need <= head.body);
         let Some(left) = body.get(head.body.max(need)..) else { break };
@@ -329,11 +329,11 @@ mod tests {
 
     #[test]
     fn a_row_that_is_too_long_is_not_waited_for() {
-        let head = Head { kind: Back::DataRow as u8, body: LONGEST_ROW + 1 };
+        let head = Head { kind: Back::DataRow as u8, body: LONGEST_ROW_BYTES + 1 };
         assert_eq!(Lookup::must_see(Back::DataRow, head), 0);
         let mut lookup = lookup();
         lookup.heed(Back::DataRow, head, b"");
-        assert_eq!(lookup.finding(), Err(LookupFault::LongRow(LONGEST_ROW + 1)));
+        assert_eq!(lookup.finding(), Err(LookupFault::LongRow(LONGEST_ROW_BYTES + 1)));
     }
 
     #[test]

@@ -26,10 +26,10 @@ use crate::wire::kind::Front;
 
 /// What a server may say in a row that nobody has asked for and no client hears, in bytes: it costs
 /// the others time.
-const MOST_UNHEARD: u32 = 1024 * 1024;
+const MOST_UNHEARD_BYTES: u32 = 1024 * 1024;
 
 /// A notice, notification or parameter counts for so many bytes besides its body.
-const COST_OF_NEWS: u32 = 64;
+const NEWS_COST_BYTES: u32 = 64;
 
 /// Where a server stands. Each state but `Between` and `Closing` is also the list of its pool that
 /// holds the server.
@@ -416,7 +416,7 @@ impl Server {
             return true;
         }
         let bytes = u32::try_from(head.body).unwrap_or(u32::MAX);
-        self.unheard = self.unheard.saturating_add(bytes).saturating_add(COST_OF_NEWS);
-        self.unheard <= MOST_UNHEARD
+        self.unheard = self.unheard.saturating_add(bytes).saturating_add(NEWS_COST_BYTES);
+        self.unheard <= MOST_UNHEARD_BYTES
     }
 }

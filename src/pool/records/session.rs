@@ -396,7 +396,7 @@ impl ServerSession {
     }
 
     /// ReadyForQuery has come. `is_last` tells that nothing else is under way.
-    pub(in crate::pool) fn settle(&mut self, status: TransactionStatus, is_last: bool) {
+    pub(in crate::pool) fn note_ready(&mut self, status: TransactionStatus, is_last: bool) {
         self.awaits = Traces::NONE;
         if is_last {
             self.replaced = Traces::NONE;
@@ -496,22 +496,22 @@ mod tests {
     fn a_statement_that_clears_counts_when_it_is_committed() {
         let mut session = watched();
         send(&mut session, "SET x = 1");
-        session.settle(TransactionStatus::Idle, true);
+        session.note_ready(TransactionStatus::Idle, true);
         send(&mut session, "BEGIN");
-        session.settle(TransactionStatus::InTransaction, true);
+        session.note_ready(TransactionStatus::InTransaction, true);
         send(&mut session, "RESET ALL");
-        session.settle(TransactionStatus::InTransaction, true);
+        session.note_ready(TransactionStatus::InTransaction, true);
         assert_eq!(session.left, Traces::SET);
         let mut other = watched();
         other.left = session.left;
         other.clears = session.clears;
         send(&mut session, "COMMIT");
         session.tagged(b"COMMIT\0");
-        session.settle(TransactionStatus::Idle, true);
+        session.note_ready(TransactionStatus::Idle, true);
         assert!(session.left.is_empty());
         send(&mut other, "ROLLBACK");
         other.tagged(b"ROLLBACK\0");
-        other.settle(TransactionStatus::Idle, true);
+        other.note_ready(TransactionStatus::Idle, true);
         assert_eq!(other.left, Traces::SET);
     }
 
@@ -520,7 +520,7 @@ mod tests {
         let mut session = watched();
         send(&mut session, "LISTEN a; UNLISTEN *; SELECT 1/0");
         session.failed();
-        session.settle(TransactionStatus::Idle, true);
+        session.note_ready(TransactionStatus::Idle, true);
         assert_eq!(session.left, Traces::LISTEN);
     }
 
@@ -529,7 +529,7 @@ mod tests {
         let mut session = watched();
         send(&mut session, "RESET ALL");
         session.note_text(TextOrigin::Query, b"SET x = 1\0", true, false);
-        session.settle(TransactionStatus::Idle, true);
+        session.note_ready(TransactionStatus::Idle, true);
         assert_eq!(session.left, Traces::SET);
     }
 
@@ -547,7 +547,7 @@ mod tests {
             let mut session = watched();
             send(&mut session, sql);
             session.tagged(tag);
-            session.settle(TransactionStatus::Idle, true);
+            session.note_ready(TransactionStatus::Idle, true);
             assert_eq!(session.left, left, "{sql}");
         }
     }
@@ -556,9 +556,9 @@ mod tests {
     fn what_a_prepared_statement_leaves_it_leaves_each_time() {
         let mut session = watched();
         send(&mut session, "PREPARE a AS SELECT set_config('x', 'y', false)");
-        session.settle(TransactionStatus::Idle, true);
+        session.note_ready(TransactionStatus::Idle, true);
         send(&mut session, "RESET ALL");
-        session.settle(TransactionStatus::Idle, true);
+        session.note_ready(TransactionStatus::Idle, true);
         assert_eq!(session.left, Traces::PREPARED);
         send(&mut session, "EXECUTE a");
         assert_eq!(session.left, Traces::PREPARED.and(Traces::SET));
@@ -579,11 +579,11 @@ mod tests {
         let mut session = watched();
         session.left = Traces::SET;
         session.note_text(TextOrigin::Unnamed, b"\0RESET ALL\0\0\0", true, true);
-        session.settle(TransactionStatus::Idle, true);
+        session.note_ready(TransactionStatus::Idle, true);
         session.bound(true);
         assert_eq!(session.left, Traces::SET);
         session.executed();
-        session.settle(TransactionStatus::Idle, true);
+        session.note_ready(TransactionStatus::Idle, true);
         assert!(session.left.is_empty());
     }
 

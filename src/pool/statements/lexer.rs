@@ -9,7 +9,7 @@
 //! Source: PostgreSQL manual, "Lexical Structure"; 'scan.l' for what ends a token.
 
 /// Longer words than this are none that matter, and their end is dropped.
-const LONGEST_WORD: usize = 64;
+const LONGEST_WORD_BYTES: usize = 64;
 
 /// What the text is made of, as far as anybody needs to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,14 +65,14 @@ struct Quote {
 /// The beginning of a word.
 #[derive(Debug)]
 struct LexerWord {
-    bytes: [u8; LONGEST_WORD],
+    bytes: [u8; LONGEST_WORD_BYTES],
     len: u8,
     is_cut: bool,
 }
 
 impl Default for LexerWord {
     fn default() -> LexerWord {
-        LexerWord { bytes: [0; LONGEST_WORD], len: 0, is_cut: false }
+        LexerWord { bytes: [0; LONGEST_WORD_BYTES], len: 0, is_cut: false }
     }
 }
 

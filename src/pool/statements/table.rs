@@ -67,7 +67,7 @@ pub struct StatementTable {
 }
 
 /// Texts that no client holds are kept for clients to come, so many bytes of them.
-const MOST_IDLE: usize = 32 << 20;
+const MOST_IDLE_BYTES: usize = 32 << 20;
 
 /// Changes for which room is kept when none is under way.
 const KEPT_CHANGES: usize = 16;
@@ -272,7 +272,7 @@ impl StatementTable {
         self.idle_bytes += statement.body.len();
         if statement.servers == 0 {
             self.remove(id);
-        } else if self.idle_bytes > MOST_IDLE {
+        } else if self.idle_bytes > MOST_IDLE_BYTES {
             self.forget_idle_texts();
         }
     }
@@ -378,7 +378,7 @@ impl ClientStatements {
     }
 
     /// The oldest change stands.
-    pub(in crate::pool) fn settle_oldest(&mut self, table: &mut StatementTable) {
+    pub(in crate::pool) fn keep_oldest_change(&mut self, table: &mut StatementTable) {
         let Some(change) = self.journal.pop_front() else { return };
         if let Some(before) = change.before {
             self.let_go(table, &change.name, before);
@@ -526,7 +526,7 @@ mod tests {
     fn bytes_are_counted_while_somebody_holds_them() {
         let mut table = StatementTable::default();
         let mut client = ClientStatements::default();
-        let text = vec![b'x'; MOST_IDLE / 4];
+        let text = vec![b'x'; MOST_IDLE_BYTES / 4];
         for number in 0..8u8 {
             let id = table.hold(&[&text[..], &[number]].concat(), TERMS);
             table.server_holds(id);
@@ -535,15 +535,15 @@ mod tests {
         assert_eq!(client.held_bytes(), 8 * (text.len() + 1 + 2));
         assert!(table.client_bytes() > client.held_bytes());
         client.undo(&mut table, 2);
-        (0..6).for_each(|_| client.settle_oldest(&mut table));
+        (0..6).for_each(|_| client.keep_oldest_change(&mut table));
         assert_eq!(client.held_bytes(), 6 * (text.len() + 1 + 2));
         for number in 2..8u8 {
             client.change(&mut table, &[b'n', number], None, 1);
         }
         assert_eq!(client.held_bytes(), 6 * (text.len() + 1 + 2), "they may come back");
-        (0..6).for_each(|_| client.settle_oldest(&mut table));
+        (0..6).for_each(|_| client.keep_oldest_change(&mut table));
         assert_eq!((client.held_bytes(), table.client_bytes()), (0, 0));
-        assert!(table.text_bytes() <= MOST_IDLE + 8 * 20);
+        assert!(table.text_bytes() <= MOST_IDLE_BYTES + 8 * 20);
         assert_eq!(table.len(), 8, "servers have them yet");
         for id in table.statements.ids() {
             table.server_releases(id);

@@ -11,7 +11,7 @@ use crate::pool::ids::{DatabaseId, UserId};
 const MOST_EVENTS: usize = 200;
 
 /// Bytes kept of a text.
-const LONGEST_TEXT: usize = 500;
+const LONGEST_TEXT_BYTES: usize = 500;
 
 /// Something that an operator may want to know later.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +121,6 @@ impl Events {
 }
 
 pub(in crate::pool) fn cut(text: &str) -> &str {
-    let end = (0..=text.len().min(LONGEST_TEXT)).rev().find(|&at| text.is_char_boundary(at));
+    let end = (0..=text.len().min(LONGEST_TEXT_BYTES)).rev().find(|&at| text.is_char_boundary(at));
     &text[..end.unwrap_or(0)]
 }

@@ -6,10 +6,10 @@
 const PER_POWER: usize = 16;
 
 /// What takes this long, in microseconds (71 minutes), or longer is known by its maximum alone.
-const BEYOND: u64 = 1 << 32;
+const BEYOND_US: u64 = 1 << 32;
 
 /// Below 32 each microsecond has a bucket of its own.
-const POWERS: usize = BEYOND.ilog2() as usize - 3;
+const POWERS: usize = BEYOND_US.ilog2() as usize - 3;
 const BUCKETS: usize = PER_POWER * POWERS;
 
 /// A percentile is at most this part of itself away from what it should be.
@@ -169,7 +169,7 @@ impl PowerBuckets {
 /// The bucket of a time: the four bits behind its first one, behind where that one stands.
 #[inline]
 fn bucket(us: u64) -> usize {
-    let us = us.min(BEYOND - 1);
+    let us = us.min(BEYOND_US - 1);
     let power = 59 - (us | PER_POWER as u64).leading_zeros();
     PER_POWER * power as usize + (us >> power) as usize
 }
@@ -240,7 +240,7 @@ mod tests {
             assert_eq!((bucket(first), bucket(first + width - 1)), (at, at));
             next = first + width;
         }
-        assert_eq!(next, BEYOND);
+        assert_eq!(next, BEYOND_US);
         assert_eq!(bucket(u64::MAX), BUCKETS - 1);
     }
 
@@ -275,8 +275,8 @@ mod tests {
     fn what_takes_longer_than_the_table_reaches_is_known_by_its_maximum() {
         let mut histogram = Histogram::default();
         assert_eq!(histogram.since_start().percentile_us(99), 0);
-        histogram.add(BEYOND * 5);
-        assert_eq!(histogram.since_start().percentile_us(50), BEYOND * 5);
+        histogram.add(BEYOND_US * 5);
+        assert_eq!(histogram.since_start().percentile_us(50), BEYOND_US * 5);
     }
 
     #[test]

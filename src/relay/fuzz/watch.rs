@@ -45,7 +45,10 @@ impl SideWatch {
         match (self.side, self.has_begun, &self.head[..]) {
             (Side::Server, false, &[a, b, c, d]) => {
                 let length = u32::from_be_bytes([a, b, c, d]) as usize;
-                assert!((8..=startup::LONGEST).contains(&length), "a packet of {length} bytes");
+                assert!(
+                    (8..=startup::PACKET_BYTES_MAX).contains(&length),
+                    "a packet of {length} bytes"
+                );
                 Some(self.begin(0, length - 4))
             }
             (Side::Server, false, _) => None,

@@ -41,7 +41,7 @@ impl Session {
 
     /// The pooler has decided on a Parse in a failed transaction: answered it, or left it to the
     /// server to refuse.
-    pub(super) fn settle_parse(&mut self, body: &[u8], is_accepted: bool) {
+    pub(super) fn parse_decided(&mut self, body: &[u8], is_accepted: bool) {
         let mut fields = Fields::new(body);
         let name = fields.str().unwrap_or_default().to_owned();
         let key = fields.rest().to_vec();

@@ -396,7 +396,7 @@ impl Shadow {
             return false;
         }
         self.session = self.before.clone();
-        self.session.settle_parse(&current.body, is_accepted);
+        self.session.parse_decided(&current.body, is_accepted);
         self.due.clear();
         self.tolerated += 1;
         true

@@ -31,13 +31,13 @@ impl Core {
     ) -> Result<StatementId, Verdict> {
         match self.presence(server, id) {
             Presence::Held => return Ok(id),
-            Presence::Undecided => return Err(Verdict::Hold(Hold::Settling)),
+            Presence::Undecided => return Err(Verdict::Hold(Hold::Undecided)),
             Presence::Missing => {}
         }
         let id = self.on_present_terms(client, id);
         match self.presence(server, id) {
             Presence::Held => {}
-            Presence::Undecided => return Err(Verdict::Hold(Hold::Settling)),
+            Presence::Undecided => return Err(Verdict::Hold(Hold::Undecided)),
             Presence::Missing => self.say_parse(server, id, true, said),
         }
         Ok(id)
@@ -127,7 +127,7 @@ impl Core {
     /// A Parse or Close of the client's has been answered: its change stands.
     pub(in crate::pool) fn name_settled(&mut self, client: ClientId) {
         let Some(statements) = &mut self.clients[client].statements else { return };
-        statements.settle_oldest(&mut self.statements);
+        statements.keep_oldest_change(&mut self.statements);
     }
 
     /// Requests that an error made the server skip: what they would have changed is undone.
