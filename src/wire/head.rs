@@ -33,11 +33,14 @@ pub fn parse(bytes: &[u8]) -> ParsedHead {
     ParsedHead::Head(Head { kind: head[0], body: length as usize - 4 })
 }
 
-/// Kind and body of the message at the start of `bytes`, if all of it is there.
+/// Kind and body of the message at the start of `bytes`, if all of it is there, and what follows.
 #[inline(always)]
-pub fn whole(bytes: &[u8]) -> Option<(u8, &[u8])> {
-    let ParsedHead::Head(head) = parse(bytes) else { return None };
-    Some((head.kind, bytes[HEAD_BYTES..].get(..head.body)?))
+pub fn split_whole(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (head, behind) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+    // Of a length that cannot be so much is never there.
+    let (body, rest) = behind.split_at_checked(length.wrapping_sub(4) as usize)?;
+    Some((head[0], body, rest))
 }
 
 #[cfg(test)]
@@ -54,5 +57,22 @@ mod tests {
             parse(b"d\x7f\xff\xff\xff"),
             ParsedHead::Head(Head { kind: b'd', body: i32::MAX as usize - 4 })
         );
+    }
+
+    #[test]
+    fn a_message_is_split_off_where_all_of_it_is_there() {
+        assert_eq!(split_whole(b"Q\0\0\0\x05xS"), Some((b'Q', &b"x"[..], &b"S"[..])));
+        assert_eq!(split_whole(b"S\0\0\0\x04"), Some((b'S', &b""[..], &b""[..])));
+        for bytes in [
+            &b""[..],
+            b"Q\0\0\0",
+            b"Q\0\0\0\x05",
+            b"Q\0\0\0\x03xxxx",
+            b"Q\0\0\0\0xxxx",
+            b"Q\xff\xff\xff\xffxxxx",
+            b"Q\x80\0\0\x04xxxx",
+        ] {
+            assert_eq!(split_whole(bytes), None, "{bytes:?}");
+        }
     }
 }

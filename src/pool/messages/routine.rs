@@ -14,7 +14,7 @@ use crate::pool::prepared::presence::tells_of_statements;
 use crate::pool::records::server::Server;
 use crate::pool::statements::deallocate;
 use crate::wire::fields::{Fields, behind_name};
-use crate::wire::head::{self, HEAD_BYTES};
+use crate::wire::head;
 use crate::wire::kind::{Back, Front};
 
 impl Core {
@@ -119,13 +119,13 @@ impl Core {
 /// The length of the whole messages at the start of `data` that are taken, one after the other.
 #[inline(always)]
 fn stretch(data: &[u8], mut take: impl FnMut(u8, &[u8]) -> bool) -> usize {
-    let mut at = 0;
-    while let Some((kind, body)) = head::whole(&data[at..])
+    let mut left = data;
+    while let Some((kind, body, rest)) = head::split_whole(left)
         && take(kind, body)
     {
-        at += HEAD_BYTES + body.len();
+        left = rest;
     }
-    at
+    data.len() - left.len()
 }
 
 /// Whether a tag is that of a statement which leaves nothing in the session.
@@ -135,13 +135,13 @@ fn is_of_rows(tag: &[u8]) -> bool {
 
 /// Whether a message concerns no statement that must be looked at: none that is tracked, and not
 /// another client's unnamed one.
-#[inline]
+#[inline(always)]
 fn is_harmless(kind: Front, body: &[u8], is_tracking: bool, is_foreign: bool) -> bool {
     is_routine_request(kind, body, is_tracking) && !(is_foreign && uses_unnamed(kind, body))
 }
 
 /// Whether a message of the extended protocol, or data of a COPY, is passed on as it is.
-#[inline]
+#[inline(always)]
 fn is_routine_request(kind: Front, body: &[u8], is_tracking: bool) -> bool {
     match kind {
         Front::CopyData | Front::Execute | Front::Sync => true,
@@ -168,7 +168,13 @@ fn uses_unnamed(kind: Front, body: &[u8]) -> bool {
     }
 }
 
+#[inline(always)]
 pub(super) fn binds_unnamed(body: &[u8]) -> bool {
+    // Most portals have no name either.
+    body.starts_with(b"\0\0") || binds_unnamed_to_named(body)
+}
+
+fn binds_unnamed_to_named(body: &[u8]) -> bool {
     let mut fields = Fields::new(body);
     fields.cstr().is_some() && fields.cstr().is_some_and(<[u8]>::is_empty)
 }
