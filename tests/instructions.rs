@@ -18,14 +18,14 @@ use support::wire::{self, Wire};
 
 /// What one unit of a workload may cost: 5 to 10 % above what was reached.
 static WORKLOADS: [Workload; 5] = [
-    Workload { name: "simple", most: 5_600, reset: 5_900, prepare: None, unit: simple },
-    Workload { name: "extended", most: 6_200, reset: 6_800, prepare: None, unit: extended },
-    Workload { name: "prepared", most: 6_650, reset: 6_900, prepare: STATEMENT, unit: prepared },
-    Workload { name: "pipeline of 20", most: 23_100, reset: 30_500, prepare: None, unit: pipeline },
+    Workload { name: "simple", most: 5_400, reset: 5_750, prepare: None, unit: simple },
+    Workload { name: "extended", most: 6_050, reset: 6_700, prepare: None, unit: extended },
+    Workload { name: "prepared", most: 6_550, reset: 6_850, prepare: STATEMENT, unit: prepared },
+    Workload { name: "pipeline of 20", most: 20_700, reset: 28_700, prepare: None, unit: pipeline },
     Workload {
         name: "20 prepared",
-        most: 44_800,
-        reset: 48_500,
+        most: 43_500,
+        reset: 47_300,
         prepare: STATEMENT,
         unit: prepared_pipeline,
     },
