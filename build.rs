@@ -1,13 +1,20 @@
-//! How the release program is linked: without what nobody needs at run time.
+//! What is made before the program is compiled: Unicode's tables, packed. And how the release
+//! program is linked: without what nobody needs at run time.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "build/saslprep.rs"]
+mod saslprep;
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=build/saslprep.rs");
     println!("cargo:rerun-if-changed=scripts/no-unwind.ld");
     println!("cargo:rustc-check-cfg=cfg(no_unwind_tables)");
+    write_tables();
     let is = |name, value| env::var(name).is_ok_and(|found| found == value);
     let has_gnu_linker = is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu");
     if is("PROFILE", "release") && is("DEBUG", "false") && has_gnu_linker {
@@ -18,6 +25,20 @@ fn main() {
             merge_equal_functions();
             pack_relocations();
         }
+    }
+}
+
+/// The tables that `src/crypto/unicode.rs` takes in.
+fn write_tables() {
+    let directory = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names the folder"));
+    let packed = saslprep::packed();
+    for (name, table) in [
+        ("treatments", packed.treatments),
+        ("classes", packed.classes),
+        ("forms", packed.forms),
+        ("pairs", packed.pairs),
+    ] {
+        fs::write(directory.join(name), table).expect("cargo's folder can be written to");
     }
 }
 

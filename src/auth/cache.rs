@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use crate::base::rng::Rng;
 use crate::base::wipe::wipe;
 use crate::crypto::key::{KEY_LEN, ScramKey};
-use crate::crypto::saslprep;
+use crate::crypto::saslprep::Saslprep;
 use crate::crypto::scram::{self, Derivation, SALT_LEN, ScramKeys};
 
 /// What keys are found by: a keyed hash of all that went into them.
@@ -39,6 +39,7 @@ pub struct ScramCache {
     young: HashMap<KeyName, ScramKeys>,
     /// Forgotten at the next turn, unless used before.
     old: HashMap<KeyName, ScramKeys>,
+    saslprep: Saslprep,
 }
 
 impl ScramCache {
@@ -49,12 +50,13 @@ impl ScramCache {
             process_key: ScramKey::new(process_key),
             young: HashMap::new(),
             old: HashMap::new(),
+            saslprep: Saslprep::default(),
         }
     }
 
     /// The keys of a password, or the work that they cost.
     pub fn keys(&mut self, password: &[u8], salt: &[u8], iterations: u32) -> CachedKeys {
-        let Some(mut prepared) = saslprep::prepared(password) else {
+        let Some(mut prepared) = self.saslprep.prepared(password) else {
             return self.keys_of(password, salt, iterations);
         };
         let keys = self.keys_of(&prepared, salt, iterations);

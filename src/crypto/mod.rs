@@ -6,6 +6,8 @@ pub mod compare;
 pub mod key;
 pub mod md5;
 pub mod nonce;
+mod normal;
 pub mod saslprep;
 pub mod scram;
 pub mod scram_message;
+mod unicode;
