@@ -304,8 +304,7 @@ impl<I: Io> Engine<I> {
     fn pass_routine(&mut self, id: ClientId, judged: &mut ClientBytes<'_>) {
         let at = judged.taken;
         if judged.server.is_some() && at < judged.data.len() {
-            judged.taken += self.core.routine_requests(id, &judged.data[at..]);
-            judged.said.to_server.forward(at..judged.taken);
+            judged.taken += self.core.routine_requests(id, (judged.data, at), &mut judged.said);
         }
     }
 

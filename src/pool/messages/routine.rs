@@ -6,95 +6,197 @@
 //! message. A stretch follows a message that was judged and passed on the same way.
 
 use crate::pool::core::Core;
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, ServerId, StatementId};
+use crate::pool::owed::kept::KeptQuery;
+use crate::pool::owed::replies::Replies;
 use crate::pool::owed::request::Request;
-use crate::pool::owed::unnamed::UNNAMED;
+use crate::pool::owed::said::Said;
+use crate::pool::owed::unnamed::{UNNAMED, UnnamedText};
 use crate::pool::prepared::prepare::{Named, named_by};
 use crate::pool::prepared::presence::tells_of_statements;
+use crate::pool::prepared::usual::{BindNames, usual_statement};
 use crate::pool::records::server::Server;
+use crate::pool::records::session::ServerSession;
 use crate::pool::statements::deallocate;
+use crate::pool::statements::held::ServerStatements;
+use crate::pool::statements::table::{ClientStatements, StatementTable};
+use crate::pool::statements::traces::Effects;
 use crate::wire::fields::{Fields, behind_name};
 use crate::wire::head;
 use crate::wire::kind::{Back, Front};
 
+/// A stretch of a client's requests, and what they change.
+struct Requests<'a> {
+    replies: &'a mut Replies,
+    session: &'a mut ServerSession,
+    unnamed: &'a mut UnnamedText,
+    kept: &'a mut KeptQuery,
+    /// Statements of the client, of its server, and all.
+    named: Option<&'a ClientStatements>,
+    held: Option<&'a mut ServerStatements>,
+    table: &'a mut StatementTable,
+    /// Of the pool, for statistics.
+    binds: &'a mut u64,
+    /// The longest body of a message, in bytes.
+    longest: usize,
+    is_tracking: bool,
+    keeps_unnamed: bool,
+    may_decide: bool,
+    is_copying: bool,
+    is_watched: bool,
+}
+
+impl Requests<'_> {
+    /// Whether a message of this kind and length may be taken now.
+    #[inline(always)]
+    fn fits(&self, kind: Front, body: &[u8]) -> bool {
+        body.len() <= self.longest.min(kind.largest())
+            && !self.replies.is_full()
+            && (!self.is_copying || kind == Front::CopyData)
+    }
+
+    /// A Bind of a tracked statement: its name on servers takes the place of the client's. Returns
+    /// the statement and the names, unless that is for the judge.
+    #[inline(always)]
+    fn bind_tracked<'b>(
+        &mut self,
+        body: &'b [u8],
+        may_repeat: &mut bool,
+    ) -> Option<(StatementId, BindNames<'b>)> {
+        let names = BindNames::read(body)?;
+        let wanted = (names.statement, self.replies.segment());
+        let id = usual_statement(self.named, self.held.as_deref_mut(), self.table, wanted)?;
+        if self.is_watched {
+            if self.table.effects(id) != Effects::default() {
+                return None;
+            }
+            self.session.bound_tracked(Effects::default(), false);
+        }
+        self.kept.bytes.clear();
+        *may_repeat |= self.replies.is_at_rest();
+        *self.binds += 1;
+        self.replies.push_routine(Request::Bind(Some(id)));
+        Some((id, names))
+    }
+
+    /// Takes a message that is passed on as it is, or leaves it to the judge.
+    #[inline(always)]
+    fn take(&mut self, kind: Front, body: &[u8]) -> bool {
+        // The unnamed statement is another's until the client prepares its own.
+        let is_foreign = self.replies.has_foreign_unnamed();
+        let needs_care = self.is_tracking || is_foreign;
+        match kind {
+            Front::Bind | Front::Close | Front::Describe | Front::Parse
+                if needs_care && !is_harmless(kind, body, self.is_tracking, is_foreign) =>
+            {
+                return false;
+            }
+            Front::CopyData => {}
+            Front::Bind => {
+                self.unnamed.bound();
+                if self.is_watched {
+                    self.session.bound(false);
+                }
+                self.replies.push_routine(Request::Bind(None));
+            }
+            Front::Close => {
+                if body == UNNAMED {
+                    self.unnamed.dropped();
+                }
+                self.replies.push_routine(Request::Close);
+            }
+            Front::Describe => self.replies.push_routine(Request::Describe(None)),
+            Front::Execute if self.may_decide => return false,
+            Front::Execute => {
+                if self.is_watched {
+                    self.session.executed();
+                }
+                self.replies.push_routine(Request::Execute);
+            }
+            Front::Parse if self.is_watched && !self.session.prepares_plainly(body) => {
+                return false;
+            }
+            Front::Parse if behind_name(body).is_some_and(deallocate::is_decisive) => return false,
+            Front::Parse if body.first() == Some(&0) => {
+                if self.keeps_unnamed {
+                    self.unnamed.prepared(&body[1..]);
+                }
+                self.replies.push_routine(Request::Parse(None));
+            }
+            Front::Parse => self.replies.push_routine(Request::ParseNamed),
+            Front::Sync => {
+                self.unnamed.synced();
+                self.replies.push_routine(Request::Sync);
+            }
+            Front::CopyDone
+            | Front::CopyFail
+            | Front::Flush
+            | Front::FunctionCall
+            | Front::Password
+            | Front::Query
+            | Front::Terminate => return false,
+        }
+        true
+    }
+}
+
 impl Core {
-    /// How many bytes of what a client has sent go to its server with nothing to be said of them.
-    pub fn routine_requests(&mut self, id: ClientId, data: &[u8]) -> usize {
+    /// Passes on what needs no judge of what a client has sent, from `at` on. Returns how many
+    /// bytes that is.
+    pub fn routine_requests(
+        &mut self,
+        id: ClientId,
+        (data, at): (&[u8], usize),
+        said: &mut Said<'_>,
+    ) -> usize {
         let client = &self.clients[id];
         let Some(server) = client.server() else { return 0 };
         let is_tracking = self.tracks_statements(client);
         let keeps_unnamed = self.shares_servers(server);
         let longest = self.longest_body();
-        let Server { own, replies, unnamed, session, .. } = &mut self.servers[server];
-        // The first request of a query sets the clocks.
-        if !own.is_nothing() || !replies.takes_routine() || session.shares_listen {
+        let Server { own, replies, unnamed, session, statements, kept, pool, .. } =
+            &mut self.servers[server];
+        // The first request of a query sets the clocks, and the judge keeps texts for the log.
+        let keeps_texts = self.config.settings.log_query_text;
+        if !own.is_nothing() || !replies.takes_routine() || session.shares_listen || keeps_texts {
             return 0;
         }
-        let may_decide = replies.may_decide();
-        let is_copying = replies.is_copying();
-        let is_watched = session.is_watched();
-        stretch(data, |kind, body| {
+        let mut requests = Requests {
+            may_decide: replies.may_decide(),
+            is_copying: replies.is_copying(),
+            is_watched: session.is_watched(),
+            replies,
+            session,
+            unnamed,
+            kept,
+            named: client.statements.as_deref(),
+            held: statements.as_deref_mut(),
+            table: &mut self.statements,
+            binds: &mut self.pools[*pool].stats.binds,
+            longest,
+            is_tracking,
+            keeps_unnamed,
+        };
+        // What comes before this is said.
+        let mut from = at;
+        let taken = stretch(&data[at..], |offset, kind, body| {
             let Some(kind) = Front::from_byte(kind) else { return false };
-            let fits = body.len() <= longest.min(kind.largest()) && !replies.is_full();
-            // The unnamed statement is another's until the client prepares its own.
-            let is_foreign = replies.has_foreign_unnamed();
-            let needs_care = is_tracking || is_foreign;
-            if !fits || is_copying && kind != Front::CopyData {
+            if !requests.fits(kind, body) {
                 return false;
             }
-            match kind {
-                Front::Bind | Front::Close | Front::Describe | Front::Parse
-                    if needs_care && !is_harmless(kind, body, is_tracking, is_foreign) =>
-                {
-                    return false;
-                }
-                Front::CopyData => {}
-                Front::Bind => {
-                    unnamed.bound();
-                    if is_watched {
-                        session.bound(false);
-                    }
-                    replies.push_routine(Request::Bind(None));
-                }
-                Front::Close => {
-                    if body == UNNAMED {
-                        unnamed.dropped();
-                    }
-                    replies.push_routine(Request::Close);
-                }
-                Front::Describe => replies.push_routine(Request::Describe(None)),
-                Front::Execute if may_decide => return false,
-                Front::Execute => {
-                    if is_watched {
-                        session.executed();
-                    }
-                    replies.push_routine(Request::Execute);
-                }
-                Front::Parse if is_watched && !session.prepares_plainly(body) => return false,
-                Front::Parse if behind_name(body).is_some_and(deallocate::is_decisive) => {
-                    return false;
-                }
-                Front::Parse if body.first() == Some(&0) => {
-                    if keeps_unnamed {
-                        unnamed.prepared(&body[1..]);
-                    }
-                    replies.push_routine(Request::Parse(None));
-                }
-                Front::Parse => replies.push_routine(Request::ParseNamed),
-                Front::Sync => {
-                    unnamed.synced();
-                    replies.push_routine(Request::Sync);
-                }
-                Front::CopyDone
-                | Front::CopyFail
-                | Front::Flush
-                | Front::FunctionCall
-                | Front::Password
-                | Front::Query
-                | Front::Terminate => return false,
+            if kind != Front::Bind || !is_tracking || binds_unnamed(body) {
+                return requests.take(kind, body);
             }
+            let Some((id, names)) = requests.bind_tracked(body, &mut said.may_repeat) else {
+                return false;
+            };
+            said.to_server.forward(from..at + offset);
+            let statement = &requests.table.statements[id];
+            from = at + offset + names.say(body.len(), statement, said.to_server.words());
             true
-        })
+        });
+        said.to_server.forward(from..at + taken);
+        taken
     }
 
     /// How many bytes of what a server has sent its client hears with nothing to be said of them.
@@ -106,7 +208,7 @@ impl Core {
         if !is_theirs || !own.is_nothing() || !kept.is_told() {
             return 0;
         }
-        stretch(data, |kind, body| {
+        stretch(data, |_, kind, body| {
             let Some(kind) = Back::from_byte(kind) else { return false };
             let tells_more = kind == Back::CommandComplete
                 && (tells_of_statements(body) || session.is_watched() && !is_of_rows(body));
@@ -116,12 +218,13 @@ impl Core {
     }
 }
 
-/// The length of the whole messages at the start of `data` that are taken, one after the other.
+/// The length of the whole messages at the start of `data` that are taken, one after the other: by
+/// where they begin, kind and body.
 #[inline(always)]
-fn stretch(data: &[u8], mut take: impl FnMut(u8, &[u8]) -> bool) -> usize {
+fn stretch(data: &[u8], mut take: impl FnMut(usize, u8, &[u8]) -> bool) -> usize {
     let mut left = data;
     while let Some((kind, body, rest)) = head::split_whole(left)
-        && take(kind, body)
+        && take(data.len() - left.len(), kind, body)
     {
         left = rest;
     }
@@ -218,9 +321,9 @@ mod tests {
     #[test]
     fn a_stretch_ends_before_what_is_not_whole_or_not_taken() {
         let data = b"E\0\0\0\x04E\0\0\0\x06xyS\0\0\0\x04E\0\0\0\x05";
-        assert_eq!(stretch(data, |kind, _| kind != b'S'), 12);
-        assert_eq!(stretch(data, |_, _| true), 17, "the last one lacks a byte");
-        assert_eq!(stretch(&data[..4], |_, _| true), 0);
+        assert_eq!(stretch(data, |_, kind, _| kind != b'S'), 12);
+        assert_eq!(stretch(data, |_, _, _| true), 17, "the last one lacks a byte");
+        assert_eq!(stretch(&data[..4], |_, _, _| true), 0);
     }
 
     /// What is taken as routine leaves everything as the judge would have left it.

@@ -8,3 +8,4 @@ pub mod prepare;
 pub mod presence;
 pub mod repeat;
 mod unnamed;
+pub mod usual;

@@ -12,6 +12,7 @@
 //! Source: PostgreSQL manual, "Message Flow", section "Extended Query".
 
 use super::presence::Presence;
+use super::usual::BindNames;
 use crate::config::PoolMode;
 use crate::log::Level;
 use crate::pool::core::Core;
@@ -25,7 +26,7 @@ use crate::pool::statements::deallocate;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Message};
 use crate::wire::fields::Fields;
-use crate::wire::head::{HEAD_BYTES, Head};
+use crate::wire::head::Head;
 use crate::wire::kind::Front;
 
 /// A named Parse, taken apart.
@@ -243,15 +244,13 @@ impl Core {
         seen: &[u8],
         said: &mut Said<'_>,
     ) -> Option<Verdict> {
-        let mut fields = Fields::new(seen);
-        let names = fields.cstr().and_then(|portal| Some((portal, fields.cstr()?)));
-        let Some((portal, name)) = names else {
+        let Some(names) = BindNames::read(seen) else {
             return Some(self.need_names(id, head, seen));
         };
-        if name.is_empty() {
+        if names.statement.is_empty() {
             return None;
         }
-        let statement = match self.statement_of(id, server, name, said) {
+        let statement = match self.statement_of(id, server, names.statement, said) {
             Ok(statement) => statement,
             Err(verdict) => return Some(verdict),
         };
@@ -271,15 +270,7 @@ impl Core {
             replies.expect_decision();
         }
         replies.push(Request::Bind(Some(statement)));
-        let new_name = record.name();
-        let body = head.body - name.len() + new_name.len();
-        let [a, b, c, d] = (body as u32 + 4).to_be_bytes();
-        let words = said.to_server.words();
-        words.extend_from_slice(&[Front::Bind as u8, a, b, c, d]);
-        words.extend_from_slice(&seen[..=portal.len()]);
-        words.extend_from_slice(new_name);
-        words.push(0);
-        let taken = HEAD_BYTES + portal.len() + name.len() + 2;
+        let taken = names.say(head.body, record, said.to_server.words());
         Some(Verdict::Replace { to: server, taken })
     }
 

@@ -1,0 +1,59 @@
+//! The Bind of a tracked statement that the server has: most Binds are of that kind, and nothing
+//! is to be said before them.
+
+use crate::pool::ids::StatementId;
+use crate::pool::statements::held::ServerStatements;
+use crate::pool::statements::table::{ClientStatements, Statement, StatementTable};
+use crate::wire::fields::Fields;
+use crate::wire::head::HEAD_BYTES;
+use crate::wire::kind::Front;
+
+/// The names of a Bind, as its client says them.
+#[derive(Clone, Copy)]
+pub(in crate::pool) struct BindNames<'a> {
+    pub portal: &'a [u8],
+    pub statement: &'a [u8],
+}
+
+impl<'a> BindNames<'a> {
+    /// `None` where they have not come whole.
+    #[inline]
+    pub fn read(body: &'a [u8]) -> Option<BindNames<'a>> {
+        let mut fields = Fields::new(body);
+        Some(BindNames { portal: fields.cstr()?, statement: fields.cstr()? })
+    }
+
+    /// Says the beginning of the Bind, with the statement's name on servers. Returns how many
+    /// bytes of the client's message it stands for; the rest follows as it is. `body` is the
+    /// length of the whole body, in bytes.
+    #[inline]
+    pub fn say(self, body: usize, statement: &Statement, words: &mut Vec<u8>) -> usize {
+        let name = statement.name();
+        let length = body - self.statement.len() + name.len();
+        let [a, b, c, d] = (length as u32 + 4).to_be_bytes();
+        words.extend_from_slice(&[Front::Bind as u8, a, b, c, d]);
+        words.extend_from_slice(self.portal);
+        words.push(0);
+        words.extend_from_slice(name);
+        words.push(0);
+        HEAD_BYTES + self.portal.len() + self.statement.len() + 2
+    }
+}
+
+/// The statement that a client means, if its server has it for sure, and its run decides nothing
+/// on what follows. `segment` is that of the server's next Sync.
+#[inline]
+pub(in crate::pool) fn usual_statement(
+    client: Option<&ClientStatements>,
+    server: Option<&mut ServerStatements>,
+    table: &StatementTable,
+    (name, segment): (&[u8], u32),
+) -> Option<StatementId> {
+    let client = client?;
+    if client.is_undecided(table, name, segment) {
+        return None;
+    }
+    let id = client.names.get(name)?;
+    let is_there = server?.use_held(id)?.pending.is_none_or(|pending| pending == segment);
+    (is_there && !table.is_decisive(id)).then_some(id)
+}
