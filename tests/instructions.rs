@@ -24,8 +24,8 @@ static WORKLOADS: [Workload; 5] = [
     Workload { name: "pipeline of 20", most: 20_700, reset: 28_700, prepare: None, unit: pipeline },
     Workload {
         name: "20 prepared",
-        most: 43_500,
-        reset: 47_300,
+        most: 27_500,
+        reset: 30_000,
         prepare: STATEMENT,
         unit: prepared_pipeline,
     },
