@@ -116,7 +116,6 @@ impl<T: Record> Arena<T> {
         self.len
     }
 
-    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

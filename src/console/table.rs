@@ -7,12 +7,13 @@ use std::fmt;
 
 use crate::log::Ptr;
 use crate::pool::core::Core;
-use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
+use crate::pool::ids::{CarrierId, ClientId, DatabaseId, PoolId, ServerId};
 
 /// What is held of connections on their way through: known to the relay, shown by SHOW SOCKETS.
 pub trait Buffers {
     fn client(&self, id: ClientId) -> BufferedBytes;
     fn server(&self, id: ServerId) -> BufferedBytes;
+    fn carrier(&self, id: CarrierId) -> BufferedBytes;
 }
 
 /// Bytes held of one connection.

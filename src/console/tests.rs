@@ -11,7 +11,7 @@ use crate::base::time::{Moment, Now};
 use crate::config::load_text;
 use crate::log::PeerAddress;
 use crate::pool::core::{Action, ProcessAction};
-use crate::pool::ids::ServerId;
+use crate::pool::ids::{CarrierId, Outbound, ServerId};
 use crate::pool::login::entry::Arrival;
 use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::said::Said;
@@ -73,6 +73,10 @@ impl Buffers for NoBuffers {
     fn client(&self, _: ClientId) -> BufferedBytes {
         BufferedBytes { received: 3, unsent: 0 }
     }
+    fn carrier(&self, _: CarrierId) -> BufferedBytes {
+        BufferedBytes::default()
+    }
+
     fn server(&self, _: ServerId) -> BufferedBytes {
         BufferedBytes::default()
     }
@@ -161,7 +165,11 @@ impl World {
     fn serve(&mut self, server: ServerId) {
         let ip = [127, 0, 0, 1].into();
         let peer = PeerAddress::Tcp { ip, port: 5432 };
-        self.core.server_connected(server, (peer, PeerAddress::Tcp { ip, port: 50_000 }), None);
+        self.core.connected(
+            Outbound::Server(server),
+            (peer, PeerAddress::Tcp { ip, port: 50_000 }),
+            None,
+        );
         self.reply(server, b'R', &[0; 4]);
         self.reply(server, b'S', b"server_version\x0015\0");
         self.reply(server, b'K', &[0, 0, 0, 42, 1, 2, 3, 4]);
@@ -258,7 +266,9 @@ impl World {
     fn carry_out_actions(&mut self) {
         while let Some(action) = self.core.poll_action() {
             match action {
-                Action::Connect { server, .. } => self.connecting.push(server),
+                Action::Connect { id: Outbound::Server(id), .. } => self.connecting.push(id),
+                Action::Connect { id: Outbound::Carrier(_), .. } => {}
+                Action::CloseCarrier(id) => self.core.free_carrier(id),
                 Action::SendClient { client, bytes } => {
                     let messages = messages(&bytes).into_iter();
                     self.sent.extend(messages.map(|message| (client, message)));
@@ -271,7 +281,8 @@ impl World {
                 }
                 Action::Resolve(name) => self.lookups.push(name),
                 Action::NextTurn(id) => self.next_turn.push(id),
-                Action::SendServer { .. }
+                Action::SendCarrier { .. }
+                | Action::SendServer { .. }
                 | Action::Inquire { .. }
                 | Action::Notify { .. }
                 | Action::Repeat { .. }

@@ -32,7 +32,7 @@ use crate::net::poll::{self, EventSource, Poll};
 use crate::net::resolve::Resolver;
 use crate::net::tls::Tls;
 use crate::pool::core::{Core, ProcessAction};
-use crate::pool::ids::ClientId;
+use crate::pool::ids::{ClientId, Outbound};
 use crate::pool::records::access::{Access, SystemFacts};
 use crate::pool::records::calendar::NEVER;
 use crate::pool::records::wait::Shutdown;
@@ -164,9 +164,14 @@ impl Service {
                         engine.client_event(id, readiness);
                     }
                 }
-                EventSource::Server(id) => {
+                EventSource::Outbound(Outbound::Server(id)) => {
                     if let Some(id) = poll::whole(id, |index| engine.core.servers.id_at(index)) {
                         engine.server_event(id, readiness);
+                    }
+                }
+                EventSource::Outbound(Outbound::Carrier(id)) => {
+                    if let Some(id) = poll::whole(id, |index| engine.core.carriers.id_at(index)) {
+                        engine.outbound_event(Outbound::Carrier(id), readiness);
                     }
                 }
                 EventSource::Listener(place) => self.doors.note_arrivals(place),

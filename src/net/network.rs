@@ -15,7 +15,7 @@ use crate::auth::inquiry::Inquiry;
 use crate::base::time::Now;
 use crate::log::{Ends, LogMessage, Logger, PeerAddress, plain};
 use crate::pool::core::Target;
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, Outbound};
 use crate::pool::login::entry::Arrival;
 use crate::pool::telling::journal::JournalLine;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
@@ -68,7 +68,7 @@ impl Network {
         register(&self.registry, EventSource::Client(id), socket)
     }
 
-    fn begin(&self, server: ServerId, to: &Target) -> io::Result<Socket> {
+    fn begin(&self, id: Outbound, to: &Target) -> io::Result<Socket> {
         let mut socket = match to {
             Target::Tcp(address) => {
                 let stream = socket::connect_tcp(*address, &self.tcp)?;
@@ -76,7 +76,7 @@ impl Network {
             }
             Target::Unix(path) => Socket::Unix(connect_unix(path)?),
         };
-        register(&self.registry, EventSource::Server(server), &mut socket)?;
+        register(&self.registry, EventSource::Outbound(id), &mut socket)?;
         Ok(socket)
     }
 }
@@ -97,8 +97,8 @@ pub(super) fn register(
 impl Io for Network {
     type Stream = Socket;
 
-    fn connect(&mut self, server: ServerId, to: &Target) -> Result<Socket, NotBegun> {
-        self.begin(server, to).map_err(|error| match socket::is_exhaustion(&error) {
+    fn connect(&mut self, id: Outbound, to: &Target) -> Result<Socket, NotBegun> {
+        self.begin(id, to).map_err(|error| match socket::is_exhaustion(&error) {
             true => NotBegun::Exhausted(error),
             false => NotBegun::Failed(error),
         })

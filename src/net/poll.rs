@@ -7,7 +7,7 @@ use std::time::Duration;
 use mio::{Events, Interest, Registry, Token};
 
 use crate::base::arena::Id;
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, Outbound};
 use crate::relay::Readiness;
 
 /// Events taken from the kernel at a time.
@@ -82,7 +82,7 @@ pub enum EventSource {
     Client(ClientId),
     /// The place of a listener in its list.
     Listener(usize),
-    Server(ServerId),
+    Outbound(Outbound),
     Signals,
     /// The resolver's thread has answers.
     Waker,
@@ -100,12 +100,13 @@ impl EventSource {
     pub fn token(self) -> Token {
         let (kind, body) = match self {
             EventSource::Client(id) => (0, LAYOUT.pack(id.to_bits())),
-            EventSource::Server(id) => (1, LAYOUT.pack(id.to_bits())),
-            EventSource::Listener(place) => (2, place as u64),
+            EventSource::Outbound(Outbound::Server(id)) => (1, LAYOUT.pack(id.to_bits())),
+            EventSource::Outbound(Outbound::Carrier(id)) => (2, LAYOUT.pack(id.to_bits())),
             EventSource::Signals => (3, 0),
             EventSource::Waker => (3, 1),
-            EventSource::Web(WebPlace::Seat(seat)) => (3, 2 + 2 * seat as u64),
-            EventSource::Web(WebPlace::Door(door)) => (3, 3 + 2 * door as u64),
+            EventSource::Web(WebPlace::Seat(seat)) => (3, 2 + 3 * seat as u64),
+            EventSource::Web(WebPlace::Door(door)) => (3, 3 + 3 * door as u64),
+            EventSource::Listener(place) => (3, 4 + 3 * place as u64),
         };
         Token((kind << LAYOUT.kind_shift | body) as usize)
     }
@@ -115,12 +116,18 @@ impl EventSource {
         let body = bits & ((1 << LAYOUT.kind_shift) - 1);
         match (bits >> LAYOUT.kind_shift, body) {
             (0, _) => EventSource::Client(Id::from_bits(LAYOUT.unpack(body))),
-            (1, _) => EventSource::Server(Id::from_bits(LAYOUT.unpack(body))),
-            (2, _) => EventSource::Listener(body as usize),
+            (1, _) => EventSource::Outbound(Outbound::Server(Id::from_bits(LAYOUT.unpack(body)))),
+            (2, _) => EventSource::Outbound(Outbound::Carrier(Id::from_bits(LAYOUT.unpack(body)))),
             (_, 0) => EventSource::Signals,
             (_, 1) => EventSource::Waker,
-            (_, body) if body % 2 == 0 => EventSource::Web(WebPlace::Seat((body / 2 - 1) as usize)),
-            (_, body) => EventSource::Web(WebPlace::Door((body / 2 - 1) as usize)),
+            (_, body) => {
+                let place = ((body - 2) / 3) as usize;
+                match (body - 2) % 3 {
+                    0 => EventSource::Web(WebPlace::Seat(place)),
+                    1 => EventSource::Web(WebPlace::Door(place)),
+                    _ => EventSource::Listener(place),
+                }
+            }
         }
     }
 }
@@ -178,7 +185,8 @@ mod tests {
         let bits = ((1 << 19) << 32) | 0x3f0;
         for source in [
             EventSource::Client(Id::from_bits(bits)),
-            EventSource::Server(Id::from_bits(bits)),
+            EventSource::Outbound(Outbound::Server(Id::from_bits(bits))),
+            EventSource::Outbound(Outbound::Carrier(Id::from_bits(bits))),
             EventSource::Listener(7),
             EventSource::Signals,
             EventSource::Waker,

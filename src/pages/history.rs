@@ -66,7 +66,7 @@ impl History {
                 query_us: percentiles(&lately),
                 wait_us: percentiles(&wait.since(&before.wait)),
                 waiting: waiting(core),
-                servers: core.servers.len() as u32,
+                servers: core.outbound_count() as u32,
                 clients: core.client_count,
             };
             if self.points.len() == POINTS_MAX {

@@ -24,7 +24,7 @@ pub use route::{HttpReply, reply};
 
 use crate::console::{BufferedBytes, Buffers};
 use crate::pool::core::Core;
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{CarrierId, ClientId, ServerId};
 use crate::pool::telling::histogram::Histogram;
 
 /// What is known of the process, and not by the core.
@@ -81,6 +81,9 @@ impl Buffers for NoBuffers {
         BufferedBytes::default()
     }
     fn server(&self, _: ServerId) -> BufferedBytes {
+        BufferedBytes::default()
+    }
+    fn carrier(&self, _: CarrierId) -> BufferedBytes {
         BufferedBytes::default()
     }
 }

@@ -64,7 +64,7 @@ fn push_process(json: &mut Json, view: View<'_>) {
         ("clients", u64::from(core.client_count)),
         ("max_clients", core.settings().max_client_conn.into()),
         ("waiting", history::waiting(core).into()),
-        ("servers", core.servers.len() as u64),
+        ("servers", core.outbound_count() as u64),
         ("failing_pools", failing as u64),
         ("pool_count", pools.len() as u64),
         ("open_fds", facts.open_fds),

@@ -16,7 +16,7 @@ use crate::crypto::md5::stored;
 use crate::crypto::scram::{ScramKeys, Verifier};
 use crate::log::PeerAddress;
 use crate::pool::core::{Action, Core};
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, Outbound, ServerId};
 use crate::pool::login::entry::Arrival;
 use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::said::Said;
@@ -125,7 +125,9 @@ impl World {
     fn carry_out(&mut self) {
         while let Some(action) = self.core.poll_action() {
             match action {
-                Action::Connect { server, .. } => self.connecting.push(server),
+                Action::Connect { id: Outbound::Server(id), .. } => self.connecting.push(id),
+                Action::Connect { id: Outbound::Carrier(_), .. } => {}
+                Action::CloseCarrier(id) => self.core.free_carrier(id),
                 Action::CloseClient(id) => self.core.free_client(id),
                 Action::CloseServer(id) => self.core.free_server(id),
                 Action::PartIfDrained(id) => self.core.part_if_done(id),
@@ -164,7 +166,7 @@ impl World {
             }
             self.pass(1_000);
             for server in std::mem::take(&mut self.connecting) {
-                self.core.server_connected(server, (peer, peer), None);
+                self.core.connected(Outbound::Server(server), (peer, peer), None);
                 self.reply(server, b'R', &[0; 4]);
                 self.reply(server, b'K', &[0, 0, 0, 42, 1, 2, 3, 4]);
                 self.reply(server, b'Z', b"I");

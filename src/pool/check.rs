@@ -17,6 +17,7 @@ impl Core {
     /// Panics where something does not hold that must hold between any two moves.
     pub fn check(&self) {
         self.check_links();
+        self.check_carriers();
         self.check_lists();
         self.check_waiting();
         self.check_holds();
@@ -40,6 +41,8 @@ impl Core {
                 let other = self.clients.get(*client).and_then(Client::server);
                 assert_eq!(other, Some(id), "a server's client has another server");
             }
+            let carrier = server.canceled_by.map(|carrier| self.carriers[carrier].target());
+            assert!(carrier.is_none_or(|target| target == Some(id)), "a carrier is for another");
             let is_between = matches!(server.state(), server::ServerState::Between);
             assert!(!is_between, "a server was let go of, and nothing came of it");
             let is_free =
@@ -49,13 +52,25 @@ impl Core {
         }
     }
 
+    /// A carrier is known to the server that it may strike, and to the client that waits for it.
+    fn check_carriers(&self) {
+        for (id, carrier) in self.carriers.iter().filter(|(_, carrier)| !carrier.is_closing()) {
+            if let Some(server) = carrier.target().and_then(|target| self.servers.get(target)) {
+                assert_eq!(server.canceled_by, Some(id), "a server does not know what strikes it");
+            }
+            if let Some(client) = carrier.client.and_then(|client| self.clients.get(client)) {
+                assert_eq!(client.cancel_carrier(), Some(id), "a client waits for no carrier");
+            }
+        }
+    }
+
     /// Every record is in exactly one list, and counters equal what they count.
     fn check_lists(&self) {
         let watches = self.has_session_policy();
         // It may yet be on for a client that has chosen a policy, and has gone.
         assert!(self.watches_sessions || !watches, "sessions are not watched that should be");
         let mut clients = self.logins.len() + self.consoles.len() + self.cancel_clients.len();
-        let mut servers = 0;
+        let (mut servers, mut carriers) = (0, 0);
         for (id, pool) in self.pools.iter() {
             let mode = self.mode_of(pool.database, pool.user);
             assert_eq!(pool.mode, mode, "the mode of {} is an old one", self.pool_name(id));
@@ -66,12 +81,16 @@ impl Core {
                 assert_eq!(server.mode, mode, "the mode of a server is not its client's");
             }
             clients += pool.client_count();
-            servers += pool.server_count() + pool.cancels.len();
+            servers += pool.server_count();
+            carriers += pool.carriers.len();
         }
         let closing = self.clients.iter().filter(|(_, c)| c.is_closing()).count();
         assert_eq!(clients + closing, self.clients.len(), "a client is in no list, or in two");
         let closing = self.servers.iter().filter(|(_, s)| s.is_closing()).count();
         assert_eq!(servers + closing, self.servers.len(), "a server is in no list, or in two");
+        carriers += self.peers.iter().map(|(_, peer)| peer.carriers.len()).sum::<usize>();
+        let closing = self.carriers.iter().filter(|(_, c)| c.is_closing()).count();
+        assert_eq!(carriers + closing, self.carriers.len(), "a carrier is in no list, or in two");
         for (id, database) in self.databases.iter() {
             let pools = || self.pools.iter().filter(move |(_, pool)| pool.database == id);
             let servers: usize = pools().map(|(_, pool)| pool.server_count()).sum();

@@ -418,7 +418,11 @@ impl<I: Io> Engine<I> {
             Verdict::Console => {
                 judged.taken += length;
                 let body = &judged.data[at + HEAD_BYTES..at + length];
-                let held = HeldBytes { clients: &self.clients, servers: &self.servers };
+                let held = HeldBytes {
+                    clients: &self.clients,
+                    servers: &self.servers,
+                    carriers: &self.carriers,
+                };
                 console::message(&mut self.core, &held, id, head.kind, body);
                 self.carry_out();
                 // A client that does not take its answers asks for no more of them.

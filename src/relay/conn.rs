@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::num::NonZeroU32;
 
 use crate::base::arena::{Id, MOST_ROOM_RECORDS};
+use crate::pool::ids::ClientId;
 use crate::wire::head::HEAD_BYTES;
 
 /// The two calls that a byte stream must have. Both are non-blocking.
@@ -123,6 +124,14 @@ impl<S: Stream, To: Copy> Conn<S, To> {
             inbound: Inbound::BOUNDARY,
             kept: None,
         }
+    }
+
+    /// The kernel has told something.
+    #[inline]
+    pub fn take_news(&mut self, readiness: Readiness) {
+        self.is_readable |= readiness.readable || readiness.ending;
+        self.is_writable |= readiness.writable;
+        self.is_ending |= readiness.ending;
     }
 
     /// Whether so many bytes, the head included, are fewer than the judge asked for.
@@ -262,6 +271,37 @@ impl<S: Stream, To: Copy> Conn<S, To> {
                 Err(error) => Got::Failed(error),
             };
         }
+    }
+}
+
+/// What the kernel says of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Readiness {
+    pub readable: bool,
+    pub writable: bool,
+    /// The other end has finished, or the connection is broken.
+    pub ending: bool,
+}
+
+/// A connection that the pooler has opened.
+pub(super) struct OutboundConn<S> {
+    pub conn: Conn<S, ClientId>,
+    pub phase: Phase,
+}
+
+/// How far a connection has come, before the core has a word to say on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    Connecting,
+    /// TLS was asked for: one byte is the answer.
+    Asked,
+    Securing,
+    Open,
+}
+
+impl<S: Stream> OutboundConn<S> {
+    pub fn begun(stream: S) -> OutboundConn<S> {
+        OutboundConn { conn: Conn::new(stream), phase: Phase::Connecting }
     }
 }
 

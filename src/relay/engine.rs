@@ -8,13 +8,15 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::conn::{Conn, ConnTable, Heading, Stream};
+use super::conn::{Conn, ConnTable, Heading, OutboundConn, Phase, Readiness, Stream};
 use crate::auth::inquiry::Inquiry;
 use crate::base::time::{Moment, Now};
 use crate::console::{self, BufferedBytes, Buffers};
 use crate::log::Ends;
 use crate::pool::core::{Action, Core, Target};
-use crate::pool::ids::{ClientId, ClientKind, ServerId, ServerKind};
+use crate::pool::ids::{
+    CarrierId, CarrierKind, ClientId, ClientKind, Outbound, ServerId, ServerKind,
+};
 use crate::pool::login::entry::Arrival;
 use crate::pool::owed::said::Room;
 use crate::pool::records::client::Client;
@@ -34,8 +36,8 @@ pub(super) const DRAIN_READS: usize = 4;
 pub trait Io {
     type Stream: Stream;
 
-    /// Begins to connect. The outcome is told by an event for this server.
-    fn connect(&mut self, server: ServerId, to: &Target) -> Result<Self::Stream, NotBegun>;
+    /// Begins to connect. The outcome is told by an event for this connection.
+    fn connect(&mut self, id: Outbound, to: &Target) -> Result<Self::Stream, NotBegun>;
 
     /// How the connection came out, and both its ends.
     fn connected(&mut self, stream: &Self::Stream) -> Result<Option<Ends>, String>;
@@ -78,29 +80,21 @@ pub enum NotBegun {
     Failed(io::Error),
 }
 
-/// What the kernel says of a connection.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Readiness {
-    pub readable: bool,
-    pub writable: bool,
-    /// The other end has finished, or the connection is broken.
-    pub ending: bool,
-}
-
 /// A connection that is to be run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Runnable {
     Client(ClientId),
     /// The rest of what a console session was asked.
     Console(ClientId),
-    Server(ServerId),
+    Outbound(Outbound),
 }
 
 pub struct Engine<I: Io> {
     pub core: Core,
     pub io: I,
     pub(super) clients: ConnTable<ClientKind, Conn<I::Stream, ServerId>>,
-    pub(super) servers: ConnTable<ServerKind, ServerConn<I::Stream>>,
+    pub(super) servers: ConnTable<ServerKind, OutboundConn<I::Stream>>,
+    pub(super) carriers: ConnTable<CarrierKind, OutboundConn<I::Stream>>,
     /// Every read goes here, whosever it is.
     pub(super) block: Box<[u8]>,
     /// Memory for what comes of a run of a client.
@@ -112,21 +106,6 @@ pub struct Engine<I: Io> {
     pub(super) handshakes: usize,
 }
 
-pub(super) struct ServerConn<S> {
-    pub conn: Conn<S, ClientId>,
-    pub phase: Phase,
-}
-
-/// How far a connection to a server has come, before the core has a word to say on it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Phase {
-    Connecting,
-    /// TLS was asked for: one byte is the answer.
-    Asked,
-    Securing,
-    Open,
-}
-
 impl<I: Io> Engine<I> {
     pub fn new(core: Core, io: I) -> Engine<I> {
         let clients = ConnTable::with_room(core.settings().max_client_conn as usize);
@@ -135,6 +114,7 @@ impl<I: Io> Engine<I> {
             io,
             clients,
             servers: ConnTable::default(),
+            carriers: ConnTable::default(),
             block: vec![0; BLOCK_BYTES].into_boxed_slice(),
             said: Room::default(),
             answers: Vec::new(),
@@ -163,9 +143,7 @@ impl<I: Io> Engine<I> {
     /// The kernel has news of a client; an id that is gone meets nobody.
     pub fn client_event(&mut self, id: ClientId, readiness: Readiness) {
         let Some(conn) = self.clients.get_mut(id) else { return };
-        conn.is_readable |= readiness.readable || readiness.ending;
-        conn.is_writable |= readiness.writable;
-        conn.is_ending |= readiness.ending;
+        conn.take_news(readiness);
         if readiness.writable {
             self.flush_client(id);
         }
@@ -175,42 +153,15 @@ impl<I: Io> Engine<I> {
     /// The kernel has news of a server.
     pub fn server_event(&mut self, id: ServerId, readiness: Readiness) {
         let Some(server) = self.servers.get_mut(id) else { return };
-        server.conn.is_readable |= readiness.readable || readiness.ending;
-        server.conn.is_writable |= readiness.writable;
-        server.conn.is_ending |= readiness.ending;
+        server.conn.take_news(readiness);
         match server.phase {
             Phase::Open => {}
-            Phase::Connecting => return self.finish_connect(id, readiness),
-            Phase::Asked | Phase::Securing => return self.go_on_securing_server(id),
+            Phase::Connecting => return self.finish_connect(Outbound::Server(id), readiness),
+            Phase::Asked | Phase::Securing => return self.go_on_securing(Outbound::Server(id)),
         }
         if readiness.writable {
             self.flush_server(id);
         }
-        self.run_server(id);
-    }
-
-    fn finish_connect(&mut self, id: ServerId, readiness: Readiness) {
-        if !readiness.writable && !readiness.ending {
-            return;
-        }
-        let Some(server) = self.servers.get_mut(id) else { return };
-        match self.io.connected(&server.conn.stream) {
-            Ok(None) => {}
-            Ok(Some(ends)) => match self.core.server_tls(id) {
-                Some(tls) if tls.is_direct => self.begin_tls(id, &tls),
-                Some(_) => self.ask_for_tls(id),
-                None => self.server_is_open(id, ends, None),
-            },
-            Err(error) => self.core.server_connect_failed(id, &error),
-        }
-    }
-
-    /// The core may have its say with the server.
-    pub(super) fn server_is_open(&mut self, id: ServerId, ends: Ends, tls: Option<Box<Secured>>) {
-        let Some(server) = self.servers.get_mut(id) else { return };
-        server.phase = Phase::Open;
-        self.core.server_connected(id, ends, tls);
-        self.carry_out();
         self.run_server(id);
     }
 
@@ -251,15 +202,7 @@ impl<I: Io> Engine<I> {
                 }
             }
             Runnable::Console(id) => self.core.turn_has_come(id),
-            Runnable::Server(id) => {
-                if let Some(server) = self.servers.get_mut(id) {
-                    server.conn.is_queued = false;
-                    match server.phase {
-                        Phase::Asked | Phase::Securing => self.go_on_securing_server(id),
-                        Phase::Connecting | Phase::Open => self.run_server(id),
-                    }
-                }
-            }
+            Runnable::Outbound(id) => self.go_on_with_outbound(id),
         }
     }
 
@@ -272,10 +215,14 @@ impl<I: Io> Engine<I> {
     }
 
     pub(super) fn queue_server(&mut self, id: ServerId) {
-        if let Some(server) = self.servers.get_mut(id)
-            && !std::mem::replace(&mut server.conn.is_queued, true)
+        self.queue_outbound(Outbound::Server(id));
+    }
+
+    pub(super) fn queue_outbound(&mut self, id: Outbound) {
+        if let Some(outbound) = self.outbound(id)
+            && !std::mem::replace(&mut outbound.conn.is_queued, true)
         {
-            self.queue.push_back(Runnable::Server(id));
+            self.queue.push_back(Runnable::Outbound(id));
         }
     }
 
@@ -290,12 +237,16 @@ impl<I: Io> Engine<I> {
     fn carry_out_all(&mut self) {
         while let Some(action) = self.core.poll_action() {
             match action {
-                Action::Connect { server, to } => self.connect(server, &to),
+                Action::Connect { id, to } => self.connect(id, &to),
                 Action::SendClient { client, bytes } => self.tell_client(client, &bytes),
                 Action::Notify { client, bytes } => self.notify_client(client, &bytes),
                 Action::SendServer { server, bytes } => self.send_server(server, &bytes),
+                Action::SendCarrier { carrier, bytes } => {
+                    self.send_outbound(Outbound::Carrier(carrier), &bytes);
+                }
                 Action::CloseClient(id) => self.close_client(id),
                 Action::CloseServer(id) => self.close_server(id),
+                Action::CloseCarrier(id) => self.close_carrier(id),
                 Action::RunClient(id) => self.queue_client(id),
                 Action::NextTurn(id) => self.queue.push_back(Runnable::Console(id)),
                 Action::Repeat { client, bytes } => self.repeat(client, bytes),
@@ -305,7 +256,11 @@ impl<I: Io> Engine<I> {
                 Action::Resolve(name) => self.io.resolve(name),
                 Action::Inquire { client, inquiry } => self.io.inquire(client, *inquiry),
                 Action::ConsoleDone { client, outcome } => {
-                    let held = HeldBytes { clients: &self.clients, servers: &self.servers };
+                    let held = HeldBytes {
+                        clients: &self.clients,
+                        servers: &self.servers,
+                        carriers: &self.carriers,
+                    };
                     console::finish(&mut self.core, &held, client, outcome);
                 }
             }
@@ -320,24 +275,6 @@ impl<I: Io> Engine<I> {
         conn.put_carry(bytes);
         conn.want = 0;
         self.queue_client(id);
-    }
-
-    fn connect(&mut self, id: ServerId, to: &Target) {
-        if !self.core.servers.contains(id) || self.core.servers[id].is_closing() {
-            return;
-        }
-        match self.io.connect(id, to) {
-            Ok(stream) => {
-                let server = ServerConn { conn: Conn::new(stream), phase: Phase::Connecting };
-                self.servers.insert(id, server);
-            }
-            Err(NotBegun::Exhausted(error)) => {
-                self.core.server_not_begun(id, &crate::log::plain(&error));
-            }
-            Err(NotBegun::Failed(error)) => {
-                self.core.server_connect_failed(id, &crate::log::plain(&error));
-            }
-        }
     }
 
     /// Sends words of the pooler's own, unless they would be taken for the rest of a message.
@@ -365,22 +302,7 @@ impl<I: Io> Engine<I> {
     }
 
     pub(super) fn send_server(&mut self, id: ServerId, bytes: &[u8]) {
-        self.write_lines();
-        let Some(server) = self.servers.get_mut(id) else { return };
-        if let Err(error) = server.conn.send(bytes) {
-            self.server_broke(id, &error);
-        }
-    }
-
-    /// A write has failed. What the server said last may still be there to be read, and tells
-    /// more than the error does.
-    fn server_broke(&mut self, id: ServerId, error: &io::Error) {
-        if let Some(server) = self.servers.get_mut(id) {
-            server.conn.is_readable = true;
-            server.conn.is_ending = true;
-        }
-        self.core.log(crate::log::Level::Debug, format!("send to server failed: {error}"));
-        self.queue_server(id);
+        self.send_outbound(Outbound::Server(id), bytes);
     }
 
     fn flush_client(&mut self, id: ClientId) {
@@ -407,7 +329,7 @@ impl<I: Io> Engine<I> {
             return;
         }
         match server.conn.flush() {
-            Err(error) => self.server_broke(id, &error),
+            Err(error) => self.outbound_broke(Outbound::Server(id), &error),
             Ok(()) if !server.conn.is_flushed() => {}
             Ok(()) => {
                 if let Some(client) = self.core.servers.get(id).and_then(Server::client) {
@@ -460,10 +382,10 @@ impl<I: Io> Engine<I> {
         self.core.free_server(id);
     }
 
-    /// Connections of clients and of servers, for tests.
+    /// Connections of clients, and those that the pooler has opened, for tests.
     #[cfg(test)]
     pub fn connection_counts(&self) -> (usize, usize) {
-        (self.clients.len(), self.servers.len())
+        (self.clients.len(), self.servers.len() + self.carriers.len())
     }
 
     /// The memory that a client's bytes take: for tests.
@@ -476,7 +398,8 @@ impl<I: Io> Engine<I> {
 /// What the console may know of the connections.
 pub(super) struct HeldBytes<'a, S> {
     pub clients: &'a ConnTable<ClientKind, Conn<S, ServerId>>,
-    pub servers: &'a ConnTable<ServerKind, ServerConn<S>>,
+    pub servers: &'a ConnTable<ServerKind, OutboundConn<S>>,
+    pub carriers: &'a ConnTable<CarrierKind, OutboundConn<S>>,
 }
 
 impl<S: Stream> Buffers for HeldBytes<'_, S> {
@@ -486,6 +409,10 @@ impl<S: Stream> Buffers for HeldBytes<'_, S> {
 
     fn server(&self, id: ServerId) -> BufferedBytes {
         self.servers.get(id).map_or(BufferedBytes::default(), |server| held(&server.conn))
+    }
+
+    fn carrier(&self, id: CarrierId) -> BufferedBytes {
+        self.carriers.get(id).map_or(BufferedBytes::default(), |carrier| held(&carrier.conn))
     }
 }
 

@@ -7,11 +7,12 @@ mod client_run;
 mod conn;
 mod engine;
 pub mod fuzz;
+mod outbound;
 mod secure;
 mod server_run;
 #[cfg(test)]
 mod simulation;
 
 pub use crate::pool::records::secured::{Secured, ServerTls};
-pub use conn::Stream;
-pub use engine::{Engine, Handshake, Io, NotBegun, Readiness};
+pub use conn::{Readiness, Stream};
+pub use engine::{Engine, Handshake, Io, NotBegun};

@@ -1,9 +1,9 @@
 //! TLS handshakes: begun when the core or a server says so, gone on with when the socket has news,
 //! a few in each turn, since each takes the time of hundreds of queries.
 
-use super::conn::Stream;
-use super::engine::{Engine, Handshake, Io, Phase};
-use crate::pool::ids::{ClientId, ServerId};
+use super::conn::{Phase, Stream};
+use super::engine::{Engine, Handshake, Io};
+use crate::pool::ids::{ClientId, Outbound};
 use crate::pool::records::secured::ServerTls;
 use crate::wire::startup;
 
@@ -57,107 +57,108 @@ impl<I: Io> Engine<I> {
         self.handshakes <= MOST_HANDSHAKES
     }
 
-    /// Begins TLS with a server that was reached, and is not asked.
-    pub(super) fn begin_tls(&mut self, id: ServerId, tls: &ServerTls) {
+    /// Begins TLS with a host that was reached, and is not asked.
+    pub(super) fn begin_tls(&mut self, id: Outbound, tls: &ServerTls) {
         if self.put_under_tls(id, tls) {
-            self.shake_hands_with_server(id);
+            self.shake_hands_outbound(id);
         }
         self.carry_out();
     }
 
-    /// Puts a server's connection under TLS. Returns whether the handshake may begin.
-    fn put_under_tls(&mut self, id: ServerId, tls: &ServerTls) -> bool {
-        let Some(server) = self.servers.get_mut(id) else { return false };
-        match self.io.secure_server(&mut server.conn.stream, tls) {
+    /// Puts a connection under TLS. Returns whether the handshake may begin.
+    fn put_under_tls(&mut self, id: Outbound, tls: &ServerTls) -> bool {
+        let Some((outbound, io)) = self.outbound_and_io(id) else { return false };
+        match io.secure_server(&mut outbound.conn.stream, tls) {
             Ok(()) => {
-                server.phase = Phase::Securing;
-                server.conn.is_writable = true;
+                outbound.phase = Phase::Securing;
+                outbound.conn.is_writable = true;
                 true
             }
             Err(error) => {
-                self.core.server_tls_failed(id, &error);
+                self.core.outbound_tls_failed(id, &error);
                 false
             }
         }
     }
 
-    /// Asks a server that was reached for TLS.
-    pub(super) fn ask_for_tls(&mut self, id: ServerId) {
-        let Some(server) = self.servers.get_mut(id) else { return };
-        server.phase = Phase::Asked;
-        server.conn.is_writable = true;
+    /// Asks a host that was reached for TLS.
+    pub(super) fn ask_for_tls(&mut self, id: Outbound) {
+        let Some(outbound) = self.outbound(id) else { return };
+        outbound.phase = Phase::Asked;
+        outbound.conn.is_writable = true;
         let mut bytes = Vec::new();
         startup::ssl_request(&mut bytes);
-        self.send_server(id, &bytes);
+        self.send_outbound(id, &bytes);
     }
 
-    /// Goes on with a server that was asked for TLS.
-    pub(super) fn go_on_securing_server(&mut self, id: ServerId) {
-        let Some(server) = self.servers.get_mut(id) else { return };
-        if server.phase == Phase::Asked && !self.heed_tls_answer(id) {
+    /// Goes on with a host that was asked for TLS.
+    pub(super) fn go_on_securing(&mut self, id: Outbound) {
+        let Some(outbound) = self.outbound(id) else { return };
+        if outbound.phase == Phase::Asked && !self.heed_tls_answer(id) {
             self.carry_out();
             return;
         }
-        let Some(server) = self.servers.get_mut(id) else { return };
-        if server.phase == Phase::Securing {
-            self.shake_hands_with_server(id);
+        let Some(outbound) = self.outbound(id) else { return };
+        if outbound.phase == Phase::Securing {
+            self.shake_hands_outbound(id);
             self.carry_out();
         }
     }
 
     /// Reads the answer to the request for TLS. Returns whether the handshake has begun.
-    fn heed_tls_answer(&mut self, id: ServerId) -> bool {
-        let Some(server) = self.servers.get_mut(id) else { return false };
-        if server.conn.flush().is_err() {
-            self.core.server_gone(id, None);
+    fn heed_tls_answer(&mut self, id: Outbound) -> bool {
+        let Some(outbound) = self.outbound(id) else { return false };
+        if outbound.conn.flush().is_err() {
+            self.core.outbound_gone(id, None);
             return false;
         }
         // One byte more than there may be.
         let mut answer = [0; 2];
-        match server.conn.stream.read(&mut answer) {
-            Ok(0) => self.core.server_gone(id, None),
+        match outbound.conn.stream.read(&mut answer) {
+            Ok(0) => self.core.outbound_gone(id, None),
             Ok(1) => return self.heed_tls_byte(id, answer[0]),
-            Ok(_) => self.core.server_stuffed_tls(id),
+            Ok(_) => self.core.outbound_stuffed_tls(id),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(error) => self.core.server_gone(id, Some(crate::log::plain(&error))),
+            Err(error) => self.core.outbound_gone(id, Some(crate::log::plain(&error))),
         }
         false
     }
 
-    fn heed_tls_byte(&mut self, id: ServerId, answer: u8) -> bool {
-        let (Some(tls), Some(server)) = (self.core.server_tls(id), self.servers.get_mut(id)) else {
+    fn heed_tls_byte(&mut self, id: Outbound, answer: u8) -> bool {
+        let tls = self.core.outbound_tls(id);
+        let (Some(tls), Some((outbound, io))) = (tls, self.outbound_and_io(id)) else {
             // The settings have changed meanwhile.
-            self.core.server_tls_failed(id, "TLS was switched off");
+            self.core.outbound_tls_failed(id, "TLS was switched off");
             return false;
         };
         match answer {
             b'S' => return self.put_under_tls(id, &tls),
-            b'N' if !tls.mode.is_required() => match self.io.connected(&server.conn.stream) {
-                Ok(Some(ends)) => self.server_is_open(id, ends, None),
+            b'N' if !tls.mode.is_required() => match io.connected(&outbound.conn.stream) {
+                Ok(Some(ends)) => self.outbound_is_open(id, ends, None),
                 Ok(None) => {}
-                Err(error) => self.core.server_connect_failed(id, &error),
+                Err(error) => self.core.connect_failed(id, &error),
             },
-            b'N' => self.core.server_refused_tls(id),
+            b'N' => self.core.outbound_refused_tls(id),
             // An E is a server that knows no TLS, or one that has no room for us.
-            _ => self.core.server_mistook_tls(id),
+            _ => self.core.outbound_mistook_tls(id),
         }
         false
     }
 
-    fn shake_hands_with_server(&mut self, id: ServerId) {
+    fn shake_hands_outbound(&mut self, id: Outbound) {
         if !self.may_shake_hands() {
-            return self.queue_server(id);
+            return self.queue_outbound(id);
         }
-        let Some(server) = self.servers.get_mut(id) else { return };
-        match self.io.handshake(&mut server.conn.stream) {
+        let Some((outbound, io)) = self.outbound_and_io(id) else { return };
+        match io.handshake(&mut outbound.conn.stream) {
             Handshake::Pending => {}
-            Handshake::Failed(error) => self.core.server_tls_failed(id, &error),
+            Handshake::Failed(error) => self.core.outbound_tls_failed(id, &error),
             Handshake::Done(secured) => {
-                (server.conn.is_readable, server.conn.is_writable) = (true, true);
-                match self.io.connected(&server.conn.stream) {
-                    Ok(Some(ends)) => self.server_is_open(id, ends, Some(secured)),
-                    Ok(None) => self.core.server_tls_failed(id, "the connection is gone"),
-                    Err(error) => self.core.server_connect_failed(id, &error),
+                (outbound.conn.is_readable, outbound.conn.is_writable) = (true, true);
+                match io.connected(&outbound.conn.stream) {
+                    Ok(Some(ends)) => self.outbound_is_open(id, ends, Some(secured)),
+                    Ok(None) => self.core.outbound_tls_failed(id, "the connection is gone"),
+                    Err(error) => self.core.connect_failed(id, &error),
                 }
             }
         }

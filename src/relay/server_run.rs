@@ -1,8 +1,8 @@
 //! One run of a server: read, judge, send on to its client.
 
-use super::conn::{Got, Heading, Inbound};
-use super::engine::{Engine, Io, Phase, ServerConn};
-use crate::pool::ids::{ClientId, ServerId};
+use super::conn::{Got, Heading, Inbound, OutboundConn, Phase};
+use super::engine::{Engine, Io};
+use crate::pool::ids::{ClientId, Outbound, ServerId};
 use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::server::Server;
@@ -105,7 +105,7 @@ impl<I: Io> Engine<I> {
     }
 
     fn server_ended(&mut self, id: ServerId, error: Option<String>) -> bool {
-        self.core.server_gone(id, error);
+        self.core.outbound_gone(Outbound::Server(id), error);
         self.carry_out();
         false
     }
@@ -113,7 +113,7 @@ impl<I: Io> Engine<I> {
     /// Judges bytes of a server and sends on what is to be sent on. Returns whether the connection
     /// is still there.
     fn server_bytes(&mut self, id: ServerId, data: &[u8]) -> bool {
-        let Some(ServerConn { conn, .. }) = self.servers.get(id) else { return false };
+        let Some(OutboundConn { conn, .. }) = self.servers.get(id) else { return false };
         let inbound = conn.inbound;
         let client = self.core.servers.get(id).and_then(Server::client);
         let to_client = OutgoingBytes::new(data, std::mem::take(&mut self.answers));
@@ -146,7 +146,7 @@ impl<I: Io> Engine<I> {
     /// be judged yet, and whether a message is half read. Returns whether the connection is there.
     fn note_progress(&mut self, id: ServerId, judged: &ServerBytes<'_>) -> bool {
         let &ServerBytes { inbound, client, is_closed, .. } = judged;
-        let Some(ServerConn { conn, .. }) = self.servers.get_mut(id) else { return false };
+        let Some(OutboundConn { conn, .. }) = self.servers.get_mut(id) else { return false };
         conn.inbound = inbound;
         if let Some(client) = client
             && let Some(other) = self.clients.get_mut(client)

@@ -4,16 +4,19 @@ use std::borrow::Cow;
 
 use super::super::table::{BufferedBytes, Column, Scene, Sheet, Value, int4, label, text};
 use super::{peers, pools, time};
+use crate::base::list::List;
 use crate::base::time::Moment;
 use crate::log::{ConnectionSide, Ends, PeerAddress, ptr};
 use crate::pool::core::Core;
-use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::ids::{CarrierId, ClientId, PoolId, ServerId};
+use crate::pool::records::carrier::Carrier;
 use crate::pool::records::client::{self, Client, Replication, Standing};
 use crate::pool::records::server::{self, Server};
 
 /// One connection.
 #[derive(Clone, Copy)]
 pub enum ConnectionRow {
+    Carrier(CarrierId),
     Client(ClientId),
     Server(ServerId),
 }
@@ -54,7 +57,7 @@ pub static ACTIVE_SOCKETS: Sheet<ConnectionRow> = Sheet {
 const BEFORE_STATE: &[Column<ConnectionRow>] = &[
     text("type", |_, row| match row {
         ConnectionRow::Client(_) => Value::text("C"),
-        ConnectionRow::Server(_) => Value::text("S"),
+        ConnectionRow::Carrier(_) | ConnectionRow::Server(_) => Value::text("S"),
     }),
     text("user", |scene, row| Value::text(names(scene.core, row).1)),
     text("database", |scene, row| Value::text(names(scene.core, row).0)),
@@ -74,7 +77,7 @@ const REST: &[Column<ConnectionRow>] = &[
     int4("wait", |scene, row| Value::Number(wait_us(scene.core, row) / 1_000_000)),
     int4("wait_us", |scene, row| Value::Number(wait_us(scene.core, row) % 1_000_000)),
     label(int4("close_needed", |scene, row| match *row {
-        ConnectionRow::Client(_) => Value::flag(false),
+        ConnectionRow::Carrier(_) | ConnectionRow::Client(_) => Value::flag(false),
         ConnectionRow::Server(id) => Value::flag(scene.core.is_close_needed(id)),
     })),
     text("ptr", |scene, row| pointer(scene.core, Some(*row))),
@@ -82,6 +85,7 @@ const REST: &[Column<ConnectionRow>] = &[
     label(int4("remote_pid", |scene, row| Value::Number(remote_pid(scene.core, row)))),
     text("tls", |scene, row| {
         let tls = match *row {
+            ConnectionRow::Carrier(id) => scene.core.carriers[id].tls.as_deref(),
             ConnectionRow::Client(id) => scene.core.clients[id].tls(),
             ConnectionRow::Server(id) => scene.core.servers[id].tls.as_deref(),
         };
@@ -89,6 +93,7 @@ const REST: &[Column<ConnectionRow>] = &[
     }),
     text("application_name", |scene, row| {
         let vars = match *row {
+            ConnectionRow::Carrier(_) => return Value::text(""),
             ConnectionRow::Client(id) => &scene.core.clients[id].vars.told,
             ConnectionRow::Server(id) => &scene.core.servers[id].vars.present,
         };
@@ -97,6 +102,7 @@ const REST: &[Column<ConnectionRow>] = &[
     int4("prepared_statements", |scene, row| Value::count(statements(scene.core, row))),
     label(int4("id", |scene, row| {
         Value::Number(match *row {
+            ConnectionRow::Carrier(id) => scene.core.carriers[id].number,
             ConnectionRow::Client(id) => scene.core.clients[id].number,
             ConnectionRow::Server(id) => scene.core.servers[id].number,
         })
@@ -148,8 +154,7 @@ fn clients(core: &Core) -> Vec<ConnectionRow> {
     for pool in pools::with_lookups(core) {
         push_clients(&mut rows, core, pool, &cancels);
     }
-    let is_of_pool = |of: &Option<PoolId>| of.is_some_and(|id| !is_of_peer(core, id));
-    let of_peers = cancels.iter().filter(|(of, _)| !is_of_pool(of));
+    let of_peers = cancels.iter().filter(|(of, _)| of.is_none());
     rows.extend(of_peers.map(|(_, client)| ConnectionRow::Client(*client)));
     rows
 }
@@ -173,39 +178,39 @@ fn push_clients(
     rows.extend(of_pool.map(|(_, client)| ConnectionRow::Client(*client)));
 }
 
-/// Clients that came to cancel, with the pool that they mean.
+/// Clients that came to cancel, with the pool that they mean; `None` for a peer.
 fn cancel_clients(core: &Core) -> Vec<(Option<PoolId>, ClientId)> {
     let clients = core.cancel_clients.iter(&core.clients);
-    clients.map(|id| (carrier(core, id).map(|carrier| carrier.pool), id)).collect()
+    clients.map(|id| (carrier(core, &core.clients[id]).and_then(Carrier::pool), id)).collect()
 }
 
 /// The connection that carries a client's cancel request.
-fn carrier(core: &Core, id: ClientId) -> Option<&Server> {
-    match *core.clients[id].state() {
-        client::ClientState::Cancel { server } => core.servers.get(server),
-        _ => None,
-    }
+fn carrier<'a>(core: &'a Core, client: &Client) -> Option<&'a Carrier> {
+    core.carriers.get(client.cancel_carrier()?)
 }
 
-/// Servers, by pool; those that carry requests to peers stand at the end.
+/// Servers and carriers, by pool; those that carry requests to peers stand at the end.
 fn servers(core: &Core) -> Vec<ConnectionRow> {
     let pools = pools::with_lookups(core).into_iter().flatten();
-    let peers = peers::used(core).into_iter().map(|(_, id)| id);
-    pools.chain(peers).flat_map(|id| servers_of(core, id)).collect()
+    let to_peers =
+        peers::used(core).into_iter().flat_map(|id| carriers(core, &core.peers[id].carriers));
+    pools.flat_map(|id| servers_of(core, id)).chain(to_peers).collect()
 }
 
 fn servers_of(core: &Core, id: PoolId) -> impl Iterator<Item = ConnectionRow> {
     let pool = &core.pools[id];
-    let lists = [
-        &pool.active,
-        &pool.idle,
-        &pool.used,
-        &pool.tested,
-        &pool.cancels,
-        &pool.being_canceled,
-        &pool.logging_in,
-    ];
-    lists.into_iter().flat_map(|list| list.iter(&core.servers)).map(ConnectionRow::Server)
+    let before = [&pool.active, &pool.idle, &pool.used, &pool.tested];
+    let behind = [&pool.being_canceled, &pool.logging_in];
+    let servers = |list: &List<Server>| list.iter(&core.servers).map(ConnectionRow::Server);
+    let carriers = carriers(core, &pool.carriers);
+    before.into_iter().flat_map(servers).chain(carriers).chain(behind.into_iter().flat_map(servers))
+}
+
+fn carriers<'a>(
+    core: &'a Core,
+    list: &List<Carrier>,
+) -> impl Iterator<Item = ConnectionRow> + use<'a> {
+    list.iter(&core.carriers).map(ConnectionRow::Carrier)
 }
 
 /// All connections but those on behalf of peers, by pool; those in login stand at the end.
@@ -222,38 +227,27 @@ fn sockets(core: &Core) -> Vec<ConnectionRow> {
 
 /// Database and user.
 fn names<'a>(core: &'a Core, row: &ConnectionRow) -> (&'a str, &'a str) {
-    match (*row, pool(core, row)) {
-        (_, Some(pool)) if is_of_peer(core, pool) => (NO_DATABASE, NO_USER),
-        (ConnectionRow::Server(_), pool) => pools::names(core, &pool),
-        (ConnectionRow::Client(id), Some(pool)) if carrier(core, id).is_some() => {
-            (pools::names(core, &Some(pool)).0, NO_USER)
+    let client = match *row {
+        ConnectionRow::Server(id) => return pools::names(core, &Some(core.servers[id].pool)),
+        ConnectionRow::Carrier(id) => {
+            let pool = core.carriers[id].pool();
+            return pool.map_or((NO_DATABASE, NO_USER), |pool| pools::names(core, &Some(pool)));
         }
-        (ConnectionRow::Client(id), _) => {
-            let (database, user) = core.names_of(id);
-            (database.unwrap_or(NO_DATABASE), user.unwrap_or(NO_USER))
-        }
+        ConnectionRow::Client(id) => id,
+    };
+    if let Some(pool) = carrier(core, &core.clients[client]).and_then(Carrier::pool) {
+        return (pools::names(core, &Some(pool)).0, NO_USER);
     }
+    let (database, user) = core.names_of(client);
+    (database.unwrap_or(NO_DATABASE), user.unwrap_or(NO_USER))
 }
 
 const NO_DATABASE: &str = "(nodb)";
 const NO_USER: &str = "(nouser)";
 
-/// The pool of a connection, also of one that came to cancel what runs there.
-fn pool(core: &Core, row: &ConnectionRow) -> Option<PoolId> {
-    match *row {
-        ConnectionRow::Client(id) => {
-            core.clients[id].pool().or(carrier(core, id).map(|carrier| carrier.pool))
-        }
-        ConnectionRow::Server(id) => Some(core.servers[id].pool),
-    }
-}
-
-fn is_of_peer(core: &Core, pool: PoolId) -> bool {
-    core.databases[core.pools[pool].database].peer.is_some()
-}
-
 fn replication(core: &Core, row: &ConnectionRow) -> &'static str {
     let client = match *row {
+        ConnectionRow::Carrier(_) => None,
         ConnectionRow::Client(id) => Some(id),
         ConnectionRow::Server(id) => {
             core.servers[id].client().filter(|_| core.servers[id].is_private)
@@ -268,6 +262,7 @@ fn replication(core: &Core, row: &ConnectionRow) -> &'static str {
 
 fn state(core: &Core, row: &ConnectionRow) -> &'static str {
     match *row {
+        ConnectionRow::Carrier(_) => "active_cancel",
         ConnectionRow::Client(id) => client_state(core, &core.clients[id]),
         ConnectionRow::Server(id) => server_state(&core.servers[id]),
     }
@@ -280,10 +275,10 @@ fn client_state(core: &Core, client: &Client) -> &'static str {
             Standing::AwaitWelcome | Standing::Waiting => "waiting",
             Standing::Idle => "idle",
         },
-        client::ClientState::Cancel { .. } if pools::is_cancel_sent(core, client) => {
-            "active_cancel_req"
-        }
-        client::ClientState::Cancel { .. } => "waiting_cancel_req",
+        client::ClientState::Cancel { .. } => match carrier(core, client) {
+            Some(carrier) if carrier.is_sent() => "active_cancel_req",
+            _ => "waiting_cancel_req",
+        },
         client::ClientState::Closing(_) => "justfree",
         client::ClientState::Console(_) => "idle",
         client::ClientState::Login(login) if login.is_queued() => "waiting",
@@ -295,7 +290,6 @@ fn server_state(server: &Server) -> &'static str {
     match server.state() {
         server::ServerState::Active { .. } | server::ServerState::Lookup(_) => "active",
         server::ServerState::BeingCanceled => "being_canceled",
-        server::ServerState::Cancel(_) => "active_cancel",
         server::ServerState::Closing => "justfree",
         server::ServerState::Idle => "idle",
         server::ServerState::Login(_) => "new",
@@ -316,7 +310,7 @@ fn socket_state(core: &Core, row: &ConnectionRow) -> &'static str {
         (ConnectionRow::Client(_), _) => "cl_justfree",
         (ConnectionRow::Server(_), "active") => "sv_active",
         (ConnectionRow::Server(_), "being_canceled") => "sv_being_canceled",
-        (ConnectionRow::Server(_), "active_cancel") => "sv_active_cancel",
+        (ConnectionRow::Carrier(_), _) => "sv_active_cancel",
         (ConnectionRow::Server(_), "idle") => "sv_idle",
         (ConnectionRow::Server(_), "new") => "sv_login",
         (ConnectionRow::Server(_), "tested") => "sv_tested",
@@ -328,6 +322,7 @@ fn socket_state(core: &Core, row: &ConnectionRow) -> &'static str {
 /// The other end, and ours.
 fn ends(core: &Core, row: &ConnectionRow) -> Ends {
     match *row {
+        ConnectionRow::Carrier(id) => (core.carriers[id].peer, core.carriers[id].local),
         ConnectionRow::Client(id) => (core.clients[id].peer, core.local_address(id)),
         ConnectionRow::Server(id) => (core.servers[id].peer, core.servers[id].local),
     }
@@ -349,6 +344,7 @@ fn port(peer: PeerAddress) -> u64 {
 /// When it was connected, and when it was last used.
 fn times(core: &Core, row: &ConnectionRow) -> (Moment, Moment) {
     match *row {
+        ConnectionRow::Carrier(id) => (core.carriers[id].connected, core.carriers[id].connected),
         ConnectionRow::Client(id) => (core.clients[id].connected, core.clients[id].requested),
         ConnectionRow::Server(id) => (core.servers[id].connected, core.servers[id].requested),
     }
@@ -380,27 +376,28 @@ fn wait_us(core: &Core, row: &ConnectionRow) -> u64 {
 
 /// The other side of a link.
 fn link(core: &Core, row: &ConnectionRow) -> Option<ConnectionRow> {
-    match *row {
-        ConnectionRow::Client(id) => match *core.clients[id].state() {
-            client::ClientState::Member(_, Standing::Active { server })
-            | client::ClientState::Cancel { server } => {
-                core.servers.contains(server).then_some(ConnectionRow::Server(server))
-            }
-            _ => None,
-        },
-        ConnectionRow::Server(id) => match core.servers[id].state() {
-            server::ServerState::Cancel(carrier) => carrier
-                .client
-                .filter(|&client| core.clients.contains(client))
-                .map(ConnectionRow::Client),
-            _ => core.servers[id].served().map(ConnectionRow::Client),
-        },
+    let client = match *row {
+        ConnectionRow::Client(id) => return link_of_client(core, &core.clients[id]),
+        ConnectionRow::Carrier(id) => core.carriers[id].client,
+        ConnectionRow::Server(id) => core.servers[id].served(),
+    };
+    client.filter(|&client| core.clients.contains(client)).map(ConnectionRow::Client)
+}
+
+fn link_of_client(core: &Core, client: &Client) -> Option<ConnectionRow> {
+    if let Some(id) = client.cancel_carrier() {
+        return core.carriers.contains(id).then_some(ConnectionRow::Carrier(id));
     }
+    let server = client.server().filter(|server| core.servers.contains(*server));
+    server.map(ConnectionRow::Server)
 }
 
 fn pointer(core: &Core, row: Option<ConnectionRow>) -> Value<'static> {
     match row {
         None => Value::text(""),
+        Some(ConnectionRow::Carrier(id)) => {
+            Value::Ptr(ptr(core.carriers[id].number, ConnectionSide::Server))
+        }
         Some(ConnectionRow::Client(id)) => {
             Value::Ptr(ptr(core.clients[id].number, ConnectionSide::Client))
         }
@@ -413,6 +410,7 @@ fn pointer(core: &Core, row: Option<ConnectionRow>) -> Value<'static> {
 /// The process at the other end: of a client behind a Unix socket, or of the backend.
 fn remote_pid(core: &Core, row: &ConnectionRow) -> u64 {
     match *row {
+        ConnectionRow::Carrier(_) => 0,
         ConnectionRow::Client(id) => match core.clients[id].peer {
             PeerAddress::Unix { pid, .. } => {
                 pid.and_then(|pid| u64::try_from(pid).ok()).unwrap_or(0)
@@ -428,6 +426,7 @@ fn remote_pid(core: &Core, row: &ConnectionRow) -> u64 {
 
 fn statements(core: &Core, row: &ConnectionRow) -> usize {
     match *row {
+        ConnectionRow::Carrier(_) => 0,
         ConnectionRow::Client(id) => {
             core.clients[id].statements.as_ref().map_or(0, |names| names.len())
         }
@@ -439,6 +438,7 @@ fn statements(core: &Core, row: &ConnectionRow) -> usize {
 
 fn held(scene: Scene<'_>, row: &ConnectionRow) -> BufferedBytes {
     match *row {
+        ConnectionRow::Carrier(id) => scene.buffers.carrier(id),
         ConnectionRow::Client(id) => scene.buffers.client(id),
         ConnectionRow::Server(id) => scene.buffers.server(id),
     }
@@ -448,6 +448,6 @@ fn held(scene: Scene<'_>, row: &ConnectionRow) -> BufferedBytes {
 fn is_busy(core: &Core, row: &ConnectionRow) -> bool {
     match *row {
         ConnectionRow::Client(id) => core.clients[id].is_waiting(),
-        ConnectionRow::Server(_) => false,
+        ConnectionRow::Carrier(_) | ConnectionRow::Server(_) => false,
     }
 }

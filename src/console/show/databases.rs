@@ -84,7 +84,7 @@ pub static DATABASES: Sheet<DatabaseRow> = Sheet {
                 let Some(id) = *row else { return Value::Number(0) };
                 let database = &scene.core.databases[id];
                 let pools = database.pools.iter().map(|id| &scene.core.pools[*id]);
-                let cancels: usize = pools.map(|pool| pool.cancels.len()).sum();
+                let cancels: usize = pools.map(|pool| pool.carriers.len()).sum();
                 Value::count(database.servers as usize + cancels)
             }),
         ),

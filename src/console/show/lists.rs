@@ -1,13 +1,14 @@
 //! SHOW LISTS and MEM: how many of everything there are, and what memory their records take.
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
-use super::{databases, peers, pools, users};
+use super::{databases, pools, users};
 use crate::base::arena::{Arena, Record};
 use crate::config::PeerLine;
 use crate::pool::core::Core;
 use crate::pool::owed::request::Request;
 use crate::pool::records::client::Client;
 use crate::pool::records::database::Database;
+use crate::pool::records::peer::Peer;
 use crate::pool::records::pool::Pool;
 use crate::pool::records::server::Server;
 use crate::pool::statements::table::Statement;
@@ -30,12 +31,12 @@ fn lists(scene: Scene<'_>) -> Vec<(&'static str, usize)> {
         ("peers", core.config.peers.len()),
         // The console's is one of them.
         ("pools", pools::all(core).len()),
-        ("peer_pools", peers::used(core).len()),
+        ("peer_pools", core.peers.len()),
         ("free_clients", core.clients.slots() - core.clients.len()),
         ("used_clients", core.clients.len()),
         ("login_clients", core.logins.len() - queued),
-        ("free_servers", core.servers.slots() - core.servers.len()),
-        ("used_servers", core.servers.len()),
+        ("free_servers", core.servers.slots() + core.carriers.slots() - core.outbound_count()),
+        ("used_servers", core.outbound_count()),
         ("dns_names", core.dns.iter().len()),
         ("dns_zones", 0),
         ("dns_queries", 0),
@@ -76,7 +77,7 @@ fn caches(scene: Scene<'_>) -> Vec<Cache> {
         plain::<crate::auth::secret::Secret>("credentials_cache", secrets),
         of_arena::<Database>("db_cache", &core.databases),
         plain::<PeerLine>("peer_cache", core.config.peers.len()),
-        plain::<Pool>("peer_pool_cache", peers::used(core).len()),
+        plain::<Peer>("peer_pool_cache", core.peers.len()),
         of_arena::<Pool>("pool_cache", &core.pools),
         plain::<Request>("outstanding_request_cache", requests),
         of_arena::<Server>("server_cache", &core.servers),
@@ -126,7 +127,8 @@ fn plain<T>(name: &'static str, used: usize) -> Cache {
 fn buffers(scene: Scene<'_>) -> Cache {
     let clients = scene.core.clients.ids().into_iter().map(|id| scene.buffers.client(id));
     let servers = scene.core.servers.ids().into_iter().map(|id| scene.buffers.server(id));
-    let held = clients.chain(servers).map(|held| held.received + held.unsent);
+    let carriers = scene.core.carriers.ids().into_iter().map(|id| scene.buffers.carrier(id));
+    let held = clients.chain(servers).chain(carriers).map(|held| held.received + held.unsent);
     let (used, bytes) =
         held.filter(|&bytes| bytes > 0).fold((0, 0), |(n, all), b| (n + 1, all + b));
     Cache { name: "iobuf_cache", size: bytes / used.max(1), used, free: 0 }

@@ -3,9 +3,8 @@
 use super::super::table::{Scene, Sheet, Value, int4, label, text};
 use crate::base::order;
 use crate::pool::core::Core;
-use crate::pool::ids::PoolId;
-use crate::pool::records::pool::Pool;
-use crate::pool::records::server::ServerState;
+use crate::pool::ids::PeerId;
+use crate::pool::records::carrier::Carrier;
 
 /// Rows are places in the configuration's list of peers.
 pub static PEERS: Sheet<usize> = Sheet {
@@ -33,41 +32,30 @@ pub static PEERS: Sheet<usize> = Sheet {
 };
 
 /// Peers that requests were passed on to, by number.
-pub static PEER_POOLS: Sheet<(u16, PoolId)> = Sheet {
+pub static PEER_POOLS: Sheet<PeerId> = Sheet {
     columns: &[&[
-        int4("peer_id", |_, row| Value::Number(row.0.into())),
-        int4("cl_active_cancel_req", |scene, row| count(scene, row, |c| c.has_client && c.is_sent)),
-        int4("cl_waiting_cancel_req", |scene, row| {
-            count(scene, row, |carrier| carrier.has_client && !carrier.is_sent)
+        int4("peer_id", |scene, row| Value::Number(scene.core.peers[*row].number.into())),
+        int4("cl_active_cancel_req", |scene, row| {
+            count(scene, row, |carrier| carrier.client.is_some() && carrier.is_sent())
         }),
-        int4("sv_active_cancel", |scene, row| count(scene, row, |carrier| carrier.is_sent)),
-        int4("sv_login", |scene, row| count(scene, row, |c| !c.is_sent && !c.is_waiting)),
+        int4("cl_waiting_cancel_req", |scene, row| {
+            count(scene, row, |carrier| carrier.client.is_some() && !carrier.is_sent())
+        }),
+        int4("sv_active_cancel", |scene, row| count(scene, row, Carrier::is_sent)),
+        int4("sv_login", |scene, row| {
+            count(scene, row, |carrier| !carrier.is_sent() && !carrier.is_queued())
+        }),
     ]],
     rows: |scene| used(scene.core),
 };
 
-/// The pools of requests to peers.
-pub fn used(core: &Core) -> Vec<(u16, PoolId)> {
-    let peer = |pool: &Pool| core.databases[pool.database].peer;
-    let pools = core.pools.iter().filter_map(|(id, pool)| Some((peer(pool)?, id)));
-    order::sorted(&pools.collect::<Vec<_>>(), |a, b| a.0.cmp(&b.0))
+/// The peers that requests were passed on to, by number.
+pub fn used(core: &Core) -> Vec<PeerId> {
+    order::sorted(&core.peers.ids(), |a, b| core.peers[*a].number.cmp(&core.peers[*b].number))
 }
 
-/// A connection that carries a request to a peer.
-struct Carrier {
-    has_client: bool,
-    is_sent: bool,
-    /// For its turn, when more are wanted than the peer's pool_size.
-    is_waiting: bool,
-}
-
-fn count(scene: Scene<'_>, row: &(u16, PoolId), is_it: fn(&Carrier) -> bool) -> Value<'static> {
+fn count(scene: Scene<'_>, row: &PeerId, is_it: fn(&Carrier) -> bool) -> Value<'static> {
     let core = scene.core;
-    let carriers = core.pools[row.1].cancels.iter(&core.servers).filter_map(|id| {
-        let server = &core.servers[id];
-        let ServerState::Cancel(carrier) = server.state() else { return None };
-        let (has_client, is_sent) = (carrier.client.is_some(), carrier.is_sent);
-        Some(Carrier { has_client, is_sent, is_waiting: server.is_waiting })
-    });
-    Value::count(carriers.filter(is_it).count())
+    let carriers = core.peers[*row].carriers.iter(&core.carriers);
+    Value::count(carriers.filter(|&id| is_it(&core.carriers[id])).count())
 }

@@ -4,10 +4,9 @@ use super::super::table::{Scene, Sheet, Value, gauge, int4, text};
 use super::databases;
 use crate::base::order;
 use crate::pool::core::{CONSOLE, Core};
-use crate::pool::ids::{PoolId, ServerId};
-use crate::pool::records::client::{Client, ClientState};
+use crate::pool::ids::PoolId;
+use crate::pool::records::carrier::Carrier;
 use crate::pool::records::pool::{Pool, Purpose};
-use crate::pool::records::server;
 
 /// One pool; `None` is the console's.
 pub type PoolRow = Option<PoolId>;
@@ -43,7 +42,7 @@ pub static POOLS: Sheet<PoolRow> = Sheet {
         ),
         gauge(
             "Connections that carry a cancel request",
-            int4("sv_active_cancel", |scene, row| count(scene, row, |pool| pool.cancels.len())),
+            int4("sv_active_cancel", |scene, row| count(scene, row, |pool| pool.carriers.len())),
         ),
         gauge(
             "Servers that wait for the end of a cancel request",
@@ -96,22 +95,16 @@ pub fn all(core: &Core) -> Vec<PoolRow> {
     ids.map(Some).chain([None]).collect()
 }
 
-/// Whether a pool has a row: peers' have tables of their own, and those for lookups, or to listen,
-/// are part of their clients' pool, if there is one.
+/// Whether a pool has a row: those for lookups, or to listen, are part of their clients' pool, if
+/// there is one.
 pub fn is_shown(core: &Core, id: PoolId) -> bool {
     let is_of_clients = |id: PoolId| core.pools[id].purpose == Purpose::Clients;
-    let is_part = !is_of_clients(id) && core.sibling_pools(id).any(is_of_clients);
-    !is_part && !is_of_peer(core, id)
+    is_of_clients(id) || !core.sibling_pools(id).any(is_of_clients)
 }
 
 /// Pools of clients and for lookups, by database and user.
 pub fn with_lookups(core: &Core) -> Vec<PoolRow> {
-    let ids = core.pools.ids().into_iter().filter(|id| !is_of_peer(core, *id));
-    sorted(core, ids.map(Some).chain([None]).collect())
-}
-
-fn is_of_peer(core: &Core, id: PoolId) -> bool {
-    core.databases[core.pools[id].database].peer.is_some()
+    sorted(core, core.pools.ids().into_iter().map(Some).chain([None]).collect())
 }
 
 fn sorted(core: &Core, rows: Vec<PoolRow>) -> Vec<PoolRow> {
@@ -138,27 +131,13 @@ fn count(scene: Scene<'_>, row: &PoolRow, of: fn(&Pool) -> usize) -> Value<'stat
 /// Clients that came to cancel: those whose request is on its way, or those that wait for that.
 fn cancels(scene: Scene<'_>, row: &PoolRow, is_sent: bool) -> Value<'static> {
     let pools = ids(scene.core, row).map(|id| &scene.core.pools[id]);
-    let carriers = pools.flat_map(|pool| pool.cancels.iter(&scene.core.servers));
-    Value::count(carriers.filter(|&id| carries_for_client(scene.core, id, is_sent)).count())
-}
-
-fn carries_for_client(core: &Core, id: ServerId, is_sent: bool) -> bool {
-    match core.servers[id].state() {
-        server::ServerState::Cancel(carrier) => {
-            carrier.client.is_some() && carrier.is_sent == is_sent
-        }
-        _ => false,
-    }
+    let carriers = pools.flat_map(|pool| pool.carriers.iter(&scene.core.carriers));
+    let is_it = |carrier: &Carrier| carrier.client.is_some() && carrier.is_sent() == is_sent;
+    Value::count(carriers.filter(|&id| is_it(&scene.core.carriers[id])).count())
 }
 
 /// How long who has waited longest for a server has done so.
 fn longest_wait_us(scene: Scene<'_>, row: &PoolRow) -> u64 {
     let since = ids(scene.core, row).filter_map(|id| scene.core.waiting_since(id)).min();
     since.map_or(0, |since| scene.core.mono().micros_since(since))
-}
-
-/// Whether a client that came to cancel has sent its request.
-pub fn is_cancel_sent(core: &Core, client: &Client) -> bool {
-    let ClientState::Cancel { server } = *client.state() else { return false };
-    core.servers.contains(server) && carries_for_client(core, server, true)
 }

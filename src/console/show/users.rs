@@ -80,8 +80,7 @@ pub fn shown(core: &Core) -> Vec<Option<UserId>> {
     let is_shown = |id: &UserId| {
         let user = &core.users[*id];
         let is_used = user.clients > 0 || user.servers > 0 || lookups.contains(&*user.name);
-        // Requests to peers are nobody's.
-        !user.name.is_empty() && (user.is_listed() || forced.contains(id) || is_used)
+        user.is_listed() || forced.contains(id) || is_used
     };
     let mut users: Vec<_> = core.users.ids().into_iter().filter(is_shown).map(Some).collect();
     if !users.iter().any(|user| name(core, *user) == CONSOLE) {
@@ -115,7 +114,7 @@ fn size(size: Option<u32>) -> Value<'static> {
 fn connections(core: &Core, row: &UserRow) -> usize {
     let Some(id) = row.user else { return 0 };
     let user = &core.users[id];
-    let cancels = user.pools.iter().map(|id| core.pools[*id].cancels.len());
+    let cancels = user.pools.iter().map(|id| core.pools[*id].carriers.len());
     user.servers as usize + cancels.sum::<usize>()
 }
 

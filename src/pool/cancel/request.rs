@@ -66,6 +66,6 @@ impl Core {
         let Some(carrier) = self.open_carrier(target, Some(id)) else {
             return self.close_client(id, Reason::CancelFailed);
         };
-        self.move_client(id, ClientState::Cancel { server: carrier });
+        self.move_client(id, ClientState::Cancel { carrier });
     }
 }

@@ -117,10 +117,9 @@ impl Core {
         self.act_on_process(ProcessAction::SettingsChanged);
     }
 
-    /// Whether a database is one that clients may ask for: not on its way out, and no peer.
+    /// Whether a database is one that clients may ask for: not on its way out.
     pub fn is_shown(&self, id: DatabaseId) -> bool {
-        let database = &self.databases[id];
-        !database.is_removed && database.peer.is_none()
+        !self.databases[id].is_removed
     }
 
     /// Whether a server was told to close as soon as it is free.

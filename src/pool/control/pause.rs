@@ -55,8 +55,7 @@ impl Core {
         for id in self.servers.ids() {
             let server = &self.servers[id];
             let concerned = database.is_none_or(|db| self.pools[server.pool].database == db);
-            if concerned && !matches!(server.state(), ServerState::Cancel(_) | ServerState::Closing)
-            {
+            if concerned && !server.is_closing() {
                 self.retire(id, reason.clone());
             }
         }

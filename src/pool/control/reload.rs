@@ -22,6 +22,9 @@ impl Core {
         self.adopt_users(&mut access);
         self.access = access;
         self.adopt_databases();
+        for peer in self.peers.ids() {
+            self.forget_peer_if_gone(peer);
+        }
         self.renew_policies();
         self.renew_servers(had_other_tls);
         self.look_at_all();

@@ -12,6 +12,7 @@ use crate::pool::ids::PoolId;
 use crate::pool::owed::replies::TransactionStatus;
 use crate::pool::owed::verdict::Hold;
 use crate::pool::records::calendar::NEVER;
+use crate::pool::records::carrier::{Carrier, Errand};
 use crate::pool::records::client::Client;
 use crate::pool::records::database::Database;
 use crate::pool::records::pool::Pool;
@@ -181,10 +182,10 @@ impl Core {
 
     /// A connection that carries a cancel request, and that the server does not end. A peer that
     /// does not answer holds nothing up for longer than the client that asks would wait.
-    pub(in crate::pool) fn carrier_due(&self, carrier: &Server) -> Moment {
+    pub(in crate::pool) fn carrier_due(&self, carrier: &Carrier) -> Moment {
         let settings = self.settings();
         let (wait, connect) = (settings.cancel_wait_timeout, settings.server_connect_timeout);
-        let is_to_peer = self.databases[self.pools[carrier.pool].database].peer.is_some();
+        let is_to_peer = matches!(carrier.errand, Errand::Peer { .. });
         let limit = if is_to_peer && !wait.is_zero() { wait } else { wait.max(connect) };
         after(carrier.connected, limit)
     }
@@ -198,7 +199,6 @@ impl Core {
             ServerState::Active { .. }
             | ServerState::BeingCanceled
             | ServerState::Between
-            | ServerState::Cancel(_)
             | ServerState::Closing
             | ServerState::Idle
             | ServerState::Login(_)

@@ -3,7 +3,7 @@
 use crate::base::time::Moment;
 use crate::log::{Level, LogFields, LogValue};
 use crate::pool::core::{Action, Core};
-use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::ids::{ClientId, Outbound, PoolId, ServerId};
 use crate::pool::records::client::Standing;
 use crate::pool::records::pool::{LoginRefusal, Purpose};
 use crate::pool::records::retry::Retry;
@@ -13,12 +13,12 @@ use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, ErrorReport, Severity};
 
 impl Core {
-    /// Ends a server. A client that has it is told; a cancel carrier's target is freed.
+    /// Ends a server. A client that has it is told.
     pub(in crate::pool) fn close_server(&mut self, id: ServerId, reason: Reason) {
         if self.servers[id].is_closing() {
             return;
         }
-        self.log_server_end(id, &reason);
+        self.log_outbound_end(Outbound::Server(id), &reason);
         self.tally_server(id, &reason);
         if reason == Reason::SessionStateKept {
             let pool = self.servers[id].pool;
@@ -44,7 +44,6 @@ impl Core {
                 };
                 self.end_client_of_lost_server(client, told);
             }
-            ServerState::Cancel(carrier) => self.cancel_ended(carrier, reason),
             ServerState::Lookup(lookup) => self.lookup_lost(id, *lookup, &reason),
             ServerState::Active { .. }
             | ServerState::Between
@@ -55,7 +54,6 @@ impl Core {
             | ServerState::BeingCanceled
             | ServerState::Closing => {}
         }
-        self.next_to_peer(pool);
         self.server_left(pool);
     }
 
@@ -73,7 +71,7 @@ impl Core {
                 self.servers[id].closing = Some(reason);
                 self.act(Action::PartIfDrained(id));
             }
-            ServerState::Cancel(_) | ServerState::Closing => {}
+            ServerState::Closing => {}
         }
     }
 
@@ -109,16 +107,20 @@ impl Core {
         self.pools[pool].unserved = None;
     }
 
-    fn log_server_end(&mut self, id: ServerId, reason: &Reason) {
+    pub(super) fn log_outbound_end(&mut self, id: Outbound, reason: &Reason) {
         if !self.settings().log_disconnections {
             return;
         }
-        let age = self.mono().since(self.servers[id].connected).as_secs();
+        let connected = match id {
+            Outbound::Carrier(id) => self.carriers[id].connected,
+            Outbound::Server(id) => self.servers[id].connected,
+        };
+        let age = self.mono().since(connected).as_secs();
         let words = reason.words();
         let fields: LogFields<'_> =
             &[("reason", LogValue::Text(&words)), ("age", LogValue::Number(age))];
         let text = format_args!("closing because: {words} (age={age}s)");
-        self.log_server_with(Level::Log, id, fields, text);
+        self.log_outbound_with(Level::Log, id, fields, text);
     }
 
     fn end_client_of_lost_server(&mut self, id: ClientId, reason: Reason) {
@@ -209,8 +211,9 @@ impl Core {
         }
         self.keys.take_back(&mut self.clients, id);
         self.move_to_closing(id);
-        if let Some(server) = carrier.and_then(|id| self.servers.get_mut(id)) {
-            server.forget_cancel_client();
+        // The request goes its way.
+        if let Some(carrier) = carrier.and_then(|id| self.carriers.get_mut(id)) {
+            carrier.client = None;
         }
         if let Some(server) = server {
             self.client_left_server(server);

@@ -114,12 +114,9 @@ impl Core {
         });
     }
 
-    /// Counts why a server is closed; a connection that carried a cancel request is none.
+    /// Counts why a server is closed.
     pub(super) fn tally_server(&mut self, id: ServerId, reason: &Reason) {
         let server = &self.servers[id];
-        if server.carrier().is_some() {
-            return;
-        }
         let pool = &self.pools[server.pool];
         let database = self.databases[pool.database].line.name.clone();
         let user = self.users[pool.user].name.clone();

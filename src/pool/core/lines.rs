@@ -5,7 +5,8 @@ use std::fmt;
 use crate::config::LogFormat;
 use crate::log::{ConnectionOwner, Level, LogFields};
 use crate::pool::core::Core;
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, Outbound, PoolId, ServerId};
+use crate::pool::records::carrier::Errand;
 use crate::pool::records::client;
 use crate::pool::telling::journal::JournalLine;
 
@@ -98,18 +99,50 @@ impl Core {
             return;
         }
         let server = &self.servers[id];
-        let pool = &self.pools[server.pool];
-        let database = &self.databases[pool.database];
-        let who = match database.peer {
-            Some(id) => ConnectionOwner::Pooler { id: id.into() },
-            None => ConnectionOwner::Login {
-                database: Some(&database.line.name),
-                user: Some(&self.users[pool.user].name),
-            },
-        };
+        let who = self.owner_of(server.pool);
         let line =
             JournalLine::about(&server.prefix(who), level, text, fields, self.wants_details());
         self.journal.write(line);
+    }
+
+    /// A line about a connection that the pooler has opened.
+    pub fn log_outbound(&mut self, level: Level, id: Outbound, text: fmt::Arguments<'_>) {
+        self.log_outbound_with(level, id, &[], text);
+    }
+
+    /// The same, of which programs may want some fields apart.
+    pub fn log_outbound_with(
+        &mut self,
+        level: Level,
+        id: Outbound,
+        fields: LogFields<'_>,
+        text: fmt::Arguments<'_>,
+    ) {
+        let id = match id {
+            Outbound::Carrier(id) => id,
+            Outbound::Server(id) => return self.log_server_with(level, id, fields, text),
+        };
+        if !self.hears(level) {
+            return;
+        }
+        let carrier = &self.carriers[id];
+        let who = match carrier.errand {
+            Errand::Peer { peer, .. } => {
+                ConnectionOwner::Pooler { id: self.peers[peer].number.into() }
+            }
+            Errand::Server { pool, .. } => self.owner_of(pool),
+        };
+        let prefix = carrier.prefix(who);
+        let line = JournalLine::about(&prefix, level, text, fields, self.wants_details());
+        self.journal.write(line);
+    }
+
+    fn owner_of(&self, pool: PoolId) -> ConnectionOwner<'_> {
+        let pool = &self.pools[pool];
+        ConnectionOwner::Login {
+            database: Some(&self.databases[pool.database].line.name),
+            user: Some(&self.users[pool.user].name),
+        }
     }
 
     fn wants_details(&self) -> bool {

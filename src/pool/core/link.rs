@@ -4,7 +4,8 @@
 
 use crate::base::list::{Linked, Links};
 use crate::pool::core::Core;
-use crate::pool::ids::{ClientId, PoolId, ServerId, ServerKind};
+use crate::pool::ids::{CarrierId, ClientId, PoolId, ServerId, ServerKind};
+use crate::pool::records::carrier::{Carrier, CarrierStage, Errand};
 use crate::pool::records::client::{self, Client, Member, Standing};
 use crate::pool::records::pass::Pass;
 use crate::pool::records::pool::Rest;
@@ -251,6 +252,34 @@ impl Core {
             self.count_server(id, true);
         }
         id
+    }
+
+    /// A carrier record, in the list of its pool or peer.
+    pub(in crate::pool) fn add_carrier(&mut self, carrier: Carrier) -> CarrierId {
+        let id = self.carriers.insert(carrier);
+        self.thread_carrier(id, true);
+        id
+    }
+
+    /// Takes a carrier that ends out of its list.
+    pub(super) fn end_carrier(&mut self, id: CarrierId) {
+        self.thread_carrier(id, false);
+        self.carriers[id].stage = CarrierStage::Closing;
+    }
+
+    fn thread_carrier(&mut self, id: CarrierId, into: bool) {
+        let list = match self.carriers[id].errand {
+            Errand::Peer { peer, .. } => &mut self.peers[peer].carriers,
+            Errand::Server { pool, .. } => {
+                self.pools[pool].used_at = self.now.mono;
+                self.wake_pool(pool);
+                &mut self.pools[pool].carriers
+            }
+        };
+        match into {
+            true => list.push_back(&mut self.carriers, id),
+            false => list.remove(&mut self.carriers, id),
+        }
     }
 }
 

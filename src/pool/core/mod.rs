@@ -38,10 +38,11 @@ use crate::base::rng::Rng;
 use crate::base::time::{Moment, Now};
 use crate::config::{Config, Settings};
 use crate::log::PeerAddress;
-use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId, UserId};
+use crate::pool::ids::{CarrierId, ClientId, DatabaseId, Outbound, PoolId, ServerId, UserId};
 use crate::pool::owed::varcache::VarTable;
 use crate::pool::records::access::{Access, SystemFacts};
 use crate::pool::records::calendar::Calendar;
+use crate::pool::records::carrier::Carrier;
 use crate::pool::records::client::{self, Client};
 use crate::pool::records::database::Database;
 use crate::pool::records::derivations::Derivations;
@@ -50,6 +51,7 @@ use crate::pool::records::inquiries::Inquiries;
 use crate::pool::records::keys::CancelKeys;
 use crate::pool::records::listening::Listens;
 use crate::pool::records::pass::Pass;
+use crate::pool::records::peer::Peer;
 use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::records::secured::{TlsContext, TlsModes};
 use crate::pool::records::server::Server;
@@ -76,8 +78,12 @@ pub enum Target {
 #[derive(Debug)]
 pub enum Action {
     Connect {
-        server: ServerId,
+        id: Outbound,
         to: Target,
+    },
+    SendCarrier {
+        carrier: CarrierId,
+        bytes: Vec<u8>,
     },
     SendClient {
         client: ClientId,
@@ -94,6 +100,8 @@ pub enum Action {
     },
     /// Send what is to be sent, close, and give the record back by [`Core::free_client`].
     CloseClient(ClientId),
+    /// Close, and give the record back by [`Core::free_carrier`].
+    CloseCarrier(CarrierId),
     /// Close, and give the record back by [`Core::free_server`].
     CloseServer(ServerId),
     /// The client may be read again, beginning with what is held of it.
@@ -157,6 +165,9 @@ pub struct Core {
 
     pub clients: Arena<Client>,
     pub servers: Arena<Server>,
+    pub carriers: Arena<Carrier>,
+    /// Those that requests were passed on to.
+    pub peers: Arena<Peer>,
     pub pools: Arena<Pool>,
     pub databases: Arena<Database>,
     pub users: Arena<User>,
@@ -259,6 +270,8 @@ impl Core {
             now,
             clients: Arena::with_room(room),
             servers: Arena::new(),
+            carriers: Arena::new(),
+            peers: Arena::new(),
             pools: Arena::new(),
             databases: Arena::new(),
             users: Arena::new(),
@@ -407,6 +420,16 @@ impl Core {
                 self.statements.forget_client(*statements);
             }
         }
+    }
+
+    /// Gives back the record of a closed carrier.
+    pub fn free_carrier(&mut self, id: CarrierId) {
+        self.carriers.remove(id);
+    }
+
+    /// Connections that the pooler has opened, or is about to.
+    pub fn outbound_count(&self) -> usize {
+        self.servers.len() + self.carriers.len()
     }
 
     /// Gives back the record of a closed server.

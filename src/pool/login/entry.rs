@@ -74,7 +74,7 @@ impl Core {
     fn most_strangers(&self) -> usize {
         let limit = usize::try_from(self.host.descriptors).unwrap_or(usize::MAX);
         let kept = (limit / 8).clamp(KEPT_DESCRIPTORS_MIN, KEPT_DESCRIPTORS_MAX);
-        let taken = self.clients.len().saturating_sub(self.logins.len()) + self.servers.len();
+        let taken = self.clients.len().saturating_sub(self.logins.len()) + self.outbound_count();
         let free = limit.saturating_sub(kept).saturating_sub(taken);
         let at_a_time = (self.settings().max_client_conn as usize).max(STRANGERS_MIN);
         at_a_time.min(free).max(1)

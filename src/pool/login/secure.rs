@@ -1,10 +1,10 @@
 //! TLS, as far as the core has a word in it: who may ask for it, which servers are asked for it,
 //! and what its failure means. The handshakes themselves are the relay's and the library's.
 
-use crate::config::{Host, TlsMode};
+use crate::config::{DatabaseLine, Host, TlsMode};
 use crate::log::{Level, PeerAddress};
 use crate::pool::core::{Action, Core};
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, Outbound};
 use crate::pool::records::secured::{Secured, ServerTls, TlsContext, TlsModes, TlsTally, Whose};
 use crate::pool::telling::reason::Reason;
 
@@ -28,14 +28,14 @@ impl Core {
         Some(&mut contexts.find(|context| context.whose == *whose)?.tally)
     }
 
-    fn server_tally(&mut self, id: ServerId) -> Option<&mut TlsTally> {
-        let whose = Whose::Servers(self.server_tls(id)?.own);
+    fn outbound_tally(&mut self, id: Outbound) -> Option<&mut TlsTally> {
+        let whose = Whose::Servers(self.outbound_tls(id)?.own);
         self.tls_tally(&whose)
     }
 
-    /// Counts the handshake with a server that is done.
-    pub(super) fn count_server_handshake(&mut self, id: ServerId, secured: &Secured) {
-        if let Some(tally) = self.server_tally(id) {
+    /// Counts the handshake with a server, or a peer, that is done.
+    pub(super) fn count_outbound_handshake(&mut self, id: Outbound, secured: &Secured) {
+        if let Some(tally) = self.outbound_tally(id) {
             tally.note(secured);
         }
     }
@@ -101,46 +101,53 @@ impl Core {
         self.close_client(id, Reason::TlsFailed);
     }
 
-    /// How a server that has just been reached is to be secured, if it is.
-    pub fn server_tls(&self, id: ServerId) -> Option<ServerTls> {
-        let server = self.servers.get(id)?;
-        let line = &self.databases[self.pools[server.pool].database].line;
-        match &self.sites[server.site].host {
-            Host::Tcp(name) => ServerTls::of(line, name, &self.tls),
-            Host::Unix(_) => None,
+    /// How a connection to a host that has just been reached is to be secured, if it is.
+    pub fn outbound_tls(&self, id: Outbound) -> Option<ServerTls> {
+        let pool = match id {
+            Outbound::Carrier(id) => self.carriers.get(id)?.pool(),
+            Outbound::Server(id) => Some(self.servers.get(id)?.pool),
+        };
+        let Host::Tcp(name) = &self.sites[self.site_of(id)].host else { return None };
+        match pool {
+            Some(pool) => {
+                ServerTls::of(&self.databases[self.pools[pool].database].line, name, &self.tls)
+            }
+            // A peer has what the settings ask for, and nothing of its own.
+            None => ServerTls::of(&DatabaseLine::default(), name, &self.tls),
         }
     }
 
-    /// A server has no TLS, and must have it.
-    pub fn server_refused_tls(&mut self, id: ServerId) {
+    /// A host has no TLS, and must have it.
+    pub fn outbound_refused_tls(&mut self, id: Outbound) {
         self.end_unsecured(id, Reason::ServerRefusedSsl);
     }
 
-    /// What a server has answered to the request for TLS is neither yes nor no.
-    pub fn server_mistook_tls(&mut self, id: ServerId) {
+    /// What was answered to the request for TLS is neither yes nor no.
+    pub fn outbound_mistook_tls(&mut self, id: Outbound) {
         self.end_unsecured(id, Reason::BadSslAnswer);
     }
 
     /// Bytes came behind the answer to the request for TLS: they would be taken for what was sent
     /// under it.
-    pub fn server_stuffed_tls(&mut self, id: ServerId) {
+    pub fn outbound_stuffed_tls(&mut self, id: Outbound) {
         self.end_unsecured(id, Reason::StuffedSslResponse);
     }
 
-    /// The handshake with a server has failed.
-    pub fn server_tls_failed(&mut self, id: ServerId, error: &str) {
-        if self.servers.contains(id) && !self.servers[id].is_closing() {
-            if let Some(tally) = self.server_tally(id) {
+    /// The handshake has failed.
+    pub fn outbound_tls_failed(&mut self, id: Outbound, error: &str) {
+        if self.is_there(id) {
+            if let Some(tally) = self.outbound_tally(id) {
                 tally.failures += 1;
             }
-            self.log_server(Level::Warning, id, format_args!("TLS handshake error: {error}"));
+            self.log_outbound(Level::Warning, id, format_args!("TLS handshake error: {error}"));
         }
         self.end_unsecured(id, Reason::TlsStartupFailed);
     }
 
-    fn end_unsecured(&mut self, id: ServerId, reason: Reason) {
-        if self.servers.contains(id) && !self.servers[id].is_closing() {
-            self.server_failed(id, reason);
+    fn end_unsecured(&mut self, id: Outbound, reason: Reason) {
+        if self.is_there(id) {
+            let words = reason.words().into_owned();
+            self.outbound_failed(id, reason, &words);
         }
     }
 }

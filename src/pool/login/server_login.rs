@@ -10,7 +10,7 @@ use crate::log::{Ends, Level, LogValue, PeerAddress};
 use crate::pool::core::explain::refusal_hint;
 use crate::pool::core::listening::ENCODING;
 use crate::pool::core::{Action, Core};
-use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::ids::{ClientId, Outbound, PoolId, ServerId};
 use crate::pool::records::client::{Client, Replication, Standing};
 use crate::pool::records::handshake::LoginStage;
 use crate::pool::records::lookup::LOOKUP_PATH;
@@ -25,23 +25,23 @@ use crate::wire::kind::{Back, Front};
 use crate::wire::{sqlstate, startup};
 
 impl Core {
-    /// The connection stands, under TLS if it has to be.
-    pub fn server_connected(
-        &mut self,
-        id: ServerId,
-        (peer, local): Ends,
-        tls: Option<Box<Secured>>,
-    ) {
+    /// The connection stands, under TLS if it has to be: a carrier sends its request, and a server
+    /// is logged in to.
+    pub fn connected(&mut self, id: Outbound, ends: Ends, tls: Option<Box<Secured>>) {
         if let Some(tls) = &tls {
-            self.count_server_handshake(id, tls);
+            self.count_outbound_handshake(id, tls);
         }
+        match id {
+            Outbound::Carrier(id) => self.send_cancel(id, ends, tls),
+            Outbound::Server(id) => self.begin_server_login(id, ends, tls),
+        }
+    }
+
+    fn begin_server_login(&mut self, id: ServerId, (peer, local): Ends, tls: Option<Box<Secured>>) {
         let server = &mut self.servers[id];
         server.tls = tls;
         server.peer = peer;
         server.local = local;
-        if server.carrier().is_some() {
-            return self.send_cancel(id);
-        }
         if self.settings().log_connections {
             let text = match local {
                 PeerAddress::Tcp { .. } => format!("new connection to server (from {local})"),
@@ -189,8 +189,8 @@ impl Core {
     /// nobody has said that it may.
     fn is_exposed(&self, id: ServerId) -> bool {
         let server = &self.servers[id];
-        let is_verified =
-            server.tls.is_some() && self.server_tls(id).is_some_and(|tls| tls.own.is_verified);
+        let is_verified = server.tls.is_some()
+            && self.outbound_tls(Outbound::Server(id)).is_some_and(|tls| tls.own.is_verified);
         let is_told = self.server_auth_methods(server.pool).allow_by_name(ServerAuth::Password);
         matches!(server.peer, PeerAddress::Tcp { .. }) && !is_verified && !is_told
     }

@@ -58,7 +58,6 @@ impl Core {
             | ServerState::Between
             | ServerState::Idle
             | ServerState::Used => self.judge_unasked(id, kind, seen),
-            ServerState::Cancel(_) => ServerVerdict::Drop,
             ServerState::Closing => ServerVerdict::Closed,
         }
     }
@@ -464,7 +463,6 @@ impl Core {
                     ServerState::Used => Reason::UsedDirty,
                     ServerState::Active { .. }
                     | ServerState::BeingCanceled
-                    | ServerState::Cancel(_)
                     | ServerState::Closing
                     | ServerState::Login(_)
                     | ServerState::Lookup(_)

@@ -6,7 +6,7 @@ use crate::base::rng::SeededRng;
 use crate::base::time::{Moment, Now};
 use crate::config;
 use crate::pool::core::{Action, Core};
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, Outbound, ServerId};
 use crate::pool::login::entry::Arrival;
 use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::records::access::{Access, SystemFacts};
@@ -39,8 +39,8 @@ pub fn come(core: &mut Core, database: usize, user: usize) -> ClientId {
 /// Servers that are being opened let the pooler in.
 fn let_in(core: &mut Core) {
     while let Some(action) = core.poll_action() {
-        if let Action::Connect { server, .. } = action {
-            core.server_connected(server, (HERE, HERE), None);
+        if let Action::Connect { id: Outbound::Server(server), .. } = action {
+            core.connected(Outbound::Server(server), (HERE, HERE), None);
             reply(core, server, b'R', &[0; 4]);
             reply(core, server, b'K', &[0, 0, 0, 42, 1, 2, 3, 4]);
             reply(core, server, b'Z', b"I");

@@ -5,7 +5,7 @@ use super::verify::Count;
 use super::world::{HERE, Inn, Mood, Socket, Visitor, World};
 use crate::base::rng::Rng;
 use crate::pool::core::Target;
-use crate::pool::ids::ServerId;
+use crate::pool::ids::{Outbound, ServerId};
 use crate::pool::login::entry::Arrival;
 use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::said::Said;
@@ -150,12 +150,12 @@ impl World {
             (Mood::Hanging, _) => return,
             (Mood::Refusing, false) => {
                 self.figures.hosts_down += 1;
-                self.core.server_connect_failed(id, "refused");
+                self.core.connect_failed(Outbound::Server(id), "refused");
             }
-            (Mood::Refusing, true) => self.core.server_gone(id, None),
+            (Mood::Refusing, true) => self.core.outbound_gone(Outbound::Server(id), None),
             (Mood::Well, false) => {
                 socket.stands = true;
-                self.core.server_connected(id, (HERE, HERE), None);
+                self.core.connected(Outbound::Server(id), (HERE, HERE), None);
             }
             (Mood::Well, true) if self.refusals > 0 && self.rng.one_in(self.refusals) => {
                 self.sockets.remove(at);
@@ -201,7 +201,7 @@ impl World {
         if !ids.is_empty() {
             let id = ids[self.rng.below(ids.len() as u64) as usize];
             self.note(format!("server {id:?} dies"));
-            self.core.server_gone(id, None);
+            self.core.outbound_gone(Outbound::Server(id), None);
             self.carry_out();
         }
     }

@@ -11,7 +11,7 @@ use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::{Moment, Now};
 use crate::log::PeerAddress;
 use crate::pool::core::{Action, Core, ProcessAction};
-use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::ids::{ClientId, Outbound, PoolId, ServerId};
 use crate::pool::records::access::{Access, SystemFacts};
 
 /// What a client of the model has in mind.
@@ -233,7 +233,7 @@ impl World {
     pub fn carry_out(&mut self) {
         while let Some(action) = self.core.poll_action() {
             match action {
-                Action::Connect { server, to } => self.connect(server, &to),
+                Action::Connect { id: Outbound::Server(id), to } => self.connect(id, &to),
                 Action::CloseClient(id) => {
                     self.visitors.retain(|visitor| visitor.id != id);
                     self.core.free_client(id);
@@ -248,13 +248,16 @@ impl World {
                 Action::PartIfDrained(id) => self.core.part_if_done(id),
                 Action::SendClient { .. } | Action::SendServer { .. } => {}
                 Action::ConsoleDone { .. }
+                | Action::CloseCarrier(_)
+                | Action::Connect { id: Outbound::Carrier(_), .. }
                 | Action::NextTurn(_)
                 | Action::Notify { .. }
                 | Action::Repeat { .. }
                 | Action::Inquire { .. }
                 | Action::Resolve(_)
                 | Action::RunServer(_)
-                | Action::SecureClient(_) => panic!("nobody has asked for {action:?}"),
+                | Action::SecureClient(_)
+                | Action::SendCarrier { .. } => panic!("nobody has asked for {action:?}"),
             }
         }
         while let Some(action) = self.core.poll_process_action() {

@@ -13,7 +13,7 @@ use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::config::{PoolMode, SessionState};
 use crate::log::{ConnectionOwner, ConnectionSide, PeerAddress, Prefix, ptr};
-use crate::pool::ids::{ClientKind, DatabaseId, PoolId, ServerId, UserId};
+use crate::pool::ids::{CarrierId, ClientKind, DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::owed::verdict::Hold;
 use crate::pool::owed::wishes::ClientVars;
 use crate::pool::statements::table::ClientStatements;
@@ -29,7 +29,7 @@ pub enum ClientState {
     /// It is logged in to the console.
     Console(Box<ConsoleState>),
     /// It came to cancel another client's query; `server` is the connection that carries it on.
-    Cancel { server: ServerId },
+    Cancel { carrier: CarrierId },
     /// It has been told its reason; what is left is to send that and close. Lines about it still
     /// name where it belonged.
     Closing(Option<Member>),
@@ -413,9 +413,9 @@ impl Client {
     }
 
     /// What carries its cancel request.
-    pub(in crate::pool) fn cancel_carrier(&self) -> Option<ServerId> {
+    pub fn cancel_carrier(&self) -> Option<CarrierId> {
         match self.state {
-            ClientState::Cancel { server } => Some(server),
+            ClientState::Cancel { carrier } => Some(carrier),
             _ => None,
         }
     }

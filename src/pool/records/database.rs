@@ -15,8 +15,6 @@ pub struct Database {
     /// One of its servers has let somebody in. Until then a name that anybody may have made up is
     /// not worth to be kept.
     pub is_reached: bool,
-    /// It stands for another process, to which cancel requests are passed on.
-    pub peer: Option<u16>,
     /// By PAUSE; clients wait.
     pub is_paused: bool,
     /// By DISABLE; clients are refused.
@@ -61,7 +59,6 @@ impl Database {
             line,
             is_auto: false,
             is_reached: false,
-            peer: None,
             is_paused: false,
             is_disabled: false,
             is_removed: false,

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod calendar;
+pub mod carrier;
 pub mod client;
 pub mod console;
 pub mod database;
@@ -17,6 +18,7 @@ pub mod lookup;
 pub mod lookups;
 pub mod own;
 pub mod pass;
+pub mod peer;
 pub mod pool;
 pub mod retry;
 pub mod secured;

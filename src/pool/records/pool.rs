@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::carrier::Carrier;
 use super::client::{self, Client};
 use super::listening::Listening;
 use super::lookup::Lookup;
@@ -40,8 +41,8 @@ pub struct Pool {
     pub tested: List<Server>,
     pub active: List<Server>,
     pub being_canceled: List<Server>,
-    /// Cancel carriers; no sessions, and not counted against the limits.
-    pub cancels: List<Server>,
+    /// Those that carry a cancel request to a server of the pool.
+    pub carriers: List<Carrier>,
     /// Lookups that no server has got yet, in order of arrival.
     pub lookups: VecDeque<Lookup>,
 
@@ -177,7 +178,7 @@ impl Pool {
             tested: List::default(),
             active: List::default(),
             being_canceled: List::default(),
-            cancels: List::default(),
+            carriers: List::default(),
             lookups: VecDeque::new(),
             welcome: None,
             found: None,
@@ -267,7 +268,7 @@ impl Pool {
     pub fn is_at_work(&self) -> bool {
         self.client_count() > self.idle_clients.len()
             || self.server_count() > self.idle.len() + self.used.len()
-            || !self.cancels.is_empty()
+            || !self.carriers.is_empty()
             || self.demand() > 0
             || self.is_awaited()
     }
@@ -276,7 +277,7 @@ impl Pool {
     pub fn is_deserted(&self) -> bool {
         self.client_count() == 0
             && self.server_count() == 0
-            && self.cancels.is_empty()
+            && self.carriers.is_empty()
             && self.demand() == 0
             && !self.is_awaited()
     }
@@ -296,7 +297,6 @@ impl Pool {
         match place {
             server::ServerPlace::Active => &mut self.active,
             server::ServerPlace::BeingCanceled => &mut self.being_canceled,
-            server::ServerPlace::Cancel => &mut self.cancels,
             server::ServerPlace::Idle => &mut self.idle,
             server::ServerPlace::Login => &mut self.logging_in,
             server::ServerPlace::Tested => &mut self.tested,

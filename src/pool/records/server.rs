@@ -12,7 +12,7 @@ use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::config::PoolMode;
 use crate::log::{ConnectionOwner, ConnectionSide, PeerAddress, Prefix, ptr};
-use crate::pool::ids::{ClientId, PoolId, ServerId, ServerKind};
+use crate::pool::ids::{CarrierId, ClientId, PoolId, ServerKind};
 use crate::pool::owed::kept::KeptQuery;
 use crate::pool::owed::misnamed::Misnamed;
 use crate::pool::owed::replies::Replies;
@@ -49,8 +49,6 @@ pub enum ServerState {
     Lookup(Box<Lookup>),
     /// Its client is done with it, but a cancel request for it is on its way.
     BeingCanceled,
-    /// It is no session: it carries a cancel request.
-    Cancel(CancelCarrier),
     /// Nobody has it, and what becomes of it is being decided: within a turn only, in no list.
     Between,
     /// Closed; the shell has not given the record back yet.
@@ -62,7 +60,6 @@ pub enum ServerState {
 pub enum ServerPlace {
     Active,
     BeingCanceled,
-    Cancel,
     Idle,
     Login,
     Tested,
@@ -72,7 +69,7 @@ pub enum ServerPlace {
 impl ServerState {
     /// Whether it counts against the limits of its pool, database and user.
     pub fn is_counted(&self) -> bool {
-        !matches!(self, ServerState::Cancel(_) | ServerState::Closing)
+        !matches!(self, ServerState::Closing)
     }
 
     #[inline(always)]
@@ -81,41 +78,11 @@ impl ServerState {
             ServerState::Between | ServerState::Closing => return None,
             ServerState::Active { .. } | ServerState::Lookup(_) => ServerPlace::Active,
             ServerState::BeingCanceled => ServerPlace::BeingCanceled,
-            ServerState::Cancel(_) => ServerPlace::Cancel,
             ServerState::Idle => ServerPlace::Idle,
             ServerState::Login(_) => ServerPlace::Login,
             ServerState::Tested(_) => ServerPlace::Tested,
             ServerState::Used => ServerPlace::Used,
         })
-    }
-}
-
-/// A connection that carries one CancelRequest.
-#[derive(Debug)]
-pub struct CancelCarrier {
-    pub errand: CancelErrand,
-    /// Who asked, and waits for the end; gone when it has closed its connection.
-    pub client: Option<ClientId>,
-    /// The request is on its way: from now on it may strike.
-    pub is_sent: bool,
-}
-
-/// What a cancel request is for.
-#[derive(Debug)]
-pub enum CancelErrand {
-    /// The query that this server runs.
-    Target(ServerId),
-    /// A client of another process, by its key.
-    Peer { key: Box<[u8]> },
-}
-
-impl CancelCarrier {
-    /// The server that may be struck.
-    pub fn target(&self) -> Option<ServerId> {
-        match self.errand {
-            CancelErrand::Target(target) => Some(target),
-            CancelErrand::Peer { .. } => None,
-        }
     }
 }
 
@@ -153,7 +120,7 @@ pub struct Server {
     /// It must not be handed on: it is closed as soon as it is free.
     pub closing: Option<Reason>,
     /// The connection that carries a cancel request to it.
-    pub canceled_by: Option<ServerId>,
+    pub canceled_by: Option<CarrierId>,
     /// Its connection is under TLS.
     pub tls: Option<Box<Secured>>,
     pub statements: Option<Box<ServerStatements>>,
@@ -185,8 +152,6 @@ pub struct Server {
     pub last_sent: Front,
     /// A message of its own is half read.
     pub is_mid_reply: bool,
-    /// A carrier to a peer whose turn has not come.
-    pub is_waiting: bool,
     /// A replication connection, for its one client only.
     pub is_private: bool,
     /// Its client went away in the middle of something: it is reset before another one gets it.
@@ -266,7 +231,6 @@ impl Server {
             half_sent: 0,
             last_sent: Front::Sync,
             is_mid_reply: false,
-            is_waiting: false,
             is_private: false,
             is_abandoned: false,
             unheard: 0,
@@ -345,21 +309,6 @@ impl Server {
         }
     }
 
-    /// The cancel request that it carries.
-    pub(in crate::pool) fn carrier(&self) -> Option<&CancelCarrier> {
-        match &self.state {
-            ServerState::Cancel(carrier) => Some(carrier),
-            _ => None,
-        }
-    }
-
-    pub(in crate::pool) fn carrier_mut(&mut self) -> Option<&mut CancelCarrier> {
-        match &mut self.state {
-            ServerState::Cancel(carrier) => Some(carrier),
-            _ => None,
-        }
-    }
-
     /// How far its rescue has come, if its client has left it in the middle.
     pub(in crate::pool) fn rescue_mut(&mut self) -> Option<&mut Rescue> {
         match &mut self.state {
@@ -374,7 +323,7 @@ impl Server {
 
     /// Whether it has come through its login, and is a session.
     pub fn is_session(&self) -> bool {
-        !matches!(self.state, ServerState::Login(_) | ServerState::Cancel(_) | ServerState::Closing)
+        !matches!(self.state, ServerState::Login(_) | ServerState::Closing)
     }
 
     /// Whether a client has had it.

@@ -5,9 +5,8 @@ use std::time::Duration;
 use crate::config::Host;
 use crate::log::{Level, PeerAddress};
 use crate::pool::core::Core;
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, Outbound, ServerId};
 use crate::pool::records::client::ClientState;
-use crate::pool::records::server::ServerState;
 use crate::pool::records::site::Site;
 use crate::pool::telling::reason::Reason;
 
@@ -40,55 +39,58 @@ impl Core {
         self.close_client(id, Reason::ClientClose);
     }
 
-    /// A server's connection has ended or broken.
-    pub fn server_gone(&mut self, id: ServerId, error: Option<String>) {
-        if !self.servers.contains(id) || self.servers[id].is_closing() {
-            return;
+    /// A connection that the pooler has opened has ended or broken.
+    pub fn outbound_gone(&mut self, id: Outbound, error: Option<String>) {
+        if self.is_there(id) {
+            match id {
+                Outbound::Carrier(id) => self.carrier_gone(id, error),
+                Outbound::Server(id) => self.server_gone(id, error),
+            }
         }
+    }
+
+    fn server_gone(&mut self, id: ServerId, error: Option<String>) {
         if let Some(error) = &error {
             self.log_server(Level::Debug, id, format_args!("{error}"));
         }
-        let reason = match self.servers[id].state() {
-            ServerState::Cancel(carrier) if carrier.is_sent => Reason::CancelDone,
-            ServerState::Cancel(_) => Reason::CancelFailed,
-            _ => Reason::ServerCrashed,
-        };
-        self.server_failed(id, reason);
+        self.server_failed(id, Reason::ServerCrashed);
     }
 
     /// The connection did not come about.
-    pub fn server_connect_failed(&mut self, id: ServerId, error: &str) {
-        if !self.servers.contains(id) || self.servers[id].is_closing() {
+    pub fn connect_failed(&mut self, id: Outbound, error: &str) {
+        if !self.is_there(id) {
             return;
         }
-        let place = self.place_of(id);
-        self.log_server(Level::Warning, id, format_args!("connect failed: {error} ({place})"));
-        let words = format!("connect failed: {error} ({place})");
-        self.server_failed_as(id, Reason::ServerConnectFailed, &words);
+        let words = format!("connect failed: {error} ({})", self.place_of(id));
+        self.log_outbound(Level::Warning, id, format_args!("{words}"));
+        self.outbound_failed(id, Reason::ServerConnectFailed, &words);
     }
 
-    /// Where a server connection goes to: host and port, or the path of a socket.
-    fn place_of(&self, id: ServerId) -> String {
-        let Site { host, port, .. } = &self.sites[self.servers[id].site];
-        match (host, self.servers[id].peer) {
+    /// Where a connection goes to: host and port, or the path of a socket.
+    fn place_of(&self, id: Outbound) -> String {
+        let Site { host, port, .. } = &self.sites[self.site_of(id)];
+        match (host, self.peer_of(id)) {
             (Host::Unix(directory), _) => format!("unix:{directory}/.s.PGSQL.{port}"),
-            (Host::Tcp(name), PeerAddress::Tcp { ip, .. }) if *name != ip.to_string() => {
-                format!("{name} at {}", self.servers[id].peer)
+            (Host::Tcp(name), peer @ PeerAddress::Tcp { ip, .. }) if *name != ip.to_string() => {
+                format!("{name} at {peer}")
             }
             (Host::Tcp(name), _) => format!("{name}:{port}"),
         }
     }
 
-    /// A connection to a server could not be begun for want of descriptors or memory of ours: the
-    /// host is as well as before, and no other connection is tried for a while.
-    pub fn server_not_begun(&mut self, id: ServerId, error: &str) {
-        if !self.servers.contains(id) || self.servers[id].is_closing() {
+    /// A connection could not be begun for want of descriptors or memory of ours: the host is as
+    /// well as before, and no other server is tried for a while.
+    pub fn connect_not_begun(&mut self, id: Outbound, error: &str) {
+        if !self.is_there(id) {
             return;
         }
-        self.log_server(Level::Warning, id, format_args!("connect failed: {error}"));
+        self.log_outbound(Level::Warning, id, format_args!("connect failed: {error}"));
         self.note_repeating("limit reached: file descriptors");
         self.connects_after = self.mono() + EXHAUSTION_PAUSE;
-        self.close_server(id, Reason::ServerConnectFailed);
+        match id {
+            Outbound::Carrier(id) => self.close_carrier(id, Reason::ServerConnectFailed),
+            Outbound::Server(id) => self.close_server(id, Reason::ServerConnectFailed),
+        }
     }
 
     /// Tells the core whether a message of the server's is half read.

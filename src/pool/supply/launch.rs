@@ -11,7 +11,7 @@ use crate::base::time::Moment;
 use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::core::plan::{Need, Plan, Shortage};
-use crate::pool::ids::{ClientId, PoolId, ServerId};
+use crate::pool::ids::{ClientId, Outbound, PoolId, ServerId};
 use crate::pool::records::handshake::ServerHandshake;
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::{Server, ServerState, Test};
@@ -148,7 +148,7 @@ impl Core {
             self.log_server(Level::Debug, id, format_args!("{text}"));
         }
         debug_assert!(self.limits().is_respected(pool_id), "{}", self.pool_name(pool_id));
-        self.approach(id);
+        self.approach(Outbound::Server(id));
     }
 
     fn evict(&mut self, server: ServerId, reason: Reason) {

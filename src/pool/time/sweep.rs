@@ -55,6 +55,7 @@ impl Core {
     fn sweep_all(&mut self) {
         self.sweep_at = self.mono() + STEP;
         self.sweep_logins();
+        self.sweep_carriers();
         self.refresh_names();
         self.wake_due();
         for pool in self.live_pools.ids(&self.pools) {
@@ -83,6 +84,7 @@ impl Core {
         let is_busy = !self.logins.is_empty()
             || !self.live_pools.is_empty()
             || !self.cancel_clients.is_empty()
+            || !self.carriers.is_empty()
             || !self.consoles.is_empty()
             || self.shutdown != Shutdown::No;
         let stats = self.stats_due();
@@ -120,7 +122,6 @@ impl Core {
         self.sweep_active(id);
         self.sweep_idle_clients(id);
         self.sweep_server_logins(id);
-        self.sweep_cancels(id);
         self.sweep_tests(id);
         self.sweep_idle_servers(id);
         self.sweep_size(id);
@@ -221,20 +222,22 @@ impl Core {
         }
     }
 
-    /// Carriers of cancel requests that the server does not end.
-    fn sweep_cancels(&mut self, pool: PoolId) {
-        for id in self.pools[pool].cancels.ids(&self.servers) {
-            if self.mono() < self.carrier_due(&self.servers[id]) {
+    /// Carriers of cancel requests that the other end does not close.
+    fn sweep_carriers(&mut self) {
+        for id in self.carriers.ids() {
+            let Some(carrier) = self.carriers.get(id).filter(|carrier| !carrier.is_closing())
+            else {
+                continue;
+            };
+            if self.mono() < self.carrier_due(carrier) {
                 continue;
             }
-            if let ServerState::Cancel(carrier) = self.servers[id].state() {
-                // It may still strike, any time: its target must not meet another client.
-                let target = carrier.target().filter(|_| carrier.is_sent);
-                if let Some(server) = target.and_then(|id| self.servers.get_mut(id)) {
-                    server.closing = Some(Reason::CloseNeeded);
-                }
+            // It may still strike, any time: its target must not meet another client.
+            let target = carrier.target().filter(|_| carrier.is_sent());
+            if let Some(server) = target.and_then(|id| self.servers.get_mut(id)) {
+                server.closing = Some(Reason::CloseNeeded);
             }
-            self.close_server(id, Reason::CancelFailed);
+            self.close_carrier(id, Reason::CancelFailed);
         }
     }
 

@@ -12,14 +12,15 @@ mod watch;
 use std::time::Duration;
 
 use self::pipe::{End, Pipe, PipeNetwork};
-use super::engine::{Engine, Readiness};
+use super::conn::Readiness;
+use super::engine::Engine;
 use crate::auth::secret::Secret;
 use crate::base::rng::SeededRng;
 use crate::base::time::{Moment, Now};
 use crate::config::load::load_text;
 use crate::log::PeerAddress;
 use crate::pool::core::{Core, ProcessAction};
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, Outbound};
 use crate::pool::login::entry::Arrival;
 use crate::pool::records::access::{Access, SystemFacts};
 
@@ -92,7 +93,7 @@ const LAST_TURNS: usize = 100;
 struct Bench {
     engine: Engine<PipeNetwork>,
     clients: [Option<ClientId>; MOST_CLIENTS],
-    servers: Vec<ServerId>,
+    outbound: Vec<Outbound>,
     /// What is sent arrives in pieces of so many bytes.
     piece: usize,
     is_over: bool,
@@ -102,7 +103,7 @@ struct Bench {
 #[derive(Clone, Copy)]
 enum Far {
     Client(ClientId),
-    Server(ServerId),
+    Outbound(Outbound),
 }
 
 impl Bench {
@@ -116,7 +117,7 @@ impl Bench {
         let core = Core::new(config, access, host, rng, now);
         let engine = Engine::new(core, PipeNetwork::default());
         let clients = [None; MOST_CLIENTS];
-        Bench { engine, clients, servers: Vec::new(), piece: usize::MAX, is_over: false }
+        Bench { engine, clients, outbound: Vec::new(), piece: usize::MAX, is_over: false }
     }
 
     fn play(&mut self, data: &[u8]) {
@@ -157,11 +158,11 @@ impl Bench {
                 if what != b'X' {
                     self.connect();
                 }
-                self.servers.append(&mut self.engine.io.begun);
-                let servers = &self.engine.servers;
-                self.servers.retain(|&id| servers.get(id).is_some());
-                let count = self.servers.len().max(1);
-                self.servers.get(number % count).map(|&id| Far::Server(id))
+                self.outbound.append(&mut self.engine.io.begun);
+                let engine = &mut self.engine;
+                self.outbound.retain(|&id| engine.outbound_stream(id).is_some());
+                let count = self.outbound.len().max(1);
+                self.outbound.get(number % count).map(|&id| Far::Outbound(id))
             }
             _ => None,
         }
@@ -182,8 +183,8 @@ impl Bench {
     /// Connections that the pooler has begun come about.
     fn connect(&mut self) {
         for id in std::mem::take(&mut self.engine.io.begun) {
-            self.servers.push(id);
-            self.tell(Far::Server(id), Readiness { writable: true, ..Readiness::default() });
+            self.outbound.push(id);
+            self.tell(Far::Outbound(id), Readiness { writable: true, ..Readiness::default() });
         }
     }
 
@@ -203,9 +204,7 @@ impl Bench {
     fn change(&mut self, far: Far, change: impl FnOnce(&mut Pipe)) {
         let pipe = match far {
             Far::Client(id) => self.engine.clients.get_mut(id).map(|conn| &mut conn.stream),
-            Far::Server(id) => {
-                self.engine.servers.get_mut(id).map(|server| &mut server.conn.stream)
-            }
+            Far::Outbound(id) => self.engine.outbound_stream(id),
         };
         if let Some(pipe) = pipe {
             change(pipe);
@@ -215,7 +214,7 @@ impl Bench {
     fn tell(&mut self, far: Far, news: Readiness) {
         match far {
             Far::Client(id) => self.engine.client_event(id, news),
-            Far::Server(id) => self.engine.server_event(id, news),
+            Far::Outbound(id) => self.engine.outbound_event(id, news),
         }
         self.turn();
     }
@@ -255,8 +254,8 @@ impl Bench {
         let has_left = |id: &ClientId| self.engine.clients.get(*id).is_none();
         assert!(self.is_over || self.clients.iter().flatten().all(has_left), "a client is left");
         self.connect();
-        for id in self.servers.clone() {
-            self.finish(Far::Server(id), End::Broken);
+        for id in self.outbound.clone() {
+            self.finish(Far::Outbound(id), End::Broken);
         }
         for _ in 0..LAST_TURNS {
             self.pass(Duration::from_secs(1));
@@ -281,8 +280,8 @@ mod tests {
         for id in bench.clients.into_iter().flatten() {
             bench.change(Far::Client(id), |pipe| sent.append(&mut pipe.written));
         }
-        for id in bench.servers.clone() {
-            bench.change(Far::Server(id), |pipe| sent.append(&mut pipe.written));
+        for id in bench.outbound.clone() {
+            bench.change(Far::Outbound(id), |pipe| sent.append(&mut pipe.written));
         }
         sent.into_iter().map(|kind| if kind == 0 { '0' } else { char::from(kind) }).collect()
     }

@@ -8,7 +8,7 @@ use crate::auth::inquiry::Inquiry;
 use crate::base::time::Now;
 use crate::log::{Ends, PeerAddress};
 use crate::pool::core::Target;
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, Outbound};
 use crate::pool::telling::journal::JournalLine;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
 
@@ -74,7 +74,7 @@ impl Stream for Pipe {
 #[derive(Default)]
 pub struct PipeNetwork {
     /// Connections to servers that have not come about yet.
-    pub begun: Vec<ServerId>,
+    pub begun: Vec<Outbound>,
     /// The kinds of all messages on connections that are closed.
     pub sent: Vec<u8>,
 }
@@ -82,8 +82,8 @@ pub struct PipeNetwork {
 impl Io for PipeNetwork {
     type Stream = Pipe;
 
-    fn connect(&mut self, server: ServerId, _: &Target) -> Result<Pipe, NotBegun> {
-        self.begun.push(server);
+    fn connect(&mut self, id: Outbound, _: &Target) -> Result<Pipe, NotBegun> {
+        self.begun.push(id);
         Ok(Pipe::new(Side::Server))
     }
 

@@ -19,7 +19,7 @@ use crate::auth::client::{
 use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::Moment;
-use crate::pool::ids::ServerId;
+use crate::pool::ids::Outbound;
 use crate::wire::kind::Back;
 use crate::wire::startup::{self, ParsedStartup};
 
@@ -91,7 +91,7 @@ pub enum Effect {
 
 pub struct Backend {
     pub number: u64,
-    pub server: ServerId,
+    pub outbound: Outbound,
     pub welcome: Welcome,
     pub security: Security,
     stage: Stage,
@@ -117,10 +117,10 @@ pub struct Backend {
 }
 
 impl Backend {
-    pub fn new(number: u64, server: ServerId, welcome: Welcome, rng: SeededRng) -> Backend {
+    pub fn new(number: u64, outbound: Outbound, welcome: Welcome, rng: SeededRng) -> Backend {
         Backend {
             number,
-            server,
+            outbound,
             welcome,
             security: Security::HasNot,
             stage: Stage::Startup,
@@ -514,7 +514,7 @@ impl Backend {
 
     fn note(&mut self, does: &str, packet: &Packet) {
         if let Some(notes) = &mut self.notes {
-            notes.push(format!("{:?} {does} {packet:?}", self.server));
+            notes.push(format!("{:?} {does} {packet:?}", self.outbound));
         }
     }
 

@@ -6,7 +6,7 @@ use super::backend::Backend;
 use super::client::{Character, Wish};
 use super::program::{Profile, Program};
 use super::setup::{DATABASES, Weather};
-use super::world::{World, client_stream, server_stream};
+use super::world::{World, client_stream, outbound_stream};
 use crate::base::rng::Rng;
 use crate::pool::ids::DatabaseId;
 use crate::pool::records::secured::TlsModes;
@@ -132,8 +132,8 @@ impl World {
         let Some(number) = self.some_backend() else { return };
         let how = self.rng.below(3);
         let Some(backend) = self.backends.get_mut(&number) else { return };
-        let server = backend.server;
-        let Some(stream) = server_stream(&mut self.engine, server, number) else { return };
+        let server = backend.outbound;
+        let Some(stream) = outbound_stream(&mut self.engine, server, number) else { return };
         if backend.session().is_none() || stream.is_closed {
             return;
         }

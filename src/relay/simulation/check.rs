@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::client::SimClient;
-use super::world::{World, server_stream};
+use super::world::{World, outbound_stream};
 use crate::config::{PoolMode, SessionState};
-use crate::pool::ids::{PoolId, ServerId};
+use crate::pool::ids::{Outbound, PoolId, ServerId};
 use crate::pool::records::client::Client;
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::{ServerState, Test};
@@ -92,7 +92,7 @@ impl World {
         for _ in 0..3000 {
             self.now.mono = self.now.mono + Duration::from_millis(10);
             let core = &self.engine.core;
-            if core.servers.is_empty() && core.pools.is_empty() && core.databases.is_empty() {
+            if core.outbound_count() == 0 && core.pools.is_empty() && core.databases.is_empty() {
                 break;
             }
             self.step()?;
@@ -101,6 +101,7 @@ impl World {
         let left = [
             ("clients", core.clients.len()),
             ("servers", core.servers.len()),
+            ("carriers", core.carriers.len()),
             ("pools", core.pools.len()),
             ("databases", core.databases.len()),
             ("statements", core.statements.len()),
@@ -150,7 +151,8 @@ impl World {
     /// A server that waits for the next client owes nothing to the last one.
     fn check_free_servers(&mut self) -> Result<(), String> {
         for (&number, backend) in &self.backends {
-            let Some(server) = self.engine.core.servers.get(backend.server) else { continue };
+            let Outbound::Server(id) = backend.outbound else { continue };
+            let Some(server) = self.engine.core.servers.get(id) else { continue };
             if !matches!(server.state(), ServerState::Idle | ServerState::Used) || backend.is_over()
             {
                 continue;
@@ -159,18 +161,18 @@ impl World {
             let is_shared = self.setup.shares && server.mode != PoolMode::Session && !is_listener;
             let traces = backend.session().map(|session| &session.parameters.traces);
             if is_shared && traces.is_some_and(|traces| traces.channels().next().is_some()) {
-                return Err(format!("server {:?} is free, and listens", backend.server));
+                return Err(format!("server {:?} is free, and listens", backend.outbound));
             }
-            let on_its_way = server_stream(&mut self.engine, backend.server, number)
+            let on_its_way = outbound_stream(&mut self.engine, backend.outbound, number)
                 .map_or(Vec::new(), |stream| stream.outbound());
             let is_clean = backend.session().is_none_or(|s| s.parameters.traces.is_empty());
             let is_clean = is_clean || is_listener;
             if self.setup.policy >= SessionState::Reset && !is_clean {
                 let left = backend.session().map(|session| session.parameters.traces.show());
-                return Err(format!("server {:?} is free, and has {left:?}", backend.server));
+                return Err(format!("server {:?} is free, and has {left:?}", backend.outbound));
             }
             if !backend.is_at_rest(&on_its_way) {
-                let server = backend.server;
+                let server = backend.outbound;
                 let what = backend.describe();
                 return Err(format!(
                     "server {server:?} is free and not at rest: {what}, \
@@ -237,15 +239,15 @@ impl World {
                 return Err(format!("client {id:?} has no connection"));
             }
         }
-        let (clients, servers) = self.engine.connection_counts();
+        let (clients, outbound) = self.engine.connection_counts();
         if clients != self.engine.core.clients.len() {
             return Err(format!(
                 "{clients} connections of {} clients",
                 self.engine.core.clients.len()
             ));
         }
-        if servers > self.engine.core.servers.len() {
-            return Err(format!("{servers} connections of fewer servers"));
+        if outbound > self.engine.core.outbound_count() {
+            return Err(format!("{outbound} connections of fewer servers and carriers"));
         }
         Ok(())
     }

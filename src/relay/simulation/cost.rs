@@ -56,6 +56,8 @@ fn moved(engine: &Engine<System>) -> usize {
     let (clients, servers) = (engine.core.clients.ids(), engine.core.servers.ids());
     let clients = clients.into_iter().filter_map(|id| engine.clients.get(id));
     let servers = servers.into_iter().filter_map(|id| engine.servers.get(id));
-    let open = clients.map(|conn| &conn.stream).chain(servers.map(|server| &server.conn.stream));
+    let carriers = engine.core.carriers.ids().into_iter().filter_map(|id| engine.carriers.get(id));
+    let outbound = servers.chain(carriers).map(|outbound| &outbound.conn.stream);
+    let open = clients.map(|conn| &conn.stream).chain(outbound);
     open.chain(engine.io.closed.values()).map(|stream: &SimStream| stream.moved).sum()
 }

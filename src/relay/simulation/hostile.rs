@@ -6,9 +6,10 @@ use super::bytes::Bytes;
 use super::stream::{Contact, SimStream};
 use super::system::System;
 use super::wire;
-use super::world::{World, client_stream, server_stream};
+use super::world::{World, client_stream, outbound_stream};
 use crate::base::rng::{Rng, SeededRng};
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, Outbound};
+use crate::pool::records::carrier::Carrier;
 use crate::relay::engine::Engine;
 use crate::wire::startup;
 
@@ -165,7 +166,7 @@ impl<Id> Foe<Id> {
 
 pub struct Hostile {
     clients: Vec<Foe<ClientId>>,
-    servers: Vec<Foe<ServerId>>,
+    servers: Vec<Foe<Outbound>>,
     /// Clients that have come so far, and the transactions that were made for them.
     pub foes: usize,
     pub served: usize,
@@ -186,7 +187,7 @@ impl Hostile {
     /// The connections of clients, and those of servers.
     pub fn connections(
         &self,
-    ) -> (impl Iterator<Item = (ClientId, u64)>, impl Iterator<Item = (ServerId, u64)>) {
+    ) -> (impl Iterator<Item = (ClientId, u64)>, impl Iterator<Item = (Outbound, u64)>) {
         let clients = self.clients.iter().map(|foe| (foe.id, foe.number));
         (clients, self.servers.iter().map(|foe| (foe.id, foe.number)))
     }
@@ -216,7 +217,7 @@ impl Hostile {
     }
 
     /// A connection to a server of theirs has been begun.
-    pub fn add_server(&mut self, id: ServerId, number: u64) {
+    pub fn add_server(&mut self, id: Outbound, number: u64) {
         let foe = Foe::new(id, number, &mut self.rng);
         self.servers.push(foe);
     }
@@ -235,7 +236,7 @@ impl Hostile {
             }
         }
         for foe in &mut self.servers {
-            match server_stream(engine, foe.id, foe.number) {
+            match outbound_stream(engine, foe.id, foe.number) {
                 Some(stream) if is_ending => foe.leave(stream),
                 Some(stream) => {
                     if begin_server(foe, stream, rng) {
@@ -252,7 +253,7 @@ impl Hostile {
 }
 
 /// Takes the connection, and welcomes who comes by it, more or less. Returns whether that is done.
-fn begin_server(foe: &mut Foe<ServerId>, stream: &mut SimStream, rng: &mut SeededRng) -> bool {
+fn begin_server(foe: &mut Foe<Outbound>, stream: &mut SimStream, rng: &mut SeededRng) -> bool {
     if foe.has_begun {
         return true;
     }
@@ -345,10 +346,13 @@ impl World {
         }
     }
 
-    /// Whether a server is one of theirs.
-    pub(super) fn is_hostile(&self, id: ServerId) -> bool {
+    /// Whether a connection is to one of theirs.
+    pub(super) fn is_hostile(&self, id: Outbound) -> bool {
         let core = &self.engine.core;
-        let pool = core.servers.get(id).map(|server| server.pool);
+        let pool = match id {
+            Outbound::Carrier(id) => core.carriers.get(id).and_then(Carrier::pool),
+            Outbound::Server(id) => core.servers.get(id).map(|server| server.pool),
+        };
         let database = pool.and_then(|pool| core.pools.get(pool)).map(|pool| pool.database);
         database.is_some() && database == core.find_database(DATABASE)
     }

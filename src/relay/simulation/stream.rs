@@ -10,8 +10,8 @@ use super::bytes::Bytes;
 use super::shake::Shake;
 use super::veil::{Met, Veil};
 use crate::base::rng::{Rng, SeededRng};
+use crate::relay::Readiness;
 use crate::relay::Stream;
-use crate::relay::engine::Readiness;
 
 /// Whether the connection to a server has come about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

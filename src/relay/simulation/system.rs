@@ -12,14 +12,14 @@ use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::Now;
 use crate::log::{Ends, PeerAddress};
 use crate::pool::core::Target;
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, Outbound};
 use crate::pool::records::secured::Secured;
 use crate::pool::telling::journal::JournalLine;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls};
 
 /// A connection that the pooler has begun.
 pub struct Begun {
-    pub server: ServerId,
+    pub id: Outbound,
     pub number: u64,
 }
 
@@ -98,14 +98,14 @@ impl System {
 impl Io for System {
     type Stream = SimStream;
 
-    fn connect(&mut self, server: ServerId, _: &Target) -> Result<SimStream, NotBegun> {
+    fn connect(&mut self, id: Outbound, _: &Target) -> Result<SimStream, NotBegun> {
         if self.failing > 0 && self.rng.one_in(self.failing) {
             let error = io::ErrorKind::ConnectionRefused.into();
             let is_ours = self.rng.one_in(4);
             return Err(if is_ours { NotBegun::Exhausted(error) } else { NotBegun::Failed(error) });
         }
         let stream = self.stream(Contact::Waiting);
-        self.begun.push(Begun { server, number: stream.number });
+        self.begun.push(Begun { id, number: stream.number });
         Ok(stream)
     }
 

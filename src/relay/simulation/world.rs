@@ -23,12 +23,13 @@ use crate::base::time::{Moment, Now};
 use crate::config::{SessionState, TlsMode};
 use crate::log::PeerAddress;
 use crate::pool::core::{Core, ProcessAction};
-use crate::pool::ids::{ClientId, ServerId};
+use crate::pool::ids::{ClientId, Outbound, ServerId};
 use crate::pool::login::entry::Arrival;
 use crate::pool::records::access::SystemFacts;
 use crate::pool::records::inquiries;
 use crate::pool::records::secured::TlsModes;
-use crate::relay::engine::{Engine, Readiness};
+use crate::relay::Readiness;
+use crate::relay::engine::Engine;
 
 pub struct World {
     pub engine: Engine<System>,
@@ -278,7 +279,7 @@ impl World {
             stream.into_iter().for_each(SimStream::widen);
         }
         for backend in self.backends.values() {
-            let stream = server_stream(&mut self.engine, backend.server, backend.number);
+            let stream = outbound_stream(&mut self.engine, backend.outbound, backend.number);
             stream.into_iter().for_each(SimStream::widen);
         }
     }
@@ -292,7 +293,7 @@ impl World {
             let at = self.rng.below(events.len() as u64) as usize;
             match events.swap_remove(at) {
                 Event::Client(id, readiness) => self.engine.client_event(id, readiness),
-                Event::Server(id, readiness) => self.engine.server_event(id, readiness),
+                Event::Outbound(id, readiness) => self.engine.outbound_event(id, readiness),
             }
         }
         self.answer_lookups();
@@ -376,9 +377,9 @@ impl World {
             }
         }
         for backend in self.backends.values() {
-            let Some(server) = self.engine.servers.get_mut(backend.server) else { continue };
-            if let Some(readiness) = tell(&mut server.conn.stream, &mut self.rng, spurious) {
-                events.push(Event::Server(backend.server, readiness));
+            let Some(stream) = self.engine.outbound_stream(backend.outbound) else { continue };
+            if let Some(readiness) = tell(stream, &mut self.rng, spurious) {
+                events.push(Event::Outbound(backend.outbound, readiness));
             }
         }
         let Some(hostile) = &self.hostile else { return events };
@@ -389,9 +390,9 @@ impl World {
             events.extend(news.map(|readiness| Event::Client(id, readiness)));
         }
         for (id, _) in servers {
-            let Some(server) = self.engine.servers.get_mut(id) else { continue };
-            let news = tell(&mut server.conn.stream, &mut self.rng, spurious);
-            events.extend(news.map(|readiness| Event::Server(id, readiness)));
+            let Some(stream) = self.engine.outbound_stream(id) else { continue };
+            let news = tell(stream, &mut self.rng, spurious);
+            events.extend(news.map(|readiness| Event::Outbound(id, readiness)));
         }
         events
     }
@@ -531,14 +532,14 @@ impl World {
     /// The other end of connections that the pooler has begun.
     fn receive_connections(&mut self) {
         for begun in std::mem::take(&mut self.engine.io.begun) {
-            if self.is_hostile(begun.server) {
+            if self.is_hostile(begun.id) {
                 let hostile = self.hostile.iter_mut();
-                hostile.for_each(|hostile| hostile.add_server(begun.server, begun.number));
+                hostile.for_each(|hostile| hostile.add_server(begun.id, begun.number));
                 continue;
             }
             let rng = self.fork();
             let welcome = self.welcome();
-            let mut backend = Backend::new(begun.number, begun.server, welcome, rng);
+            let mut backend = Backend::new(begun.number, begun.id, welcome, rng);
             if self.setup.shakes {
                 backend.security = self.security();
             }
@@ -546,7 +547,7 @@ impl World {
             self.backends.insert(begun.number, backend);
         }
         for (&number, backend) in &mut self.backends {
-            let Some(stream) = server_stream(&mut self.engine, backend.server, number) else {
+            let Some(stream) = outbound_stream(&mut self.engine, backend.outbound, number) else {
                 continue;
             };
             if stream.contact == Contact::Waiting && self.rng.one_in(3) {
@@ -592,7 +593,7 @@ impl World {
             }
         }
         for backend in self.backends.values() {
-            let stream = server_stream(&mut self.engine, backend.server, backend.number);
+            let stream = outbound_stream(&mut self.engine, backend.outbound, backend.number);
             if let Some(stream) = stream.filter(|_| self.rng.one_in(2)) {
                 stream.far_deliver();
             }
@@ -605,7 +606,7 @@ impl World {
                 .for_each(SimStream::far_deliver);
         }
         for (id, number) in servers {
-            server_stream(&mut self.engine, id, number)
+            outbound_stream(&mut self.engine, id, number)
                 .into_iter()
                 .for_each(SimStream::far_deliver);
         }
@@ -673,7 +674,7 @@ impl World {
             if self.rng.one_in(2) {
                 continue;
             }
-            let Some(stream) = server_stream(&mut self.engine, backend.server, number) else {
+            let Some(stream) = outbound_stream(&mut self.engine, backend.outbound, number) else {
                 continue;
             };
             if stream.contact != Contact::Made {
@@ -699,7 +700,10 @@ impl World {
         }
         let engine = &mut self.engine;
         self.backends.retain(|number, backend| {
-            let gone = !engine.core.servers.contains(backend.server);
+            let gone = match backend.outbound {
+                Outbound::Carrier(id) => !engine.core.carriers.contains(id),
+                Outbound::Server(id) => !engine.core.servers.contains(id),
+            };
             let is_done = gone && (backend.is_over() || backend.session().is_none());
             if is_done {
                 engine.io.closed.remove(number);
@@ -725,7 +729,7 @@ fn reason_of(line: &str) -> Option<(usize, String)> {
 
 enum Event {
     Client(ClientId, Readiness),
-    Server(ServerId, Readiness),
+    Outbound(Outbound, Readiness),
 }
 
 /// Takes the news of a stream, or makes some up.
@@ -754,15 +758,15 @@ pub fn client_stream(
     engine.io.closed.get_mut(&number)
 }
 
-/// The stream of a server, which the pooler may have closed.
-pub fn server_stream(
+/// The stream of a connection that the pooler has opened, and may have closed.
+pub fn outbound_stream(
     engine: &mut Engine<System>,
-    id: ServerId,
+    id: Outbound,
     number: u64,
 ) -> Option<&mut SimStream> {
-    let is_open = engine.servers.get(id).is_some_and(|server| server.conn.stream.number == number);
+    let is_open = engine.outbound_stream(id).is_some_and(|stream| stream.number == number);
     if is_open {
-        return engine.servers.get_mut(id).map(|server| &mut server.conn.stream);
+        return engine.outbound_stream(id);
     }
     engine.io.closed.get_mut(&number)
 }
