@@ -233,6 +233,26 @@ fn a_peer_that_refuses_ends_the_request() {
     expect_end_without_peer(&pooler);
 }
 
+/// A RELOAD keeps what is known of a peer that the file names, and forgets one that it names no
+/// more, once nothing is under way to it. Neither is a database that could be dropped.
+#[test]
+fn a_peer_is_known_for_as_long_as_the_file_names_it() {
+    let silent = FakeServer::start(|wire| drop(wire.hear_bytes_to_the_end()));
+    let line = format!("host=127.0.0.1 port={}", silent.port);
+    let setup = Setup::new().set("peer_id", "1").set("server_tls_sslmode", "disable");
+    let pooler = setup.peer("2", &line).peer("3", &line).start();
+    let _asking: Vec<Wire> = [2, 3].map(|peer| ask(&pooler, &key_of(peer, 3))).into();
+    let pools = || console(&pooler, "show peer_pools");
+    let await_pools = |rows: &str| eventually(rows, || (pools() == rows).then_some(()));
+    await_pools("2|1|0|1|0\n3|1|0|1|0");
+    pooler.console().query("reload").expect("RELOAD");
+    await_pools("2|1|0|1|0\n3|1|0|1|0");
+    pooler.rewrite(|setup| setup.without_peer("3").set("cancel_wait_timeout", "1"));
+    pooler.console().query("reload").expect("RELOAD");
+    await_pools("2|0|0|0|0");
+    assert!(!pooler.log().contains("dropping database"), "{}", pooler.log());
+}
+
 /// Keys that name nobody, ourselves, or are none at all.
 fn expect_end_without_peer(pooler: &Pooler) {
     for key in [key_of(77, 3), key_of(1, 3), vec![0; 8], vec![0xff; 8], vec![1; 200]] {

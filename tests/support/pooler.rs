@@ -105,6 +105,12 @@ impl Setup {
         self
     }
 
+    /// Takes a line out of `[peers]`.
+    pub fn without_peer(mut self, id: &str) -> Setup {
+        self.peers.retain(|(other, _)| other != id);
+        self
+    }
+
     /// Adds a line to the userlist, or replaces the one of that name.
     pub fn secret(mut self, name: &str, secret: &str) -> Setup {
         put(&mut self.secrets, name, secret);
