@@ -32,7 +32,7 @@ pub struct Inbound<To> {
 /// Where the next byte goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Heading<To> {
-    /// It begins a message.
+    /// A message begins with it.
     Boundary,
     Forward(To),
     Drop,

@@ -46,7 +46,7 @@ pub(in crate::pool) fn first<What>(dues: impl IntoIterator<Item = Due<What>>) ->
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::pool) enum WaitDue {
     Close(Reason),
-    /// It is told that it waits.
+    /// The client is told that it waits.
     Notify,
 }
 
@@ -54,7 +54,7 @@ pub(in crate::pool) enum WaitDue {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::pool) enum LoginDue {
     Fail(Reason),
-    /// Its host counts as slow.
+    /// The host of the server counts as slow.
     Slow,
 }
 
@@ -62,7 +62,7 @@ pub(in crate::pool) enum LoginDue {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::pool) enum IdleDue {
     Close(Reason),
-    /// It must be tested before its next use.
+    /// The server must be tested before its next use.
     Test,
 }
 
@@ -76,7 +76,7 @@ impl<What> Due<What> {
         Due { at: after(since, limit), what }
     }
 
-    /// The same, under a condition without which it never comes.
+    /// Never due unless the condition holds.
     fn only_if(self, condition: bool) -> Due<What> {
         if condition { self } else { Due { at: NEVER, ..self } }
     }

@@ -51,7 +51,7 @@ impl Core {
         self.server_failed_as(id, reason, &words);
     }
 
-    /// The same, where more is known than the reason says.
+    /// Ends a server for such a fault, in words that say more than the reason does.
     pub(in crate::pool) fn server_failed_as(&mut self, id: ServerId, reason: Reason, words: &str) {
         if let ServerState::Login(login) = self.servers[id].state() {
             match login.stage {

@@ -33,8 +33,8 @@ impl Core {
         self.note_refusal_until(id, text, retry);
     }
 
-    /// The same, where it is of no use to ask again soon: a wrong password does not get right by
-    /// itself, and who counts failed logins would lock the user out.
+    /// Remembers a refusal that will last: a wrong password does not get right by itself, and a
+    /// server that counts failed logins would lock the user out.
     pub(in crate::pool) fn note_lasting_refusal(&mut self, id: ServerId, text: &str) {
         let retry = Retry::lasting(self.now.mono, &mut *self.rng);
         self.note_refusal_until(id, text, retry);

@@ -53,8 +53,8 @@ impl Core {
         if keeps_server { SessionState::Allow } else { self.session_policy(client) }
     }
 
-    /// The same, for servers that it does not keep: what is configured, or what it has chosen,
-    /// whichever is stricter.
+    /// What becomes of what a client leaves in servers that it does not keep: as configured, or as
+    /// the client has chosen, whichever is stricter.
     #[inline(always)]
     pub fn session_policy(&self, client: &Client) -> SessionState {
         if self.watches_sessions { self.policy_of(client) } else { SessionState::Allow }
@@ -170,7 +170,7 @@ impl Core {
         self.lifetime_in(&self.databases[self.pools[pool].database])
     }
 
-    /// The same for all pools of a database.
+    /// How long servers of a database live.
     #[inline(always)]
     pub(in crate::pool) fn lifetime_in(&self, database: &Database) -> Duration {
         database.line.server_lifetime.unwrap_or(self.settings().server_lifetime)

@@ -110,7 +110,7 @@ impl Core {
         self.log_outbound_with(level, id, &[], text);
     }
 
-    /// The same, of which programs may want some fields apart.
+    /// A line about a connection that the pooler has opened, with fields for programs.
     pub fn log_outbound_with(
         &mut self,
         level: Level,

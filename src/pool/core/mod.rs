@@ -106,7 +106,8 @@ pub enum Action {
     CloseServer(ServerId),
     /// The client may be read again, beginning with what is held of it.
     RunClient(ClientId),
-    /// The same, as if these bytes of it had not been judged yet.
+    /// The client may be read again, beginning with these bytes of it, as if they had not been
+    /// judged yet.
     Repeat {
         client: ClientId,
         bytes: Vec<u8>,
@@ -166,7 +167,7 @@ pub struct Core {
     pub clients: Arena<Client>,
     pub servers: Arena<Server>,
     pub carriers: Arena<Carrier>,
-    /// Those that requests were passed on to.
+    /// Peers that requests were passed on to.
     pub peers: Arena<Peer>,
     pub pools: Arena<Pool>,
     pub databases: Arena<Database>,
@@ -177,7 +178,7 @@ pub struct Core {
     user_names: Places,
     /// Clients by the secret of their BackendKeyData.
     pub(in crate::pool) keys: CancelKeys,
-    /// Our own, to which clients have connected.
+    /// Addresses of ours that clients have connected to.
     pub(in crate::pool) addresses: Interned<PeerAddress>,
 
     /// No connection to a server is begun before then, for want of descriptors.
@@ -187,7 +188,7 @@ pub struct Core {
     pub logins: List<Client>,
     /// Where those come from.
     pub(in crate::pool) strangers: Strangers,
-    /// Those whose user is looked up when fewer unknown databases are tried, oldest first.
+    /// Clients whose user is looked up when fewer unknown databases are tried, oldest first.
     pub(in crate::pool) parked: VecDeque<ClientId>,
     pub consoles: List<Client>,
     pub cancel_clients: List<Client>,
@@ -217,7 +218,7 @@ pub struct Core {
 
     /// TLS as it is set up at present.
     pub tls: TlsModes,
-    /// One for clients, and one for all servers that are met with the same.
+    /// One context for clients, and one for all servers that are met with the same files.
     pub tls_contexts: Vec<TlsContext>,
 
     pub is_paused: bool,

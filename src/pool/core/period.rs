@@ -76,7 +76,7 @@ impl Core {
         self.log_with(Level::Log, &fields, text);
     }
 
-    /// Of all pools and the console, over the last full period.
+    /// Averages of all pools and the console, over the last full period.
     fn averages(&self) -> Averages {
         let span = self.stats.last_span_us();
         let mut sum = self.all_stats();

@@ -164,7 +164,8 @@ impl Planner<'_> {
         sites.any(|site| !site.is_doubtful())
     }
 
-    /// One login at a time until one has worked; the cap for each host is the site's.
+    /// Whether a pool may begin one more login: one at a time until one has worked. The cap for
+    /// each host is the site's.
     pub fn may_log_in_one_more(&self, pool_id: PoolId, coming: usize) -> bool {
         let pool = &self.pools[pool_id];
         if let Some(refusal) = &pool.refusal {

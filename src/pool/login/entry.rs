@@ -23,11 +23,11 @@ const NEWEST_MINOR: u16 = 2;
 /// User names from this length on are refused, in bytes.
 const USER_NAME_BYTES_LIMIT: usize = 128;
 
-/// So many connections may log in at a time whatever max_client_conn is.
+/// Connections that may log in at a time, whatever max_client_conn is.
 const STRANGERS_MIN: usize = 100;
 
-/// Descriptors that connections without a login leave to others: an eighth of all, and at least and
-/// at most so many.
+/// Connections without a login leave an eighth of all descriptors to others, but no fewer than this
+/// and no more than the next.
 const KEPT_DESCRIPTORS_MIN: usize = 32;
 const KEPT_DESCRIPTORS_MAX: usize = 1024;
 

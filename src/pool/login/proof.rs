@@ -20,7 +20,7 @@ pub(super) enum Proof {
     NeedsForcedUser,
     /// The client has shown a certificate that bears its name.
     Certificate,
-    /// It has not; what it lacks, for the log.
+    /// The client has shown none; what is missing, for the log.
     NoCertificate(&'static str),
     /// The system vouches for the user behind a Unix socket.
     Peer,

@@ -13,10 +13,11 @@ const MOST_REPORTED: usize = 200;
 /// client of its pool is told them.
 const MOST_REPORTED_BYTES: usize = 32 * 1024;
 
-/// What is no client's doing, so that new clients are told of a change: a standby was promoted.
+/// A parameter that no client sets: it changes when a standby is promoted, and new clients are
+/// told.
 const IN_HOT_STANDBY: &str = "in_hot_standby";
 
-/// The longest value of it that is believed, in bytes.
+/// The longest value of `in_hot_standby` that is believed, in bytes.
 const LONGEST_STANDBY_BYTES: usize = 16;
 
 /// The longest value of a tracked parameter, in bytes; a server that reports a longer one ends.

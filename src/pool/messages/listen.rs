@@ -184,7 +184,7 @@ pub(super) fn recalled(core: &mut Core, id: ServerId, client: ClientId, is_insid
     is_well
 }
 
-/// The session has told its channels, and has none any more: they are the client's.
+/// The session has told its channels. It listens to none of them any more: they are the client's.
 pub(super) fn taken_over(core: &mut Core, id: ServerId, client: ClientId) {
     let Some(handing) = core.servers[id].session.handing.take() else { return };
     let Handing { recalled, mut channels, told, has_too_many, is_missed } = *handing;

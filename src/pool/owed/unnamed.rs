@@ -84,7 +84,7 @@ impl UnnamedText {
         }
     }
 
-    /// The client has none any more.
+    /// The client has no unnamed statement any more.
     pub(in crate::pool) fn dropped(&mut self) {
         self.fate = Fate::Done;
     }

@@ -11,11 +11,11 @@ use crate::pool::ids::{CarrierKind, ClientId, PeerId, PoolId, ServerId};
 
 pub struct Carrier {
     links: Links<CarrierKind>,
-    /// Of one counter with clients and servers, never used again.
+    /// Drawn from one counter with clients and servers, and never used again.
     pub number: u64,
     pub errand: Errand,
     pub stage: CarrierStage,
-    /// Who asked, and waits for the end; gone when it has closed its connection.
+    /// The client that asked, and waits for the end; `None` when it has gone.
     pub client: Option<ClientId>,
     /// Where it connects to.
     pub site: SiteId,

@@ -28,7 +28,7 @@ pub enum ClientState {
     Member(Member, Standing),
     /// It is logged in to the console.
     Console(Box<ConsoleState>),
-    /// It came to cancel another client's query; `server` is the connection that carries it on.
+    /// It came to cancel another client's query; the carrier takes the request there.
     Cancel { carrier: CarrierId },
     /// It has been told its reason; what is left is to send that and close. Lines about it still
     /// name where it belonged.
@@ -39,9 +39,9 @@ pub enum ClientState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Member {
     pub database: DatabaseId,
-    /// Who logged in.
+    /// The user who logged in.
     pub user: UserId,
-    /// Whose servers are used.
+    /// The pool whose servers are used.
     pub pool: PoolId,
 }
 
@@ -109,7 +109,7 @@ impl Standing {
 pub struct ClientHandshake {
     /// The user behind a Unix socket.
     pub uid: Option<u32>,
-    /// As the startup packet named it; `None` before that.
+    /// Database and user, as the startup packet named them; `None` before that.
     pub names: Option<StartupNames>,
     pub progress: Progress,
     /// Which configuration said how it has to prove who it is (`Core::generation`).
@@ -170,7 +170,8 @@ pub enum Progress {
     Judged(Box<Question>),
     /// Its user's secret: a lookup of this pool, whose query has been sent or not.
     LookUp { pool: PoolId, is_sent: bool },
-    /// As many databases are tried that nobody knows as may be: its own comes later.
+    /// Its database is one that nobody knows, and as many of those are tried as may be: its turn
+    /// comes later.
     Parked,
 }
 
@@ -191,7 +192,7 @@ pub enum Replication {
 }
 
 impl Replication {
-    /// As the line on a login spells it; SHOW CLIENTS has words of its own.
+    /// The word for it in the line on a login; SHOW CLIENTS has words of its own.
     pub fn word(self) -> &'static str {
         match self {
             Replication::No => "no",
@@ -239,7 +240,7 @@ pub struct Client {
     links: Links<ClientKind>,
     /// Only `core::link` writes it.
     state: ClientState,
-    /// Of one counter with servers, never used again.
+    /// Drawn from one counter with servers, and never used again.
     pub number: u64,
     pub peer: PeerAddress,
     /// Which of our addresses it has connected to, of `Core::addresses`.

@@ -21,7 +21,7 @@ pub struct Question {
 /// Questions of all logins.
 #[derive(Debug, Default)]
 pub struct Inquiries {
-    /// Whose question has not been sent, oldest first. Some of them may be gone.
+    /// Clients whose question has not been sent, oldest first. Some of them may be gone.
     pub waiting: VecDeque<ClientId>,
     /// Questions without an answer yet, those of clients that are gone included.
     pub out: usize,

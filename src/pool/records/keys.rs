@@ -27,7 +27,7 @@ use crate::pool::ids::ClientId;
 /// as PostgreSQL's secrets have.
 pub const TAIL_BYTES: usize = 28;
 
-/// Whose the keys are that were given out.
+/// Which client has which cancel key.
 #[derive(Default)]
 pub struct CancelKeys {
     /// The slots of clients by their keys.

@@ -24,9 +24,9 @@ pub struct Listens {
     pub channels: BTreeSet<Channel>,
     /// Notifications that came while the client was in the middle of something.
     pub undelivered: Vec<u8>,
-    /// Its transaction is over, and it is told so when its channels are heard.
+    /// The client's transaction is over, and it is told so when its channels are heard.
     pub awaits: Option<Awaits>,
-    /// Nothing else keeps that from it.
+    /// Nothing but the channels keeps the end of the transaction from the client.
     pub is_due: bool,
     /// The channels could not be had, and it has not been told so.
     pub failure: Option<Box<str>>,
@@ -69,9 +69,9 @@ pub enum Recalled {
 #[derive(Debug, Default)]
 pub struct Listening {
     channels: BTreeMap<Channel, Heard>,
-    /// Those of which the connection must be told something.
+    /// Channels of which the connection must be told something.
     due: BTreeSet<Channel>,
-    /// Those that the query under way is about.
+    /// Channels that the query under way is about.
     asked: Vec<Channel>,
     /// That query has ended, or the connection could not be had.
     pub is_told: bool,
@@ -83,7 +83,7 @@ pub struct Listening {
     pub is_lost: bool,
 }
 
-/// One channel.
+/// Who listens to a channel, and whether the connection does.
 #[derive(Debug, Default)]
 struct Heard {
     clients: BTreeSet<u64>,

@@ -42,15 +42,15 @@ pub enum LookupErrand {
 
 #[derive(Debug, Default)]
 pub struct Lookup {
-    /// Whose secret is asked for.
+    /// The user whose secret is asked for.
     pub user: Box<str>,
     pub sql: Box<str>,
     /// Since when its first client waits.
     pub since: Moment,
-    /// Whom the answer is for.
+    /// The clients that the answer is for.
     pub clients: Vec<ClientId>,
-    /// Those who came when the query had been sent. They are not given an answer that may be older
-    /// than their question: the query runs again for all of them.
+    /// Clients that came when the query had been sent. They are not given an answer that may be
+    /// older than their question: the query runs again for all of them.
     pub next: Vec<ClientId>,
     row: Option<Finding>,
     fault: Option<LookupFault>,

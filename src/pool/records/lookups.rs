@@ -23,10 +23,10 @@ pub struct Lookups<'a> {
 /// Which lookup a client waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Joined {
-    /// One for it alone, which waits for a server.
+    /// A lookup for this client alone, which waits for a server.
     New,
     Queued,
-    /// The one that follows a query under way.
+    /// The lookup that follows a query under way.
     Running,
 }
 

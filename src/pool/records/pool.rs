@@ -22,10 +22,10 @@ use crate::pool::telling::stats::Stats;
 pub struct Pool {
     links: Links<PoolKind>,
     pub database: DatabaseId,
-    /// Whose name and secret its servers log in with.
+    /// The user by whose name and secret its servers log in.
     pub user: UserId,
     pub purpose: Purpose,
-    /// As the settings have it: renewed whenever they change.
+    /// The pool mode of the settings: renewed whenever they change.
     pub mode: PoolMode,
 
     pub welcoming: List<Client>,
@@ -41,7 +41,7 @@ pub struct Pool {
     pub tested: List<Server>,
     pub active: List<Server>,
     pub being_canceled: List<Server>,
-    /// Those that carry a cancel request to a server of the pool.
+    /// Carriers of cancel requests to servers of the pool.
     pub carriers: List<Carrier>,
     /// Lookups that no server has got yet, in order of arrival.
     pub lookups: VecDeque<Lookup>,
@@ -273,7 +273,7 @@ impl Pool {
             || self.is_awaited()
     }
 
-    /// Nobody is there: it costs nothing until somebody comes.
+    /// Whether nobody is there: the pool costs nothing until somebody comes.
     pub fn is_deserted(&self) -> bool {
         self.client_count() == 0
             && self.server_count() == 0

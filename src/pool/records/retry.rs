@@ -23,12 +23,13 @@ const FAILURES_MAX: u32 = 17;
 pub struct Retry {
     failures: u32,
     failed_at: Moment,
-    /// How much of the pause is waited: 100, less or more by [`SPREAD_PERCENT`].
+    /// How much of the pause is waited, in per cent: from 100 - [`SPREAD_PERCENT`] to 100 +
+    /// [`SPREAD_PERCENT`].
     percent: u32,
 }
 
 impl Retry {
-    /// One failure more than `before`.
+    /// The record of failures after one more than `before`.
     pub fn after(before: Option<Retry>, now: Moment, rng: &mut dyn Rng) -> Retry {
         let failures = before.map_or(0, |before| before.failures).saturating_add(1);
         let percent = 100 - SPREAD_PERCENT + rng.below(u64::from(2 * SPREAD_PERCENT) + 1) as u32;

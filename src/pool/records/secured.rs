@@ -68,14 +68,14 @@ pub struct OwnTls {
     pub key: Option<Box<str>>,
 }
 
-/// Whom servers are verified against.
+/// The authorities that servers are verified against.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Authorities {
     File(Box<str>),
-    /// Those of the settings.
+    /// The file of the settings.
     #[default]
     Settings,
-    /// Those that the system trusts.
+    /// The authorities that the system trusts.
     System,
 }
 
@@ -132,7 +132,7 @@ pub struct TlsContext {
     pub tally: TlsTally,
 }
 
-/// Whom a context is for.
+/// The connections that a context is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whose {
     Clients,
@@ -144,7 +144,7 @@ pub enum Whose {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFile {
     pub path: Box<str>,
-    /// Of the certificate that counts.
+    /// The subject of the certificate that counts.
     pub subject: Box<str>,
     /// Names and addresses that it bears beside its common name.
     pub names: Box<str>,

@@ -90,7 +90,7 @@ pub struct Server {
     links: Links<ServerKind>,
     /// Only `core::link` writes it.
     state: ServerState,
-    /// Of one counter with clients, never used again.
+    /// Drawn from one counter with clients, and never used again.
     pub number: u64,
     pub pool: PoolId,
     pub peer: PeerAddress,

@@ -73,8 +73,9 @@ fn tell_of_return(core: &mut Core, id: PoolId) {
     core.log(Level::Warning, text);
 }
 
-/// Those who wait for their channels are told that it is in vain, when one of them has waited as
-/// long as a connection may take: they wait for the same one. In a shutdown nobody opens another.
+/// Clients that wait for their channels are told that it is in vain, when one of them has waited as
+/// long as a connection may take: they wait for the same connection. In a shutdown nobody opens
+/// another.
 pub(super) fn sweep(core: &mut Core, id: PoolId) {
     let Some(all) = &core.pools[id].listening else { return };
     let has_waited = |bits: &u64| {
