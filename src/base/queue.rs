@@ -84,6 +84,7 @@ impl<T: Copy> Queue<T> {
 
 impl<T> Deref for Queue<T> {
     type Target = [T];
+    #[inline(always)]
     fn deref(&self) -> &[T] {
         &self.entries[self.gone..]
     }

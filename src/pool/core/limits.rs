@@ -22,7 +22,7 @@ impl Core {
     }
 
     /// How a client uses the servers of its pool. While it has one the server knows, too.
-    #[inline]
+    #[inline(always)]
     pub fn client_mode(&self, client: &Client) -> PoolMode {
         let of_pool = || client.pool().map_or(PoolMode::Session, |pool| self.pools[pool].mode);
         client.choice().mode.unwrap_or_else(of_pool)

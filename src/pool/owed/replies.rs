@@ -98,7 +98,7 @@ impl Replies {
     }
 
     /// Whether what the client sends must wait.
-    #[inline]
+    #[inline(always)]
     pub fn is_barred(&self) -> bool {
         self.bar.holds() && !self.queue.is_empty() && !self.takes_copy_data()
     }

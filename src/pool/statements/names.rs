@@ -37,6 +37,7 @@ impl StatementNames {
         self.entries.iter().map(|entry| entry.name.len()).sum()
     }
 
+    #[inline(always)]
     pub fn get(&self, name: &[u8]) -> Option<StatementId> {
         self.find(name).ok().map(|at| self.entries[at].id)
     }

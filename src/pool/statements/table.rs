@@ -100,6 +100,7 @@ impl Record for Statement {
 
 impl Statement {
     /// The name on servers.
+    #[inline(always)]
     pub(in crate::pool) fn name(&self) -> &[u8] {
         &self.body[..usize::from(self.name_end)]
     }
@@ -389,15 +390,17 @@ impl ClientStatements {
     }
 
     /// Whether what has become of a name is decided by a Sync before `segment`.
+    #[inline(always)]
     pub(in crate::pool) fn is_undecided(
         &self,
         table: &StatementTable,
         name: &[u8],
         segment: u32,
     ) -> bool {
-        if self.journal.is_empty() {
-            return false;
-        }
+        !self.journal.is_empty() && self.was_changed(table, name, segment)
+    }
+
+    fn was_changed(&self, table: &StatementTable, name: &[u8], segment: u32) -> bool {
         let hash = table.hasher.hash_one(name);
         let is_it = |change: &NameChange| change.hash == hash && *change.name == *name;
         self.journal.iter().any(|change| change.segment != segment && is_it(change))
