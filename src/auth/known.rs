@@ -24,9 +24,16 @@ const REACH: usize = 32;
 const FORGOTTEN: u64 = 0;
 
 impl Known {
-    /// Whether the text is what was read.
-    pub fn is_all_of(&self, text: &[u8]) -> bool {
-        self.whole == Some(self.keys.hash_one(text))
+    /// Begins to read a text, unless it is what was read before.
+    pub fn reading(&self, text: &[u8]) -> Option<KnownReading<'_>> {
+        let whole = self.keys.hash_one(text);
+        let entries = Vec::with_capacity(self.entries.len());
+        (self.whole != Some(whole)).then_some(KnownReading {
+            before: self,
+            whole,
+            next: 0,
+            entries,
+        })
     }
 
     /// The entry at this place is to be taken for a new one the next time.
@@ -40,16 +47,13 @@ impl Known {
 /// A file that is being read, beside what it was before.
 pub struct KnownReading<'a> {
     before: &'a Known,
+    whole: u64,
     /// The place of the list before at which the next entry is expected.
     next: usize,
     entries: Vec<u64>,
 }
 
-impl<'a> KnownReading<'a> {
-    pub fn new(before: &'a Known) -> KnownReading<'a> {
-        KnownReading { before, next: 0, entries: Vec::with_capacity(before.entries.len()) }
-    }
-
+impl KnownReading<'_> {
     /// The place at which the entry stood before, or None if it is new.
     pub fn place(&mut self, entry: &[u8]) -> Option<usize> {
         let hash = self.before.keys.hash_one(entry).max(FORGOTTEN + 1);
@@ -61,10 +65,9 @@ impl<'a> KnownReading<'a> {
     }
 
     /// The whole has been read; `is_good` when nothing of it need be told again.
-    pub fn done(self, text: &[u8], is_good: bool) -> Known {
-        let keys = self.before.keys.clone();
-        let whole = is_good.then(|| keys.hash_one(text));
-        Known { keys, whole, entries: self.entries }
+    pub fn done(self, is_good: bool) -> Known {
+        let whole = is_good.then_some(self.whole);
+        Known { keys: self.before.keys.clone(), whole, entries: self.entries }
     }
 }
 
@@ -73,17 +76,18 @@ mod tests {
     use super::*;
 
     fn read(before: &Known, lines: &[&str]) -> (Vec<Option<usize>>, Known) {
-        let mut reading = KnownReading::new(before);
+        let mut reading = before.reading(lines.concat().as_bytes()).expect("another text");
         let places = lines.iter().map(|line| reading.place(line.as_bytes())).collect();
-        (places, reading.done(lines.concat().as_bytes(), true))
+        (places, reading.done(true))
     }
 
     #[test]
     fn what_stays_is_known_where_lines_come_go_and_change() {
         let (places, known) = read(&Known::default(), &["a", "b", "c", "d"]);
         assert_eq!(places, [None; 4]);
-        assert!(known.is_all_of(b"abcd") && !known.is_all_of(b"abc"));
-        assert_eq!(read(&known, &["a", "b", "c", "d"]).0, [Some(0), Some(1), Some(2), Some(3)]);
+        assert!(known.reading(b"abcd").is_none() && known.reading(b"abc").is_some());
+        let same = [Some(0), Some(1), Some(2), Some(3), None];
+        assert_eq!(read(&known, &["a", "b", "c", "d", "e"]).0, same);
         assert_eq!(read(&known, &["a", "x", "c", "d"]).0, [Some(0), None, Some(2), Some(3)]);
         assert_eq!(read(&known, &["x", "a", "c"]).0, [None, Some(0), Some(2)]);
         assert_eq!(read(&known, &["d", "a"]).0, [Some(3), None], "it is behind");
@@ -95,6 +99,6 @@ mod tests {
         let (_, mut known) = read(&Known::default(), &["a", "b"]);
         known.forget(0);
         known.forget(9);
-        assert_eq!(read(&known, &["a", "b"]).0, [None, Some(1)]);
+        assert_eq!(read(&known, &["a", "b", "c"]).0, [None, Some(1), None]);
     }
 }

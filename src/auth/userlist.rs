@@ -11,6 +11,7 @@ use std::fmt;
 use crate::auth::known::{Known, KnownReading};
 use crate::auth::secret::{PASSWORD_BYTES_MAX, Secret};
 use crate::auth::words::is_space;
+use crate::base::text::find_either;
 
 /// The longest user name, in bytes, as in PgBouncer.
 pub const USER_BYTES_MAX: usize = 127;
@@ -76,12 +77,22 @@ impl fmt::Display for UserListProblem {
     }
 }
 
-/// Reads a user list, beside what it was `before`. A quoted text may go on over line ends, if space
+/// Reads a user list, unless it is what it was `before`.
+pub fn parse_changed(text: &[u8], before: &Known) -> Option<UserList> {
+    before.reading(text).map(|reading| read(text, reading))
+}
+
+/// Reads a user list of which nothing is known.
+#[cfg(test)]
+pub fn parse(text: &[u8]) -> UserList {
+    parse_changed(text, &Known::default()).expect("nothing is known")
+}
+
+/// Reads a user list, beside what it was before. A quoted text may go on over line ends, if space
 /// or the end of the file follows it: otherwise a quote was forgotten, and the next line's is not
 /// the one that was meant.
-pub fn parse(text: &[u8], before: &Known) -> UserList {
+fn read(text: &[u8], mut reading: KnownReading<'_>) -> UserList {
     let mut list = UserList::default();
-    let mut reading = KnownReading::new(before);
     let mut reader = UserListReader { text, at: 0, line: 1, counted: 0 };
     while let Some(byte) = reader.skip_space() {
         let at = reader.at;
@@ -96,7 +107,7 @@ pub fn parse(text: &[u8], before: &Known) -> UserList {
         }
         reader.skip_line();
     }
-    list.known = reading.done(text, list.problems.is_empty());
+    list.known = reading.done(list.problems.is_empty());
     list
 }
 
@@ -172,8 +183,7 @@ impl<'a> UserListReader<'a> {
         let mut text: Cow<[u8]> = Cow::default();
         let mut rest = &self.text[self.at + 1..];
         loop {
-            let len = rest.iter().position(|&b| b == b'"' || b == 0);
-            let len = len.ok_or(UserListProblemKind::OpenQuote)?;
+            let len = find_either(rest, [b'"', 0]).ok_or(UserListProblemKind::OpenQuote)?;
             match text.is_empty() {
                 true => text = Cow::Borrowed(&rest[..len]),
                 false => text.to_mut().extend_from_slice(&rest[..len]),
@@ -191,7 +201,7 @@ impl<'a> UserListReader<'a> {
             }
         }
         let is_followed_by_space = rest.first().is_none_or(|&b| is_space(b));
-        if text.contains(&b'\n') && !is_followed_by_space {
+        if !is_followed_by_space && text.contains(&b'\n') {
             return Err(UserListProblemKind::OpenQuote);
         }
         self.at = self.text.len() - rest.len();
@@ -205,7 +215,7 @@ mod tests {
 
     /// Names and plain secrets, as `name=secret`, and problems, as `line kind`.
     fn parsed(text: &str) -> (Vec<String>, Vec<(u32, UserListProblemKind)>) {
-        let list = parse(text.as_bytes(), &Known::default());
+        let list = parse(text.as_bytes());
         let shown = |entry: &UserListEntry| {
             let UserListEntry::New { name, secret: Secret::Plain(secret) } = entry else {
                 panic!("{entry:?}")
@@ -280,8 +290,11 @@ mod tests {
     #[test]
     fn secrets_are_classified() {
         let text = b"\"u\" \"md5b350798a23d7544eb353a6f8dca231c2\"";
-        let list = parse(text, &Known::default());
+        let list = parse(text);
         assert!(matches!(list.entries[0], UserListEntry::New { secret: Secret::Md5(_), .. }));
-        assert_eq!(parse(text, &list.known).entries, [UserListEntry::Same(0)]);
+        assert!(parse_changed(text, &list.known).is_none(), "it is as it was");
+        let text = [&text[..], b"\n"].concat();
+        let again = parse_changed(&text, &list.known).expect("another text");
+        assert_eq!(again.entries, [UserListEntry::Same(0)]);
     }
 }

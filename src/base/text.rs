@@ -16,20 +16,38 @@ pub fn unescaped(text: &[u8], sign: u8) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+const ONES: u64 = u64::MAX / 255;
+
+/// The high bits of the bytes that are 0. Above the first of them others may be taken for it: a
+/// subtraction borrows.
+#[inline(always)]
+fn zeros(eight: u64) -> u64 {
+    eight.wrapping_sub(ONES) & !eight & (ONES << 7)
+}
+
 /// Whether a byte stands in a text. Eight bytes are looked at together, from the first on: the
 /// standard library's search is made for long texts, and most queries are short.
 #[inline]
 pub fn has_byte(text: &[u8], byte: u8) -> bool {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH_BITS: u64 = ONES << 7;
     let wanted = ONES * u64::from(byte);
-    // A byte that is alike becomes 0, and only below a byte that is 0 does the subtraction borrow.
-    let is_in = |eight: &[u8; 8]| {
-        let unlike = u64::from_ne_bytes(*eight) ^ wanted;
-        unlike.wrapping_sub(ONES) & !unlike & HIGH_BITS != 0
-    };
     let (eights, rest) = text.as_chunks();
-    eights.iter().any(is_in) || rest.iter().fold(false, |is_in, other| is_in | (*other == byte))
+    eights.iter().any(|eight| zeros(u64::from_ne_bytes(*eight) ^ wanted) != 0)
+        || rest.iter().fold(false, |is_in, other| is_in | (*other == byte))
+}
+
+/// Where the first of two bytes stands in a text. Eight bytes are looked at together.
+pub fn find_either(text: &[u8], bytes: [u8; 2]) -> Option<usize> {
+    let [one, other] = bytes.map(|byte| ONES * u64::from(byte));
+    let (eights, rest) = text.as_chunks();
+    for (place, eight) in eights.iter().enumerate() {
+        let eight = u64::from_le_bytes(*eight);
+        let found = zeros(eight ^ one) | zeros(eight ^ other);
+        if found != 0 {
+            return Some(place * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let place = rest.iter().position(|byte| bytes.contains(byte))?;
+    Some(text.len() - rest.len() + place)
 }
 
 /// A letter as it may stand in one line of the log: control characters become blanks.
@@ -53,14 +71,32 @@ mod tests {
     }
 
     #[test]
+    fn the_first_of_two_bytes_is_found() {
+        let mut text = vec![b'a'; 40];
+        for first in 0..39 {
+            for second in first + 1..40 {
+                (text[first], text[second]) = (0, b'"');
+                assert_eq!(find_either(&text, [b'"', 0]), Some(first), "{second}");
+                (text[first], text[second]) = (b'"', 0);
+                assert_eq!(find_either(&text, [b'"', 0]), Some(first), "{second}");
+                (text[first], text[second]) = (b'a', b'a');
+            }
+        }
+    }
+
+    #[test]
     fn a_byte_is_found_wherever_it_stands_and_no_other_is_taken_for_it() {
         for (byte, other) in [(b';', b':'), (0, 1), (0xff, 0x7f), (0x80, 0), (1, 0)] {
             for length in 0..40 {
                 let mut text = vec![other; length];
                 assert!(!has_byte(&text, byte), "{byte} in {length} of {other}");
+                assert_eq!(find_either(&text, [byte, b'x']), None, "{byte} in {length} of {other}");
                 for at in 0..length {
                     text[at] = byte;
                     assert!(has_byte(&text, byte), "{byte} at {at} of {length}");
+                    for bytes in [[byte, b'x'], [b'x', byte]] {
+                        assert_eq!(find_either(&text, bytes), Some(at), "{bytes:?} of {length}");
+                    }
                     text[at] = other;
                 }
             }

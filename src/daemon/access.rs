@@ -86,12 +86,9 @@ fn read_users(settings: &Settings, before: &Access, report: Report<'_>) -> (User
             return (Users::AsBefore, Known::default());
         }
     };
-    if before.known.is_all_of(&text) {
-        wipe(&mut text);
-        return (Users::AsBefore, Known::default());
-    }
-    let list = userlist::parse(&text, &before.known);
+    let list = userlist::parse_changed(&text, &before.known);
     wipe(&mut text);
+    let Some(list) = list else { return (Users::AsBefore, Known::default()) };
     if !list.problems.is_empty() {
         report(File::Users, format!("broken auth file {path}"));
     }

@@ -6,7 +6,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::args;
-use crate::auth::known::Known;
 use crate::config;
 use crate::console;
 use crate::pool::login::account::VERSION;
@@ -52,7 +51,7 @@ fn the_files_that_are_shipped_load_without_a_warning() {
         assert_eq!(config.warnings, [], "{file}");
     }
     let userlist = read("etc/userlist.txt");
-    let userlist = crate::auth::userlist::parse(userlist.as_bytes(), &Known::default());
+    let userlist = crate::auth::userlist::parse(userlist.as_bytes());
     assert!(userlist.problems.is_empty() && userlist.entries.is_empty());
 }
 

@@ -14,10 +14,9 @@ fn reload(core: &mut Core, lines: &str, entries: &[(&str, &str)]) {
     let config = config::load_text("users.ini", lines).expect("a good file");
     let text = entries.iter().map(|(name, secret)| format!("\"{name}\" \"{secret}\"\n"));
     let text: String = text.collect();
-    let list = userlist::parse(text.as_bytes(), &core.access().known);
-    let access = match core.access().known.is_all_of(text.as_bytes()) {
-        true => Access::default(),
-        false => {
+    let access = match userlist::parse_changed(text.as_bytes(), &core.access().known) {
+        None => Access::default(),
+        Some(list) => {
             Access { users: Users::Listed(list.entries), known: list.known, ..Access::default() }
         }
     };
