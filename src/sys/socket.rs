@@ -168,7 +168,9 @@ fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn listen(socket: BorrowedFd, backlog: u32) -> io::Result<()> {
+/// Listens, or sets the length of the queue of a socket that listens: with 0, new connections are
+/// taken in while nobody waits there, and so one at most until that is accepted (listen(2)).
+pub(super) fn listen(socket: BorrowedFd, backlog: u32) -> io::Result<()> {
     // SAFETY: takes an open descriptor and a number.
     check(unsafe { libc::listen(socket.as_raw_fd(), clamp(backlog)) })?;
     Ok(())
