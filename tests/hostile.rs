@@ -49,7 +49,8 @@ impl Scene {
             Setup::new()
                 .set("auth_type", auth_type)
                 .set("client_login_timeout", "10")
-                .set("max_client_conn", "1000"),
+                .set("max_client_conn", "1000")
+                .in_view(),
         )
     }
 
@@ -193,8 +194,7 @@ mod clients {
             let has = |name| pooler.shown("show servers", "database", name, "state").is_some();
             (!has("bench") && !has("postgres")).then_some(())
         });
-        let descriptors = format!("/proc/{}/fd", pooler.pid);
-        let before = std::fs::read_dir(descriptors).map_or(0, Iterator::count);
+        let before = pooler.descriptors();
         limit_descriptors(pooler.pid, before);
         let mut crowd: Vec<Wire> = (0..50).map(|_| pooler.connect()).collect();
         for wire in &mut crowd {

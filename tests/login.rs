@@ -376,7 +376,7 @@ fn nothing_secret_is_logged_or_shown() {
 fn every_descriptor_is_closed_on_exec() {
     const CLOSE_ON_EXEC: u32 = 0o2_000_000;
     let setup = Setup::new().set("logfile", "{dir}/pgbouncer.log").set("pidfile", "{dir}/pid");
-    let pooler = setup.start();
+    let pooler = setup.in_view().start();
     let mut client = pooler.client();
     client.query("begin").expect("a transaction, and with it a server");
     let folder = pooler.folder.display().to_string();

@@ -9,7 +9,6 @@
 mod support;
 
 use std::env;
-use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,7 +42,7 @@ fn nobody_sees_foreign_rows_or_hangs_whatever_happens() {
     let pooler = pooler();
     make_table();
     let (figures, is_over) = (Figures::default(), AtomicBool::new(false));
-    let descriptors = descriptors(&pooler);
+    let descriptors = pooler.descriptors();
     let early = thread::scope(|scope| {
         for number in 0..CLIENTS {
             let (pooler, figures, is_over) = (&pooler, &figures, &is_over);
@@ -69,6 +68,7 @@ fn pooler() -> Pooler {
     Setup::new()
         .set("default_pool_size", &POOL.to_string())
         .set("max_client_conn", "1000")
+        .in_view()
         .set("log_connections", "0")
         .set("log_disconnections", "0")
         .set("log_pooler_errors", "0")
@@ -95,10 +95,6 @@ fn watch<T>(pooler: &Pooler, seconds: u64, operator: &thread::ScopedJoinHandle<T
     early
 }
 
-fn descriptors(pooler: &Pooler) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", pooler.pid)).map_or(0, Iterator::count)
-}
-
 /// Clients, work and connections are gone; servers are idle, and no more than there may be.
 fn check_nothing_is_left(pooler: &Pooler, descriptors_before: usize) {
     let shown = |column: &str| {
@@ -117,7 +113,7 @@ fn check_nothing_is_left(pooler: &Pooler, descriptors_before: usize) {
     let sessions = Postgres::shared().sessions(TRUSTED.name, "app");
     assert!(sessions <= POOL, "{sessions} sessions are left of a pool of {POOL}");
     eventually("the descriptors to be closed", || {
-        (descriptors(pooler) <= descriptors_before + sessions + 1).then_some(())
+        (pooler.descriptors() <= descriptors_before + sessions + 1).then_some(())
     });
 }
 

@@ -147,6 +147,11 @@ impl Setup {
         self
     }
 
+    /// Lets the tests look into the process where they do not run as root: by default nobody may.
+    pub fn in_view(self) -> Setup {
+        self.set("core_dumps", "1")
+    }
+
     /// Has the pooler run by another program, which gets its command line behind its own.
     pub fn run_by(mut self, words: &[&str]) -> Setup {
         self.runner = words.iter().map(|&word| word.into()).collect();
@@ -267,6 +272,12 @@ impl Pooler {
         let setup = change(self.setup.lock().expect(UNPOISONED).clone());
         write_files(&setup, self.port, &self.folder);
         *self.setup.lock().expect(UNPOISONED) = setup;
+    }
+
+    /// How many descriptors it has open; see [`Setup::in_view`].
+    pub fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.pid);
+        fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}")).count()
     }
 
     pub fn resident_kb(&self) -> u64 {
