@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::backend::Backend;
 use super::client::{Character, Wish};
 use super::program::{Profile, Program};
+use super::setup::PEER;
 use super::setup::{DATABASES, Weather};
 use super::world::{World, client_stream, outbound_stream};
 use crate::base::rng::Rng;
@@ -185,8 +186,15 @@ impl World {
         }
         let mut key = target.key.clone();
         let is_wrong = self.rng.one_in(8);
+        let is_peers = self.setup.has_peer && self.rng.one_in(3);
         match is_wrong {
-            true => *key.last_mut().expect("who is at work has a key") ^= 1,
+            _ if is_peers => {
+                // Where a key has the number of its process.
+                key[1..3].copy_from_slice(&PEER.to_le_bytes());
+                self.figures.passed_on += 1;
+            }
+            // The last two bits count hops, where there is a peer.
+            true => *key.last_mut().expect("who is at work has a key") ^= 4,
             false => target.shadow.cancels += 1,
         }
         let index = target.index;

@@ -102,6 +102,7 @@ impl World {
             ("clients", core.clients.len()),
             ("servers", core.servers.len()),
             ("carriers", core.carriers.len()),
+            ("peers", core.peers.len()),
             ("pools", core.pools.len()),
             ("databases", core.databases.len()),
             ("statements", core.statements.len()),

@@ -163,6 +163,7 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
     assert!(sum.unsecured > least, "hardly any handshake failed: {sum:?}");
     assert!(sum.notified > least, "hardly any client was notified: {sum:?}");
     assert!(sum.rescued > least, "hardly any abandoned server was rescued: {sum:?}");
+    assert!(sum.passed_on > least, "hardly any cancel request was another process's: {sum:?}");
 }
 
 /// Hostile clients and hostile servers at once: everybody else sees what he must, nothing is left

@@ -90,8 +90,10 @@ pub struct Setup {
     form: &'static str,
     /// Settings that RELOAD leaves alone.
     fixed: String,
-    /// The line of a database that is always there.
+    /// The line of a database that is always there, and that of the peer.
     hostile: String,
+    /// Cancel requests may be for another process.
+    pub has_peer: bool,
 }
 
 /// What follows from the number of a seed, and not from its generator: seeds that were found before
@@ -106,6 +108,8 @@ pub struct Kind {
     /// The minor version of the protocol that clients ask for: from 2 on their cancel keys are
     /// long.
     pub minor: u16,
+    /// There is another process, to which cancel requests are passed on.
+    pub has_peer: bool,
     /// Peers that mean ill are there, too.
     pub is_hostile: bool,
 }
@@ -122,6 +126,7 @@ impl Kind {
             shares: matches!(seed % 16, 1 | 6 | 9 | 14),
             tls,
             minor: if matches!(seed % 11, 2 | 8 | 9) { 2 } else { 0 },
+            has_peer: seed.is_multiple_of(6),
             is_hostile: false,
         }
     }
@@ -134,7 +139,7 @@ impl Kind {
 
 impl Setup {
     pub fn new(rng: &mut SeededRng, kind: Kind) -> Setup {
-        let Kind { offers, shares, tls, minor, is_hostile } = kind;
+        let Kind { offers, shares, tls, minor, has_peer, is_hostile } = kind;
         let shakes = tls == Tls::ByHandshake;
         let tracks = !rng.one_in(6);
         let auth = ["trust", "md5", "scram-sha-256", "plain"][rng.below(4) as usize];
@@ -154,6 +159,9 @@ impl Setup {
         fixed += &format!("session_state = {}\n", policy.word());
         if shares {
             fixed += "shared_listen = 1\n";
+        }
+        if has_peer {
+            fixed += "peer_id = 1\npeers_take_long_keys = 1\n";
         }
         if offers {
             fixed += "pool_modes = transaction, session, statement\n";
@@ -176,7 +184,10 @@ impl Setup {
         if weather.leaps > 0 {
             fixed += &timeouts(rng);
         }
-        let hostile = if is_hostile { hostile_line(rng) } else { String::new() };
+        let mut hostile = if is_hostile { hostile_line(rng) } else { String::new() };
+        if has_peer {
+            hostile += &format!("[peers]\n{PEER} = host=peer.sim port=7002 pool_size=1\n");
+        }
         let config = load(&text(&[&fixed, &hostile], &weather, tracks, shakes, rng));
         Setup {
             weather,
@@ -195,6 +206,7 @@ impl Setup {
             form,
             fixed,
             hostile,
+            has_peer,
         }
     }
 
@@ -203,6 +215,9 @@ impl Setup {
         load(&text(&[&self.fixed, &self.hostile], &self.weather, self.tracks, self.shakes, rng))
     }
 }
+
+/// The number of the other process.
+pub const PEER: u16 = 2;
 
 /// One in three seeds is calm: there every message can be told beforehand.
 fn weather(rng: &mut SeededRng) -> Weather {

@@ -74,6 +74,8 @@ pub struct Figures {
     pub vanished: usize,
     pub cancels: usize,
     pub struck: usize,
+    /// Cancel requests for another process.
+    pub passed_on: usize,
     /// Servers that were rescued after their client went in the middle.
     pub rescued: usize,
     /// Logins that somebody else has judged.
@@ -100,6 +102,7 @@ impl std::ops::AddAssign for Figures {
         self.vanished += other.vanished;
         self.cancels += other.cancels;
         self.struck += other.struck;
+        self.passed_on += other.passed_on;
         self.rescued += other.rescued;
         self.judged += other.judged;
         self.tolerated += other.tolerated;
