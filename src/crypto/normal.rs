@@ -2,7 +2,8 @@
 //! comes to the same characters (Unicode Standard Annex 15). The arithmetic of Hangul is from
 //! chapter 3 of the standard.
 
-use super::unicode::Tables;
+use crate::base::order;
+use crate::crypto::unicode::Tables;
 
 const SYLLABLES: u32 = 0xac00;
 const LEADING: u32 = 0x1100;
@@ -45,7 +46,7 @@ fn take_apart(tables: &Tables, character: u32, parts: &mut Vec<Classed>) {
 fn sort_marks(parts: &mut [Classed]) {
     for marks in parts.split_mut(|part| part.0 == 0) {
         if !marks.is_sorted_by_key(|mark| mark.0) {
-            marks.sort_by_key(|mark| mark.0);
+            marks.copy_from_slice(&order::sorted(marks, |a, b| a.0.cmp(&b.0)));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Passwords as SCRAM takes them (RFC 4013): what looks the same is the same, whichever way it was
 //! typed. As in PostgreSQL, a password that has no such form is taken as it is.
 
-use super::normal::normal_form;
-use super::unicode::{Tables, Treatment};
+use crate::crypto::normal::normal_form;
+use crate::crypto::unicode::{Tables, Treatment};
 
 /// Prepares passwords. Unicode's tables are unpacked for the first one that is not ASCII.
 #[derive(Default)]

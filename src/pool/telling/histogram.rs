@@ -55,7 +55,7 @@ impl Default for Histogram {
 
 impl Histogram {
     /// Counts one that took `us` microseconds.
-    #[inline]
+    #[inline(always)]
     pub fn add(&mut self, us: u64) {
         let bucket = bucket(us);
         let power = bucket / PER_POWER;
