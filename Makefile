@@ -57,6 +57,7 @@ check: check-manual check-advisories
 	scripts/prepare build
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --no-default-features -- -D warnings
 	$(CARGO) test --locked --test tidy --test packaging
 
 # Known faults of the crates that we use, where a program that knows them is installed.

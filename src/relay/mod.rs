@@ -13,6 +13,6 @@ mod server_run;
 #[cfg(test)]
 mod simulation;
 
-pub use crate::pool::records::secured::{Secured, ServerTls};
+pub use crate::pool::records::secured::ServerTls;
 pub use conn::{Readiness, Stream};
 pub use engine::{Engine, Handshake, Io, NotBegun};

@@ -108,6 +108,7 @@ enum DirectoryStream {
     #[cfg(feature = "tls")]
     Tls(Box<openssl::ssl::SslStream<TcpStream>>),
     /// Between the two.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "there is one"))]
     Nothing,
 }
 

@@ -13,7 +13,8 @@ use super::context::ALPN;
 use super::material::{self, reason};
 use super::name;
 use crate::config::TlsMode;
-use crate::relay::{Handshake, Secured, ServerTls};
+use crate::pool::records::secured::Secured;
+use crate::relay::{Handshake, ServerTls};
 
 /// The socket below, and what was read of it before TLS began.
 #[derive(Debug)]
