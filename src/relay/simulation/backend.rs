@@ -325,6 +325,10 @@ impl Backend {
                 wire::back(Back::ParameterStatus, &body)
             }
         };
+        // Behind its last word a server says nothing.
+        if self.session().is_some_and(|session| session.has_ended) {
+            return;
+        }
         wire::push(&mut self.buffer, &packet);
         self.flush();
     }
