@@ -36,6 +36,13 @@ struct Scene {
     before_kb: u64,
 }
 
+fn with_auth(auth_type: &str) -> Setup {
+    Setup::new()
+        .set("auth_type", auth_type)
+        .set("client_login_timeout", "10")
+        .set("max_client_conn", "1000")
+}
+
 impl Scene {
     fn new(setup: Setup) -> Scene {
         let pooler = setup.start();
@@ -45,13 +52,7 @@ impl Scene {
     }
 
     fn with_auth(auth_type: &str) -> Scene {
-        Scene::new(
-            Setup::new()
-                .set("auth_type", auth_type)
-                .set("client_login_timeout", "10")
-                .set("max_client_conn", "1000")
-                .in_view(),
-        )
+        Scene::new(with_auth(auth_type))
     }
 
     /// The misbehaviour is over: nobody else noticed, and the log has a line for each of `reasons`,
@@ -183,7 +184,7 @@ mod clients {
 
     #[test]
     fn without_descriptors_it_waits_does_not_spin_and_comes_back() {
-        let scene = Scene::with_auth("trust");
+        let scene = Scene::new(with_auth("trust").in_view());
         let pooler = &scene.pooler;
         let mut at_work = pooler.client();
         at_work.query("begin").expect("a transaction");

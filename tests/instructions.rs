@@ -169,8 +169,8 @@ fn being_watched_costs_a_query_next_to_nothing() {
 const DATABASES: usize = 2_000;
 const USERS: usize = 50_000;
 
-/// A RELOAD may hold the loop for 50 ms. Of what it does, 3.6 instructions and more were seen to
-/// take a nanosecond; 3.2 are reckoned with.
+/// A RELOAD may hold the loop for 50 ms. Of what it does, a quiet machine was seen to do 3.2
+/// instructions in a nanosecond.
 const RELOAD_MOST: u64 = 160_000_000;
 
 #[test]

@@ -72,7 +72,7 @@ impl Core {
     /// Whether a client has names that a DEALLOCATE could drop. Most have none, and their queries
     /// are not read for one.
     #[inline(always)]
-    fn has_named(&self, id: ClientId) -> bool {
+    pub(super) fn has_named(&self, id: ClientId) -> bool {
         self.clients[id].statements.as_ref().is_some_and(|statements| !statements.names.is_empty())
     }
 
@@ -165,22 +165,7 @@ impl Core {
 
     /// DEALLOCATE of a tracked statement, as a simple query, while the client has a server: it is
     /// answered here when nothing is under way and no transaction would have to undo it.
-    #[inline(always)]
     pub(super) fn rewrite_deallocate(
-        &mut self,
-        id: ClientId,
-        server: ServerId,
-        head: Head,
-        seen: &[u8],
-        said: &mut Said<'_>,
-    ) -> Option<Verdict> {
-        if !self.has_named(id) {
-            return None;
-        }
-        self.rewrite_found_deallocate(id, server, head, seen, said)
-    }
-
-    fn rewrite_found_deallocate(
         &mut self,
         id: ClientId,
         server: ServerId,

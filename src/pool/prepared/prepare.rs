@@ -74,9 +74,13 @@ impl Core {
             Front::Bind => self.rewrite_bind(id, server, head, seen, said),
             Front::Describe => self.rewrite_describe(id, server, head, seen, said),
             Front::Close => self.rewrite_close(id, server, head, seen),
-            Front::Query => self
-                .rewrite_deallocate(id, server, head, seen, said)
-                .or_else(|| self.watch_for_drop_all(server, head, seen)),
+            Front::Query => {
+                let rewritten = match self.has_named(id) {
+                    true => self.rewrite_deallocate(id, server, head, seen, said),
+                    false => None,
+                };
+                rewritten.or_else(|| self.watch_for_drop_all(server, head, seen))
+            }
             _ => None,
         }
     }
