@@ -27,12 +27,11 @@ impl Known {
     /// Begins to read a text, unless it is what was read before.
     pub fn reading(&self, text: &[u8]) -> Option<KnownReading<'_>> {
         let whole = self.keys.hash_one(text);
-        let entries = Vec::with_capacity(self.entries.len());
-        (self.whole != Some(whole)).then_some(KnownReading {
+        (self.whole != Some(whole)).then(|| KnownReading {
             before: self,
             whole,
             next: 0,
-            entries,
+            entries: Vec::with_capacity(self.entries.len()),
         })
     }
 

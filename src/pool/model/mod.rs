@@ -9,13 +9,14 @@
 //! `LIMITS_SEED=n cargo test limits_model` runs that one and prints what happened.
 //!
 //! What a core that is moved by hand can show stands beside it ([`cost`], [`looks`],
-//! [`successor`], [`users`], [`writes`]).
+//! [`stretches`], [`successor`], [`users`], [`writes`]).
 
 mod by_hand;
 mod cost;
 mod looks;
 mod peers;
 mod rules;
+mod stretches;
 mod successor;
 mod users;
 mod verify;
