@@ -1,4 +1,4 @@
-//! The commands: one table of word, arguments, who may use it, and function.
+//! The console's commands: one table of word, arguments, permission and function.
 
 use std::time::Duration;
 
@@ -20,17 +20,17 @@ pub enum Permission {
     Everybody,
 }
 
-/// What a command takes behind its word, and what carries it out.
+/// The arguments that a command takes, and the function that carries it out.
 pub enum CommandHandler {
-    /// Nothing.
+    /// No arguments.
     Bare(fn(&mut ConsoleTurn<'_>) -> CommandResult),
-    /// What a column of SHOW CLIENTS names.
+    /// A client, by its `id` or `ptr` in SHOW CLIENTS.
     Client(fn(&mut ConsoleTurn<'_>, Option<&str>) -> CommandResult),
     /// The name of a database, or none.
     Database(fn(&mut ConsoleTurn<'_>, Option<&str>) -> CommandResult),
     /// `[db] [TIMEOUT seconds]`
     Pause(fn(&mut ConsoleTurn<'_>, Option<&str>, Option<Duration>) -> CommandResult),
-    /// `key = value` for a parameter that only a server would have.
+    /// `key = value` for a parameter of PostgreSQL, which means nothing to the pooler.
     Ignored(fn(&mut ConsoleTurn<'_>) -> CommandResult),
     /// `key = value`
     Setting(fn(&mut ConsoleTurn<'_>, &str, &str) -> CommandResult),
@@ -39,7 +39,7 @@ pub enum CommandHandler {
     Shutdown(fn(&mut ConsoleTurn<'_>, Shutdown) -> CommandResult),
 }
 
-/// A command. Several of one word differ in their arguments.
+/// A command. Commands of the same word differ in their arguments.
 pub struct Command {
     pub word: &'static str,
     /// As SHOW HELP prints them.
@@ -89,13 +89,13 @@ const fn row(
     Command { word, arguments, who, run }
 }
 
-/// Words with which SQL begins.
+/// Words that begin a statement of SQL.
 const SQL: [&str; 16] = [
     "ALTER", "BEGIN", "COMMIT", "COPY", "CREATE", "DELETE", "DROP", "EXPLAIN", "INSERT", "LISTEN",
     "ROLLBACK", "SELECT", "START", "UPDATE", "VACUUM", "WITH",
 ];
 
-/// What was perhaps meant by a word that is no command.
+/// What the user perhaps meant by a word that is no command.
 fn hint_for(word: &str) -> Hint {
     if SQL.iter().any(|known| word.eq_ignore_ascii_case(known)) {
         return Hint::Sql;
@@ -103,7 +103,7 @@ fn hint_for(word: &str) -> Hint {
     nearest(word, COMMANDS.iter().map(|row| row.word)).map_or(Hint::None, Hint::Word)
 }
 
-/// Carries out one command; `text` is what is told back when it is none.
+/// Carries out one command; the error quotes `text` if it is no command.
 pub fn run(
     session: &mut ConsoleTurn<'_>,
     tokens: &[CommandToken<'_>],
@@ -127,7 +127,8 @@ pub fn run(
     }
 }
 
-/// What a command would show, without carrying it out; an error when it is none.
+/// The table that a command would show, or None; the command is not carried out. An error if there
+/// is no such command.
 pub fn look_up(tokens: &[CommandToken<'_>], text: &str) -> Result<Option<&'static Show>, Refusal> {
     let invalid = |hint| Err(Refusal::invalid(text, hint));
     match tokens.split_first() {
@@ -150,7 +151,7 @@ pub fn look_up(tokens: &[CommandToken<'_>], text: &str) -> Result<Option<&'stati
 }
 
 impl Command {
-    /// Carries the command out; `None` when the arguments are not its own.
+    /// Carries the command out; `None` if the arguments do not fit.
     fn call(
         &self,
         session: &mut ConsoleTurn<'_>,
@@ -196,7 +197,7 @@ impl Command {
     }
 }
 
-/// SHOW HELP: the commands in a notice, one to a line, each line behind a tab.
+/// SHOW HELP: the commands in a notice, one to a line, each line after a tab.
 fn help(session: &mut ConsoleTurn<'_>) -> CommandResult {
     let is_listed = |command: &&Command| {
         !matches!(command.run, CommandHandler::Show | CommandHandler::Ignored(_))

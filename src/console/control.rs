@@ -110,7 +110,7 @@ pub fn shutdown(session: &mut ConsoleTurn<'_>, mode: Shutdown) -> CommandResult 
     })
 }
 
-/// Says in the log that a command came, whatever becomes of it.
+/// Says in the log that a command came, whether or not it is then carried out.
 fn issued(session: &mut ConsoleTurn<'_>, word: &str, name: Option<&str>) {
     let text = match name {
         Some(name) => format!("{word} '{name}' command issued"),

@@ -13,7 +13,7 @@ pub fn push_description(out: &mut Vec<u8>, table: &dyn Table, formats: Formats) 
     let columns = table.heads();
     let mut message = Message::back(out, Back::RowDescription).u16(columns.len() as u16);
     for (at, head) in columns.into_iter().enumerate() {
-        // No table and no attribute of one; no modifier.
+        // No table oid, no column number, and no type modifier.
         message = message.cstr(head.name).u32(0).u16(0).u32(head.kind.oid());
         message =
             message.u16(head.kind.length() as u16).u32(u32::MAX).u16(formats.is_binary(at).into());
@@ -28,13 +28,13 @@ pub fn push_rows(out: &mut Vec<u8>, table: &dyn Table, scene: Scene<'_>, formats
     table.visit(scene, &mut RowWriter { out, kinds, formats, calendar, start: 0 });
 }
 
-/// The rows as they grow.
+/// Writes rows as DataRow messages.
 struct RowWriter<'a> {
     out: &'a mut Vec<u8>,
     kinds: Vec<Type>,
     formats: Formats,
     calendar: TimeTexts,
-    /// Where the length of the present row stands.
+    /// Where the length of the current row is to be written.
     start: usize,
 }
 
@@ -66,10 +66,10 @@ fn end_row(out: &mut [u8], start: usize) {
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
-/// What a digit of a numeric counts to, in its binary form.
+/// The base of the digits of a numeric in its binary form.
 const NUMERIC_BASE: u64 = 10_000;
 
-/// The most digits that a number of 64 bits has to that base.
+/// The most digits that a number of 64 bits has in that base.
 const NUMERIC_DIGITS: usize = 5;
 
 impl Type {
@@ -82,7 +82,7 @@ impl Type {
         }
     }
 
-    /// Bytes of a value; -1 is any number.
+    /// The size of a value in bytes; -1 if it varies.
     fn length(self) -> i16 {
         match self {
             Type::Int4 => 4,
@@ -92,7 +92,7 @@ impl Type {
     }
 
     /// Appends a number in binary, as the send functions of PostgreSQL's types do; as text it is
-    /// its digits. What is beyond the type is its largest number.
+    /// its digits. A number that is too large becomes the largest of the type.
     fn push_number(self, out: &mut Vec<u8>, number: u64) {
         match self {
             Type::Int4 => {
@@ -107,8 +107,8 @@ impl Type {
     }
 }
 
-/// Count of digits, weight of the first, sign, digits shown behind the point, and the digits, where
-/// the last ones are left out when they are 0.
+/// Appends the count of digits, the weight of the first, the sign, the count of digits to show
+/// after the point, and the digits without zeros at the end.
 fn push_numeric(out: &mut Vec<u8>, number: u64) {
     let mut digits = [0_u16; NUMERIC_DIGITS];
     let mut rest = number;
@@ -129,8 +129,8 @@ fn push_display(out: &mut Vec<u8>, value: impl fmt::Display) {
     debug_assert!(written.is_ok(), "writing to memory cannot fail");
 }
 
-/// Seconds that were written lately, with their texts: in a long table the same ones come again
-/// and again, and working them out takes longer than all else.
+/// Texts of seconds that were written lately. In a long table the same seconds come again and
+/// again, and formatting them takes longer than everything else.
 struct TimeTexts {
     local_time: fn(u64) -> String,
     known: [(u64, String); 8],
@@ -157,8 +157,8 @@ impl TimeTexts {
     }
 }
 
-/// Appends a value with its length; of type `binary` when that form of it is wanted. Text has but
-/// one form.
+/// Appends a value with its length: in the binary form of type `binary` if there is one, else as
+/// text. A value of type text is the same in both.
 fn push_value(
     out: &mut Vec<u8>,
     value: &Value<'_>,

@@ -1,8 +1,7 @@
 //! The extended protocol on the console: Parse, Bind, Describe, Execute, Close, Sync.
 //!
-//! A statement is kept as its text. A portal lives until Sync, as PostgreSQL's outside of a
-//! transaction do. Results are text or binary, as Bind asks for each column; there are no
-//! parameters.
+//! A statement is kept as its text. A portal lives until Sync, as in PostgreSQL outside of a
+//! transaction. Results are text or binary, as Bind asks for each column; there are no parameters.
 //!
 //! Source: PostgreSQL manual, "Message Flow", section "Extended Query".
 
@@ -20,7 +19,7 @@ use crate::wire::formats::{BadFormats, Formats};
 use crate::wire::head::{self, HEAD_BYTES, ParsedHead};
 use crate::wire::kind::Back;
 
-/// Statements, and portals, that one session may have.
+/// The most statements, and the most portals, that one session may have.
 const MOST_STATEMENTS: usize = 200;
 
 /// Bytes that the texts of one session's statements may have together.
@@ -29,7 +28,7 @@ const MOST_TEXT_BYTES: usize = 1024 * 1024;
 type ExtendedResult<T> = std::result::Result<T, Refusal>;
 
 impl ConsoleTurn<'_> {
-    /// Carries out one step; an error makes the session pass over all up to Sync.
+    /// Carries out one step; after an error the session ignores all messages up to Sync.
     pub fn extended(&mut self, step: impl FnOnce(&mut Self) -> ExtendedResult<()>) {
         self.may_wait = true;
         if let Err(refusal) = step(self) {
@@ -105,7 +104,7 @@ impl ConsoleTurn<'_> {
             return self.give(&name, answer, from, most);
         }
         self.core.count_command(self.id);
-        // The rows and the tag stand behind what was answered before in the same message.
+        // The rows and the tag are appended to the answers that are there already.
         let before = self.out.len();
         match self.execute_text(&text, formats)? {
             None => build::empty_back(&mut self.out, Back::EmptyQuery),
@@ -129,8 +128,8 @@ impl ConsoleTurn<'_> {
         command::run(self, &statement.tokens, text).map(Some)
     }
 
-    /// Gives at most `most` rows of an answer (0 is all) from there on, and keeps the rest for the
-    /// next Execute.
+    /// Sends at most `most` rows of an answer (0 is all), from byte `from` on, and keeps the rest
+    /// for the next Execute.
     fn give(
         &mut self,
         name: &str,
@@ -177,7 +176,7 @@ impl ConsoleSession {
         found.ok_or_else(|| Refusal::UnknownPortal(name.into()))
     }
 
-    /// The unnamed statement is replaced; a name is given once.
+    /// A new unnamed statement replaces the old one; a name can be given only once.
     fn add_statement(&mut self, name: Box<str>, text: Box<str>) -> ExtendedResult<()> {
         let is_known = self.statements.iter().any(|(known, _)| *known == name);
         if is_known && !name.is_empty() {
@@ -208,7 +207,7 @@ impl ConsoleSession {
     }
 }
 
-/// The table that the one command of a text shows, if it is known and shows any.
+/// The table that the one command of a text shows, if it shows any. An unknown command is an error.
 fn shown_table(text: &str) -> ExtendedResult<Option<&'static dyn Table>> {
     let mut rest = text;
     let Some(found) = parse::next(&mut rest) else { return Ok(None) };
@@ -230,7 +229,8 @@ fn shown_table(text: &str) -> ExtendedResult<Option<&'static dyn Table>> {
     })
 }
 
-/// Where the first `most` rows of an answer end; all of it when there are no more, or `most` is 0.
+/// Where the first `most` rows of an answer end; the end of the answer if it has no more rows, or
+/// `most` is 0.
 fn end_of_rows(answer: &[u8], most: usize) -> usize {
     let (mut at, mut rows) = (0, 0);
     while let ParsedHead::Head(head) = head::parse(&answer[at..]) {

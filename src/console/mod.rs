@@ -1,7 +1,8 @@
 //! The admin console: commands in, tables and tags out, over the simple and the extended protocol.
 //!
-//! It reads the core and asks it to act; it does no I/O. A command is a row of [`command`], a
-//! table is a list of columns in [`show`], and what is wrong with a command is a [`refusal`].
+//! The console reads the core and asks it to act; it does no I/O. A command is a row of
+//! [`command`], a table is a list of columns in [`show`], and what is wrong with a command is a
+//! [`refusal`].
 
 mod command;
 mod control;
@@ -26,7 +27,7 @@ pub use table::{
     BufferedBytes, Buffers, ColumnHead, Nature, Rowwise, Scene, Subject, Table, TableReader, Value,
 };
 
-/// A message of a console session, whole.
+/// Handles one whole message of a console session.
 pub fn message(core: &mut Core, buffers: &dyn Buffers, id: ClientId, kind: u8, body: &[u8]) {
     let mut session = ConsoleTurn::new(core, buffers, id);
     session.message(kind, body);
@@ -34,14 +35,14 @@ pub fn message(core: &mut Core, buffers: &dyn Buffers, id: ClientId, kind: u8, b
     session.send();
 }
 
-/// A command that took time has ended.
+/// Answers a command that took time and has ended.
 pub fn finish(core: &mut Core, buffers: &dyn Buffers, id: ClientId, outcome: WaitOutcome) {
     let mut session = ConsoleTurn::new(core, buffers, id);
     session.finish(outcome);
     session.send();
 }
 
-/// The table of this word behind SHOW, for others to read.
+/// The table that SHOW with this word shows, for readers outside of the console.
 pub fn table(word: &str) -> Option<&'static dyn Table> {
     match show::find(word)?.answer {
         show::ShowOutput::Table(table) => Some(table),

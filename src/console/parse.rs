@@ -1,5 +1,5 @@
-//! From a string to commands: words, quotes, semicolons, comments. What the words mean is not
-//! known here.
+//! Splits a string into commands: words, quotes, semicolons, comments. What the words mean is the
+//! matter of `command`.
 
 use std::borrow::Cow;
 

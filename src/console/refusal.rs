@@ -1,5 +1,5 @@
-//! Why a command is refused: the words, which are the reference's where it has any, the SQLSTATE,
-//! and what helps.
+//! Why a command is refused: the message, which is PgBouncer's where it has one, the SQLSTATE, and
+//! a hint.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::config::ValueError;
 use crate::pool::core::explain::seconds;
 use crate::wire::sqlstate;
 
-/// Bytes of a command that are told back.
+/// The most bytes of a command that an error quotes.
 const MOST_TOLD_BYTES: usize = 1000;
 
 /// Everything that can be wrong with a command.
@@ -42,7 +42,7 @@ pub enum Refusal {
     DatabaseNotPaused(Box<str>),
     Parameters,
     PortalTaken(Box<str>),
-    /// The first thing that is wrong with the files.
+    /// The first error in the files.
     ReloadFailed(Box<str>),
     ReplyTooLong,
     Resumed,
@@ -73,7 +73,7 @@ pub enum Unset {
     Value(ValueError),
 }
 
-/// What was perhaps meant by an invalid command.
+/// What the user perhaps meant by an invalid command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hint {
     None,
@@ -82,7 +82,7 @@ pub enum Hint {
         arguments: &'static str,
     },
     Show(&'static str),
-    /// It is SQL.
+    /// The command is SQL.
     Sql,
     Unterminated,
     Word(&'static str),
@@ -160,12 +160,12 @@ impl Refusal {
             }
             Refusal::UnknownPortal(_) => sqlstate::INVALID_CURSOR_NAME,
             Refusal::UnknownStatement(_) => sqlstate::UNDEFINED_PREPARED_STATEMENT,
-            // What drivers see of the reference for everything.
+            // PgBouncer sends this SQLSTATE with every error.
             _ => sqlstate::PROTOCOL_VIOLATION,
         }
     }
 
-    /// What is counted as one for SHOW ERRORS.
+    /// The reason under which SHOW ERRORS counts the refusal.
     pub fn kind(&self) -> &'static str {
         match self {
             Refusal::ConsoleDatabase(_) => "not possible with the admin db",
@@ -250,7 +250,7 @@ impl fmt::Display for Unset {
     }
 }
 
-/// Who kept a PAUSE from its end, and what has become of it.
+/// Which clients kept a PAUSE from ending, and whether the pause stays.
 fn held_by(holders: &[String], is_resumed: bool) -> String {
     let after = if is_resumed { "Work goes on." } else { "It stays paused." };
     match holders {

@@ -9,11 +9,11 @@ use crate::pool::records::wait::WaitOutcome;
 use crate::wire::build;
 use crate::wire::kind::{Back, Front};
 
-/// Commands in one string.
+/// The most commands in one string.
 const MOST_COMMANDS: usize = 100;
 
 impl ConsoleTurn<'_> {
-    /// A message, whole.
+    /// Handles one whole message.
     pub fn message(&mut self, kind: u8, body: &[u8]) {
         let kind_of = Front::from_byte(kind);
         if self.is_skipping() && kind_of != Some(Front::Sync) {
@@ -29,7 +29,8 @@ impl ConsoleTurn<'_> {
             Some(Front::Execute) => self.extended(|session| session.execute(body)),
             Some(Front::Close) => self.extended(|session| session.close(body)),
             Some(Front::Sync) => self.sync(),
-            // What was answered has been sent already; COPY data can only be late.
+            // Flush makes `send` send what was kept. COPY messages outside of a COPY are ignored,
+            // as in PostgreSQL.
             Some(Front::Flush | Front::CopyData | Front::CopyDone | Front::CopyFail) => {}
             Some(Front::FunctionCall | Front::Password) | None => {
                 self.refuse(&Refusal::UnknownMessage(kind));
@@ -49,8 +50,8 @@ impl ConsoleTurn<'_> {
         self.run(&text, Script::default());
     }
 
-    /// Carries out the commands of a string, up to one that takes time. `done` tells what was done
-    /// of the string before.
+    /// Carries out the commands of a string, up to one that takes time. `done` tells what has been
+    /// done of the string already.
     fn run(&mut self, script: &str, mut done: Script) {
         let mut rest = script;
         while let Some(found) = parse::next(&mut rest) {
@@ -98,7 +99,7 @@ impl ConsoleTurn<'_> {
         if is_long { Err(Refusal::ReplyTooLong) } else { Ok(()) }
     }
 
-    /// The command that was waited for has ended.
+    /// Answers the command that the session waited for, and goes on with its string.
     pub fn finish(&mut self, outcome: WaitOutcome) {
         let Some(console) = self.core.console_mut(self.id) else { return };
         let Some(PendingCommand { tag, since, script }) = console.pending.take() else { return };

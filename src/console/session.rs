@@ -1,5 +1,5 @@
-//! One console session while a message of it is dealt with: the answer as it grows, and what the
-//! core keeps of the session. It does not know what commands there are.
+//! One console session while one of its messages is handled: the answer so far, and what the core
+//! keeps of the session. Which commands there are is not known here.
 
 use std::borrow::Cow;
 
@@ -15,16 +15,17 @@ use crate::wire::build::{self, ErrorReport, Severity};
 use crate::wire::formats::Formats;
 use crate::wire::sqlstate;
 
-/// When the answers to one string are longer, in bytes, no further command of it is carried out.
+/// Once the answers to one string are longer, in bytes, its next command is refused.
 pub const LONGEST_REPLY_BYTES: usize = 16 * 1024 * 1024;
 
-/// What one session is answered in one turn, in bytes; the rest of what it asks waits for the next.
+/// How much one session is answered in one turn of the loop, in bytes; its next command waits for
+/// the next turn.
 const MOST_IN_A_TURN_BYTES: usize = 32 * 1024;
 
-/// What a command counts for at least, however short its answer is.
+/// How many bytes a command counts at least towards that limit, however short its answer is.
 const LEAST_FOR_A_COMMAND_BYTES: usize = 256;
 
-/// Bytes that wait for a Sync or Flush.
+/// The most bytes of an answer that wait for a Sync or Flush.
 const MOST_UNSENT_BYTES: usize = 16 * 1024;
 
 /// How a command ended, if it is not refused.
@@ -33,7 +34,7 @@ pub enum Done {
     /// The session, or the process, is over: nothing is answered.
     Over,
     Tag(Cow<'static, str>),
-    /// It takes time, and is answered with this tag when it succeeds.
+    /// The command takes time, and is answered with this tag when it succeeds.
     Waits(&'static str),
 }
 
@@ -46,16 +47,16 @@ impl Done {
     }
 }
 
-/// How rows are given.
+/// The formats of rows, and whether a RowDescription comes first.
 #[derive(Clone, Copy)]
 pub enum RowFormat {
-    /// In the formats that Bind has asked for. Describe tells their RowDescription, if asked.
+    /// In the formats that Bind has asked for, without a RowDescription: Describe asks for that.
     Bound(Formats),
-    /// As text, behind their RowDescription.
+    /// As text, after their RowDescription.
     Described,
 }
 
-/// A session for as long as one message of it is dealt with.
+/// A session while one of its messages is handled.
 pub struct ConsoleTurn<'a> {
     pub core: &'a mut Core,
     pub buffers: &'a dyn Buffers,
@@ -63,7 +64,7 @@ pub struct ConsoleTurn<'a> {
     /// The answer so far.
     pub out: Vec<u8>,
     /// Whether the answer may wait for the next Sync or Flush, as PostgreSQL's does: some drivers
-    /// stumble over one that comes in pieces.
+    /// stumble over an answer that comes in pieces.
     pub may_wait: bool,
     pub rows: RowFormat,
 }
@@ -80,7 +81,7 @@ impl<'a> ConsoleTurn<'a> {
         }
     }
 
-    /// Hands the answer over, or keeps it for later.
+    /// Sends the answer, or keeps it for later.
     pub fn send(mut self) {
         let mut answer = std::mem::take(&mut self.out);
         let may_wait = self.may_wait;
@@ -106,8 +107,8 @@ impl<'a> ConsoleTurn<'a> {
         }
     }
 
-    /// Whether others want their turn: notes what the session was answered in this one. `answered`
-    /// is how much of the answer was noted before.
+    /// Notes how much the session has been answered in this turn of the loop, and tells whether it
+    /// must now let others go first. `answered` is how many bytes of the answer were noted before.
     pub fn has_had_its_turn(&mut self, answered: usize) -> bool {
         let bytes = (self.out.len() - answered).max(LEAST_FOR_A_COMMAND_BYTES);
         let now = self.core.mono();
@@ -119,7 +120,7 @@ impl<'a> ConsoleTurn<'a> {
         console.answered.1 >= MOST_IN_A_TURN_BYTES
     }
 
-    /// A message was dealt with: those behind it wait if the session has had its turn.
+    /// Ends a message. If the session has had its turn, its next messages wait.
     pub fn end_message(&mut self) {
         let is_free = |console: &ConsoleState| console.wait.is_none() && console.pending.is_none();
         if self.console().is_some_and(is_free) && self.has_had_its_turn(0) {
@@ -133,7 +134,7 @@ impl<'a> ConsoleTurn<'a> {
         self.core.wait_for_turn(self.id);
     }
 
-    /// Tells why a command is not carried out.
+    /// Answers with the error of a refused command, logs the error and counts it.
     pub fn refuse(&mut self, refusal: &Refusal) {
         let (message, detail) = (refusal.to_string(), refusal.detail());
         let hint = refusal.hint();
@@ -164,7 +165,7 @@ impl<'a> ConsoleTurn<'a> {
         });
     }
 
-    /// Tells of an error in an extended query.
+    /// The same in an extended query: all messages up to Sync are then ignored.
     pub fn fail(&mut self, refusal: &Refusal) {
         self.refuse(refusal);
         if let Some(state) = self.state() {
@@ -210,7 +211,7 @@ impl<'a> ConsoleTurn<'a> {
         self.console().is_some_and(|console| console.is_admin)
     }
 
-    /// What is kept of the extended protocol.
+    /// Statements and portals of the extended protocol.
     pub fn state(&mut self) -> Option<&mut ConsoleSession> {
         self.core.console_mut(self.id).map(|console| &mut console.session)
     }

@@ -1,5 +1,5 @@
-//! SET: a setting gets another value until the next RELOAD, checked as in the file. What drivers
-//! set after their login, meant for a server, is accepted and has no effect.
+//! SET changes a setting until the next RELOAD; the value is checked as in the file. A SET of a
+//! PostgreSQL parameter, which drivers send after their login, is accepted and has no effect.
 
 use super::parse::CommandToken;
 use super::refusal::{Refusal, Unset};
@@ -9,7 +9,7 @@ use crate::config::{Settings, ValueError};
 use crate::log::Level;
 use crate::pool::core::CONSOLE;
 
-/// Parameters of a server that drivers set after their login.
+/// Parameters of PostgreSQL that drivers set after their login.
 const IGNORED: [&str; 14] = [
     "application_name",
     "bytea_output",
@@ -27,9 +27,10 @@ const IGNORED: [&str; 14] = [
     "xmloption",
 ];
 
-/// Settings that name a file which is written, or whose content the log and RELOAD may tell. Who
-/// gives them another value reads and writes as the pooler's user, so on the console they belong to
-/// that user alone. Files of TLS are not among them: of those nothing is written or told.
+/// Settings that name a file which the pooler writes, or whose content the log or RELOAD may show.
+/// Whoever changes one of these settings reads or writes a file as the pooler's user, so the
+/// console lets only that user do so. TLS files are not among them: the pooler neither writes nor
+/// shows them.
 const PATHS: [&str; 5] = ["auth_file", "auth_hba_file", "auth_ident_file", "conffile", "logfile"];
 
 /// Whether these are the arguments of a SET that has no effect here. Their values may be of any

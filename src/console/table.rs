@@ -1,6 +1,6 @@
-//! The machinery of the SHOW tables: a column is one row of name, type, nature and value, and
-//! whoever reads a table ([`TableReader`]) walks the same columns: the console as DataRow, others
-//! as they like.
+//! The machinery of the SHOW tables: a column is one row of name, type, nature and value, and every
+//! reader of a table ([`TableReader`]) walks the same columns: the console makes DataRows of them,
+//! /metrics makes samples.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,14 +9,14 @@ use crate::log::Ptr;
 use crate::pool::core::Core;
 use crate::pool::ids::{CarrierId, ClientId, DatabaseId, PoolId, ServerId};
 
-/// What is held of connections on their way through: known to the relay, shown by SHOW SOCKETS.
+/// How many bytes are held for each connection. The relay knows, and SHOW SOCKETS shows it.
 pub trait Buffers {
     fn client(&self, id: ClientId) -> BufferedBytes;
     fn server(&self, id: ServerId) -> BufferedBytes;
     fn carrier(&self, id: CarrierId) -> BufferedBytes;
 }
 
-/// Bytes held of one connection.
+/// Bytes held for one connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BufferedBytes {
     /// Read, and not yet judged.
@@ -37,7 +37,7 @@ pub struct Scene<'a> {
 pub enum Type {
     Int4,
     Int8,
-    /// Of whole numbers: nothing that is counted has a fraction.
+    /// Only of whole numbers: nothing that is counted has a fraction.
     Numeric,
     Text,
 }
@@ -49,7 +49,7 @@ pub enum Value<'a> {
     Number(u64),
     Ptr(Ptr),
     Text(Cow<'a, str>),
-    /// A second since 1970, shown as date and time.
+    /// Seconds since 1970, shown as date and time.
     Time(u64),
 }
 
@@ -75,31 +75,32 @@ impl<'a> Value<'a> {
     }
 }
 
-/// What a column is to those who compare what it holds at different times.
+/// How values of a column from different times compare.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Nature {
-    /// It rises until the process ends.
+    /// The value rises until the process ends.
     Counter,
-    /// It holds what is so at the moment.
+    /// The value is that of the moment.
     Gauge,
-    /// It names the row, or says something of it that is no quantity.
+    /// The value names the row, or says something of it that is no quantity.
     Label,
 }
 
-/// What is said of a column before its values.
+/// The description of a column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ColumnHead {
     pub name: &'static str,
     pub kind: Type,
     pub nature: Nature,
-    /// What it holds, in words for people; empty where only the console shows it.
+    /// What the column holds, as /metrics explains it; empty where only the console shows the
+    /// column.
     pub help: &'static str,
 }
 
 /// Gets the value of a column from a row.
 type Get<R> = for<'a> fn(Scene<'a>, &R) -> Value<'a>;
 
-/// One column of a table whose rows are known by `R`.
+/// One column of a table with rows of type `R`.
 pub struct Column<R: 'static> {
     head: ColumnHead,
     get: Get<R>,
@@ -115,12 +116,12 @@ impl<R> Column<R> {
     }
 }
 
-/// A column that rises until the process ends.
+/// A column whose values rise until the process ends.
 pub const fn counter<R>(help: &'static str, column: Column<R>) -> Column<R> {
     column.with(Nature::Counter, help)
 }
 
-/// A column that holds what is so at the moment.
+/// A column whose values are those of the moment.
 pub const fn gauge<R>(help: &'static str, column: Column<R>) -> Column<R> {
     column.with(Nature::Gauge, help)
 }
@@ -156,7 +157,7 @@ pub struct Sheet<R: 'static> {
 pub trait TableReader {
     fn begin_row(&mut self) {}
 
-    /// Whether the values of a column are wanted; those of others are not worked out.
+    /// Whether the values of a column are wanted; the values of other columns are not computed.
     fn wants(&self, _column: usize) -> bool {
         true
     }
@@ -203,11 +204,11 @@ pub enum Subject {
     Pool(Option<PoolId>),
 }
 
-/// A table whose rows are read some at a time, while what they are about comes and goes.
+/// A table whose rows are read some at a time, while databases and pools come and go.
 pub trait Rowwise: Sync {
     fn heads(&self) -> Vec<ColumnHead>;
 
-    /// What there are rows of, in no order.
+    /// The subjects of all rows, in no order.
     fn subjects(&self, core: &Core) -> Vec<Subject>;
 
     /// Hands the row of a subject to `reader`, if there still is one.

@@ -22,7 +22,7 @@ use crate::wire::formats::Formats;
 use crate::wire::head::{self, HEAD_BYTES, ParsedHead};
 use crate::wire::startup;
 
-/// The tables as the reference sends them.
+/// The tables as PgBouncer sends them.
 const COLUMNS: &str = include_str!("../../tests/reference/console-columns.tsv");
 
 const INI: &str = "
@@ -56,7 +56,7 @@ struct World {
     connecting: Vec<ServerId>,
     reloads: Vec<ClientId>,
     lookups: Vec<String>,
-    /// Sessions that let others have their turn.
+    /// Sessions that wait for the next turn of the loop.
     next_turn: Vec<ClientId>,
     is_over: bool,
 }
@@ -135,13 +135,14 @@ impl World {
 
     fn busy_client_of(&mut self, database: &str) -> (ClientId, ServerId) {
         let client = self.client("app", database);
-        // Names are those of this machine.
+        // Every host name resolves to this machine.
         for name in std::mem::take(&mut self.lookups) {
             self.core.resolved(&name, Ok(vec![[127, 0, 0, 1].into()]));
             self.carry_out();
         }
         let mut verdict = Verdict::Hold(Hold::Server { is_told: false });
-        // The first client of a pool waits for a server with its login, a later one with its query.
+        // The first client of a pool waits for a server when it logs in, a later one when it sends
+        // a query.
         while let Verdict::Hold(_) = verdict {
             if let Some(server) = self.connecting.pop() {
                 self.serve(server);
@@ -216,7 +217,7 @@ impl World {
         }
     }
 
-    /// What comes of a query in one turn.
+    /// The answers to a query that come in one turn.
     fn query_in_a_turn(&mut self, id: ClientId, sql: &str) -> Vec<Message> {
         self.tell(id, b'Q', format!("{sql}\0").as_bytes());
         self.heard(id)
@@ -255,7 +256,7 @@ impl World {
         self.carry_out();
     }
 
-    /// A turn: what is to be done, and what the sweep at its end adds to that.
+    /// Plays a turn of the loop: the core's actions, and those that the sweep at its end adds.
     fn carry_out(&mut self) {
         self.carry_out_actions();
         self.core.sweep();
@@ -439,7 +440,7 @@ fn execute_message(portal: &str, most: u32) -> Vec<u8> {
     [portal.as_bytes(), b"\0", &most.to_be_bytes()].concat()
 }
 
-/// The columns of the reference's tables: name and type oid.
+/// The columns of PgBouncer's tables: name and type oid.
 fn reference(show: &str) -> Vec<(String, u32)> {
     let name = if show == "ACTIVE_SOCKETS" { "SOCKETS" } else { show };
     let of_it = COLUMNS.lines().filter_map(|line| {
@@ -559,7 +560,7 @@ fn latency_shows_how_long_things_took_of_late_and_since_the_start() {
     let server_and_wait: Vec<String> =
         rows(&mut world)[2..4].iter().map(|row| row[..8].to_owned()).collect();
     assert_eq!(server_and_wait, ["app|wait", "app|logi"]);
-    // Two periods on it is no longer of late.
+    // Two periods later, the recent percentiles leave the query out.
     world.pass(Duration::from_secs(11));
     world.pass(Duration::from_secs(11));
     let query = "app|query|0|0|0|0|0|0|3|0|4992|4992|4992|5000";
@@ -618,7 +619,7 @@ fn the_line_of_figures_keeps_its_form_and_has_percentiles_at_its_end_when_asked(
     let longer = line("SET log_stats_percentiles = 1");
     let (known, added) = longer.split_once(", p99 ").expect("percentiles");
     assert!(known.ends_with(" us, wait 0 us"), "{longer}");
-    // 11 seconds, as the buckets have it.
+    // 11 seconds, to the bound of a bucket.
     assert_eq!(added, "xact 10747904 us, query 10747904 us, wait 0 us");
 }
 
@@ -831,7 +832,7 @@ fn a_result_may_be_binary_in_any_of_its_columns() {
             let executed = world.say(admin, b'E', &execute_message("", 0));
             let rows = executed.iter().filter(|message| message.kind == 'D');
             let shown: Vec<_> = rows.map(|row| texts(row, &columns, &formats)).collect();
-            // The answers count themselves: those to a query between would count more.
+            // STATS and TOTALS count each answer of the console, so a second query would show more.
             if !show.word.contains("STATS") && show.word != "TOTALS" {
                 assert_eq!(shown, world.rows(admin, &text), "{text} in {formats:?}");
             }
@@ -1281,13 +1282,13 @@ fn names_are_shown_and_servers_at_addresses_that_are_gone_are_retired() {
     let admin = world.console("admin");
     assert_eq!(world.lines(admin, "show dns_hosts"), ["db.example|15|127.0.0.1:0"]);
     assert_eq!(world.lines(admin, "show dns_zones"), Vec::<String>::new());
-    // While the answer is good nobody is asked again.
+    // While the addresses are valid, the resolver is not asked again.
     world.pass(Duration::from_secs(10));
     assert_eq!(world.lines(admin, "show dns_hosts"), ["db.example|5|127.0.0.1:0"]);
     assert!(world.lookups.is_empty());
     world.pass(Duration::from_secs(10));
     assert_eq!(std::mem::take(&mut world.lookups), ["db.example"]);
-    // The same address and one more: nobody is at a place that is gone.
+    // The answer has the same address and one more: no server's address is gone.
     let close_needed = |world: &mut World| -> Vec<String> {
         let rows = world.rows(admin, "show servers").into_iter();
         let active = rows.filter(|row| row[4].as_deref() == Some("active"));
@@ -1457,7 +1458,7 @@ fn a_string_that_asks_for_much_lets_others_have_their_turn() {
     let done = |heard: &[Message]| heard.iter().filter(|m| m.kind == 'C').count();
     let mut tables = done(&world.query_in_a_turn(greedy, &"SHOW CONFIG;".repeat(COMMANDS)));
     assert!((1..COMMANDS).contains(&tables), "{tables} in one turn");
-    // What comes behind it waits.
+    // The session's next message waits.
     assert_eq!(world.query_in_a_turn(greedy, "SHOW VERSION"), []);
     let mut turns = 1;
     loop {
@@ -1485,7 +1486,7 @@ fn messages_that_ask_for_much_let_others_have_their_turn() {
     assert!(answered < 30, "{answered} in one turn");
     world.pass(Duration::from_millis(1));
     assert!(!world.query_in_a_turn(greedy, "SHOW CONFIG").is_empty(), "it is its turn again");
-    // What answers little counts too.
+    // A command with a short answer counts too.
     let refused = (0..1000).take_while(|_| !world.query_in_a_turn(greedy, "X").is_empty()).count();
     assert!(refused < 500, "{refused} in one turn");
 }

@@ -1,16 +1,16 @@
-//! An answer: its head, and its body, whole or slice by slice.
+//! An HTTP answer: its head, and its body, whole or slice by slice.
 
 use super::exposition::Rendering;
 use super::request::{HttpRequest, HttpStatus};
 
-/// What one turn of the loop may make of an answer, in bytes.
+/// How much of an answer one turn of the loop may make, in bytes.
 pub const SLICE_BYTES: usize = 64 * 1024;
 
 pub struct HttpResponse {
     pub status: HttpStatus,
     pub content_type: &'static str,
     pub body: Body,
-    /// A field of the head that this answer alone has, with its end of line.
+    /// A header field of this answer alone, with its end of line.
     pub extra: &'static str,
 }
 
@@ -21,8 +21,7 @@ pub enum Body {
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// What stands in the head of every answer. Nothing is kept by anybody, or taken for something
-/// else.
+/// Header fields of every answer. Nobody may cache an answer, or guess at its content type.
 const FIELDS: &str = "Connection: close\r\nCache-Control: no-store\r\n\
     X-Content-Type-Options: nosniff\r\n";
 
@@ -35,7 +34,7 @@ impl HttpResponse {
         HttpResponse::new(status, TEXT, format!("{text}\n").into_bytes())
     }
 
-    /// For a request that is none.
+    /// The answer to a request that is refused.
     pub fn refusal(status: HttpStatus) -> HttpResponse {
         let extra = match status {
             HttpStatus::NotAllowed => "Allow: GET, HEAD\r\n",
@@ -46,14 +45,14 @@ impl HttpResponse {
     }
 }
 
-/// An answer on its way: bytes to be sent, and what is not made yet.
+/// An answer that is being sent: the part of it that is not made yet.
 pub struct OutgoingResponse {
     rest: Option<Rendering>,
     is_chunked: bool,
 }
 
 impl OutgoingResponse {
-    /// Appends the beginning of an answer to `out`; `request` is what it answers, if it was one.
+    /// Appends the beginning of an answer to `out`; `request` is None if what came was no request.
     pub fn begin(
         answer: HttpResponse,
         request: Option<&HttpRequest>,
@@ -75,7 +74,7 @@ impl OutgoingResponse {
         let length = match (&rest, is_newer) {
             (None, _) => format!("Content-Length: {}\r\n", first.len()),
             (Some(_), true) => "Transfer-Encoding: chunked\r\n".into(),
-            // The end of the connection is the end of the answer.
+            // The end of the connection ends the answer.
             (Some(_), false) => String::new(),
         };
         let is_chunked = rest.is_some() && is_newer;

@@ -1,5 +1,5 @@
-//! What a scrape costs the turns of the loop that it takes, with hundreds and thousands of pools
-//! (`make scrape`); with 500 none takes a millisecond.
+//! Measures how long a scrape holds up each turn of the loop, with hundreds and thousands of pools
+//! (`make scrape`). With 500 pools no turn takes a millisecond.
 
 use super::HttpReply;
 use super::answer::OutgoingResponse;
@@ -8,7 +8,7 @@ use super::route;
 use super::tests::World;
 use crate::sys::clock::process_us;
 
-/// What each turn of an answer takes of the processor, in microseconds.
+/// The processor time that each turn of an answer takes, in microseconds.
 fn turns(world: &World, path: &str) -> Vec<u64> {
     let request = HttpRequest { path: path.into(), ..HttpRequest::default() };
     let view = world.view();
@@ -55,7 +55,7 @@ fn cost_of_a_scrape() {
             world.client(&format!("database_{at}"), &format!("application {}", at % 20));
         }
         for path in ["/metrics", "/status.json"] {
-            // The best of some for each turn: others are at work on the machine, too.
+            // The best of several runs for each turn: other processes disturb some of them.
             let mut best = turns(&world, path);
             for _ in 0..20 {
                 let pairs = best.iter_mut().zip(turns(&world, path));

@@ -1,11 +1,10 @@
 //! Samples, and how they are written: the text format of Prometheus (0.0.4) and OpenMetrics (1.0).
 //!
-//! A snapshot is taken at once and written slice by slice. What it is taken from may change
-//! meanwhile.
+//! A snapshot is filled first, and then written slice by slice. The core may change meanwhile.
 
 use std::io::Write;
 
-/// How the value of a family changes.
+/// The type of a family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FamilyKind {
     Counter,
@@ -13,15 +12,15 @@ pub enum FamilyKind {
     Histogram,
 }
 
-/// What one of a family's values counts.
+/// The unit of a family's values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unit {
     One,
-    /// Written as seconds.
+    /// The values are written as seconds.
     Microseconds,
 }
 
-/// Bounds of the buckets of times: as text, and in microseconds.
+/// Upper bounds of the buckets of histograms: as text in seconds, and in microseconds.
 pub const BOUNDS: [(&str, u64); 14] = [
     ("0.00025", 250),
     ("0.0005", 500),
@@ -39,18 +38,18 @@ pub const BOUNDS: [(&str, u64); 14] = [
     ("30.0", 30_000_000),
 ];
 
-/// Which line of a family a sample is.
+/// Which kind of line of its family a sample is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
     Plain,
-    /// Up to the bound of this number; behind the last one everything.
+    /// The bucket up to this index of [`BOUNDS`]; the index after the last is `+Inf`.
     Bucket(u8),
     Count,
     Sum,
 }
 
 struct Sample {
-    /// The number of its text of labels.
+    /// The index of its labels in the snapshot.
     labels: u32,
     part: Part,
     value: u64,
@@ -64,7 +63,7 @@ struct Family {
     samples: Vec<Sample>,
 }
 
-/// What is to be written.
+/// All families and samples of one scrape.
 #[derive(Default)]
 pub struct Snapshot {
     families: Vec<Family>,
@@ -76,11 +75,11 @@ pub struct Snapshot {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FamilyId(usize);
 
-/// Text of labels in a snapshot.
+/// The labels of a sample in a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Labels(u32);
 
-/// What goes in front of every name.
+/// The prefix of the families' names.
 const PREFIX: &str = "pgbouncer_";
 
 impl Snapshot {
@@ -90,7 +89,7 @@ impl Snapshot {
 
     pub const NONE: Labels = Labels(0);
 
-    /// Keeps labels for the samples that have them.
+    /// Adds labels, for samples to refer to.
     pub fn labels(&mut self, pairs: &[(&str, &str)]) -> Labels {
         let mut text = String::new();
         for (at, (name, value)) in pairs.iter().enumerate() {
@@ -106,7 +105,7 @@ impl Snapshot {
         Labels((self.labels.len() - 1) as u32)
     }
 
-    /// Adds a family. `name` is without what every name begins with.
+    /// Adds a family. The prefix is put before `name`, unless `name` begins with `/`.
     pub fn family(
         &mut self,
         name: &str,
@@ -158,14 +157,17 @@ impl Rendering {
         }
     }
 
-    /// Appends lines up to `most` bytes, or one. Returns whether these are the last.
+    /// Appends as many lines as fit into `most` bytes, but at least one. Returns whether they are
+    /// the last.
     pub fn push(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
-        /// What a line takes at most beside its labels and name.
-        const ROOM: usize = 100;
+        /// The most bytes that a line takes beside its labels and name.
+        const ROOM_BYTES: usize = 100;
         while let Some(family) = self.snapshot.families.get(self.family) {
             while let Some(sample) = family.samples.get(self.sample) {
                 let labels = &self.snapshot.labels[sample.labels as usize];
-                if !out.is_empty() && out.len() + family.name.len() + labels.len() + ROOM > most {
+                if !out.is_empty()
+                    && out.len() + family.name.len() + labels.len() + ROOM_BYTES > most
+                {
                     return false;
                 }
                 if self.sample == 0 {
@@ -190,7 +192,7 @@ fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
 }
 
 fn push_head(out: &mut Vec<u8>, family: &Family, is_openmetrics: bool) {
-    // OpenMetrics names the family without what its lines end with.
+    // OpenMetrics names the family of a counter without the `_total` of its lines.
     let name = match family.kind {
         FamilyKind::Counter if is_openmetrics => {
             family.name.strip_suffix("_total").unwrap_or(&family.name)
@@ -268,7 +270,7 @@ mod tests {
         let waits = snapshot.family(waits, FamilyKind::Counter, Unit::Microseconds, "Waits");
         let times = "query_seconds";
         let times = snapshot.family(times, FamilyKind::Histogram, Unit::Microseconds, "Queries");
-        // Families may be filled side by side.
+        // Samples may be added to families in any order.
         let app = snapshot.labels(&[("database", "app")]);
         snapshot.part(times, app, Part::Bucket(2), 3);
         snapshot.part(times, app, Part::Bucket(14), 4);

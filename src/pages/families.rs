@@ -1,8 +1,9 @@
 //! Families that are columns of SHOW tables: the names and labels are those of
-//! prometheus-community/pgbouncer_exporter 0.12.1, so that its boards and alerts go on.
+//! prometheus-community/pgbouncer_exporter 0.12.1, so that dashboards and alerts made for it go on
+//! working.
 //!
-//! Release 0.11 of the exporter renamed the traffic counters, and boards ask for either name: both
-//! are given.
+//! Release 0.11 of the exporter renamed the traffic counters, and dashboards ask for either name,
+//! so both are given.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,16 +16,17 @@ use crate::console::{
 use crate::pool::core::Core;
 use crate::pool::telling::latency::{LatencyPlace, OTHERS};
 
-/// A table, and the families that its columns give.
+/// A table, and the families made from its columns.
 struct TableSource {
     table: &'static dyn Rowwise,
     /// Columns that become labels, and the labels' names.
     labels: &'static [(&'static str, &'static str)],
-    /// What the names begin with; each is given under every one.
+    /// Prefixes of the families' names. Each family is given under every prefix.
     prefixes: &'static [&'static str],
-    /// Columns, and the families that they give.
+    /// Columns, and the names of the families made from them.
     families: &'static [(&'static str, &'static str)],
-    /// Whether the databases of `*` beyond the first ones are summed up, or left out.
+    /// Whether databases made from `*`, beyond the first ones, are summed up; else they are left
+    /// out.
     sums_others: bool,
 }
 
@@ -123,7 +125,7 @@ const LISTS: &[(&str, &str, &str)] = &[
     ("dns_queries", "in_flight_dns_queries", "Host names that are being looked up"),
 ];
 
-/// What is told once.
+/// Adds the families that are read at once, not row by row.
 pub fn push_singles(snapshot: &mut Snapshot, core: &Core) {
     push_lists(snapshot, core);
     let settings = core.settings();
@@ -136,7 +138,7 @@ pub fn push_singles(snapshot: &mut Snapshot, core: &Core) {
     }
 }
 
-/// What is told of databases and pools.
+/// The families that are read row by row: those of databases and pools.
 pub fn walks() -> impl Iterator<Item = Box<dyn Walk>> {
     SOURCES.iter().map(|source| -> Box<dyn Walk> { Box::new(TableProgress::Due(source)) })
 }
@@ -192,16 +194,16 @@ enum ColumnRole {
     Nothing,
 }
 
-/// Where the values of a table go.
+/// Which families and labels the columns of a table belong to.
 struct TablePlan {
     source: &'static TableSource,
     roles: Vec<ColumnRole>,
-    /// Under each prefix, those of the source, in its order.
+    /// For each prefix, the families of the source, in its order.
     families: Vec<FamilyId>,
-    /// Of the row at hand.
+    /// The labels of the current row.
     labels: Vec<String>,
     values: Vec<u64>,
-    /// The rows that stand for many, by all their labels.
+    /// The rows that each sum up many databases, by all their labels.
     others: BTreeMap<Vec<String>, Vec<u64>>,
 }
 
@@ -232,7 +234,7 @@ impl TablePlan {
         }
     }
 
-    /// Adds the row at hand to the one that stands for it and others.
+    /// Adds the current row to the one that sums it up with others.
     fn fold(&mut self) {
         OTHERS.clone_into(&mut self.labels[0]);
         let Some(sums) = self.others.get_mut(&self.labels) else {
@@ -282,7 +284,7 @@ fn families(source: &TableSource, heads: &[ColumnHead], snapshot: &mut Snapshot)
     all
 }
 
-/// Takes in one row.
+/// Reads one row.
 struct RowReader<'a> {
     snapshot: &'a mut Snapshot,
     core: &'a Core,
@@ -337,8 +339,8 @@ pub fn shown_name<'a>(core: &Core, database: &'a str) -> &'a str {
     if is_one_of_many(core, database) { OTHERS } else { database }
 }
 
-/// Whether a database is one of those that have no series of their own: clients can have `*` make
-/// as many as they like.
+/// Whether a database is one of those that have no series of their own: clients can make `*` create
+/// as many databases as they like.
 pub fn is_one_of_many(core: &Core, database: &str) -> bool {
     let found = core.find_database(database).map(|id| &core.databases[id]);
     found.is_some_and(|found| found.is_auto && found.latency() == Some(LatencyPlace::SHARED))

@@ -1,6 +1,6 @@
-//! A scrape under way: what is to be told is read into a snapshot, some rows in each turn of the
-//! loop, since there may be thousands of pools. A row is of one moment; rows may be of different
-//! ones. What has gone meanwhile is left out, and what has come is told by the next scrape.
+//! A scrape under way. Some rows are read into a snapshot in each turn of the loop, since there may
+//! be thousands of pools. A row shows one moment; two rows may show different moments. A pool that
+//! has gone meanwhile is left out, and a new one comes with the next scrape.
 
 use std::collections::VecDeque;
 
@@ -20,7 +20,7 @@ pub struct Gathering {
 }
 
 impl Gathering {
-    /// Begins with what is told once.
+    /// Begins with the families that are read at once.
     pub fn new(view: View<'_>, is_openmetrics: bool) -> Gathering {
         let mut snapshot = Snapshot::new();
         own::push_singles(&mut snapshot, view);
@@ -29,7 +29,7 @@ impl Gathering {
         Gathering { snapshot, walks, is_openmetrics }
     }
 
-    /// Reads what one turn may. Returns whether that is all.
+    /// Reads as many rows as one turn may. Returns whether all rows are read.
     pub fn go_on(&mut self, view: View<'_>) -> bool {
         let mut most = MOST_ROWS;
         while let Some(walk) = self.walks.front_mut() {

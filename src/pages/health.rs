@@ -1,4 +1,4 @@
-//! /healthz and /readyz, for load balancers and whoever watches over processes.
+//! /healthz and /readyz, for load balancers and for supervisors of processes.
 
 use super::View;
 use super::answer::HttpResponse;
@@ -8,12 +8,12 @@ use crate::pool::ids::{DatabaseId, PoolId};
 use crate::pool::records::site::Health;
 use crate::pool::records::wait::Shutdown;
 
-/// The loop turns, or nobody would answer.
+/// Always "ok": if the loop did not turn, there would be no answer.
 pub fn healthz() -> HttpResponse {
     HttpResponse::text(HttpStatus::Ok, "ok")
 }
 
-/// Whether new clients are welcome; with `db=`, whether those of that database would be served.
+/// Whether new clients would be served; with `db=`, those of that database.
 pub fn readyz(view: View<'_>, request: &HttpRequest) -> HttpResponse {
     let database = match request.parameter("db").transpose() {
         Ok(database) => database,
@@ -32,7 +32,7 @@ pub fn readyz(view: View<'_>, request: &HttpRequest) -> HttpResponse {
     }
 }
 
-/// Why it is not ready, in words.
+/// Why the pooler, or the database, is not ready.
 fn why_not(view: View<'_>, database: Option<DatabaseId>) -> Option<String> {
     let core = view.core;
     if core.shutdown != Shutdown::No {
@@ -47,7 +47,7 @@ fn why_not(view: View<'_>, database: Option<DatabaseId>) -> Option<String> {
     database.and_then(|id| why_not_for(core, id))
 }
 
-/// What the last attempt to serve a database has met with.
+/// Why the last connection or login to a server of the database failed, if it did.
 fn failure(core: &Core, database: DatabaseId) -> Option<String> {
     let refusal = || {
         let mut pools = core.databases[database].pools.iter();
@@ -67,7 +67,7 @@ fn host_failure(core: &Core, database: DatabaseId) -> Option<String> {
         Health::Failing { error, .. } => Some(error),
         Health::Slow | Health::Well => None,
     });
-    // Any host that can be reached will do.
+    // One host that can be reached is enough.
     let all_fail = failures.clone().all(|failure| failure.is_some());
     let error = failures.next().flatten().filter(|_| all_fail)?;
     Some(format!("the last connection to its server failed: {error}"))

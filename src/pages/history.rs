@@ -15,7 +15,7 @@ pub const STEP: Duration = Duration::from_secs(5);
 /// Points kept: 15 minutes of them.
 const POINTS_MAX: usize = 180;
 
-/// What happened in one step, and how it was at its end.
+/// What happened in one step, and the state at its end.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Point {
     /// Tenths of queries per second.
@@ -29,7 +29,7 @@ pub struct Point {
     pub clients: u32,
 }
 
-/// All of it, with room for less than 8 kB of points.
+/// All points, with room for less than 8 kB of them.
 #[derive(Default)]
 pub struct History {
     points: VecDeque<Point>,
@@ -88,7 +88,7 @@ impl History {
     }
 }
 
-/// The times of all databases since the start.
+/// The times of all databases since the start, in one spread.
 fn sum(core: &Core, measure: Measure) -> Spread {
     let mut sum = Spread::default();
     core.latencies.iter().for_each(|one| measure(one).add_to(&mut sum));

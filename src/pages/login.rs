@@ -1,6 +1,6 @@
-//! Who may read: with `metrics_auth`, those who may log in to the console, by their password
-//! (HTTP Basic). A wrong one is answered late, so that guesses are few, and always as late, so that
-//! the answer's time tells nothing. Keys are derived in slices.
+//! Who may read the pages: with `metrics_auth`, users who may log in to the console, by their
+//! password (HTTP Basic). A wrong password is refused late, so that guesses are few, and always
+//! after the same time, so that the time tells nothing. SCRAM keys are derived in slices.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use crate::crypto::key::{KEY_LEN, ScramKey};
 use crate::crypto::scram::{Derivation, hmac};
 use crate::pool::core::Core;
 
-/// How late a refusal is.
+/// The time from the beginning of a connection to its refusal.
 pub const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 
 /// Iterations in one turn of the loop.
 const SLICE_ITERATIONS: u32 = 1024;
 
-/// Logins that have cost keys, and are known by name from then on.
+/// Logins that are remembered, so that their SCRAM keys need not be derived again.
 const MOST_KNOWN: usize = 8;
 
-/// What becomes of a request.
+/// Whether a request may be answered.
 pub enum Admission {
     Granted,
     Refused,
-    /// It takes a while to know.
+    /// The password must be checked first, which takes several turns of the loop.
     Check(Box<Check>),
 }
 
@@ -36,10 +36,10 @@ pub struct Check {
     name: [u8; KEY_LEN],
 }
 
-/// What is remembered of logins, so that a scraper pays for its keys once.
+/// Remembers logins, so that the SCRAM keys of a scraper are derived once.
 #[derive(Default)]
 pub struct Keeper {
-    /// Of this process alone; empty until there is a login.
+    /// A random key of this process; empty until the first login that needs SCRAM keys.
     process_key: Vec<u8>,
     known: VecDeque<[u8; KEY_LEN]>,
 }
@@ -54,7 +54,7 @@ impl Check {
 }
 
 impl Keeper {
-    /// Judges a request. `random` makes the key of the process.
+    /// Decides about a request. `random` makes the key of the process.
     pub fn admit(
         &mut self,
         core: &Core,

@@ -1,6 +1,6 @@
-//! What the process shows over HTTP: /metrics, /healthz, /readyz, /status.json, and a page to look
-//! at. Requests are parsed and answers made here, from the core and from the tables of the console;
-//! there is no I/O. Nothing here changes anything.
+//! What the process shows over HTTP: /metrics, /healthz, /readyz, /status.json, and a page for
+//! people. Here requests are parsed and answers made, from the core and from the tables of the
+//! console. There is no I/O, and nothing changes the core.
 
 pub mod answer;
 #[cfg(test)]
@@ -27,24 +27,24 @@ use crate::pool::core::Core;
 use crate::pool::ids::{CarrierId, ClientId, ServerId};
 use crate::pool::telling::histogram::Histogram;
 
-/// What is known of the process, and not by the core.
+/// What answers tell of the process and the core does not know.
 #[derive(Default)]
 pub struct Facts {
     /// Microseconds since 1970.
     pub started_us: u64,
     /// Processor time used, in microseconds.
     pub cpu_us: u64,
-    /// Bytes of memory in use, and of address space; 0 is not known.
+    /// Bytes of memory in use, and of address space; 0 if unknown.
     pub resident: u64,
     pub address_space: u64,
     pub open_fds: u64,
     pub most_fds: u64,
     pub reloads: Reloads,
-    /// How long turns of the loop took.
+    /// How long the turns of the loop took.
     pub turns: Histogram,
-    /// TCP sockets for clients are open.
+    /// Whether TCP sockets for clients are open.
     pub is_listening: bool,
-    /// What the next RELOAD would change, as it was last found out.
+    /// What the next RELOAD would change, as the files were when they were last read.
     pub pending: PendingReload,
 }
 
@@ -57,11 +57,11 @@ pub struct Reloads {
 /// What a RELOAD would do.
 #[derive(Clone, Default)]
 pub struct PendingReload {
-    /// The files have been looked at.
+    /// Whether the files have been read.
     pub is_known: bool,
     /// A line for each change.
     pub changes: Vec<String>,
-    /// Why there would be none.
+    /// Why the RELOAD would fail.
     pub error: Option<String>,
 }
 
@@ -73,7 +73,7 @@ pub struct View<'a> {
     pub history: &'a history::History,
 }
 
-/// None of the tables that are read here tells of buffers.
+/// No table that is read here shows buffers.
 struct NoBuffers;
 
 impl Buffers for NoBuffers {

@@ -17,10 +17,11 @@ use crate::pool::telling::events::Concern;
 use crate::pool::telling::histogram::Histogram;
 use crate::pool::telling::latency::{Latencies, LatencyPlace, OTHERS};
 
-/// Names of applications that have series of their own: clients choose them.
+/// The most application names that have series of their own. Clients choose these names, so their
+/// number needs a limit.
 const MOST_APPLICATIONS: usize = 50;
 
-/// What is told once.
+/// Adds the families that are read at once, not row by row.
 pub fn push_singles(snapshot: &mut Snapshot, view: View<'_>) {
     let View { core, facts, .. } = view;
     snapshot.single("up", FamilyKind::Gauge, "1: the pooler answers", 1);
@@ -34,7 +35,7 @@ pub fn push_singles(snapshot: &mut Snapshot, view: View<'_>) {
     push_tls(snapshot, core);
 }
 
-/// What is told of databases, clients and pools.
+/// The families that are read row by row: those of databases, clients and pools.
 pub fn walks() -> [Box<dyn Walk>; 3] {
     [Box::new(Times::Due), Box::new(Clients::default()), Box::new(Ages::Due)]
 }
@@ -84,7 +85,7 @@ fn push_results(
     }
 }
 
-/// Under the names that every client library of Prometheus gives them.
+/// Figures of the process, under the names that all client libraries of Prometheus use.
 fn push_process(snapshot: &mut Snapshot, facts: &Facts) {
     let (name, help) = ("/process_cpu_seconds_total", "Processor time used");
     let family = snapshot.family(name, FamilyKind::Counter, Unit::Microseconds, help);
@@ -104,7 +105,7 @@ fn push_process(snapshot: &mut Snapshot, facts: &Facts) {
     }
 }
 
-/// Names and helps of the families of [`console::MEASURES`], in their order.
+/// Names and help texts of the families of [`console::MEASURES`], in their order.
 const TIMES: [(&str, &str); 4] = [
     ("query_duration_seconds", "How long queries took"),
     ("transaction_duration_seconds", "How long transactions took"),
@@ -189,12 +190,12 @@ fn push_errors(snapshot: &mut Snapshot, core: &Core) {
     }
 }
 
-/// Clients by database, user, application and state: counted first, and then told.
+/// Clients by database, user, application and state: counted first, and then added to the snapshot.
 #[derive(Default)]
 struct Clients {
-    /// Which are not counted yet; `None` before the first one is.
+    /// The clients that are not counted yet; `None` before the count begins.
     due: Option<Vec<ClientId>>,
-    /// Names that have series of their own.
+    /// Application names that have series of their own.
     applications: HashSet<String>,
     counts: BTreeMap<[String; 4], u64>,
     family: Option<FamilyId>,
@@ -223,7 +224,7 @@ impl Clients {
         *self.counts.entry(key).or_default() += 1;
     }
 
-    /// Returns whether all has been told.
+    /// Adds counts to the snapshot. Returns whether all have been added.
     fn tell(&mut self, snapshot: &mut Snapshot, most: &mut usize) -> bool {
         let help = "Clients by database, user, application and state";
         let family = *self.family.get_or_insert_with(|| {
@@ -241,7 +242,7 @@ impl Clients {
     }
 }
 
-/// What SHOW TLS tells: when certificates end, and how handshakes came out.
+/// The figures of SHOW TLS: when certificates expire, and how many handshakes succeeded or failed.
 fn push_tls(snapshot: &mut Snapshot, core: &Core) {
     let contexts = &core.tls_contexts;
     let help = "When the first of a file's certificates ends, in seconds since 1970";
@@ -271,7 +272,7 @@ fn push_tls(snapshot: &mut Snapshot, core: &Core) {
     }
 }
 
-/// How old the oldest of something is in each pool.
+/// How old the oldest transaction and the oldest pin of each pool are.
 enum Ages {
     Due,
     Begun([FamilyId; 2], Vec<PoolId>),
@@ -292,7 +293,7 @@ impl Walk for Ages {
         }
         let Ages::Begun(families, ids) = self else { return true };
         for id in take(ids, most) {
-            // Only one of a client's pools has a row, and so only one has these labels.
+            // Of the pools of one database and user only one has a row, and so these labels.
             let Some(pool) = core.pools.get(id).filter(|_| console::has_row(core, id)) else {
                 continue;
             };

@@ -1,5 +1,5 @@
-//! One HTTP request, as far as we answer any: GET and HEAD, no body, a head of at most
-//! [`HEAD_BYTES_MAX`] bytes. Every byte of it is a stranger's.
+//! Parses one HTTP request, as far as this program answers any: GET and HEAD, no body, a head of at
+//! most [`HEAD_BYTES_MAX`] bytes. Any stranger may have sent these bytes.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
@@ -7,16 +7,16 @@ use crate::auth::secret::Password;
 use crate::base::text::unescaped;
 use crate::base::wipe::wipe;
 
-/// Bytes that the head of a request may have.
+/// The most bytes that the head of a request may have.
 pub const HEAD_BYTES_MAX: usize = 4096;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct HttpRequest {
     pub is_head: bool,
-    /// Of HTTP/1.1, which knows chunks.
+    /// The request is of HTTP/1.1, which knows chunks.
     pub is_newer: bool,
     pub path: String,
-    /// What stands behind the question mark.
+    /// The text after the question mark.
     pub query: String,
     /// The format of OpenMetrics is asked for.
     pub wants_openmetrics: bool,
@@ -61,8 +61,8 @@ impl HttpStatus {
     }
 }
 
-/// Reads what has come. What cannot become a request is refused at its first bytes, so that nobody
-/// waits for more of another protocol.
+/// Parses the bytes that have come. Bytes that cannot begin a request are refused at once, so that
+/// a peer with another protocol is not waited for.
 pub fn parse(bytes: &[u8]) -> ParsedRequest {
     if bytes.first().is_some_and(|byte| !byte.is_ascii_uppercase()) {
         return ParsedRequest::Refused(HttpStatus::BadRequest);
@@ -78,7 +78,7 @@ pub fn parse(bytes: &[u8]) -> ParsedRequest {
     }
 }
 
-/// Where the empty line begins that ends a head. A line may end without its CR.
+/// Where the empty line that ends a head begins. A line may end without its CR.
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
     let ends = |at: &usize| {
         let rest = &bytes[at + 1..];
@@ -92,7 +92,7 @@ fn read(head: &str) -> Result<HttpRequest, HttpStatus> {
     let mut request = read_first(lines.next().unwrap_or_default())?;
     for line in lines.filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(':').ok_or(HttpStatus::BadRequest)?;
-        // A name with a blank in it, or a line that goes on with the one before.
+        // A name with a blank in it, or a line that continues the one before.
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(HttpStatus::BadRequest);
         }
@@ -171,7 +171,7 @@ fn read_login(value: &str) -> Option<(Vec<u8>, Password)> {
 }
 
 impl HttpRequest {
-    /// The value of a parameter behind the question mark.
+    /// The value of a parameter in the query.
     pub fn parameter(&self, name: &str) -> Option<Result<String, HttpStatus>> {
         let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.find(|(key, _)| *key == name).map(|(_, value)| decode(&value.replace('+', " ")))
@@ -184,8 +184,8 @@ fn decode(text: &str) -> Result<String, HttpStatus> {
     String::from_utf8(bytes).map_err(|_| HttpStatus::BadRequest)
 }
 
-/// The fuzz entry of requests: whatever comes, in whatever pieces, is decided within the bytes that
-/// a request may have, and what was a whole request stays it.
+/// Entry point for fuzzing. Whatever comes, in whatever pieces, is refused or whole before it is
+/// longer than a request may be, and bytes that follow a whole request do not change it.
 pub fn fuzz(data: &[u8]) {
     let step = usize::from(data.first().copied().unwrap_or(0)) + 13;
     let ends = (0..data.len()).step_by(step).chain([data.len()]);

@@ -1,4 +1,4 @@
-//! Which path is answered by what.
+//! Which function answers which path.
 
 use super::answer::HttpResponse;
 use super::gather::Gathering;
@@ -8,7 +8,7 @@ use super::{View, health, status};
 /// The page. It loads nothing but /status.json.
 const PAGE: &[u8] = include_bytes!("page.html");
 
-/// What the page may do: run the one script and wear the one style that stand in it, and ask this
+/// What browsers let the page do: use the one script and the one style sheet in it, and ask this
 /// server.
 pub(super) const POLICY: &str = concat!(
     "Content-Security-Policy: default-src 'none'; ",
@@ -18,10 +18,10 @@ pub(super) const POLICY: &str = concat!(
     "frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n"
 );
 
-/// What becomes of a request.
+/// The answer, or the work that it takes.
 pub enum HttpReply {
     Now(HttpResponse),
-    /// There is much to be read first.
+    /// Much must be read first, which takes several turns of the loop.
     Later(Box<Gathering>),
 }
 

@@ -1,5 +1,5 @@
-//! /status.json: what the page shows. Its size has a bound: of thousands of pools those come that
-//! matter most.
+//! /status.json: what the page shows. Its size has a bound: of thousands of pools, it has those
+//! that matter most.
 
 use std::cmp::Reverse;
 
@@ -20,13 +20,13 @@ use crate::pool::records::wait::Shutdown;
 use crate::pool::telling::events::ReasonTally;
 use crate::pool::telling::latency::{LatencyPlace, OTHERS};
 
-/// Pools that are shown.
+/// The most pools that are shown.
 const MOST_POOLS: usize = 100;
 
-/// Events, and kinds of errors, that are shown: the latest.
+/// The most events, and the most kinds of errors, that are shown: the latest ones.
 const MOST_NOTES: usize = 20;
 
-/// Changes of a RELOAD that are shown.
+/// The most changes of a RELOAD that are shown.
 const MOST_CHANGES: usize = 50;
 
 const KIND: &str = "application/json";
@@ -95,7 +95,7 @@ fn push_pools(json: &mut Json, core: &Core, pools: &[ShownPool]) {
     json.close(']');
 }
 
-/// By name, unless there are too many: then by what they need.
+/// The pools, by name; if there are too many, the most important ones, by importance.
 fn shown_pools(core: &Core) -> Vec<ShownPool> {
     let ids = console::pools(core).into_iter().flatten();
     let pools: Vec<ShownPool> = ids.map(|id| shown(core, id)).collect();
@@ -106,8 +106,8 @@ fn shown_pools(core: &Core) -> Vec<ShownPool> {
     order::sorted(&pools, |a, b| name(a).cmp(&name(b)))
 }
 
-/// Those in which most wait, then those in which most is done. Only as many as are shown are kept
-/// in order: there may be thousands.
+/// The pools in which most clients wait, then those with most active servers. Only as many as are
+/// shown are kept in order, since there may be thousands.
 fn most_important(pools: &[ShownPool]) -> Vec<ShownPool> {
     let rank = |pool: &ShownPool| {
         let ShownPool { waiting, at_work, clients, .. } = *pool;
@@ -167,7 +167,7 @@ fn push_pool(json: &mut Json, core: &Core, shown: &ShownPool) {
     json.close('}');
 }
 
-/// Percentiles of late, for the databases of the pools that are shown.
+/// Recent percentiles, for the databases of the pools that are shown.
 fn push_latency(json: &mut Json, core: &Core, pools: &[ShownPool]) {
     let mut places: Vec<(&str, LatencyPlace)> = Vec::new();
     for pool in pools {
@@ -222,7 +222,7 @@ fn push_events(json: &mut Json, core: &Core) {
 
 fn push_errors(json: &mut Json, core: &Core) {
     json.key("errors").open('[');
-    // What ends in the course of things is no error.
+    // A connection that ends in the usual way is no error.
     let tallies = core.journal.events.tallies.iter().filter(|tally| tally.is_trouble);
     let tallies: Vec<&ReasonTally> = tallies.collect();
     for tally in order::sorted(&tallies, |a, b| b.last_us.cmp(&a.last_us)).iter().take(MOST_NOTES) {

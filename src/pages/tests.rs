@@ -26,7 +26,7 @@ use crate::pool::records::secured::{TlsContext, TlsFile, TlsTally, Whose};
 use crate::wire::head::Head;
 use crate::wire::startup;
 
-/// Names, labels and types of the exporter, a line each.
+/// The exporter's families, one a line: name, labels and type.
 const EXPORTER: &str = include_str!("../../tests/reference/exporter-metrics.tsv");
 
 /// The names that Grafana's mixin asks for, and the labels that it groups by.
@@ -45,7 +45,7 @@ pool_mode = transaction
 stats_period = 10
 ";
 
-/// With lines for those of `database_0`, `database_1` and so on that `has` names.
+/// A configuration with a line for each of `database_0`, `database_1` and so on that `has` accepts.
 fn ini_with(count: usize, has: impl Fn(usize) -> bool) -> String {
     let numbers = (0..count).filter(|at| has(*at));
     let lines: String = numbers.map(|at| format!("database_{at} = host=127.0.0.1\n")).collect();
@@ -65,7 +65,7 @@ impl World {
         World::of(INI)
     }
 
-    /// With lines for `database_0`, `database_1` and so on.
+    /// A world whose configuration has lines for `database_0`, `database_1` and so on.
     pub fn with_databases(count: usize) -> World {
         World::of(&ini_with(count, |_| true))
     }
@@ -313,7 +313,7 @@ fn certificates_tell_their_ends_and_handshakes_their_results() {
         authorities: None,
         tally: TlsTally { handshakes: 7, failures: 2, resumptions: 0 },
     };
-    // A second one of the same file.
+    // A second context made of the same file.
     world.core.tls_contexts = vec![context.clone(), context];
     let text = world.metrics();
     let name = "pgbouncer_tls_certificate_expiry_seconds";
@@ -522,7 +522,7 @@ fn what_became_of_session_state_is_told_for_each_pool() {
     assert!(text.contains("\npgbouncer_prepared_statement_evictions_total 1\n"));
 }
 
-/// A core whose user list names who may read, with the three kinds of secrets.
+/// A core with `metrics_auth`, and users with the three kinds of secrets who may read.
 fn guarded() -> World {
     let ini = INI.replace(
         "[pgbouncer]",

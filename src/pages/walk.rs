@@ -3,13 +3,13 @@
 use super::View;
 use super::exposition::Snapshot;
 
-/// Rows of one kind.
+/// A kind of rows.
 pub trait Walk {
-    /// Reads as many rows as `most` says, and takes them off it. Returns whether it is done.
+    /// Reads at most `most` rows, and lowers `most` by as many. Returns whether all rows are read.
     fn go_on(&mut self, snapshot: &mut Snapshot, view: View<'_>, most: &mut usize) -> bool;
 }
 
-/// The next ones of a list of ids, as many as `most` says.
+/// Takes at most `most` ids off the list, and lowers `most` by as many.
 pub fn take<T>(ids: &mut Vec<T>, most: &mut usize) -> Vec<T> {
     let taken = ids.split_off(ids.len().saturating_sub(*most));
     *most -= taken.len();

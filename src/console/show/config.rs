@@ -1,4 +1,4 @@
-//! SHOW CONFIG: the settings that the reference has, in its order, with values as it spells them.
+//! SHOW CONFIG: the settings that PgBouncer has, in its order, with values as it spells them.
 
 use super::super::table::{Sheet, Value, text};
 use crate::config::{SettingRow, Settings};

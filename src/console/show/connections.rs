@@ -44,13 +44,15 @@ pub static SOCKETS: Sheet<ConnectionRow> = Sheet {
     rows: |scene| sockets(scene.core),
 };
 
-/// The same without those that have nothing to send or to be sent.
+/// The sockets for which bytes are held, or whose clients wait for a server.
 pub static ACTIVE_SOCKETS: Sheet<ConnectionRow> = Sheet {
     columns: &[BEFORE_STATE, SOCKET_STATE, REST, BUFFERS],
     rows: |scene| {
         let rows = sockets(scene.core).into_iter();
-        rows.filter(|row| held(scene, row) != BufferedBytes::default() || is_busy(scene.core, row))
-            .collect()
+        rows.filter(|row| {
+            held(scene, row) != BufferedBytes::default() || is_waiting(scene.core, row)
+        })
+        .collect()
     },
 };
 
@@ -109,8 +111,8 @@ const REST: &[Column<ConnectionRow>] = &[
     })),
 ];
 
-/// What the reference says of its buffers: how far what was read reaches, and what is left to be
-/// sent. Nothing is read that is judged already, so that the positions before it are 0.
+/// PgBouncer's columns about its buffers: how many bytes were read and not yet judged, and how many
+/// are left to be sent. Here judged bytes do not stay in a buffer, so positions are 0.
 const BUFFERS: &[Column<ConnectionRow>] = &[
     int4("recv_pos", |scene, row| Value::count(held(scene, row).received)),
     int4("pkt_pos", |_, _| Value::Number(0)),
@@ -121,7 +123,7 @@ const BUFFERS: &[Column<ConnectionRow>] = &[
     int4("send_avail", |scene, row| Value::count(held(scene, row).unsent)),
 ];
 
-/// What programs that count clients want to know of one.
+/// What /metrics counts clients by.
 pub struct Visible<'a> {
     pub database: &'a str,
     pub user: &'a str,
@@ -146,8 +148,8 @@ pub fn visible_client(core: &Core, id: ClientId) -> Option<Visible<'_>> {
     Some(Visible { database, user, application, state })
 }
 
-/// Clients past their login, by pool; those of the console stand where its pool stands, and those
-/// that came to cancel what runs at a peer at the end.
+/// Clients past their login, by pool, where the console counts as a pool. Clients whose cancel
+/// request is for a peer come last.
 fn clients(core: &Core) -> Vec<ConnectionRow> {
     let cancels = cancel_clients(core);
     let mut rows = Vec::new();
@@ -178,7 +180,7 @@ fn push_clients(
     rows.extend(of_pool.map(|(_, client)| ConnectionRow::Client(*client)));
 }
 
-/// Clients that came to cancel, with the pool that they mean; `None` for a peer.
+/// Clients with a cancel request, and the pool whose query it is to cancel; `None` for a peer.
 fn cancel_clients(core: &Core) -> Vec<(Option<PoolId>, ClientId)> {
     let clients = core.cancel_clients.iter(&core.clients);
     clients.map(|id| (carrier(core, &core.clients[id]).and_then(Carrier::pool), id)).collect()
@@ -189,7 +191,7 @@ fn carrier<'a>(core: &'a Core, client: &Client) -> Option<&'a Carrier> {
     core.carriers.get(client.cancel_carrier()?)
 }
 
-/// Servers and carriers, by pool; those that carry requests to peers stand at the end.
+/// Servers and carriers, by pool; those that carry requests to peers come last.
 fn servers(core: &Core) -> Vec<ConnectionRow> {
     let pools = pools::with_lookups(core).into_iter().flatten();
     let to_peers =
@@ -213,7 +215,7 @@ fn carriers<'a>(
     list.iter(&core.carriers).map(ConnectionRow::Carrier)
 }
 
-/// All connections but those on behalf of peers, by pool; those in login stand at the end.
+/// All connections except those that carry requests to peers, by pool; clients in login come last.
 fn sockets(core: &Core) -> Vec<ConnectionRow> {
     let cancels = cancel_clients(core);
     let mut rows = Vec::new();
@@ -293,13 +295,13 @@ fn server_state(server: &Server) -> &'static str {
         server::ServerState::Closing => "justfree",
         server::ServerState::Idle => "idle",
         server::ServerState::Login(_) => "new",
-        // No table is read while it is decided what becomes of a server.
+        // No table is read while a server is `Between`.
         server::ServerState::Between | server::ServerState::Tested(_) => "tested",
         server::ServerState::Used => "used",
     }
 }
 
-/// The same, as SHOW SOCKETS spells it.
+/// The state as SHOW SOCKETS spells it.
 fn socket_state(core: &Core, row: &ConnectionRow) -> &'static str {
     match (row, state(core, row)) {
         (ConnectionRow::Client(_), "active" | "idle") => "cl_active",
@@ -319,7 +321,7 @@ fn socket_state(core: &Core, row: &ConnectionRow) -> &'static str {
     }
 }
 
-/// The other end, and ours.
+/// The peer's address, and the pooler's.
 fn ends(core: &Core, row: &ConnectionRow) -> Ends {
     match *row {
         ConnectionRow::Carrier(id) => (core.carriers[id].peer, core.carriers[id].local),
@@ -341,7 +343,7 @@ fn port(peer: PeerAddress) -> u64 {
     }
 }
 
-/// When it was connected, and when it was last used.
+/// When the connection was made, and when it was last used.
 fn times(core: &Core, row: &ConnectionRow) -> (Moment, Moment) {
     match *row {
         ConnectionRow::Carrier(id) => (core.carriers[id].connected, core.carriers[id].connected),
@@ -354,8 +356,8 @@ fn moment(scene: Scene<'_>, moment: Moment) -> Value<'static> {
     time(scene.core.now.wall_us.saturating_sub(scene.core.mono().micros_since(moment)))
 }
 
-/// Since when a client has asked for what is not answered yet. On the console: since its last
-/// command.
+/// For how long a client has waited for a server or an answer. On the console: the time since its
+/// last command.
 fn wait_us(core: &Core, row: &ConnectionRow) -> u64 {
     let ConnectionRow::Client(id) = *row else { return 0 };
     let client = &core.clients[id];
@@ -374,7 +376,7 @@ fn wait_us(core: &Core, row: &ConnectionRow) -> u64 {
     core.mono().micros_since(since)
 }
 
-/// The other side of a link.
+/// The connection that this one is linked to.
 fn link(core: &Core, row: &ConnectionRow) -> Option<ConnectionRow> {
     let client = match *row {
         ConnectionRow::Client(id) => return link_of_client(core, &core.clients[id]),
@@ -445,7 +447,7 @@ fn held(scene: Scene<'_>, row: &ConnectionRow) -> BufferedBytes {
 }
 
 /// Whether a client waits for a server.
-fn is_busy(core: &Core, row: &ConnectionRow) -> bool {
+fn is_waiting(core: &Core, row: &ConnectionRow) -> bool {
     match *row {
         ConnectionRow::Client(id) => core.clients[id].is_waiting(),
         ConnectionRow::Carrier(_) | ConnectionRow::Server(_) => false,

@@ -120,7 +120,7 @@ pub static DATABASES: Sheet<DatabaseRow> = Sheet {
     rows: |scene| sorted(scene.core),
 };
 
-/// What the reference says of its console.
+/// The pool size that PgBouncer shows for its console.
 const CONSOLE_POOL_SIZE: u32 = 2;
 
 /// All databases, in no order.

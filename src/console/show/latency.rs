@@ -1,5 +1,5 @@
 //! SHOW LATENCY: percentiles of how long queries, transactions, waiting and logins to servers took,
-//! for each database, of late and since the start. Of late is what the averages of SHOW STATS
+//! for each database, lately and since the start. "Lately" means what the averages of SHOW STATS
 //! cover: the last full period and the running one.
 
 use super::super::table::{Column, Scene, Sheet, Value, int8, text};
@@ -8,7 +8,7 @@ use crate::pool::core::Core;
 use crate::pool::telling::histogram::Spread;
 use crate::pool::telling::latency::{LatencyPlace, Measure, OTHERS};
 
-/// One kind of time of one database.
+/// One measured time of one database.
 pub struct LatencyRow {
     database: String,
     measure: &'static str,
@@ -16,7 +16,7 @@ pub struct LatencyRow {
     since_start: Figures,
 }
 
-/// What is told of a spread, which is thirty times as large.
+/// The figures shown of a spread, which itself is thirty times as large.
 struct Figures {
     count: u64,
     p50: u64,
@@ -76,7 +76,7 @@ const SINCE_START: &[Column<LatencyRow>] = &[
     spread!("total_max", since_start.max),
 ];
 
-/// The kinds of times, and how a database's are got.
+/// The times that are measured, and how to get them for a database.
 pub const MEASURES: [(&str, Measure); 4] = [
     ("query", |latencies| &latencies.query),
     ("transaction", |latencies| &latencies.xact),
@@ -97,7 +97,7 @@ fn rows(scene: Scene<'_>) -> Vec<LatencyRow> {
     places(scene.core).into_iter().flat_map(of_one).collect()
 }
 
-/// The databases that have had a pool, by name, and the one that stands for several.
+/// The databases that have had a pool, by name, and the place that further databases share.
 fn places(core: &Core) -> Vec<(String, LatencyPlace)> {
     let mut places = Vec::new();
     let mut is_shared = false;

@@ -1,4 +1,4 @@
-//! SHOW LISTS and MEM: how many of everything there are, and what memory their records take.
+//! SHOW LISTS and MEM: how many records of each kind there are, and how much memory they take.
 
 use super::super::table::{Scene, Sheet, Value, int4, text};
 use super::{databases, pools, users};
@@ -23,13 +23,13 @@ pub static LISTS: Sheet<(&str, usize)> = Sheet {
 
 fn lists(scene: Scene<'_>) -> Vec<(&'static str, usize)> {
     let core = scene.core;
-    // They wait in a pool, and are counted there.
+    // Clients whose lookups are queued wait in a pool, and are counted there.
     let queued: usize = core.pools.iter().map(|(_, pool)| pool.queued_clients()).sum();
     vec![
         ("databases", databases::all(core).len()),
         ("users", users::shown(core).len()),
         ("peers", core.config.peers.len()),
-        // The console's is one of them.
+        // The console's pool is one of them.
         ("pools", pools::all(core).len()),
         ("peer_pools", core.peers.len()),
         ("free_clients", core.clients.slots() - core.clients.len()),
@@ -60,14 +60,14 @@ pub static MEM: Sheet<Cache> = Sheet {
         int4("used", |_, row| Value::count(row.used)),
         int4("free", |_, row| Value::count(row.free)),
         int4("memtotal", |_, row| {
-            // The column is an int4 wherever it is read.
+            // The value must fit an int4, as text too.
             Value::count(((row.used + row.free) * row.size).min(i32::MAX as usize))
         }),
     ]],
     rows: caches,
 };
 
-/// The names are those that tools know; a record may be another thing here than there.
+/// The names are PgBouncer's, which tools know; a record here may hold something else than there.
 fn caches(scene: Scene<'_>) -> Vec<Cache> {
     let core = scene.core;
     let secrets = core.users.iter().filter(|(_, user)| user.secret.is_some()).count();
@@ -100,7 +100,7 @@ fn parameters(core: &Core) -> Cache {
     }
 }
 
-/// Texts of prepared statements, each stored once whoever uses it.
+/// Texts of prepared statements, each stored once for all clients.
 fn texts(core: &Core) -> Cache {
     let used = core.statements.len();
     let size = size_of::<Statement>() + core.statements.text_bytes() / used.max(1);
@@ -123,7 +123,7 @@ fn plain<T>(name: &'static str, used: usize) -> Cache {
     Cache { name, size: size_of::<T>(), used, free: 0 }
 }
 
-/// Connections that hold bytes, and their average.
+/// Connections for which bytes are held, and the average number of bytes.
 fn buffers(scene: Scene<'_>) -> Cache {
     let clients = scene.core.clients.ids().into_iter().map(|id| scene.buffers.client(id));
     let servers = scene.core.servers.ids().into_iter().map(|id| scene.buffers.server(id));

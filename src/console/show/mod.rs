@@ -1,5 +1,6 @@
-//! SHOW: every table by its word. The columns of the reference's tables, in their order, are what
-//! tools read by name and by position; what is known beyond them stands in tables of our own.
+//! SHOW: every table by its word. Tables that PgBouncer has too have its columns in its order,
+//! since tools read them by name and by position. What this program knows beyond that is in tables
+//! of its own.
 
 mod config;
 mod connections;
@@ -26,11 +27,11 @@ use super::session::{CommandResult, ConsoleTurn, Done};
 use super::table::{Table, Value};
 use crate::config::table::nearest;
 
-/// One word behind SHOW.
+/// One word that may follow SHOW.
 pub struct Show {
     pub word: &'static str,
     pub answer: ShowOutput,
-    /// The line of SHOW HELP that it stands in; 0 is none.
+    /// The line of SHOW HELP that names the word; 0 for none.
     line: u8,
 }
 
@@ -85,19 +86,19 @@ pub fn find(word: &str) -> Option<&'static Show> {
     SHOWS.iter().find(|show| show.word.eq_ignore_ascii_case(word))
 }
 
-/// What was perhaps meant, when what stands behind SHOW is no word of it.
+/// What the user perhaps meant by an unknown word after SHOW.
 pub fn hint(arguments: &[CommandToken<'_>]) -> Hint {
     let [CommandToken::Word(word)] = arguments else { return Hint::None };
     nearest(word, SHOWS.iter().map(|show| show.word)).map_or(Hint::None, Hint::Show)
 }
 
-/// Gives all of a table.
+/// Sends a whole table.
 pub fn run(session: &mut ConsoleTurn<'_>, table: &'static dyn Table) -> CommandResult {
     session.push_table(table);
     Ok(Done::tag("SHOW"))
 }
 
-/// The words, a line for those that stand together.
+/// The lines of SHOW HELP that name these words.
 pub fn usage() -> Vec<String> {
     let last = SHOWS.iter().map(|show| show.line).max().unwrap_or_default();
     let lines = (1..=last).map(|line| {
@@ -107,7 +108,7 @@ pub fn usage() -> Vec<String> {
     lines.collect()
 }
 
-/// A time for people, in microseconds since 1970.
+/// A time to be shown, given in microseconds since 1970.
 fn time(wall_us: u64) -> Value<'static> {
     Value::Time(wall_us / 1_000_000)
 }

@@ -1,4 +1,4 @@
-//! Small tables: version, state, names of hosts, and what a server would say of itself.
+//! Small tables: version, state, host names, and parameters that drivers ask a server for.
 
 use super::super::table::{Scene, Sheet, Value, int4, int8, text};
 use crate::pool::login::account::VERSION as NUMBER;
@@ -42,7 +42,7 @@ fn host_names(scene: Scene<'_>) -> Vec<HostName> {
     let names = scene.core.dns.iter().into_iter();
     names
         .map(|(name, entry)| {
-            // Without a port, which a line of the configuration adds.
+            // Port 0: the port is not looked up, but stands in a line of the configuration.
             let addresses = entry.addresses.iter().map(|&ip| std::net::SocketAddr::new(ip, 0));
             HostName {
                 name: name.to_owned(),
@@ -53,7 +53,7 @@ fn host_names(scene: Scene<'_>) -> Vec<HostName> {
         .collect()
 }
 
-/// Serial numbers of zones are not asked for, so that there is never a row.
+/// The pooler does not ask for serial numbers of zones, so there is never a row.
 pub static DNS_ZONES: Sheet<()> = Sheet {
     columns: &[&[
         text("zonename", |_, _| Value::Null),

@@ -1,10 +1,11 @@
-//! Two tables of our own: what went wrong how often, and what happened of late.
+//! Two tables that PgBouncer does not have: ERRORS, what went wrong and how often; EVENTS, what
+//! happened lately.
 
 use super::super::table::{Sheet, Value, int8, text};
 use super::time;
 use crate::base::order;
 
-/// Rows are places in the list of tallies.
+/// A row is an index into the list of tallies.
 pub static ERRORS: Sheet<usize> = Sheet {
     columns: &[&[
         text("side", |scene, &at| {
@@ -25,7 +26,7 @@ pub static ERRORS: Sheet<usize> = Sheet {
     },
 };
 
-/// Rows are places in the list of events, the oldest first.
+/// A row is an index into the list of events, the oldest first.
 pub static EVENTS: Sheet<usize> = Sheet {
     columns: &[&[
         text("time", |scene, &at| time(scene.core.journal.events.events[at].wall_us)),

@@ -6,7 +6,7 @@ use crate::pool::core::Core;
 use crate::pool::ids::PeerId;
 use crate::pool::records::carrier::Carrier;
 
-/// Rows are places in the configuration's list of peers.
+/// A row is an index into the configuration's list of peers.
 pub static PEERS: Sheet<usize> = Sheet {
     columns: &[&[
         label(label(int4("peer_id", |scene, &at| {
@@ -31,7 +31,7 @@ pub static PEERS: Sheet<usize> = Sheet {
     },
 };
 
-/// Peers that requests were passed on to, by number.
+/// The peers to which cancel requests were passed on, by `peer_id`.
 pub static PEER_POOLS: Sheet<PeerId> = Sheet {
     columns: &[&[
         int4("peer_id", |scene, row| Value::Number(scene.core.peers[*row].number.into())),
@@ -49,7 +49,7 @@ pub static PEER_POOLS: Sheet<PeerId> = Sheet {
     rows: |scene| used(scene.core),
 };
 
-/// The peers that requests were passed on to, by number.
+/// The peers to which cancel requests were passed on, by `peer_id`.
 pub fn used(core: &Core) -> Vec<PeerId> {
     order::sorted(&core.peers.ids(), |a, b| core.peers[*a].number.cmp(&core.peers[*b].number))
 }

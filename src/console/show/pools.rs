@@ -1,4 +1,4 @@
-//! SHOW POOLS: who is where in each pair of database and user.
+//! SHOW POOLS: how many clients and servers of each pool are in each state.
 
 use super::super::table::{Scene, Sheet, Value, gauge, int4, text};
 use super::databases;
@@ -95,14 +95,14 @@ pub fn all(core: &Core) -> Vec<PoolRow> {
     ids.map(Some).chain([None]).collect()
 }
 
-/// Whether a pool has a row: those for lookups, or to listen, are part of their clients' pool, if
-/// there is one.
+/// Whether a pool has a row. A pool for auth_query or for LISTEN is counted in the row of the
+/// clients' pool with the same database and user, if there is one.
 pub fn is_shown(core: &Core, id: PoolId) -> bool {
     let is_of_clients = |id: PoolId| core.pools[id].purpose == Purpose::Clients;
     is_of_clients(id) || !core.sibling_pools(id).any(is_of_clients)
 }
 
-/// Pools of clients and for lookups, by database and user.
+/// All pools, those for auth_query too, by database and user.
 pub fn with_lookups(core: &Core) -> Vec<PoolRow> {
     sorted(core, core.pools.ids().into_iter().map(Some).chain([None]).collect())
 }
@@ -118,7 +118,7 @@ pub fn names<'a>(core: &'a Core, row: &PoolRow) -> (&'a str, &'a str) {
     (&core.databases[pool.database].line.name, &core.users[pool.user].name)
 }
 
-/// The pools that a row is about.
+/// The pools that are counted in a row.
 fn ids(core: &Core, row: &PoolRow) -> impl Iterator<Item = PoolId> + use<> {
     let others = row.map(|id| core.sibling_pools(id));
     (*row).into_iter().chain(others.into_iter().flatten())
@@ -128,7 +128,8 @@ fn count(scene: Scene<'_>, row: &PoolRow, of: fn(&Pool) -> usize) -> Value<'stat
     Value::count(ids(scene.core, row).map(|id| of(&scene.core.pools[id])).sum())
 }
 
-/// Clients that came to cancel: those whose request is on its way, or those that wait for that.
+/// Clients with a cancel request: those whose request has been sent, or those whose request has
+/// not.
 fn cancels(scene: Scene<'_>, row: &PoolRow, is_sent: bool) -> Value<'static> {
     let pools = ids(scene.core, row).map(|id| &scene.core.pools[id]);
     let carriers = pools.flat_map(|pool| pool.carriers.iter(&scene.core.carriers));
@@ -136,7 +137,7 @@ fn cancels(scene: Scene<'_>, row: &PoolRow, is_sent: bool) -> Value<'static> {
     Value::count(carriers.filter(|&id| is_it(&scene.core.carriers[id])).count())
 }
 
-/// How long who has waited longest for a server has done so.
+/// How long the client that has waited longest for a server has waited.
 fn longest_wait_us(scene: Scene<'_>, row: &PoolRow) -> u64 {
     let since = ids(scene.core, row).filter_map(|id| scene.core.waiting_since(id)).min();
     since.map_or(0, |since| scene.core.mono().micros_since(since))

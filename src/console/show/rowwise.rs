@@ -1,4 +1,4 @@
-//! The tables that others read some rows at a time.
+//! The tables that /metrics reads some rows at a time.
 
 use super::super::table::{Slices, Subject};
 use super::{databases, pools, session_state, stats};

@@ -1,5 +1,6 @@
-//! Tables of our own: what becomes of what clients leave in the sessions of servers, which servers
-//! are kept for their clients, and what clients have chosen for themselves.
+//! Three tables that PgBouncer does not have. SESSION_STATE: what was done about state that clients
+//! left in sessions. PINS: servers that are kept for their clients. CHOICES: what clients have
+//! chosen for themselves.
 
 use super::super::table::{Sheet, Value, counter, gauge, int4, int8, text};
 use super::pools;
@@ -8,14 +9,14 @@ use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::records::client::Choice;
 use crate::pool::records::pool::Purpose;
 
-/// Declares a column of what has become of session state in a pool.
+/// Declares a counter of what was done about session state in a pool.
 macro_rules! count {
     ($name:literal, $field:ident, $help:literal) => {
         counter($help, int8($name, |scene, &id| Value::Number(scene.core.pools[id].undone.$field)))
     };
 }
 
-/// A pool of clients.
+/// A row for each pool of clients.
 pub static SESSION_STATE: Sheet<PoolId> = Sheet {
     columns: &[&[
         text("database", |scene, &id| Value::text(pools::names(scene.core, &Some(id)).0)),
@@ -42,7 +43,7 @@ pub static SESSION_STATE: Sheet<PoolId> = Sheet {
     },
 };
 
-/// A server that stays with its client.
+/// A row for each server that is kept for its client.
 pub static PINS: Sheet<ServerId> = Sheet {
     columns: &[&[
         text("database", |scene, &id| {
@@ -74,7 +75,7 @@ pub static PINS: Sheet<ServerId> = Sheet {
     },
 };
 
-/// A client that has chosen its pool mode, or what becomes of what it leaves.
+/// A row for each client that has chosen its own `pool_mode` or `session_state`.
 pub static CHOICES: Sheet<ClientId> = Sheet {
     columns: &[&[
         text("database", |scene, &id| {

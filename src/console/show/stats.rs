@@ -1,5 +1,5 @@
-//! SHOW STATS and its kin: totals since the start, and averages of the last period, for each
-//! database that has a pool.
+//! SHOW STATS, STATS_TOTALS, STATS_AVERAGES and TOTALS: totals since the start, and averages of the
+//! last period, for each database that has a pool.
 
 use super::super::table::{Column, Scene, Sheet, Value, counter, numeric, text};
 use super::databases;
@@ -162,7 +162,7 @@ fn by_database(core: &Core) -> Vec<StatsRow> {
 }
 
 impl StatsRow {
-    /// Of a database, if it has had a pool.
+    /// The row of a database, if it has had a pool.
     pub fn of(core: &Core, database: databases::DatabaseRow) -> Option<StatsRow> {
         let Some(id) = database else {
             return Some(StatsRow::new(core, None, &core.console_stats));

@@ -1,9 +1,10 @@
-//! SHOW TLS, a table of our own: what connections are secured with, and how that has done.
+//! SHOW TLS, a table that PgBouncer does not have: the certificates in use, and how many handshakes
+//! succeeded and failed.
 
 use super::super::table::{Scene, Sheet, Value, counter, int8, text};
 use crate::pool::records::secured::{ServerTls, TlsContext, TlsFile, Whose};
 
-/// Rows are places in the list of contexts.
+/// A row is an index into the list of contexts.
 pub static TLS: Sheet<usize> = Sheet {
     columns: &[&[
         text("side", |scene, &at| {
@@ -37,14 +38,15 @@ fn of(scene: Scene<'_>, at: usize) -> &TlsContext {
     &scene.core.tls_contexts[at]
 }
 
-/// A value of the certificate that the other end is shown, or else of what it is checked against.
+/// A value of the certificate that peers are shown, or else of the authorities that peers are
+/// checked against.
 fn shown<'a>(scene: Scene<'a>, at: usize, get: fn(&'a TlsFile) -> Value<'a>) -> Value<'a> {
     let context = of(scene, at);
     let file = context.certificate.as_ref().or(context.authorities.as_ref());
     file.map_or(Value::Null, get)
 }
 
-/// The databases whose lines ask for it; none where that is left to the settings.
+/// The databases whose lines ask for this context; null where only the settings do.
 fn databases<'a>(scene: Scene<'a>, at: &usize) -> Value<'a> {
     let Whose::Servers(own) = &of(scene, *at).whose else { return Value::Null };
     let lines = scene.core.config.databases.iter().filter(|line| line.has_security());

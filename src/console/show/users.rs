@@ -12,7 +12,7 @@ use crate::pool::records::user::User;
 
 /// One user, and how many sessions it has on the console.
 pub struct UserRow {
-    /// `None` is the console's own, where no file names it.
+    /// `None` is the console's own user, where no file names that user.
     user: Option<UserId>,
     sessions: usize,
 }
@@ -59,7 +59,7 @@ pub static USERS: Sheet<UserRow> = Sheet {
     rows: |scene| sorted(scene.core),
 };
 
-/// All users that are worth a row, by name.
+/// The users that have a row, by name.
 fn sorted(core: &Core) -> Vec<UserRow> {
     let sessions = sessions(core);
     let row = |user: Option<UserId>| {
@@ -102,7 +102,7 @@ fn line<'a>(scene: Scene<'a>, row: &UserRow) -> Option<&'a UserLine> {
     record(scene, row)?.line.as_ref()
 }
 
-/// A size is shown right-aligned in nine places, as the reference has it; empty when not set.
+/// A size is shown right-aligned in nine places, as in PgBouncer; empty when not set.
 fn size(size: Option<u32>) -> Value<'static> {
     match size {
         Some(size) => Value::owned(format_args!("{size:9}")),
@@ -110,7 +110,7 @@ fn size(size: Option<u32>) -> Value<'static> {
     }
 }
 
-/// Servers of all pools of the user, those that carry cancel requests too.
+/// Servers of all pools of the user, and connections that carry cancel requests.
 fn connections(core: &Core, row: &UserRow) -> usize {
     let Some(id) = row.user else { return 0 };
     let user = &core.users[id];
