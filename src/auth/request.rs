@@ -1,4 +1,4 @@
-//! The Authentication messages by which a client is asked for its proof.
+//! What a client is asked in its login, as the message that asks it.
 
 /// An Authentication message ('R') for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,18 +20,18 @@ use crate::crypto::scram_message::{
 #[derive(Clone, Debug)]
 pub enum Credential {
     Md5([u8; MD5_LEN]),
-    /// Nothing: only a server that asks for no proof lets the pooler in.
+    /// Nothing: only servers that trust will do.
     None,
     Plain(Password),
-    /// The keys of a client that proved its password against a stored SCRAM secret.
+    /// The keys of a client that proved a stored SCRAM secret.
     ScramKeys(ScramKeys),
     /// A stored SCRAM secret, but no client has given the keys that go with it.
     ScramSecret,
 }
 
 impl Credential {
-    /// `keys` are those of the client for which the server is opened, if the client proved its
-    /// password against a stored secret and the login is for the same user.
+    /// `keys` are those of the client that is served, if it proved a stored secret and the login is
+    /// for that same user.
     pub fn of(secret: Option<&Secret>, keys: Option<&ScramKeys>) -> Credential {
         match (secret, keys) {
             (None, _) => Credential::None,
@@ -51,11 +51,11 @@ impl Credential {
 pub enum BindingData {
     /// The hash of the certificate that the server has shown.
     Bound(Box<[u8]>),
-    /// The same, where a login without channel binding must fail.
+    /// The same, and a login that is not bound to it counts for nothing.
     Required(Box<[u8]>),
     /// Nothing: the connection is not under TLS, or its certificate has no hash to be bound to.
     Unbound,
-    /// Nothing, though channel binding is required: the login must fail.
+    /// Nothing, where something is required.
     Wanting,
 }
 
@@ -112,7 +112,7 @@ impl ServerLogin {
         ServerLogin::Request(AwaitRequest { user: user.into(), credential, channel })
     }
 
-    /// What an Authentication message of this code asks for, if it is the server's first one.
+    /// What an Authentication message of this code asks for, where it is the first.
     pub fn asked(&self, code: u32) -> Option<ServerAuth> {
         match (self, code) {
             (ServerLogin::Request(_), OK) => Some(ServerAuth::None),
@@ -146,7 +146,7 @@ impl ServerLogin {
 
 type ServerResult<T> = std::result::Result<T, ServerFailure>;
 
-/// Awaits the server's first message: a request for a proof, or AuthenticationOk.
+/// The server says how it wants to be convinced, or lets us in.
 #[derive(Debug)]
 pub struct AwaitRequest {
     user: Box<[u8]>,
@@ -204,8 +204,8 @@ impl AwaitRequest {
     }
 }
 
-/// The mechanism chosen from those offered, the header that goes with it, and the certificate hash
-/// to which the exchange is bound.
+/// The mechanism that is chosen of those offered, the header that goes with it, and what the
+/// exchange is bound to.
 fn choose<'a>(
     offered: &[u8],
     channel: &'a BindingData,
@@ -219,8 +219,7 @@ fn choose<'a>(
             Ok((BOUND_MECHANISM, BOUND, hash))
         }
         BindingData::Required(_) | BindingData::Wanting => Err(ServerFailure::NotBound),
-        // With this header the server refuses the login if somebody has removed SCRAM-SHA-256-PLUS
-        // from its offer on the way.
+        // The server refuses this where it has offered more than has come here.
         BindingData::Bound(_) if offers(MECHANISM) => Ok((MECHANISM, NOT_OFFERED, b"")),
         BindingData::Unbound if offers(MECHANISM) => Ok((MECHANISM, UNBOUND, b"")),
         BindingData::Bound(_) | BindingData::Unbound => Err(ServerFailure::Mechanism),
@@ -228,7 +227,7 @@ fn choose<'a>(
 }
 
 impl Credential {
-    /// Why this credential cannot answer what the server asks for.
+    /// Why this cannot answer what is asked.
     fn lack(&self, asked: Asked) -> ServerFailure {
         let known = match self {
             Credential::None => return ServerFailure::NoPassword { asked },
@@ -254,12 +253,11 @@ enum Knowledge {
     Password(Password),
 }
 
-/// Awaits server-first-message: the server's nonce, the salt and the iterations.
+/// The server answers our nonce with its own, salt and iterations.
 #[derive(Debug)]
 pub struct AwaitSaslContinue {
     knowledge: Knowledge,
-    /// What client-final-message repeats: the header of client-first-message, and the certificate
-    /// hash if the exchange is bound to it.
+    /// What the last message repeats: the header of the first, and what it is bound to.
     binding: Box<[u8]>,
     nonce: String,
     client_first_bare: String,
@@ -285,7 +283,7 @@ impl AwaitSaslContinue {
     }
 }
 
-/// Waits until the keys of the pooler's password are derived.
+/// The keys of our password are being derived.
 #[derive(Debug)]
 pub struct AwaitOwnKeys {
     without_proof: Vec<u8>,
@@ -293,7 +291,7 @@ pub struct AwaitOwnKeys {
 }
 
 impl AwaitOwnKeys {
-    /// Goes on with the derived keys.
+    /// Goes on with the keys that the work has given.
     pub fn handle(self, name: KeyName, keys: ScramKeys, cache: &mut ScramCache) -> ServerStep {
         cache.keep(name, keys.clone());
         self.prove(keys)
@@ -307,7 +305,7 @@ impl AwaitOwnKeys {
     }
 }
 
-/// Awaits server-final-message, by which the server proves that it knows the secret.
+/// The server proves that it knows the secret.
 #[derive(Debug)]
 pub struct AwaitSaslFinal {
     keys: ScramKeys,
@@ -328,7 +326,7 @@ impl AwaitSaslFinal {
     }
 }
 
-/// Awaits AuthenticationOk: nothing else may follow now.
+/// Everything is said; only AuthenticationOk may follow.
 #[derive(Debug)]
 pub struct AwaitOk;
 
@@ -341,7 +339,7 @@ const SASL_CONTINUE: u32 = 11;
 const SASL_FINAL: u32 = 12;
 
 impl ServerStep {
-    /// The step that follows the work, which is done at once. The loop must not call it.
+    /// The step behind the work, which is done at once: not for the loop.
     pub fn at_once(self, cache: &mut ScramCache) -> ServerStep {
         match self {
             ServerStep::Derive { work, next } => {
@@ -358,7 +356,7 @@ mod tests {
     use super::*;
     use crate::base::rng::SeededRng;
 
-    /// The step that follows one request to a new login.
+    /// A login after a request to it.
     fn asked(credential: Credential, code: u32, body: &[u8]) -> ServerStep {
         go_on(ServerLogin::new(b"joe", credential, BindingData::Unbound), code, body)
     }

@@ -143,7 +143,7 @@ fn find(
     if name == CONSOLE {
         return Err(Refusal::ConsoleDatabase(verb));
     }
-    match session.core.find_database(name) {
+    match session.core.directory.find_database(name) {
         Some(id) => Ok(Some(id)),
         None => Err(Refusal::NoSuchDatabase(name.into())),
     }

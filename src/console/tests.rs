@@ -304,7 +304,7 @@ impl World {
     }
 
     fn app_servers(&self) -> u32 {
-        self.core.databases[self.core.find_database("app").expect("in the file")].servers
+        self.core.databases[self.core.directory.find_database("app").expect("in the file")].servers
     }
 
     /// The rows of a SHOW.
@@ -1439,7 +1439,7 @@ fn any_input_leaves_the_console_able_to_answer() {
             }
         }
         world.core.resume(None);
-        let app = world.core.find_database("app");
+        let app = world.core.directory.find_database("app");
         world.core.resume(app);
         world.core.kill(app);
         world.carry_out();

@@ -1,4 +1,4 @@
-//! Takes the place of `tls` in a program that is built without it: nothing can be put under TLS.
+//! In place of `tls`, in a program that is built without it: nothing can be put under TLS.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -31,7 +31,7 @@ pub fn library() -> &'static str {
     "none"
 }
 
-/// This setting needs TLS, and the program has none.
+/// There is no TLS, and some is needed.
 #[derive(Debug)]
 pub struct TlsError(&'static str);
 
@@ -58,7 +58,7 @@ pub struct Tls {
 }
 
 impl ClientSide {
-    /// Clients are served without TLS. Settings that need TLS are an error.
+    /// Clients are served in plain, unless that is forbidden.
     pub fn new(wanted: Wanted) -> Result<ClientSide, TlsError> {
         if wanted.mode.is_required() {
             return Err(TlsError("client_tls_sslmode"));
@@ -75,14 +75,13 @@ impl ClientSide {
 }
 
 impl ServerSide {
-    /// Servers are not asked for TLS, except where the settings require TLS: then their connections
-    /// fail.
+    /// Servers are not asked for TLS unless they must have it; those that have it are then refused.
     pub fn new(wanted: Wanted) -> Result<ServerSide, TlsError> {
         let mode = if wanted.mode.is_required() { wanted.mode } else { TlsMode::Disable };
         Ok(ServerSide { wanted: Wanted { mode, ..wanted } })
     }
 
-    /// What the line of a database asks for in place of the settings.
+    /// What a line asks for in place of the settings.
     pub fn prepare(&mut self, mode: TlsMode, _: &OwnTls) -> Result<(), TlsError> {
         if mode.is_required() { Err(TlsError("sslmode")) } else { Ok(()) }
     }
@@ -126,7 +125,7 @@ impl Tls {
     }
 }
 
-/// The outcome of reading changed files again.
+/// What has become of files that have changed.
 #[derive(Default)]
 pub struct Renewed {
     pub taken: Vec<String>,
@@ -136,7 +135,7 @@ pub struct Renewed {
 /// Whether there is TLS in this program.
 pub const IS_BUILT: bool = false;
 
-/// No certificates are read here.
+/// Nothing is known of certificates.
 pub fn stranger_to(_: &str, _: &str) -> Option<String> {
     None
 }
@@ -152,7 +151,7 @@ impl Raw {
     }
 }
 
-/// No session can exist.
+/// There is none.
 #[derive(Debug)]
 pub struct TlsSession(Infallible);
 

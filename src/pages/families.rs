@@ -342,7 +342,7 @@ pub fn shown_name<'a>(core: &Core, database: &'a str) -> &'a str {
 /// Whether a database is one of those that have no series of their own: clients can make `*` create
 /// as many databases as they like.
 pub fn is_one_of_many(core: &Core, database: &str) -> bool {
-    let found = core.find_database(database).map(|id| &core.databases[id]);
+    let found = core.directory.find_database(database).map(|id| &core.databases[id]);
     found.is_some_and(|found| found.is_auto && found.latency() == Some(LatencyPlace::SHARED))
 }
 

@@ -19,7 +19,7 @@ pub fn readyz(view: View<'_>, request: &HttpRequest) -> HttpResponse {
         Ok(database) => database,
         Err(status) => return HttpResponse::refusal(status),
     };
-    let id = database.as_deref().and_then(|name| view.core.find_database(name));
+    let id = database.as_deref().and_then(|name| view.core.directory.find_database(name));
     if database.as_deref().is_some_and(|name| id.is_none() && name != CONSOLE) {
         return HttpResponse::text(
             HttpStatus::NotFound,

@@ -111,6 +111,6 @@ fn secret_of<'a>(core: &'a Core, user: &[u8]) -> Option<&'a Secret> {
     let user = std::str::from_utf8(user).ok()?;
     let settings = core.settings();
     let may = settings.admin_users.contains(user) || settings.stats_users.contains(user);
-    let id = core.find_user(user).filter(|_| may)?;
+    let id = core.directory.find_user(user).filter(|_| may)?;
     core.users[id].secret.as_ref()
 }

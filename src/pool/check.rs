@@ -23,6 +23,7 @@ impl Core {
         self.check_holds();
         self.check_plans();
         self.check_resting();
+        self.check_directory();
         self.check_transients();
         self.check_lookups();
         self.check_inquiries();
@@ -210,10 +211,35 @@ impl Core {
         }
     }
 
+    /// Who looks for a database finds it unless it was removed, and each pool is found by all that
+    /// name it.
+    fn check_directory(&self) {
+        let mut listed = [0; 2];
+        for (id, database) in self.databases.iter() {
+            let name = &database.line.name;
+            let is_found = self.directory.find_database(name) == Some(id);
+            assert_ne!(is_found, database.is_removed, "{name} by its name");
+            let is_its_own = |pool: &PoolId| self.pools[*pool].database == id;
+            assert!(database.pools.iter().all(is_its_own), "pools of {name}");
+            listed[0] += database.pools.len();
+        }
+        for (id, user) in self.users.iter() {
+            let is_its_own = |pool: &PoolId| self.pools[*pool].user == id;
+            assert!(user.pools.iter().all(is_its_own), "pools of {}", user.name);
+            listed[1] += user.pools.len();
+        }
+        assert_eq!(listed, [self.pools.len(); 2], "pools by database, and by user");
+        assert_eq!(self.directory.pool_count(), self.pools.len(), "pools by both");
+        for (id, pool) in self.pools.iter() {
+            let found = self.directory.find_pool(pool.database, pool.user, pool.purpose);
+            assert_eq!(found, Some(id), "{} by its database and user", self.pool_name(id));
+        }
+    }
+
     /// Databases that may go are known, each once.
     fn check_transients(&self) {
         for (id, database) in self.databases.iter() {
-            let count = self.transients.iter().filter(|other| **other == id).count();
+            let count = self.directory.transients.iter().filter(|other| *other == id).count();
             let is_transient = database.is_auto || database.is_removed;
             assert_eq!(count, usize::from(is_transient), "{}", database.line.name);
         }

@@ -17,17 +17,17 @@ pub struct Directory {
     pub(super) way: EntryDn,
 }
 
-/// Whether and how TLS protects the conversation.
+/// What hides a conversation from the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cover {
     Nothing,
-    /// The connection begins in clear and goes on under TLS (StartTLS): `ldaptls=1`.
+    /// TLS once both sides have agreed on it, by `ldaptls=1`.
     StartTls,
-    /// TLS from the beginning: `ldaps`.
+    /// TLS from the beginning, by `ldaps`.
     Ldaps,
 }
 
-/// Whether the name of a user's entry is composed or searched for.
+/// How the name of a user's entry comes about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum EntryDn {
     Made { prefix: String, suffix: String },
@@ -41,7 +41,7 @@ pub(super) struct Search {
     pub scope: Scope,
     /// With [`USER`] in the place of the user's name.
     pub filter: String,
-    /// The name to bind with before the search; empty for an anonymous bind.
+    /// As whom the directory is searched; nobody where there is no name.
     pub name: String,
     pub password: Option<Password>,
 }
@@ -59,23 +59,23 @@ impl Search {
 /// What is wrong with options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OptionError {
-    /// The options are of both forms.
+    /// Options of both forms.
     Both,
-    /// `ldapsearchattribute` and `ldapsearchfilter` together.
+    /// `ldapsearchattribute` and `ldapsearchfilter`.
     BothSearches,
     Filter,
-    /// This option has no `=`.
+    /// No `=` in it.
     Form(String),
-    /// A quote that is not closed, a NUL byte, or text that is not UTF-8.
+    /// A quote that is not closed, a NUL byte, or no UTF-8.
     Malformed,
-    /// The options are of neither form.
+    /// Of neither form.
     Neither,
     NoServer,
     Port,
     Scheme,
     Scope,
     Tls,
-    /// `ldaptls=1` together with `ldaps`, which is TLS already.
+    /// `ldaptls` over what is TLS already.
     TlsTwice,
     /// The program was built without TLS.
     TlsUnbuilt,
@@ -133,8 +133,8 @@ struct Given {
 }
 
 impl Directory {
-    /// Reads options: `name=value`, with spaces or commas between, and double quotes around a value
-    /// that contains either. `#` begins a comment.
+    /// Reads options: `name=value`, with spaces or commas between, and double quotes around what
+    /// has either in it. `#` begins a comment.
     pub fn parse(text: &[u8]) -> Result<Directory, OptionError> {
         let text = std::str::from_utf8(text).map_err(|_| OptionError::Malformed)?;
         let mut given = Given::default();
@@ -244,13 +244,12 @@ fn port(text: &str) -> Result<u16, OptionError> {
     text.parse().ok().filter(|port| *port > 0).ok_or(OptionError::Port)
 }
 
-/// Whether `value` is the second of two words; an error if it is neither.
+/// Whether it is the second of two words.
 fn flag(value: &str, words: [&str; 2], error: OptionError) -> Result<bool, OptionError> {
     words.iter().position(|word| *word == value).map(|at| at == 1).ok_or(error)
 }
 
-/// Takes a line of options apart. Quotes may begin and end anywhere; a doubled quote stands for
-/// one.
+/// Takes a line of options apart. Quotes may begin and end anywhere, doubled ones stand for one.
 fn split(text: &str) -> Result<Vec<String>, OptionError> {
     let mut options = Vec::new();
     let mut option = None;

@@ -98,8 +98,9 @@ pub fn all(core: &Core) -> Vec<PoolRow> {
 /// Whether a pool has a row. A pool for auth_query or for LISTEN is counted in the row of the
 /// clients' pool with the same database and user, if there is one.
 pub fn is_shown(core: &Core, id: PoolId) -> bool {
-    let is_of_clients = |id: PoolId| core.pools[id].purpose == Purpose::Clients;
-    is_of_clients(id) || !core.sibling_pools(id).any(is_of_clients)
+    let pool = &core.pools[id];
+    let of_clients = core.directory.find_pool(pool.database, pool.user, Purpose::Clients);
+    of_clients.is_none_or(|of_clients| of_clients == id)
 }
 
 /// All pools, those for auth_query too, by database and user.
@@ -120,8 +121,9 @@ pub fn names<'a>(core: &'a Core, row: &PoolRow) -> (&'a str, &'a str) {
 
 /// The pools that are counted in a row.
 fn ids(core: &Core, row: &PoolRow) -> impl Iterator<Item = PoolId> + use<> {
-    let others = row.map(|id| core.sibling_pools(id));
-    (*row).into_iter().chain(others.into_iter().flatten())
+    let pool = row.map(|id| &core.pools[id]);
+    let all = pool.map(|pool| core.directory.pools_of(pool.database, pool.user));
+    all.into_iter().flatten()
 }
 
 fn count(scene: Scene<'_>, row: &PoolRow, of: fn(&Pool) -> usize) -> Value<'static> {

@@ -30,7 +30,7 @@ pub enum ListenError {
     UnixCreate {
         error: io::Error,
     },
-    /// Another process listens on the Unix socket.
+    /// Somebody listens on the Unix socket.
     UnixInUse {
         path: String,
         pid: Option<i32>,

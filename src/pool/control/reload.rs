@@ -81,7 +81,7 @@ impl Core {
         let lines = self.config.databases.iter().filter(|line| !line.is_fallback());
         let named = Places::of(&mut lines.clone().map(|line| line.name.as_str()));
         // Of thousands of lines a RELOAD changes a few.
-        let is_new = |line: &&DatabaseLine| match self.find_database(&line.name) {
+        let is_new = |line: &&DatabaseLine| match self.directory.find_database(&line.name) {
             Some(id) => self.databases[id].is_auto || self.databases[id].line != **line,
             None => true,
         };
@@ -108,20 +108,14 @@ impl Core {
     }
 
     fn remove_database(&mut self, id: DatabaseId) {
-        if self.databases[id].is_removed {
+        if !self.registrar().remove_database(id) {
             return;
         }
-        self.databases[id].is_removed = true;
         for pool in self.pools_of(id) {
             self.wake_pool(pool);
         }
-        if !self.databases[id].is_auto {
-            self.transients.push(id);
-        }
         self.log_dropped(id);
-        let name = self.databases[id].line.name.clone();
-        self.database_names.remove(&name);
-        self.note_event(&format!("database {name} removed"));
+        self.note_event(&format!("database {} removed", self.databases[id].line.name));
         self.mark_active(id, &Reason::DatabaseRemoved);
         // Clients first: while one waits, a closed server would be replaced.
         self.close_clients_of(id, &Reason::DatabaseRemoved);
@@ -144,15 +138,13 @@ impl Core {
     }
 
     fn adopt_database(&mut self, line: DatabaseLine) {
-        match self.find_database(&line.name) {
+        match self.directory.find_database(&line.name) {
             Some(id) => {
-                if std::mem::take(&mut self.databases[id].is_auto) {
-                    self.transients.retain(|other| *other != id);
-                }
+                self.registrar().keep_database(id);
                 self.change_database(id, line);
             }
             None => {
-                self.insert_database(line);
+                self.registrar().insert_database(line);
             }
         }
     }
@@ -184,16 +176,12 @@ impl Core {
         }
         let name = database.line.name.clone();
         self.note_event(&format!("database {name} changed"));
-        for pool in self.pools_of(id) {
-            self.pools[pool].refusal = None;
-            self.pools[pool].has_done_scram = false;
-            self.forget_welcome(pool);
-        }
+        self.forget_logins(Some(id));
         self.retire_all(Some(id), &Reason::DatabaseChanged);
         if clients_change {
             self.close_clients_of(id, &Reason::DatabaseChanged);
         }
-        self.adopt_forced_user(id);
+        self.registrar().adopt_forced_user(id);
     }
 
     /// Asks the shell to read the files anew. The console session that wants to know is told by

@@ -36,7 +36,7 @@ impl Core {
             self.users[*id].line = None;
         }
         for line in self.config.users.clone() {
-            let id = self.ensure_user(&line.name);
+            let id = self.registrar().ensure_user(&line.name);
             self.users[id].line = Some(line);
         }
         had_line
@@ -55,7 +55,7 @@ impl Core {
                     let next = self.users.id_at(place);
                     let next = next.filter(|id| *self.users[*id].name == *name);
                     secrets.push((self.listed.len(), secret));
-                    next.unwrap_or_else(|| self.ensure_user(&name))
+                    next.unwrap_or_else(|| self.registrar().ensure_user(&name))
                 }
             };
             place = id.index() + 1;

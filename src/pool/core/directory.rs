@@ -1,17 +1,41 @@
-//! Which databases, users and pools there are, by name and by each other.
+//! Databases, users and pools as the core makes them: besides their records it wakes, and tells.
 
-use crate::auth::secret::Secret;
 use crate::config::{DATABASE_NAME_BYTES_MAX, DatabaseLine};
 use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, DatabaseId, PoolId, UserId};
-use crate::pool::records::database::{Database, sites_of};
-use crate::pool::records::pool::{Pool, Purpose};
-use crate::pool::records::user::User;
+use crate::pool::records::directory::Registrar;
+use crate::pool::records::pool::Purpose;
 
 impl Core {
-    pub fn find_database(&self, name: &str) -> Option<DatabaseId> {
-        self.database_names.id(name)
+    /// What makes databases, users and pools, and forgets them.
+    pub(in crate::pool) fn registrar(&mut self) -> Registrar<'_> {
+        Registrar {
+            now: self.now.mono,
+            settings: &self.config.settings,
+            directory: &mut self.directory,
+            databases: &mut self.databases,
+            users: &mut self.users,
+            pools: &mut self.pools,
+            live_pools: &mut self.live_pools,
+            calendar: &mut self.calendar,
+            sites: &mut self.sites,
+            latencies: &mut self.latencies,
+            vars: &mut self.vars,
+        }
+    }
+
+    /// The pool of a database and a user, for somebody who comes: it is made where there is none,
+    /// and rests no more.
+    pub(in crate::pool) fn ensure_pool(
+        &mut self,
+        database: DatabaseId,
+        user: UserId,
+        purpose: Purpose,
+    ) -> PoolId {
+        let id = self.registrar().ensure_pool(database, user, purpose);
+        self.wake_pool(id);
+        id
     }
 
     /// The line of a database that `*` stands for, which is none of a name that no line could have:
@@ -22,68 +46,6 @@ impl Core {
         }
         let line = self.config.databases.iter().find(|line| line.is_fallback())?;
         Some(DatabaseLine { name: name.to_owned(), ..line.clone() })
-    }
-
-    pub fn find_user(&self, name: &str) -> Option<UserId> {
-        self.user_names.id(name)
-    }
-
-    /// The user of that name, made where there is none.
-    pub(in crate::pool) fn ensure_user(&mut self, name: &str) -> UserId {
-        if let Some(id) = self.find_user(name) {
-            return id;
-        }
-        let id = self.users.insert(User::new(name));
-        self.user_names.insert_id(name, id);
-        id
-    }
-
-    /// The pool of a database and a user, made where there is none.
-    pub(in crate::pool) fn ensure_pool(
-        &mut self,
-        database: DatabaseId,
-        user: UserId,
-        purpose: Purpose,
-    ) -> PoolId {
-        let key = (database, user, purpose);
-        if let Some(&id) = self.pool_index.get(&key) {
-            self.wake_pool(id);
-            return id;
-        }
-        let mode = self.mode_of(database, user);
-        let mut pool = Pool::new((database, user), purpose, mode, self.now.mono);
-        let record = &mut self.databases[database];
-        pool.latency = *record.latency.get_or_insert_with(|| self.latencies.take(record.is_auto));
-        let id = self.pools.insert(pool);
-        self.pool_index.insert(key, id);
-        self.databases[database].pools.push(id);
-        self.users[user].pools.push(id);
-        self.live_pools.push_back(&mut self.pools, id);
-        id
-    }
-
-    /// The other pools of the same database and user; that of clients comes first.
-    pub fn sibling_pools(&self, id: PoolId) -> impl Iterator<Item = PoolId> + use<> {
-        let pool = &self.pools[id];
-        let sibling = |purpose| self.pool_index.get(&(pool.database, pool.user, purpose)).copied();
-        let all = [Purpose::Clients, Purpose::Lookups, Purpose::Listening].map(sibling);
-        all.into_iter().flatten().filter(move |other| *other != id)
-    }
-
-    /// `database/user` of a pool, for people.
-    pub fn pool_name(&self, id: PoolId) -> String {
-        let pool = &self.pools[id];
-        format!("{}/{}", self.databases[pool.database].line.name, self.users[pool.user].name)
-    }
-
-    pub(in crate::pool) fn insert_database(&mut self, line: DatabaseLine) -> DatabaseId {
-        let name = line.name.clone();
-        let sites = sites_of(&line, &self.config.settings.unix_socket_dir, &mut self.sites);
-        let database = Database::new(line, sites, self.now.mono);
-        let id = self.databases.insert(database);
-        self.database_names.insert_id(&name, id);
-        self.adopt_forced_user(id);
-        id
     }
 
     /// A database for a name that only the `*` line covers.
@@ -99,24 +61,13 @@ impl Core {
             client,
             format_args!("registered new auto-database: db={name}{target}"),
         );
-        let id = self.insert_database(line);
-        self.databases[id].is_auto = true;
-        self.transients.push(id);
-        Some(id)
+        Some(self.registrar().insert_auto_database(line))
     }
 
-    /// The user of a database line, under whom its clients share a pool, and the one who looks
-    /// others up, whom the console lists from the start.
-    pub(in crate::pool) fn adopt_forced_user(&mut self, id: DatabaseId) {
-        if let Some(name) = self.databases[id].line.auth_user.clone() {
-            self.ensure_user(&name);
-        }
-        let line = &self.databases[id].line;
-        let (user, password) = (line.user.clone(), line.password.clone());
-        let user = user.map(|name| self.ensure_user(&name));
-        self.databases[id].forced_user = user;
-        self.databases[id].forced_secret =
-            password.map(|password| Secret::parse(&password.expose()));
+    /// `database/user` of a pool, for people.
+    pub fn pool_name(&self, id: PoolId) -> String {
+        let pool = &self.pools[id];
+        format!("{}/{}", self.databases[pool.database].line.name, self.users[pool.user].name)
     }
 
     pub(in crate::pool) fn pools_of(&self, id: DatabaseId) -> Vec<PoolId> {
@@ -133,50 +84,11 @@ impl Core {
         self.log(if is_loss { Level::Warning } else { Level::Debug }, text);
     }
 
-    pub(in crate::pool) fn forget_database(&mut self, id: DatabaseId) {
-        for pool in self.pools_of(id) {
-            self.forget_pool(pool);
-        }
-        if let Some(database) = self.databases.remove(id) {
-            if let Some(place) = database.latency {
-                self.latencies.give_back(place);
-            }
-            if self.database_names.id(&database.line.name) == Some(id) {
-                self.database_names.remove(&database.line.name);
-            }
-            self.transients.retain(|other| *other != id);
-        }
-    }
-
-    /// Forgets a pool without anybody in it.
-    pub(in crate::pool) fn forget_pool(&mut self, id: PoolId) {
-        if !self.pools[id].is_deserted() {
-            return;
-        }
-        self.forget_welcome(id);
-        self.wake_pool(id);
-        self.live_pools.remove(&mut self.pools, id);
-        if let Some(pool) = self.pools.remove(id) {
-            self.pool_index.remove(&(pool.database, pool.user, pool.purpose));
-            self.databases[pool.database].pools.retain(|other| *other != id);
-            self.users[pool.user].pools.retain(|other| *other != id);
-        }
-    }
-
-    /// What logins of servers have told counts no more, good or bad: clients wait for the next one.
+    /// What logins of servers have told counts no more, for one database or for all.
     pub(in crate::pool) fn forget_logins(&mut self, database: Option<DatabaseId>) {
-        for id in self.pools.ids() {
-            if database.is_none_or(|database| self.pools[id].database == database) {
-                self.forget_welcome(id);
-                self.pools[id].refusal = None;
-                self.pools[id].has_done_scram = false;
-            }
-        }
-    }
-
-    pub(in crate::pool) fn forget_welcome(&mut self, pool: PoolId) {
-        if let Some(mut welcome) = self.pools[pool].welcome.take() {
-            self.vars.clear(&mut welcome.vars);
+        let pools = database.map_or_else(|| self.pools.ids(), |id| self.pools_of(id));
+        for id in pools {
+            self.pools[id].forget_logins(&mut self.vars);
         }
     }
 }

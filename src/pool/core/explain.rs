@@ -19,13 +19,14 @@ impl Core {
         match reason {
             Reason::MaxClientConn => Some(sentence(&self.limit_words(ReachedLimit::Clients))),
             Reason::DatabaseClientsExceeded => {
-                let database = self.find_database(&client.login()?.names.as_ref()?.database)?;
+                let database =
+                    self.directory.find_database(&client.login()?.names.as_ref()?.database)?;
                 Some(sentence(&self.limit_words(ReachedLimit::DatabaseClients(database))))
             }
             Reason::UserClientsExceeded => {
                 // The console's own limits are told by name only.
                 let names = client.login()?.names.as_ref().filter(|n| n.database != CONSOLE)?;
-                let user = self.find_user(&names.user)?;
+                let user = self.directory.find_user(&names.user)?;
                 Some(sentence(&self.limit_words(ReachedLimit::UserClients(user))))
             }
             Reason::CachedLoginError(_) => {

@@ -41,8 +41,7 @@ impl Core {
 
     /// What the mode of a pool is by the settings; the pool keeps it.
     pub(in crate::pool) fn mode_of(&self, database: DatabaseId, user: UserId) -> PoolMode {
-        let user = self.users[user].line.as_ref().and_then(|line| line.pool_mode);
-        user.or(self.databases[database].line.pool_mode).unwrap_or(self.settings().pool_mode)
+        self.limits().mode_of(database, user)
     }
 
     /// What becomes of what this client leaves in the session of its server. Where the client keeps

@@ -50,8 +50,8 @@ impl Core {
     pub(in crate::pool) fn forget_listeners(&mut self) {
         for (id, pool, listens) in std::mem::take(&mut self.gone_listeners) {
             let Some(Pool { database, user, .. }) = self.pools.get(pool) else { continue };
-            let key = (*database, *user, Purpose::Listening);
-            let Some(pool) = self.pool_index.get(&key).copied() else { continue };
+            let pool = self.directory.find_pool(*database, *user, Purpose::Listening);
+            let Some(pool) = pool else { continue };
             let Some(all) = &mut self.pools[pool].listening else { continue };
             all.awaiting.remove(&id.to_bits());
             for channel in &listens.channels {
@@ -177,10 +177,10 @@ impl Core {
 
     /// The client that has notified others by this server, as far as is known.
     fn notifier(&self, listening: PoolId, process: [u8; 4]) -> Option<ClientId> {
-        let Pool { database, user, .. } = &self.pools[listening];
-        let pool = self.pool_index.get(&(*database, *user, Purpose::Clients))?;
+        let Pool { database, user, .. } = self.pools[listening];
+        let pool = self.directory.find_pool(database, user, Purpose::Clients)?;
         let is_theirs = |id: &ServerId| self.servers[*id].key.first_chunk() == Some(&process);
-        let pool = &self.pools[*pool];
+        let pool = &self.pools[pool];
         let mut servers = pool.active.iter(&self.servers).chain(pool.idle.iter(&self.servers));
         let server = servers.find(is_theirs)?;
         self.servers[server].notifier.or(self.servers[server].client())

@@ -25,7 +25,7 @@ pub mod plan;
 mod rest;
 mod terms;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::auth::cache::ScramCache;
@@ -33,7 +33,6 @@ use crate::auth::inquiry::Inquiry;
 use crate::base::arena::Arena;
 use crate::base::interned::Interned;
 use crate::base::list::List;
-use crate::base::places::Places;
 use crate::base::rng::Rng;
 use crate::base::time::{Moment, Now};
 use crate::config::{Config, Settings};
@@ -46,13 +45,14 @@ use crate::pool::records::carrier::Carrier;
 use crate::pool::records::client::{self, Client};
 use crate::pool::records::database::Database;
 use crate::pool::records::derivations::Derivations;
+use crate::pool::records::directory::PoolDirectory;
 use crate::pool::records::dns::Dns;
 use crate::pool::records::inquiries::Inquiries;
 use crate::pool::records::keys::CancelKeys;
 use crate::pool::records::listening::Listens;
 use crate::pool::records::pass::Pass;
 use crate::pool::records::peer::Peer;
-use crate::pool::records::pool::{Pool, Purpose};
+use crate::pool::records::pool::Pool;
 use crate::pool::records::secured::{TlsContext, TlsModes};
 use crate::pool::records::server::Server;
 use crate::pool::records::site::Sites;
@@ -173,9 +173,8 @@ pub struct Core {
     pub databases: Arena<Database>,
     pub users: Arena<User>,
     pub sites: Sites,
-    pub(in crate::pool) pool_index: HashMap<(DatabaseId, UserId, Purpose), PoolId>,
-    pub(in crate::pool) database_names: Places,
-    user_names: Places,
+    /// Finds databases, users and pools.
+    pub directory: PoolDirectory,
     /// Clients by the secret of their BackendKeyData.
     pub(in crate::pool) keys: CancelKeys,
     /// Addresses of ours that clients have connected to.
@@ -239,12 +238,6 @@ pub struct Core {
     pub failed_logins: u64,
     /// When the sweep must run next.
     pub(in crate::pool) sweep_at: Moment,
-    /// Databases that may be forgotten: made from `*`, or removed from the configuration.
-    pub(in crate::pool) transients: Vec<DatabaseId>,
-    /// Where the sweep over those stands.
-    pub(in crate::pool) next_transient: usize,
-    /// When the first of those that it has met unused will be forgotten, or the rest is looked at.
-    pub(in crate::pool) transients_due: Option<Moment>,
     pub(in crate::pool) access: Access,
     pub(in crate::pool) host: SystemFacts,
     /// Writes a second since 1970 for people, in the zone of the process.
@@ -277,9 +270,7 @@ impl Core {
             databases: Arena::new(),
             users: Arena::new(),
             sites: Sites::default(),
-            pool_index: HashMap::new(),
-            database_names: Places::default(),
-            user_names: Places::default(),
+            directory: PoolDirectory::default(),
             keys: CancelKeys::default(),
             addresses: Interned::default(),
             logins: List::default(),
@@ -315,9 +306,6 @@ impl Core {
             failed_logins: 0,
             connects_after: Moment(0),
             sweep_at: Moment(0),
-            transients: Vec::new(),
-            next_transient: 0,
-            transients_due: None,
             access: Access::default(),
             host,
             local_time: crate::base::time::utc,

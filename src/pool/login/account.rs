@@ -139,7 +139,7 @@ impl Core {
         found: Option<AccountSecret<'_>>,
         refusal: Reason,
     ) -> Result<(), Reason> {
-        let user = self.find_user(&names.user).map(|id| &self.users[id]);
+        let user = self.directory.find_user(&names.user).map(|id| &self.users[id]);
         // The console's own user is in no file.
         if names.user != CONSOLE && account_of(user, found).is_missing() {
             return Err(refusal);
@@ -206,7 +206,7 @@ impl Core {
             let text = format!("is asked for {method:?}");
             self.log_client(Level::Debug, id, format_args!("{text}"));
         }
-        let record = self.find_user(user).map(|id| &self.users[id]);
+        let record = self.directory.find_user(user).map(|id| &self.users[id]);
         let account = account_of(record, found);
         let tls = self.clients[id].tls();
         let end_point = tls.and_then(|tls| tls.end_point.as_deref());
@@ -283,7 +283,7 @@ impl Core {
             return self.admit_to_console(id, user);
         }
         self.check_max_client_conn()?;
-        let user_id = self.ensure_user(&user);
+        let user_id = self.registrar().ensure_user(&user);
         let found = self.take_found(id, identity.password);
         let keys = identity.scram_keys;
         if found.is_none() && keys.is_some() {
@@ -322,7 +322,7 @@ impl Core {
         }
         match self.proof_for(id, names) {
             Proof::Ask(_) | Proof::Certificate | Proof::Peer => {
-                let user = self.find_user(&names.user);
+                let user = self.directory.find_user(&names.user);
                 let changed_in = user.map(|user| self.users[user].changed_in);
                 // What auth_query has found does not depend on the files.
                 login.found.is_none() && changed_in.is_none_or(|at| at > login.generation)

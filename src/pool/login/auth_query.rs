@@ -32,7 +32,7 @@ impl Core {
         id: ClientId,
         names: &StartupNames,
     ) -> Result<LookupErrand, Reason> {
-        let user = self.find_user(&names.user);
+        let user = self.directory.find_user(&names.user);
         if user.is_some_and(|id| self.users[id].secret.is_some()) {
             return Ok(LookupErrand::None);
         }
@@ -48,7 +48,7 @@ impl Core {
         let sql = sql.unwrap_or_default().to_owned();
         let place = set(of_line(|line| &line.auth_dbname), settings.auth_dbname.as_deref());
         let place = place.unwrap_or(&names.database).to_owned();
-        if self.find_database(&place).is_none() && self.unknown_count() >= MOST_UNKNOWN {
+        if self.directory.find_database(&place).is_none() && self.unknown_count() >= MOST_UNKNOWN {
             return Ok(LookupErrand::Later);
         }
         let pool = self.lookup_pool(id, &place, &auth_user)?;
@@ -58,11 +58,11 @@ impl Core {
     /// Databases that no server has let anybody into yet, and that nobody who is logged in has
     /// asked for.
     fn unknown_count(&self) -> usize {
-        let is_unknown = |id: &&DatabaseId| {
-            let database = &self.databases[**id];
+        let is_unknown = |id: &DatabaseId| {
+            let database = &self.databases[*id];
             database.is_auto && !database.is_reached && database.clients == 0
         };
-        self.transients.iter().filter(is_unknown).take(MOST_UNKNOWN).count()
+        self.directory.transients.iter().filter(is_unknown).take(MOST_UNKNOWN).count()
     }
 
     pub(super) fn park(&mut self, id: ClientId) {
@@ -99,7 +99,7 @@ impl Core {
     /// Whether no file names the user, and nothing looks it up.
     pub(super) fn is_nobody(&self, id: ClientId, names: &StartupNames) -> bool {
         let ClientState::Login(login) = self.clients[id].state() else { return false };
-        let user = self.find_user(&names.user).map(|id| &self.users[id]);
+        let user = self.directory.find_user(&names.user).map(|id| &self.users[id]);
         self.settings().auth_type != AuthType::Any
             && !matches!(self.proof_for(id, names), Proof::Judge(_) | Proof::Unjudged)
             && account_of(user, None).is_missing()
@@ -110,13 +110,13 @@ impl Core {
     /// Whether there is such a database, or would be one by `*`.
     pub(super) fn has_database(&self, name: &str) -> bool {
         name == CONSOLE
-            || self.find_database(name).is_some()
+            || self.directory.find_database(name).is_some()
             || self.config.databases.iter().any(DatabaseLine::is_fallback)
     }
 
     /// The line that a database has, or would get from `*`.
     fn line_of(&self, name: &str) -> Option<DatabaseLine> {
-        match self.find_database(name) {
+        match self.directory.find_database(name) {
             Some(id) => Some(self.databases[id].line.clone()),
             None => self.fallback_line(name).filter(|_| name != CONSOLE),
         }
@@ -134,7 +134,8 @@ impl Core {
             let text = "cannot use the reserved \"pgbouncer\" database as an auth_dbname";
             return Err(complain(self, text));
         }
-        let Some(database) = self.find_database(name).or_else(|| self.auto_database(id, name))
+        let Some(database) =
+            self.directory.find_database(name).or_else(|| self.auto_database(id, name))
         else {
             let text = format!("authentication database \"{name}\" is not configured.");
             return Err(complain(self, &text));
@@ -142,7 +143,7 @@ impl Core {
         if self.databases[database].is_disabled {
             return Err(Reason::AuthDatabaseDisabled(name.into()));
         }
-        let user = self.ensure_user(user);
+        let user = self.registrar().ensure_user(user);
         Ok(self.ensure_pool(database, user, Purpose::Lookups))
     }
 

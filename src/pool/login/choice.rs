@@ -53,7 +53,7 @@ impl Core {
         let (of, word) = name.rsplit_once('.')?;
         let mode = PoolMode::read(word, &Kind::Choice(PoolMode::WORDS)).ok()?;
         let line = |name: &str| {
-            self.find_database(name).filter(|id| {
+            self.directory.find_database(name).filter(|id| {
                 let database = &self.databases[*id];
                 !database.is_auto && !database.line.is_fallback()
             })

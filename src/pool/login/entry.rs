@@ -296,7 +296,7 @@ impl Core {
     }
 
     pub(super) fn database_for(&mut self, id: ClientId, name: &str) -> Result<DatabaseId, Reason> {
-        let found = match self.find_database(name) {
+        let found = match self.directory.find_database(name) {
             Some(found) => found,
             None => self.auto_database(id, name).ok_or(Reason::NoSuchDatabase(cut(name).into()))?,
         };
@@ -322,7 +322,7 @@ impl Core {
     /// A user's sessions on the console count with the others. A user whom no file names may have
     /// no record, and is held to the setting.
     pub(super) fn check_user_client_limit(&mut self, name: &str) -> Result<(), Reason> {
-        let user = self.find_user(name);
+        let user = self.directory.find_user(name);
         let limit = match user {
             Some(user) => self.max_user_client_connections(user),
             None => self.settings().max_user_client_connections,

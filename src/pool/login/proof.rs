@@ -54,7 +54,7 @@ impl Core {
 
     /// Whether the line that serves a database says as whom (`user=`), whoever the client is.
     fn forces_user(&self, database: &str) -> bool {
-        match self.find_database(database) {
+        match self.directory.find_database(database) {
             Some(id) => self.databases[id].forced_user.is_some(),
             None => self.fallback_line(database).is_some_and(|line| line.user.is_some()),
         }

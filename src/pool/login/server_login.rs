@@ -14,7 +14,7 @@ use crate::pool::ids::{ClientId, Outbound, PoolId, ServerId};
 use crate::pool::records::client::{Client, Replication, Standing};
 use crate::pool::records::handshake::LoginStage;
 use crate::pool::records::lookup::LOOKUP_PATH;
-use crate::pool::records::pool::{Purpose, SecretSource, Welcome};
+use crate::pool::records::pool::{Pool, Purpose, SecretSource, Welcome};
 use crate::pool::records::secured::Secured;
 use crate::pool::records::server::ServerState;
 use crate::pool::records::site::Health;
@@ -63,10 +63,11 @@ impl Core {
 
     fn credential(&self, pool: PoolId) -> Credential {
         // What logins have brought stands with the pool of the clients.
-        let of_clients = self.sibling_pools(pool).find(|other| {
-            let purposes = (self.pools[pool].purpose, self.pools[*other].purpose);
-            purposes == (Purpose::Listening, Purpose::Clients)
-        });
+        let Pool { database, user, purpose, .. } = self.pools[pool];
+        let of_clients = match purpose {
+            Purpose::Listening => self.directory.find_pool(database, user, Purpose::Clients),
+            Purpose::Clients | Purpose::Lookups => None,
+        };
         let pool = &self.pools[of_clients.unwrap_or(pool)];
         let database = &self.databases[pool.database];
         let user = &self.users[pool.user];
@@ -320,8 +321,8 @@ impl Core {
             return self.give_to_replication_client(id, client, welcome);
         }
         self.set_lifetime_cut(id);
-        self.forget_welcome(pool_id);
         let pool = &mut self.pools[pool_id];
+        pool.forget_welcome(&mut self.vars);
         pool.refusal = None;
         pool.welcome = Some(welcome);
         for client in self.pools[pool_id].welcoming.ids(&self.clients) {

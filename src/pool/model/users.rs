@@ -25,7 +25,7 @@ fn reload(core: &mut Core, lines: &str, entries: &[(&str, &str)]) {
 
 /// What is known of some users: secret, whether the files name them, and the last change.
 fn known(core: &Core, names: &[&str]) -> Vec<(Option<Secret>, bool, u64)> {
-    let user = |name: &&str| &core.users[core.find_user(name).expect("a record")];
+    let user = |name: &&str| &core.users[core.directory.find_user(name).expect("a record")];
     let shown = names.iter().map(user);
     shown.map(|user| (user.secret.clone(), user.is_listed(), user.changed_in)).collect()
 }

@@ -1,7 +1,7 @@
 //! Which limit holds for a pool: its user's, its database's, or everybody's.
 
 use crate::base::arena::Arena;
-use crate::config::Settings;
+use crate::config::{PoolMode, Settings};
 use crate::pool::ids::{DatabaseId, PoolId, UserId};
 
 use super::database::Database;
@@ -18,6 +18,12 @@ pub struct Limits<'a> {
 }
 
 impl Limits<'_> {
+    /// How clients of a database use the servers of this user.
+    pub fn mode_of(self, database: DatabaseId, user: UserId) -> PoolMode {
+        let user = self.users[user].line.as_ref().and_then(|line| line.pool_mode);
+        user.or(self.databases[database].line.pool_mode).unwrap_or(self.settings.pool_mode)
+    }
+
     /// Sessions that the pool may have; 0 is no limit.
     pub fn pool_size(self, pool: PoolId) -> u32 {
         let pool = &self.pools[pool];
@@ -80,7 +86,7 @@ impl Limits<'_> {
 mod tests {
     use super::*;
     use crate::base::time::Moment;
-    use crate::config::{DatabaseLine, PoolMode, UserLine};
+    use crate::config::{DatabaseLine, UserLine};
 
     struct Records {
         settings: Settings,

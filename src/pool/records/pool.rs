@@ -15,7 +15,7 @@ use crate::base::time::Moment;
 use crate::config::PoolMode;
 use crate::crypto::scram::ScramKeys;
 use crate::pool::ids::{DatabaseId, PoolKind, UserId};
-use crate::pool::owed::varcache::Vars;
+use crate::pool::owed::varcache::{VarTable, Vars};
 use crate::pool::telling::latency::{LatencyPlace, LatencyTable};
 use crate::pool::telling::stats::Stats;
 
@@ -206,6 +206,19 @@ impl Pool {
         }
         let keys = keys.or(before.and_then(|before| before.keys));
         self.found = Some(FoundSecret { secret, source, keys });
+    }
+
+    /// What logins of servers have told counts no more, good or bad: clients wait for the next one.
+    pub(in crate::pool) fn forget_logins(&mut self, vars: &mut VarTable) {
+        self.forget_welcome(vars);
+        self.refusal = None;
+        self.has_done_scram = false;
+    }
+
+    pub(in crate::pool) fn forget_welcome(&mut self, vars: &mut VarTable) {
+        if let Some(mut welcome) = self.welcome.take() {
+            vars.clear(&mut welcome.vars);
+        }
     }
 
     /// Counts that a client was given a server, for which it had waited so long.

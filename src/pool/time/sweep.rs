@@ -13,7 +13,7 @@ use crate::config::PoolMode;
 use crate::log::Level;
 use crate::pool::core::due::{self, IdleDue, LoginDue, WaitDue};
 use crate::pool::core::{Action, Core};
-use crate::pool::ids::{ClientId, DatabaseId, PoolId, ServerId};
+use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::verdict::Hold;
 use crate::pool::records::calendar::{NEVER, STEP};
 use crate::pool::records::client::Replication;
@@ -25,10 +25,8 @@ use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, ErrorReport, Severity};
 use crate::wire::sqlstate;
 
-/// Databases made from `*`, or removed, that one sweep looks at.
-const MOST_TRANSIENTS: usize = 64;
-
-/// When the next of them are looked at, where there are more and nothing else is due.
+/// When the next databases made from `*`, or removed, are looked at, where there are more than one
+/// sweep looks at and nothing else is due.
 const REST_OF_TRANSIENTS: Duration = Duration::from_secs(1);
 
 impl Core {
@@ -89,7 +87,8 @@ impl Core {
             || self.shutdown != Shutdown::No;
         let stats = self.stats_due();
         let resting = || {
-            let next = self.calendar.next().into_iter().chain(self.transients_due).min();
+            let transients_due = self.directory.transients.due;
+            let next = self.calendar.next().into_iter().chain(transients_due).min();
             next.map(|due| due.max(self.sweep_at))
         };
         let due = if is_busy { Some(self.sweep_at) } else { resting() };
@@ -330,7 +329,7 @@ impl Core {
         let database = self.pools[id].database;
         let since = self.pools[id].used_at;
         if self.databases[database].is_removed {
-            self.forget_pool(id);
+            self.registrar().forget_pool(id);
         } else if self.mono() >= self.deserted_due(&self.pools[id]) {
             let (database, user) = (&self.databases[database], &self.users[self.pools[id].user]);
             let (name, user, age) = (&database.line.name, &user.name, self.mono().since(since));
@@ -340,14 +339,14 @@ impl Core {
                 age.as_secs()
             );
             self.log(Level::Log, text);
-            self.forget_pool(id);
+            self.registrar().forget_pool(id);
         }
     }
 
     fn sweep_databases(&mut self) {
-        let are_more = self.transients.len() > MOST_TRANSIENTS;
+        let are_more = self.directory.transients.need_several_sweeps();
         let mut next = are_more.then(|| self.mono() + REST_OF_TRANSIENTS);
-        for id in self.some_transients() {
+        for id in self.directory.transients.take_some() {
             let database = &self.databases[id];
             // Cancel requests on their way count for neither.
             let is_used = database.servers > 0
@@ -361,21 +360,11 @@ impl Core {
                 if database.is_auto && !database.is_removed {
                     self.log_dropped(id);
                 }
-                self.forget_database(id);
+                self.registrar().forget_database(id);
             } else if due != NEVER {
                 next = next.into_iter().chain([due]).min();
             }
         }
-        self.transients_due = next;
-    }
-
-    /// Databases that may go: made from `*`, or no longer in the configuration. Some at a time, so
-    /// that a sweep does not take longer where there are thousands.
-    fn some_transients(&mut self) -> Vec<DatabaseId> {
-        let all = &self.transients;
-        let places = (0..all.len().min(MOST_TRANSIENTS)).map(|step| self.next_transient + step);
-        let some: Vec<DatabaseId> = places.map(|place| all[place % all.len()]).collect();
-        self.next_transient = self.next_transient.wrapping_add(MOST_TRANSIENTS);
-        some
+        self.directory.transients.due = next;
     }
 }

@@ -120,7 +120,7 @@ impl World {
 
     fn some_database(&mut self) -> Option<DatabaseId> {
         let name = DATABASES[self.rng.below(DATABASES.len() as u64) as usize].0;
-        self.engine.core.find_database(name).filter(|_| !self.rng.one_in(3))
+        self.engine.core.directory.find_database(name).filter(|_| !self.rng.one_in(3))
     }
 
     fn some_backend(&mut self) -> Option<u64> {

@@ -354,6 +354,6 @@ impl World {
             Outbound::Server(id) => core.servers.get(id).map(|server| server.pool),
         };
         let database = pool.and_then(|pool| core.pools.get(pool)).map(|pool| pool.database);
-        database.is_some() && database == core.find_database(DATABASE)
+        database.is_some() && database == core.directory.find_database(DATABASE)
     }
 }
