@@ -3,14 +3,14 @@
 use super::failure::Failure;
 use crate::crypto::scram_message::{BOUND_MECHANISM, Binding, MECHANISM};
 
-/// The text of PasswordMessage. What stands behind its end is ignored, as PgBouncer does.
+/// The text of PasswordMessage. Bytes after its NUL are ignored, as PgBouncer does.
 pub(super) fn password_of(payload: &[u8]) -> Result<&[u8], Failure> {
     let (text, _) = split_at_nul(payload).ok_or(Failure::BadPacket)?;
     if text.is_empty() { Err(Failure::EmptyPassword) } else { Ok(text) }
 }
 
-/// The client's first message out of SASLInitialResponse, which must fill the payload exactly, and
-/// what its choice of mechanism says of channel binding.
+/// Takes SASLInitialResponse apart: what the chosen mechanism says of channel binding, and
+/// client-first-message, which must fill the rest of the payload exactly.
 pub(super) fn sasl_initial(payload: &[u8], is_offered: bool) -> Result<(Binding, &[u8]), Failure> {
     let (mechanism, rest) = split_at_nul(payload).ok_or(Failure::BadPacket)?;
     let binding = match (mechanism, is_offered) {

@@ -1,9 +1,9 @@
-//! What PBKDF2 yielded, kept so that a burst of logins pays for it once, in both directions: for
-//! clients whose secret is a plain password, and for servers that ask for SCRAM.
+//! SCRAM keys, kept so that a burst of logins pays for PBKDF2 once, in both directions: for clients
+//! whose secret is a plain password, and for servers that ask for SCRAM.
 //!
-//! An entry is found by a keyed hash of everything that went into it, so no password stands here.
-//! The key is made at random when the process starts; it also gives each user name a salt of its
-//! own, the same for users that exist and for users that do not.
+//! An entry is found by a keyed hash of password, salt and iterations, so the cache holds no
+//! password. The key of that hash is made at random when the process starts. From it each user name
+//! also gets a salt of its own, whether or not the user exists.
 
 use std::collections::HashMap;
 
@@ -13,18 +13,18 @@ use crate::crypto::key::{KEY_LEN, ScramKey};
 use crate::crypto::saslprep::Saslprep;
 use crate::crypto::scram::{self, Derivation, SALT_LEN, ScramKeys};
 
-/// What keys are found by: a keyed hash of all that went into them.
+/// The name of an entry: a keyed hash of password, salt and iterations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyName([u8; KEY_LEN]);
 
-/// Keys to be derived, slice by slice.
+/// Keys that are still to be derived, slice by slice.
 #[derive(Debug)]
 pub struct Work {
     pub name: KeyName,
     pub derivation: Box<Derivation>,
 }
 
-/// What the cache has of some keys.
+/// The answer of the cache: the keys, or the work that derives them.
 #[derive(Debug)]
 pub enum CachedKeys {
     Known(ScramKeys),
@@ -33,11 +33,11 @@ pub enum CachedKeys {
 
 /// Keys that were derived, and the salts of this process.
 pub struct ScramCache {
-    /// Of this process alone: what cannot be known outside cannot be searched for offline.
+    /// The random key of this process. Without it nobody can search for a password offline.
     process_key: ScramKey,
-    /// Used since the last turn of generations.
+    /// Entries that were used since the generations last changed.
     young: HashMap<KeyName, ScramKeys>,
-    /// Forgotten at the next turn, unless used before.
+    /// Entries that are forgotten at the next change of generations, unless used before.
     old: HashMap<KeyName, ScramKeys>,
     saslprep: Saslprep,
 }
@@ -54,7 +54,7 @@ impl ScramCache {
         }
     }
 
-    /// The keys of a password, or the work that they cost.
+    /// The keys of a password, or the work that derives them.
     pub fn keys(&mut self, password: &[u8], salt: &[u8], iterations: u32) -> CachedKeys {
         let Some(mut prepared) = self.saslprep.prepared(password) else {
             return self.keys_of(password, salt, iterations);
@@ -75,8 +75,8 @@ impl ScramCache {
         }
     }
 
-    /// Work that nobody needs. It is done before a login is refused that has cost none yet, so that
-    /// those who do not exist are refused no sooner than others.
+    /// A derivation whose keys nobody needs. It is done before refusing a login that has cost no
+    /// derivation yet, so that users that do not exist are refused no sooner than others.
     pub fn idle_work(&self, user: &[u8], iterations: u32) -> Work {
         let name = KeyName(*self.hash(&[b"idle", &iterations.to_be_bytes(), user]).as_bytes());
         Work { name, derivation: Box::new(Derivation::new(&name.0, b"", iterations)) }
@@ -107,8 +107,8 @@ impl ScramCache {
         Some(keys)
     }
 
-    /// Keeps what was derived. Of clients only right passwords are kept: guesses must not push out
-    /// what is in use.
+    /// Keeps derived keys. For clients the caller keeps those of right passwords only: guesses must
+    /// not push out entries that are in use.
     pub fn keep(&mut self, name: KeyName, keys: ScramKeys) {
         if self.young.len() >= GENERATION_ENTRIES_MAX {
             self.old = std::mem::take(&mut self.young);
@@ -118,7 +118,8 @@ impl ScramCache {
 }
 
 /// Entries in one generation; there are at most two. At some 100 bytes each this bounds memory to
-/// about 1 MB. One entry serves all logins of a user on one side.
+/// about 1 MB. One entry serves all logins of one user to the pooler, another its logins to
+/// servers.
 const GENERATION_ENTRIES_MAX: usize = 4096;
 
 #[cfg(test)]
@@ -137,7 +138,7 @@ impl ScramCache {
 }
 
 impl Work {
-    /// Does all that is left, at once: not for the loop.
+    /// Does all the work that is left, at once. The loop must not call it.
     pub fn finish(mut self) -> (KeyName, ScramKeys) {
         self.derivation.advance(u32::MAX);
         (self.name, self.derivation.keys().expect("nothing is left"))

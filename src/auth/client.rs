@@ -1,4 +1,4 @@
-//! Login of a client: which question it is asked, and whether its answer will do.
+//! Login of a client: which question it is asked, and whether its answer is right.
 //!
 //! A login is a value that awaits one answer; [`ClientLogin::handle`] consumes it and gives the
 //! next step. Users that do not exist are asked the same questions as others and fail at the same
@@ -17,7 +17,7 @@ use crate::crypto::scram::{self, ScramKeys, Verifier};
 use crate::crypto::scram_message::{self, BOUND, Binding, ClientFinal, ClientFirst};
 use crate::crypto::{compare, nonce};
 
-/// How a client proves who it is. HBA rules know more methods; those are not served here.
+/// How a client proves to the pooler itself who it is. HBA rules know more methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofMethod {
     /// Nothing is asked, and the user need not exist.
@@ -31,13 +31,13 @@ pub enum ProofMethod {
     Trust,
 }
 
-/// Who wants to come in, and what is known of them.
+/// Who wants to log in, and what the pooler knows of the user.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// As in the startup packet.
     pub user: &'a [u8],
     pub account: AccountSecret<'a>,
-    /// The hash of the certificate that the client has been shown, where SCRAM can be bound to it.
+    /// The hash of the certificate that the client was shown, where SCRAM can be bound to it.
     pub end_point: Option<&'a [u8]>,
 }
 
@@ -45,7 +45,8 @@ pub struct Candidate<'a> {
 pub enum AccountSecret<'a> {
     Known(&'a Secret),
     Missing,
-    /// The user exists, but no answer will do: listed in `[users]` only, or its password is NULL.
+    /// The user exists but has no password, so no answer is right: it is listed in `[users]` only,
+    /// or its password is NULL.
     NoPassword,
 }
 
@@ -73,7 +74,7 @@ pub enum ClientStep {
         judge: Judge,
         password: Password,
     },
-    /// The client is in. `last`, where there is one, is sent before AuthenticationOk.
+    /// The client has logged in. `last`, where there is one, is sent before AuthenticationOk.
     Done {
         last: Option<AuthRequest>,
         identity: Identity,
@@ -81,13 +82,14 @@ pub enum ClientStep {
     Fail(Failure),
 }
 
-/// What a login gave besides admission.
+/// What a login yields besides admission.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// Of a client whose secret is stored for SCRAM and that proved its password: with them the
+    /// The keys of a client that proved its password against a stored SCRAM secret. With them the
     /// pooler can log in as the same user to a server that stores the same secret.
     pub scram_keys: Option<ScramKeys>,
-    /// The password itself, where a judge has vouched for it: servers are opened with it.
+    /// The password itself, where LDAP or PAM has accepted it: the pooler logs in to servers with
+    /// it.
     pub password: Option<Password>,
 }
 
@@ -111,16 +113,16 @@ pub fn begin(
     }
 }
 
-/// Starts a login that somebody else judges: the user need not be known here.
+/// Starts a login whose password LDAP or PAM judges: the pooler need not know the user.
 pub fn begin_judged(judge: Judge) -> ClientStep {
     ClientStep::Ask { request: AuthRequest::CleartextPassword, next: ClientLogin::Judged(judge) }
 }
 
-/// A login that awaits the client's answer. It takes some 200 bytes: a record that outlives it had
-/// better keep it in a box.
+/// A login that awaits the client's answer. It takes some 200 bytes, so a record that lives longer
+/// than the login keeps it in a box.
 #[derive(Debug)]
 pub enum ClientLogin {
-    /// The password in clear is on its way, for somebody else.
+    /// Awaits the password in clear, which this judge is then asked about.
     Judged(Judge),
     Md5(AwaitMd5),
     Password(AwaitPassword),
@@ -129,7 +131,7 @@ pub enum ClientLogin {
 }
 
 impl ClientLogin {
-    /// How long the payload that is awaited may be, in bytes.
+    /// The longest payload that the awaited message may have, in bytes.
     pub fn longest(&self) -> usize {
         match self {
             ClientLogin::Md5(_) => MD5_BYTES_MAX,
@@ -153,23 +155,23 @@ impl ClientLogin {
     }
 }
 
-/// What keys are being derived for. A login that is refused has cost one derivation, whether its
+/// A login that waits for keys to be derived. Each refused login costs one derivation, whether its
 /// user exists or not.
 #[derive(Debug)]
 pub struct AwaitKeys(KeyPurpose);
 
 #[derive(Debug)]
 enum KeyPurpose {
-    /// To hold a password that came in clear against the verifier.
+    /// To compare a password that came in clear with the verifier.
     Password(Verifier),
-    /// To hold a proof against a password that is known.
+    /// To check a SCRAM proof against the known password.
     Proof(Box<Proven>),
-    /// None: to let time pass.
+    /// Nobody needs the keys: the derivation takes the time that other refusals take.
     Refusal(Failure),
 }
 
 impl AwaitKeys {
-    /// Goes on with the keys that the work has given.
+    /// Goes on with the derived keys.
     pub fn handle(self, name: KeyName, keys: ScramKeys, cache: &mut ScramCache) -> ClientStep {
         match self.0 {
             KeyPurpose::Password(verifier) if keys.stored_key() == verifier.stored_key => {
@@ -193,23 +195,22 @@ impl AwaitKeys {
     }
 }
 
-/// Refuses a login that has cost no derivation yet.
+/// Refuses a login that has cost no derivation yet, after one whose keys nobody needs.
 fn refuse(failure: Failure, user: &[u8], iterations: u32, cache: &ScramCache) -> ClientStep {
     let next = AwaitKeys(KeyPurpose::Refusal(failure));
     ClientStep::Derive { work: cache.idle_work(user, iterations), next }
 }
 
-/// The longest answer to SASL that is waited for, in bytes: a message of the exchange, a mechanism
-/// and a length.
+/// The longest SASL answer, in bytes: a message of the exchange, the name of a mechanism, a length.
 const SASL_BYTES_MAX: usize = 2048;
 
-/// The longest MD5 answer, which has 36 bytes.
+/// The longest MD5 answer, in bytes; a right one has 36.
 const MD5_BYTES_MAX: usize = 64;
 
-/// The longest password in clear, as PostgreSQL takes it.
+/// The longest message with a password in clear, in bytes, as in PostgreSQL.
 const PASSWORD_MESSAGE_BYTES_MAX: usize = 65_536;
 
-/// The password in clear is on its way.
+/// Awaits the password in clear.
 #[derive(Debug)]
 pub struct AwaitPassword {
     user: Box<[u8]>,
@@ -266,7 +267,7 @@ impl AwaitPassword {
     }
 }
 
-/// The salted MD5 answer is on its way.
+/// Awaits the salted MD5 answer.
 #[derive(Debug)]
 pub struct AwaitMd5 {
     expected: Result<[u8; MD5_LEN], ProofRefusal>,
@@ -298,13 +299,13 @@ impl AwaitMd5 {
     }
 }
 
-/// The client chooses a mechanism, and sends client-first-message.
+/// Awaits the client's choice of a mechanism, with client-first-message.
 #[derive(Debug)]
 pub struct AwaitSaslInitial {
     user: Box<[u8]>,
     secret: Result<Secret, ProofRefusal>,
     scram_iterations: u32,
-    /// What a client is bound to that chooses to be.
+    /// The certificate hash to which a client is bound if it chooses channel binding.
     end_point: Option<Box<[u8]>>,
 }
 
@@ -367,22 +368,22 @@ impl AwaitSaslInitial {
     }
 }
 
-/// What a proof is held against.
+/// What a SCRAM proof is checked against.
 #[derive(Debug)]
 enum Basis {
     PlainPassword(Password),
     /// Nothing: the exchange is for show, and fails at its end.
     Refused(ProofRefusal),
-    /// A secret that a server may have, too: the client's keys are worth keeping.
+    /// A stored SCRAM secret. A server may store it too, so the client's keys are kept.
     StoredSecret(Verifier),
 }
 
-/// The client proves its password with client-final-message.
+/// Awaits client-final-message, which proves the password.
 #[derive(Debug)]
 pub struct AwaitSaslResponse {
     user: Box<[u8]>,
-    /// What the client's last message has to repeat: the header of its first, and what it is bound
-    /// to.
+    /// What client-final-message must repeat: the header of client-first-message, and the
+    /// certificate hash if the exchange is bound to it.
     binding: Box<[u8]>,
     client_first_bare: Box<[u8]>,
     server_first: Vec<u8>,
@@ -446,8 +447,8 @@ impl Proven {
         Verifier::derive(keys, &self.salt, self.iterations)
     }
 
-    /// Lets the client in if its proof is right. `scram_keys` are worth keeping where a secret is
-    /// stored.
+    /// Lets the client in if its proof is right. `scram_keys` are given where the secret is a
+    /// stored one.
     fn accept(&self, verifier: &Verifier, scram_keys: Option<ScramKeys>) -> Option<ClientStep> {
         verifier.verify(&self.auth_message, &self.proof)?;
         let signature = scram::server_signature(&verifier.server_key, &self.auth_message);
@@ -459,7 +460,7 @@ impl Proven {
     }
 }
 
-/// A plain secret without a byte is no password: nobody comes in with it.
+/// The secret of the user. An empty password is none: nobody may log in with it.
 fn usable_secret(candidate: &Candidate<'_>) -> Result<Secret, ProofRefusal> {
     match candidate.account {
         AccountSecret::Known(Secret::Plain(password)) if password.as_bytes().is_empty() => {
@@ -498,7 +499,7 @@ mod tests {
         begin(method, &candidate, ITERATIONS, &mut SeededRng::new(1))
     }
 
-    /// What comes of one answer, given to the first question.
+    /// The step that follows one answer to the first question.
     fn answered(method: ProofMethod, account: AccountSecret<'_>, answer: &[u8]) -> ClientStep {
         let mut rng = SeededRng::new(2);
         let mut cache = ScramCache::new(&mut rng);
@@ -557,7 +558,7 @@ mod tests {
             let account = AccountSecret::Known(&secret);
             let step = answered(ProofMethod::Plain, account, b"secret\0ignored");
             let ClientStep::Done { last: None, identity } = step else { panic!("{step:?}") };
-            // Keys for the server come of a stored SCRAM secret alone.
+            // Only a stored SCRAM secret yields keys for the server.
             assert_eq!(identity.scram_keys.is_some(), secret.kind() == SecretKind::Scram);
             for (answer, expected) in [
                 (&b"secreT\0"[..], Failure::Password(ProofRefusal::WrongPassword)),

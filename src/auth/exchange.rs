@@ -1,5 +1,5 @@
-//! Tests of both sides against each other: our client login against our server login, whole and cut
-//! short, since nobody else's SCRAM is at hand here.
+//! Tests of both logins against each other: the pooler's login to a server talks with its login of
+//! clients, whole, cut short or changed on the way.
 
 use crate::auth::cache::ScramCache;
 use crate::auth::client::{self, AccountSecret, Candidate, ClientStep, Identity, ProofMethod};
@@ -17,7 +17,8 @@ struct Table {
     rng: SeededRng,
     ours: ScramCache,
     theirs: ScramCache,
-    /// The hash of the certificate that the client's side shows, and what the other has seen.
+    /// The certificate hash that the login of clients has shown, and the one that the login to a
+    /// server has seen.
     shown: Option<&'static [u8]>,
     seen: BindingData,
 }
@@ -39,7 +40,7 @@ impl Table {
         Table { rng, ours, theirs, shown: None, seen: BindingData::Unbound }
     }
 
-    /// Lets a login to a server talk with the login of a client until one of them is through.
+    /// Lets a login to a server talk with the login of a client until one of them ends.
     fn play(
         &mut self,
         method: ProofMethod,
@@ -170,7 +171,7 @@ fn the_keys_of_a_client_open_the_server_that_stores_its_secret() {
             Outcome::ClientRefused(Failure::Sasl(ProofRefusal::WrongPassword))
         ));
     }
-    // A plain secret gives none: the password itself is at hand.
+    // A plain secret yields no keys: the password itself is at hand.
     let outcome = play(
         ProofMethod::ScramSha256,
         AccountSecret::Known(&plain("secret")),
@@ -189,7 +190,7 @@ fn whoever_cannot_come_in_learns_nothing_of_the_reason() {
         AccountSecret::Known(&md5),
         AccountSecret::Known(&empty),
     ] {
-        // The messages that the client sees are as long, and say the same at the end.
+        // The client sees messages of the same lengths, and the same words at the end.
         let lengths = |account: AccountSecret<'_>| {
             let seen = std::cell::RefCell::new(Vec::new());
             let outcome = Table::new(1).play(
@@ -300,7 +301,8 @@ fn an_exchange_that_is_bound_to_its_channel_stands_and_falls_with_the_certificat
         let Outcome::In(Identity { scram_keys: Some(keys), .. }) = outcome else {
             panic!("{outcome:?}");
         };
-        // The keys of a client that was bound open a server, bound or not.
+        // The keys of a client that used channel binding open a server, with channel binding or
+        // without.
         let credential = Credential::of(Some(&secret), Some(&keys));
         for mut table in [under_tls(b"its hash", b"its hash"), Table::new(1)] {
             let outcome = table.play(method, account, credential.clone(), &|_, _| {});
@@ -376,7 +378,7 @@ fn a_refusal_costs_one_derivation_whoever_is_refused() {
     for method in [ProofMethod::Plain, ProofMethod::ScramSha256] {
         for account in accounts {
             let mut table = Table::new(1);
-            // The second time what may be known of the user is known.
+            // At the second attempt the cache has the user's keys, where it can have them.
             for attempt in 0..2 {
                 let costs = table.refused(method, account);
                 assert_eq!(costs, 1, "{method:?}, {account:?}, attempt {attempt}");

@@ -26,7 +26,7 @@ pub enum Failure {
     Trust,
 }
 
-/// Why an answer did not do. The client must not learn which of these it was.
+/// Why an answer was refused. The client must not learn which of these it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofRefusal {
     NoPassword,
@@ -81,7 +81,7 @@ impl fmt::Display for ProofRefusal {
 pub enum ServerFailure {
     /// The message is too short for what it claims to be.
     BadPacket,
-    /// The server asks for the password in clear though one of its pool has done SCRAM.
+    /// The server asks for the password in clear though another server of its pool has done SCRAM.
     Downgrade,
     /// None of the mechanisms offered is SCRAM-SHA-256.
     Mechanism,
@@ -93,7 +93,7 @@ pub enum ServerFailure {
     NoPassword {
         asked: Asked,
     },
-    /// The login has to be bound to the server's certificate, and cannot be.
+    /// Channel binding is required, and the login cannot be bound to the server's certificate.
     NotBound,
     /// A message that is legal, but not at this point; its code.
     OutOfOrder {
@@ -112,7 +112,7 @@ pub enum ServerFailure {
     UnknownMethod {
         code: u32,
     },
-    /// What is known cannot answer what is asked.
+    /// The known secret cannot answer what the server asks for.
     WrongPasswordType {
         asked: Asked,
         known: SecretKind,

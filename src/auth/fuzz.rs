@@ -1,5 +1,5 @@
-//! Entry points for fuzzing: whatever the bytes, nothing here may panic, and nobody may come in who
-//! does not know the password. In the normal test run they get mutations of good input, by seed.
+//! Entry points for fuzzing. Whatever the bytes, nothing here may panic, and nobody may log in
+//! without the password. The normal test run feeds them mutations of good input, made from seeds.
 
 use crate::auth::cache::ScramCache;
 use crate::auth::client::{self, AccountSecret, Candidate, ClientLogin, ClientStep, ProofMethod};
@@ -36,8 +36,8 @@ pub fn fuzz_client_login(data: &[u8]) {
 }
 
 /// What a server sends: one message per part between bytes of 0xff, of which the first byte is the
-/// code. It does not know the password, so it must not come to an Ok after SCRAM has begun. Half of
-/// the servers have shown a certificate.
+/// code. The server does not know the password, so the login must not reach Ok once SCRAM has
+/// begun. Half of the servers have shown a certificate.
 pub fn fuzz_server_login(data: &[u8]) {
     let mut rng = SeededRng::new(1);
     let mut cache = ScramCache::new(&mut rng);
@@ -94,7 +94,7 @@ fn fuzz_rules(text: &[u8], maps: &IdentMaps) {
 }
 
 impl ClientStep {
-    /// The step behind the work, which is done at once: not for the loop.
+    /// The step that follows the work, which is done at once. The loop must not call it.
     pub fn at_once(self, cache: &mut ScramCache) -> ClientStep {
         match self {
             ClientStep::Derive { work, next } => {
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::base::rng::Rng;
 
-    /// As many per entry point as the normal test run can afford without optimisation.
+    /// Seeds per entry point: as many as the normal test run can afford without optimisation.
     const SEEDS: u64 = 500;
 
     const CLIENT: [&[u8]; 4] = [
@@ -137,7 +137,7 @@ mod tests {
         b"hostssl sameuser @file ::1 ffff:: trust\nhost replication all all reject\n\xff\"m\" a b",
     ];
 
-    /// Puts in what makes an exchange go on to its end: the nonce that the entry points will make,
+    /// Fills in what an exchange needs to reach its end: the nonce that the entry points will make,
     /// and 32 bytes in base64.
     fn filled(good: &[u8]) -> Vec<u8> {
         let mut rng = SeededRng::new(1);

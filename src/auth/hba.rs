@@ -1,6 +1,7 @@
 //! HBA rules (`auth_hba_file`): who may connect from where to what, and by which method.
 //!
-//! Rules as data, and which of them matches a connection. How they are written is in `hba_file`.
+//! Here are the rules as data, and the search for the one that matches a connection. `hba_file`
+//! parses their text.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -36,7 +37,7 @@ pub enum HbaMethod {
 }
 
 impl HbaMethod {
-    /// The method in terms of questions to the client, where it is one.
+    /// The proof that the pooler itself judges under this method; None for the other methods.
     pub fn login(self) -> Option<client::ProofMethod> {
         match self {
             HbaMethod::Md5 => Some(client::ProofMethod::Md5),
@@ -58,10 +59,10 @@ pub struct Rule {
     /// Counted from 1, for log lines.
     pub line: u32,
     pub method: HbaMethod,
-    /// `map=`: the ident map to go through, for `peer` and `cert`. It exists.
+    /// The ident map of `map=`, for `peer` and `cert`. A map of that name exists.
     pub map: Option<Box<[u8]>>,
-    /// Who judges, for `ldap` and `pam`. None for a line whose options make no sense: nobody comes
-    /// in by it.
+    /// Who judges the password, for `ldap` and `pam`. None if the options of the line make no
+    /// sense: the line then refuses every client that it matches.
     pub judge: Option<Judge>,
     pub(super) origin: HbaOrigin,
     pub(super) databases: Databases,
@@ -79,8 +80,7 @@ impl HbaRules {
         HbaRules { rules }
     }
 
-    /// The first rule that matches; without one nobody comes in, and the client is told
-    /// [`NO_RULE`].
+    /// The first rule that matches. A client that no rule matches is refused with [`NO_RULE`].
     pub fn find(&self, visitor: &Visitor<'_>) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.matches(visitor))
     }
@@ -91,7 +91,7 @@ impl HbaRules {
     }
 }
 
-/// What a client is told that no rule lets in.
+/// What a client is told when no rule matches it.
 pub const NO_RULE: &str = "no authentication method is found";
 
 impl Rule {
@@ -159,7 +159,7 @@ impl HbaNames {
     }
 }
 
-/// A list of databases, and what else can stand there.
+/// The databases of a rule: names, and the keywords `all`, `sameuser` and `replication`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Databases {
     pub(super) names: HbaNames,

@@ -2,9 +2,10 @@
 //!
 //! The format is that of `pg_hba.conf` as far as PgBouncer knows it: `local`, `host`, `hostssl`,
 //! `hostnossl`; lists of names, `all`, `sameuser`, `replication`, `@file`; addresses with length or
-//! mask; `map=`. A line that cannot be read is named and left out, and the rules after it count, as
-//! in PgBouncer. An `ldap` line whose options make no sense is named and stays: it refuses whom it
-//! matches, since PgBouncer would not let them try the rules below either.
+//! mask; `map=`. A line that cannot be parsed is reported and left out, and the rules after it
+//! count, as in PgBouncer. An `ldap` line whose options make no sense is reported and stays: it
+//! refuses every client that it matches, since PgBouncer would not let such a client try the rules
+//! below either.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,7 +20,7 @@ use crate::auth::words::{LineToken, LineTokens, MalformedLine, lines};
 /// starts from the directory of the HBA file.
 pub type ReadFile<'a> = &'a mut dyn FnMut(&[u8]) -> Option<Vec<u8>>;
 
-/// The rules, and what is wrong with lines.
+/// The rules, and the problems of lines.
 pub fn parse(text: &[u8], maps: &IdentMaps, read: ReadFile<'_>) -> (HbaRules, Vec<HbaProblem>) {
     let (mut rules, mut problems) = (Vec::new(), Vec::new());
     let mut files = NameFiles { read, left: FILES_MAX };
@@ -38,7 +39,7 @@ pub fn parse(text: &[u8], maps: &IdentMaps, read: ReadFile<'_>) -> (HbaRules, Ve
     (HbaRules::new(rules), problems)
 }
 
-/// What is wrong with a line. It is left out, but for [`ProblemKind::Ldap`].
+/// What is wrong with a line, which is then left out, except for [`HbaProblemKind::Ldap`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HbaProblem {
     /// Counted from 1.
@@ -53,16 +54,18 @@ pub enum HbaProblemKind {
     ConnectionType,
     /// An `@file` cannot be read.
     File,
-    /// The options of an `ldap` line: it stays, and refuses whom it matches.
+    /// The options of an `ldap` line make no sense. The line stays, and refuses every client that
+    /// it matches.
     Ldap(OptionError),
     Malformed,
     MapUnknown,
     Mask,
     Method,
-    /// Neither nothing nor `map=NAME` behind the method, or, behind `pam`, `pamservice=NAME`.
+    /// The method is followed by something other than `map=NAME`, or, if it is `pam`,
+    /// `pamservice=NAME`.
     Option,
     Names,
-    /// An `@file` names files, that name files ...
+    /// An `@file` names files that name files, too deep or too many.
     TooManyFiles,
     /// A word that PostgreSQL knows and PgBouncer does not.
     Unsupported(&'static str),
@@ -106,7 +109,7 @@ impl From<MalformedLine> for HbaProblemKind {
     }
 }
 
-/// The files behind `@`, and how many more may be read.
+/// Reads what `@file` names; `left` files more may be read.
 struct NameFiles<'a> {
     read: ReadFile<'a>,
     left: u32,
@@ -149,7 +152,7 @@ fn parse_rule(
     Ok(Some((rule, problem)))
 }
 
-/// One name of a list: quoted ones stand for themselves.
+/// One item of a list. A quoted name stands for itself; a bare word may be a keyword such as `all`.
 enum ListItem<'a> {
     Name(Box<[u8]>),
     Word(&'a [u8]),
@@ -218,7 +221,7 @@ fn read_name(
     }
 }
 
-/// Takes all names of a file, which stand in lines, or between spaces or commas.
+/// Takes all names of a file, between which there are line ends, spaces or commas.
 fn read_file(
     file: &[u8],
     files: &mut NameFiles<'_>,
@@ -243,11 +246,11 @@ fn read_file(
     Ok(())
 }
 
-/// Files that name files: as deep as `%include` in the configuration.
+/// How deep files may name files, which is the limit of `%include` in the configuration too.
 const FILE_DEPTH_MAX: u32 = 10;
 
-/// Files read for one HBA file. Without it a few files that name each other several times would be
-/// read for hours.
+/// Files read for one HBA file. Without this limit, a few files that name each other several times
+/// would be read for hours.
 const FILES_MAX: u32 = 1000;
 
 fn parse_network(words: &mut LineTokens<'_>) -> Result<HbaNetwork, HbaProblemKind> {
@@ -268,7 +271,7 @@ fn parse_network(words: &mut LineTokens<'_>) -> Result<HbaNetwork, HbaProblemKin
     masked(address, mask)
 }
 
-/// Refused when `address` has bits outside the mask: nobody could match.
+/// The network. An `address` with bits outside the mask is an error: no client could match it.
 fn masked(address: IpAddr, mask: IpAddr) -> Result<HbaNetwork, HbaProblemKind> {
     let network = match (address, mask) {
         (IpAddr::V4(address), IpAddr::V4(mask)) => {
@@ -284,7 +287,7 @@ fn masked(address: IpAddr, mask: IpAddr) -> Result<HbaNetwork, HbaProblemKind> {
     if network.has(address) { Ok(network) } else { Err(HbaProblemKind::AddressOutsideMask) }
 }
 
-/// The mask of so many bits; none and a `+` in front are taken as PgBouncer takes them.
+/// The mask of `len` bits. As in PgBouncer, an empty `len` means 0, and a `+` may stand before it.
 fn mask_of_len(address: IpAddr, len: &str) -> Option<IpAddr> {
     let digits = len.strip_prefix('+').unwrap_or(len);
     if !digits.bytes().all(|b| b.is_ascii_digit()) || digits.is_empty() != len.is_empty() {
@@ -315,7 +318,7 @@ fn parse_method(words: &mut LineTokens<'_>) -> Result<HbaMethod, HbaProblemKind>
     method.map(|&(_, method)| method).ok_or(HbaProblemKind::Method)
 }
 
-/// As they are written in the file. `any` is a method for `auth_type` alone.
+/// The words for methods in the file. `any` is a method for `auth_type` alone.
 const METHODS: [(&str, HbaMethod); 9] = [
     ("cert", HbaMethod::Cert),
     ("ldap", HbaMethod::Ldap),
@@ -343,7 +346,7 @@ fn parse_map(
     if maps.has(map) { Ok(Some(map.into())) } else { Err(HbaProblemKind::MapUnknown) }
 }
 
-/// `pamservice=NAME`. PAM looks for a file of that name, which must stay in its folder.
+/// `pamservice=NAME`. PAM opens a file of that name, so the name must not lead out of PAM's folder.
 fn parse_service(words: &mut LineTokens<'_>) -> Result<Box<str>, HbaProblemKind> {
     let service = match words.next()? {
         None => return Ok(PAM_SERVICE.into()),

@@ -1,6 +1,6 @@
-//! Ident maps (`auth_ident_file`): which system users may come in as which database users. A line
-//! is `map-name system-user database-user`; `all` in the last place stands for everyone. There are
-//! no regular expressions and no includes, as in PgBouncer.
+//! Ident maps (`auth_ident_file`): which system users may log in as which database users. A line is
+//! `map-name system-user database-user`; `all` in the last place stands for everyone. There are no
+//! regular expressions and no includes, as in PgBouncer.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! Passwords that somebody else judges: an LDAP directory, or PAM. What is asked of them stands
-//! here; how they are reached does not.
+//! Passwords that an LDAP directory or PAM judges: the questions to them, and their answers. How
+//! they are reached is the matter of `net::judge`.
 
 use std::net::IpAddr;
 
@@ -10,13 +10,13 @@ use super::secret::Password;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judge {
     Ldap(Box<Directory>),
-    /// By the name of a service of PAM.
+    /// PAM, by the name of one of its services.
     Pam {
         service: Box<str>,
     },
 }
 
-/// The service of PAM where nothing else is said.
+/// The PAM service where the configuration names none.
 pub const PAM_SERVICE: &str = "pgbouncer";
 
 impl Judge {
@@ -24,7 +24,7 @@ impl Judge {
         Judge::Pam { service: PAM_SERVICE.into() }
     }
 
-    /// What a client is told whom the judge does not vouch for.
+    /// What a client is told when the judge does not accept its password.
     pub fn refusal(&self) -> &'static str {
         match self {
             Judge::Ldap(_) => LDAP_REFUSAL,
@@ -33,7 +33,8 @@ impl Judge {
     }
 }
 
-/// What clients are told of an LDAP directory that does not vouch for them, or is not there.
+/// What a client is told when the LDAP directory does not accept its password, or cannot be
+/// reached.
 pub const LDAP_REFUSAL: &str = "LDAP authentication failed";
 
 /// A question to a judge.
@@ -41,11 +42,11 @@ pub const LDAP_REFUSAL: &str = "LDAP authentication failed";
 pub struct Inquiry {
     pub judge: Judge,
     pub user: String,
-    /// It is not empty.
+    /// Never empty.
     pub password: Password,
-    /// Where the client is; None for a Unix socket.
+    /// The client's address; None for a Unix socket.
     pub address: Option<IpAddr>,
 }
 
-/// Whether the user is who it says; if not, why, for the log.
+/// Whether the user is who it claims to be; if not, the reason for the log.
 pub type Judgement = Result<(), String>;

@@ -1,8 +1,7 @@
-//! What a file held when it was read last, told by hashes: its lines hold secrets and are not
-//! kept.
+//! What a file held when it was last read, kept as hashes, because its lines hold secrets.
 //!
-//! A list of tens of thousands of users is read again with each RELOAD, and most of them change a
-//! line of it, or none.
+//! Each RELOAD reads a list of tens of thousands of users again. Mostly one line has changed since,
+//! or none.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -10,21 +9,21 @@ use std::hash::{BuildHasher, RandomState};
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     keys: RandomState,
-    /// Of the whole text; None where it must be read anew in any case.
+    /// The hash of the whole text; None if the file must be parsed again even when unchanged.
     whole: Option<u64>,
-    /// Of each entry, by its place.
+    /// The hash of each entry, by its place.
     entries: Vec<u64>,
 }
 
-/// How far behind the place where an entry is expected it is looked for: so many lines may have
-/// gone at once before what follows is taken for new.
-const REACH: usize = 32;
+/// An entry is searched for at the expected place and up to so many places later. If more entries
+/// than that were removed at once, the entries after them are taken for new.
+const REACH_ENTRIES: usize = 32;
 
-/// Of an entry that is not to be known again.
+/// Stands for the hash of an entry that is to be taken for new the next time.
 const FORGOTTEN: u64 = 0;
 
 impl Known {
-    /// Begins to read a text, unless it is what was read before.
+    /// Begins to read a text; None if the text is the one that was read before.
     pub fn reading(&self, text: &[u8]) -> Option<KnownReading<'_>> {
         let whole = self.keys.hash_one(text);
         (self.whole != Some(whole)).then(|| KnownReading {
@@ -35,7 +34,7 @@ impl Known {
         })
     }
 
-    /// The entry at this place is to be taken for a new one the next time.
+    /// Has the entry at this place taken for new the next time.
     pub fn forget(&mut self, place: usize) {
         if let Some(hash) = self.entries.get_mut(place) {
             *hash = FORGOTTEN;
@@ -43,11 +42,11 @@ impl Known {
     }
 }
 
-/// A file that is being read, beside what it was before.
+/// A file that is being read, and compared with what it held before.
 pub struct KnownReading<'a> {
     before: &'a Known,
     whole: u64,
-    /// The place of the list before at which the next entry is expected.
+    /// The place in the list as it was before, at which the next entry is expected.
     next: usize,
     entries: Vec<u64>,
 }
@@ -58,12 +57,13 @@ impl KnownReading<'_> {
         let hash = self.before.keys.hash_one(entry).max(FORGOTTEN + 1);
         self.entries.push(hash);
         let rest = self.before.entries.get(self.next..)?;
-        let place = self.next + rest.iter().take(REACH).position(|other| *other == hash)?;
+        let place = self.next + rest.iter().take(REACH_ENTRIES).position(|other| *other == hash)?;
         self.next = place + 1;
         Some(place)
     }
 
-    /// The whole has been read; `is_good` when nothing of it need be told again.
+    /// The whole file has been read. Unless `is_good`, it is parsed again even when unchanged, so
+    /// that its problems are reported again.
     pub fn done(self, is_good: bool) -> Known {
         let whole = is_good.then_some(self.whole);
         Known { keys: self.before.keys.clone(), whole, entries: self.entries }

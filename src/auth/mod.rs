@@ -1,4 +1,4 @@
-//! Who may come in, and how the pooler gets in elsewhere: login of clients and login to servers as
+//! Who may log in, and how the pooler logs in to servers: login of clients and login to servers as
 //! state machines, secrets, the user list, HBA rules and ident maps as parsed data.
 //!
 //! Nothing here reads a file, a socket or a clock. State machines take the payload of a message

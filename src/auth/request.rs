@@ -1,4 +1,4 @@
-//! What a client is asked in its login, as the message that asks it.
+//! The Authentication messages by which a client is asked for its proof.
 
 /// An Authentication message ('R') for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! What is known of a user's password: the password itself, or one of the two forms that
-//! PostgreSQL stores. Never printed; wiped when dropped.
+//! What is known of a user's password: the password itself, or one of the two forms that PostgreSQL
+//! stores. Secrets are never printed, and are wiped when dropped.
 
 use std::fmt;
 
@@ -82,7 +82,7 @@ impl Password {
         &self.0
     }
 
-    /// The form in which PostgreSQL stores it under MD5.
+    /// The password as PostgreSQL stores it with MD5.
     pub fn to_md5(&self, user: &[u8]) -> [u8; MD5_LEN] {
         md5::stored(&self.0, user)
     }
@@ -121,7 +121,7 @@ fn parse_scram(text: &[u8]) -> Option<Verifier> {
 }
 
 fn parse_key(text: &[u8]) -> Option<ScramKey> {
-    // Room for what the decoder may need of so much text, which is a byte more than a key.
+    // The decoder asks for one byte more than a key has.
     let mut key = [0; KEY_LEN + 1];
     let len = BASE64_STANDARD.decode_slice(text, &mut key).ok()?;
     ScramKey::from_slice(&key[..len])

@@ -20,18 +20,18 @@ use crate::crypto::scram_message::{
 #[derive(Clone, Debug)]
 pub enum Credential {
     Md5([u8; MD5_LEN]),
-    /// Nothing: only servers that trust will do.
+    /// Nothing: only a server that asks for no proof lets the pooler in.
     None,
     Plain(Password),
-    /// The keys of a client that proved a stored SCRAM secret.
+    /// The keys of a client that proved its password against a stored SCRAM secret.
     ScramKeys(ScramKeys),
     /// A stored SCRAM secret, but no client has given the keys that go with it.
     ScramSecret,
 }
 
 impl Credential {
-    /// `keys` are those of the client that is served, if it proved a stored secret and the login is
-    /// for that same user.
+    /// `keys` are those of the client for which the server is opened, if the client proved its
+    /// password against a stored secret and the login is for the same user.
     pub fn of(secret: Option<&Secret>, keys: Option<&ScramKeys>) -> Credential {
         match (secret, keys) {
             (None, _) => Credential::None,
@@ -51,11 +51,11 @@ impl Credential {
 pub enum BindingData {
     /// The hash of the certificate that the server has shown.
     Bound(Box<[u8]>),
-    /// The same, and a login that is not bound to it counts for nothing.
+    /// The same, where a login without channel binding must fail.
     Required(Box<[u8]>),
     /// Nothing: the connection is not under TLS, or its certificate has no hash to be bound to.
     Unbound,
-    /// Nothing, where something is required.
+    /// Nothing, though channel binding is required: the login must fail.
     Wanting,
 }
 
@@ -112,7 +112,7 @@ impl ServerLogin {
         ServerLogin::Request(AwaitRequest { user: user.into(), credential, channel })
     }
 
-    /// What an Authentication message of this code asks for, where it is the first.
+    /// What an Authentication message of this code asks for, if it is the server's first one.
     pub fn asked(&self, code: u32) -> Option<ServerAuth> {
         match (self, code) {
             (ServerLogin::Request(_), OK) => Some(ServerAuth::None),
@@ -146,7 +146,7 @@ impl ServerLogin {
 
 type ServerResult<T> = std::result::Result<T, ServerFailure>;
 
-/// The server says how it wants to be convinced, or lets us in.
+/// Awaits the server's first message: a request for a proof, or AuthenticationOk.
 #[derive(Debug)]
 pub struct AwaitRequest {
     user: Box<[u8]>,
@@ -204,8 +204,8 @@ impl AwaitRequest {
     }
 }
 
-/// The mechanism that is chosen of those offered, the header that goes with it, and what the
-/// exchange is bound to.
+/// The mechanism chosen from those offered, the header that goes with it, and the certificate hash
+/// to which the exchange is bound.
 fn choose<'a>(
     offered: &[u8],
     channel: &'a BindingData,
@@ -219,7 +219,8 @@ fn choose<'a>(
             Ok((BOUND_MECHANISM, BOUND, hash))
         }
         BindingData::Required(_) | BindingData::Wanting => Err(ServerFailure::NotBound),
-        // The server refuses this where it has offered more than has come here.
+        // With this header the server refuses the login if somebody has removed SCRAM-SHA-256-PLUS
+        // from its offer on the way.
         BindingData::Bound(_) if offers(MECHANISM) => Ok((MECHANISM, NOT_OFFERED, b"")),
         BindingData::Unbound if offers(MECHANISM) => Ok((MECHANISM, UNBOUND, b"")),
         BindingData::Bound(_) | BindingData::Unbound => Err(ServerFailure::Mechanism),
@@ -227,7 +228,7 @@ fn choose<'a>(
 }
 
 impl Credential {
-    /// Why this cannot answer what is asked.
+    /// Why this credential cannot answer what the server asks for.
     fn lack(&self, asked: Asked) -> ServerFailure {
         let known = match self {
             Credential::None => return ServerFailure::NoPassword { asked },
@@ -253,11 +254,12 @@ enum Knowledge {
     Password(Password),
 }
 
-/// The server answers our nonce with its own, salt and iterations.
+/// Awaits server-first-message: the server's nonce, the salt and the iterations.
 #[derive(Debug)]
 pub struct AwaitSaslContinue {
     knowledge: Knowledge,
-    /// What the last message repeats: the header of the first, and what it is bound to.
+    /// What client-final-message repeats: the header of client-first-message, and the certificate
+    /// hash if the exchange is bound to it.
     binding: Box<[u8]>,
     nonce: String,
     client_first_bare: String,
@@ -283,7 +285,7 @@ impl AwaitSaslContinue {
     }
 }
 
-/// The keys of our password are being derived.
+/// Waits until the keys of the pooler's password are derived.
 #[derive(Debug)]
 pub struct AwaitOwnKeys {
     without_proof: Vec<u8>,
@@ -291,7 +293,7 @@ pub struct AwaitOwnKeys {
 }
 
 impl AwaitOwnKeys {
-    /// Goes on with the keys that the work has given.
+    /// Goes on with the derived keys.
     pub fn handle(self, name: KeyName, keys: ScramKeys, cache: &mut ScramCache) -> ServerStep {
         cache.keep(name, keys.clone());
         self.prove(keys)
@@ -305,7 +307,7 @@ impl AwaitOwnKeys {
     }
 }
 
-/// The server proves that it knows the secret.
+/// Awaits server-final-message, by which the server proves that it knows the secret.
 #[derive(Debug)]
 pub struct AwaitSaslFinal {
     keys: ScramKeys,
@@ -326,7 +328,7 @@ impl AwaitSaslFinal {
     }
 }
 
-/// Everything is said; only AuthenticationOk may follow.
+/// Awaits AuthenticationOk: nothing else may follow now.
 #[derive(Debug)]
 pub struct AwaitOk;
 
@@ -339,7 +341,7 @@ const SASL_CONTINUE: u32 = 11;
 const SASL_FINAL: u32 = 12;
 
 impl ServerStep {
-    /// The step behind the work, which is done at once: not for the loop.
+    /// The step that follows the work, which is done at once. The loop must not call it.
     pub fn at_once(self, cache: &mut ScramCache) -> ServerStep {
         match self {
             ServerStep::Derive { work, next } => {
@@ -356,7 +358,7 @@ mod tests {
     use super::*;
     use crate::base::rng::SeededRng;
 
-    /// A login after a request to it.
+    /// The step that follows one request to a new login.
     fn asked(credential: Credential, code: u32, body: &[u8]) -> ServerStep {
         go_on(ServerLogin::new(b"joe", credential, BindingData::Unbound), code, body)
     }

@@ -2,8 +2,8 @@
 //! for one, what follows the secret is ignored, and `;` begins a comment line.
 //!
 //! PgBouncer stops at the first line that it cannot read, or takes the next quoted text in the file
-//! for a missing secret. Here each such line is named and left out, and the rest counts; what
-//! PgBouncer reads without complaint means the same here.
+//! for a missing secret. Here each such line is reported and left out, and the other lines count.
+//! What PgBouncer reads without complaint means the same here.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,11 +20,11 @@ pub const USER_BYTES_MAX: usize = 127;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserListEntry {
     New {
-        /// Bytes that are no UTF-8 are replaced.
+        /// Bytes that are not UTF-8 are replaced.
         name: String,
         secret: Secret,
     },
-    /// What stood at this place of the list before.
+    /// The entry that stood at this place when the file was last read.
     Same(usize),
 }
 
@@ -35,7 +35,7 @@ pub struct UserList {
     pub entries: Vec<UserListEntry>,
     /// Lines that were left out.
     pub problems: Vec<UserListProblem>,
-    /// By what the file will be known again.
+    /// Hashes by which the next reading finds what has changed.
     pub known: Known,
 }
 
@@ -77,7 +77,7 @@ impl fmt::Display for UserListProblem {
     }
 }
 
-/// Reads a user list, unless it is what it was `before`.
+/// Reads a user list; None if the file is as it was `before`.
 pub fn parse_changed(text: &[u8], before: &Known) -> Option<UserList> {
     before.reading(text).map(|reading| read(text, reading))
 }
@@ -88,9 +88,9 @@ pub fn parse(text: &[u8]) -> UserList {
     parse_changed(text, &Known::default()).expect("nothing is known")
 }
 
-/// Reads a user list, beside what it was before. A quoted text may go on over line ends, if space
-/// or the end of the file follows it: otherwise a quote was forgotten, and the next line's is not
-/// the one that was meant.
+/// Reads a user list, and compares it with what it was before. A quoted text may go on over line
+/// ends if white space or the end of the file follows its closing quote. Otherwise the closing
+/// quote was forgotten, and the quote found is the opening one of a later text.
 fn read(text: &[u8], mut reading: KnownReading<'_>) -> UserList {
     let mut list = UserList::default();
     let mut reader = UserListReader { text, at: 0, line: 1, counted: 0 };
@@ -114,7 +114,7 @@ fn read(text: &[u8], mut reading: KnownReading<'_>) -> UserList {
 struct UserListReader<'a> {
     text: &'a [u8],
     at: usize,
-    /// The line of the place up to which lines are counted: where something is wrong, no sooner.
+    /// The line number at `counted`. Lines are only counted where something is wrong.
     line: u32,
     counted: usize,
 }
@@ -140,7 +140,7 @@ impl<'a> UserListReader<'a> {
         self.at += rest.iter().position(|&b| b == b'\n').map_or(rest.len(), |end| end + 1);
     }
 
-    /// The line of a place behind those that were asked for before.
+    /// The line number of a place, which must not be before the one asked for last.
     fn line_of(&mut self, at: usize) -> u32 {
         let ends = self.text[self.counted..at].iter().filter(|&&b| b == b'\n').count();
         self.line = self.line.saturating_add(u32::try_from(ends).unwrap_or(u32::MAX));

@@ -1,7 +1,7 @@
 //! Work that may block, on helper threads: the loop must not wait for it.
 //!
-//! Such work is rare, so each piece gets a thread that ends with it. How many run at a time is
-//! decided by whoever starts them.
+//! Such work is rare, so each piece gets a thread that ends with it. The caller decides how many
+//! run at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,11 +23,10 @@ impl Wake {
     }
 }
 
-/// A piece of work under way. The thread ends with the answer, so that no channel is needed beside
-/// it.
+/// A piece of work under way. The thread returns the answer, so that no channel is needed.
 struct Job<Key, Answer> {
     key: Key,
-    /// Set when nothing is left for the thread to do but to end.
+    /// Set when the work is done and the thread has only to end.
     is_done: Arc<AtomicBool>,
     thread: JoinHandle<Answer>,
 }
@@ -35,7 +34,7 @@ struct Job<Key, Answer> {
 /// Pieces of work of one kind, each under a key.
 pub struct Jobs<Key, Answer> {
     running: Vec<Job<Key, Result<Answer, String>>>,
-    /// For which there was no thread, and why.
+    /// Keys whose thread could not be started, and why.
     failed: Vec<(Key, String)>,
     wake: Wake,
     /// The threads' name, as the system shows it.
@@ -83,7 +82,7 @@ impl<Key, Answer: Send + 'static> Jobs<Key, Answer> {
         Some((key, thread.join().unwrap_or_else(|_| Err("the work failed".to_owned()))))
     }
 
-    /// The keys of what is under way, or has an answer that was not fetched.
+    /// The keys of work that is under way, or whose answer has not been fetched yet.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.running.iter().map(|job| &job.key).chain(self.failed.iter().map(|(key, _)| key))
     }

@@ -1,6 +1,5 @@
-//! The network, by mio: sockets that listen, connections, the poll, and names turned into
-//! addresses and questions to judges of passwords on threads of their own, and TLS. Nothing here
-//! knows what travels over a connection.
+//! The network, by mio: listeners, connections, the poll and TLS; and helper threads that resolve
+//! names and ask LDAP or PAM about passwords. Nothing here knows what travels over a connection.
 
 pub mod jobs;
 pub mod judge;

@@ -1,4 +1,4 @@
-//! The relay's system: connections of mio, names by the resolver.
+//! What the relay needs of the system (`Io`), by mio, the resolver and the judges of passwords.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use crate::pool::telling::journal::JournalLine;
 use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
 use crate::sys::socket::{self, TcpOptions};
 
-/// Connections, the registry that knows them, the resolver, and those who ask judges.
+/// The registry of connections, the resolver, and the threads that ask LDAP or PAM.
 pub struct Network {
     pub registry: Registry,
     pub resolver: Resolver,
@@ -89,7 +89,7 @@ pub(super) fn register(
     match socket {
         Socket::Tcp(stream) => registry.register(stream, source.token(), BOTH),
         Socket::Unix(stream) => registry.register(stream, source.token(), BOTH),
-        // They were registered before they were put under TLS.
+        // These were registered before they were put under TLS.
         Socket::Tls(_) | Socket::Broken => Ok(()),
     }
 }
@@ -187,7 +187,7 @@ fn connect_unix(path: &str) -> io::Result<UnixStream> {
     }
 }
 
-/// Both ends of a connection to a server's Unix socket; its port is in the path.
+/// Both ends of a connection to a server's Unix socket, whose path tells the port.
 fn unix_ends(stream: &UnixStream) -> Option<Ends> {
     use std::os::fd::AsFd;
     use std::os::linux::net::SocketAddrExt;

@@ -1,5 +1,5 @@
 //! The poll, and its tokens: a token carries kind, index and generation, so that an event for a
-//! connection that is gone meets nobody.
+//! connection that is gone finds no record.
 
 use std::io;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::base::arena::Id;
 use crate::pool::ids::{ClientId, Outbound};
 use crate::relay::Readiness;
 
-/// Events taken from the kernel at a time.
+/// The most events that are taken from the kernel at a time.
 const EVENTS: usize = 256;
 
-/// How a token of so many bits is divided: two bits of kind, then an index, then as much of a
+/// How the bits of a token are divided: two bits of kind, then an index, then as much of the
 /// generation as there is room for.
 #[derive(Clone, Copy)]
 struct Layout {
@@ -21,12 +21,12 @@ struct Layout {
     generation_bits: u32,
 }
 
-/// Where a token has 64 bits, a whole id finds room: indexes stay below 2^30.
+/// For tokens of 64 bits. A whole id fits, since indexes stay below 2^30.
 const WIDE: Layout = Layout { kind_shift: 62, generation_bits: 32 };
 
-/// Where it has 32, the index takes 20 bits, as many descriptors as Linux gives to one process
-/// unless the system is set up otherwise. What is left of the generation tells apart those who had
-/// the slot within one wait, which is all that a token is asked: see [`whole`].
+/// For tokens of 32 bits. The index has 20 bits, enough for all descriptors that Linux gives one
+/// process by default. The 10 bits of generation tell apart the connections that had a slot within
+/// one wait, and no more is needed: see [`whole`].
 const NARROW: Layout = Layout { kind_shift: 30, generation_bits: 10 };
 
 const LAYOUT: Layout = if usize::BITS < 64 { NARROW } else { WIDE };
@@ -36,7 +36,7 @@ impl Layout {
         (1 << self.generation_bits) - 1
     }
 
-    /// The bits of an id, without what finds no room.
+    /// The bits of an id, without those bits of the generation that do not fit.
     fn pack(self, bits: u64) -> u64 {
         let index = bits >> 32;
         debug_assert!(
@@ -47,7 +47,7 @@ impl Layout {
             & ((1 << self.kind_shift) - 1)
     }
 
-    /// The bits of an id whose generation agrees with that of the packed one as far as it was kept.
+    /// The bits of an id, with as much of the generation as was packed.
     fn unpack(self, body: u64) -> u64 {
         let kept = body & self.generation_mask();
         // No generation is 0.
@@ -68,15 +68,15 @@ impl Layout {
     }
 }
 
-/// The id that an event is for. Where tokens are narrow, that is the id of whoever stands in the
-/// slot now, which `there` tells, provided that the generation agrees as far as the token knows it:
-/// a slot does not change hands 1,024 times between a wait and its last event.
+/// The whole id of the connection that an event is for. With narrow tokens that is the id of the
+/// record now in the slot, which `there` tells, if its generation agrees with the bits in the
+/// token: a slot is not given away 1,024 times between a wait and its last event.
 #[inline(always)]
 pub fn whole<K>(id: Id<K>, there: impl FnOnce(usize) -> Option<Id<K>>) -> Option<Id<K>> {
     LAYOUT.whole(id, there)
 }
 
-/// What a token names.
+/// What an event is about, as its token tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EventSource {
     Client(ClientId),
@@ -84,12 +84,12 @@ pub enum EventSource {
     Listener(usize),
     Outbound(Outbound),
     Signals,
-    /// The resolver's thread has answers.
+    /// A helper thread has an answer.
     Waker,
     Web(WebPlace),
 }
 
-/// What of the listener for metrics an event is about.
+/// Which socket of [`crate::net::web`] an event is about: a listener (door) or a connection (seat).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WebPlace {
     Door(usize),
@@ -143,7 +143,7 @@ impl Poll {
         Ok(Poll { poll: mio::Poll::new()?, events: Events::with_capacity(EVENTS) })
     }
 
-    /// For those who register what they open.
+    /// A handle for registering connections.
     pub fn registry(&self) -> io::Result<Registry> {
         self.poll.registry().try_clone()
     }
@@ -159,7 +159,7 @@ impl Poll {
         }
     }
 
-    /// What the last wait brought.
+    /// The events of the last wait.
     pub fn events(&self) -> impl Iterator<Item = (EventSource, Readiness)> {
         self.events.iter().map(|event| {
             let readiness = Readiness {
@@ -172,8 +172,8 @@ impl Poll {
     }
 }
 
-/// Interest in both directions, for the life of the connection: edges are kept by the relay, and
-/// nothing is registered again.
+/// Interest in both directions, for the life of the connection. Events are edges: the relay
+/// remembers what is readable and writable, and nothing is registered again.
 pub const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 #[cfg(test)]
@@ -218,7 +218,7 @@ mod tests {
         let short = ClientId::from_bits(NARROW.unpack(NARROW.pack(old.to_bits())));
         assert_eq!(NARROW.whole(short, |_| Some(new)), None);
         assert_eq!(NARROW.whole(short, |_| None), None);
-        // A whole id is looked up by whom the event is for.
+        // A token of 64 bits has the whole id: the slot is not looked at.
         assert_eq!(WIDE.whole(old, |_| unreachable!("it is whole")), Some(old));
     }
 }

@@ -1,8 +1,8 @@
-//! Names to addresses, by the system's own resolver, on helper threads: `getaddrinfo` may take
-//! many seconds, and the loop must not wait for it.
+//! Resolves names to addresses by the system's own resolver, on helper threads: `getaddrinfo` may
+//! take many seconds, and the loop must not wait for it.
 //!
-//! There are never more than a few at a time, and what they do not take waits here. One name is
-//! never looked up twice at a time. How long an answer holds is decided by whoever asks.
+//! Few threads run at a time, and further names wait here. A name is never looked up twice at the
+//! same time. The caller decides how long an answer is valid.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +18,7 @@ const RUNNING_MAX: usize = 4;
 /// Names that may wait for a thread.
 const WAITING_MAX: usize = 1024;
 
-/// Room for the C library's resolver and its modules.
+/// The stack of a helper thread: room for the C library's resolver and its modules.
 pub(super) const STACK_BYTES: usize = 512 * 1024;
 
 /// Addresses in the resolver's order, or the resolver's words for why there are none.
@@ -41,7 +41,7 @@ impl Resolver {
     }
 
     /// Asks for a name, unless it is asked for already. The answer comes by [`Self::answers`];
-    /// false when too many names wait, and then none will come.
+    /// false when too many names wait: then there will be no answer.
     pub fn lookup(&mut self, name: String) -> bool {
         if self.jobs.keys().any(|asked| *asked == name) || self.waiting.contains(&name) {
             return true;
@@ -73,7 +73,7 @@ impl Resolver {
     }
 }
 
-/// The system's words for a name that was not found, without what std puts before them.
+/// The system's words for a name that was not found, without the prefix that std puts before them.
 pub(super) fn words(error: &io::Error) -> String {
     let words = plain(error);
     match words.strip_prefix("failed to lookup address information: ") {

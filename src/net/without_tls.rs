@@ -1,4 +1,4 @@
-//! In place of `tls`, in a program that is built without it: nothing can be put under TLS.
+//! Takes the place of `tls` in a program that is built without it: nothing can be put under TLS.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -31,7 +31,7 @@ pub fn library() -> &'static str {
     "none"
 }
 
-/// There is no TLS, and some is needed.
+/// This setting needs TLS, and the program has none.
 #[derive(Debug)]
 pub struct TlsError(&'static str);
 
@@ -58,7 +58,7 @@ pub struct Tls {
 }
 
 impl ClientSide {
-    /// Clients are served in plain, unless that is forbidden.
+    /// Clients are served without TLS. Settings that need TLS are an error.
     pub fn new(wanted: Wanted) -> Result<ClientSide, TlsError> {
         if wanted.mode.is_required() {
             return Err(TlsError("client_tls_sslmode"));
@@ -75,13 +75,14 @@ impl ClientSide {
 }
 
 impl ServerSide {
-    /// Servers are not asked for TLS unless they must have it; those that have it are then refused.
+    /// Servers are not asked for TLS, except where the settings require TLS: then their connections
+    /// fail.
     pub fn new(wanted: Wanted) -> Result<ServerSide, TlsError> {
         let mode = if wanted.mode.is_required() { wanted.mode } else { TlsMode::Disable };
         Ok(ServerSide { wanted: Wanted { mode, ..wanted } })
     }
 
-    /// What a line asks for in place of the settings.
+    /// What the line of a database asks for in place of the settings.
     pub fn prepare(&mut self, mode: TlsMode, _: &OwnTls) -> Result<(), TlsError> {
         if mode.is_required() { Err(TlsError("sslmode")) } else { Ok(()) }
     }
@@ -125,7 +126,7 @@ impl Tls {
     }
 }
 
-/// What has become of files that have changed.
+/// The outcome of reading changed files again.
 #[derive(Default)]
 pub struct Renewed {
     pub taken: Vec<String>,
@@ -135,7 +136,7 @@ pub struct Renewed {
 /// Whether there is TLS in this program.
 pub const IS_BUILT: bool = false;
 
-/// Nothing is known of certificates.
+/// No certificates are read here.
 pub fn stranger_to(_: &str, _: &str) -> Option<String> {
     None
 }
@@ -151,7 +152,7 @@ impl Raw {
     }
 }
 
-/// There is none.
+/// No session can exist.
 #[derive(Debug)]
 pub struct TlsSession(Infallible);
 

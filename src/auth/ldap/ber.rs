@@ -9,8 +9,8 @@ pub const OCTETS: u8 = 0x04;
 pub const ENUMERATED: u8 = 0x0a;
 pub const SEQUENCE: u8 = 0x30;
 
-/// Adds an element whose content `fill` writes. The length takes four bytes whatever it is, as
-/// libldap does, so that nothing has to be moved when it is known.
+/// Adds an element whose content `fill` writes. The length always takes four bytes, as in libldap,
+/// so that the content need not be moved once its length is known.
 pub fn element(out: &mut Vec<u8>, tag: u8, fill: impl FnOnce(&mut Vec<u8>)) {
     out.extend([tag, 0x84, 0, 0, 0, 0]);
     let start = out.len();
@@ -24,7 +24,7 @@ pub fn bytes(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
     element(out, tag, |out| out.extend_from_slice(content));
 }
 
-/// Adds a number. None is negative here.
+/// Adds a number, which is never negative here.
 pub fn number(out: &mut Vec<u8>, tag: u8, value: u8) {
     debug_assert!(value < 0x80, "the first bit is the sign");
     out.extend([tag, 1, value]);

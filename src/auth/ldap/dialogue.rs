@@ -1,5 +1,5 @@
 //! The conversation with a directory about one user: TLS where it is agreed on, then a bind with
-//! the client's password, by a name that is made, or that a search finds first.
+//! the client's password. The name to bind with is composed, or found by a search.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::options::{Cover, Directory, EntryDn, Search};
 use crate::auth::secret::Password;
 use crate::base::text::printable;
 
-/// What is to be done now.
+/// What the caller is to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     /// Send this, then read a message.
@@ -18,16 +18,16 @@ pub enum Next {
     Read,
     /// Put the connection under TLS, then call [`Dialogue::secured`].
     Secure,
-    /// It is decided whether the user is who it says.
+    /// The directory has decided whether the user is who it claims to be.
     Done(Result<(), Fault>),
 }
 
-/// What an answer is awaited to. Requests are numbered in this order.
+/// The request whose answer is awaited. Requests are numbered in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Await {
     Nothing,
     Tls,
-    /// The bind of whoever may search.
+    /// The bind with `ldapbinddn`, before the search.
     Searcher,
     /// Names of entries, and the end of the search.
     Entries(Vec<String>),
@@ -51,7 +51,7 @@ impl Await {
 pub struct Dialogue<'a> {
     directory: &'a Directory,
     user: &'a str,
-    /// It is not empty: that would be a bind as nobody.
+    /// Never empty: a bind with an empty password is anonymous.
     password: &'a Password,
     host: String,
     state: Await,
@@ -66,9 +66,9 @@ pub struct Fault {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// A letter that has a meaning in filters.
+    /// The user name has a character that means something in filters.
     Letter,
-    /// The entry of this name could not be bound to with the client's password.
+    /// The bind to the entry of this name, with the client's password, failed.
     Login {
         name: String,
         reply: LdapRefusal,
@@ -85,12 +85,12 @@ pub enum FaultKind {
         filter: String,
         reply: LdapRefusal,
     },
-    /// Whoever is to search could not log in.
+    /// The bind with `ldapbinddn`, before the search, failed.
     Searcher {
         name: String,
         reply: LdapRefusal,
     },
-    /// More than one was found.
+    /// The search found more than one entry.
     SeveralEntries {
         filter: String,
     },
@@ -104,7 +104,7 @@ pub struct LdapRefusal {
     pub text: String,
 }
 
-/// As much of a directory's words as a line of the log takes.
+/// How many characters of a directory's own words a log line may quote.
 const TEXT_CHARS_MAX: usize = 200;
 
 impl From<LdapResult<'_>> for LdapRefusal {
@@ -156,7 +156,7 @@ impl<'a> Dialogue<'a> {
         Dialogue { directory, user, password, host: String::new(), state: Await::Nothing }
     }
 
-    /// Begins, when a connection to one of the hosts is there; with `ldaps` it is under TLS.
+    /// Begins once a connection to one of the hosts is open; with `ldaps` it is under TLS already.
     pub fn begin(&mut self, host: &str) -> Next {
         self.host = host.to_owned();
         match self.directory.cover {
@@ -168,7 +168,7 @@ impl<'a> Dialogue<'a> {
         }
     }
 
-    /// Goes on, when nothing is said in clear that should not be.
+    /// Goes on once the connection is under TLS, if it has to be.
     pub fn secured(&mut self) -> Next {
         match &self.directory.way {
             EntryDn::Made { prefix, suffix } => {
@@ -204,7 +204,7 @@ impl<'a> Dialogue<'a> {
             },
             (Await::Searcher, LdapResponse::Bound(outcome)) => self.searcher_bound(outcome),
             (Await::Entries(mut names), LdapResponse::Entry(name)) => {
-                // More than are asked for say no more.
+                // Two entries tell that the search is not unique: more need not be kept.
                 if names.len() < 2 {
                     names.push(String::from_utf8_lossy(name).into_owned());
                 }
@@ -264,7 +264,7 @@ impl<'a> Dialogue<'a> {
         }
     }
 
-    /// The bind that decides.
+    /// The bind that decides: with the client's password.
     fn bind(&mut self, name: String) -> Next {
         if self.password.as_bytes().is_empty() || name.is_empty() {
             let reply = LdapRefusal { code: INVALID_CREDENTIALS, text: String::new() };
@@ -283,12 +283,12 @@ impl<'a> Dialogue<'a> {
 const SIZE_LIMIT_EXCEEDED: u32 = 4;
 const INVALID_CREDENTIALS: u32 = 49;
 
-/// Letters that would make another filter of the one that was set; a user of such a name is not
-/// searched for, as in PostgreSQL.
+/// Characters that would change the meaning of the configured filter. A user whose name has one of
+/// them is not searched for, as in PostgreSQL.
 const SPECIAL: [char; 5] = ['*', '(', ')', '\\', '/'];
 
-/// A value within the name of an entry (RFC 4514, section 2.4), so that a user's name cannot make
-/// it that of another branch.
+/// A value, escaped for use within the name of an entry (RFC 4514, section 2.4), so that no user
+/// name leads to another branch of the directory.
 fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for (at, letter) in value.char_indices() {
@@ -325,7 +325,7 @@ mod tests {
     const FOUND_ALL: u8 = 0x65;
     const EXTENDED: u8 = 0x78;
 
-    /// What comes of a directory's messages, and the last bytes that were sent to it.
+    /// The step that follows a directory's messages, and the last bytes that were sent to it.
     fn play(
         options: &str,
         user: &str,

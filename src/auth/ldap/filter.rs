@@ -1,10 +1,10 @@
-//! Filters as they are written (RFC 4515), made into those that are sent (RFC 4511, section
-//! 4.5.1.7).
+//! LDAP filters: from the text that is configured (RFC 4515) to the bytes that are sent (RFC 4511,
+//! section 4.5.1.7).
 
 use super::ber::{self, OCTETS};
 use crate::base::text;
 
-/// Filters within filters.
+/// How deep filters may stand within filters.
 const DEPTH_MAX: u32 = 32;
 
 /// The text is no filter.
@@ -56,7 +56,7 @@ const AT_MOST: u8 = 0xa6;
 const PRESENT: u8 = 0x87;
 const LIKE: u8 = 0xa8;
 
-/// One filter after the other, up to a parenthesis that closes.
+/// Filters one after the other, up to the closing parenthesis.
 fn list<'a>(out: &mut Vec<u8>, tag: u8, text: &'a [u8], depth: u32) -> Result<&'a [u8], NoFilter> {
     let mut rest = Ok(text);
     ber::element(out, tag, |out| {
@@ -101,7 +101,7 @@ fn item(out: &mut Vec<u8>, text: &[u8]) -> Result<(), NoFilter> {
     Ok(())
 }
 
-/// Pieces between stars: the first is how the value begins, the last how it ends.
+/// The pieces between stars: the value begins with the first, and ends with the last.
 fn substrings(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), NoFilter> {
     let pieces: Result<Vec<_>, _> = value.split(|&byte| byte == b'*').map(unescaped).collect();
     let pieces = pieces?;
@@ -122,7 +122,7 @@ fn substrings(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), NoFilt
     if pieces.iter().all(Vec::is_empty) { Err(NoFilter) } else { Ok(()) }
 }
 
-/// A value without its escapes. A NUL byte must be one.
+/// A value with its escapes resolved. A NUL byte must be written as an escape.
 fn unescaped(value: &[u8]) -> Result<Vec<u8>, NoFilter> {
     if value.contains(&0) {
         return Err(NoFilter);

@@ -16,7 +16,7 @@ pub enum Scope {
     Subtree,
 }
 
-/// Two entries are enough to see that a name is not unique.
+/// Entries asked for: two are enough to see that a name is not unique.
 const ENTRIES_MAX: u8 = 2;
 
 /// The length of the message that `bytes` begin with, once that is known.
@@ -30,7 +30,7 @@ pub fn frame(bytes: &[u8]) -> Result<Option<usize>, MalformedLdap> {
 
 /// A request with this number. `fill` writes the operation.
 fn request(id: u8, room: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    // All of it at once: a password must not stay where a smaller piece of memory was.
+    // Reserved at once: growing would leave a copy of the password in memory that is given back.
     let mut out = Vec::with_capacity(room + 64);
     ber::element(&mut out, SEQUENCE, |out| {
         ber::number(out, INTEGER, id);
@@ -39,8 +39,8 @@ fn request(id: u8, room: usize, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     out
 }
 
-/// A simple bind. The caller sees to it that the password is not empty: that would be a bind as
-/// nobody, which directories grant.
+/// A simple bind. The caller ensures that the password is not empty: that would be an anonymous
+/// bind, which directories grant.
 pub fn bind(id: u8, name: &str, password: &[u8]) -> Vec<u8> {
     request(id, name.len() + password.len(), |out| {
         ber::element(out, 0x60, |out| {
@@ -76,7 +76,7 @@ pub fn search(id: u8, base: &str, scope: Scope, filter: &str) -> Result<Vec<u8>,
     }))
 }
 
-/// A request for TLS on the connection as it is (RFC 4511, section 4.14).
+/// A request to put the open connection under TLS (RFC 4511, section 4.14).
 pub fn start_tls(id: u8) -> Vec<u8> {
     request(id, 0, |out| {
         ber::element(out, 0x77, |out| ber::bytes(out, 0x80, b"1.3.6.1.4.1.1466.20037"));
@@ -90,7 +90,7 @@ pub enum LdapResponse<'a> {
     /// The name of an entry that was found.
     Entry(&'a [u8]),
     Found(LdapResult<'a>),
-    /// Another directory may know more: it is not asked.
+    /// A reference to another directory, which is not followed.
     Reference,
     Extended(LdapResult<'a>),
 }

@@ -1,9 +1,10 @@
 //! Logins that an LDAP directory judges (RFC 4511): the options that say where it is and how a user
 //! is found in it, and the conversation with it.
 //!
-//! Two forms, as in PostgreSQL: the name of the user's entry is made of prefix, user and suffix; or
-//! it is searched for, by an attribute or a filter. In both a bind with the client's password
-//! decides. Nothing here opens a connection: [`Dialogue`] takes messages and gives messages.
+//! There are two forms, as in PostgreSQL: the name of the user's entry is composed of prefix, user
+//! and suffix, or the entry is searched for by an attribute or a filter. In both forms a bind with
+//! the client's password decides. Nothing here opens a connection: [`Dialogue`] takes messages and
+//! gives messages.
 
 mod ber;
 mod dialogue;
@@ -21,12 +22,12 @@ pub fn frame(bytes: &[u8]) -> Result<Option<usize>, MalformedLdap> {
     message::frame(bytes)
 }
 
-/// Bytes that are no message, or not the one that may come.
+/// Bytes that are no LDAP message, or a message that may not come now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedLdap;
 
-/// Entry point for fuzzing: options up to the first NUL, and what a directory sends behind it. It
-/// does not know the password, but may say what it likes.
+/// Entry point for fuzzing: options up to the first NUL, and what a directory sends behind it. The
+/// directory does not know the password, but may send anything.
 pub fn fuzz(data: &[u8]) {
     let mut parts = data.splitn(2, |&byte| byte == 0);
     let (options, mut rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

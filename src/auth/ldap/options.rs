@@ -17,17 +17,17 @@ pub struct Directory {
     pub(super) way: EntryDn,
 }
 
-/// What hides a conversation from the network.
+/// Whether and how TLS protects the conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cover {
     Nothing,
-    /// TLS once both sides have agreed on it, by `ldaptls=1`.
+    /// The connection begins in clear and goes on under TLS (StartTLS): `ldaptls=1`.
     StartTls,
-    /// TLS from the beginning, by `ldaps`.
+    /// TLS from the beginning: `ldaps`.
     Ldaps,
 }
 
-/// How the name of a user's entry comes about.
+/// Whether the name of a user's entry is composed or searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum EntryDn {
     Made { prefix: String, suffix: String },
@@ -41,7 +41,7 @@ pub(super) struct Search {
     pub scope: Scope,
     /// With [`USER`] in the place of the user's name.
     pub filter: String,
-    /// As whom the directory is searched; nobody where there is no name.
+    /// The name to bind with before the search; empty for an anonymous bind.
     pub name: String,
     pub password: Option<Password>,
 }
@@ -59,23 +59,23 @@ impl Search {
 /// What is wrong with options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OptionError {
-    /// Options of both forms.
+    /// The options are of both forms.
     Both,
-    /// `ldapsearchattribute` and `ldapsearchfilter`.
+    /// `ldapsearchattribute` and `ldapsearchfilter` together.
     BothSearches,
     Filter,
-    /// No `=` in it.
+    /// This option has no `=`.
     Form(String),
-    /// A quote that is not closed, a NUL byte, or no UTF-8.
+    /// A quote that is not closed, a NUL byte, or text that is not UTF-8.
     Malformed,
-    /// Of neither form.
+    /// The options are of neither form.
     Neither,
     NoServer,
     Port,
     Scheme,
     Scope,
     Tls,
-    /// `ldaptls` over what is TLS already.
+    /// `ldaptls=1` together with `ldaps`, which is TLS already.
     TlsTwice,
     /// The program was built without TLS.
     TlsUnbuilt,
@@ -133,8 +133,8 @@ struct Given {
 }
 
 impl Directory {
-    /// Reads options: `name=value`, with spaces or commas between, and double quotes around what
-    /// has either in it. `#` begins a comment.
+    /// Reads options: `name=value`, with spaces or commas between, and double quotes around a value
+    /// that contains either. `#` begins a comment.
     pub fn parse(text: &[u8]) -> Result<Directory, OptionError> {
         let text = std::str::from_utf8(text).map_err(|_| OptionError::Malformed)?;
         let mut given = Given::default();
@@ -244,12 +244,13 @@ fn port(text: &str) -> Result<u16, OptionError> {
     text.parse().ok().filter(|port| *port > 0).ok_or(OptionError::Port)
 }
 
-/// Whether it is the second of two words.
+/// Whether `value` is the second of two words; an error if it is neither.
 fn flag(value: &str, words: [&str; 2], error: OptionError) -> Result<bool, OptionError> {
     words.iter().position(|word| *word == value).map(|at| at == 1).ok_or(error)
 }
 
-/// Takes a line of options apart. Quotes may begin and end anywhere, doubled ones stand for one.
+/// Takes a line of options apart. Quotes may begin and end anywhere; a doubled quote stands for
+/// one.
 fn split(text: &str) -> Result<Vec<String>, OptionError> {
     let mut options = Vec::new();
     let mut option = None;

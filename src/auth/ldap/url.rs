@@ -10,7 +10,7 @@ pub struct Url {
     pub host: Option<String>,
     pub port: Option<String>,
     pub base: String,
-    /// The first, where there are several.
+    /// The first attribute, where the URL names several.
     pub attribute: Option<String>,
     pub scope: Option<String>,
     pub filter: Option<String>,
@@ -50,7 +50,7 @@ fn host_and_port(place: &str) -> Option<(Option<String>, Option<String>)> {
     Some((Some(host).filter(|host| !host.is_empty()), port))
 }
 
-/// Without `%` and two digits for a byte.
+/// The text with each `%` and its two digits turned into a byte.
 fn decoded(text: &str) -> Option<String> {
     let bytes = unescaped(text.as_bytes(), b'%')?;
     String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))

@@ -1,5 +1,5 @@
-//! A conversation with an LDAP directory over a connection of its own, with a limit of time for all
-//! of it. It blocks: it runs on a helper thread.
+//! A conversation with an LDAP directory over a connection of its own, with one time limit for the
+//! whole conversation. This code blocks, so it runs on a helper thread.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -11,7 +11,8 @@ use crate::auth::secret::Password;
 use crate::base::wipe::wipe;
 use crate::net::resolve;
 
-/// All hosts of a directory together have this time, from the first connection to the last word.
+/// The time limit for all hosts of a directory together, from the first connection to the last
+/// answer.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Asks the hosts of a directory about a user, one after the other until one can be reached.
@@ -19,7 +20,7 @@ pub fn ask(directory: &Directory, user: &str, password: &Password) -> Judgement 
     let limit = Deadline { end: Instant::now() + LIMIT };
     let mut why = String::new();
     for (at, host) in directory.hosts.iter().enumerate() {
-        // A host that is silent is not to use up the time of those behind it.
+        // A silent host must not use up the time of the hosts after it.
         let share = limit.left().map(|left| left / (directory.hosts.len() - at) as u32);
         let connected = share.and_then(|share| connect(host, directory.port, share));
         match connected {
@@ -89,7 +90,7 @@ fn talk(
     }
 }
 
-/// The end of a conversation, whatever happens in it.
+/// When the conversation must end, whatever happens in it.
 #[derive(Clone, Copy)]
 struct Deadline {
     end: Instant,
@@ -107,8 +108,8 @@ enum DirectoryStream {
     Plain(TcpStream),
     #[cfg(feature = "tls")]
     Tls(Box<openssl::ssl::SslStream<TcpStream>>),
-    /// Between the two.
-    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "there is one"))]
+    /// Neither, for as long as the connection is being put under TLS.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only TLS needs it"))]
     Nothing,
 }
 
@@ -128,7 +129,8 @@ impl DirectoryConnection {
         }
     }
 
-    /// Reads one message and not a byte behind it: what follows the agreement on TLS is TLS.
+    /// Reads one message and not a byte after it: the bytes after the agreement on TLS belong to
+    /// TLS.
     fn receive(&mut self) -> io::Result<Vec<u8>> {
         let mut message = Vec::new();
         let whole = loop {
@@ -146,7 +148,7 @@ impl DirectoryConnection {
     }
 
     fn read_up_to(&mut self, message: &mut Vec<u8>, most: usize) -> io::Result<()> {
-        // Each read anew: a directory that sends a byte a second does not go on for ever.
+        // Before each read, so that a directory that sends a byte a second does not go on for ever.
         self.set_limit()?;
         let mut block = [0; 4096];
         let room = &mut block[..most.min(4096)];
@@ -198,7 +200,7 @@ impl DirectoryConnection {
     }
 }
 
-/// Timeouts of a socket come as "would block".
+/// The words for an error. The timeout of a socket comes as `WouldBlock`.
 fn words(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => "timed out".to_owned(),

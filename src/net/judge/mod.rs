@@ -1,5 +1,5 @@
-//! Questions to those who judge passwords in the pooler's place, on helper threads: an LDAP
-//! directory ([`ldap`]), or PAM, whose modules do what they like.
+//! Asks an LDAP directory ([`ldap`]) or PAM about passwords, on helper threads: an answer may take
+//! long, and the modules of PAM do what they like.
 
 mod ldap;
 #[cfg(feature = "tls")]
@@ -10,10 +10,10 @@ use crate::auth::inquiry::{Inquiry, Judge, Judgement};
 use crate::pool::ids::ClientId;
 use crate::sys::pam;
 
-/// Room for the modules of PAM, and for the C library's resolver.
+/// The stack of a helper thread: room for the modules of PAM and for the C library's resolver.
 const STACK_BYTES: usize = 1024 * 1024;
 
-/// Asks judges without blocking. The core bounds how many questions are out.
+/// Asks judges without blocking. The core bounds how many questions are under way.
 pub struct Judges(Jobs<ClientId, ()>);
 
 impl Judges {
@@ -32,7 +32,7 @@ impl Judges {
     }
 }
 
-/// Asks; blocks.
+/// Asks the judge. Blocks.
 fn answer(inquiry: &Inquiry) -> Judgement {
     let Inquiry { judge, user, password, address } = inquiry;
     match judge {

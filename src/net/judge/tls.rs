@@ -1,6 +1,6 @@
-//! TLS to LDAP directories. Whose certificates are trusted is a matter of the system, as for its
-//! other LDAP clients: ldap.conf(5) and the variables that it names, of which `TLS_CACERT`,
-//! `TLS_CACERTDIR` and `TLS_REQCERT` are heeded; else the authorities that OpenSSL knows.
+//! TLS to LDAP directories. The system decides which certificates are trusted, as for its other
+//! LDAP clients: by `TLS_CACERT`, `TLS_CACERTDIR` and `TLS_REQCERT` in ldap.conf(5) or in the
+//! environment variables that ldap.conf(5) names, else by the authorities that OpenSSL knows.
 
 use std::env;
 use std::fs;
@@ -9,14 +9,14 @@ use std::net::TcpStream;
 use openssl::error::ErrorStack;
 use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslStream, SslVerifyMode};
 
-/// Where Debian and its relatives have it.
+/// The path of ldap.conf on Debian and its derivatives.
 const CONFIGURATION: &str = "/etc/ldap/ldap.conf";
 
-/// More than that is no configuration, in bytes.
+/// A longer ldap.conf is not read, in bytes.
 const CONFIGURATION_BYTES_MAX: u64 = 65_536;
 
-/// Puts a connection under TLS; `host` must be in the certificate. Blocks as long as the
-/// connection's own limits say.
+/// Puts a connection under TLS; `host` must be in the certificate. Blocks, for as long as the
+/// timeouts of the connection allow.
 pub fn secure(host: &str, stream: TcpStream) -> Result<SslStream<TcpStream>, String> {
     let connector = Trust::of_system().connector().map_err(|error| reason(&error))?;
     connector.connect(host, stream).map_err(|error| match error {
@@ -37,17 +37,17 @@ fn reason(error: &ErrorStack) -> String {
     first.map_or_else(|| error.to_string(), str::to_owned)
 }
 
-/// Whose certificates will do.
+/// Which certificates are accepted.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Trust {
     file: Option<String>,
     directory: Option<String>,
-    /// Whether a certificate that nobody vouches for will do, too.
+    /// Whether a certificate is accepted that no trusted authority has signed.
     is_blind: bool,
 }
 
 impl Trust {
-    /// The variables come before the file.
+    /// Environment variables override the file.
     fn of_system() -> Trust {
         let path = env::var("LDAPCONF").unwrap_or_else(|_| CONFIGURATION.to_owned());
         let is_short =

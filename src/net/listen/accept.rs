@@ -1,4 +1,4 @@
-//! Accepting: one connection at a time, with who it is and what went wrong told apart.
+//! Accepts connections, one at a time: says who has connected, and sorts what can go wrong.
 
 use std::fmt;
 use std::io;
@@ -20,20 +20,20 @@ pub enum Listener {
     Tcp {
         socket: TcpListener,
         address: SocketAddr,
-        /// Opened here, and not passed from the service manager, who goes on holding it.
+        /// Opened by this process. A socket passed from the service manager stays open there.
         is_own: bool,
     },
     Unix {
         socket: UnixListener,
-        /// The port in the path, by which such a socket is named.
+        /// The port in the path, by which the log names the socket.
         port: u16,
-        /// Present when there is a file and we made it; kept to be unlinked at the end.
-        #[allow(dead_code, reason = "its end is what it is kept for")]
+        /// The file of the socket, if this process made it; unlinked on drop.
+        #[allow(dead_code, reason = "kept only to be dropped")]
         file: Option<SocketFile>,
     },
 }
 
-/// One connection taken from a listener; it does not block.
+/// One accepted connection, in non-blocking mode.
 #[derive(Debug)]
 pub struct Accepted {
     pub socket: Socket,
@@ -47,7 +47,7 @@ pub enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<TlsSession>),
-    /// It could not be put under TLS, and is to be closed.
+    /// A connection that could not be put under TLS, and is to be closed.
     Broken,
 }
 
@@ -55,29 +55,29 @@ pub enum Socket {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AcceptedPeer {
     Tcp(SocketAddr),
-    /// None when the kernel would not say.
+    /// None if the kernel does not tell.
     Unix(Option<PeerCredentials>),
 }
 
-/// Which address of ours it connected to.
+/// The address of the pooler to which the client connected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Local {
     Tcp(SocketAddr),
     Unix { port: u16 },
 }
 
-/// What one attempt to accept gave.
+/// The outcome of one attempt to accept.
 #[derive(Debug)]
 pub enum Accept {
     Connection(Accepted),
-    /// A connection was gone before it was taken; there may be more.
+    /// A connection ended before it was accepted; others may wait.
     Aborted,
-    /// Nobody waits any more.
+    /// No connection waits any more.
     Drained,
-    /// No descriptor or no memory for it: accept no more until some were given back. The
-    /// connection goes on waiting, and no new event will tell of it.
+    /// No descriptor or no memory is left: the caller accepts no more until some is given back. The
+    /// connection still waits, and no new event will tell of it.
     Exhausted(io::Error),
-    /// The socket itself is broken.
+    /// The listener itself is broken.
     Failed(io::Error),
 }
 
@@ -118,7 +118,7 @@ impl Listener {
         matches!(self, Listener::Tcp { is_own: true, .. })
     }
 
-    /// Lets in who is on the way, and no one new.
+    /// Lets connections in that are being set up already, and turns new ones away.
     pub fn turn_away_new(&self) -> io::Result<()> {
         match self {
             Listener::Tcp { socket, .. } => filter::turn_away_new(socket.as_fd()),
@@ -126,7 +126,7 @@ impl Listener {
         }
     }
 
-    /// Lets in those who are connected and have said nothing yet (tcp_defer_accept).
+    /// Lets clients in that have connected and sent nothing yet, which tcp_defer_accept holds back.
     pub fn accept_the_silent(&self) -> io::Result<()> {
         match self {
             Listener::Tcp { socket, .. } => socket::accept_the_silent(socket.as_fd()),
@@ -169,7 +169,7 @@ impl Accepted {
     }
 }
 
-/// Which address was connected to. The system is asked where the listener takes all of them.
+/// The address to which a client connected. The system is asked if the listener has all addresses.
 fn local_address(stream: &TcpStream, listener: SocketAddr) -> SocketAddr {
     match listener.ip().is_unspecified() {
         true => stream.local_addr().unwrap_or(listener),
@@ -185,14 +185,14 @@ pub fn tune(socket: &Socket, options: &TcpOptions) -> io::Result<()> {
     }
 }
 
-/// An IPv4 address as such: an inherited socket of both families gives it in IPv6's clothes, which
-/// no rule of an HBA file would know.
+/// Turns an IPv4-mapped IPv6 address into the IPv4 address. An inherited socket of both families
+/// gives mapped addresses, which no IPv4 rule of an HBA file would match.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Sorts the errors of accept(2): those of one connection that died early, those of ours that
-/// pass, and those that do not.
+/// Sorts the errors of accept(2): one connection that ended early, a shortage that passes, or a
+/// listener that is broken.
 pub(super) fn refused(error: io::Error) -> Accept {
     if socket::is_exhaustion(&error) {
         return Accept::Exhausted(error);

@@ -30,7 +30,7 @@ pub enum ListenError {
     UnixCreate {
         error: io::Error,
     },
-    /// Somebody listens on the Unix socket.
+    /// Another process listens on the Unix socket.
     UnixInUse {
         path: String,
         pid: Option<i32>,

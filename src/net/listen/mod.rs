@@ -1,9 +1,9 @@
-//! The sockets that clients connect to: opened as configured, or taken over from the service
-//! manager; and accepting from them.
+//! Listeners, the sockets that clients connect to: opened as configured, or passed from the service
+//! manager.
 //!
-//! A Unix socket that a dead process left behind is removed; one that is alive is an error, for
-//! then another instance works there. Sockets made here are unlinked when they are dropped, unless
-//! somebody else has taken the path in the meantime.
+//! A Unix socket that a dead process left behind is removed. If a process listens on it, that is an
+//! error: another instance runs there. Unix sockets made here are unlinked when they are dropped,
+//! unless another socket has taken the path in the meantime.
 
 mod accept;
 mod error;
@@ -24,7 +24,7 @@ use crate::net::resolve::own_addresses;
 use crate::sys::activation::Inherited;
 use crate::sys::socket::{self, TcpListen};
 
-/// Where to wait for clients.
+/// Where to listen for clients.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListenOptions {
     /// `listen_addr`: addresses, names, or `*`.
@@ -32,7 +32,7 @@ pub struct ListenOptions {
     /// `listen_port`; with 0 the system chooses one for each address.
     pub port: u16,
     pub tcp: TcpListen,
-    /// None when there shall be no Unix socket.
+    /// None where no Unix socket is wanted.
     pub unix: Option<UnixOptions>,
 }
 
@@ -45,12 +45,12 @@ pub struct UnixOptions {
     pub mode: u32,
     /// `unix_socket_group`; None leaves the group of the process.
     pub group: Option<String>,
-    /// The whole path, where it is not `.s.PGSQL.` and the port in the directory.
+    /// The whole path, where it is not `.s.PGSQL.PORT` in the directory.
     pub path: Option<String>,
 }
 
-/// Opens every socket of the options, or takes the inherited ones in their place. `report` is
-/// told, line by line, what became of each.
+/// Opens every socket of the options, or uses the inherited sockets instead. `report` gets a log
+/// line about each.
 pub fn open(
     options: &ListenOptions,
     inherited: Vec<Inherited>,
@@ -68,8 +68,8 @@ pub fn open(
     if listeners.is_empty() { Err(ListenError::Nowhere) } else { Ok(listeners) }
 }
 
-/// What no start gets past, whoever else listens at the time: names that the system does not know,
-/// or that no socket can have.
+/// Finds what makes every start fail, whatever runs on the machine: names that the system does not
+/// know, or that no socket can have.
 pub fn check_names(options: &ListenOptions) -> Result<(), ListenError> {
     for name in &options.addresses {
         resolve(name, options.port)?;
@@ -77,7 +77,8 @@ pub fn check_names(options: &ListenOptions) -> Result<(), ListenError> {
     options.unix.as_ref().map_or(Ok(()), |unix| unix::check_names(unix, options.port))
 }
 
-/// Opens what it can: one address that is refused is only reported, as long as another works.
+/// Opens the sockets that can be opened. A refused address is only reported, as long as another
+/// works.
 fn open_tcp(
     options: &ListenOptions,
     listeners: &mut Vec<Listener>,
@@ -135,7 +136,7 @@ fn report_refusal(
     report(Level::Warning, &format!("cannot listen on {address}: {step}{}", plain(error)));
 }
 
-/// Takes over the service manager's sockets; what the configuration says of addresses is void.
+/// Takes over the service manager's sockets; addresses in the configuration are ignored.
 fn adopt_all(
     options: &ListenOptions,
     inherited: Vec<Inherited>,
@@ -164,7 +165,8 @@ fn adopt_all(
     }
 }
 
-/// Takes over a socket that listens already. It was not made here, so its file is left alone.
+/// Takes over a socket that listens already. This process did not make the socket, so its file is
+/// left alone.
 fn adopt(inherited: Inherited, port: u16) -> io::Result<Listener> {
     Ok(match inherited {
         Inherited::Tcp(socket) => {

@@ -1,4 +1,4 @@
-//! Promises of the listening sockets, with real ones on the loopback.
+//! Tests of listeners, with real sockets on the loopback.
 
 use std::env;
 use std::fs;

@@ -15,8 +15,8 @@ use crate::log::Level;
 use crate::sys::account;
 use crate::sys::socket;
 
-/// Refuses when another process listens on our Unix socket. To be asked before anything else is
-/// touched; opening asks again.
+/// An error if another process listens on our Unix socket. The caller asks before it touches
+/// anything else; opening asks again.
 pub fn check_free(options: &ListenOptions) -> Result<(), ListenError> {
     let Some(unix) = &options.unix else { return Ok(()) };
     let path = path(unix, options.port);
@@ -25,7 +25,7 @@ pub fn check_free(options: &ListenOptions) -> Result<(), ListenError> {
             let pid = socket::peer_credentials(stream.as_fd()).ok().map(|found| found.pid);
             Err(ListenError::UnixInUse { path, pid })
         }
-        // Its queue is full: whoever listens is merely busy.
+        // The queue of the socket is full: a process listens, and is busy.
         Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
             Err(ListenError::UnixInUse { path, pid: None })
         }
@@ -64,7 +64,7 @@ pub(super) fn open(
     Ok(Listener::Unix { socket: UnixListener::from_std(socket), port: options.port, file })
 }
 
-/// A socket's file that we made, unlinked on drop unless it was replaced since.
+/// The file of a socket that this process made, unlinked on drop unless it was replaced since.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -84,14 +84,14 @@ impl Drop for SocketFile {
         let is_ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|found| found.dev() == self.device && found.ino() == self.inode);
         if is_ours {
-            // Whether it goes or not, the process is done with it.
+            // If this fails, nothing else can be done about the file.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Removes the socket file of a process that is gone. That nobody listens was asked before; only
-/// sockets are removed, since a file of another kind is not ours to judge.
+/// Removes the socket file of a process that is gone. The caller has found that nobody listens on
+/// it. A file of another kind is left alone.
 fn remove_stale(address: &UnixAddr, report: &mut dyn FnMut(Level, &str)) -> io::Result<()> {
     let Some(path) = address.as_pathname() else { return Ok(()) };
     if !fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
@@ -102,7 +102,7 @@ fn remove_stale(address: &UnixAddr, report: &mut dyn FnMut(Level, &str)) -> io::
     Ok(())
 }
 
-/// Gives the socket's file its mode and group. The mode is set whatever the umask says.
+/// Gives the socket's file its mode and group. The umask does not change the mode.
 fn set_mode_and_group(path: &Path, unix: &UnixOptions) -> Result<SocketFile, ListenError> {
     let failed = |error| ListenError::FileAttributes { path: path.to_owned(), error };
     let file = SocketFile::new(path).map_err(failed)?;
@@ -113,7 +113,7 @@ fn set_mode_and_group(path: &Path, unix: &UnixOptions) -> Result<SocketFile, Lis
     Ok(file)
 }
 
-/// The group of that name, for the socket at the path.
+/// The group of that name; `path` is for the error.
 fn group(name: &str, path: &Path) -> Result<u32, ListenError> {
     account::group_by_name(name)
         .map_err(|error| ListenError::FileAttributes { path: path.to_owned(), error })?

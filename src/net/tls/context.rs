@@ -1,4 +1,4 @@
-//! A context: what one side's settings come to.
+//! OpenSSL contexts, made from settings and files: for clients, for servers, for HTTP.
 
 use openssl::error::ErrorStack;
 use openssl::ssl::{
@@ -15,9 +15,9 @@ use crate::config::TlsMode;
 use crate::pool::records::secured::TlsFile;
 use crate::sys::tls;
 
-/// The largest record that is sent, in bytes. libpq reads once when its socket is readable and then
-/// waits for the socket again: what a larger record leaves inside its library would stay there.
-const LARGEST_RECORD: u16 = 8192;
+/// The largest record that is sent, in bytes. libpq reads once when its socket is readable, and
+/// then waits for the socket again: the rest of a larger record would stay inside its TLS library.
+const RECORD_BYTES_MAX: u16 = 8192;
 
 /// PostgreSQL's protocol as ALPN names it, with its length (manual, "SSL Session Encryption").
 pub const ALPN: &[u8] = b"\x0apostgresql";
@@ -31,7 +31,7 @@ const DEFAULT_CIPHERS: &[&str] = &["", "default", "secure", "fast", "normal"];
 /// A context, and what it is made of.
 pub struct Made {
     pub context: SslContext,
-    /// The hash of our certificate, for SCRAM-SHA-256-PLUS.
+    /// The hash of the pooler's certificate, for SCRAM-SHA-256-PLUS.
     pub end_point: Option<Box<[u8]>>,
     pub certificate: Option<TlsFile>,
     pub authorities: Option<TlsFile>,
@@ -39,7 +39,7 @@ pub struct Made {
     pub stamps: Vec<(String, FileStamp)>,
 }
 
-/// What a side of the connection shows.
+/// The certificate that the pooler shows to the peer.
 #[derive(Default)]
 struct OwnCertificate {
     end_point: Option<Box<[u8]>>,
@@ -75,7 +75,7 @@ pub fn clients(wanted: &Wanted) -> Result<Made, TlsError> {
     Ok(Made { context: context.build(), end_point, certificate, authorities, stamps })
 }
 
-/// For those who come by HTTP. Nobody is asked for a certificate.
+/// The context for HTTP. Nobody is asked for a certificate.
 pub fn web(wanted: &Wanted) -> Result<SslContext, TlsError> {
     if wanted.key_file.is_empty() || wanted.cert_file.is_empty() {
         let text = "metrics_tls needs client_tls_key_file and client_tls_cert_file";
@@ -111,13 +111,13 @@ pub fn servers(wanted: &Wanted) -> Result<Made, TlsError> {
     Ok(Made { context: context.build(), end_point, certificate, authorities, stamps })
 }
 
-/// Whether the words of the settings mean something, where no context is made of them yet.
+/// Checks the words of the settings, where no context is made of them yet.
 pub fn check_words(wanted: &Wanted) -> Result<(), TlsError> {
     versions(TlsSide::Server, &wanted.protocols).map(drop)?;
     check_authority(wanted, TlsSide::Server)
 }
 
-/// What both sides have in common: versions, ciphers, and the library's ways.
+/// What the contexts have in common: versions, ciphers, and modes of the library.
 fn common(
     method: SslMethod,
     side: TlsSide,
@@ -125,8 +125,8 @@ fn common(
 ) -> Result<SslContextBuilder, TlsError> {
     let mut context = SslContextBuilder::new(method).map_err(library)?;
     context.clear_options(SslOptions::ALL);
-    // Nobody resumes a session with a PostgreSQL, and tickets would cost memory for each client.
-    // An end of the stream without the library's goodbye is an end like any other.
+    // PostgreSQL's clients resume no session, and tickets would cost memory for each client. A
+    // stream that ends without close_notify has ended like any other.
     context.set_options(
         SslOptions::NO_TICKET
             | SslOptions::NO_COMPRESSION
@@ -136,7 +136,7 @@ fn common(
             | versions(side, &wanted.protocols)?,
     );
     context.set_min_proto_version(None).map_err(library)?;
-    // What is not taken stays with the connection and is offered again, from wherever it lies then.
+    // Bytes that the library has not taken are offered again, perhaps from another place in memory.
     context.set_mode(
         SslMode::ACCEPT_MOVING_WRITE_BUFFER
             | SslMode::ENABLE_PARTIAL_WRITE
@@ -144,7 +144,7 @@ fn common(
             | SslMode::AUTO_RETRY,
     );
     context.set_session_cache_mode(SslSessionCacheMode::OFF);
-    tls::bound_records(&mut context, LARGEST_RECORD);
+    tls::bound_records(&mut context, RECORD_BYTES_MAX);
     if !are_default(&wanted.ciphers) {
         let ciphers = match wanted.ciphers.eq_ignore_ascii_case("all") {
             true => "ALL:!aNULL:!eNULL",
@@ -161,7 +161,7 @@ fn common(
     Ok(context)
 }
 
-/// Loads certificate and key, which must fit.
+/// Loads certificate and key, which must belong together.
 fn show_certificate(
     context: &mut SslContextBuilder,
     wanted: &Wanted,
@@ -213,7 +213,7 @@ fn trust(
     Ok(described)
 }
 
-/// Whoever is to be verified must be verified against something.
+/// A mode that verifies peers needs authorities to verify them against.
 fn check_authority(wanted: &Wanted, side: TlsSide) -> Result<(), TlsError> {
     let needs_one = match side {
         TlsSide::Client => wanted.mode == TlsMode::VerifyFull,
@@ -226,17 +226,17 @@ fn check_authority(wanted: &Wanted, side: TlsSide) -> Result<(), TlsError> {
     Ok(())
 }
 
-/// How clients agree on a key.
+/// Sets how keys are agreed on with clients: DH parameters and curves.
 fn exchange(context: &mut SslContextBuilder, wanted: &Wanted) -> Result<(), TlsError> {
     match wanted.dheparams.to_ascii_lowercase().as_str() {
         "none" => {}
-        // 1024 bits, the old choice, are broken: the library's own are taken for it too.
+        // `legacy` once meant 1024 bits, which are broken: the library's own parameters are used.
         "" | "auto" | "legacy" => tls::choose_dh(context),
         _ => return Err(TlsError(format!("invalid client_tls_dheparams: {}", wanted.dheparams))),
     }
     match wanted.ecdhcurve.to_ascii_lowercase().as_str() {
         "" | "auto" => Ok(()),
-        // Versions before 1.3 can do without.
+        // Only versions before 1.3 can do without a curve.
         "none" => context.set_cipher_list("DEFAULT:!kECDHE").map_err(library),
         _ => context
             .set_groups_list(&wanted.ecdhcurve)
@@ -244,7 +244,7 @@ fn exchange(context: &mut SslContextBuilder, wanted: &Wanted) -> Result<(), TlsE
     }
 }
 
-/// A version by its names.
+/// The versions, by name.
 const VERSIONS: &[(&str, SslOptions)] = &[
     ("tlsv1.0", SslOptions::NO_TLSV1),
     ("tlsv1.1", SslOptions::NO_TLSV1_1),
@@ -285,7 +285,7 @@ fn versions(side: TlsSide, text: &str) -> Result<SslOptions, TlsError> {
     Ok(every - allowed)
 }
 
-/// A failure of the library's that no setting explains.
+/// A failure of the library that no setting explains.
 fn library(errors: ErrorStack) -> TlsError {
     TlsError(reason(&errors))
 }

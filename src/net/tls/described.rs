@@ -1,4 +1,4 @@
-//! Certificates as operators are told of them.
+//! Descriptions of certificates for operators.
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::x509::{X509, X509Ref};
@@ -9,14 +9,15 @@ use crate::pool::records::secured::TlsFile;
 /// The longest text that is kept of a certificate's names, in characters.
 const NAMES_CHARS_MAX: usize = 1000;
 
-/// A chain: it counts for as long as every certificate of it does.
+/// Describes a chain, which is valid for as long as all of its certificates are.
 pub fn chain(path: &str, chain: &[X509]) -> Option<TlsFile> {
     let first = chain.first()?;
     let not_after = chain.iter().map(|certificate| end_of(certificate)).min()?;
     Some(described(path, first, not_after))
 }
 
-/// A list of authorities: one that has ended does no harm beside one that has taken its place.
+/// Describes a list of authorities by the one that expires last: an expired authority does no harm
+/// beside its successor.
 pub fn authorities(path: &str, authorities: &[X509]) -> Option<TlsFile> {
     let last = authorities.iter().max_by_key(|authority| end_of(authority))?;
     Some(described(path, last, end_of(last)))
@@ -52,9 +53,9 @@ fn end_of(certificate: &X509Ref) -> u64 {
     unix_seconds(certificate.not_after()).unwrap_or_default()
 }
 
-/// Seconds since 1970; none before.
+/// Seconds since 1970; None for an earlier time.
 fn unix_seconds(time: &Asn1TimeRef) -> Option<u64> {
-    // Not by a number: how wide the library takes those on 32 bits differs between releases.
+    // Not from a number: its width on systems of 32 bits differs between releases of the library.
     let since = Asn1Time::from_str("19700101000000Z").ok()?.diff(time).ok()?;
     u64::try_from(i64::from(since.days) * 86_400 + i64::from(since.secs)).ok()
 }

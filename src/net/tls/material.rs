@@ -16,7 +16,7 @@ use crate::log::plain;
 /// The longest file that is read, in bytes: the bundle of all public authorities is a tenth of it.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// The certificate of a chain, and those that it is signed by.
+/// A certificate, and the chain of certificates that signed it.
 pub fn chain(file: &str) -> Result<Vec<X509>, TlsError> {
     let failed = |why: &str| TlsError(format!("failed to load certificate file \"{file}\": {why}"));
     certificates(file, &failed)
@@ -49,7 +49,7 @@ pub fn mismatch(file: &str) -> TlsError {
     TlsError(format!("failed to load private key file \"{file}\": key values mismatch"))
 }
 
-/// A regular file, as far as [`FILE_BYTES_MAX`].
+/// Reads a regular file of at most [`FILE_BYTES_MAX`].
 fn read(file: &str) -> Result<Vec<u8>, String> {
     let metadata = fs::metadata(file).map_err(|error| plain(&error))?;
     if !metadata.is_file() {
@@ -64,15 +64,15 @@ fn read(file: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The library's reasons, the one that tells most first.
+/// The library's reason: of several errors, that of the last, which tells most.
 pub fn reason(errors: &ErrorStack) -> String {
     let words = errors.errors().iter().rev().find_map(|error| error.reason());
     words.unwrap_or("the library gives no reason").to_owned()
 }
 
-/// The hash of a certificate that binds SCRAM to its channel (RFC 5929, tls-server-end-point): by
-/// the hash of its signature, SHA-256 in place of MD5 and SHA-1. Signatures without a hash of
-/// their own, as Ed25519, have none.
+/// The certificate hash for channel binding of SCRAM (RFC 5929, tls-server-end-point). The hash
+/// function is that of the certificate's signature, with SHA-256 in place of MD5 and SHA-1. A
+/// certificate whose signature names no hash function, such as Ed25519, has none.
 pub fn end_point(certificate: &X509Ref) -> Option<Box<[u8]>> {
     let signature = certificate.signature_algorithm().object().nid().signature_algorithms()?;
     let digest = match signature.digest {

@@ -1,7 +1,7 @@
 //! TLS by OpenSSL: a context for each side, made of settings and files ([`context`]), connections
 //! under it ([`session`]), and whether a certificate bears a host's name ([`name`]).
 //!
-//! What cannot be set up changes nothing: the context before it, and its mode, stay in force.
+//! Settings that cannot be set up change nothing: the previous context and mode stay in force.
 
 mod context;
 mod described;
@@ -49,7 +49,7 @@ pub fn library() -> &'static str {
     openssl::version::version()
 }
 
-/// Which of the two sides, as the settings' names begin.
+/// The side that settings are for, which is the first word of their names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TlsSide {
     Client,
@@ -75,7 +75,7 @@ impl fmt::Display for TlsError {
     }
 }
 
-/// What clients are met with.
+/// TLS with clients.
 #[derive(Default)]
 pub struct ClientSide {
     wanted: Wanted,
@@ -83,13 +83,13 @@ pub struct ClientSide {
     web: Option<SslContext>,
 }
 
-/// What servers are met with.
+/// TLS with servers.
 #[derive(Default)]
 pub struct ServerSide {
     wanted: Wanted,
-    /// One context for all databases that have the same for themselves; there are no more than the
-    /// configuration has lines. Where no file and no cipher is named there is none before a server
-    /// has spoken TLS: that spares the library's memory.
+    /// One context for all databases with the same TLS options of their own; there are no more
+    /// contexts than the configuration has lines. Where no file and no cipher is named, the context
+    /// is made when a server first speaks TLS, which saves the memory of the library.
     made: HashMap<OwnTls, Made>,
 }
 
@@ -135,7 +135,8 @@ impl ServerSide {
         Ok(side)
     }
 
-    /// Sets up what a database has for itself, if that takes files or ciphers.
+    /// Makes the context for a database with TLS options of its own, if that takes files or
+    /// ciphers.
     pub fn prepare(&mut self, mode: TlsMode, own: &OwnTls) -> Result<(), TlsError> {
         let is_off = mode == TlsMode::Disable;
         if is_off || self.wanted.with(own).is_plain() || self.made.contains_key(own) {
@@ -158,7 +159,7 @@ impl ServerSide {
 }
 
 impl Tls {
-    /// A session with a client that begins.
+    /// Begins a session with a client.
     pub fn with_client(&self, socket: Raw) -> Result<TlsSession, String> {
         let clients = self.clients.made.as_ref().ok_or("TLS is not set up")?;
         TlsSession::accept(&clients.context, clients.end_point.clone(), socket)
@@ -169,13 +170,13 @@ impl Tls {
         self.clients.web.is_some()
     }
 
-    /// A session of HTTP that begins.
+    /// Begins a session of HTTP.
     pub fn with_web(&self, socket: Raw) -> Result<TlsSession, String> {
         let context = self.clients.web.as_ref().ok_or("TLS is not set up")?;
         TlsSession::accept(context, None, socket)
     }
 
-    /// A session with a server that begins.
+    /// Begins a session with a server.
     pub fn with_server(&mut self, server: &ServerTls, socket: Raw) -> Result<TlsSession, String> {
         let made = self.servers.context(&server.own).map_err(|error| error.0)?;
         TlsSession::connect(&made.context, server, socket)
@@ -183,8 +184,8 @@ impl Tls {
 }
 
 impl Tls {
-    /// Sets up anew what is made of files that are others than those that were read. What cannot be
-    /// set up serves on as it is, until they change once more.
+    /// Makes contexts anew whose files have changed since they were read. If that fails, the old
+    /// context stays in force until its files change once more.
     pub fn renew(&mut self) -> Renewed {
         let mut renewed = Renewed::default();
         if let Some(made) = &mut self.clients.made {
@@ -197,27 +198,28 @@ impl Tls {
         renewed
     }
 
-    /// Whether anything is made of files.
+    /// Whether any context is made of files.
     pub fn has_files(&self) -> bool {
         let mut made = self.clients.made.iter().chain(self.servers.made.values());
         made.any(|made| !made.stamps.is_empty())
     }
 
-    /// What clients are shown, and checked against.
+    /// The certificate that clients are shown, and the authorities that they are checked against.
     pub fn of_clients(&self) -> (Option<TlsFile>, Option<TlsFile>) {
         files_of(self.clients.made.as_ref())
     }
 
-    /// What servers are shown, and checked against, where a database has this for itself.
+    /// The certificate that servers are shown, and the authorities that they are checked against,
+    /// for databases with these TLS options of their own.
     pub fn of_servers(&self, own: &OwnTls) -> (Option<TlsFile>, Option<TlsFile>) {
         files_of(self.servers.made.get(own))
     }
 }
 
-/// What has become of files that have changed.
+/// The outcome of reading changed files again.
 #[derive(Default)]
 pub struct Renewed {
-    /// They have been read, and are in force.
+    /// Files that have been read again, and are in force.
     pub taken: Vec<String>,
     pub failures: Vec<TlsError>,
 }
@@ -249,7 +251,7 @@ fn files_of(made: Option<&Made>) -> (Option<TlsFile>, Option<TlsFile>) {
 }
 
 impl Wanted {
-    /// The files that are named, as they are now.
+    /// Stamps of the files that the settings name, as they are now.
     fn stamps(&self) -> Vec<(String, FileStamp)> {
         let files = [&self.key_file, &self.cert_file, &self.ca_file];
         let named = files.into_iter().filter(|file| !file.is_empty());
@@ -263,7 +265,7 @@ impl Wanted {
         has_none && !self.trusts_system && context::are_default(&self.ciphers)
     }
 
-    /// The same for a database that has this for itself.
+    /// The same for a database with these TLS options of its own.
     fn with(&self, own: &OwnTls) -> Wanted {
         let or = |own: &Option<Box<str>>, other: &str| own.as_deref().unwrap_or(other).to_owned();
         Wanted {

@@ -1,13 +1,13 @@
 //! Whether a certificate bears the name of the host that was connected to, as libpq decides it
-//! (PostgreSQL manual, "SSL Support", "Client Verification of Server Certificates"): its subject
-//! alternative names, and only where it has none of the fitting kind, its common name.
+//! (PostgreSQL manual, "SSL Support", "Client Verification of Server Certificates"): by its subject
+//! alternative names, or, only if none of them is a host name or an address, by its common name.
 
 use std::net::IpAddr;
 
 use openssl::nid::Nid;
 use openssl::x509::{GeneralNameRef, X509Ref};
 
-/// Whether `certificate` is one of `host`, a name or an address.
+/// Whether `certificate` is issued for `host`, a name or an address.
 pub fn is_of(certificate: &X509Ref, host: &str) -> bool {
     let address: Option<IpAddr> = host.parse().ok();
     let mut has_names = false;
@@ -52,7 +52,7 @@ pub fn alternatives(certificate: &X509Ref) -> Vec<String> {
 pub fn common_name(certificate: &X509Ref) -> Option<String> {
     let entry = certificate.subject_name().entries_by_nid(Nid::COMMONNAME).next()?;
     let name = entry.data().to_string().ok()?;
-    // A NUL could hide what follows it, and what is no UTF-8 comes with marks in its place.
+    // A NUL could hide what follows it. Bytes that are not UTF-8 come as replacement characters.
     (!name.contains(['\0', char::REPLACEMENT_CHARACTER])).then_some(name)
 }
 
@@ -63,7 +63,7 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// A star stands for one label, the first, and only for a whole one.
+/// A star stands for the first label, and only for the whole label.
 fn matches(pattern: &str, host: &str) -> bool {
     if pattern.contains('\0') {
         return false;

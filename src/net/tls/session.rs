@@ -1,8 +1,8 @@
 //! One connection under TLS.
 //!
-//! Nothing that has come stays inside the library unseen: a read goes on until its room is full or
-//! the socket has no more, and says whether there may be more. What the library cannot send now is
-//! not taken, and is offered again by the caller, who keeps it.
+//! No byte that has come stays inside the library unseen: a read goes on until its buffer is full
+//! or the socket is empty, and tells whether there may be more. A write takes only what the library
+//! can send now; the caller keeps the rest, and offers it again.
 
 use std::io::{self, Read, Write};
 
@@ -51,14 +51,14 @@ impl Write for Raw {
     }
 }
 
-/// Which end of the connection we are, and what is asked of the other.
+/// Which end of the connection the pooler is, and what it asks of the peer.
 #[derive(Debug)]
 enum TlsRole {
-    /// Our certificate's hash; TLS came without a request before it, so that ALPN must say what is
-    /// spoken.
+    /// `end_point` is the hash of the pooler's certificate. `is_direct`: TLS began without an
+    /// SSLRequest, so ALPN must name the protocol.
     Accepts { end_point: Option<Box<[u8]>>, is_direct: bool },
-    /// The name that the server's certificate must bear; TLS was not asked for before, so that the
-    /// server must say that it speaks our protocol under it.
+    /// `must_be` is the name that the server's certificate must bear. `is_direct`: TLS began
+    /// without an SSLRequest, so the server must confirm the protocol by ALPN.
     Connects { must_be: Option<Box<str>>, is_direct: bool },
 }
 
@@ -67,7 +67,7 @@ pub struct TlsSession {
     stream: SslStream<Raw>,
     role: TlsRole,
     is_open: bool,
-    /// The last read met this behind what it brought.
+    /// What the last read met after the bytes that it returned.
     met: Option<ReadEnd>,
 }
 
@@ -75,7 +75,7 @@ pub struct TlsSession {
 enum ReadEnd {
     End,
     Failed(io::Error),
-    /// The room was full.
+    /// The buffer was full.
     More,
 }
 
@@ -228,7 +228,7 @@ impl TlsSession {
         Ok(count)
     }
 
-    /// Says goodbye, as far as the socket takes it.
+    /// Sends close_notify, as far as the socket takes it.
     pub fn close(&mut self) {
         if self.is_open {
             // A peer that is gone already needs no goodbye.
@@ -237,7 +237,7 @@ impl TlsSession {
     }
 }
 
-/// What the library's error means; nothing when it waits for the socket.
+/// What the library's error means; None when the library waits for the socket.
 fn outcome(error: openssl::ssl::Error) -> Option<ReadEnd> {
     match error.code() {
         ErrorCode::WANT_READ | ErrorCode::WANT_WRITE => None,

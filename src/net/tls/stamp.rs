@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-/// What changes with a file: by its content, or by another that takes its place.
+/// The metadata that differ once a file is written to or replaced by another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FileStamp {
     device: u64,
@@ -14,7 +14,7 @@ pub struct FileStamp {
 }
 
 impl FileStamp {
-    /// That of a file; a file that is not there has the empty one.
+    /// The stamp of a file; a file that does not exist has the default stamp.
     pub fn of(path: &str) -> FileStamp {
         let Ok(found) = fs::metadata(path) else { return FileStamp::default() };
         FileStamp {

@@ -1,9 +1,9 @@
-//! What files tell of hosts that cannot be verified.
+//! Finds CA files that cannot verify a host, because they hold another server's certificate.
 
 use super::{described, material, name};
 
-/// The subject of the only certificate of a file, where that is a server's own and not one of
-/// `host`: an authority bears no names of hosts.
+/// The subject of the only certificate in a file, if it is the certificate of a server other than
+/// `host`. A certificate of an authority bears no host names.
 pub fn stranger_to(file: &str, host: &str) -> Option<String> {
     let certificates = material::authorities(file).ok()?;
     let [certificate] = &certificates[..] else { return None };

@@ -1,8 +1,9 @@
 //! The listener for /metrics and the page: HTTP on sockets of its own, on the loop, within bounds
-//! that keep it from being noticed by those who are at work.
+//! that keep it from slowing clients down.
 //!
 //! A connection carries one request. Each turn of the loop makes and sends at most a slice of each
-//! answer. What is asked, and what is answered, stands in `pages`.
+//! answer. Requests are parsed and answered in `pages`. Here a door is a listener, and a seat is
+//! the place of one connection.
 
 mod seat;
 
@@ -22,19 +23,19 @@ use crate::pages::request::HttpRequest;
 use crate::pages::{Gathering, HttpReply};
 use crate::relay::Readiness;
 
-/// Connections at a time; who comes beyond them is told that there is no room.
+/// Connections at a time. A further one is told that there is no room.
 const SEATS: usize = 8;
 
 /// Connections taken from one listener in one turn.
-const ACCEPTS: usize = 8;
+const ACCEPTS_PER_TURN: usize = 8;
 
-/// Slices of what takes long in one turn: checks of passwords, and reading what a scrape asks.
-const SLICES: usize = 1;
+/// Slices of long work in one turn: checking a password, and reading what a scrape asks for.
+const SLICES_PER_TURN: usize = 1;
 
 /// How long nothing is accepted after the process has run out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// What is asked.
+/// What answers requests.
 pub trait WebSite {
     fn admit(&mut self, request: &HttpRequest) -> Admission;
 
@@ -43,7 +44,7 @@ pub trait WebSite {
 
     fn reply(&mut self, request: &HttpRequest) -> HttpReply;
 
-    /// Reads a slice of what a scrape asks. Returns whether it is the last one.
+    /// Reads a slice of what a scrape asks for. Returns whether it was the last slice.
     fn gather(&mut self, gathering: &mut Gathering) -> bool;
 }
 
@@ -52,13 +53,13 @@ pub struct Web {
     doors: Vec<Door>,
     seats: [Option<Seat>; SEATS],
     closed_until: Moment,
-    /// Nobody is there, and nobody waits at a door: most turns have nothing to do here.
+    /// No connection is open, and none waits to be accepted: most turns have nothing to do here.
     is_quiet: bool,
 }
 
 struct Door {
     listener: Listener,
-    /// Somebody may wait there.
+    /// A connection may wait there to be accepted.
     is_pending: bool,
 }
 
@@ -92,7 +93,7 @@ impl Web {
         Ok(())
     }
 
-    /// The kernel has news.
+    /// Notes an event of the kernel.
     pub fn event(&mut self, place: WebPlace, readiness: Readiness) {
         self.is_quiet = false;
         match place {
@@ -109,17 +110,17 @@ impl Web {
         }
     }
 
-    /// When there is something to do although the kernel has no news.
+    /// When there is something to do even without an event of the kernel.
     pub fn next(&self) -> Option<Moment> {
         let is_pending = self.doors.iter().any(|door| door.is_pending);
         let seats = self.seats.iter().flatten().map(Seat::next);
         is_pending.then_some(self.closed_until).into_iter().chain(seats).min()
     }
 
-    /// Takes in who waits, and goes on with everybody for a slice.
+    /// Accepts connections that wait, and goes on with each connection for a slice.
     pub fn turn(&mut self, now: Moment, registry: &Registry, tls: &Tls, site: &mut dyn WebSite) {
         self.accept(now, registry, tls);
-        let mut slices = SLICES;
+        let mut slices = SLICES_PER_TURN;
         self.is_quiet = self.doors.iter().all(|door| !door.is_pending);
         for place in &mut self.seats {
             if place.as_mut().is_some_and(|seat| !seat.run(now, site, &mut slices)) {
@@ -135,7 +136,7 @@ impl Web {
         }
         let Web { doors, seats, closed_until, .. } = self;
         for door in doors.iter_mut().filter(|door| door.is_pending) {
-            for _ in 0..ACCEPTS {
+            for _ in 0..ACCEPTS_PER_TURN {
                 match door.listener.accept() {
                     Accept::Connection(accepted) => admit(seats, accepted, now, registry, tls),
                     Accept::Aborted => {}
@@ -153,7 +154,7 @@ impl Web {
     }
 }
 
-/// Gives a connection a seat. One that cannot have any is closed.
+/// Gives a connection a seat. If no seat is free, the connection is closed.
 fn admit(
     seats: &mut [Option<Seat>],
     accepted: Accepted,

@@ -15,35 +15,35 @@ use crate::pages::request::{self, HEAD_BYTES_MAX, HttpRequest, HttpStatus, Parse
 use crate::pages::{Gathering, HttpReply};
 use crate::relay::{Handshake, Readiness, Stream};
 
-/// A request must be there after this time.
+/// A request must have come whole within this time.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 
-/// A password must be checked after this time.
+/// A password must be checked within this time.
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 
-/// What is asked must be read after this time.
+/// What a scrape asks for must be read within this time.
 const GATHER_LIMIT: Duration = Duration::from_secs(20);
 
-/// Who takes nothing of an answer for this long is gone.
+/// A peer that takes no byte of an answer for this long is disconnected.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the other end may take to close, so that our end does not throw away what it has not
-/// read yet.
+/// How long the peer may take to close after the answer. If the pooler closed at once, the kernel
+/// could drop bytes that the peer has not read yet.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Reads in one turn, so that a peer that sends without end gets no more than its share.
-const READS: usize = 8;
+const READS_PER_TURN: usize = 8;
 
 pub struct Seat {
     socket: Socket,
     stage: Stage,
     begun: Moment,
-    /// When the stage is over, whatever comes.
+    /// When the stage ends, whatever comes.
     deadline: Moment,
     is_readable: bool,
     is_writable: bool,
     input: Vec<u8>,
-    /// What is to be sent, and how much of it is.
+    /// What is to be sent, and how many bytes of it have been.
     output: Vec<u8>,
     sent: usize,
 }
@@ -52,17 +52,17 @@ enum Stage {
     Handshake,
     Reading,
     Checking(Box<Check>, Box<HttpRequest>),
-    /// What is asked is being read.
+    /// What a scrape asks for is being read.
     Gathering(Box<Gathering>, Box<HttpRequest>),
     /// The refusal of a login waits until the deadline.
     Refusing(Box<HttpRequest>),
     Sending(OutgoingResponse),
-    /// All is sent; what still comes is thrown away.
+    /// The whole answer is sent; what still comes is thrown away.
     Ending,
 }
 
 impl Seat {
-    /// `None` where it cannot be put under TLS.
+    /// `None` if the connection cannot be put under TLS.
     pub fn new(mut socket: Socket, now: Moment, tls: &Tls) -> Option<Seat> {
         let mut stage = Stage::Reading;
         if tls.is_web_secure() && matches!(socket, Socket::Tcp(_)) {
@@ -88,7 +88,7 @@ impl Seat {
         self.is_writable |= readiness.writable;
     }
 
-    /// When there is something to do although the kernel has no news.
+    /// When there is something to do even without an event of the kernel.
     pub fn next(&self) -> Moment {
         let can_go_on = match self.stage {
             Stage::Handshake | Stage::Reading | Stage::Ending => self.is_readable,
@@ -113,11 +113,11 @@ impl Seat {
             Stage::Sending(_) => self.send(now),
             Stage::Ending => self.drain(),
         };
-        // Whatever has failed, nobody is there to be told.
+        // If anything has failed, nobody is left to be told.
         result.unwrap_or(false)
     }
 
-    /// The stage has taken as long as it may. Returns whether there is another one.
+    /// Ends a stage that has taken too long. Returns whether another stage follows.
     fn is_late(&mut self, now: Moment) -> bool {
         match std::mem::replace(&mut self.stage, Stage::Ending) {
             Stage::Refusing(request) => {
@@ -149,7 +149,7 @@ impl Seat {
 
     fn read(&mut self, now: Moment, site: &mut dyn WebSite) -> io::Result<bool> {
         let mut block = [0; HEAD_BYTES_MAX];
-        // One more than a request may have shows that it has more.
+        // One byte more than a request may have shows that the request is too long.
         let room = (HEAD_BYTES_MAX - self.input.len()).max(1);
         let Some(count) = self.receive(&mut block[..room])? else { return Ok(true) };
         if count == 0 {
@@ -174,7 +174,7 @@ impl Seat {
         Ok(true)
     }
 
-    /// Does a slice of the work that a password costs, if this turn has one left.
+    /// Does a slice of the work of checking a password, if this turn has one left.
     fn check(&mut self, now: Moment, site: &mut dyn WebSite, slices: &mut usize) -> bool {
         let Some(left) = slices.checked_sub(1) else { return true };
         *slices = left;
@@ -203,7 +203,7 @@ impl Seat {
         }
     }
 
-    /// Reads a slice of what is asked, if this turn has one left.
+    /// Reads a slice of what a scrape asks for, if this turn has one left.
     fn gather(&mut self, now: Moment, site: &mut dyn WebSite, slices: &mut usize) -> bool {
         let Some(left) = slices.checked_sub(1) else { return true };
         *slices = left;
@@ -217,7 +217,7 @@ impl Seat {
         true
     }
 
-    /// As late as ever, however long the check took.
+    /// Refuses a login, always at the same time after its beginning, however long the check took.
     fn refuse(&mut self, now: Moment, request: Box<HttpRequest>) {
         self.deadline = (self.begun + REFUSAL_DELAY).max(now);
         self.stage = Stage::Refusing(request);
@@ -258,10 +258,10 @@ impl Seat {
         Ok(true)
     }
 
-    /// Throws away what still comes, until the other end has closed.
+    /// Throws away what still comes, until the peer has closed.
     fn drain(&mut self) -> io::Result<bool> {
         let mut block = [0; HEAD_BYTES_MAX];
-        for _ in 0..READS {
+        for _ in 0..READS_PER_TURN {
             match self.receive(&mut block)? {
                 None => return Ok(true),
                 Some(0) => return Ok(false),
@@ -271,7 +271,7 @@ impl Seat {
         Ok(true)
     }
 
-    /// Reads what is there; `None` is nothing for now.
+    /// Reads what is there; `None` if nothing is there now.
     fn receive(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
         if !self.is_readable {
             return Ok(None);
@@ -288,7 +288,7 @@ impl Seat {
     }
 
     fn say_goodbye(&mut self) {
-        // A peer that is gone already needs none.
+        // A peer that is gone already needs no goodbye.
         let _ = match &mut self.socket {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
@@ -301,12 +301,12 @@ impl Seat {
     }
 }
 
-/// Tells somebody for whom there is no seat, as far as the socket takes it at once.
+/// Tells a peer that no seat is free, as far as the socket takes it at once.
 pub fn turn_away(mut socket: Socket, is_secure: bool) {
     if is_secure {
         return;
     }
-    // What has come is read first: closing over unread bytes would throw the answer away.
+    // The request is read first: closing with unread bytes would make the kernel drop the answer.
     let mut block = [0; HEAD_BYTES_MAX];
     let _ = socket.read(&mut block);
     let mut output = Vec::new();
