@@ -95,8 +95,8 @@ choices! {
         Require = "require",
     }
 
-    /// What becomes of what a client leaves in the session of its server. Each is stricter than the
-    /// one before it.
+    /// What is done about state that a client leaves in the session of its server. Each word is
+    /// stricter than the one before it.
     SessionState {
         Allow = "allow",
         Warn = "warn",
@@ -111,20 +111,20 @@ choices! {
         Json = "json",
     }
 
-    /// What becomes of a server whose client left it in the middle of a transaction.
+    /// What is done with a server whose client left in the middle of a transaction.
     ServerAbandon {
         Close = "close",
         Rollback = "rollback",
     }
 }
 
-/// The place of `text` among `all` words, where it is one of those that are `taken`.
+/// The index of `text` in `all` words, if it is also one of the words that are `taken`.
 fn place(text: &str, taken: &[&str], all: &[&str]) -> Option<usize> {
     let is_it = |word: &&str| text.eq_ignore_ascii_case(word);
     if taken.iter().any(is_it) { all.iter().position(is_it) } else { None }
 }
 
-/// Where nothing is set up.
+/// The mode where nothing is configured.
 impl Default for TlsMode {
     fn default() -> TlsMode {
         TlsMode::Disable
@@ -139,7 +139,7 @@ impl Default for SessionState {
 }
 
 impl TlsMode {
-    /// Whether a connection without TLS is no connection.
+    /// Whether a connection without TLS must not be used.
     pub fn is_required(self) -> bool {
         matches!(self, TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull)
     }

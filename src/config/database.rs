@@ -58,13 +58,13 @@ table! {
         /// when not set), or the same one until it fails (`disable`).
         load_balance_hosts: Option<LoadBalanceHosts> =
             Kind::Choice(LoadBalanceHosts::WORDS), None, RELOAD;
-        /// Instead of the setting `max_db_connections`; 0 leaves that in force.
+        /// Instead of the setting `max_db_connections`; 0 leaves the setting in force.
         max_db_connections: Option<u32> = LIMIT, None, RELOAD;
-        /// Instead of the setting `max_db_client_connections`; 0 leaves that in force.
+        /// Instead of the setting `max_db_client_connections`; 0 leaves the setting in force.
         max_db_client_connections: Option<u32> = LIMIT, None, RELOAD;
-        /// Instead of the setting `server_lifetime`; 0 leaves that in force.
+        /// Instead of the setting `server_lifetime`; 0 leaves the setting in force.
         server_lifetime: Option<Duration> = LIFETIME, None, RELOAD;
-        /// Instead of the setting `query_wait_timeout`; -1 leaves that in force.
+        /// Instead of the setting `query_wait_timeout`; -1 leaves the setting in force.
         query_wait_timeout: Option<Duration> = WAIT, None, RELOAD;
         /// Instead of the setting `server_tls_sslmode`.
         sslmode: Option<TlsMode> = Kind::Choice(TlsMode::WORDS), None, RELOAD;
@@ -75,8 +75,8 @@ table! {
         sslcert: Option<String> = Kind::Text, None, RELOAD;
         /// Instead of the setting `server_tls_key_file`.
         sslkey: Option<String> = Kind::Text, None, RELOAD;
-        /// How TLS begins: after a question that the server may answer with no (`postgres`, also
-        /// when not set), or at once (`direct`, from PostgreSQL 17 on), which needs an `sslmode` of
+        /// How TLS begins: after an SSLRequest, which the server may refuse (`postgres`, also when
+        /// not set), or at once (`direct`, from PostgreSQL 17 on). `direct` needs an `sslmode` of
         /// `require` or more.
         sslnegotiation: Option<Negotiation> = Kind::Choice(Negotiation::WORDS), None, RELOAD;
         /// Whether a login by SCRAM is bound to the server's certificate: where the server offers
@@ -95,7 +95,7 @@ table! {
     }
 }
 
-/// Old names of keys that still count.
+/// Old names of keys, which are still accepted.
 pub const ALIASES: &[(&str, &str)] = &[("reserve_pool", "reserve_pool_size")];
 
 impl DatabaseLine {

@@ -1,4 +1,4 @@
-//! What is said of a mistake in the configuration, and of what deserves a warning: file, line, key,
+//! What is said about an error in the configuration, or in a warning about it: file, line, key,
 //! what was expected, and the known name that was perhaps meant.
 //!
 //! Nothing here prints a value that may be secret: of connection strings only the key is named.
@@ -57,7 +57,7 @@ impl std::error::Error for Diagnostic {}
 pub enum ConfigProblem {
     /// Something follows the bracket that closes a section's name.
     AfterSection,
-    /// A `%` with anything but `include` and a file behind it.
+    /// A `%` that is not followed by `include` and a file.
     Directive,
     /// A setting that does nothing any more.
     Gone,
@@ -85,7 +85,7 @@ pub enum ConfigProblem {
     },
     /// No name in front of `=`.
     NoKey,
-    /// A word without `=` behind it.
+    /// A word that no `=` follows.
     NoEquals(String),
     /// An entry before the first section.
     NoSection,
@@ -94,7 +94,8 @@ pub enum ConfigProblem {
     /// A zero byte.
     Nul,
     NotUtf8,
-    /// A file mode that would look right with a 0 in front, and what it is without.
+    /// A decimal file mode that looks octal but lacks the 0 in front, and the mode that it really
+    /// is.
     OctalLooking {
         mode: u32,
     },
@@ -105,7 +106,7 @@ pub enum ConfigProblem {
     /// A second `[pgbouncer]` section, which sets back what the first one set.
     SectionRepeated,
     SectionUnclosed,
-    /// A setting that is read and has no effect; by what else the effect is had.
+    /// A setting that is read and has no effect, and what to do instead.
     Unbuilt {
         instead: &'static str,
     },
@@ -118,7 +119,7 @@ pub enum ConfigProblem {
     },
     /// Why the file cannot be read.
     Unreadable(String),
-    /// A value that is not of its kind, and what is taken for it.
+    /// A value that is not of its kind, and the value that is taken for it.
     Taken {
         problem: Box<ConfigProblem>,
         taken: String,
@@ -131,7 +132,7 @@ pub enum ConfigProblem {
 }
 
 impl ConfigProblem {
-    /// Whether this is a mistake that the program gets past, and not just a word of advice.
+    /// Whether this is an error that the program tolerates, and not just advice.
     pub fn is_mistake(&self) -> bool {
         matches!(
             self,
@@ -209,7 +210,7 @@ impl fmt::Display for ConfigProblem {
     }
 }
 
-/// Text from a file on its way into the log: one line, not endless.
+/// Text from a file, as the log shows it: on one line, and cut.
 struct ShownText<'a>(&'a str);
 
 /// How much of a text is shown, in characters.

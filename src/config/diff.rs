@@ -19,7 +19,7 @@ pub struct Diff {
     pub peers: Vec<LineChange>,
 }
 
-/// A line that came, went, or says something else.
+/// A line that was added, removed or changed.
 #[derive(Clone, PartialEq, Debug)]
 pub struct LineChange {
     pub name: String,
@@ -58,8 +58,8 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     }
 }
 
-/// What differs between two lists of lines, of which this knows the names only; `changes` tells
-/// what differs between one of the old list and one of the new.
+/// What differs between two lists of lines, given by their names; `changes` compares a line of the
+/// old list with one of the new.
 fn lines(
     old: &[String],
     new: &[String],

@@ -1,5 +1,5 @@
-//! The fuzz entry of the configuration: whatever the bytes, it must neither panic nor work for
-//! long.
+//! Entry point for fuzzing of the configuration: whatever the bytes, reading them must neither
+//! panic nor take long.
 
 use std::io;
 
@@ -8,10 +8,10 @@ use super::ini::FileReader;
 use super::load::{Config, load, load_text};
 use super::settings::Settings;
 
-/// Reads `data` as a configuration that may include itself, and uses what comes of it.
+/// Reads `data` as a configuration that may include itself, and uses the result.
 pub fn fuzz(data: &[u8]) {
     let plain = load_text("plain.ini", "[pgbouncer]\n").expect("the smallest file is good");
-    match load("fuzz.ini", &mut Same { data, left: READS }) {
+    match load("fuzz.ini", &mut Same { data, left: READS_MAX }) {
         Ok(config) => walk(&plain, &config),
         Err(mistakes) => {
             assert!(!mistakes.is_empty(), "a file is refused for a reason");
@@ -35,10 +35,10 @@ fn walk(plain: &Config, config: &Config) {
     assert!(changes.iter().all(|line| !line.contains('\n')));
 }
 
-/// How often a file may be read before there are no more.
-const READS: usize = 20;
+/// How many times the file may be read; after that it does not exist.
+const READS_MAX: usize = 20;
 
-/// Every file is the same one.
+/// A reader for which every file is the same.
 struct Same<'a> {
     data: &'a [u8],
     left: usize,

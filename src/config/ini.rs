@@ -1,10 +1,10 @@
 //! The ini format: text to sections and entries, each with its file and line.
 //!
 //! Files come through [`FileReader`], so that nothing here touches a disk. A line is a comment (`;`
-//! or `#` in front), a section in brackets, `key = value`, or `%include FILE`. What stands behind
-//! the `=` up to the end of the line is the value: no quotes, no comments, no continuation here. A
-//! section goes on through included files and behind them. All mistakes are gathered, so that the
-//! operator meets them in one go.
+//! or `#` in front), a section in brackets, `key = value`, or `%include FILE`. The value is
+//! everything after the `=` up to the end of the line: it has no quotes, comments or continuation
+//! lines. A section goes on through included files and after them. All errors are gathered, so that
+//! the operator sees them at once.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ pub const DEPTH_MAX: usize = 10;
 /// How many files may be read in all, so that includes that fan out come to an end.
 const FILES_MAX: usize = 1000;
 
-/// After so many mistakes the rest is not looked at.
+/// After so many errors the rest is not read.
 pub const ERRORS_MAX: usize = 100;
 
 /// A section or an entry, and where it stands.
@@ -98,7 +98,8 @@ impl IniReader<'_> {
         self.open.pop();
     }
 
-    /// What a line says, unless that another file is to be read: its lines stand here then.
+    /// What a line says. A `%include` says nothing itself: the lines of its file are read in its
+    /// place.
     fn line(&mut self, place: &FilePlace, line: &[u8]) -> Result<Option<IniItem>, ConfigProblem> {
         if line.contains(&0) {
             return Err(ConfigProblem::Nul);
@@ -159,7 +160,7 @@ fn beside(file: &str, path: &str) -> Option<String> {
     (!path.starts_with('/')).then(|| format!("{directory}/{path}"))
 }
 
-/// The name of the section whose line goes on with `rest` behind the bracket.
+/// The name of a section, from the `rest` of its line after the opening bracket.
 fn section(rest: &str) -> Result<String, ConfigProblem> {
     let (name, rest) = rest.split_once(']').ok_or(ConfigProblem::SectionUnclosed)?;
     match rest.trim_ascii_start().as_bytes().first() {

@@ -1,20 +1,20 @@
-//! What PgBouncer makes of a value that is not what its kind asks for: files that it starts with
-//! must start here, too. Whoever takes such a value says so.
+//! What PgBouncer makes of a value that is not of its kind: a file that PgBouncer accepts must be
+//! accepted here, too. The caller warns of each such value.
 //!
-//! C's `strtol` and `atoi` decide in the reference: numbers wrap at 32 bits, connection strings
-//! count up to the first byte that is no digit, and a negative limit is none. Here a number that is
-//! too large is the largest, which no limit of a machine tells from the wrapped one.
+//! In PgBouncer, C's `strtol` and `atoi` decide: numbers wrap at 32 bits, a number in a connection
+//! string ends at the first byte that is no digit, and a negative limit means no limit. Here a
+//! number that is too large becomes the largest, which for any machine is as good as no limit.
 
 use super::host::Ports;
 use super::number;
 use super::settings::{PEER_ID, PORT};
 use super::value::{INTEGER_MAX, Kind, SettingType};
 
-/// A text that is of `kind` and means what the reference makes of `text`, which is not; None where
-/// the reference refuses it as well, or takes it for nothing that can be meant.
+/// `text` is not of `kind`. Gives a text that is, and that means what PgBouncer makes of `text`;
+/// None if PgBouncer refuses it as well, or makes of it what nobody can have meant.
 pub fn taken(text: &str, kind: &Kind) -> Option<String> {
     match *kind {
-        // Another number would be another process, or a door that nobody asked for.
+        // Another number would be the id of another process.
         PEER_ID => None,
         PORT => number::number(text).filter(|n| *n > 0).map(|n| (n & 0xffff).to_string()),
         Kind::Integer { min, max } => {
@@ -25,7 +25,7 @@ pub fn taken(text: &str, kind: &Kind) -> Option<String> {
         }
         Kind::Octal => number::number(text).map(|number| format!("{:#o}", number & 0o7777)),
         Kind::Override { .. } => Some(number::leading(text).max(-1).to_string()),
-        Kind::Seconds => number::is_endless(text).then(|| number::LONGEST.to_owned()),
+        Kind::Seconds => number::is_endless(text).then(|| number::SECONDS_MAX_TEXT.to_owned()),
         Kind::Hosts => {
             let named: Vec<&str> = text.split(',').filter(|part| !part.trim().is_empty()).collect();
             (!named.is_empty()).then(|| named.join(","))
@@ -44,7 +44,7 @@ pub fn taken(text: &str, kind: &Kind) -> Option<String> {
     }
 }
 
-/// The nearest number that is allowed; below zero it is whatever means no limit.
+/// The nearest number that is allowed; for a number below zero, the one that means no limit.
 fn within(number: i64, min: u32, max: u32) -> u32 {
     match u32::try_from(number) {
         Ok(number) => number.clamp(min, max),
@@ -81,9 +81,9 @@ mod tests {
             (PEER_ID, "-1", None),
             (Kind::Octal, "-1", Some("0o7777")),
             (Kind::Octal, "rwx", None),
-            (Kind::Seconds, "1e30", Some(number::LONGEST)),
-            (Kind::Seconds, "inf", Some(number::LONGEST)),
-            (Kind::Seconds, "nan", Some(number::LONGEST)),
+            (Kind::Seconds, "1e30", Some(number::SECONDS_MAX_TEXT)),
+            (Kind::Seconds, "inf", Some(number::SECONDS_MAX_TEXT)),
+            (Kind::Seconds, "nan", Some(number::SECONDS_MAX_TEXT)),
             (Kind::Seconds, "-1", None),
             (Kind::Seconds, "5x", None),
             (Kind::Seconds, "ten", None),

@@ -1,15 +1,14 @@
 //! The connection string, which the lines of `[databases]`, `[users]` and `[peers]` share.
 //!
 //! It is `key=value` pairs between spaces. A value in single quotes may hold spaces, and two quotes
-//! there stand for one. A value must not be empty. What is wrong is told without the values, which
-//! may be secret.
+//! there stand for one. A value must not be empty. Errors do not show values, which may be secret.
 
 use std::fmt;
 
 /// Why a connection string cannot be taken apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LineError {
-    /// A word without `=`, behind the value of this key if there is one. The word is not kept: it
+    /// A word without `=`, after the value of this key if there is one. The word is not kept: it
     /// may be the rest of a password.
     NoEquals(Option<String>),
     /// `=` without a key in front.
@@ -65,8 +64,8 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, LineError> {
     Ok(pairs)
 }
 
-/// `key` as an error may tell it. Behind a password it may be a part of that (`password=one
-/// two=3`), so nothing of it is told.
+/// `key` as an error may show it. After a password, `key` may be a part of the password
+/// (`password=one two=3`), so it is not shown.
 pub fn told(key: &str, before: &[(String, String)]) -> String {
     let is_behind = before.iter().any(|(key, _)| key == "password");
     if is_behind { "what follows the password".to_owned() } else { key.to_owned() }

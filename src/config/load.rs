@@ -1,8 +1,8 @@
-//! From lines to a whole configuration, or to every mistake in them.
+//! From lines to a whole configuration, or to all errors in them.
 //!
-//! A line that names something again takes the place of the earlier one, as in the reference, and a
-//! second `[pgbouncer]` sets every setting back first. What can be told only when all is read, such
-//! as which settings are without effect, is told at the end.
+//! A later line of the same name replaces the earlier one, as in PgBouncer, and a second
+//! `[pgbouncer]` sets every setting back first. What can be checked only when all is read, such as
+//! which settings have no effect, is checked at the end.
 
 use std::borrow::Cow;
 
@@ -28,12 +28,12 @@ pub struct Config {
     pub settings: Settings,
     /// In the order of the file, each name once; the fallback `*` is one of them.
     pub databases: Vec<DatabaseLine>,
-    /// Where lines stand that say something on TLS, by the names of their databases: what is wrong
-    /// with their files is found out when those are read.
+    /// The places of database lines that say something on TLS, by name: errors in the files of TLS
+    /// are found later, when those are read.
     pub secured: Vec<(String, FilePlace)>,
     pub users: Vec<UserLine>,
     pub peers: Vec<PeerLine>,
-    /// What was accepted but deserves a word.
+    /// What was accepted but deserves a warning.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -79,16 +79,16 @@ const SECTIONS: [(&str, Section); 4] = [
 /// The name of the console's database.
 const CONSOLE: &str = "pgbouncer";
 
-/// PostgreSQL's names are no longer, in bytes.
+/// The longest database name, in bytes, as in PostgreSQL.
 pub const DATABASE_NAME_BYTES_MAX: usize = 63;
 
-/// The reference keeps no longer user names, in bytes.
+/// The longest user name, in bytes, as in PgBouncer.
 const USER_NAME_BYTES_MAX: usize = 127;
 
-/// Ids of peers have 14 bits, and 0 is none.
+/// The largest id of a peer: ids have 14 bits, and 0 is no id.
 const PEER_ID_MAX: u16 = 16383;
 
-/// What syslog facilities are called.
+/// The names of syslog facilities.
 const FACILITIES: [&str; 12] = [
     "auth", "authpriv", "daemon", "user", "local0", "local1", "local2", "local3", "local4",
     "local5", "local6", "local7",
@@ -196,7 +196,7 @@ impl Loader {
 
     fn entry(&mut self, place: &FilePlace, key: &str, value: &str) -> Result<(), ConfigProblem> {
         match self.section {
-            // An unknown section is one mistake, and its entries are no more.
+            // An unknown section is one error; its entries are no further errors.
             None if self.errors.iter().any(is_unknown_section) => Ok(()),
             None => Err(ConfigProblem::NoSection),
             Some(Section::Settings) => self.setting(place, key, value),
@@ -311,7 +311,8 @@ impl Loader {
         })
     }
 
-    /// What lines say on TLS must go together, and with the settings, wherever those stand.
+    /// What a line says on TLS must fit together, and fit the settings, which may come later in the
+    /// file.
     fn check_security(&mut self) {
         for (name, place) in &self.secured.lines {
             let Some(index) = self.databases.index.get(name) else { continue };
@@ -377,8 +378,8 @@ fn check_length(name: &str, max: usize) -> Result<(), ConfigProblem> {
     if name.len() > max { Err(ConfigProblem::NameTooLong(max)) } else { Ok(()) }
 }
 
-/// Takes a connection string apart and hands its keys to `set`. Gives the mistakes that the
-/// reference gets past.
+/// Takes a connection string apart and hands its keys to `set`. Returns the errors that PgBouncer
+/// tolerates.
 fn fill(
     text: &str,
     rows: &'static [SettingRow],
@@ -404,7 +405,7 @@ fn fill(
     Ok(mistakes)
 }
 
-/// By what else the effect of a setting is had that has none.
+/// What to do instead of a setting that has no effect.
 const INSTEAD: [(&str, &str); 2] = [
     (
         "dns_zone_check_period",

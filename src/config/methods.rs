@@ -3,8 +3,8 @@
 use super::choice::ServerAuth;
 use super::value::{Kind, SettingType, ValueError};
 
-/// Methods that are allowed, or with a `!` before each those that are not. The empty list allows
-/// every method, and names none.
+/// Methods that are allowed, or, with a `!` before each, methods that are not. The empty list
+/// allows every method, and names none.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AuthMethods {
     named: Vec<ServerAuth>,
@@ -16,7 +16,7 @@ impl AuthMethods {
         self.named.is_empty() || self.named.contains(&method) != self.are_forbidden
     }
 
-    /// Whether the list allows a method by its name: somebody has thought of it.
+    /// Whether the list allows a method by its name, so that the operator has decided on it.
     pub fn allow_by_name(&self, method: ServerAuth) -> bool {
         !self.are_forbidden && self.named.contains(&method)
     }

@@ -2,7 +2,7 @@
 //! two of them.
 //!
 //! [`load`] reads everything, gathers every mistake, and gives a whole [`Config`] or none. It
-//! touches no disk: files come through [`FileReader`]. It does not know what the settings do.
+//! touches no disk: files come through [`FileReader`]. What the settings do is not known here.
 
 mod choice;
 mod choices;

@@ -10,7 +10,8 @@ pub fn decimal(text: &str) -> Option<i64> {
 }
 
 /// A whole number as C reads it with base 0: space in front, a sign, `0x` for hexadecimal, `0` for
-/// octal. What does not fit is the nearest that does, so that it is out of any range.
+/// octal. A number that does not fit into 64 bits becomes the nearest that does, which is out of
+/// any range.
 pub fn number(text: &str) -> Option<i64> {
     let (negative, digits) = sign(text.trim_start_matches(is_space));
     match digits.as_bytes() {
@@ -45,8 +46,8 @@ pub fn leading(text: &str) -> i32 {
     value as i32
 }
 
-/// A file mode as C reads a number, which is what SHOW prints and YAML makes of one: octal behind a
-/// 0 only.
+/// A file mode as C reads a number: octal only with a 0 in front. So the decimal number that SHOW
+/// prints, or that YAML makes of an octal mode, keeps its meaning.
 pub fn mode(text: &str) -> Option<u32> {
     let mode = u32::try_from(number(text)?).ok()?;
     (mode <= 0o7777).then_some(mode)
@@ -55,10 +56,10 @@ pub fn mode(text: &str) -> Option<u32> {
 /// The longest time, in microseconds: nearly 2^63 of them.
 const MICROS_MAX: u64 = 9_223_000_000_000_000_000;
 
-/// The longest time, as a text.
-pub const LONGEST: &str = "9.223e12";
+/// The longest time in seconds, as a text.
+pub const SECONDS_MAX_TEXT: &str = "9.223e12";
 
-/// Whether a text is a number of seconds that is larger than all that can be kept.
+/// Whether a text is a number of seconds that is larger than the longest time.
 pub fn is_endless(text: &str) -> bool {
     let text = text.trim_start_matches(is_space);
     let (negative, rest) = sign(text);
@@ -89,8 +90,8 @@ pub fn seconds(text: &str) -> Option<Duration> {
     (micros <= MICROS_MAX).then(|| Duration::from_micros(micros))
 }
 
-/// Whole microseconds in seconds such as `1.5e3`. Digit by digit and not as a floating number,
-/// which would cost the program the tables for the conversion.
+/// The whole microseconds in a number of seconds such as `1.5e3`. They are computed digit by digit:
+/// the conversion of floating-point numbers would bring its tables into the program.
 fn micros(text: &str) -> Option<u64> {
     let (negative, text) = sign(text);
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
@@ -120,8 +121,8 @@ fn micros(text: &str) -> Option<u64> {
     Some(micros)
 }
 
-/// Six significant digits, without zeros at the end, with an exponent from a million up and below
-/// a ten-thousandth: C's `%g`.
+/// Seconds with six significant digits, without zeros at the end, and with an exponent from a
+/// million up and below a ten-thousandth: C's `%g`.
 pub fn show_seconds(span: Duration) -> String {
     let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
     let Some(mut power) = micros.checked_ilog10() else { return "0".to_owned() };
@@ -142,7 +143,7 @@ pub fn show_seconds(span: Duration) -> String {
     }
 }
 
-/// How many times `unit` goes into `value`; a half goes to the even neighbour.
+/// `value / unit`, rounded; a half is rounded to the even neighbour.
 fn round(value: u64, unit: u64) -> u64 {
     let (quotient, rest) = (value / unit, value % unit);
     let is_up = match rest.cmp(&(unit - rest)) {
@@ -258,7 +259,7 @@ mod tests {
             let (digits, exponent) = scientific.split_once('e').expect("an exponent");
             let exponent: i32 = exponent.parse().expect("a number");
             let shown = show_seconds(Duration::from_micros(micros));
-            // A half that no floating number is goes either way.
+            // A half that is no exact floating-point number may be rounded either way.
             let significant = micros.to_string();
             let significant = significant.trim_end_matches('0');
             if significant.len() == 7 && significant.ends_with('5') {

@@ -11,7 +11,8 @@ table! {
         host: Hosts = Kind::Hosts, None, RELOAD;
         /// The peer's port.
         port: Ports = Kind::Ports, Some("6432"), RELOAD;
-        /// Cancel requests on their way to the peer at a time, instead of `default_pool_size`.
+        /// How many cancel requests may be on their way to the peer at a time, instead of
+        /// `default_pool_size`.
         pool_size: Option<u32> = SIZE, None, RELOAD;
     }
 }

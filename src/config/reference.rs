@@ -1,4 +1,5 @@
-//! What the tables say to people: the sample file, and the entries of the manual page.
+//! Texts for people that are made from the tables: the sample file, and the entries of the manual
+//! page.
 //!
 //! Neither is written by hand, so that a new row cannot be forgotten in them.
 
@@ -138,7 +139,7 @@ fn facts(row: &SettingRow) -> String {
     facts.join("; ")
 }
 
-/// The doc of a row without marks.
+/// The doc of a row without backquotes.
 fn paragraph(doc: &[&str]) -> impl Iterator<Item = String> {
     doc.iter().map(|line| line.trim().replace('`', ""))
 }

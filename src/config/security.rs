@@ -1,5 +1,5 @@
 //! How connections to the servers of one database are secured: by the keys of its line, which are
-//! those of libpq, and by the settings `server_tls_*` where it says nothing.
+//! those of libpq, and by the settings `server_tls_*` where the line says nothing.
 
 use super::choice::{ChannelBinding, Negotiation, TlsMode};
 use super::database::DatabaseLine;
@@ -9,7 +9,7 @@ use super::value::ValueError;
 /// The word for the authorities that the system trusts, in place of a file.
 pub const SYSTEM: &str = "system";
 
-/// What holds for one database.
+/// The security options that hold for one database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Security<'a> {
     pub mode: TlsMode,
@@ -48,7 +48,7 @@ impl DatabaseLine {
 }
 
 impl Security<'_> {
-    /// Whether it all goes together; else the key to look at, and what it would need.
+    /// Whether the options fit together; if not, the key to look at, and what that key needs.
     pub fn check(&self) -> Result<(), (&'static str, ValueError)> {
         let is_verified = matches!(self.mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
         let (key, needed) = match () {

@@ -1,7 +1,7 @@
 //! The settings of the `[pgbouncer]` section: one table, and everything else comes from it.
 //!
-//! The order is that of SHOW CONFIG, which tools read; settings of ours stand at the end and are
-//! not listed there. Adding a setting is adding a row.
+//! The order is that of SHOW CONFIG, which tools read; settings that PgBouncer does not have come
+//! last, and are not listed there. To add a setting, add a row.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ const AUTH_TYPES: Kind =
     Kind::Choice(&["any", "cert", "hba", "ldap", "md5", "pam", "plain", "scram-sha-256", "trust"]);
 const POOL_MODES: Kind = Kind::Choice(PoolMode::WORDS);
 const TLS_MODES: Kind = Kind::Choice(TlsMode::WORDS);
-/// What a program without the feature `tls` takes and does not do.
+/// Settings that have no effect in a program without the feature `tls`.
 const TLS: Flags = if cfg!(feature = "tls") { RELOAD } else { UNBUILT };
 const PER_BOTH: Flags = PER_DATABASE.and(PER_USER);
 
 /// The query that finds a user's secret unless the file names another. It runs in databases whose
-/// owners may have set any search_path, so that every name in it says its schema, operators too.
+/// owners may have set any search_path, so every name in it has its schema, operators too.
 const AUTH_QUERY: &str = "SELECT rolname, CASE WHEN rolvaliduntil OPERATOR(pg_catalog.<) \
      pg_catalog.now() THEN NULL ELSE rolpassword END FROM pg_catalog.pg_authid WHERE rolname \
      OPERATOR(pg_catalog.=) $1 AND rolcanlogin";
@@ -34,16 +34,16 @@ table! {
     /// Every setting of the `[pgbouncer]` section, as typed values.
     pub struct Settings () {
         /// Users who may log in to the console and run every command there, separated by commas.
-        /// With `auth_type = any` it has no effect: everyone is an admin then.
+        /// With `auth_type = any` the list has no effect: every user is an admin then.
         admin_users: NameList = Kind::Names, Some(""), RELOAD;
-        /// Append the client's address and port to the `application_name` that it starts with, so
-        /// that PostgreSQL's own views tell where a query comes from. A later SET is left alone.
+        /// Append the client's address and port to the `application_name` that it logs in with, so
+        /// that PostgreSQL's own views show where a query comes from. A later SET is left alone.
         application_name_add_host: bool = Kind::Flag, Some("0"), RELOAD;
-        /// The database of the `[databases]` section in which `auth_query` runs. When not set it
-        /// runs in the database that the client asked for.
+        /// The database of the `[databases]` section in which `auth_query` runs. When not set, the
+        /// query runs in the database that the client asks for.
         auth_dbname: Option<String> = Kind::Text, None, PER_DATABASE;
-        /// The file of user names and secrets. When not set no users are known but those that
-        /// `auth_query` finds.
+        /// The file of user names and secrets. When not set, only users that `auth_query` finds are
+        /// known.
         auth_file: Option<String> = Kind::Text, None, RELOAD;
         /// The file that says, by database, user and address, how clients prove who they are.
         /// Read with `auth_type = hba` only.
@@ -57,21 +57,23 @@ table! {
         /// The query that finds the secret of a user whom `auth_file` does not list. `$1` is the
         /// user's name; the answer is one row of name and secret.
         auth_query: String = Kind::Text, Some(AUTH_QUERY), PER_DATABASE;
-        /// How clients prove who they are. `any` asks for nothing, and needs a `user=` in the line.
+        /// How clients prove who they are. `any` asks for no proof, and needs a `user=` in the line
+        /// of the database.
         auth_type: AuthType = AUTH_TYPES, Some("md5"), RELOAD;
         /// The user who runs `auth_query`. When not set, no such query is run.
         auth_user: Option<String> = Kind::Text, None, PER_DATABASE;
-        /// A database that came about through the `*` entry is forgotten, its statistics too, when
+        /// A database that was made from the `*` line is forgotten, with its statistics, when
         /// nobody has used it for this time.
         autodb_idle_timeout: Duration = Kind::Seconds, Some("3600"), RELOAD;
-        /// How long a cancel request may wait for its way to the server; 0 is no limit.
+        /// How long a cancel request may wait to be sent to the server; 0 is no limit.
         cancel_wait_timeout: Duration = Kind::Seconds, Some("10"), RELOAD;
         /// A client that sends nothing for this time is closed; 0 is no limit. Meant for clients
         /// that the network has lost, so keep it longer than the application's own limits.
         client_idle_timeout: Duration = Kind::Seconds, Some("0"), PER_USER;
         /// A client that has not logged in after this time is closed; 0 is no limit.
         client_login_timeout: Duration = Kind::Seconds, Some("60"), RELOAD;
-        /// Ciphers for TLS 1.3 to clients, separated by colons. When not set, the library's.
+        /// Ciphers for TLS 1.3 to clients, separated by colons. When not set, the library's own
+        /// choice.
         client_tls13_ciphers: Option<String> = Kind::Text, None, TLS;
         /// Certificates of the authorities that clients' certificates are checked against.
         client_tls_ca_file: String = Kind::Text, Some(""), TLS;
@@ -91,15 +93,17 @@ table! {
         client_tls_protocols: String = Kind::Text, Some("secure"), TLS;
         /// Whether clients may, or must, use TLS.
         client_tls_sslmode: TlsMode = TLS_MODES, Some("disable"), TLS;
-        /// The configuration file. When it is changed, the next RELOAD reads the new one.
+        /// The configuration file. When this setting is changed, the next RELOAD reads the new
+        /// file.
         conffile: Option<String> = Kind::Text, None, RELOAD;
-        /// Server connections per pair of user and database, unless database or user say more;
-        /// 0 is no limit.
+        /// The most server connections for each pair of user and database, unless the line of the
+        /// database or of the user says otherwise; 0 is no limit.
         default_pool_size: u32 = COUNT, Some("20"), PER_BOTH;
-        /// Refuse the simple query protocol, so that one message holds one statement. It closes a
+        /// Refuse the simple query protocol, so that one message holds one statement. This closes a
         /// way of SQL injection, and shuts out clients that need that protocol.
         disable_pqexec: bool = Kind::Flag, Some("0"), RESTART;
-        /// How long the addresses found for a host name are used before it is looked up again.
+        /// How long the addresses found for a host name are used before the name is looked up
+        /// again.
         dns_max_ttl: Duration = Kind::Seconds, Some("15"), RELOAD;
         /// How long a failed lookup of a host name is remembered.
         dns_nxdomain_ttl: Duration = Kind::Seconds, Some("15"), RELOAD;
@@ -108,15 +112,17 @@ table! {
         dns_zone_check_period: Duration = Kind::Seconds, Some("0"), UNBUILT;
         /// A client that is idle inside a transaction for this time is closed; 0 is no limit.
         idle_transaction_timeout: Duration = Kind::Seconds, Some("0"), PER_USER;
-        /// Startup parameters that clients may send and that are dropped, separated by commas.
-        /// Others that are not tracked are refused. `options` drops what is unknown in `options`.
+        /// Startup parameters that are dropped when a client sends them, separated by commas. Other
+        /// parameters that are not tracked are refused. The word `options` drops unknown parameters
+        /// within `options`.
         ignore_startup_parameters: NameList = Kind::Names, Some(""), RELOAD;
         /// A name of this process, for the operator's own use.
         job_name: String = Kind::Text, Some("pgbouncer"), RESTART;
         /// Addresses to listen on, separated by commas; `*` is all. When empty, only Unix sockets
         /// are served.
         listen_addr: NameList = Kind::Names, Some(""), RESTART;
-        /// Connections that the kernel holds until they are accepted; above that it refuses them.
+        /// How many connections the kernel holds until the pooler accepts them; further ones are
+        /// refused.
         listen_backlog: u32 = COUNT, Some("128"), RESTART;
         /// The port to listen on, over TCP and in the name of the Unix socket.
         listen_port: u16 = PORT, Some("6432"), RESTART;
@@ -132,43 +138,45 @@ table! {
         logfile: String = Kind::Text, Some(""), RELOAD;
         /// A notice that each client gets after its login; empty is none.
         login_notify_message: String = Kind::Text, Some(""), RELOAD;
-        /// Clients that may be connected; sessions on the console, and connections that have not
-        /// logged in yet, do not count. Raising it may need a higher limit of open files.
+        /// The most clients that may be connected. Sessions on the console, and connections that
+        /// have not logged in yet, do not count. A higher number may need a higher limit of open
+        /// files.
         max_client_conn: u32 = COUNT, Some("100"), RELOAD;
-        /// Clients that may be connected to one database; 0 is no limit. It holds for the console
-        /// and its `stats_users` too; `admin_users` count there, and are never refused.
+        /// The most clients that may be connected to one database; 0 is no limit. The limit holds
+        /// for `stats_users` on the console too; `admin_users` count there, but are never refused.
         max_db_client_connections: u32 = COUNT, Some("0"), PER_DATABASE;
         /// Server connections to one database, over all users; 0 is no limit.
         max_db_connections: u32 = COUNT, Some("0"), PER_DATABASE;
         /// The largest message that is let through, in bytes.
         max_packet_size: u32 =
             Kind::Integer { min: 1024, max: INTEGER_MAX }, Some("2147483647"), RELOAD;
-        /// Prepared statements kept on each server connection, so that clients find theirs again
-        /// in transaction and statement pooling; 0 leaves prepared statements to the clients.
+        /// The most prepared statements kept on each server connection, so that clients can use
+        /// theirs in transaction and statement pooling; with 0 the pooler does not track prepared
+        /// statements.
         max_prepared_statements: u32 = COUNT, Some("200"), RELOAD;
-        /// Clients that one user may have connected, sessions on the console among them; 0 is no
-        /// limit. On the console `admin_users` are never refused.
+        /// The most clients of one user that may be connected, sessions on the console included; 0
+        /// is no limit. On the console `admin_users` are never refused.
         max_user_client_connections: u32 = COUNT, Some("0"), PER_USER;
         /// Server connections of one user, over all databases; 0 is no limit.
         max_user_connections: u32 = COUNT, Some("0"), PER_USER;
         /// Server connections that are kept open in a pool even without work, when clients are
         /// connected or the database names its user.
         min_pool_size: u32 = COUNT, Some("0"), PER_DATABASE;
-        /// The number of this process among its peers, to send cancel requests to the right one;
-        /// 0 is without peers.
+        /// The number of this process among its peers, by which cancel requests find the right
+        /// process; 0 means that there are no peers.
         peer_id: u16 = PEER_ID, Some("0"), RELOAD;
         /// The file that holds the process's number while it runs.
         pidfile: String = Kind::Text, Some(""), RESTART;
-        /// Bytes of one client that are held while it waits for a server.
+        /// How many bytes of one client are held while it waits for a server.
         pkt_buf: u32 = Kind::Integer { min: 64, max: 0x100_0000 }, Some("4096"), RESTART;
-        /// A pool without any connection is forgotten, its statistics too, after this time; 0 is
+        /// A pool without any connection is forgotten after this time, with its statistics; 0 is
         /// never.
         pool_idle_timeout: Duration = Kind::Seconds, Some("0"), RELOAD;
         /// When a server goes back to the pool: at the end of the client's session, of its
         /// transaction, or of its statement.
         pool_mode: PoolMode = POOL_MODES, Some("session"), PER_BOTH;
-        /// A query that runs for longer is ended, with its connections; 0 is no limit. Keep it
-        /// above PostgreSQL's own `statement_timeout`.
+        /// A query that runs for longer is ended by closing the connections of its client and its
+        /// server; 0 is no limit. Set it above PostgreSQL's own `statement_timeout`.
         query_timeout: Duration = Kind::Seconds, Some("0"), PER_USER;
         /// A client that has waited this long for a server gets a notice that says so; 0 is never.
         query_wait_notify: Duration = Kind::WholeSeconds, Some("5"), RELOAD;
@@ -176,46 +184,48 @@ table! {
         query_wait_timeout: Duration = Kind::Seconds, Some("120"), PER_BOTH;
         /// Server connections that a pool may open beyond its size when clients wait too long.
         reserve_pool_size: u32 = COUNT, Some("0"), PER_BOTH;
-        /// How long a client waits before the reserve is used; 0 is never.
+        /// How long a client must wait before the reserve is used; with 0 it is never used.
         reserve_pool_timeout: Duration = Kind::Seconds, Some("5"), RELOAD;
-        /// A file to take the place of /etc/resolv.conf, which the system's resolver reads all the
-        /// same. A service has one of its own by `BindReadOnlyPaths` of its unit.
+        /// A file to be read in place of /etc/resolv.conf, which the system's resolver reads in any
+        /// case. `BindReadOnlyPaths` in its systemd unit gives a service a resolv.conf of its own.
         resolv_conf: String = Kind::Text, Some(""), RESTART.and(UNBUILT);
-        /// How often one connection is read before the others have their turn; 0 is no limit.
+        /// How many times one connection is read before the others have their turn; 0 is no limit.
         sbuf_loopcnt: u32 = COUNT, Some("5"), RELOAD;
-        /// Rounds of hashing asked of clients whose secret is stored as plain text.
+        /// The number of SCRAM iterations for clients whose secret is stored as plain text.
         scram_iterations: u32 =
             Kind::Integer { min: 1, max: 1_000_000 }, Some("4096"), RELOAD;
-        /// A server that was released no longer ago than this is used again without a check; 0 is
-        /// a check every time.
+        /// A server that was released no longer ago than this is used again without a check; with 0
+        /// each server is checked every time.
         server_check_delay: Duration = Kind::Seconds, Some("30"), RELOAD;
-        /// The query that checks a server before it is used again; `<empty>` is an empty query,
-        /// and nothing at all is no check.
+        /// The query that checks a server before it is used again; `<empty>` stands for an empty
+        /// query. With no value at all there is no check.
         server_check_query: String = Kind::Text, Some("<empty>"), RELOAD;
         /// A connection to a server that is not logged in after this time is given up; 0 is no
         /// limit.
         server_connect_timeout: Duration = Kind::Seconds, Some("15"), RELOAD;
-        /// In session pooling, close servers that have to be replaced at the end of their
-        /// transaction, and their clients with them, instead of at the end of the session.
+        /// In session pooling, a server that must be replaced is closed at the end of its
+        /// transaction, together with its client, instead of at the end of the session.
         server_fast_close: bool = Kind::Flag, Some("0"), RELOAD;
         /// A server that nobody has used for this time is closed; 0 is no limit.
         server_idle_timeout: Duration = Kind::Seconds, Some("600"), RELOAD;
-        /// A server that was opened longer ago than this is closed once nobody uses it; 0 is to
-        /// use each server once.
+        /// A server that was opened longer ago than this is closed once no client uses it; with 0
+        /// each server is used once.
         server_lifetime: Duration = Kind::Seconds, Some("3600"), PER_DATABASE;
-        /// After a failed login to a server, how long until the next attempt, at most: the first
-        /// comes after 100 ms, each further one after twice as long. A server that refuses the
-        /// user (SQLSTATE class 28, as for a wrong password) is not asked sooner, unless by
-        /// RECONNECT, or when a RELOAD brings another secret. Clients with a connection that need
-        /// a server meanwhile are told of the failure at once; logins wait.
+        /// The longest time from a failed login to a server to the next attempt. The first retry
+        /// comes after 100 ms, each further one after twice the time. When a server refuses the
+        /// user (SQLSTATE class 28, as for a wrong password), the whole time passes, unless
+        /// RECONNECT, or a RELOAD with another secret, comes before. Meanwhile a client that has
+        /// logged in and needs a server gets the error at once; a client that logs in waits.
         server_login_retry: Duration = Kind::Seconds, Some("15"), RELOAD;
         /// The query that cleans a server between two clients in session pooling; empty is none.
         server_reset_query: String = Kind::Text, Some("DISCARD ALL"), RELOAD;
-        /// Clean the server after each transaction, or statement, in the other pool modes too.
+        /// Run `server_reset_query` in the other pool modes too, after each transaction or
+        /// statement.
         server_reset_query_always: bool = Kind::Flag, Some("0"), RELOAD;
         /// Take the server that has been idle longest, instead of the one used last.
         server_round_robin: bool = Kind::Flag, Some("0"), RELOAD;
-        /// Ciphers for TLS 1.3 to servers, separated by colons. When not set, the library's.
+        /// Ciphers for TLS 1.3 to servers, separated by colons. When not set, the library's own
+        /// choice.
         server_tls13_ciphers: Option<String> = Kind::Text, None, TLS;
         /// Certificates of the authorities that servers' certificates are checked against.
         server_tls_ca_file: String = Kind::Text, Some(""), TLS;
@@ -225,7 +235,7 @@ table! {
         server_tls_ciphers: String = Kind::Text, Some("default"), TLS;
         /// The private key of `server_tls_cert_file`.
         server_tls_key_file: String = Kind::Text, Some(""), TLS;
-        /// Versions of TLS that may be used to servers, as in `client_tls_protocols`.
+        /// Versions of TLS that may be used with servers, as in `client_tls_protocols`.
         server_tls_protocols: String = Kind::Text, Some("secure"), TLS;
         /// Whether connections to servers may, or must, use TLS.
         server_tls_sslmode: TlsMode = TLS_MODES, Some("prefer"), TLS;
@@ -234,7 +244,7 @@ table! {
         so_reuseport: bool = Kind::Flag, Some("0"), RESTART;
         /// How often averages are taken and, with `log_stats`, logged; 0 counts as 1.
         stats_period: Duration = Kind::WholeSeconds, Some("60"), RELOAD;
-        /// Users who may log in to the console and look, separated by commas.
+        /// Users who may log in to the console and run its SHOW commands, separated by commas.
         stats_users: NameList = Kind::Names, Some(""), RELOAD;
         /// Log to syslog too.
         syslog: bool = Kind::Flag, Some("0"), RELOAD;
@@ -245,137 +255,143 @@ table! {
         /// Have the kernel hand over TCP connections only when their first bytes have come, or 45
         /// seconds have passed.
         tcp_defer_accept: bool = Kind::Flag, Some("1"), RELOAD;
-        /// Have the kernel notice peers that are gone.
+        /// Have the kernel find out, by TCP keepalive probes, which peers are gone.
         tcp_keepalive: bool = Kind::Flag, Some("1"), RELOAD;
-        /// Probes without an answer until a peer counts as gone; 0 is the system's default.
+        /// How many probes without an answer make a peer count as gone; 0 is the system's default.
         tcp_keepcnt: u32 = COUNT, Some("0"), RELOAD;
         /// Seconds of silence before the first probe; 0 is the system's default.
         tcp_keepidle: u32 = COUNT, Some("0"), RELOAD;
         /// Seconds between two probes; 0 is the system's default.
         tcp_keepintvl: u32 = COUNT, Some("0"), RELOAD;
-        /// Bytes of the kernel's buffers for a connection; 0 is the system's default.
+        /// The size of the kernel's buffers for a connection, in bytes; 0 is the system's default.
         tcp_socket_buffer: u32 = COUNT, Some("0"), RELOAD;
         /// Milliseconds that sent bytes may stay unacknowledged before the connection is given up;
         /// 0 is the system's default.
         tcp_user_timeout: u32 = COUNT, Some("0"), RELOAD;
         /// Parameters that follow the client from server to server besides the usual ones,
-        /// separated by commas. Only those that PostgreSQL reports can be followed when changed.
+        /// separated by commas. A later change is noticed only for parameters that PostgreSQL
+        /// reports (ParameterStatus).
         track_extra_parameters: NameList = Kind::Names, Some(""), RESTART;
         /// A client that is inside one transaction for this time is closed; 0 is no limit.
         transaction_timeout: Duration = Kind::Seconds, Some("0"), PER_USER;
-        /// Where the Unix socket stands, and where those of servers are looked for; one that
-        /// begins with `@` is in the abstract namespace, and empty is no Unix socket.
+        /// The directory of the pooler's Unix socket, and of those of servers without a `host`. If
+        /// it begins with `@`, the sockets are in the abstract namespace. When empty, there is no
+        /// Unix socket.
         unix_socket_dir: String = Kind::Text, Some("/tmp"), RESTART;
         /// The group of the Unix socket; empty is the process's own.
         unix_socket_group: String = Kind::Text, Some(""), RESTART;
         /// The mode of the Unix socket; octal with a 0 in front, as `0770`.
         unix_socket_mode: u32 = Kind::Octal, Some("0777"), RESTART;
-        /// The user of the system to become after start.
+        /// The system user that the process becomes after its start.
         user: Option<String> = Kind::Text, None, RESTART;
-        /// How much more is logged: 0 to 3, as with as many `-v` on the command line.
+        /// How much more is logged: 0 to 3, like that many `-v` on the command line.
         verbose: u32 = COUNT, None, RELOAD;
-        /// Connections that may be logging in to one host and port at a time, of all pools; a pool
-        /// without a server at work has one at a time, and so has a host that failed last. 0 is one
-        /// for each pool, as PgBouncer does it.
+        /// How many connections of all pools may be logging in to one host and port at a time. A
+        /// pool without a server that has logged in may have one, and so may a host to which the
+        /// last connection failed. 0 means one for each pool, as in PgBouncer.
         server_login_concurrency: u32 = COUNT, Some("10"), OURS;
-        /// What becomes of a server whose client leaves it in the middle of a query or a
-        /// transaction: `close` the connection, or `rollback`: cancel what runs, roll the
-        /// transaction back, reset the session in every pool mode (by DISCARD ALL where
-        /// `server_reset_query` is empty), and keep the connection.
+        /// What is done with a server whose client leaves in the middle of a query or a
+        /// transaction. `close` closes the connection. `rollback` cancels the query, rolls the
+        /// transaction back, resets the session in every pool mode (by DISCARD ALL where
+        /// `server_reset_query` is empty), and keeps the connection.
         server_abandon: ServerAbandon = Kind::Choice(ServerAbandon::WORDS), Some("close"), OURS;
-        /// How long a server may take for the rollback of `server_abandon`, and for the reset
-        /// behind it, before it is closed.
+        /// How long a server may take for the rollback of `server_abandon`, and for the reset after
+        /// it, before it is closed.
         server_abandon_timeout: Duration = Kind::Seconds, Some("1"), OURS;
         /// The ways in which servers may ask the pooler for a proof, separated by commas:
         /// `password` (in clear), `md5`, `scram-sha-256`, `none`; with a `!` before each, all ways
-        /// but these. A server that asks otherwise is not used. When not set, all are allowed; but
-        /// a server by TCP that no verified TLS vouches for does not get a password in clear once
-        /// another of its pool has proved itself by SCRAM (RECONNECT has that forgotten), and where
-        /// it does the log has a WARNING.
+        /// but these. A server that asks in another way is not used. When not set, all ways are
+        /// allowed, with one exception: a server by TCP without verified TLS does not get a
+        /// password in clear after another server of its pool has proved itself by SCRAM. RECONNECT
+        /// lifts that. Where such a server does get a password in clear, the log has a WARNING.
         server_auth_methods: AuthMethods = Kind::Methods, Some(""), OURS.and(PER_DATABASE);
-        /// Prepared statements that one client may have.
+        /// The most prepared statements that one client may have.
         max_client_prepared_statements: u32 = COUNT, Some("10000"), OURS;
-        /// Refuse to start, and to RELOAD, when the HBA file or the ident map cannot be read or has
-        /// lines that cannot. Otherwise such lines are left out, and named in the log.
+        /// Refuse to start, and to RELOAD, when the HBA file or the ident map, or a line in one of
+        /// them, cannot be read. Otherwise such lines are left out, and named in the log.
         strict_files: bool = Kind::Flag, Some("0"), OURS;
-        /// All peers know the long cancel keys of protocol 3.2, which PgBouncer does not: give
-        /// them out though a request may come to any of the processes.
+        /// Give clients the long cancel keys of protocol 3.2 although there are peers. All peers
+        /// must know such keys, which PgBouncer does not, since a cancel request may come to any of
+        /// them.
         peers_take_long_keys: bool = Kind::Flag, Some("0"), OURS;
-        /// Bytes that the prepared statements of one client may have: their names and the texts
-        /// behind them. A longer Parse is refused before it has come. 0 is no limit.
+        /// The most bytes that the names and texts of one client's prepared statements may take. A
+        /// longer Parse is refused before all of it has come. 0 is no limit.
         max_client_prepared_bytes: u32 = COUNT, Some("33554432"), OURS;
-        /// Bytes that the prepared statements of all clients together may have; a text that many
-        /// use counts once. 0 is no limit.
+        /// The most bytes that the prepared statements of all clients may take together; a text
+        /// that many clients use counts once. 0 is no limit.
         max_prepared_bytes: u32 = COUNT, Some("536870912"), OURS;
-        /// Whether the system may write the memory of the process to a disk when it crashes, and
-        /// other processes of its user look into it. It holds the passwords of users. With 1 the
-        /// limit that the process was started with (`LimitCORE=` of systemd, `ulimit -c`) decides.
+        /// Whether the system may write the memory of the process to a file when the process
+        /// crashes, and other processes of the same user may read that memory. It holds the
+        /// passwords of users. With 1, the limit that the process was started with (`LimitCORE=` of
+        /// systemd, `ulimit -c`) decides.
         core_dumps: bool = Kind::Flag, Some("0"), RESTART.and(OURS);
-        /// What lines of the log look like, wherever they go: `plain`, as PgBouncer's, or `json`,
-        /// one object a line; pgbouncer(1), LOG, tells its members.
+        /// The form of log lines, wherever they go: `plain`, as in PgBouncer, or `json`, one object
+        /// a line. LOG in pgbouncer(1) lists its members.
         log_format: LogFormat = Kind::Choice(LogFormat::WORDS), Some("plain"), OURS;
-        /// Log each query, and each transaction, that took so many milliseconds or longer: whose it
-        /// was, how long it ran, how long its client waited for the server, and the process that
-        /// ran it. 0 is none.
+        /// Log each query, and each transaction, that took so many milliseconds or longer: for
+        /// which client, how long it ran, how long the client waited for a server, and the process
+        /// id of the server that ran it. 0 logs none.
         log_min_duration: u32 = COUNT, Some("0"), OURS;
-        /// Show the first 200 bytes of the text of a query that `log_min_duration` has found. They
-        /// may hold what nobody but the client should know.
+        /// With `log_min_duration`, log the first 200 bytes of the query's text too. The text may
+        /// hold what nobody but the client should know.
         log_query_text: bool = Kind::Flag, Some("0"), OURS;
-        /// Add the times that 99 of 100 transactions, queries and waits did not exceed to the line
-        /// of `log_stats`, at its end.
+        /// Add the 99th percentiles of the times of transactions, queries and waits to the end of
+        /// the `log_stats` line.
         log_stats_percentiles: bool = Kind::Flag, Some("0"), OURS;
-        /// Addresses on which /metrics, /healthz, /readyz and a page to look at are served over
-        /// HTTP, separated by commas, such as `127.0.0.1`; `*` is all. When empty, none.
+        /// Addresses on which /metrics, /healthz, /readyz and a page for people are served over
+        /// HTTP, separated by commas, such as `127.0.0.1`; `*` is all. When empty, there is no HTTP
+        /// over TCP.
         metrics_listen_addr: NameList = Kind::Names, Some(""), RESTART.and(OURS);
-        /// The port for that; 9127 is the one that scrapers know from pgbouncer_exporter.
+        /// The port of `metrics_listen_addr`; 9127 is the port of pgbouncer_exporter, which
+        /// scrapers know.
         metrics_listen_port: u16 = PORT, Some("9127"), RESTART.and(OURS);
-        /// A Unix socket for that, by its whole path. It has the mode and the group of the other
-        /// one. When empty, none.
+        /// The whole path of a Unix socket for the same HTTP service. `unix_socket_mode` and
+        /// `unix_socket_group` hold for it too. When empty, there is none.
         metrics_unix_socket: String = Kind::Text, Some(""), RESTART.and(OURS);
-        /// Ask for the password of one of `stats_users` or `admin_users` before anything is served
-        /// there but /healthz and /readyz. Their secrets must stand in `auth_file`.
+        /// Ask for the name and password of one of `stats_users` or `admin_users` before anything
+        /// but /healthz and /readyz is served over HTTP. Their secrets must be in `auth_file`.
         metrics_auth: bool = Kind::Flag, Some("0"), OURS;
-        /// Serve that over TLS, with the certificate, key, versions and ciphers of the
+        /// Serve HTTP over TLS, with the certificate, key, versions and ciphers of the
         /// `client_tls_` settings; not on the Unix socket.
         metrics_tls: bool = Kind::Flag, Some("0"), TLS.and(OURS);
-        /// Outside of session pooling, what becomes of what a client leaves in the session of its
-        /// server for the next one to find: parameters, roles, LISTEN, temporary tables, advisory
-        /// locks, cursors WITH HOLD, SQL's PREPARE. `allow` does nothing, as PgBouncer; `warn` logs
-        /// it; `reset` undoes it before another client gets the server; `pin` keeps the server with
-        /// its client until the client has cleaned up or gone; `error` refuses it. STATE THAT
-        /// OUTLIVES A TRANSACTION tells more.
+        /// In transaction and statement pooling, what is done about state that a client leaves in
+        /// the session of its server, where the next client would find it: parameters, roles,
+        /// LISTEN, temporary tables, advisory locks, cursors WITH HOLD, SQL's PREPARE. `allow` does
+        /// nothing, as in PgBouncer; `warn` logs it; `reset` undoes it before another client gets
+        /// the server; `pin` keeps the server with its client until the client has cleaned up or
+        /// has ended; `error` refuses the statement. See STATE THAT OUTLIVES A TRANSACTION.
         session_state: SessionState =
             Kind::Choice(SessionState::WORDS), Some("allow"), OURS.and(PER_BOTH);
         /// With `session_state = pin`, how many of a pool's servers may be pinned at a time, in
-        /// percent of its size; one may always be. A client that sends more before it has heard the
-        /// end of its transaction may be pinned beyond that, since it could be refused only in the
-        /// middle of its work.
+        /// percent of the pool's size; one may always be pinned. A client that sends more messages
+        /// before it has received the end of its transaction may be pinned beyond that, since it
+        /// could be refused only in the middle of its work.
         pin_limit: u32 = Kind::Integer { min: 1, max: 100 }, Some("50"), OURS;
-        /// The policies that a client may choose from at its login, separated by commas: by the
-        /// startup parameter `session_state`, also in `options`. The choice holds for that client
-        /// until its end, where it is not weaker than what is configured for it: each of `allow`,
-        /// `warn`, `reset`, `pin` and `error` is stricter than the one before it. When empty,
-        /// there is no choice, and the parameter is unknown.
-        /// Before a client of `reset`, `pin` or `error` gets a server that others have used by a
-        /// weaker policy, what those may have left there is undone.
+        /// The policies that a client may choose from at its login, separated by commas. A client
+        /// chooses by the startup parameter `session_state`, also within `options`. The choice
+        /// holds for that client until it ends, unless it is weaker than what is configured for the
+        /// client: each of `allow`, `warn`, `reset`, `pin` and `error` is stricter than the one
+        /// before it. When empty, there is no choice, and the parameter is unknown. Before a client
+        /// with `reset`, `pin` or `error` gets a server that clients with a weaker policy have
+        /// used, the state that they may have left is undone.
         session_states: Choices<SessionState> =
             Kind::Choices(SessionState::WORDS), Some(""), OURS.and(PER_DATABASE);
-        /// The pool modes that a client may choose from at its login, separated by commas: by the
-        /// startup parameter `pool_mode`, also in `options`, or behind the name of a database that
-        /// has a line of its own, as `app.session` for `app`; a line of that very name comes
-        /// first. Clients of all modes share the servers of the pool, and its limits. A server
-        /// that clients have used by the transaction is reset before a client gets it for its
-        /// whole session. When empty, there is no choice.
+        /// The pool modes that a client may choose from at its login, separated by commas. A client
+        /// chooses by the startup parameter `pool_mode`, also within `options`, or by a suffix of
+        /// the database name, as in `app.session` for `app`, where that database has a line of its
+        /// own. A line with the whole name comes first. Clients of all modes share the servers of
+        /// the pool, and its limits. A server that was used in transaction or statement pooling is
+        /// reset before a client gets it for its whole session. When empty, there is no choice.
         pool_modes: Choices<PoolMode> =
             Kind::Choices(PoolMode::WORDS), Some(""), OURS.and(PER_DATABASE);
-        /// In transaction and statement pooling, let one connection for each pool, beside its size,
-        /// LISTEN for all clients: they are notified whether they have a server or not, and LISTEN
-        /// keeps none. LISTEN WITHOUT A SERVER tells more.
+        /// In transaction and statement pooling, let one connection for each pool, in addition to
+        /// the pool's size, LISTEN for all clients. Clients are then notified whether they have a
+        /// server or not, and LISTEN does not keep a server. See LISTEN WITHOUT A SERVER.
         shared_listen: bool = Kind::Flag, Some("0"), OURS.and(PER_DATABASE);
     }
 }
 
-/// Settings that did something once; they are read and do nothing.
+/// Settings that once had an effect; they are accepted and have none.
 pub const GONE: &[&str] = &["suspend_timeout"];
 
 /// Other names of settings.
@@ -399,7 +415,7 @@ mod tests {
     use super::super::user::UserLine;
     use super::*;
 
-    /// What SHOW CONFIG of the reference lists: name, default, changeable.
+    /// What PgBouncer's SHOW CONFIG lists: name, default, changeable.
     const LISTED: &str = include_str!("../../tests/reference/settings.tsv");
 
     const THEIR_AUTH_QUERY: &str = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL \
@@ -423,7 +439,7 @@ mod tests {
             .map(|row| {
                 let changeable = if row.is_changeable() { "yes" } else { "no" };
                 let default = match row.name {
-                    // Theirs finds what the owner of a database puts before pg_catalog.
+                    // PgBouncer's query finds what the owner of a database puts before pg_catalog.
                     "auth_query" => THEIR_AUTH_QUERY,
                     _ => row.default.unwrap_or_default(),
                 };

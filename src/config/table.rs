@@ -29,7 +29,7 @@ impl SettingRow {
         !self.flags.has(RESTART)
     }
 
-    /// Whether it is a setting of ours, which the reference does not have and SHOW CONFIG not list.
+    /// Whether the setting is one that PgBouncer does not have, and that SHOW CONFIG does not list.
     pub fn is_ours(&self) -> bool {
         self.flags.has(OURS)
     }
@@ -87,14 +87,14 @@ pub const PER_DATABASE: Flags = Flags(2);
 pub const PER_USER: Flags = Flags(4);
 /// Read and shown, but without effect; a warning says so.
 pub const UNBUILT: Flags = Flags(8);
-/// Not a setting of the reference.
+/// Not a setting of PgBouncer.
 pub const OURS: Flags = Flags(16);
 
 /// Declares a struct with a field per row. Row: paragraphs of doc, then
 /// `name: Type = Kind, default, flags;` where the default is `Some("text")` or `None`.
 ///
-/// What is done with the rows are functions below, one for all tables: only the list of fields is
-/// written out for each.
+/// The functions below work on the rows of all tables: only the list of fields is written out for
+/// each table.
 macro_rules! table {
     (
         $(#[$meta:meta])*
@@ -110,7 +110,7 @@ macro_rules! table {
             $($(#[doc = $doc])+ pub $name: $type,)+
         }
 
-        #[allow(dead_code, reason = "every table has all of it, and not each needs all")]
+        #[allow(dead_code, reason = "every table has all functions, and not each needs all")]
         impl $table {
             /// The rows, in the order of the table.
             pub fn rows() -> &'static [$crate::config::table::SettingRow] {
@@ -124,8 +124,9 @@ macro_rules! table {
                 ROWS
             }
 
-            /// What the manual says of each row: paragraphs of plain text, a line each. They stand
-            /// apart from the rows so that the program, which does not print them, is without them.
+            /// What the manual says of each row: paragraphs of plain text, a line each. They are
+            /// not part of the rows, so that the program, which does not print them, does not
+            /// contain them.
             pub fn docs() -> &'static [&'static [&'static str]] {
                 &[$(&[$($doc,)+],)+]
             }
@@ -196,7 +197,7 @@ macro_rules! table {
 }
 pub(super) use table;
 
-/// A field of a table, whichever its type.
+/// A field of a table, of any type.
 pub trait AnyField: Any {
     /// Takes the value that `text` stands for; on an error nothing changes.
     fn put(&mut self, text: &str, kind: &Kind) -> Result<(), ValueError>;
@@ -323,8 +324,8 @@ fn nearest_of(key: &str, names: &[&'static str]) -> Option<&'static str> {
 /// No name is nearly as long as this; a longer key is not compared, so that the work is bounded.
 const NAME_BYTES_MAX: usize = 64;
 
-/// How many bytes must be inserted, removed, exchanged, or swapped with their neighbour, to make
-/// `a` of `b`.
+/// How many bytes must be inserted, removed, exchanged, or swapped with their neighbour, to turn
+/// `b` into `a`.
 fn distance(a: &[u8], b: &[u8]) -> usize {
     let mut before = vec![0; b.len() + 1];
     let mut above: Vec<usize> = (0..=b.len()).collect();

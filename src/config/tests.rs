@@ -1,4 +1,4 @@
-//! Promises of the configuration as a whole.
+//! Tests of the configuration as a whole.
 
 use std::time::Duration;
 
@@ -260,7 +260,7 @@ fn what_a_line_says_on_tls_must_go_together_and_with_the_settings() {
             }
         }
     }
-    // The last line of a name counts.
+    // Of several lines with one name the last counts.
     let text = "[databases]\na = sslcert=/x\na = host=b\n[pgbouncer]\n";
     assert!(!good(text).databases[0].has_security());
 }

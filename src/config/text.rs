@@ -1,4 +1,4 @@
-//! Values that are text with something to it: lists of names, and secrets.
+//! Values that are text of a special kind: lists of names, and secrets.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,8 @@ use crate::base::wipe::wipe;
 
 /// Names from a list, and the list as it was written, which is what SHOW CONFIG prints.
 ///
-/// Commas separate names, and so does space; a name that holds space counts beside its words.
+/// Commas separate names, and so do spaces. Text between commas that holds spaces counts as one
+/// name too, beside its words.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NameList {
     text: String,
@@ -59,7 +60,7 @@ impl HiddenText {
         HiddenText(text.into())
     }
 
-    /// The secret itself, for the one who logs in with it: the bytes that stand in the file.
+    /// The secret itself, for a login with it: the bytes that stand in the file.
     pub fn expose(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.len());
         for c in self.0.chars() {
@@ -79,10 +80,10 @@ impl Drop for HiddenText {
 }
 
 /// The last private characters of Unicode, which nobody types: they stand for bytes from 0x80 up
-/// that are no UTF-8.
+/// that are not UTF-8.
 const STAND_INS: u32 = 0x10_ff00;
 
-/// Bytes as text that keeps those which are no UTF-8, for a password in another encoding.
+/// Bytes as text that keeps bytes which are not UTF-8, for a password in another encoding.
 pub fn keeping_bytes(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -93,7 +94,7 @@ pub fn keeping_bytes(bytes: &[u8]) -> String {
     text
 }
 
-/// The same text for everything but a password: what is no UTF-8 is told by the usual character.
+/// The same text for everything but a password: U+FFFD stands for what is not UTF-8.
 pub fn readable(text: &str) -> Cow<'_, str> {
     if !text.contains(|c| byte_of(c).is_some()) {
         return text.into();

@@ -18,22 +18,22 @@ table! {
         pool_size: Option<u32> = SIZE, None, RELOAD;
         /// Instead of the setting `reserve_pool_size`.
         reserve_pool_size: Option<u32> = SIZE, None, RELOAD;
-        /// Instead of the setting `max_user_connections`; 0 leaves that in force.
+        /// Instead of the setting `max_user_connections`; 0 leaves the setting in force.
         max_user_connections: Option<u32> = LIMIT, None, RELOAD;
-        /// Instead of the setting `max_user_client_connections`; 0 leaves that in force.
+        /// Instead of the setting `max_user_client_connections`; 0 leaves the setting in force.
         max_user_client_connections: Option<u32> = LIMIT, None, RELOAD;
-        /// Instead of the setting `query_timeout`; 0 leaves that in force, -1 is no
-        /// limit.
+        /// Instead of the setting `query_timeout`; 0 leaves the setting in force, -1 is no limit.
         query_timeout: Option<Duration> = TIMEOUT, None, RELOAD;
-        /// Instead of the setting `query_wait_timeout`; -1 leaves that in force, 0 is no limit.
-        query_wait_timeout: Option<Duration> = WAIT, None, RELOAD;
-        /// Instead of the setting `idle_transaction_timeout`; 0 leaves that in force, -1 is no
+        /// Instead of the setting `query_wait_timeout`; -1 leaves the setting in force, 0 is no
         /// limit.
+        query_wait_timeout: Option<Duration> = WAIT, None, RELOAD;
+        /// Instead of the setting `idle_transaction_timeout`; 0 leaves the setting in force, -1 is
+        /// no limit.
         idle_transaction_timeout: Option<Duration> = TIMEOUT, None, RELOAD;
-        /// Instead of the setting `transaction_timeout`; 0 leaves that in force, -1 is no
+        /// Instead of the setting `transaction_timeout`; 0 leaves the setting in force, -1 is no
         /// limit.
         transaction_timeout: Option<Duration> = TIMEOUT, None, RELOAD;
-        /// Instead of the setting `client_idle_timeout`; 0 leaves that in force, -1 is no
+        /// Instead of the setting `client_idle_timeout`; 0 leaves the setting in force, -1 is no
         /// limit.
         client_idle_timeout: Option<Duration> = TIMEOUT, None, RELOAD;
     }

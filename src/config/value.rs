@@ -1,9 +1,9 @@
 //! What a value may be, per kind: how its text is read, how it is shown, and what an error says was
 //! expected.
 //!
-//! It knows nothing of names, files or lines: whoever reads a value adds those. The spellings are
-//! the reference's: numbers as C reads them (`0x10` is 16, `010` is 8), words in any case, seconds
-//! with fractions that are cut at the microsecond and shown with six digits.
+//! Names, files and lines are not known here: the caller adds them. The spellings are PgBouncer's:
+//! numbers as C reads them (`0x10` is 16, `010` is 8), words in any case, seconds with fractions
+//! that are cut at the microsecond and shown with six digits.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub enum Kind {
     Methods,
     /// Names, separated by commas.
     Names,
-    /// A file mode: a number, octal behind a 0.
+    /// A file mode: a number, octal with a 0 in front.
     Octal,
     /// A number or a time in place of a setting, in a connection string: decimal, and with
     /// meanings of its own for 0 and -1.
@@ -51,27 +51,27 @@ pub enum Meaning {
     NoLimit,
     /// The same as leaving the key out: the setting holds.
     Unset,
-    /// Itself.
+    /// The number itself.
     Value,
 }
 
-/// A size in place of a setting's, where 0 is a size too.
+/// A size that overrides a setting; 0 is a size too.
 pub const SIZE: Kind =
     Kind::Override { word: "integer", zero: Meaning::Value, minus_one: Meaning::Unset };
-/// A limit in place of a setting's, which 0 leaves in force.
+/// A limit that overrides a setting; 0 leaves the setting in force.
 pub const LIMIT: Kind =
     Kind::Override { word: "integer", zero: Meaning::Unset, minus_one: Meaning::Unset };
-/// A lifetime in place of a setting's, which 0 leaves in force.
+/// A lifetime that overrides a setting; 0 leaves the setting in force.
 pub const LIFETIME: Kind =
     Kind::Override { word: "seconds", zero: Meaning::Unset, minus_one: Meaning::Unset };
-/// A time limit in place of a setting's, which 0 leaves in force and -1 lifts.
+/// A time limit that overrides a setting; 0 leaves the setting in force, and -1 is no limit.
 pub const TIMEOUT: Kind =
     Kind::Override { word: "seconds", zero: Meaning::Unset, minus_one: Meaning::NoLimit };
-/// A time limit in place of a setting's, which -1 leaves in force and 0 lifts.
+/// A time limit that overrides a setting; -1 leaves the setting in force, and 0 is no limit.
 pub const WAIT: Kind =
     Kind::Override { word: "seconds", zero: Meaning::Value, minus_one: Meaning::Unset };
 
-/// The largest number that the reference keeps without wrapping.
+/// The largest number that PgBouncer keeps without wrapping.
 pub const INTEGER_MAX: u32 = i32::MAX as u32;
 
 /// A number of things, from none to [`INTEGER_MAX`].
@@ -122,7 +122,7 @@ pub enum ValueError {
     EmptyPart,
     /// A key that has to be there.
     Missing,
-    /// What it does not go without.
+    /// What else the key needs.
     Needs(&'static str),
     /// A list of methods some of which have a `!` before them and some not.
     MixedMethods,
@@ -175,7 +175,7 @@ pub trait SettingType: Sized {
     /// The text that SHOW prints; `None` is NULL.
     fn show(&self, kind: &Kind) -> Option<String>;
 
-    /// The value of a setting that has none.
+    /// The value of a setting that is not set.
     fn unset() -> Self;
 }
 
@@ -234,7 +234,7 @@ impl SettingType for u32 {
             _ => within(decimal(text), 0, INTEGER_MAX),
         }
     }
-    /// Modes too are shown in decimal, as the reference does.
+    /// A file mode is shown in decimal too, as in PgBouncer.
     fn show(&self, _: &Kind) -> Option<String> {
         Some(self.to_string())
     }

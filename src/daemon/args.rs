@@ -44,7 +44,7 @@ pub struct CheckArgs {
 pub enum ArgsError {
     NoConfig,
     Option(Fail),
-    /// `-R`, which the reference has taken out of use.
+    /// `-R`, which PgBouncer does not support any more.
     Reboot,
     SeveralConfigs,
 }

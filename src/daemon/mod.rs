@@ -143,7 +143,7 @@ fn load(file: &Path) -> Result<Config, Vec<Diagnostic>> {
     config::load(&file.to_string_lossy(), &mut Disk)
 }
 
-/// A diagnostic as it is logged. For the file itself the words are the reference's.
+/// A diagnostic as it is logged. For the file itself the words are PgBouncer's.
 fn words(diagnostic: &Diagnostic) -> String {
     match &diagnostic.problem {
         ConfigProblem::Unreadable(why) => {

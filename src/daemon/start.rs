@@ -45,7 +45,7 @@ pub struct Started {
     pub signals: SignalFd,
     pub notifier: Notifier,
     /// Kept to be removed at the end.
-    #[allow(dead_code, reason = "its end is what it is kept for")]
+    #[allow(dead_code, reason = "kept only to be dropped")]
     pub pid_file: Option<PidFile>,
     background: Option<Background>,
 }
@@ -163,7 +163,7 @@ pub fn expected_fds(
     pools: impl IntoIterator<Item = (u32, bool)>,
     users: u32,
 ) -> u64 {
-    /// What the reference adds for its log, its poll, its sockets and the console.
+    /// What PgBouncer adds for its log, its poll, its sockets and the console.
     const OURS: u64 = 12;
     let pools = pools.into_iter().map(|(size, is_forced)| {
         u64::from(size).saturating_mul(if is_forced { 1 } else { u64::from(users) })

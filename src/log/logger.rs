@@ -251,7 +251,7 @@ pub enum LogError {
 impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            // The words that the reference uses, for those who look for them.
+            // PgBouncer's words, for tools and people that search for them.
             LogError::Open { path, error } => {
                 write!(f, "Cannot open logfile: '{}': {}", path.display(), plain(error))
             }

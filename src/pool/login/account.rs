@@ -365,7 +365,7 @@ impl Core {
         self.move_member(id, Standing::Idle);
     }
 
-    /// The messages from AuthenticationOk to ReadyForQuery, in the reference's order.
+    /// The messages from AuthenticationOk to ReadyForQuery, in PgBouncer's order.
     pub(super) fn welcome_bytes(&mut self, id: ClientId, welcome: &Welcome) -> Vec<u8> {
         let key = self.give_key(id);
         let mode = self.client_mode(&self.clients[id]).word();

@@ -8,7 +8,7 @@ use crate::pool::records::client::{ClientState, ConsoleSession, ConsoleState};
 use crate::pool::telling::reason::Reason;
 use crate::wire::build;
 
-/// What a console session is told of its server, in the reference's order.
+/// What a console session is told of its server, in PgBouncer's order.
 const CONSOLE_PARAMETERS: [(&str, &str); 7] = [
     ("server_version", "1.26.1/bouncer"),
     ("client_encoding", "UTF8"),

@@ -384,7 +384,7 @@ fn replication_of(parameters: &[(Cow<'_, str>, &[u8])]) -> Replication {
 }
 
 /// As PostgreSQL reads it: `database`, or a boolean in any case, whose beginning is enough. What
-/// PostgreSQL would refuse asks for no replication, as in the reference.
+/// PostgreSQL would refuse asks for no replication, as in PgBouncer.
 fn replication(value: &[u8]) -> Replication {
     let begins = |word: &str| {
         !value.is_empty() && word.len() >= value.len() && {
