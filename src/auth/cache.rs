@@ -9,13 +9,13 @@ use std::collections::HashMap;
 
 use crate::base::rng::Rng;
 use crate::base::wipe::wipe;
-use crate::crypto::key::{KEY_LEN, ScramKey};
+use crate::crypto::key::{KEY_BYTES, ScramKey};
 use crate::crypto::saslprep::Saslprep;
-use crate::crypto::scram::{self, Derivation, SALT_LEN, ScramKeys};
+use crate::crypto::scram::{self, Derivation, SALT_BYTES, ScramKeys};
 
 /// The name of an entry: a keyed hash of password, salt and iterations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct KeyName([u8; KEY_LEN]);
+pub struct KeyName([u8; KEY_BYTES]);
 
 /// Keys that are still to be derived, slice by slice.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct ScramCache {
 
 impl ScramCache {
     pub fn new(rng: &mut dyn Rng) -> ScramCache {
-        let mut process_key = [0; KEY_LEN];
+        let mut process_key = [0; KEY_BYTES];
         rng.fill(&mut process_key);
         ScramCache {
             process_key: ScramKey::new(process_key),
@@ -83,7 +83,7 @@ impl ScramCache {
     }
 
     /// The salt of a user whose secret has none, or who does not exist.
-    pub fn salt(&self, user: &[u8]) -> [u8; SALT_LEN] {
+    pub fn salt(&self, user: &[u8]) -> [u8; SALT_BYTES] {
         let hash = self.hash(&[b"salt", user]);
         std::array::from_fn(|i| hash.as_bytes()[i])
     }

@@ -12,7 +12,7 @@ use crate::auth::request::AuthRequest;
 use crate::auth::secret::{Password, Secret, SecretKind};
 use crate::base::rng::Rng;
 use crate::crypto::key::ScramKey;
-use crate::crypto::md5::{self, MD5_LEN};
+use crate::crypto::md5::{self, MD5_BYTES};
 use crate::crypto::scram::{self, ScramKeys, Verifier};
 use crate::crypto::scram_message::{self, BOUND, Binding, ClientFinal, ClientFirst};
 use crate::crypto::{compare, nonce};
@@ -270,7 +270,7 @@ impl AwaitPassword {
 /// Awaits the salted MD5 answer.
 #[derive(Debug)]
 pub struct AwaitMd5 {
-    expected: Result<[u8; MD5_LEN], ProofRefusal>,
+    expected: Result<[u8; MD5_BYTES], ProofRefusal>,
 }
 
 fn ask_md5(candidate: &Candidate<'_>, salt: [u8; 4]) -> ClientStep {

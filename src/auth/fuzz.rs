@@ -10,7 +10,7 @@ use crate::auth::server::{BindingData, Credential, ServerLogin, ServerStep};
 use crate::auth::{hba_file, ident, userlist};
 use crate::base::rng::SeededRng;
 use crate::config::ChannelBinding;
-use crate::crypto::scram_message::MESSAGE_LEN_MAX;
+use crate::crypto::scram_message::MESSAGE_BYTES_MAX;
 
 /// What a client sends: one message per part between bytes of 0xff. The first byte chooses method
 /// and secret, and whether there is a certificate to be bound to.
@@ -28,7 +28,7 @@ pub fn fuzz_client_login(data: &[u8]) {
     let mut step = client::begin(method, &candidate, 1, &mut rng);
     for message in messages.split(|&byte| byte == 0xff) {
         let ClientStep::Ask { request, next } = step else { break };
-        assert!(request.payload().len() <= 2 * MESSAGE_LEN_MAX);
+        assert!(request.payload().len() <= 2 * MESSAGE_BYTES_MAX);
         step = ClientLogin::handle(next, message, &mut cache, &mut rng);
         step = step.at_once(&mut cache);
     }
@@ -51,7 +51,7 @@ pub fn fuzz_server_login(data: &[u8]) {
         login = match step.at_once(&mut cache) {
             ServerStep::Derive { .. } => panic!("one derivation after the other"),
             ServerStep::Send { payload, next } => {
-                assert!(payload.len() <= 2 * MESSAGE_LEN_MAX);
+                assert!(payload.len() <= 2 * MESSAGE_BYTES_MAX);
                 next
             }
             ServerStep::Wait(_) => panic!("a server without the password proved that it has it"),

@@ -6,8 +6,8 @@ use std::fmt;
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::base::wipe::wipe;
-use crate::crypto::key::{KEY_LEN, ScramKey};
-use crate::crypto::md5::{self, MD5_LEN};
+use crate::crypto::key::{KEY_BYTES, ScramKey};
+use crate::crypto::md5::{self, MD5_BYTES};
 use crate::crypto::scram::Verifier;
 use crate::crypto::scram_message::parse_iterations;
 
@@ -23,7 +23,7 @@ pub struct Password(Box<[u8]>);
 pub enum Secret {
     Plain(Password),
     /// `md5` and the hash of password and user name in hexadecimal digits.
-    Md5([u8; MD5_LEN]),
+    Md5([u8; MD5_BYTES]),
     Scram(Verifier),
 }
 
@@ -83,7 +83,7 @@ impl Password {
     }
 
     /// The password as PostgreSQL stores it with MD5.
-    pub fn to_md5(&self, user: &[u8]) -> [u8; MD5_LEN] {
+    pub fn to_md5(&self, user: &[u8]) -> [u8; MD5_BYTES] {
         md5::stored(&self.0, user)
     }
 }
@@ -100,7 +100,7 @@ impl Drop for Password {
     }
 }
 
-fn parse_md5(text: &[u8]) -> Option<[u8; MD5_LEN]> {
+fn parse_md5(text: &[u8]) -> Option<[u8; MD5_BYTES]> {
     let is_hash = text.starts_with(b"md5")
         && text[3..].iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if is_hash { text.try_into().ok() } else { None }
@@ -122,7 +122,7 @@ fn parse_scram(text: &[u8]) -> Option<Verifier> {
 
 fn parse_key(text: &[u8]) -> Option<ScramKey> {
     // The decoder asks for one byte more than a key has.
-    let mut key = [0; KEY_LEN + 1];
+    let mut key = [0; KEY_BYTES + 1];
     let len = BASE64_STANDARD.decode_slice(text, &mut key).ok()?;
     ScramKey::from_slice(&key[..len])
 }

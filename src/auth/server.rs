@@ -9,7 +9,7 @@ use crate::auth::failure::{Asked, ServerFailure};
 use crate::auth::secret::{Password, Secret, SecretKind};
 use crate::base::rng::Rng;
 use crate::config::{ChannelBinding, ServerAuth};
-use crate::crypto::md5::{self, MD5_LEN};
+use crate::crypto::md5::{self, MD5_BYTES};
 use crate::crypto::nonce;
 use crate::crypto::scram::ScramKeys;
 use crate::crypto::scram_message::{
@@ -19,7 +19,7 @@ use crate::crypto::scram_message::{
 /// What the pooler can log in with.
 #[derive(Clone, Debug)]
 pub enum Credential {
-    Md5([u8; MD5_LEN]),
+    Md5([u8; MD5_BYTES]),
     /// Nothing: only a server that asks for no proof lets the pooler in.
     None,
     Plain(Password),
@@ -412,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_stored_secret_is_never_sent_in_place_of_a_password() {
-        let md5 = Credential::Md5([b'x'; MD5_LEN]);
+        let md5 = Credential::Md5([b'x'; MD5_BYTES]);
         let wrong = |asked, known| ServerFailure::WrongPasswordType { asked, known };
         for (credential, code, expected) in [
             (md5.clone(), CLEARTEXT_PASSWORD, wrong(Asked::Cleartext, SecretKind::Md5)),

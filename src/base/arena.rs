@@ -72,8 +72,9 @@ impl<T> fmt::Debug for Id<T> {
     }
 }
 
-/// The most records for which room is made in advance, in an arena or beside it. Stretches above
-/// 2 MB may be given as huge pages, the whole of which counts with the first record.
+/// The most records for which room is made in advance, in an arena or beside it. The system may
+/// give more than 2 MB as huge pages, and the whole of a huge page counts as used with the first
+/// record.
 pub const MOST_ROOM_RECORDS: usize = 1 << 13;
 
 enum Slot<T> {
@@ -105,8 +106,8 @@ impl<T: Record> Arena<T> {
         Self::default()
     }
 
-    /// With room for so many records, within reason, so that they need not move when their number
-    /// grows. The system gives the memory page by page, when it is used.
+    /// An arena with room for `count` records, within reason, so that they need not move when their
+    /// number grows. The system gives the memory page by page, when it is used.
     pub fn with_room(count: usize) -> Self {
         Arena { entries: Vec::with_capacity(count.min(MOST_ROOM_RECORDS)), ..Self::default() }
     }
@@ -181,7 +182,7 @@ impl<T: Record> Arena<T> {
         self.get(id).is_some()
     }
 
-    /// The record that stands in a slot now.
+    /// The id of the record that is in a slot now.
     pub fn id_at(&self, index: usize) -> Option<Id<T::Kind>> {
         let entry = self.entries.get(index)?;
         matches!(entry.slot, Slot::Full(_)).then(|| Id {
@@ -208,7 +209,7 @@ impl<T: Record> Arena<T> {
     }
 }
 
-/// Inner functions index: the id was looked up at the edge and is known to live.
+/// For inner functions: the id was looked up before, and its record is known to live.
 impl<T: Record> Index<Id<T::Kind>> for Arena<T> {
     type Output = T;
     #[inline(always)]
@@ -224,7 +225,7 @@ impl<T: Record> IndexMut<Id<T::Kind>> for Arena<T> {
     }
 }
 
-/// One place to panic for all, so that what is inlined everywhere is short.
+/// All indexing panics here, so that the code that is inlined everywhere is short.
 #[cold]
 #[inline(never)]
 fn stale() -> ! {

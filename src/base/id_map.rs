@@ -1,8 +1,8 @@
-//! A table keyed by ids of an arena, which is looked into for single messages.
+//! A table keyed by ids of an arena, which may be looked into for each message.
 //!
-//! The arena gives the ids, and nobody outside names one, so that a hash that costs a few
-//! instructions will do. Whoever makes and drops records may bring ids together that fall onto each
-//! other: such a table is for a bounded number of them.
+//! The arena gives the ids, and peers cannot name one, so a hash of a few instructions is enough. A
+//! peer that has records made and dropped may still bring about ids that collide, so such a table
+//! is for a bounded number of ids.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -15,11 +15,11 @@ pub type IdMap<K, V> = HashMap<Id<K>, V, BuildHasherDefault<IdHasher>>;
 #[derive(Default)]
 pub struct IdHasher(u64);
 
-/// The golden ratio's part behind the point, in 64 bits.
+/// The fractional part of the golden ratio, in 64 bits.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Hasher for IdHasher {
-    /// An id comes by [`Hasher::write_u64`]; this is right for others, and slow.
+    /// An id comes by [`Hasher::write_u64`]; for other keys this is right, but slow.
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
     }

@@ -1,6 +1,6 @@
-//! Distinct values, each kept once however many hold it, for as long as somebody does.
+//! Distinct values, each kept once for all its holders, for as long as it has a holder.
 //!
-//! Whoever holds a value has an [`InternedKey`] of four bytes; two values are equal when their keys
+//! A holder of a value has its [`InternedKey`], of four bytes; two values are equal when their keys
 //! are. Holders are counted, so each key must be given back.
 
 use std::collections::HashMap;
@@ -46,7 +46,7 @@ impl<T: ?Sized + Hash + Eq, H: BuildHasher> Interned<T, H>
 where
     for<'a> Box<T>: From<&'a T>,
 {
-    /// The key of a value, with one more holder.
+    /// Adds a holder to a value, and gives its key.
     pub fn hold(&mut self, value: &T) -> InternedKey {
         let hash = self.hasher.hash_one(value);
         let first = self.by_hash.get(&hash).copied();
@@ -65,12 +65,12 @@ where
         key
     }
 
-    /// One more holder of a value that is held.
+    /// Adds a holder to a value that has one.
     pub fn hold_again(&mut self, key: InternedKey) {
         self.slots[key.place()].holders += 1;
     }
 
-    /// One holder less. The last one is given the value.
+    /// Takes a holder away. The last holder gets the value.
     pub fn release(&mut self, key: InternedKey) -> Option<Box<T>> {
         let slot = &mut self.slots[key.place()];
         slot.holders -= 1;
@@ -88,7 +88,7 @@ where
         self.slots[key.place()].value.as_deref().expect("who has the key holds the value")
     }
 
-    /// How many hold a value.
+    /// How many holders a value has.
     pub fn holders(&self, key: InternedKey) -> u32 {
         self.slots[key.place()].holders
     }
@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// Finds two values in three alike.
+    /// A hasher with three hashes only, so that values collide.
     #[derive(Default)]
     struct Coarse(u64);
 

@@ -1,4 +1,4 @@
-//! Writes JSON (RFC 8259). It knows where commas belong; what is opened is closed by the caller.
+//! Writes JSON (RFC 8259). The writer sets commas; the caller closes what it opens.
 
 use std::fmt::Write;
 
@@ -10,14 +10,14 @@ impl Json {
         self.0
     }
 
-    /// A comma, unless this is the first here.
+    /// Adds a comma, unless what follows is the first in its object or array.
     fn separate(&mut self) {
         if !matches!(self.0.as_bytes().last(), None | Some(b'{' | b'[' | b':')) {
             self.0.push(',');
         }
     }
 
-    // The page's answers call these a hundred times: not to be compiled into each place.
+    // The answers of `pages` call these a hundred times, so they are not compiled into each place.
     #[inline(never)]
     pub fn open(&mut self, bracket: char) -> &mut Json {
         self.separate();
@@ -31,7 +31,7 @@ impl Json {
         self
     }
 
-    /// What follows is the value of this key.
+    /// Adds a key; its value must follow.
     #[inline(never)]
     pub fn key(&mut self, key: &str) -> &mut Json {
         self.text(key);
@@ -53,7 +53,7 @@ impl Json {
         self.literal(format_args!("{is_set}"))
     }
 
-    /// Members that were written before, or none.
+    /// Adds members of an object that are JSON already; none if the text is empty.
     pub fn members(&mut self, members: &str) -> &mut Json {
         if !members.is_empty() {
             self.separate();

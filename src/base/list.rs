@@ -67,8 +67,9 @@ impl<T: Linked> List<T> {
         self.close(arena, links);
     }
 
-    /// Takes `id` in at the end: what its record must carry from now on. For whoever has the record
-    /// at hand anyway, as [`List::open_front`] and [`List::close`].
+    /// Adds `id` at the end, and gives the links that its record must carry from now on. For
+    /// callers that have the record at hand anyway, as are [`List::open_front`] and
+    /// [`List::close`].
     #[inline(always)]
     pub fn open_back(&mut self, arena: &mut Arena<T>, id: Id<T::Kind>) -> Links<T::Kind> {
         let links = Links { prev: self.tail, next: None };
@@ -81,7 +82,7 @@ impl<T: Linked> List<T> {
         links
     }
 
-    /// Takes `id` in at the beginning: what its record must carry from now on.
+    /// Adds `id` at the beginning, and gives the links that its record must carry from now on.
     #[inline(always)]
     pub fn open_front(&mut self, arena: &mut Arena<T>, id: Id<T::Kind>) -> Links<T::Kind> {
         let links = Links { prev: None, next: self.head };

@@ -1,18 +1,18 @@
-//! One way to sort, for the tables that people read.
+//! One sort for all tables that people read.
 //!
-//! The standard library's sort is written out for each type that is sorted, some eight kilobytes
-//! every time. Rows of the console and mistakes of a file are few, so here one merge sort orders
-//! places in a list, whatever stands there.
+//! The standard library's sort is compiled for each type that is sorted, some eight kilobytes every
+//! time. Rows of the console and errors of a file are few, so one merge sort here orders indexes
+//! into a list, whatever its type.
 
 use std::cmp::Ordering;
 
-/// The items in order; those that compare as equal stay as they stood.
+/// The items in order; items that compare as equal keep their order.
 pub fn sorted<T: Clone>(items: &[T], compare: impl Fn(&T, &T) -> Ordering) -> Vec<T> {
     let places = places(items.len(), &|a, b| compare(&items[a], &items[b]));
     places.into_iter().map(|place| items[place].clone()).collect()
 }
 
-/// The places from 0 to `count` in the order of what stands there.
+/// The indexes from 0 to `count`, in the order of the items there.
 fn places(count: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
     let mut places: Vec<usize> = (0..count).collect();
     let mut width = 1;

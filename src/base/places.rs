@@ -1,7 +1,7 @@
-//! Where names stand in a list or an arena, for what is looked up by name now and then.
+//! Finds the place of a name in a list or an arena, for lookups that are not frequent.
 //!
-//! One type for all of them, whatever the lists hold: a hash table is written out anew for every
-//! type that it holds.
+//! There is one type for all of them, whatever the lists hold, since a hash table is compiled anew
+//! for every type that it holds.
 
 use std::collections::HashMap;
 

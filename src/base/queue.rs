@@ -1,14 +1,14 @@
-//! A queue that is empty from time to time, and is used for single messages.
+//! A queue that is empty from time to time, and may be used for each message.
 //!
-//! What is in it stands in one piece, so that it can be read as a slice. What has gone leaves room
-//! in front, which is made use of when the queue is empty, or would have to grow.
+//! The entries are in one piece, so that they can be read as a slice. Entries that are gone leave
+//! room in front, which is used again when the queue is empty, or would have to grow.
 
 use std::fmt;
 use std::ops::Deref;
 
 pub struct Queue<T> {
     entries: Vec<T>,
-    /// So many of them have gone: fewer than there are, or none.
+    /// How many of the first entries are gone: fewer than all, or 0.
     gone: usize,
 }
 
@@ -53,7 +53,7 @@ impl<T: Copy> Queue<T> {
         Some(first)
     }
 
-    /// Drops so many, of those that are there.
+    /// Drops the first `count` entries.
     #[inline(always)]
     pub fn drop_front(&mut self, count: usize) {
         self.gone += count;
@@ -63,7 +63,7 @@ impl<T: Copy> Queue<T> {
         }
     }
 
-    /// Takes one out of the middle; nothing where there is none.
+    /// Takes out the entry at this place, if there is one.
     pub fn remove(&mut self, at: usize) {
         if at < self.len() {
             self.entries.remove(self.gone + at);
@@ -71,8 +71,8 @@ impl<T: Copy> Queue<T> {
         }
     }
 
-    /// Before it grows: the room of what has gone will do where that is half of all, so that each
-    /// entry is moved once in the mean.
+    /// Called before the queue grows. If at least half of the entries are gone, their room is used
+    /// again, so that each entry is moved once on average.
     #[cold]
     fn close_up(&mut self) {
         if self.gone * 2 >= self.entries.len() {

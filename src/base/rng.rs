@@ -17,7 +17,7 @@ pub trait Rng {
         if bound == 0 { 0 } else { self.next_u64() % bound }
     }
 
-    /// True once in `n` times.
+    /// True in one of `n` cases, on average.
     #[cfg(test)]
     fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0

@@ -1,21 +1,21 @@
-//! Which record has a key, where the records themselves hold the keys.
+//! Finds the record with a key, where the records themselves hold the keys.
 //!
-//! The table holds the slots of an arena alone, four bytes each. A key is its own hash: it must be
-//! one that we draw at random and tell nobody but its owner.
+//! The table holds only the slots of an arena, four bytes each. A key is its own hash: it must be
+//! drawn at random, and told to nobody but its owner.
 
-/// The slots of records, each as near behind the place that its key names as there was room.
+/// The slots of records, each at the place that its key names, or at the next one that was free.
 #[derive(Default)]
 pub struct Slots {
-    /// A power of two of them, or none; at least a quarter is [`FREE`].
+    /// Their number is a power of two, or 0; at least a quarter of them is [`FREE`].
     places: Box<[u32]>,
     taken: usize,
 }
 
-/// No record's slot: there are fewer of them.
+/// Marks a free place. No arena has so many slots.
 const FREE: u32 = u32::MAX;
 
 /// The places of the smallest table.
-const LEAST: usize = 16;
+const LEAST_PLACES: usize = 16;
 
 impl Slots {
     /// The slot of the record with this key; `key_at` tells the key of the record in a slot.
@@ -24,7 +24,8 @@ impl Slots {
         Some(self.places[place] as usize)
     }
 
-    /// Enters the record in this slot under a key, unless another has it. No key is 0.
+    /// Enters the record in this slot under a key. False if another record has the key, or the key
+    /// is 0.
     pub fn enter(&mut self, key: u64, slot: usize, key_at: impl Fn(usize) -> u64) -> bool {
         let Ok(slot) = u32::try_from(slot) else { return false };
         if key == 0 || slot == FREE {
@@ -42,8 +43,8 @@ impl Slots {
         let Ok(mut hole) = self.find(key, &key_at) else { return };
         self.taken -= 1;
         self.places[hole] = FREE;
-        // Who stands behind the hole because its place was taken moves up, so that no search ends
-        // too early.
+        // A slot that is behind the hole only because its own place was taken moves into the hole,
+        // so that no search ends too early.
         let mut place = hole;
         loop {
             place = self.behind(place);
@@ -60,7 +61,8 @@ impl Slots {
         }
     }
 
-    /// Where the key stands; or the free place that ends the search for it, 0 without any.
+    /// The place of the key; or, as the error, the free place that ends the search for the key, 0
+    /// in an empty table.
     fn find(&self, key: u64, key_at: impl Fn(usize) -> u64) -> Result<usize, usize> {
         if self.places.is_empty() {
             return Err(0);
@@ -75,12 +77,12 @@ impl Slots {
         }
     }
 
-    /// Sees to it that a quarter of the places is free when one more is taken.
+    /// Grows the table, if less than a quarter of the places would be free when one more is taken.
     fn make_room(&mut self, key_at: impl Fn(usize) -> u64) {
         if (self.taken + 1) * 4 <= self.places.len() * 3 {
             return;
         }
-        let room = (self.places.len() * 2).max(LEAST);
+        let room = (self.places.len() * 2).max(LEAST_PLACES);
         let old = std::mem::replace(&mut self.places, vec![FREE; room].into());
         for slot in old.into_iter().filter(|slot| *slot != FREE) {
             if let Err(place) = self.find(key_at(slot as usize), &key_at) {
@@ -90,7 +92,7 @@ impl Slots {
     }
 
     fn home(&self, key: u64) -> usize {
-        key as usize >> SHARED & (self.places.len() - 1)
+        key as usize >> SHARED_BITS & (self.places.len() - 1)
     }
 
     fn behind(&self, place: usize) -> usize {
@@ -103,8 +105,8 @@ impl Slots {
     }
 }
 
-/// The lowest bits of a key, which may be the same in all of them.
-const SHARED: u32 = 2;
+/// How many of the lowest bits may be the same in all keys.
+const SHARED_BITS: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -119,8 +121,8 @@ mod tests {
         let (mut keys, mut held) = (Slots::default(), Vec::new());
         let mut at: HashMap<usize, u64> = HashMap::new();
         for turn in 0..20_000_usize {
-            // Few of their bits differ, so that many ask for the same places.
-            let key = (rng.next_u64() % 4_096) << SHARED;
+            // Few bits of these keys differ, so that many of them name the same places.
+            let key = (rng.next_u64() % 4_096) << SHARED_BITS;
             if rng.next_u64() % 5 < 3 {
                 let is_new = key != 0 && !held.contains(&key);
                 assert_eq!(keys.enter(key, turn, |slot| at[&slot]), is_new);
@@ -137,7 +139,7 @@ mod tests {
                 for (slot, key) in &at {
                     assert_eq!(keys.slot(*key, |slot| at[&slot]), Some(*slot));
                 }
-                let others = (1..4_096).map(|n| n << SHARED).filter(|key| !held.contains(key));
+                let others = (1..4_096).map(|n| n << SHARED_BITS).filter(|key| !held.contains(key));
                 assert!(others.into_iter().all(|key| keys.slot(key, |s| at[&s]).is_none()));
                 assert!(keys.taken == at.len() && keys.taken * 4 <= keys.places.len() * 3);
             }

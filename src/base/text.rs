@@ -1,7 +1,7 @@
 //! Text of strangers: escapes that stand for bytes, and what a terminal must not get.
 
-/// A text without its escapes: the sign and two hexadecimal digits are a byte. `None` where digits
-/// are missing.
+/// A text with its escapes resolved: the sign and two hexadecimal digits stand for a byte. `None`
+/// where digits are missing.
 pub fn unescaped(text: &[u8], sign: u8) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let mut bytes = Vec::with_capacity(text.len());
@@ -18,8 +18,8 @@ pub fn unescaped(text: &[u8], sign: u8) -> Option<Vec<u8>> {
 
 const ONES: u64 = u64::MAX / 255;
 
-/// The high bits of the bytes that are 0. Above the first of them others may be taken for it: a
-/// subtraction borrows.
+/// Sets the high bit of each byte that is 0. Bytes above the first of these may be marked wrongly,
+/// since the subtraction borrows.
 #[inline(always)]
 fn zeros(eight: u64) -> u64 {
     eight.wrapping_sub(ONES) & !eight & (ONES << 7)

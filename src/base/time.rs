@@ -75,13 +75,13 @@ pub fn rfc3339(unix_us: u64) -> String {
 /// Year, month, day, hour, minute and second, by the calendar of Gregory (the algorithm counts days
 /// from the first of March, so that the leap day stands at the end of a year).
 fn calendar(unix_seconds: u64) -> [u64; 6] {
-    const DAY: u64 = 86_400;
+    const DAY_SECONDS: u64 = 86_400;
     /// Days from 0000-03-01 to 1970-01-01.
-    const EPOCH: u64 = 719_468;
+    const EPOCH_DAYS: u64 = 719_468;
     const DAYS_400: u64 = 146_097;
     const DAYS_100: u64 = 36_524;
     const DAYS_4: u64 = 1_460;
-    let (days, second) = (unix_seconds / DAY + EPOCH, unix_seconds % DAY);
+    let (days, second) = (unix_seconds / DAY_SECONDS + EPOCH_DAYS, unix_seconds % DAY_SECONDS);
     let (era, day) = (days / DAYS_400, days % DAYS_400);
     let year = (day - day / DAYS_4 + day / DAYS_100 - day / (DAYS_400 - 1)) / 365;
     let day = day - (365 * year + year / 4 - year / 100);

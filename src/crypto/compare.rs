@@ -3,7 +3,7 @@
 
 use ctutils::CtEq;
 
-/// Whether both are the same bytes. The lengths may be guessed from the time, the content not.
+/// Whether both are the same bytes. The time may tell the lengths, but not the content.
 pub fn equal(left: &[u8], right: &[u8]) -> bool {
     left.ct_eq(right).to_bool()
 }

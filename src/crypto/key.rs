@@ -5,28 +5,28 @@ use std::fmt;
 use crate::base::wipe::wipe;
 use crate::crypto::compare;
 
-/// The length of a SHA-256 value, which every key of SCRAM-SHA-256 is.
-pub const KEY_LEN: usize = 32;
+/// The length of a SHA-256 value, in bytes: every key of SCRAM-SHA-256 is one.
+pub const KEY_BYTES: usize = 32;
 
 /// One of the keys of RFC 5802, section 3.
 #[derive(Clone)]
-pub struct ScramKey([u8; KEY_LEN]);
+pub struct ScramKey([u8; KEY_BYTES]);
 
 impl ScramKey {
-    pub fn new(bytes: [u8; KEY_LEN]) -> ScramKey {
+    pub fn new(bytes: [u8; KEY_BYTES]) -> ScramKey {
         ScramKey(bytes)
     }
 
-    /// None unless there are exactly [`KEY_LEN`] bytes.
+    /// None unless there are exactly [`KEY_BYTES`] bytes.
     pub fn from_slice(bytes: &[u8]) -> Option<ScramKey> {
         bytes.try_into().ok().map(ScramKey)
     }
 
-    pub fn as_bytes(&self) -> &[u8; KEY_LEN] {
+    pub fn as_bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
 
-    /// Byte by byte exclusive or: proof from key and signature, and key from proof and signature.
+    /// Exclusive or, byte by byte: key and signature give the proof, proof and signature the key.
     pub fn xor(&self, other: &ScramKey) -> ScramKey {
         ScramKey(std::array::from_fn(|i| self.0[i] ^ other.0[i]))
     }
@@ -57,19 +57,19 @@ mod tests {
 
     #[test]
     fn a_key_is_not_printed() {
-        assert_eq!(format!("{:?}", ScramKey::new([7; KEY_LEN])), "Key(redacted)");
+        assert_eq!(format!("{:?}", ScramKey::new([7; KEY_BYTES])), "Key(redacted)");
     }
 
     #[test]
     fn a_key_has_exactly_its_length() {
-        assert!(ScramKey::from_slice(&[0; KEY_LEN - 1]).is_none());
-        assert!(ScramKey::from_slice(&[0; KEY_LEN + 1]).is_none());
-        assert_eq!(ScramKey::from_slice(&[3; KEY_LEN]), Some(ScramKey::new([3; KEY_LEN])));
+        assert!(ScramKey::from_slice(&[0; KEY_BYTES - 1]).is_none());
+        assert!(ScramKey::from_slice(&[0; KEY_BYTES + 1]).is_none());
+        assert_eq!(ScramKey::from_slice(&[3; KEY_BYTES]), Some(ScramKey::new([3; KEY_BYTES])));
     }
 
     #[test]
     fn exclusive_or_twice_gives_the_first_back() {
-        let (a, b) = (ScramKey::new([0x5a; KEY_LEN]), ScramKey::new([0x0f; KEY_LEN]));
+        let (a, b) = (ScramKey::new([0x5a; KEY_BYTES]), ScramKey::new([0x0f; KEY_BYTES]));
         assert_eq!(a.xor(&b).xor(&b), a);
         assert_ne!(a.xor(&b), a);
     }

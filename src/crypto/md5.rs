@@ -3,20 +3,20 @@
 
 use md5::{Digest, Md5};
 
-/// Length of a stored MD5 secret and of an answer: `md5` and 32 hexadecimal digits.
-pub const MD5_LEN: usize = 35;
+/// Length of a stored MD5 secret and of an answer, in bytes: `md5` and 32 hexadecimal digits.
+pub const MD5_BYTES: usize = 35;
 
 /// What is stored for a user: `md5` and the hash of password and user name.
-pub fn stored(password: &[u8], user: &[u8]) -> [u8; MD5_LEN] {
+pub fn stored(password: &[u8], user: &[u8]) -> [u8; MD5_BYTES] {
     hashed(password, user)
 }
 
-/// What proves a stored secret: `md5` and the hash of its digits and the salt.
-pub fn answer(stored: &[u8; MD5_LEN], salt: [u8; 4]) -> [u8; MD5_LEN] {
+/// The answer to a salt: `md5` and the hash of the stored digits and the salt.
+pub fn answer(stored: &[u8; MD5_BYTES], salt: [u8; 4]) -> [u8; MD5_BYTES] {
     hashed(&stored[3..], &salt)
 }
 
-fn hashed(first: &[u8], second: &[u8]) -> [u8; MD5_LEN] {
+fn hashed(first: &[u8], second: &[u8]) -> [u8; MD5_BYTES] {
     let digest = Md5::new().chain_update(first).chain_update(second).finalize();
     let mut text = *b"md5................................";
     for (digits, byte) in text[3..].chunks_exact_mut(2).zip(digest.iter()) {

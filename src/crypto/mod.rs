@@ -1,6 +1,6 @@
-//! The arithmetic of password authentication: PostgreSQL's MD5 scheme, SCRAM-SHA-256, comparison
-//! in constant time and nonces. Values go in and come out; who asks whom, in which order, and what
-//! a failure means is the business of `auth/`. Randomness is handed in.
+//! The arithmetic of password authentication: PostgreSQL's MD5 scheme, SCRAM-SHA-256, comparison in
+//! constant time and nonces. Values go in and come out. Who asks whom, in which order, and what a
+//! failure means is decided in `auth/`. Randomness is handed in.
 
 pub mod compare;
 pub mod key;

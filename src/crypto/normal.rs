@@ -1,6 +1,6 @@
-//! Unicode's normalization form KC: what looks the same, and what is the same but for its look,
-//! comes to the same characters (Unicode Standard Annex 15). The arithmetic of Hangul is from
-//! chapter 3 of the standard.
+//! Unicode's normalization form KC (Unicode Standard Annex 15): texts that look the same, or differ
+//! only in the form of their characters, become the same characters. The arithmetic of Hangul is
+//! from chapter 3 of the standard.
 
 use crate::base::order;
 use crate::crypto::unicode::Tables;
@@ -42,7 +42,7 @@ fn take_apart(tables: &Tables, character: u32, parts: &mut Vec<Classed>) {
     }
 }
 
-/// Marks that follow one another stand in the order of their classes.
+/// Sorts marks that follow one another by their classes.
 fn sort_marks(parts: &mut [Classed]) {
     for marks in parts.split_mut(|part| part.0 == 0) {
         if !marks.is_sorted_by_key(|mark| mark.0) {
@@ -51,12 +51,12 @@ fn sort_marks(parts: &mut [Classed]) {
     }
 }
 
-/// Joins each mark to the character that it combines with, where there is one for both, and
-/// characters that follow one another.
+/// Replaces a character and the mark that combines with it, or two characters that follow one
+/// another, by the one character for both, where there is one.
 fn compose(tables: &Tables, parts: &[Classed]) -> Vec<u32> {
     let mut text: Vec<u32> = Vec::new();
-    // Where the character stands that the next may be joined to, and the class of what stands
-    // between: nothing joins that another of its class, or a higher one, keeps away.
+    // `base` is the place of the character that the next part may be joined to, `between` the class
+    // of the last part after it. A part is joined only if its own class is higher.
     let (mut base, mut between) = (None, None);
     for &(class, part) in parts {
         let is_near = between.is_none_or(|between| between < class);

@@ -1,5 +1,6 @@
-//! Passwords as SCRAM takes them (RFC 4013): what looks the same is the same, whichever way it was
-//! typed. As in PostgreSQL, a password that has no such form is taken as it is.
+//! SASLprep (RFC 4013) of passwords for SCRAM: passwords that look the same become the same,
+//! whichever way they were typed. As in PostgreSQL, a password that has no prepared form is used as
+//! it is.
 
 use crate::crypto::normal::normal_form;
 use crate::crypto::unicode::{Tables, Treatment};
@@ -11,7 +12,7 @@ pub struct Saslprep {
 }
 
 impl Saslprep {
-    /// The prepared form of a password, where it is another.
+    /// The prepared form of a password, if it differs from the password.
     pub fn prepared(&mut self, password: &[u8]) -> Option<Vec<u8>> {
         if password.is_ascii() {
             return None;
@@ -39,7 +40,8 @@ fn form(tables: &Tables, text: &str) -> Option<String> {
     form.into_iter().map(char::from_u32).collect()
 }
 
-/// Whether a text that is written from right to left does not keep to that from end to end.
+/// Whether a text has characters written from right to left, and also others written from left to
+/// right, or at its ends (RFC 3454, section 6).
 fn goes_both_ways(tables: &Tables, text: &[u32]) -> bool {
     let is = |treatment, character: Option<&u32>| {
         character.is_some_and(|it| tables.treatment(*it) == treatment)
@@ -83,7 +85,7 @@ mod tests {
         assert_eq!(saslprep.prepared(b"caf\xe9"), None, "no UTF-8");
     }
 
-    /// As the crates say whose tables are packed.
+    /// The prepared form, by the crates whose tables are packed.
     fn expected(text: &str) -> Option<String> {
         stringprep::saslprep(text).ok().map(|form| form.into_owned())
     }

@@ -1,9 +1,8 @@
 //! The arithmetic of SCRAM-SHA-256 (RFC 5802, section 3; RFC 7677): from password to keys, from
 //! keys to proofs and signatures. The texts that carry them are in `scram_message`.
 //!
-//! Passwords are taken as they are. For ASCII that is what SASLprep (RFC 4013) gives; a password
-//! beyond ASCII is used unprepared, which differs from PostgreSQL only where preparation changes
-//! it: compatibility forms such as ligatures, full-width letters and unusual spaces.
+//! Passwords are taken as they are here; those that are not ASCII are prepared before, by
+//! `saslprep`.
 
 use std::fmt;
 
@@ -12,16 +11,16 @@ use sha2::{Digest, Sha256};
 
 use crate::base::wipe::wipe;
 use crate::crypto::compare;
-use crate::crypto::key::{KEY_LEN, ScramKey};
+use crate::crypto::key::{KEY_BYTES, ScramKey};
 
-/// Iterations beyond this are refused from servers and in stored secrets: they cost a quarter of a
-/// second of the processor.
+/// Iterations beyond this are refused from servers and in stored secrets: so many cost a quarter of
+/// a second of processor time.
 pub const ITERATIONS_MAX: u32 = 1_000_000;
 
 /// Length of the salts made here, in bytes, as in PostgreSQL.
-pub const SALT_LEN: usize = 16;
+pub const SALT_BYTES: usize = 16;
 
-/// What a server keeps to verify a client: nothing in it lets its owner log in elsewhere.
+/// What a server keeps to verify a client. It is not enough to log in with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verifier {
     pub salt: Box<[u8]>,
@@ -31,7 +30,7 @@ pub struct Verifier {
     pub server_key: ScramKey,
 }
 
-/// What a client needs to log in, and to know its server: the fruit of one PBKDF2.
+/// What a client needs to log in, and to verify its server: the result of one PBKDF2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScramKeys {
     pub client_key: ScramKey,
@@ -39,14 +38,14 @@ pub struct ScramKeys {
 }
 
 /// PBKDF2 (RFC 8018, section 5.2) with HMAC-SHA-256 for a key of one block, done in slices, so that
-/// nobody else waits for the whole.
+/// nobody else waits for all of it.
 pub struct Derivation {
     /// HMAC under the password, before its message.
     mac: Hmac<Sha256>,
     /// U_i, the outcome of the last iteration.
-    last: [u8; KEY_LEN],
+    last: [u8; KEY_BYTES],
     /// U_1 to U_i, joined by exclusive or.
-    sum: [u8; KEY_LEN],
+    sum: [u8; KEY_BYTES],
     left: u32,
 }
 
@@ -92,7 +91,7 @@ impl Drop for Derivation {
 }
 
 impl ScramKeys {
-    /// All of it at once, which the loop must not do.
+    /// Derives the keys at once, which the loop must not do.
     #[cfg(test)]
     pub fn derive(password: &[u8], salt: &[u8], iterations: u32) -> ScramKeys {
         let mut derivation = Derivation::new(password, salt, iterations);
@@ -125,7 +124,7 @@ impl Verifier {
         }
     }
 
-    /// The client's keys, if its proof is right: ClientKey is what the proof gives away.
+    /// The client's keys, if its proof is right: ClientKey follows from the proof.
     pub fn verify(&self, auth_message: &[u8], proof: &ScramKey) -> Option<ScramKeys> {
         let client_key = proof.xor(&hmac(self.stored_key.as_bytes(), &[auth_message]));
         (stored_key(&client_key) == self.stored_key)
@@ -199,6 +198,6 @@ mod tests {
         let proof = keys().client_proof(AUTH_MESSAGE);
         assert_eq!(verifier.verify(AUTH_MESSAGE, &proof), Some(keys()));
         assert_eq!(verifier.verify(b"other", &proof), None);
-        assert_eq!(verifier.verify(AUTH_MESSAGE, &proof.xor(&ScramKey::new([1; KEY_LEN]))), None);
+        assert_eq!(verifier.verify(AUTH_MESSAGE, &proof.xor(&ScramKey::new([1; KEY_BYTES]))), None);
     }
 }

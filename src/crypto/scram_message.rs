@@ -1,33 +1,34 @@
 //! The four messages of a SCRAM exchange (RFC 5802, sections 5 and 7), built and taken apart.
 //!
-//! Whoever sends them is not trusted: each has a largest length, attributes stand where the RFC
-//! puts them, and nothing is copied before it was checked. The one way to bind an exchange to its
-//! channel is tls-server-end-point: by the hash of the server's certificate (RFC 5929, section 4).
+//! The senders are not trusted: each message has a largest length, attributes must stand where the
+//! RFC puts them, and nothing is copied before it was checked. The one way to bind an exchange to
+//! its channel is tls-server-end-point: by the hash of the server's certificate (RFC 5929, section
+//! 4).
 
 use std::fmt;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use crate::crypto::key::{KEY_LEN, ScramKey};
+use crate::crypto::key::{KEY_BYTES, ScramKey};
 use crate::crypto::scram::ITERATIONS_MAX;
 
 /// The longest message taken from a peer, in bytes. PostgreSQL takes 1024 from its clients.
-pub const MESSAGE_LEN_MAX: usize = 1024;
+pub const MESSAGE_BYTES_MAX: usize = 1024;
 
-/// The mechanism that is not bound to its channel.
+/// The mechanism without channel binding.
 pub const MECHANISM: &[u8] = b"SCRAM-SHA-256";
 
-/// The mechanism that is: whoever stands between the two has another certificate.
+/// The mechanism with channel binding: somebody in the middle would have another certificate.
 pub const BOUND_MECHANISM: &[u8] = b"SCRAM-SHA-256-PLUS";
 
-/// How the mechanism that was chosen stands to channel binding; and so what may stand at the
-/// beginning of the client's first message.
+/// What the chosen mechanism says of channel binding, which decides how client-first-message may
+/// begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binding {
-    /// It could have been chosen, and was not. A client that says that we have none (`y`) was not
-    /// told of our offer: somebody stands between.
+    /// Channel binding was offered, and the client has not chosen it. A client that says that it
+    /// was not offered (`y`) has not seen our offer: somebody in the middle has removed it.
     Declined,
-    /// There is none on this connection.
+    /// Channel binding is not possible on this connection.
     Unavailable,
     Used,
 }
@@ -35,10 +36,10 @@ pub enum Binding {
 /// The header of a message whose sender has no channel binding.
 pub const UNBOUND: &[u8] = b"n,,";
 
-/// The header of a message whose sender has channel binding, and was offered none.
+/// The header of a message whose sender supports channel binding, and was not offered it.
 pub const NOT_OFFERED: &[u8] = b"y,,";
 
-/// The header of a message that is bound.
+/// The header of a message that is bound to its channel.
 pub const BOUND: &[u8] = b"p=tls-server-end-point,,";
 
 /// What is wrong with a message of the exchange.
@@ -46,7 +47,7 @@ pub const BOUND: &[u8] = b"p=tls-server-end-point,,";
 pub enum MessageError {
     /// An attribute, named by its letter, is missing, misplaced or empty.
     Attribute(char),
-    /// The client names someone else to act for.
+    /// The client names another user to act for.
     AuthorizationIdentity,
     /// An attribute, named by its letter, is not base64, or of the wrong length.
     Base64(char),
@@ -65,7 +66,7 @@ pub enum MessageError {
     MandatoryExtension,
     /// A nonce is empty, unprintable, or not the one agreed on.
     Nonce,
-    /// Longer than [`MESSAGE_LEN_MAX`].
+    /// Longer than [`MESSAGE_BYTES_MAX`].
     TooLong,
     /// The client binds the exchange by something else than the certificate.
     UnknownBinding,
@@ -100,7 +101,7 @@ impl fmt::Display for MessageError {
             }
             MessageError::Nonce => f.write_str("nonce does not match"),
             MessageError::TooLong => {
-                write!(f, "message is longer than {MESSAGE_LEN_MAX} bytes")
+                write!(f, "message is longer than {MESSAGE_BYTES_MAX} bytes")
             }
             MessageError::UnknownBinding => {
                 f.write_str("the only channel binding is tls-server-end-point")
@@ -149,8 +150,8 @@ impl<'a> ClientFirst<'a> {
     }
 }
 
-/// client-first-message-bare; behind a header it is the whole message. The user name stays empty,
-/// as libpq leaves it.
+/// client-first-message-bare; after a header it is the whole message. The user name stays empty, as
+/// libpq leaves it.
 pub fn client_first_bare(nonce: &str) -> String {
     format!("n=,r={nonce}")
 }
@@ -165,7 +166,7 @@ pub struct ServerFirst<'a> {
 }
 
 impl<'a> ServerFirst<'a> {
-    /// `client_nonce` is ours: the server's has to begin with it and to add something.
+    /// `client_nonce` is ours: the server's nonce must begin with it and add to it.
     pub fn parse(message: &'a [u8], client_nonce: &[u8]) -> Result<ServerFirst<'a>, MessageError> {
         let mut fields = ScramAttributes::of(message)?;
         if message.starts_with(b"m=") {
@@ -195,8 +196,8 @@ pub struct ClientFinal<'a> {
 }
 
 impl<'a> ClientFinal<'a> {
-    /// `binding` is the header of the client's first message, with our certificate's hash behind it
-    /// if the exchange is bound; `nonce` the whole nonce agreed on.
+    /// `binding` is the header of client-first-message, followed by the hash of our certificate if
+    /// the exchange is bound. `nonce` is the whole nonce agreed on.
     pub fn parse(
         message: &'a [u8],
         binding: &[u8],
@@ -223,8 +224,8 @@ impl<'a> ClientFinal<'a> {
     }
 }
 
-/// client-final-message-without-proof. `binding` is the header of the first message, with the
-/// server's certificate's hash behind it if the exchange is bound.
+/// client-final-message-without-proof. `binding` is the header of client-first-message, followed by
+/// the hash of the server's certificate if the exchange is bound.
 pub fn client_final_without_proof(binding: &[u8], nonce: &[u8]) -> Vec<u8> {
     [b"c=", BASE64_STANDARD.encode(binding).as_bytes(), b",r=", nonce].concat()
 }
@@ -284,7 +285,7 @@ struct ScramAttributes<'a> {
 
 impl<'a> ScramAttributes<'a> {
     fn of(message: &'a [u8]) -> Result<ScramAttributes<'a>, MessageError> {
-        if message.len() > MESSAGE_LEN_MAX {
+        if message.len() > MESSAGE_BYTES_MAX {
             return Err(MessageError::TooLong);
         }
         Ok(ScramAttributes { message, at: 0 })
@@ -326,7 +327,7 @@ fn decode(letter: char, text: &[u8]) -> Result<Vec<u8>, MessageError> {
 }
 
 fn decode_key(letter: char, text: &[u8]) -> Result<ScramKey, MessageError> {
-    if text.len() > KEY_LEN * 2 {
+    if text.len() > KEY_BYTES * 2 {
         return Err(MessageError::Base64(letter));
     }
     ScramKey::from_slice(&decode(letter, text)?).ok_or(MessageError::Base64(letter))
@@ -441,7 +442,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_client_final_is_named() {
-        let proof = BASE64_STANDARD.encode([7; KEY_LEN]);
+        let proof = BASE64_STANDARD.encode([7; KEY_BYTES]);
         let parsed = |text: &str| {
             let message = text.replace('P', &proof).into_bytes();
             ClientFinal::parse(&message, b"y,,", b"abc").map(|last| last.without_proof.to_vec())
@@ -464,7 +465,7 @@ mod tests {
 
     #[test]
     fn a_message_too_long_is_refused_before_it_is_read() {
-        let message = [b"n,,n=,r=".to_vec(), vec![b'a'; MESSAGE_LEN_MAX]].concat();
+        let message = [b"n,,n=,r=".to_vec(), vec![b'a'; MESSAGE_BYTES_MAX]].concat();
         assert_eq!(ClientFirst::parse(&message, Binding::Unavailable), Err(MessageError::TooLong));
         assert_eq!(ServerFirst::parse(&message, b"a"), Err(MessageError::TooLong));
         assert_eq!(ServerFinal::parse(&message), Err(MessageError::TooLong));
@@ -475,7 +476,7 @@ mod tests {
     #[test]
     fn a_message_cut_anywhere_is_refused() {
         for cut in 0..SERVER_FIRST.len() {
-            // A number is complete at each of its digits.
+            // A number that is cut after any of its digits is still a number.
             let is_number = SERVER_FIRST[..cut].ends_with(b"i=4")
                 || SERVER_FIRST[..cut].ends_with(b"i=40")
                 || SERVER_FIRST[..cut].ends_with(b"i=409");

@@ -1,11 +1,12 @@
-//! What SASLprep must know of Unicode: what becomes of each character, what it comes to, and which
-//! two make one. `build/saslprep.rs` packs that, from the tables of two crates, when the program is
-//! built.
+//! Unicode's tables for SASLprep: how each character is treated, which characters it decomposes to,
+//! and which two characters compose to one. `build/saslprep.rs` packs them, from the tables of two
+//! crates, when the program is built.
 //!
-//! A number is seven bits in a byte, the lowest first, and the highest bit says that more follow; a
-//! difference has its sign in the lowest bit. Unpacked, the tables take 110 kB.
+//! A packed number has seven bits in each byte, the lowest first, and the highest bit of a byte
+//! says that more follow. A difference has its sign in the lowest bit. Unpacked, the tables take
+//! 110 kB.
 
-/// What becomes of a character. The numbers are those of `build/saslprep.rs`.
+/// What SASLprep does with a character. The numbers are those of `build/saslprep.rs`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Treatment {
     Neutral,
@@ -13,7 +14,7 @@ pub enum Treatment {
     RightToLeft,
     /// No password with it has a prepared form.
     Refused,
-    /// It is a space.
+    /// It is replaced by a space.
     Space,
     /// It is left out.
     Nothing,
@@ -36,10 +37,10 @@ impl Treatment {
 pub struct Tables {
     treatments: Runs,
     classes: Runs,
-    /// Characters that come to others, ascending, and where in `parts` these begin.
+    /// Characters that decompose, ascending, and where in `parts` their decompositions begin.
     forms: Vec<(u32, usize)>,
     parts: Vec<u32>,
-    /// Two characters, ascending, and the one that they make.
+    /// Two characters, ascending, and the one that they compose to.
     pairs: Vec<([u32; 2], u32)>,
 }
 
@@ -64,14 +65,14 @@ impl Tables {
         self.classes.value(character).unwrap_or(0)
     }
 
-    /// What a character comes to, where that is not itself. Hangul is not among them.
+    /// The decomposition of a character, if it has one. Hangul is not in the table.
     pub fn form(&self, character: u32) -> Option<&[u32]> {
         let place = self.forms.binary_search_by_key(&character, |form| form.0).ok()?;
         let end = self.forms.get(place + 1).map_or(self.parts.len(), |next| next.1);
         self.parts.get(self.forms[place].1..end)
     }
 
-    /// What two characters make that stand side by side. Hangul is not among them.
+    /// The character that two neighbours compose to, if there is one. Hangul is not in the table.
     pub fn pair(&self, first: u32, second: u32) -> Option<u32> {
         let place = self.pairs.binary_search_by_key(&[first, second], |pair| pair.0).ok()?;
         Some(self.pairs[place].1)
@@ -97,9 +98,9 @@ impl Runs {
     }
 }
 
-/// For each character how far it is from the one before, then its parts: how far from the part
-/// before, or for the first from that of the character before, and in the lowest bit whether more
-/// follow.
+/// For each character: its distance from the character before, and then its parts. A part is the
+/// difference from the part before (for a first part, from the first part of the character before),
+/// with one more bit, the lowest, that says whether more parts follow.
 fn forms(packed: &[u8]) -> (Vec<(u32, usize)>, Vec<u32>) {
     let (mut forms, mut parts) = (Vec::new(), Vec::new());
     let (mut packed, mut character, mut start) = (Packed(packed), 0, 0);
@@ -120,7 +121,7 @@ fn forms(packed: &[u8]) -> (Vec<(u32, usize)>, Vec<u32>) {
     (forms, parts)
 }
 
-/// Each of the three numbers is how far it is from the same one before.
+/// Each of the three numbers is its difference from the same number of the pair before.
 fn pairs(packed: &[u8]) -> Vec<([u32; 2], u32)> {
     let (mut packed, mut pairs) = (Packed(packed), Vec::new());
     let [mut first, mut second, mut both] = [0; 3];

@@ -1,4 +1,4 @@
-//! How much a line matters.
+//! The levels of log lines.
 
 use std::fmt;
 

@@ -24,16 +24,16 @@ pub(super) fn timed(
     let _ = writeln!(out, "{date_time}.{millis:03} {zone} [{pid}] {level} {message}");
 }
 
-/// Writes a line for the journal into `out`, newline included: it adds time and pid itself and
-/// takes the priority from the front (sd-daemon(3)), of each line of the message.
+/// Writes a line for the journal into `out`, newline included: the journal adds time and pid
+/// itself, and takes the priority from the front of each line of the message (sd-daemon(3)).
 pub(super) fn journal(out: &mut String, level: Level, message: &str) {
     for part in message.split('\n') {
         let _ = writeln!(out, "<{}>{part}", level.severity());
     }
 }
 
-/// Writes a line for the system's log into `out`, in the form of RFC 3164 that the C library
-/// gives it. The daemon ends it by itself.
+/// Writes a line for the system's log into `out`, in the form of RFC 3164 that the C library gives
+/// it. The daemon itself ends the line.
 pub(super) fn syslog(
     out: &mut String,
     options: &SyslogOptions,
@@ -44,7 +44,7 @@ pub(super) fn syslog(
 ) {
     // The level stands in the priority.
     const MONTHS: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
-    // `2026-01-31 15:05:40`; a calendar with other words than that has no month to tell.
+    // `2026-01-31 15:05:40`; a text of another form counts as the first of January.
     let date_time = &second.date_time;
     let number = |from, to| date_time.get(from..to).and_then(|text| text.parse().ok());
     let month = number(5, 7).unwrap_or(1usize).saturating_sub(1).min(11) * 3;
@@ -56,8 +56,8 @@ pub(super) fn syslog(
     let _ = write!(out, "<{priority}>{month} {day:>2} {time} {ident}[{pid}]: {message}");
 }
 
-/// An object of JSON on one line, without a newline: what escapes there are leaves nothing in it
-/// that could end it, or reach a terminal.
+/// An object of JSON on one line, without a newline. The escapes of JSON leave nothing in it that
+/// could end the line, or steer a terminal.
 pub(super) fn object(now: Now, pid: u32, level: Level, message: LogMessage<'_>) -> String {
     let mut json = Json::default();
     json.open('{').key("time").text(&rfc3339(now.wall_us)).key("level").text(level.word());

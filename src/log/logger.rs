@@ -2,8 +2,8 @@
 //!
 //! The file is opened for appending and every line is one write, so that several processes and a
 //! `logrotate` that copies and truncates can share it, and a line that was written is never lost
-//! with the process. No place is waited for: what one does not take is lost there, counted, and
-//! told as soon as it takes lines again.
+//! with the process. The log waits for no place: a line that a place does not take is lost there
+//! and counted, and the count is written there as soon as the place takes lines again.
 
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
@@ -62,7 +62,7 @@ pub struct Logger {
     is_journal: bool,
     platform: Box<dyn Platform>,
     pid: u32,
-    /// The last second that was put into words, kept because many lines share it.
+    /// The last second that was formatted, kept because many lines share it.
     second: (u64, LocalSecond),
     /// The line under construction, kept for its memory.
     line: String,
@@ -78,7 +78,8 @@ enum SinkKind {
     Stderr,
 }
 
-/// The file before the stream: who saw a line on the stream may look for it in the file.
+/// The file comes before the stream: somebody who saw a line on the stream may look for it in the
+/// file.
 const PLACES: [SinkKind; 3] = [SinkKind::System, SinkKind::File, SinkKind::Stderr];
 
 impl SinkKind {
@@ -115,7 +116,7 @@ impl Logger {
         }
     }
 
-    /// Whether a line of this level would be written: ask before making words for it.
+    /// Whether a line of this level would be written: to be asked before the line is made.
     pub fn is_enabled(&self, level: Level) -> bool {
         level <= self.options.threshold
     }
@@ -125,7 +126,7 @@ impl Logger {
         self.write_message(now, level, LogMessage { text, details: None });
     }
 
-    /// The same for a line of which more is known than its text.
+    /// The same for a line that may have fields beside its text.
     pub fn write_message(&mut self, now: Now, level: Level, message: LogMessage<'_>) {
         if !self.is_enabled(level) {
             return;
@@ -152,8 +153,8 @@ impl Logger {
         Ok(())
     }
 
-    /// Opens the file again under its name, for whoever moved it away. On an error the old one
-    /// stays open.
+    /// Opens the file again under its name, after it was moved away. On an error the old one stays
+    /// open.
     pub fn reopen(&mut self) -> Result<(), LogError> {
         if let Some(path) = &self.options.file {
             self.file = Some(open(path)?);
@@ -167,7 +168,7 @@ impl Logger {
         &self.options
     }
 
-    /// The process went into the background: its number is another one, and its standard error
+    /// The process went into the background: its process id is another one, and its standard error
     /// stream leads nowhere.
     pub fn went_into_background(&mut self) {
         self.pid = process::id();
@@ -199,7 +200,7 @@ impl Logger {
         is_told
     }
 
-    /// Gives a line to a place; false, and counted there, when it is not taken.
+    /// Gives a line to a place. False if the place does not take the line, which is counted there.
     fn send(&mut self, place: SinkKind, now: Now, level: Level, message: LogMessage<'_>) -> bool {
         self.make_line(place, now, level, message);
         let bytes = self.line.as_bytes();
@@ -268,7 +269,7 @@ pub fn plain(error: &io::Error) -> String {
     }
 }
 
-/// A pipe in the file's place is no reason to wait, neither for a reader nor for room.
+/// Without blocking, so that the log waits neither for a reader nor for room if the file is a pipe.
 fn open(path: &Path) -> Result<File, LogError> {
     OpenOptions::new()
         .append(true)

@@ -1,5 +1,5 @@
-//! What a line says, and what of that programs may want apart: fields, which `log_format = json`
-//! writes as members of its objects. The plain format has only the text.
+//! A log line as data: its text, and fields, which `log_format = json` writes as members of its
+//! objects. The plain format has only the text.
 
 use crate::base::json::Json;
 use crate::log::{ConnectionOwner, ConnectionSide, PeerAddress, Prefix};
@@ -14,17 +14,18 @@ pub enum LogValue<'a> {
 /// Names and values.
 pub type LogFields<'a> = &'a [(&'static str, LogValue<'a>)];
 
-/// What is known of a line besides its text, kept with it.
+/// The fields of a line, kept with its text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Details {
-    /// How many bytes of the text name the connection that it is about.
+    /// How many bytes at the start of the text name the connection that the line is about.
     prefix: usize,
-    /// As JSON writes them.
+    /// The members, as JSON writes them.
     members: String,
 }
 
 impl Details {
-    /// Of a line whose text begins with `prefix`, if with any.
+    /// The details of a line. `prefix` is what the text begins with, if it names a connection, and
+    /// how many bytes that has.
     pub fn new(prefix: Option<(&Prefix<'_>, usize)>, fields: LogFields<'_>) -> Details {
         let mut json = Json::default();
         if let Some((prefix, _)) = prefix {
@@ -60,7 +61,7 @@ fn push_prefix(json: &mut Json, prefix: &Prefix<'_>) {
     }
 }
 
-/// A line before it has a form.
+/// A line before it is formatted.
 #[derive(Clone, Copy, Debug)]
 pub struct LogMessage<'a> {
     pub text: &'a str,

@@ -11,7 +11,7 @@ pub enum ConnectionSide {
     Server,
 }
 
-/// Where the other end of a connection sits.
+/// The address of the other end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PeerAddress {
     Tcp {
@@ -25,7 +25,7 @@ pub enum PeerAddress {
     },
 }
 
-/// Of one connection: the other end, and ours.
+/// The addresses of a connection: the peer's, and the pooler's.
 pub type Ends = (PeerAddress, PeerAddress);
 
 impl From<&PeerAddress> for Box<PeerAddress> {
@@ -43,10 +43,10 @@ pub struct Prefix<'a> {
     pub peer: PeerAddress,
 }
 
-/// For whom a connection is there.
+/// For whom a connection is open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ConnectionOwner<'a> {
-    /// None before login told it, or when there is none of that name.
+    /// A name is None before the login has told it, or if it does not exist.
     Login { database: Option<&'a str>, user: Option<&'a str> },
     /// A cancel request on its way to another pooler: its number in the `[peers]` section.
     Pooler { id: u32 },
@@ -79,7 +79,7 @@ impl fmt::Display for Ptr {
 }
 
 impl PeerAddress {
-    /// Of a server that is not connected anywhere yet.
+    /// The address of a server that is not connected yet.
     pub const NOWHERE: PeerAddress = PeerAddress::Unix { pid: None, port: 0 };
 }
 

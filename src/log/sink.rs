@@ -1,5 +1,5 @@
-//! What becomes of the lines of one place: one that did not fit whole is ended before the next,
-//! and those that were not taken at all are counted.
+//! One place that lines go to: a line that was taken in part is ended before the next one, and
+//! lines that were not taken at all are counted.
 
 use std::io;
 
@@ -10,12 +10,12 @@ type Write<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<usize>;
 pub(super) struct Sink {
     /// What the place has not taken yet of a line that it took in part.
     rest: Vec<u8>,
-    /// Lines that it did not take, and that it was not told of yet.
+    /// Lines that the place did not take, and whose number has not been written there yet.
     pub lost: u64,
 }
 
 impl Sink {
-    /// Gives a line to the place; false, and counted, when it takes none of it.
+    /// Gives a line to the place. False if the place takes none of it, which is counted.
     pub fn put(&mut self, line: &[u8], write: Write<'_>) -> bool {
         let rest = push(&self.rest, write);
         self.rest.drain(..rest);
@@ -28,7 +28,8 @@ impl Sink {
         true
     }
 
-    /// The place is another one: it has no use for the end of a line.
+    /// To be called when another file takes the place: the end of an old line does not belong
+    /// there.
     pub fn forget_rest(&mut self) {
         self.rest.clear();
     }

@@ -11,14 +11,15 @@ pub const SYSLOG_SOCKET: &str = "/dev/log";
 /// How lines appear in the system's log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SyslogOptions {
-    /// The daemon's socket, [`SYSLOG_SOCKET`] but in tests.
+    /// The daemon's socket, [`SYSLOG_SOCKET`] except in tests.
     pub path: PathBuf,
     pub ident: String,
     /// The facility's code (RFC 5424, table 1), as [`facility`] gives it.
     pub facility: u8,
 }
 
-/// The way to the daemon. It is named with each line, so that one that was started again is found.
+/// The socket for sending to the daemon. Each line is sent to the daemon's path, so that a daemon
+/// that was started again is found.
 pub(super) struct Syslog {
     options: SyslogOptions,
     socket: io::Result<UnixDatagram>,

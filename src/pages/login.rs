@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::request::HttpRequest;
 use crate::auth::secret::Secret;
 use crate::crypto::compare;
-use crate::crypto::key::{KEY_LEN, ScramKey};
+use crate::crypto::key::{KEY_BYTES, ScramKey};
 use crate::crypto::scram::{Derivation, hmac};
 use crate::pool::core::Core;
 
@@ -33,7 +33,7 @@ pub enum Admission {
 pub struct Check {
     derivation: Derivation,
     stored_key: ScramKey,
-    name: [u8; KEY_LEN],
+    name: [u8; KEY_BYTES],
 }
 
 /// Remembers logins, so that the SCRAM keys of a scraper are derived once.
@@ -41,7 +41,7 @@ pub struct Check {
 pub struct Keeper {
     /// A random key of this process; empty until the first login that needs SCRAM keys.
     process_key: Vec<u8>,
-    known: VecDeque<[u8; KEY_LEN]>,
+    known: VecDeque<[u8; KEY_BYTES]>,
 }
 
 impl Check {
@@ -77,7 +77,7 @@ impl Keeper {
             }
             Secret::Scram(verifier) => {
                 if self.process_key.is_empty() {
-                    self.process_key = vec![0; KEY_LEN];
+                    self.process_key = vec![0; KEY_BYTES];
                     random(&mut self.process_key);
                 }
                 let stored_key = verifier.stored_key.clone();

@@ -13,7 +13,7 @@ use super::socket::{Domain, listening_domain};
 /// The first descriptor handed over, by sd_listen_fds(3).
 const FIRST: RawFd = 3;
 
-/// No unit has more sockets than this; a larger number is taken for nonsense.
+/// The most sockets that are taken over; a larger number is no sensible one, and none are.
 const COUNT_MAX: RawFd = 1024;
 
 /// A socket that already listens.

@@ -1,8 +1,8 @@
-//! No walk of the stack. A program without the tables that a walk reads (`build.rs` leaves them
-//! out) has no backtrace to show when it panics, only the message and the place. The standard
-//! library would try all the same, and brings a reader of debug information and compressed files
-//! for it, a fifth of the program. It asks the unwinder for the frames; the answer here is that
-//! there are none, and what would have told their names is left out with them.
+//! Leaves backtraces out. A program without the tables that unwind its stack (`build.rs` leaves
+//! them out) has no backtrace to show when it panics, only the message and the place. The standard
+//! library would try all the same, and for that brings a reader of debug information and compressed
+//! files, a fifth of the program. It asks the unwinder for the frames. The answer here is that
+//! there are none, so that the linker leaves that reader out.
 
 use std::ffi::{c_int, c_void};
 

@@ -6,14 +6,14 @@ use std::mem::MaybeUninit;
 
 use crate::base::time::{LocalSecond, Moment, Now};
 
-/// Both clocks for a loop that asks in each turn: the wall clock is asked from time to time only,
-/// and goes on with the other one meanwhile.
+/// Both clocks, for a loop that asks in each turn. The wall clock is read only from time to time;
+/// in between its time goes on with the monotonic clock.
 pub struct Clocks {
-    /// When both were asked last.
+    /// The times when both clocks were last read.
     asked: Now,
 }
 
-/// How late it is noticed that somebody has set the wall clock, in microseconds.
+/// How long a change of the wall clock may stay unnoticed, in microseconds.
 const UNNOTICED_US: u64 = 100_000;
 
 impl Clocks {
@@ -45,12 +45,12 @@ pub fn mono() -> Moment {
     Moment(micros(libc::CLOCK_MONOTONIC))
 }
 
-/// What this thread has used of a processor, in microseconds.
+/// The processor time that this thread has used, in microseconds.
 pub fn thread_us() -> u64 {
     micros(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
-/// What the process has used of processors, in microseconds.
+/// The processor time that the process has used, in microseconds.
 pub fn process_us() -> u64 {
     micros(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
@@ -109,7 +109,7 @@ mod tests {
         let both = clocks.now();
         assert!(both.mono >= clocks.asked.mono);
         assert!(near(both.wall_us, now().wall_us));
-        // Somebody sets it, and the last look becomes an old one.
+        // The wall clock is set, and then the last reading becomes old.
         clocks.asked.wall_us -= 3_600_000_000;
         assert!(!near(clocks.now().wall_us, now().wall_us), "it was not asked again");
         clocks.asked.mono = Moment(clocks.asked.mono.0 - UNNOTICED_US);

@@ -1,7 +1,8 @@
-//! A listening socket that takes in who is on the way, and no one new: a filter in front of it
-//! drops each packet that would begin a connection. Whoever sent it tries again a second later, and
-//! finds whoever listens on the port by then. Newer kernels let the superuser alone put a filter in
-//! front of TCP; for others the queue of the socket is made so short that it is full with one.
+//! Has a listening socket take connections that are being set up, and no new ones: a filter in
+//! front of it drops each packet that would begin a connection. The client sends that packet again
+//! a second later, and reaches the process that listens on the port by then. Newer kernels let only
+//! the superuser put a filter in front of TCP; for other users the queue of the socket is made so
+//! short that one connection fills it.
 //!
 //! Source: Linux, Documentation/networking/filter.rst; RFC 9293 for the head of a TCP packet.
 
@@ -14,11 +15,11 @@ use super::check;
 
 /// Where the flags stand in the head of a TCP packet, and which of them tell that it is the first
 /// of a connection: SYN without ACK.
-const FLAGS: u32 = 13;
+const FLAGS_OFFSET: u32 = 13;
 const SYN: u32 = 0x02;
 const SYN_AND_ACK: u32 = 0x12;
 
-/// Has the kernel drop packets that would begin a connection to this socket, but for one at most.
+/// Has the kernel drop packets that would begin a connection to this socket, except one at most.
 /// Connections that have begun are accepted as before.
 pub fn turn_away_new(socket: BorrowedFd) -> io::Result<()> {
     drop_first_packets(socket).or_else(|_| super::socket::listen(socket, 0))
@@ -26,7 +27,7 @@ pub fn turn_away_new(socket: BorrowedFd) -> io::Result<()> {
 
 fn drop_first_packets(socket: BorrowedFd) -> io::Result<()> {
     let mut program = [
-        step(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, FLAGS, 0),
+        step(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, FLAGS_OFFSET, 0),
         step(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, SYN_AND_ACK, 0),
         step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, SYN, 1),
         step(libc::BPF_RET | libc::BPF_K, 0, 0),
@@ -41,7 +42,7 @@ fn drop_first_packets(socket: BorrowedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// One instruction; a comparison that is not true passes over `skip` more.
+/// One instruction; a comparison that is not true skips the next `skip` instructions.
 fn step(code: u32, operand: u32, skip: u8) -> sock_filter {
     sock_filter { code: code as u16, jt: 0, jf: skip, k: operand }
 }

@@ -1,5 +1,5 @@
-//! PAM, by the system's library. It is loaded when somebody is to be judged by it first: programs
-//! that have no use for PAM need not have it.
+//! PAM, by the system's library. It is loaded when PAM is asked for the first time: a system
+//! without PAM need not have it.
 //!
 //! A conversation may take as long as the modules like: call it from a thread that may wait.
 
@@ -15,14 +15,14 @@ const LIBRARY: &CStr = c"libpam.so.0";
 const SUCCESS: c_int = 0;
 const BUFFER_ERROR: c_int = 5;
 const CONVERSATION_ERROR: c_int = 19;
-/// What a message of a module is: a question that is answered unseen, one that is answered in
-/// sight, or something to be told.
+/// The kinds of a module's messages: a question whose answer is hidden, or one whose answer is
+/// shown. Other kinds are texts for the user.
 const ECHO_OFF: c_int = 1;
 const ECHO_ON: c_int = 2;
-/// An item of a session: the host that the user is at.
+/// The item of a session that tells the host of the user.
 const REMOTE_HOST: c_int = 4;
 
-/// Messages that a module may have at once, by the library's own word.
+/// The most messages that a module may send at once (PAM_MAX_NUM_MSG of the library).
 const MESSAGES_MAX: usize = 32;
 
 #[repr(C)]
@@ -109,13 +109,13 @@ pub fn authenticate(service: &str, user: &str, password: &[u8], host: &str) -> R
     open.check("pam_acct_mgmt", code)
 }
 
-/// What is said to modules, and what they tell. The password is overwritten when it is given back.
+/// The password for the modules, and the texts that they send. The password is overwritten on drop.
 struct Talk {
     password: CString,
     told: String,
 }
 
-/// As much of what modules tell as a line of the log takes, in bytes.
+/// How much of the modules' texts a log line may quote, in bytes.
 const TOLD_BYTES_MAX: usize = 200;
 
 impl Talk {
@@ -135,7 +135,7 @@ impl Drop for Talk {
     }
 }
 
-/// A session that is closed whatever becomes of it.
+/// A session that is closed on drop.
 struct Open<'a> {
     library: &'a Library,
     session: *mut PamSession,
@@ -169,7 +169,7 @@ impl Drop for Open<'_> {
     }
 }
 
-/// Answers the questions of modules: with the password, whatever they ask unseen.
+/// Answers the questions of modules: with the password, if the answer is hidden.
 extern "C" fn converse(
     count: c_int,
     messages: *mut *const PamMessage,
@@ -196,8 +196,8 @@ extern "C" fn converse(
             // the library's, which frees it.
             ECHO_OFF => unsafe { (*answers.add(at)).text = libc::strdup(talk.password.as_ptr()) },
             ECHO_ON => result = CONVERSATION_ERROR,
-            // Something to be told: to the log, for the client hears of refusals only.
-            // SAFETY: a text that ends with NUL, or null.
+            // A text for the user goes to the log, since the client hears of refusals only. SAFETY:
+            // a text that ends with NUL, or null.
             _ if !text.is_null() => talk.hear(unsafe { CStr::from_ptr(*text) }),
             _ => {}
         }

@@ -11,13 +11,13 @@ use super::check;
 /// How many descriptors the process may have open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FdLimit {
-    /// What holds now.
+    /// The limit in force.
     pub soft: u64,
     /// What the process may raise it to.
     pub hard: u64,
 }
 
-/// The limit as it stands. By the calls with numbers of 64 bits, the same on every machine.
+/// The limits in force, by the calls with numbers of 64 bits, which are the same on every machine.
 pub fn fd_limit() -> io::Result<FdLimit> {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a local of the right type.
@@ -25,7 +25,7 @@ pub fn fd_limit() -> io::Result<FdLimit> {
     Ok(FdLimit { soft: limit.rlim_cur, hard: limit.rlim_max })
 }
 
-/// Raises the soft limit to the hard one and says what holds then.
+/// Raises the soft limit to the hard one, and gives the limits then in force.
 pub fn raise_fd_limit() -> io::Result<FdLimit> {
     let found = fd_limit()?;
     let limit = libc::rlimit64 { rlim_cur: found.hard, rlim_max: found.hard };
@@ -55,7 +55,8 @@ fn set_dumpable(is_dumpable: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// The way by which a process in the background tells the one that was started that it works.
+/// The pipe by which the process in the background tells the process that was started that it
+/// works.
 #[derive(Debug)]
 pub struct Background {
     pipe: PipeWriter,
@@ -71,8 +72,8 @@ impl Background {
 }
 
 /// Goes into the background: the caller returns as a grandchild in a session of its own, with the
-/// standard streams on /dev/null, while the process that was started waits for its word. Must be
-/// called while there is one thread only.
+/// standard streams on /dev/null, while the process that was started waits for
+/// [`Background::started`]. Must be called while there is one thread only.
 pub fn daemonise() -> io::Result<Background> {
     let (reader, pipe) = io::pipe()?;
     if fork()? == ForkSide::Parent {

@@ -11,7 +11,7 @@ use libc::{c_int, c_void, socklen_t};
 
 use super::check;
 
-/// What a listening TCP socket is given before it listens.
+/// The options that a listening TCP socket gets before it listens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TcpListen {
     /// Connections that the kernel may hold before we accept them.
@@ -23,7 +23,7 @@ pub struct TcpListen {
     pub defer_accept_s: u32,
 }
 
-/// What a TCP connection is given, on either side. Zero leaves the system's default.
+/// The options that a TCP connection gets, on either side. Zero leaves the system's default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TcpOptions {
     pub keepalive: bool,
@@ -76,8 +76,9 @@ pub fn listen_tcp(address: SocketAddr, options: TcpListen) -> io::Result<TcpList
     Ok(TcpListener::from(fd))
 }
 
-/// Has the kernel hand on connections before their first words come, those that it has kept back
-/// among them: it asks for them once more, a second after they began (tcp(7), TCP_DEFER_ACCEPT).
+/// Has the kernel hand over connections before their first bytes come. Those that it has held back
+/// follow when it asks their clients once more, a second after they began (tcp(7),
+/// TCP_DEFER_ACCEPT).
 pub fn accept_the_silent(socket: BorrowedFd) -> io::Result<()> {
     set(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 0)
 }
@@ -86,13 +87,13 @@ pub fn accept_the_silent(socket: BorrowedFd) -> io::Result<()> {
 pub fn listen_unix(address: &UnixAddr, backlog: u32) -> io::Result<UnixListener> {
     let listener = UnixListener::bind_addr(address)?;
     listener.set_nonblocking(true)?;
-    // std listens with a backlog of its own; to say it again changes it.
+    // std listens with a backlog of its own; a second call changes it.
     listen(listener.as_fd(), backlog)?;
     Ok(listener)
 }
 
-/// Whether a call failed because the process has no descriptor left, or the machine no memory: what
-/// was asked for may well be there a moment later.
+/// Whether a call failed because the process has no descriptor left, or the machine no memory: the
+/// same call may succeed a moment later.
 pub fn is_exhaustion(error: &io::Error) -> bool {
     let codes = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
@@ -168,8 +169,8 @@ fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Listens, or sets the length of the queue of a socket that listens: with 0, new connections are
-/// taken in while nobody waits there, and so one at most until that is accepted (listen(2)).
+/// Listens, or sets the length of the queue of a socket that listens: with 0, one new connection at
+/// most is taken in until it is accepted (listen(2)).
 pub(super) fn listen(socket: BorrowedFd, backlog: u32) -> io::Result<()> {
     // SAFETY: takes an open descriptor and a number.
     check(unsafe { libc::listen(socket.as_raw_fd(), clamp(backlog)) })?;

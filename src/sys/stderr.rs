@@ -1,5 +1,5 @@
-//! The standard error stream, written without waiting for whoever reads it: a pipe that nobody
-//! empties and a terminal that is held by Ctrl-S must not stop the process.
+//! The standard error stream, written without waiting for its reader: a pipe that nobody empties
+//! and a terminal that is held by Ctrl-S must not stop the process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -17,12 +17,12 @@ pub struct Stderr(StderrTarget);
 
 #[derive(Debug)]
 enum StderrTarget {
-    /// A description of our own, which does not wait. The one behind descriptor 2 may be shared
-    /// with a shell, which would not like to find it changed.
+    /// An open file of our own, in non-blocking mode. The one behind descriptor 2 may be shared
+    /// with a shell, which that mode would disturb.
     Own(File),
     /// Nothing is written any more.
     Closed,
-    /// A file on a disk, which keeps nobody waiting for a reader.
+    /// A file on a disk, which needs no reader.
     Disk,
     /// A pipe or terminal that cannot be opened anew: it is asked whether it has room.
     Shared,
@@ -30,7 +30,8 @@ enum StderrTarget {
 }
 
 impl Stderr {
-    /// To be called before the process becomes another user, who may not open what is there.
+    /// To be called before the process becomes another user, who may not be allowed to open the
+    /// stream.
     pub fn new() -> Stderr {
         let Ok(fd) = io::stderr().as_fd().try_clone_to_owned() else {
             return Stderr(StderrTarget::Closed);
@@ -47,7 +48,8 @@ impl Stderr {
         })
     }
 
-    /// Writes nothing from now on, and keeps nobody waiting who reads up to the end of the stream.
+    /// Writes nothing from now on, and closes our own open file, so that a reader can reach the end
+    /// of the stream.
     pub fn close(&mut self) {
         self.0 = StderrTarget::Closed;
     }
@@ -69,7 +71,8 @@ fn open_anew() -> io::Result<File> {
     OpenOptions::new().write(true).custom_flags(flags).open("/proc/self/fd/2")
 }
 
-/// Others who write to the same pipe may take the room in between; that is a moment's wait.
+/// Another process that writes to the same pipe may take the room in between; then this waits for a
+/// moment.
 fn write_where_room(bytes: &[u8]) -> io::Result<usize> {
     let mut asked = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
     // SAFETY: the pointer is to one initialised local, as the count says.

@@ -1,4 +1,4 @@
-//! What of OpenSSL its crate does not offer.
+//! Calls of OpenSSL that its crate does not offer.
 
 use std::ptr;
 

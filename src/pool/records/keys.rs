@@ -19,7 +19,7 @@ use crate::base::arena::Arena;
 use crate::base::rng::Rng;
 use crate::base::slots::Slots;
 use crate::crypto::compare;
-use crate::crypto::key::{KEY_LEN, ScramKey};
+use crate::crypto::key::{KEY_BYTES, ScramKey};
 use crate::crypto::scram;
 use crate::pool::ids::ClientId;
 
@@ -40,7 +40,7 @@ impl CancelKeys {
     /// Long keys may be made from now on.
     fn draw_secret(&mut self, rng: &mut dyn Rng) {
         self.secret.get_or_insert_with(|| {
-            let mut bytes = [0; KEY_LEN];
+            let mut bytes = [0; KEY_BYTES];
             rng.fill(&mut bytes);
             ScramKey::new(bytes)
         });

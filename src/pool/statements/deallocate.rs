@@ -1,8 +1,8 @@
 //! Recognises one statement of SQL: `DEALLOCATE [PREPARE] name`, as drivers send it to drop a
 //! statement that they prepared by protocol, alone or (psqlODBC in a transaction) between SAVEPOINT
-//! and RELEASE. No parser: anything else is left to the server. `DEALLOCATE ALL` and `DISCARD ALL`
-//! are told apart too, since what is sent behind them must wait; where that is not sure, it waits
-//! for nothing worse than an answer.
+//! and RELEASE. This is no parser: anything else is left to the server. `DEALLOCATE ALL` and
+//! `DISCARD ALL` are recognised too, since messages sent after them must wait. After a text that
+//! only may be one of them, messages wait too, which costs no more than the time of an answer.
 //!
 //! Source: PostgreSQL manual, "Lexical Structure" and DEALLOCATE.
 
@@ -17,11 +17,12 @@ use crate::wire::fields::up_to_nul;
 pub struct Deallocate {
     /// Folded to lower case unless quoted.
     pub name: Vec<u8>,
-    /// Between a SAVEPOINT and its RELEASE, which amount to nothing but their answers.
+    /// Whether it stands between a SAVEPOINT and its RELEASE, which have no effect but their
+    /// answers.
     pub in_savepoint: bool,
 }
 
-/// Takes a query apart that does nothing else.
+/// Takes a query apart; None if it does anything but drop one statement.
 pub fn read(sql: &[u8]) -> Option<Deallocate> {
     let mut rest = sql;
     let mut word = token(&mut rest)?;
@@ -50,7 +51,7 @@ pub fn read(sql: &[u8]) -> Option<Deallocate> {
     rest.is_empty().then(|| Deallocate { name: name.folded(), in_savepoint })
 }
 
-/// RELEASE of this savepoint.
+/// Takes the RELEASE of this savepoint.
 fn release(rest: &mut &[u8], savepoint: &[u8]) -> Option<()> {
     if !token(rest)?.is_keyword("release") {
         return None;
@@ -62,8 +63,8 @@ fn release(rest: &mut &[u8], savepoint: &[u8]) -> Option<()> {
     (name.folded() == savepoint).then_some(())
 }
 
-/// Whether a text, of which only the beginning may be here, begins with a statement whose run
-/// decides what the messages behind it mean: it drops all prepared statements, or is a COPY.
+/// Whether a text, of which only the beginning may be here, begins with a statement that decides
+/// what the messages after it mean: it drops all prepared statements, or is a COPY.
 #[inline(always)]
 pub fn is_decisive(sql: &[u8]) -> bool {
     may_begin(sql, b'c') && begins_to_copy(sql) || begins_to_drop_all(sql)
@@ -94,7 +95,7 @@ fn drops_all(sql: &[u8]) -> bool {
     let mut rest = sql;
     skip_blanks(&mut rest);
     if rest.is_empty() || rest.starts_with(b"/*") {
-        // A comment that goes on behind what is here.
+        // Only blanks, or a comment that has not come whole: the statement may follow.
         return !sql.is_empty();
     }
     let Some(word) = token(&mut rest) else { return false };
@@ -106,7 +107,8 @@ fn drops_all(sql: &[u8]) -> bool {
     is_all && (word.is_keyword("deallocate") || word.is_keyword("discard"))
 }
 
-/// Whether a text may be one that a failed transaction lets pass: its end, or nothing at all.
+/// Whether a text may be one that PostgreSQL accepts in a failed transaction: the end of the
+/// transaction, or an empty text.
 pub fn may_end_block(text: &[u8]) -> bool {
     let mut rest = up_to_nul(text);
     match token(&mut rest) {
@@ -124,7 +126,7 @@ pub fn may_drop_all(sql: &[u8]) -> bool {
     begins_to_drop_all(text) || has_byte(text, b';') && names_dropping(text)
 }
 
-/// Whether a word is there that begins such a statement, wherever it stands.
+/// Whether DEALLOCATE or DISCARD stands anywhere in the text.
 fn names_dropping(text: &[u8]) -> bool {
     let is_word = |at: usize, word: &[u8]| {
         text[at..].get(..word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word))
@@ -143,13 +145,13 @@ impl DeallocateToken<'_> {
         !self.is_quoted && self.text.eq_ignore_ascii_case(word.as_bytes())
     }
 
-    /// The identifier that it is.
+    /// The identifier that the token stands for.
     fn folded(&self) -> Vec<u8> {
         if self.is_quoted { self.text.to_vec() } else { self.text.to_ascii_lowercase() }
     }
 }
 
-/// Blanks and comments. One that has no end is left.
+/// Skips blanks and comments, but no comment without an end.
 fn skip_blanks(rest: &mut &[u8]) {
     loop {
         let blanks = rest.iter().take_while(|byte| is_blank(**byte)).count();
@@ -166,7 +168,7 @@ fn skip_blanks(rest: &mut &[u8]) {
     }
 }
 
-/// Comments in comments count.
+/// The length of a comment, with the comments nested in it.
 fn length_of_comment(text: &[u8]) -> Option<usize> {
     let (mut at, mut depth) = (0, 0);
     while let Some(two) = text.get(at..at + 2) {
@@ -190,14 +192,14 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0c)
 }
 
-/// A semicolon, and the blanks behind it.
+/// Takes a semicolon, and the blanks after it.
 fn semicolon(rest: &mut &[u8]) -> Option<()> {
     *rest = rest.strip_prefix(b";")?;
     skip_blanks(rest);
     Some(())
 }
 
-/// An identifier, and the blanks around it.
+/// Takes an identifier, and the blanks around it.
 fn token<'a>(rest: &mut &'a [u8]) -> Option<DeallocateToken<'a>> {
     skip_blanks(rest);
     let token = match rest.first()? {

@@ -3,7 +3,7 @@
 use crate::base::id_map::IdMap;
 use crate::pool::ids::{StatementId, StatementKind};
 
-/// So many statements that were prepared since the last ReadyForQuery are known.
+/// The most statements prepared since the last ReadyForQuery that are remembered.
 const MOST_FRESH: usize = 4096;
 
 /// The statements of one server.
@@ -13,19 +13,20 @@ pub struct ServerStatements {
     pub(in crate::pool) held: IdMap<StatementKind, HeldStatement>,
     /// Prepared since the last ReadyForQuery.
     pub(in crate::pool) fresh: Vec<StatementId>,
-    /// Counts uses, to find the one that was not used for longest.
+    /// Counts uses, to find the statement that was not used for longest.
     clock: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(in crate::pool) struct HeldStatement {
     pub(in crate::pool) used: u64,
-    /// The segment whose Sync decides whether it is there; `None` when it is known to be.
+    /// The segment whose Sync decides whether the server has the statement; `None` when it is known
+    /// to have it.
     pub(in crate::pool) pending: Option<u32>,
 }
 
 impl ServerStatements {
-    /// A statement was prepared.
+    /// Notes that a statement was prepared.
     pub(in crate::pool) fn note_fresh(&mut self, id: StatementId) {
         if self.fresh.len() < MOST_FRESH {
             self.fresh.push(id);
@@ -40,7 +41,7 @@ impl ServerStatements {
         Some(*held)
     }
 
-    /// A statement that the server is being given; its Sync is that of `segment`.
+    /// Notes a statement that is being prepared on the server; its Sync is that of `segment`.
     pub(in crate::pool) fn hold(&mut self, id: StatementId, segment: u32) {
         self.clock += 1;
         self.held.insert(id, HeldStatement { used: self.clock, pending: Some(segment) });

@@ -3,20 +3,20 @@
 //! Comments, strings and dollar quotes are passed over as PostgreSQL passes over them. Where that
 //! cannot be told from the text alone (a backslash in a plain string means one thing with
 //! `standard_conforming_strings` and another without; an encoding may have a backslash within a
-//! character), no quote is trusted from there on, and each word counts. So a word may be seen that
-//! is none, and none is missed.
+//! character), no quote is trusted from there on, and each word counts. So the lexer may see a word
+//! that is none, but it misses none.
 //!
 //! Source: PostgreSQL manual, "Lexical Structure"; 'scan.l' for what ends a token.
 
-/// Longer words than this are none that matter, and their end is dropped.
+/// The longest word that matters. The end of a longer word is dropped.
 const LONGEST_WORD_BYTES: usize = 64;
 
-/// What the text is made of, as far as anybody needs to know.
+/// A token of the text, as far as readers need to tell tokens apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SqlToken<'a> {
     /// Folded to lower case unless quoted.
     Word { text: &'a [u8], is_quoted: bool },
-    /// The end of a string, with the beginning of what is in it.
+    /// The end of a string, with the beginning of its content.
     Text(&'a [u8]),
     /// Any other byte that is no blank.
     Sign(u8),
@@ -38,16 +38,16 @@ enum LexerState {
     #[default]
     Code,
     Word,
-    /// Behind `-` or `/`.
+    /// After `-` or `/`.
     Sign(u8),
     LineComment,
     BlockComment {
         depth: u32,
     },
     Quoted(Quote),
-    /// In a word or behind a `$` that may begin a dollar quote.
+    /// After a `$` that may begin a dollar quote, or in its tag.
     DollarTag,
-    /// In a dollar quote, whose tag is in `word`: so many bytes of its end have come.
+    /// In a dollar quote, whose tag is in `word`; `matched` bytes of its closing tag have come.
     DollarBody {
         matched: Option<u8>,
     },
@@ -97,8 +97,8 @@ impl LexerWord {
 }
 
 impl Lexer {
-    /// Each token goes to `heed`, with whether quotes are not trusted: a word may be code then,
-    /// and may begin a statement, wherever it stands.
+    /// Each token goes to `heed`, with whether quotes are no longer trusted: then any word may be
+    /// code, and may begin a statement, wherever it stands.
     pub fn feed(&mut self, bytes: &[u8], mut heed: impl FnMut(SqlToken<'_>, bool)) {
         for &byte in bytes {
             self.take(byte, &mut heed);
@@ -106,7 +106,7 @@ impl Lexer {
         }
     }
 
-    /// The text is over.
+    /// Ends the text.
     pub fn finish(&mut self, mut heed: impl FnMut(SqlToken<'_>, bool)) {
         match self.place {
             LexerState::Word | LexerState::DollarTag => self.end_word(&mut heed, false),
@@ -194,7 +194,8 @@ impl Lexer {
         }
     }
 
-    /// Comments in comments count. A byte that was one half of such a sign is not one of the next.
+    /// Comments may be nested. A byte that was one half of a `/*` or `*/` is not a half of the
+    /// next.
     fn in_comment(&mut self, depth: u32, byte: u8) {
         let before = self.word.text().last().copied();
         self.word.clear();

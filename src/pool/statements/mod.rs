@@ -1,5 +1,5 @@
 //! Prepared statements as data: texts and their numbers, the names that clients have for them, what
-//! a server holds. And what can be told of a text: whether it is a DEALLOCATE, and what it may
+//! a server holds. And what is found out about a text: whether it is a DEALLOCATE, and what it may
 //! leave in the session of its server.
 
 pub mod deallocate;

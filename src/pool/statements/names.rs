@@ -1,8 +1,8 @@
 //! The names that one client has for its statements: a sorted table.
 //!
-//! Most clients have a handful of names, which are found here as fast as in a hashed table. One
-//! that has thousands pays for each of them no more than 64 bytes beside its text: its place in the
-//! table, the room that is kept for more, and what the allocator adds to a small block.
+//! Most clients have a handful of names, which are found here as fast as in a hashed table. A
+//! client that has thousands takes no more than 64 bytes for each name beside its text: its place
+//! in the table, the room that is kept for more, and what the allocator adds to a small block.
 
 use crate::pool::ids::StatementId;
 
@@ -95,7 +95,8 @@ impl StatementNames {
         self.entries.binary_search_by(|entry| (*entry.name).cmp(name))
     }
 
-    /// By a quarter, not by half: what is kept for more names is paid by those that are there.
+    /// Grows the table by a quarter, not by half: the room kept for more names counts as memory of
+    /// those that are there.
     fn make_room(&mut self) {
         let len = self.entries.len();
         if len == self.entries.capacity() {

@@ -1,6 +1,8 @@
-//! Whether a text leaves nothing in the session, as most do, found out without taking it apart.
+//! Finds out whether a text leaves nothing in the session, as most texts do, without taking it
+//! apart.
 
-/// First words of statements that leave nothing but what a word within them tells of.
+/// First words of statements that leave nothing in the session, unless another word in them tells
+/// otherwise.
 const PLAIN_HEADS: [ShortWord; 12] = [
     ShortWord::of(b"select"),
     ShortWord::of(b"insert"),
@@ -33,7 +35,7 @@ impl ShortWord {
         ShortWord { letters: u64::from_le_bytes(bytes), mask, length: word.len() }
     }
 
-    /// Whether a text begins with it; `start` is how the text begins, in lower case.
+    /// Whether a text begins with the word; `start` is the beginning of the text, in lower case.
     #[inline(always)]
     fn begins(&self, start: u64, text: &[u8]) -> bool {
         start & self.mask == self.letters
@@ -41,7 +43,7 @@ impl ShortWord {
     }
 }
 
-/// Whether a text is one statement of a common kind, with nothing in it that might tell of more.
+/// Whether a text is one statement of a common kind, with no word in it that might leave something.
 pub fn is_plain(text: &[u8]) -> bool {
     let text = text.trim_ascii();
     let text = text.strip_suffix(b";").unwrap_or(text);
@@ -51,21 +53,22 @@ pub fn is_plain(text: &[u8]) -> bool {
     PLAIN_HEADS.iter().any(|word| word.begins(start, text)) && !may_tell_more(text)
 }
 
-/// What a byte may be part of, as the first, second and third byte of three. Each bit of the three
-/// stands for one thing that counts; the highest, for what counts alone.
+/// Which sequences of [`TELLING`] a byte may be part of: there is a bit for each sequence, in the
+/// lowest byte as its first part, from [`SECOND`] on as its second, from [`THIRD`] on as its third.
+/// [`ALONE`] is for bytes that count alone.
 type Parts = u32;
 
 const SECOND: u32 = 8;
 const THIRD: u32 = 16;
 const ALONE: Parts = 1 << 24;
 
-/// The threes of bytes of which words that count have one, whatever their case; a blank stands for
-/// any byte. They are of `pg_advisory_lock` and all else that begins with `pg_`, of `set_config`,
-/// `dblink_connect` and `temp`.
+/// Sequences of three bytes, one of which is in every word that counts, in upper or lower case; a
+/// blank stands for any byte. The words are `pg_advisory_lock` and all others that begin with
+/// `pg_`, `set_config`, `dblink_connect` and `temp`.
 const TELLING: [&[u8; 3]; 4] = [b"g_ ", b" _c", b"emp", b"dvi"];
 
-/// By byte. A semicolon may end the first of several statements, `&` may be of `U&"`, and where a
-/// NUL stands another reader may see the end.
+/// The parts for each byte. A semicolon may end the first of several statements, `&` may belong to
+/// `U&"`, and another reader may take a NUL for the end.
 const PARTS: [Parts; 256] = {
     let mut parts = [0; 256];
     let mut byte = 0;
@@ -90,7 +93,7 @@ const PARTS: [Parts; 256] = {
     parts
 };
 
-/// Whether there may be a second statement, or one of the words that count in any.
+/// Whether there may be a second statement, or one of the words that count in any statement.
 fn may_tell_more(text: &[u8]) -> bool {
     let (mut first, mut both, mut tells) = (0, 0, 0);
     for byte in text {

@@ -1,9 +1,9 @@
 //! What the text of a message may do to the session of its server: one pass over its words.
 //!
-//! No parser: the first words of each statement say what kind it is, and a few names of functions
-//! count wherever they stand. What is not sure counts as done, and what code of the server's does
-//! (functions, DO, CALL, triggers) is not seen. Most texts are plain, which is found out without
-//! taking them apart.
+//! This is no parser: the first words of each statement say what kind it is, and a few names of
+//! functions count wherever they stand. What is not sure counts as done. What code on the server
+//! does (functions, DO, CALL, triggers) is not seen. Most texts are plain, which `plain` finds out
+//! without taking them apart.
 //!
 //! Source: PostgreSQL manual, "SQL Commands"; 'gram.y' for what may stand where.
 
@@ -55,7 +55,8 @@ struct StatementReader {
     /// Parentheses that are open.
     depth: u32,
     call: Call,
-    /// Behind a semicolon that may be one, in a text of which no quote is trusted.
+    /// Whether a semicolon has come, in a text whose quotes are not trusted: any word may begin a
+    /// statement then.
     begins_anywhere: bool,
 }
 
@@ -64,7 +65,7 @@ struct StatementReader {
 enum StatementHead {
     #[default]
     Start,
-    /// Nothing more depends on where a word stands.
+    /// The place of a word tells nothing more.
     Other,
     Close,
     Copy,
@@ -73,14 +74,14 @@ enum StatementHead {
     Discard,
     Insert,
     Prepare,
-    /// A transaction, or a statement of that name.
+    /// PREPARE TRANSACTION, or the PREPARE of a statement of that name.
     PrepareTransaction,
     Reset,
     ResetSession,
     /// SELECT pg_advisory_unlock_all(), so far.
     Select(Unlock),
     Set,
-    /// A word behind SET that may be the parameter's name, or say what is set.
+    /// After a word behind SET, which may be the parameter's name, or say what is set.
     SetWord(SetWord),
     /// SET extra_float_digits TO, and whether 1, 2 or 3 has come behind it.
     SetDigits(bool),
@@ -167,7 +168,7 @@ impl StatementReader {
         (self.head, self.before, self.depth) = (StatementHead::Start, PreviousWord::Other, 0);
     }
 
-    /// A word that may or may not be the first of a statement.
+    /// Takes a word that may be the first of a statement.
     fn may_begin(&mut self, word: &[u8]) {
         let may_leave = match word {
             b"call" | b"do" => Traces::UNKNOWN,
@@ -183,13 +184,13 @@ impl StatementReader {
         self.head = StatementHead::Other;
     }
 
-    /// The first word of a statement that has to do with channels.
+    /// Notes what the first word of a statement may do to channels.
     fn note_channels(&mut self, word: &[u8]) {
         self.effects.needs_channels |= matches!(word, b"unlisten" | b"discard" | b"savepoint");
         self.effects.notifies |= word == b"notify";
     }
 
-    /// Names that count wherever they stand.
+    /// Takes a name that may count wherever it stands.
     fn heed_name(&mut self, name: &[u8], is_quoted: bool, is_suspicious: bool) {
         let effects = &mut self.effects;
         if contains(name, b"advisory") {
@@ -270,7 +271,7 @@ impl StatementReader {
         }
     }
 
-    /// The first word of a statement.
+    /// Takes the first word of a statement.
     fn begin(&mut self, word: &[u8]) -> StatementHead {
         self.note_channels(word);
         match word {
@@ -292,7 +293,7 @@ impl StatementReader {
         }
     }
 
-    /// A token that the words before it do not make something of.
+    /// Takes a token that is no keyword after the words before it.
     fn behind_head(&mut self, token: SqlToken<'_>) -> StatementHead {
         let is_sign = |sign| token == SqlToken::Sign(sign);
         match self.head {
@@ -342,7 +343,7 @@ impl StatementReader {
         })
     }
 
-    /// The name of what is set.
+    /// Takes the name of what is set.
     fn name_set(&mut self, name: &[u8]) -> StatementHead {
         match name {
             b"time" | b"names" => StatementHead::SetWord(SetWord::Reported),
@@ -354,7 +355,7 @@ impl StatementReader {
         }
     }
 
-    /// A word behind one that may have been a name: `SET local TO 1` sets a parameter.
+    /// Takes a word after one that may have been a name: `SET local TO 1` sets a parameter.
     fn behind_set_word(&mut self, known: SetWord, word: &[u8]) -> StatementHead {
         match known {
             SetWord::Harmless | SetWord::Session if word == b"to" => self.leave(Traces::SET),
@@ -374,7 +375,8 @@ impl StatementReader {
         }
     }
 
-    /// A name in quotes, or what makes no sense and is refused.
+    /// Takes a name in quotes, or a token that makes no sense, so that PostgreSQL refuses the
+    /// statement.
     fn behind_set_token(&mut self, token: SqlToken<'_>) -> StatementHead {
         match token {
             SqlToken::Word { text, .. } => self.name_set(&text.to_ascii_lowercase()),
@@ -398,7 +400,7 @@ impl StatementReader {
     }
 }
 
-/// What SET SESSION AUTHORIZATION changes: it takes a role that was SET away, too.
+/// What SET SESSION AUTHORIZATION changes: it also takes back a role that was SET.
 const AUTHORIZATION: Traces = Traces::AUTHORIZATION.and(Traces::ROLE);
 
 impl PreviousWord {

@@ -1,4 +1,4 @@
-//! What is told of texts, by hand and by seeds.
+//! Tests of the effects that are found in texts: written by hand, and made from seeds.
 
 use super::*;
 use crate::base::rng::{Rng, SeededRng};
@@ -253,7 +253,7 @@ fn a_text_in_pieces_is_read_as_in_one() {
     }
 }
 
-/// Statements in any order and dress leave what each of them does.
+/// Statements in any order and form leave what each of them leaves.
 #[test]
 fn the_effects_of_statements_add_up() {
     const STATEMENTS: &[(&str, Traces)] = &[

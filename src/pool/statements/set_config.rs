@@ -20,10 +20,10 @@ pub const REPORTED: [&[u8]; 6] = [
 pub enum Call {
     #[default]
     None,
-    /// The name.
+    /// The name has come.
     Named,
     Arguments {
-        /// Open parentheses outside of it.
+        /// Open parentheses outside of the call.
         outside: u32,
         /// Commas that have come.
         commas: u32,
@@ -31,18 +31,18 @@ pub enum Call {
         is_reported: bool,
         /// The third one is the word `true`.
         is_local: bool,
-        /// The argument has begun.
+        /// The argument under way has begun.
         has_begun: bool,
     },
 }
 
 impl Call {
-    /// Its closing parenthesis has not come.
+    /// Whether the closing parenthesis of the call has not come yet.
     pub fn is_open(&self) -> bool {
         matches!(self, Call::Arguments { .. })
     }
 
-    /// A token of the statement, with the parentheses that are open behind it.
+    /// Takes a token of the statement; `depth` parentheses are open after it.
     pub fn heed(&mut self, token: SqlToken<'_>, depth: u32, effects: &mut Effects) {
         let Call::Arguments { outside, commas, .. } = *self else {
             if *self == Call::Named && token == SqlToken::Sign(b'(') {

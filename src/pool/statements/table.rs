@@ -23,13 +23,13 @@ pub struct Statement {
     terms: Terms,
     /// A hash of the parameters' types, when a server has told them; else 0.
     types: u64,
-    /// Names of clients that hold it, those included that an error would bring back.
+    /// How many names of clients hold it, including those that an error would bring back.
     clients: u32,
-    /// Its run decides what the messages behind it mean.
+    /// Whether running it decides what the messages after it mean.
     pub(in crate::pool) is_decisive: bool,
-    /// What it may do to the session, once somebody wants to know.
+    /// What it may do to the session; found out when first asked for.
     effects: Option<Effects>,
-    /// Servers that hold it.
+    /// How many servers hold it.
     servers: u32,
 }
 
@@ -43,8 +43,8 @@ pub struct Terms {
     pub generation: u64,
 }
 
-/// All statements that somebody holds. A text is stored once, however many use it: those who still
-/// use one that [`StatementTable::renew`] has put aside excepted.
+/// All statements that a client or a server holds. A text is stored once, however many use it,
+/// except by those that still use a statement that [`StatementTable::renew`] has put aside.
 #[derive(Default)]
 pub struct StatementTable {
     pub(in crate::pool) statements: Arena<Statement>,
@@ -52,21 +52,22 @@ pub struct StatementTable {
     /// younger is here; the other is not shared any more.
     shared: HashMap<u64, StatementId>,
     hasher: RandomState,
-    /// The number in a name on servers is never used again.
+    /// The number in the last name on servers. No number is used again.
     last_number: u64,
     text_bytes: usize,
     /// Of `text_bytes`, those of texts that no client holds.
     idle_bytes: usize,
-    /// Of all names that clients have.
+    /// Bytes of all names that clients have.
     name_bytes: usize,
-    /// By the name of a database on its servers, where its tables or types have changed.
+    /// The generations of databases whose tables or types have changed, by the database's name on
+    /// its servers.
     generations: HashMap<Box<str>, u64>,
     last_generation: u64,
     /// Statements that servers were told to forget, since they had as many as they may.
     pub evictions: u64,
 }
 
-/// Texts that no client holds are kept for clients to come, so many bytes of them.
+/// The most bytes of texts that no client holds, which are kept for later clients.
 const MOST_IDLE_BYTES: usize = 32 << 20;
 
 /// Changes for which room is kept when none is under way.
@@ -79,7 +80,7 @@ pub struct ClientStatements {
     pub(in crate::pool) journal: VecDeque<NameChange>,
     /// The unnamed statement, where it was prepared and not bound.
     pub(in crate::pool) unnamed: Option<StatementId>,
-    /// Of the names, and of the texts behind them.
+    /// Bytes of the names, and of the texts behind them.
     held_bytes: usize,
 }
 
@@ -88,7 +89,7 @@ pub struct ClientStatements {
 pub(in crate::pool) struct NameChange {
     /// The Sync that decides on it (see [`crate::pool::owed::replies::Replies::segment`]).
     pub(in crate::pool) segment: u32,
-    /// Of the name: names may be long, and much alike.
+    /// The hash of the name: names may be long, and much alike.
     hash: u64,
     pub(in crate::pool) name: Box<[u8]>,
     pub(in crate::pool) before: Option<StatementId>,
@@ -109,12 +110,12 @@ impl Statement {
         &self.body
     }
 
-    /// Everything behind the name of its Parse.
+    /// Everything after the name in its Parse.
     pub(in crate::pool) fn text(&self) -> &[u8] {
         &self.body[usize::from(self.name_end) + 1..]
     }
 
-    /// Of that, the SQL.
+    /// The SQL in that text.
     pub(in crate::pool) fn sql(&self) -> &[u8] {
         up_to_nul(self.text())
     }
@@ -135,7 +136,7 @@ impl StatementTable {
         self.text_bytes
     }
 
-    /// The id of a text under its terms, with one more client that holds it.
+    /// The id of a text under its terms. One more client holds it from now on.
     pub(in crate::pool) fn hold(&mut self, text: &[u8], terms: Terms) -> StatementId {
         let hash = self.hasher.hash_one((terms, text));
         if let Some(id) = self.find(hash, text, terms) {
@@ -178,8 +179,8 @@ impl StatementTable {
         found.is_some_and(|id| self.statements[id].clients > 0)
     }
 
-    /// Tables or types of a database have changed: texts that come from now on are not answered
-    /// by statements that were made before.
+    /// Notes that tables or types of a database have changed: texts that come from now on do not
+    /// share statements that were made before.
     pub(in crate::pool) fn begin_generation(&mut self, database: &str) {
         self.last_generation += 1;
         match self.generations.get_mut(database) {
@@ -219,10 +220,10 @@ impl StatementTable {
         self.statements[id].terms
     }
 
-    /// A server has told the types of a statement's parameters. Where they are others than before,
-    /// what its text means has changed.
+    /// Notes the types of a statement's parameters, as a server has told them. If they are others
+    /// than before, the meaning of the statement's text has changed.
     pub(in crate::pool) fn compare_types(&mut self, id: StatementId, types: &[u8]) {
-        // 0 is for what is not known.
+        // 0 means that the types are not known.
         let types = self.hasher.hash_one(types) | 1;
         let Some(statement) = self.statements.get_mut(id) else { return };
         let before = std::mem::replace(&mut statement.types, types);
@@ -231,9 +232,9 @@ impl StatementTable {
         }
     }
 
-    /// Another statement with the text of this one, with one more holder: servers have this one
-    /// prepared for tables that have changed since. Whoever asks for the text from now on gets
-    /// the new one.
+    /// Makes another statement with the text of this one, with one more holder, since servers have
+    /// this one prepared for tables that have changed since. A Parse of the text gets the new one
+    /// from now on.
     pub(in crate::pool) fn renew(&mut self, id: StatementId) -> Option<StatementId> {
         let statement = self.statements.get(id)?;
         let (text, terms) = (statement.text().to_vec(), statement.terms);
@@ -247,7 +248,7 @@ impl StatementTable {
         self.hold(&text, terms)
     }
 
-    /// Lets nobody share a statement any more: the next Parse of its text is a real one.
+    /// Ends the sharing of a statement: the next Parse of its text makes a new one.
     pub(in crate::pool) fn put_aside(&mut self, id: StatementId) {
         let Some(statement) = self.statements.get(id) else { return };
         let hash = statement.hash;
@@ -278,7 +279,7 @@ impl StatementTable {
         }
     }
 
-    /// A server holds it, too.
+    /// Notes that one more server holds the statement.
     pub(in crate::pool) fn server_holds(&mut self, id: StatementId) {
         self.statements[id].servers += 1;
     }
@@ -291,7 +292,7 @@ impl StatementTable {
         }
     }
 
-    /// Nobody holds it.
+    /// Removes a statement that nobody holds.
     fn remove(&mut self, id: StatementId) {
         self.put_aside(id);
         if let Some(statement) = self.statements.remove(id) {
@@ -336,7 +337,7 @@ impl StatementTable {
         }
     }
 
-    /// What a client's name for a statement costs it.
+    /// How many bytes a client's name for a statement counts.
     fn cost(&self, name: &[u8], id: StatementId) -> usize {
         name.len() + self.statements[id].text().len()
     }
@@ -352,7 +353,7 @@ impl ClientStatements {
         self.names.bytes()
     }
 
-    /// A name of a statement.
+    /// A name that the client has for a statement.
     pub(in crate::pool) fn name_of(&self, id: StatementId) -> Option<&[u8]> {
         self.names.name_of(id)
     }
@@ -362,8 +363,8 @@ impl ClientStatements {
         self.held_bytes
     }
 
-    /// Lets all names of one statement stand for another of the same text, those too that an error
-    /// would bring back. The holds follow.
+    /// Lets all names of one statement stand for another of the same text, including those that an
+    /// error would bring back. The holds move with the names.
     pub(in crate::pool) fn rename(
         &mut self,
         table: &mut StatementTable,
@@ -378,7 +379,7 @@ impl ClientStatements {
         }
     }
 
-    /// The oldest change stands.
+    /// Makes the oldest change final.
     pub(in crate::pool) fn keep_oldest_change(&mut self, table: &mut StatementTable) {
         let Some(change) = self.journal.pop_front() else { return };
         if let Some(before) = change.before {
@@ -389,7 +390,7 @@ impl ClientStatements {
         }
     }
 
-    /// Whether what has become of a name is decided by a Sync before `segment`.
+    /// Whether a change of a name still waits for a Sync other than that of `segment`.
     #[inline(always)]
     pub(in crate::pool) fn is_undecided(
         &self,
@@ -450,13 +451,14 @@ impl ClientStatements {
         }
     }
 
-    /// Drops all names but those that requests under way give: they come behind whatever dropped
-    /// the others.
+    /// Drops all names but those that requests under way give: such requests come after the one
+    /// that dropped the others.
     pub(in crate::pool) fn forget_settled(&mut self, table: &mut StatementTable) {
         let mut dropped = Vec::new();
         let mut under_way = HashSet::new();
         for change in &mut self.journal {
-            // What the first change of a name found is gone; a later one found a change's.
+            // The statement before the first change of a name is dropped; that before a later
+            // change is the statement of a request under way.
             if under_way.insert(&*change.name)
                 && let Some(id) = change.before.take()
             {
@@ -469,7 +471,7 @@ impl ClientStatements {
         }
     }
 
-    /// Another unnamed statement is kept, which is held for it, or none.
+    /// Keeps another unnamed statement, which the caller has held for it, or none.
     pub(in crate::pool) fn keep_unnamed(
         &mut self,
         table: &mut StatementTable,
@@ -481,7 +483,7 @@ impl ClientStatements {
         }
     }
 
-    /// A name stands for a statement no more.
+    /// Notes that a name no longer stands for a statement.
     fn let_go(&mut self, table: &mut StatementTable, name: &[u8], id: StatementId) {
         self.held_bytes -= table.cost(name, id);
         table.name_bytes -= name.len();

@@ -1,4 +1,4 @@
-//! What a statement may leave in the session of its server, for whoever gets that server next.
+//! What a statement may leave in the session of its server, where the next client would find it.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ pub struct Traces(u16);
 struct TraceKind {
     bit: Traces,
     word: &'static str,
-    /// As a client is told it.
+    /// What it is called in messages to clients.
     meaning: &'static str,
 }
 
@@ -32,16 +32,16 @@ impl Traces {
     pub const TEMPORARY: Traces = Traces(1 << 6);
     /// An advisory lock of the session.
     pub const LOCK: Traces = Traces(1 << 7);
-    /// Code of the server's that may do anything: DO, CALL, a function call of the protocol.
+    /// Code on the server that may do anything: DO, CALL, a function call of the protocol.
     pub const UNKNOWN: Traces = Traces(1 << 8);
-    /// What no command undoes: a loaded library, a connection of dblink's, a temporary slot.
+    /// What no command undoes: a loaded library, a dblink connection, a temporary slot.
     pub const LASTING: Traces = Traces(1 << 9);
     /// extra_float_digits was SET to a value that PostgreSQL 12 and later take for its default:
-    /// drivers do so unasked, and do not miss it.
+    /// drivers do so unasked, and do not need the value later.
     pub const DIGITS: Traces = Traces(1 << 10);
     pub const ALL: Traces = Traces((1 << 11) - 1);
 
-    /// What DISCARD ALL leaves nothing of.
+    /// The kinds of which DISCARD ALL leaves nothing.
     pub const DISCARDED: Traces = Traces(Traces::ALL.0 & !Traces::LASTING.0);
 
     #[inline(always)]
@@ -64,7 +64,7 @@ impl Traces {
         Traces(self.0 & !other.0)
     }
 
-    /// Each kind of the set, as clients are told it.
+    /// Each kind of the set, by its meaning.
     pub fn meanings(self) -> String {
         let of_set = KINDS.iter().filter(|kind| self.has(kind.bit));
         of_set.map(|kind| kind.meaning).collect::<Vec<_>>().join(", ")
@@ -106,10 +106,10 @@ const KINDS: &[TraceKind] = &[
 pub struct Effects {
     /// What it may leave.
     pub leaves: Traces,
-    /// What is gone behind it when all of it succeeds: nothing of these kinds is left in it
-    /// behind the statement that clears them.
+    /// What is gone after the text if all of it succeeds: no statement after the one that clears
+    /// these kinds leaves anything of them.
     pub clears: Traces,
-    /// It runs what was prepared by PREPARE.
+    /// It runs a statement that PREPARE made.
     pub executes: bool,
     /// It has a SET of which nothing is left: SET LOCAL, or of a parameter that follows its client.
     pub sets_harmlessly: bool,
