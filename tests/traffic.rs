@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use support::client::Login;
 use support::fake::{self, FakeServer};
+use support::host;
 use support::postgres::APP;
 use support::tool::{self, Tool};
 use support::wire::SSL_REQUEST;
@@ -267,6 +268,29 @@ fn bench_load(pooler: &Pooler, clients: usize, seconds: &str) -> std::process::C
 fn assert_nothing_failed(pgbench: &str) {
     assert!(pgbench.contains("number of failed transactions: 0 "), "{pgbench}");
     assert!(!pgbench.contains("aborted"), "{pgbench}");
+}
+
+/// A Unix socket has news each time that its other end has read; nobody is woken by that.
+#[test]
+fn a_query_over_unix_sockets_wakes_the_pooler_twice() {
+    let postgres = Postgres::shared();
+    postgres.fill_bench();
+    let line = format!("host={} port={} dbname=bench", postgres.socket.display(), postgres.port);
+    let pooler = Setup::new().database("bench", &line).start();
+    let host = pooler.folder.display().to_string();
+    let count = |queries: u64| {
+        let before = host::sleeps(pooler.pid);
+        let load = Tool::pgbench(pooler.port, &APP, "bench").env("PGHOST", &host);
+        let queries = queries.to_string();
+        let said = load.args(["-n", "-S", "-c", "1", "-t", &queries]).run();
+        assert_nothing_failed(&said);
+        host::sleeps(pooler.pid) - before
+    };
+    // What came about first is behind: connections that tell of room have told of it once.
+    count(100);
+    let sleeps = count(2_000);
+    // Beside two for each query, three a second for what is due.
+    assert!(sleeps < 4_400, "{sleeps} sleeps for 2,000 queries");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
-use mio::Registry;
 use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry};
 
 use super::judge::Judges;
 use super::listen::{Accepted, AcceptedPeer, Local, Socket};
@@ -18,7 +18,7 @@ use crate::pool::core::Target;
 use crate::pool::ids::{ClientId, Outbound};
 use crate::pool::login::entry::Arrival;
 use crate::pool::telling::journal::JournalLine;
-use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
+use crate::relay::{ConnId, Handshake, Io, NotBegun, ServerTls, Stream};
 use crate::sys::socket::{self, TcpOptions};
 
 /// The registry of connections, the resolver, and the threads that ask LDAP or PAM.
@@ -146,6 +146,22 @@ impl Io for Network {
                 Handshake::Failed("the connection is not under TLS".into())
             }
         }
+    }
+
+    fn hear_of_room(
+        &mut self,
+        whose: ConnId,
+        socket: &mut Socket,
+        is_wanted: bool,
+    ) -> io::Result<bool> {
+        let Socket::Unix(stream) = socket else { return Ok(true) };
+        let source = match whose {
+            ConnId::Client(id) => EventSource::Client(id),
+            ConnId::Outbound(id) => EventSource::Outbound(id),
+        };
+        let interest = if is_wanted { BOTH } else { Interest::READABLE };
+        self.registry.reregister(stream, source.token(), interest)?;
+        Ok(is_wanted)
     }
 
     fn close(&mut self, mut socket: Socket) {

@@ -172,8 +172,8 @@ impl Poll {
     }
 }
 
-/// Interest in both directions, for the life of the connection. Events are edges: the relay
-/// remembers what is readable and writable, and nothing is registered again.
+/// Interest in both directions. The poll tells of each change once, and the relay keeps what it was
+/// told; nothing is registered again but Unix sockets (`relay::room`).
 pub const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 #[cfg(test)]

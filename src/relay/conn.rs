@@ -85,6 +85,8 @@ pub struct Conn<S, To> {
     pub is_readable: bool,
     /// The kernel may take bytes; false after a short write.
     pub is_writable: bool,
+    /// The poll tells when there is room for bytes: see [`super::room`].
+    pub hears_of_room: bool,
     /// The other end has finished: read on until the end is met, short reads or not.
     pub is_ending: bool,
     /// A TLS handshake is under way.
@@ -116,6 +118,7 @@ impl<S: Stream, To: Copy> Conn<S, To> {
             stream,
             is_readable: false,
             is_writable: false,
+            hears_of_room: true,
             is_ending: false,
             is_securing: false,
             is_queued: false,

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use super::conn::{Conn, ConnTable, Heading, OutboundConn, Phase, Readiness, Stream};
+use super::room::ConnId;
 use crate::auth::inquiry::Inquiry;
 use crate::base::time::{Moment, Now};
 use crate::console::{self, BufferedBytes, Buffers};
@@ -50,6 +51,15 @@ pub trait Io {
 
     /// Goes on with the handshake of a connection that was put under TLS.
     fn handshake(&mut self, stream: &mut Self::Stream) -> Handshake;
+
+    /// Has the poll tell, or not, when a connection has room for bytes. Returns whether it does: a
+    /// connection that tells of room only when it had none before may go on telling.
+    fn hear_of_room(
+        &mut self,
+        whose: ConnId,
+        stream: &mut Self::Stream,
+        is_wanted: bool,
+    ) -> io::Result<bool>;
 
     /// Closes for good.
     fn close(&mut self, stream: Self::Stream);
@@ -144,6 +154,7 @@ impl<I: Io> Engine<I> {
     /// The kernel has news of a client; an id that is gone meets nobody.
     pub fn client_event(&mut self, id: ClientId, readiness: Readiness) {
         let Some(conn) = self.clients.get_mut(id) else { return };
+        conn.hear_less(readiness, |stream| self.io.hear_of_room(ConnId::Client(id), stream, false));
         conn.take_news(readiness);
         if readiness.writable {
             self.flush_client(id);
@@ -154,6 +165,8 @@ impl<I: Io> Engine<I> {
     /// The kernel has news of a server.
     pub fn server_event(&mut self, id: ServerId, readiness: Readiness) {
         let Some(server) = self.servers.get_mut(id) else { return };
+        let whose = ConnId::Outbound(Outbound::Server(id));
+        server.conn.hear_less(readiness, |stream| self.io.hear_of_room(whose, stream, false));
         server.conn.take_news(readiness);
         match server.phase {
             Phase::Open => {}
@@ -297,7 +310,10 @@ impl<I: Io> Engine<I> {
     pub(super) fn send_client(&mut self, id: ClientId, bytes: &[u8]) {
         self.write_lines();
         let Some(conn) = self.clients.get_mut(id) else { return };
-        if let Err(error) = conn.send(bytes) {
+        let sent = conn.send(bytes).and_then(|()| {
+            conn.await_room(|stream| self.io.hear_of_room(ConnId::Client(id), stream, true))
+        });
+        if let Err(error) = sent {
             self.core.client_gone(id, Some(crate::log::plain(&error)));
         }
     }
@@ -311,7 +327,10 @@ impl<I: Io> Engine<I> {
         if conn.is_flushed() {
             return;
         }
-        match conn.flush() {
+        let sent = conn.flush().and_then(|()| {
+            conn.await_room(|stream| self.io.hear_of_room(ConnId::Client(id), stream, true))
+        });
+        match sent {
             Err(error) => self.core.client_gone(id, Some(crate::log::plain(&error))),
             Ok(()) if !conn.is_flushed() => {}
             Ok(()) => {
@@ -329,7 +348,12 @@ impl<I: Io> Engine<I> {
         if server.conn.is_flushed() {
             return;
         }
-        match server.conn.flush() {
+        let whose = ConnId::Outbound(Outbound::Server(id));
+        let conn = &mut server.conn;
+        let sent = conn
+            .flush()
+            .and_then(|()| conn.await_room(|stream| self.io.hear_of_room(whose, stream, true)));
+        match sent {
             Err(error) => self.outbound_broke(Outbound::Server(id), &error),
             Ok(()) if !server.conn.is_flushed() => {}
             Ok(()) => {

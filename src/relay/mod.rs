@@ -8,6 +8,7 @@ mod conn;
 mod engine;
 pub mod fuzz;
 mod outbound;
+mod room;
 mod secure;
 mod server_run;
 #[cfg(test)]
@@ -16,3 +17,4 @@ mod simulation;
 pub use crate::pool::records::secured::ServerTls;
 pub use conn::{Readiness, Stream};
 pub use engine::{Engine, Handshake, Io, NotBegun};
+pub use room::ConnId;

@@ -5,6 +5,7 @@ use std::io;
 
 use super::conn::{Got, OutboundConn, Phase, Readiness};
 use super::engine::{DRAIN_READS, Engine, Io, NotBegun};
+use super::room::ConnId;
 use crate::log::{Ends, Level};
 use crate::pool::core::Target;
 use crate::pool::ids::{CarrierId, Outbound};
@@ -102,8 +103,12 @@ impl<I: Io> Engine<I> {
 
     pub(super) fn send_outbound(&mut self, id: Outbound, bytes: &[u8]) {
         self.write_lines();
-        let Some(outbound) = self.outbound(id) else { return };
-        if let Err(error) = outbound.conn.send(bytes) {
+        let Some((outbound, io)) = self.outbound_and_io(id) else { return };
+        let conn = &mut outbound.conn;
+        let sent = conn.send(bytes).and_then(|()| {
+            conn.await_room(|stream| io.hear_of_room(ConnId::Outbound(id), stream, true))
+        });
+        if let Err(error) = sent {
             self.outbound_broke(id, &error);
         }
     }

@@ -116,10 +116,19 @@ pub fn proc_file(pid: u32, name: &str) -> String {
 
 /// Resident memory of a process, in kilobytes.
 pub fn resident_kb(pid: u32) -> u64 {
+    status_number(pid, "VmRSS:")
+}
+
+/// How often a process has gone to sleep of its own accord.
+pub fn sleeps(pid: u32) -> u64 {
+    status_number(pid, "voluntary_ctxt_switches:")
+}
+
+fn status_number(pid: u32, name: &str) -> u64 {
     let status = proc_file(pid, "status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next());
-    number.and_then(|n| n.parse().ok()).expect("VmRSS of a running process")
+    number.and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{name} of a running process"))
 }
 
 /// CPU time that a process has used, in clock ticks (hundredths of a second).

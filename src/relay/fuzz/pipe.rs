@@ -10,7 +10,7 @@ use crate::log::{Ends, PeerAddress};
 use crate::pool::core::Target;
 use crate::pool::ids::{ClientId, Outbound};
 use crate::pool::telling::journal::JournalLine;
-use crate::relay::{Handshake, Io, NotBegun, ServerTls, Stream};
+use crate::relay::{ConnId, Handshake, Io, NotBegun, ServerTls, Stream};
 
 /// How the far end has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,6 +109,10 @@ impl Io for PipeNetwork {
 
     fn handshake(&mut self, _: &mut Self::Stream) -> Handshake {
         Handshake::Failed("no TLS here".into())
+    }
+
+    fn hear_of_room(&mut self, _: ConnId, _: &mut Pipe, _: bool) -> io::Result<bool> {
+        Ok(true)
     }
 
     fn resolve(&mut self, _: String) {}

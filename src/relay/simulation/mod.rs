@@ -159,6 +159,8 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
     let unseen = sum.refused.saturating_sub(outlived);
     assert!(unseen > least, "hardly any query was sent once more: {sum:?}");
     assert!(sum.judged > least, "hardly any login was judged by somebody else: {sum:?}");
+    assert!(sum.quieted > least, "room was hardly ever told to nobody's use: {sum:?}");
+    assert!(sum.roused > least, "hardly any write fell short behind that: {sum:?}");
     assert!(sum.secured > least, "hardly any handshake came to its end: {sum:?}");
     assert!(sum.unsecured > least, "hardly any handshake failed: {sum:?}");
     assert!(sum.notified > least, "hardly any client was notified: {sum:?}");

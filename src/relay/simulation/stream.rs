@@ -53,6 +53,10 @@ pub struct SimStream {
     is_deaf: bool,
     /// A write was cut short: room is news.
     wants_room: bool,
+    /// Room is news whenever the far end has read, as with a Unix socket.
+    is_chatty: bool,
+    /// The poll tells of room.
+    hears_of_room: bool,
     /// The near end has been closed.
     pub is_closed: bool,
     /// Not everything that the near end wanted to say may have had room.
@@ -82,6 +86,8 @@ impl SimStream {
             lingers: false,
             is_deaf: false,
             wants_room: false,
+            is_chatty: number.is_multiple_of(2),
+            hears_of_room: true,
             is_closed: false,
             is_cut_short: false,
             moved: 0,
@@ -101,6 +107,18 @@ impl SimStream {
     pub fn tell(&mut self) -> Readiness {
         self.is_end_told |= self.edge.ending;
         std::mem::take(&mut self.edge)
+    }
+
+    /// The poll is to tell of room, or not to. Returns whether it does. Asking anew brings what is
+    /// known at present once more.
+    pub fn hear_of_room(&mut self, is_wanted: bool) -> bool {
+        if !self.is_chatty || self.veil.is_some() || self.shake.is_some() {
+            return true;
+        }
+        self.hears_of_room = is_wanted;
+        self.edge.readable |= !self.arrived.is_empty();
+        self.edge.writable = is_wanted && self.outbound.len() < self.room;
+        is_wanted
     }
 
     /// The connection has come about, or not.
@@ -179,8 +197,9 @@ impl SimStream {
         let bytes = self.outbound.take(count);
         if self.wants_room && self.outbound.len() <= self.room / 2 {
             self.wants_room = false;
-            self.edge.writable = true;
+            self.edge.writable |= self.hears_of_room;
         }
+        self.edge.writable |= self.is_chatty && self.hears_of_room && count > 0;
         bytes
     }
 
@@ -214,7 +233,7 @@ impl SimStream {
         if let Some(veil) = &mut self.veil {
             veil.outbound.clear();
         }
-        self.edge.writable |= std::mem::take(&mut self.wants_room);
+        self.edge.writable |= std::mem::take(&mut self.wants_room) && self.hears_of_room;
     }
 
     /// The connection breaks; sometimes what was on the way is lost.

@@ -15,7 +15,7 @@ use crate::pool::core::Target;
 use crate::pool::ids::{ClientId, Outbound};
 use crate::pool::records::secured::Secured;
 use crate::pool::telling::journal::JournalLine;
-use crate::relay::{Handshake, Io, NotBegun, ServerTls};
+use crate::relay::{ConnId, Handshake, Io, NotBegun, ServerTls};
 
 /// A connection that the pooler has begun.
 pub struct Begun {
@@ -51,6 +51,9 @@ pub struct System {
     /// Handshakes that were done, and that failed.
     pub secured: usize,
     pub unsecured: usize,
+    /// Connections that were asked not to tell of room, and to tell of it again.
+    pub quieted: usize,
+    pub roused: usize,
     next: u64,
     rng: SeededRng,
 }
@@ -68,6 +71,8 @@ impl System {
             tls: Tls::None,
             secured: 0,
             unsecured: 0,
+            quieted: 0,
+            roused: 0,
             next: 0,
             rng: SeededRng::new(seed),
         }
@@ -152,6 +157,18 @@ impl Io for System {
                 Handshake::Failed(why.into())
             }
         }
+    }
+
+    fn hear_of_room(
+        &mut self,
+        _: ConnId,
+        stream: &mut SimStream,
+        is_wanted: bool,
+    ) -> io::Result<bool> {
+        let is_heard = stream.hear_of_room(is_wanted);
+        self.quieted += usize::from(!is_heard);
+        self.roused += usize::from(is_heard && is_wanted);
+        Ok(is_heard)
     }
 
     fn resolve(&mut self, name: String) {

@@ -88,6 +88,9 @@ pub struct Figures {
     /// Handshakes that were done, and that failed.
     pub secured: usize,
     pub unsecured: usize,
+    /// Connections that were asked not to tell of room, and to tell of it again.
+    pub quieted: usize,
+    pub roused: usize,
     /// Notifications that clients got of what others have published.
     pub notified: usize,
     /// Hostile clients that have come, and the transactions that were made for them.
@@ -110,6 +113,8 @@ impl std::ops::AddAssign for Figures {
         self.outlived += other.outlived;
         self.secured += other.secured;
         self.unsecured += other.unsecured;
+        self.quieted += other.quieted;
+        self.roused += other.roused;
         self.notified += other.notified;
         self.foes += other.foes;
         self.served += other.served;
@@ -228,9 +233,9 @@ impl World {
 
     /// What came about.
     pub fn figures(&self) -> Figures {
-        let System { secured, unsecured, .. } = self.engine.io;
+        let System { secured, unsecured, quieted, roused, .. } = self.engine.io;
         let (foes, served) = self.hostile.as_ref().map_or((0, 0), |h| (h.foes, h.served));
-        Figures { secured, unsecured, foes, served, ..self.figures }
+        Figures { secured, unsecured, quieted, roused, foes, served, ..self.figures }
     }
 
     pub fn note(&mut self, text: impl FnOnce() -> String) {

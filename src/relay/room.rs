@@ -1,0 +1,42 @@
+//! Who hears that a socket has room for bytes: nobody, unless it had none.
+//!
+//! Every connection is registered for both directions, by edges. A TCP socket tells of room when
+//! it was full before, but a Unix socket tells each time that the other end has read: the pooler
+//! would be woken for each query that a server, and each answer that a client, has taken. Where
+//! that has happened once, the poll is asked to tell of room no more, until a write falls short.
+
+use std::io;
+
+use super::conn::{Conn, Readiness};
+use crate::pool::ids::{ClientId, Outbound};
+
+/// Names a connection, whichever side has opened it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConnId {
+    Client(ClientId),
+    Outbound(Outbound),
+}
+
+impl<S, To> Conn<S, To> {
+    /// Has `ask` end the news of room where the poll has told of that alone, and it was known.
+    #[inline(always)]
+    pub fn hear_less(&mut self, news: Readiness, ask: impl FnOnce(&mut S) -> io::Result<bool>) {
+        let is_known = self.is_writable && self.hears_of_room;
+        if is_known && news.writable && !news.readable && !news.ending {
+            self.hears_of_room = ask(&mut self.stream).unwrap_or(true);
+        }
+    }
+
+    /// Has `ask` bring the news of room back where a write has fallen short.
+    ///
+    /// # Errors
+    ///
+    /// The poll could not be asked: what is left to be sent would wait for ever.
+    #[inline(always)]
+    pub fn await_room(&mut self, ask: impl FnOnce(&mut S) -> io::Result<bool>) -> io::Result<()> {
+        if !self.is_writable && !self.hears_of_room {
+            self.hears_of_room = ask(&mut self.stream)?;
+        }
+        Ok(())
+    }
+}
