@@ -1,5 +1,6 @@
-//! The one table of message kinds: byte, side, name, the largest body that is believed, and how
-//! much of a body must be seen before the message can be judged.
+//! The one table of message kinds: byte, side, name, the largest body that is believed; and for
+//! messages of servers, how much of the body must have come before they are judged. How much of a
+//! client's message must have come depends on what the client does, so its judges say that.
 //!
 //! A kind that is not here is an error on either side: what cannot be understood cannot be relayed
 //! safely, since it may change the state of the other end.
@@ -9,8 +10,7 @@ use super::head::Head;
 /// The largest body that the protocol allows.
 pub const BODY_BYTES_MAX: usize = i32::MAX as usize - 4;
 
-/// Bodies of this size are read whole before they are judged; larger ones are judged by their
-/// first bytes.
+/// See [`See::WholeIfSmall`].
 const SMALL_BODY_BYTES: usize = 4096;
 
 /// How much of a message's body the judge must have before it decides.
@@ -26,9 +26,27 @@ pub enum See {
     WholeIfSmall,
 }
 
-/// Declares an enum of message kinds. A row: `Name = byte, largest body, See, "text for logs";`
+/// Declares an enum of message kinds. A row: `Name = byte, largest body;`, or with what the judge
+/// must see: `Name = byte, largest body, See;`
 macro_rules! kinds {
     ($(#[$doc:meta])* $enum:ident: $($name:ident = $byte:literal, $max:expr, $see:expr;)*) => {
+        kinds! { $(#[$doc])* $enum: $($name = $byte, $max;)* }
+
+        impl $enum {
+            /// How many bytes of the body must be there before the message is judged.
+            #[inline(always)]
+            pub fn must_see(self, head: Head) -> usize {
+                let see = match self { $($enum::$name => $see,)* };
+                match see {
+                    See::Head => 0,
+                    See::First(n) => n.min(head.body),
+                    See::Whole => head.body,
+                    See::WholeIfSmall => if head.body <= SMALL_BODY_BYTES { head.body } else { 0 },
+                }
+            }
+        }
+    };
+    ($(#[$doc:meta])* $enum:ident: $($name:ident = $byte:literal, $max:expr;)*) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(u8)]
@@ -61,18 +79,6 @@ macro_rules! kinds {
                 LARGEST[usize::from(self as u8)] as usize
             }
 
-            /// How many bytes of the body must be there before the message is judged.
-            #[inline(always)]
-            pub fn must_see(self, head: Head) -> usize {
-                let see = match self { $($enum::$name => $see,)* };
-                match see {
-                    See::Head => 0,
-                    See::First(n) => n.min(head.body),
-                    See::Whole => head.body,
-                    See::WholeIfSmall => if head.body <= SMALL_BODY_BYTES { head.body } else { 0 },
-                }
-            }
-
             /// Every kind, for tests that walk the table.
             #[cfg(test)]
             pub const ALL: &'static [$enum] = &[$($enum::$name,)*];
@@ -83,20 +89,20 @@ macro_rules! kinds {
 kinds! {
     /// What a client sends after its startup packet.
     Front:
-    Bind = b'B', BODY_BYTES_MAX, See::Head;
-    Close = b'C', 70_000, See::Whole;
-    CopyData = b'd', BODY_BYTES_MAX, See::Head;
-    CopyDone = b'c', 0, See::Head;
-    CopyFail = b'f', BODY_BYTES_MAX, See::Head;
-    Describe = b'D', 70_000, See::Whole;
-    Execute = b'E', 70_000, See::Head;
-    Flush = b'H', 0, See::Head;
-    FunctionCall = b'F', BODY_BYTES_MAX, See::Head;
-    Parse = b'P', BODY_BYTES_MAX, See::Head;
-    Password = b'p', 65_540, See::Whole;
-    Query = b'Q', BODY_BYTES_MAX, See::WholeIfSmall;
-    Sync = b'S', 0, See::Head;
-    Terminate = b'X', SMALL_BODY_BYTES, See::Head;
+    Bind = b'B', BODY_BYTES_MAX;
+    Close = b'C', 70_000;
+    CopyData = b'd', BODY_BYTES_MAX;
+    CopyDone = b'c', 0;
+    CopyFail = b'f', BODY_BYTES_MAX;
+    Describe = b'D', 70_000;
+    Execute = b'E', 70_000;
+    Flush = b'H', 0;
+    FunctionCall = b'F', BODY_BYTES_MAX;
+    Parse = b'P', BODY_BYTES_MAX;
+    Password = b'p', 65_540;
+    Query = b'Q', BODY_BYTES_MAX;
+    Sync = b'S', 0;
+    Terminate = b'X', 4096;
 }
 
 kinds! {
@@ -162,10 +168,6 @@ mod tests {
 
     #[test]
     fn what_must_be_seen_whole_has_a_bound() {
-        for &kind in Front::ALL {
-            let see = kind.must_see(Head { kind: kind as u8, body: BODY_BYTES_MAX });
-            assert!(see < BODY_BYTES_MAX || kind.largest() < 100_000, "{kind:?}");
-        }
         for &kind in Back::ALL {
             let see = kind.must_see(Head { kind: kind as u8, body: BODY_BYTES_MAX });
             assert!(see < BODY_BYTES_MAX || kind.largest() < 100_000, "{kind:?}");

@@ -13,6 +13,9 @@ use crate::wire::build;
 use crate::wire::head::Head;
 use crate::wire::kind::{Back, Front};
 
+/// The longest query that is read for a DEALLOCATE, in bytes.
+const LONGEST_READ_BYTES: usize = 4096;
+
 impl Core {
     /// Answers without a server what needs none: a Sync behind nothing, and the Close or
     /// DEALLOCATE of a tracked statement.
@@ -154,7 +157,7 @@ impl Core {
         if !self.tracks_statements(&self.clients[id]) {
             return None;
         }
-        let need = Front::Query.must_see(head);
+        let need = must_read(head);
         if seen.len() < need {
             return Some(Err(Verdict::Need(need)));
         }
@@ -200,11 +203,11 @@ impl Core {
         head: Head,
         seen: &[u8],
     ) -> Option<Verdict> {
-        let need = Front::Query.must_see(head);
+        let need = must_read(head);
         if seen.len() < need {
             return Some(Verdict::Need(need));
         }
-        // A long one is not looked at: it may be anything.
+        // A long one is not read: it may be anything.
         let may_drop = need < head.body || deallocate::may_drop_all(seen);
         let replies = &mut self.servers[server].replies;
         if replies.is_skipping() || !may_drop {
@@ -214,4 +217,9 @@ impl Core {
         replies.bar();
         Some(Verdict::Forward(server))
     }
+}
+
+/// How much of a query must have come before it is read: all of it, or nothing of a long one.
+fn must_read(query: Head) -> usize {
+    if query.body <= LONGEST_READ_BYTES { query.body } else { 0 }
 }
