@@ -120,6 +120,11 @@ fn calls_within_the_core_follow_the_order_of_its_rooms() {
 }
 
 #[test]
+fn the_right_to_write_states_is_issued_once() {
+    report(program().iter().flat_map(passes));
+}
+
+#[test]
 fn unsafe_code_stands_in_sys_alone() {
     report(program().iter().flat_map(unsafe_code));
 }
@@ -254,6 +259,15 @@ fn circles(sources: &[Source]) -> Vec<Finding> {
         findings.push(Finding { file: module.join("/"), line: 1, what });
     }
     findings
+}
+
+/// Places that have a `Pass` issued (`records::pass`), other than the one that may.
+fn passes(source: &Source) -> Vec<Finding> {
+    let is_call = |(_, line): &(usize, &str)| line.contains("Pass::issue");
+    let calls = source.program.lines().enumerate().filter(is_call);
+    let allowed = if source.name == "src/pool/core/mod.rs" { 1 } else { 0 };
+    let told = "a second pass to write states";
+    calls.skip(allowed).map(|(number, _)| finding(source, number + 1, told)).collect()
 }
 
 fn unsafe_code(source: &Source) -> Vec<Finding> {
@@ -468,6 +482,16 @@ mod samples {
         let good = "use std::net::IpAddr;\nuse std::io;\nuse std::time::Duration;\n\
                     #[cfg(test)]\nmod tests {\n use std::fs;\n}";
         assert_eq!(count(io, "src/pool/core.rs", good), 0);
+    }
+
+    #[test]
+    fn a_second_pass_is_found() {
+        let issued = "fn f() {\n    Mover::new(Pass::issue())\n}";
+        assert_eq!(count(passes, "src/pool/core/mod.rs", issued), 0);
+        let twice = [issued, issued].join("\n");
+        assert_eq!(count(passes, "src/pool/core/mod.rs", &twice), 1);
+        assert_eq!(count(passes, "src/pool/core/link.rs", issued), 1);
+        assert_eq!(count(passes, "src/pool/core/link.rs", "// Pass::issue\nstruct Pass;"), 0);
     }
 
     #[test]
