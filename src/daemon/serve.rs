@@ -1,8 +1,6 @@
 //! The loop of the process: events to the relay, signals, reloads, and the end.
 //!
-//! One turn, in this order: poll; sample the clocks once; events to the relay, signals; accepting;
-//! answers of the threads; the run queue, actions and the sweep (all in the relay's turn); what
-//! concerns the process. Lines of the log are written before the bytes that they tell of are sent.
+//! [`Service::run`] is the loop. ARCHITECTURE.md has the order of all steps of one turn.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -68,7 +66,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Sets everything up that the loop turns.
+    /// Sets up everything that the loop needs.
     pub fn new(
         args: RunArgs,
         (config, access, tls): (Config, Access, Tls),
@@ -486,12 +484,13 @@ fn local_time(unix_seconds: u64) -> String {
     format!("{} {}", second.date_time, second.zone)
 }
 
-/// The system's name of a user, for peer authentication.
+/// The name of this machine, for application_name_add_host.
 fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim_end().to_owned())
 }
 
+/// The system's name of a user, for peer authentication.
 fn uid_name(uid: u32) -> Option<String> {
     account::user_by_id(uid).ok().flatten().map(|account| account.name)
 }

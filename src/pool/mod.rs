@@ -1,8 +1,8 @@
 //! The core: who is connected, who has which server, who waits, and what each message means.
 //!
-//! It is a value with methods and does no I/O. Its rooms stand on floors, data below deeds: a room
-//! uses what stands above it in this list, never what stands below, and rooms of one floor do not
-//! use each other. That holds for imports and for calls of methods alike (`tests/tidy.rs`).
+//! It is a value with methods and does no I/O. Its rooms stand on floors: a room may use rooms with
+//! a lower number, none with the same or a higher one. That holds for imports and for calls of
+//! methods alike (`tests/tidy.rs`).
 //!
 //! 1. [`ids`]
 //! 2. [`telling`], [`statements`], [`owed`]
@@ -11,7 +11,8 @@
 //! 5. [`supply`], [`cancel`]
 //! 6. [`prepared`], [`login`]
 //! 7. [`control`]
-//! 8. [`messages`] (the judges), [`time`], and what checks the whole
+//! 8. [`messages`] (the judges), [`time`]
+//! 9. `check`: what must hold; beside it `model`, for tests
 //!
 //! A room never calls up: what it wants of a higher one it notes, and that one does it in the turn.
 

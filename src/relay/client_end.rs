@@ -1,9 +1,9 @@
 //! The end of a client that is not read: because it is held, because it does not take its answers,
 //! or because its server does not take what it sends.
 //!
-//! Nobody waits for an answer any more, so what it has not begun is not judged, and what it has
-//! begun is treated as abandoned. A client that has ended its half of the connection counts as
-//! gone, as it does where it is read: PostgreSQL and PgBouncer end it when they come to that end.
+//! Nobody waits for the answers any more: messages that are not judged yet are dropped, and
+//! requests under way are treated as abandoned. A client that has shut down its sending side counts
+//! as gone, as it does when it is read: PostgreSQL and PgBouncer close it when they read that end.
 
 use super::conn::Got;
 use super::engine::{DRAIN_READS, Engine, Io};
@@ -53,7 +53,7 @@ impl<I: Io> Engine<I> {
         self.client_ended(id, error);
     }
 
-    /// Reads a held client on, up to what is kept of one in any case, for the sake of a Terminate.
+    /// Reads more of a held client, up to pkt_buf in all, to find a Terminate.
     fn read_ahead(&mut self, id: ClientId) {
         let most = (self.core.settings().pkt_buf as usize).min(self.block.len());
         let Some(conn) = self.clients.get_mut(id) else { return };

@@ -11,22 +11,22 @@ use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::client::Client;
 use crate::wire::head::{self, HEAD_BYTES, Head, ParsedHead};
 
-/// With less room than this behind what is kept of a message, more is made for the rest, in bytes.
+/// The least free room behind a half message, in bytes; with less, its buffer grows.
 const LEAST_ROOM_BYTES: usize = 4096;
 
 /// Bytes of a client, and what comes of them.
 struct ClientBytes<'a> {
     data: &'a [u8],
-    /// So many of them need not be looked at again.
+    /// How many of them are judged.
     taken: usize,
     /// The connection is being closed: the rest is of no interest.
     is_closed: bool,
-    /// To whom goes what is said to a server.
+    /// The server that gets `said.to_server`.
     server: Option<ServerId>,
     said: Said<'a>,
 }
 
-/// How far a run has come, when what was said is sent.
+/// How far a run has come, once its bytes are sent.
 struct RunEnd {
     taken: usize,
     is_closed: bool,
@@ -47,8 +47,8 @@ impl<I: Io> Engine<I> {
             return;
         }
         let Some(conn) = self.clients.get_mut(id) else { return };
-        // What lacks bytes is judged when they come, and stays where it is until then: a long
-        // message would be copied for each of its pieces.
+        // A half message stays in `carry` until more of it comes: judging it again would copy it
+        // for each piece.
         let has_more_to_judge = !conn.carry().is_empty() && !conn.awaits_more(conn.carry().len());
         if has_more_to_judge && self.may_take(id) {
             let held = self.clients.get_mut(id).map(|conn| conn.take_carry());
@@ -93,7 +93,7 @@ impl<I: Io> Engine<I> {
         }
         match client.server().and_then(|server| self.servers.get(server)) {
             Some(server) => server.conn.is_flushed().then_some(self.block.len()),
-            // What cannot be passed on must be kept: no more than pkt_buf of each client.
+            // Without a server the bytes must be kept: no more than pkt_buf of each client.
             None => Some(self.block.len().min(self.core.settings().pkt_buf as usize)),
         }
     }
@@ -124,13 +124,14 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// Reads on behind a long message that must be whole before it is judged.
+    /// Reads more of a message that must be whole before it is judged, and is too long for the
+    /// block.
     fn read_client_behind(&mut self, id: ClientId, most: usize) -> bool {
         let Some(conn) = self.clients.get_mut(id) else { return false };
         let mut held = conn.take_carry();
         let before = held.len();
-        // It grows by a block, or by half of what there is, and is filled before it grows again:
-        // the work is by the message's length, and so is the memory.
+        // The buffer grows by a block, or by half of its length, and is filled before it grows
+        // again: work and memory stay in proportion to the message's length.
         if held.capacity() - before < LEAST_ROOM_BYTES {
             held.reserve_exact(most.max(before / 2));
         }
@@ -156,7 +157,8 @@ impl<I: Io> Engine<I> {
         false
     }
 
-    /// As [`Engine::client_bytes`]; what cannot be judged yet is kept where it is.
+    /// As [`Engine::client_bytes`], for a buffer of the connection's own: what cannot be judged yet
+    /// stays in that buffer.
     fn client_bytes_owned(&mut self, id: ClientId, data: Vec<u8>) -> bool {
         if let Some(conn) = self.clients.get_mut(id)
             && conn.awaits_more(data.len())
@@ -194,14 +196,14 @@ impl<I: Io> Engine<I> {
         RunEnd { taken, is_closed, server }
     }
 
-    /// Sends what was said of a stretch of bytes, to both sides.
+    /// Sends what the judges have put out for the server and for the client.
     fn send_judged(&mut self, id: ClientId, judged: &mut ClientBytes<'_>) {
         let &mut ClientBytes { data, taken, is_closed, server, ref mut said } = judged;
         let Said { to_server, to_client, may_repeat } = said;
         debug_assert!(server.is_some() || to_server.bytes().is_empty(), "nobody to say it to");
         if let Some(server) = server {
-            // What was judged before an end is owed already. It goes out before what the end
-            // brings about.
+            // Requests judged before the client was closed are owed already: they go out before the
+            // close.
             let bytes = to_server.bytes();
             if !bytes.is_empty() {
                 self.send_server(server, bytes);
@@ -247,8 +249,8 @@ impl<I: Io> Engine<I> {
         self.clients.get(id).is_some()
     }
 
-    /// Bytes of this run went to the server: the core learns how much of the last message has not
-    /// come yet, and gives answers of its own that are due behind what was sent.
+    /// Bytes of this run went to the server: tells the core how much of the last message is still
+    /// to come, and appends the pooler's own answers that are due now.
     fn server_was_sent(
         &mut self,
         id: ClientId,
@@ -263,7 +265,7 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// No message of the client's is half judged.
+    /// Whether the client's next byte begins a message.
     fn is_at_boundary(&self, id: ClientId) -> bool {
         self.clients.get(id).is_some_and(|conn| conn.inbound.is_boundary())
     }
@@ -287,12 +289,12 @@ impl<I: Io> Engine<I> {
                     let is_last = conn.inbound.is_boundary();
                     self.core.passes(to, &data[at..judged.taken], is_last);
                     if is_last {
-                        // The next message may end the client, and that must not be taken for an
-                        // end within this one.
+                        // If the next message closes the client, the server must not count as
+                        // half sent.
                         self.core.set_half_sent(to, 0);
                     }
                 }
-                // The server that had the head of this message is gone. Its rest goes nowhere.
+                // The server that got the head of this message is gone: the rest is dropped.
                 Heading::Forward(_) | Heading::Drop => {
                     judged.taken += conn.inbound.go_on(data.len() - at);
                 }
@@ -300,7 +302,7 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// Passes on what follows a message that was judged, as far as nothing is to be said of it.
+    /// Passes on the whole messages behind a judged one that need no verdict of their own.
     fn pass_routine(&mut self, id: ClientId, judged: &mut ClientBytes<'_>) {
         let at = judged.taken;
         if judged.server.is_some() && at < judged.data.len() {
@@ -337,7 +339,7 @@ impl<I: Io> Engine<I> {
         self.heed_client_verdict(id, head, verdict, judged)
     }
 
-    /// The message is not judged before so much of its body has come.
+    /// Notes how many bytes of the body the judge needs. Returns false: the run stops here.
     #[cold]
     fn want(&mut self, id: ClientId, bytes: u32) -> bool {
         if let Some(conn) = self.clients.get_mut(id) {
@@ -346,7 +348,7 @@ impl<I: Io> Engine<I> {
         false
     }
 
-    /// The rest of a message that has not come whole goes the same way.
+    /// Notes where the rest of a half message goes: to a server, or nowhere.
     #[cold]
     fn go_on_with(&mut self, id: ClientId, inbound: Inbound<ServerId>) {
         if let Some(conn) = self.clients.get_mut(id) {
@@ -425,7 +427,7 @@ impl<I: Io> Engine<I> {
                 };
                 console::message(&mut self.core, &held, id, head.kind, body);
                 self.carry_out();
-                // A client that does not take its answers asks for no more of them.
+                // The next command is run when the client has taken the answers to this one.
                 return self.clients.get(id).is_some_and(|conn| conn.is_flushed());
             }
             Verdict::Closed => {

@@ -1,9 +1,8 @@
 //! The engine: connections, the run queue, and the core's actions carried out.
 //!
-//! One turn of the loop is, in this order: the clocks (set by the caller), events to handlers
-//! ([`Engine::client_event`], [`Engine::server_event`]), the run queue, actions, the sweep when it
-//! is due ([`Engine::turn`]). Actions that concern the process rather than connections wait in the
-//! core for the caller.
+//! The caller hands events to [`Engine::client_event`] and [`Engine::outbound_event`], and calls
+//! [`Engine::turn`] once in each turn of the loop; ARCHITECTURE.md has the order of all steps. What
+//! the core asks of the process rather than of connections waits in the core for the caller.
 
 use std::collections::VecDeque;
 use std::io;
@@ -29,8 +28,8 @@ use crate::pool::telling::journal::JournalLine;
 /// The size of the one read block, in bytes.
 const BLOCK_BYTES: usize = 64 * 1024;
 
-/// The most that is read of a peer to whom a last word was sent, so that the system does not throw
-/// that word away with a reset.
+/// How often a peer is read before its connection is closed. Bytes left unread would make the
+/// system send a reset, and the peer would lose the last words to it.
 pub(super) const DRAIN_READS: usize = 4;
 
 /// The system below the relay.
@@ -142,7 +141,8 @@ impl<I: Io> Engine<I> {
         register: impl FnOnce(&mut I, ClientId) -> io::Result<I::Stream>,
     ) -> ClientId {
         let id = self.core.client_arrived(arrival);
-        // Who has given way gives its descriptor back before the next is accepted.
+        // `client_arrived` may have closed another client: its descriptor is free before the next
+        // accept.
         self.carry_out();
         match register(&mut self.io, id) {
             Ok(stream) => self.clients.insert(id, Conn::new(stream)),
@@ -151,7 +151,7 @@ impl<I: Io> Engine<I> {
         id
     }
 
-    /// The kernel has news of a client; an id that is gone meets nobody.
+    /// The kernel has news of a client. Nothing happens for an id that is gone.
     pub fn client_event(&mut self, id: ClientId, readiness: Readiness) {
         let Some(conn) = self.clients.get_mut(id) else { return };
         conn.hear_less(readiness, |stream| self.io.hear_of_room(ConnId::Client(id), stream, false));
@@ -281,7 +281,7 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// Puts bytes of a client's, all of which had been judged, before those that are to be judged.
+    /// Has bytes of a client judged once more, before those that it has sent since.
     fn repeat(&mut self, id: ClientId, mut bytes: Vec<u8>) {
         let Some(conn) = self.clients.get_mut(id) else { return };
         debug_assert!(conn.inbound.is_boundary(), "they would come within a message");
@@ -334,7 +334,7 @@ impl<I: Io> Engine<I> {
             Err(error) => self.core.client_gone(id, Some(crate::log::plain(&error))),
             Ok(()) if !conn.is_flushed() => {}
             Ok(()) => {
-                // Its server was not read while this was full.
+                // The server was not read while this client's outbox was full.
                 if let Some(server) = self.core.clients.get(id).and_then(Client::server) {
                     self.queue_server(server);
                     self.part_if_drained(server);

@@ -28,7 +28,7 @@ impl<I: Io> Engine<I> {
         Some((outbound?, &mut self.io))
     }
 
-    /// The stream of a connection, for those who play the system.
+    /// The stream of a connection, for the simulation and for fuzzing.
     pub fn outbound_stream(&mut self, id: Outbound) -> Option<&mut I::Stream> {
         Some(&mut self.outbound(id)?.conn.stream)
     }
@@ -78,7 +78,7 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// The core may have its say.
+    /// The connection stands, and is secured if it has to be: the core learns of it.
     pub(super) fn outbound_is_open(&mut self, id: Outbound, ends: Ends, tls: Option<Box<Secured>>) {
         let Some(outbound) = self.outbound(id) else { return };
         outbound.phase = Phase::Open;
@@ -90,7 +90,7 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// Goes on with a connection that was put off.
+    /// Runs a connection that was in the run queue.
     pub(super) fn go_on_with_outbound(&mut self, id: Outbound) {
         let Some(outbound) = self.outbound(id) else { return };
         outbound.conn.is_queued = false;
@@ -140,8 +140,8 @@ impl<I: Io> Engine<I> {
         self.run_carrier(id);
     }
 
-    /// Waits for the end of a carrier: whatever is said before that tells nothing. Whoever talks
-    /// without end is read a little in each turn, until the time is over.
+    /// Waits for the end of a carrier's connection; bytes before that mean nothing. A peer that
+    /// sends without end is read a little in each turn, until the sweep closes the carrier.
     pub(super) fn run_carrier(&mut self, id: CarrierId) {
         for _ in 0..DRAIN_READS {
             let Some(carrier) = self.carriers.get_mut(id) else { return };

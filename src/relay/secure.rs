@@ -57,7 +57,7 @@ impl<I: Io> Engine<I> {
         self.handshakes <= MOST_HANDSHAKES
     }
 
-    /// Begins TLS with a host that was reached, and is not asked.
+    /// Begins TLS with a host that was reached, without asking for it (`sslnegotiation = direct`).
     pub(super) fn begin_tls(&mut self, id: Outbound, tls: &ServerTls) {
         if self.put_under_tls(id, tls) {
             self.shake_hands_outbound(id);

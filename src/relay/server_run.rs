@@ -11,18 +11,18 @@ use crate::wire::head::{self, HEAD_BYTES, Head, ParsedHead};
 /// Bytes of a server, and what comes of them.
 struct ServerBytes<'a> {
     data: &'a [u8],
-    /// So many of them need not be looked at again.
+    /// How many of them are judged.
     taken: usize,
     is_closed: bool,
     client: Option<ClientId>,
-    /// What is left of a message that was begun; noted with the connection when the run is over.
+    /// What is left of the message that was judged last; kept with the connection after the run.
     inbound: Inbound<ClientId>,
     to_client: OutgoingBytes<'a>,
 }
 
 impl<I: Io> Engine<I> {
-    /// Writes what the core has to say. To be called before peers hear of it, so that who looks
-    /// into the log on hearing an error finds it there.
+    /// Writes the core's lines to the log. Called before bytes go out, so that an error is in the
+    /// log before a peer reads it.
     #[inline]
     pub fn write_lines(&mut self) {
         if self.core.has_lines() {
@@ -67,7 +67,8 @@ impl<I: Io> Engine<I> {
         let Some(server) = self.servers.get_mut(id) else { return false };
         let conn = &mut server.conn;
         let held = conn.carry().len();
-        // What must be seen whole of a server is never more than its kind's largest size.
+        // Half of the block is a message that waits for its rest: that is read in a buffer of its
+        // own, which `Back::must_see` bounds.
         if held >= block.len() / 2 {
             return self.read_server_behind(id);
         }
@@ -193,7 +194,7 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// Passes on what stands next, as far as nothing is to be said of it.
+    /// Passes on the whole messages that stand next and need no verdict of their own.
     #[inline(always)]
     fn pass_routine_replies(&mut self, id: ServerId, judged: &mut ServerBytes<'_>) {
         let Some(client) = judged.client else { return };
@@ -227,7 +228,7 @@ impl ServerBytes<'_> {
         let here = length.min(self.data.len() - at);
         match verdict {
             ServerVerdict::Forward(to) => {
-                // The reply before this one may have brought the server its client.
+                // A message before this one may have made the server free, and this client's.
                 self.client = Some(to);
                 self.taken += here;
                 self.to_client.forward(at..self.taken);
@@ -241,7 +242,7 @@ impl ServerBytes<'_> {
                     self.inbound = Inbound::drop(length - here);
                 }
             }
-            // No more than a kind's largest size, which is kept in any case.
+            // The bytes stay in `carry`; `Back::largest` bounds them.
             ServerVerdict::Need(_) => return false,
             ServerVerdict::Closed => {
                 self.is_closed = true;

@@ -76,7 +76,7 @@ impl Core {
         self.check_waits();
     }
 
-    /// Servers in use close as their clients leave them, whatever these leave behind.
+    /// Marks the servers that clients have: they are closed on release.
     pub(super) fn mark_active(&mut self, database: DatabaseId, reason: &Reason) {
         for id in self.servers.ids() {
             let server = &self.servers[id];

@@ -7,9 +7,8 @@ use crate::log::Level;
 use crate::pool::core::{Action, Core, ProcessAction};
 use crate::pool::ids::{ClientId, DatabaseId};
 use crate::pool::records::server::ServerState;
-use crate::pool::telling::reason::Reason;
-
 use crate::pool::records::wait::{Shutdown, Wait, WaitOutcome};
+use crate::pool::telling::reason::Reason;
 
 /// How often it is told whom the end of the process waits for.
 const TELL_EVERY: Duration = Duration::from_secs(5);

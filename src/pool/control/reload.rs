@@ -1,17 +1,17 @@
 //! A configuration becomes the one in force: at start, by RELOAD, and one setting by SET.
 //!
-//! Everything is derived from the new configuration alone; what it names no more is gone.
+//! The new configuration is compared with the records. Databases that it no longer names are
+//! removed: their clients are closed, and their servers as soon as they are free.
 
 use crate::base::places::Places;
 use crate::config::{Config, DatabaseLine, Settings};
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::{ClientId, DatabaseId};
+use crate::pool::records::access::Access;
 use crate::pool::records::database::sites_of;
 use crate::pool::records::pool::{Pool, Purpose};
 use crate::pool::records::site::Health;
 use crate::pool::telling::reason::Reason;
-
-use crate::pool::records::access::Access;
 
 impl Core {
     /// Puts a configuration and what belongs to it in force.
@@ -40,7 +40,8 @@ impl Core {
         self.look_at_all();
     }
 
-    /// Renews what is asked for in each transaction, and therefore kept at hand.
+    /// Renews the pool modes that pools and servers keep, and whether sessions are watched: they
+    /// are asked for in each transaction.
     fn renew_policies(&mut self) {
         self.watches_sessions = self.has_session_policy();
         for id in self.pools.ids() {
@@ -65,7 +66,8 @@ impl Core {
         }
     }
 
-    /// Other limits may hold from now on, for pools at rest too.
+    /// Other limits may hold from now on: wakes every pool, opens what it needs, and has the sweep
+    /// run in this turn.
     pub(super) fn look_at_all(&mut self) {
         for id in self.databases.ids() {
             self.ensure_forced_pool(id);

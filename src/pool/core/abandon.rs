@@ -35,7 +35,7 @@ impl Core {
         self.servers[id].own = OwnQuery::Nothing;
         self.servers[id].is_abandoned = true;
         self.end_requests(id);
-        // It may not have been read for the sake of a client that did not take what came.
+        // The server may not have been read while its client did not take its answers.
         self.act(Action::RunServer(id));
         self.cancel_abandoned(id);
         self.act(Action::PartIfDrained(id));
@@ -130,7 +130,8 @@ impl Core {
         self.part(id);
     }
 
-    /// The next step; the time since the client left goes on.
+    /// Takes the next step; `since` stays, so that server_abandon_timeout counts from the client's
+    /// end.
     fn rescue_by(&mut self, id: ServerId, rescue: Rescue, sql: &str) {
         if let Some(step) = self.servers[id].rescue_mut() {
             *step = rescue;

@@ -124,7 +124,8 @@ impl Core {
         }
     }
 
-    /// Query over before its cancel request went out: nothing must strike the next client.
+    /// The query of this server is over. A cancel request that has not gone out is dropped: it
+    /// would strike the next client.
     pub(in crate::pool) fn recall_unsent_cancel(&mut self, target: ServerId) {
         let Some(id) = self.servers[target].canceled_by else { return };
         if !self.carriers[id].is_sent() {

@@ -1,5 +1,6 @@
-//! The way to a host, whatever the connection is for: its address, and the connection. TLS is
-//! `login::secure`'s, if it is asked for. Then [`Core::connected`] tells what follows.
+//! The way to a host, for servers and for carriers to peers: its address, then the connection. A
+//! carrier to a server knows the address already (`carrier`). `login::secure` decides about TLS,
+//! and [`Core::connected`] goes on when the connection stands.
 
 use std::net::IpAddr;
 
@@ -124,7 +125,7 @@ impl Core {
         }
         let has_changed = self.dns.answered(name, answer, self.now.mono, ttl);
         for id in self.awaiting_address(name) {
-            // The end of one may have been the end of another.
+            // When one of them fails, another may be closed with it.
             if self.is_there(id) {
                 self.approach(id);
             }

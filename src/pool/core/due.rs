@@ -1,8 +1,9 @@
 //! When something falls due for a record, and what.
 //!
-//! Each time limit is read here, once. The sweep asks what is past ([`past`]), the calendar of
-//! resting pools which moment comes first ([`first`]). Nothing is armed: a due time follows from
-//! the record's own moments and the present settings, so that RELOAD and SET act at once.
+//! The sweep asks what is past ([`past`]), the calendar of resting pools which moment comes first
+//! ([`first`]). Nothing is armed: a due time follows from the record's own moments and the present
+//! settings, so that RELOAD and SET act at once. Where a user or a database may have a limit of its
+//! own, `limits` finds it; `lifetime` has the end of a server's lifetime.
 
 use std::time::Duration;
 

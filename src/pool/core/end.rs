@@ -35,7 +35,7 @@ impl Core {
             self.untuned.push(pool);
         }
         match state {
-            // It may have been taken off the server just now.
+            // A client that was moved off its server before this is not told.
             ServerState::Active { client } if self.clients[client].server() == Some(id) => {
                 let told = match reason.is_told() {
                     _ if self.servers[id].has_said_farewell => Reason::ServerFarewell,
@@ -89,8 +89,8 @@ impl Core {
         }
     }
 
-    /// A server has ended whose login cost keys, and nobody had an answer of it: as if the login
-    /// had failed, the next is put off, or its server could have any number of them derived.
+    /// A server whose login cost SCRAM keys has ended before it gave an answer: the next login is
+    /// put off as after a refusal. Otherwise a server could have any number of keys derived.
     fn note_unserved(&mut self, id: ServerId, reason: &Reason) {
         let pool = &mut self.pools[self.servers[id].pool];
         let retry = Retry::after(pool.unserved, self.now.mono, &mut *self.rng);
@@ -99,7 +99,7 @@ impl Core {
         pool.refusal = Some(LoginRefusal { message, retry });
     }
 
-    /// A server that was dear to log in to has given its first answer.
+    /// A server whose login cost SCRAM keys has given its first answer.
     #[cold]
     pub(in crate::pool) fn note_served(&mut self, id: ServerId) {
         self.servers[id].owes_service = false;
@@ -211,7 +211,7 @@ impl Core {
         }
         self.keys.take_back(&mut self.clients, id);
         self.move_to_closing(id);
-        // The request goes its way.
+        // A cancel request that this client has brought goes on without it.
         if let Some(carrier) = carrier.and_then(|id| self.carriers.get_mut(id)) {
             carrier.client = None;
         }

@@ -6,7 +6,7 @@
 //! one that ends ([`Core::client_left_server`]). A server that is let go of is in state `Between`
 //! until it is decided what becomes of it ([`Core::part`]): it is closed, tested, reset, or made
 //! available ([`Core::make_available`]), and then the client that has waited longest gets it, or
-//! its pool. The rest of `pool/core` moves records and does not decide.
+//! its pool.
 
 use crate::config::{PoolMode, SessionState};
 use crate::log::{ConnectionSide, Level, ptr};
@@ -69,8 +69,9 @@ impl Core {
         }
     }
 
-    /// Gives a clean server to a client. Returns whether the client may use it at once; else its
-    /// parameters are set first, and it is run when they are.
+    /// Gives a clean server to a client. Returns whether the client may use it at once. If not, the
+    /// session is reset or given the client's parameters first; [`Core::set_up_ended`] wakes the
+    /// client then.
     fn give(&mut self, server_id: ServerId, client_id: ClientId) -> bool {
         debug_assert!(self.servers[server_id].is_clean(), "a server is handed on unclean");
         debug_assert!(self.servers[server_id].closing.is_none());
@@ -83,7 +84,7 @@ impl Core {
         server.requested = now;
         server.xact_start = now;
         server.is_untouched = true;
-        // What the client has prepared since on another server counts, not what is left here.
+        // Forget whose unnamed statement is here, unless this client had this server last.
         let mark = server.mark();
         let was_here_last = std::mem::replace(&mut client.last_server, mark) == mark;
         if server.last_client.replace(client_id) != Some(client_id) || !was_here_last {
@@ -123,10 +124,10 @@ impl Core {
         let can_reset = is_session && !self.settings().server_reset_query.is_empty();
         let server = &mut self.servers[server_id];
         server.mode = mode;
-        // A session begins as clean as a new one, whatever others have left by the transaction.
+        // A session gets a server that is reset, if clients that share servers have used it.
         let is_reset = can_reset && server.is_worn;
         server.is_worn |= !is_session;
-        // Others may have left what their own policy lets stay.
+        // The policies of others may have let something stay that this client's does not.
         let is_undone = policy >= SessionState::Reset && server.session.is_stained();
         server.session.begin(policy, shares_listen);
         if goes_unseen {
@@ -175,16 +176,18 @@ impl Core {
             self.part(id);
             return self.wake(client);
         }
-        // In a session of its own a doubt is nobody else's; a pin must be judged again and again.
+        // In session mode only this client meets the doubt: it is left. A pinned server is asked
+        // each time, as its client may yet lose it.
         if server.replies.is_doubtful() && server.mode != PoolMode::Session {
             return self.resolve_doubt(id, false);
         }
         if server.session.must_tell_channels() {
-            // When the client heard of the end of its transaction, that was in doubt yet.
+            // Nothing could be asked when the client heard of the end of its transaction.
             return self.ask_for_channels(id, client, true);
         }
         if server.mode == PoolMode::Session || server.session.is_pinned() {
-            // `CloseNeeded` keeps it from other clients, because a cancel request may yet hit it.
+            // A cancel request may yet strike a server that is `CloseNeeded`. It is kept from other
+            // clients for that, not from this one.
             if let Some(reason) = server.closing.clone()
                 && reason != Reason::CloseNeeded
                 && self.settings().server_fast_close
@@ -202,7 +205,6 @@ impl Core {
         if server.canceled_by.is_some() {
             self.recall_unsent_cancel(id);
         }
-        // The client may ask again.
         self.take_off_client(id, client);
         self.part(id);
     }
@@ -218,13 +220,13 @@ impl Core {
         self.pools[*pool].undone.pins += 1;
     }
 
-    /// Something came behind the last answer, with it in one read, that nobody has asked for.
-    /// Outside of session pooling the client is done with the server, and hears nothing of what
-    /// becomes of it: whoever finds this closes the server. Returns whether there was one.
+    /// A server has said something unasked behind its last answer, in the same read, and the caller
+    /// is about to close it. Outside of session mode its client is done with it, and is taken off
+    /// first, so that it does not learn of the close. Returns whether there was such a client.
     pub(in crate::pool) fn let_go_of_done_client(&mut self, id: ServerId) -> bool {
         let server = &self.servers[id];
         let Some(client) = server.client() else { return false };
-        // A cancel request that is on its way to it changes nothing: it is not used again.
+        // A cancel request on its way does not matter: the server is not used again.
         let is_clean = server.replies.is_clean() && server.own.is_nothing();
         let is_kept = server.is_private || server.session.is_pinned();
         let is_done = is_clean && !server.replies.is_doubtful() && !is_kept;
@@ -242,7 +244,8 @@ impl Core {
         self.unlink(client, id);
     }
 
-    /// The client lets go of its server: what it may bind later goes with it.
+    /// The client lets go of its server: an unnamed statement that it may bind later is kept with
+    /// the client.
     #[inline(always)]
     pub(in crate::pool) fn take_unnamed_along(&mut self, id: ClientId, server: ServerId) {
         let Some(after) = self.servers[server].unnamed.result() else { return };
@@ -262,7 +265,7 @@ impl Core {
         sql: &[u8],
     ) {
         self.servers[id].own = own;
-        // The query takes away what the client may bind later.
+        // The query drops the server's unnamed statement, which the client may bind later.
         self.take_unnamed_along(client, id);
         self.servers[id].unnamed.begin();
         self.run_own_query(id, sql);
@@ -298,8 +301,8 @@ impl Core {
         statements.keep_unnamed(&mut self.statements, after);
     }
 
-    /// The client of a server has gone. Clean, the server goes back to its pool; in the middle of
-    /// something it is closed, or brought to an end (server_abandon).
+    /// The client of a server has gone. A clean server goes back to its pool. One in the middle of
+    /// something is closed, or brought to an end first ([`Core::rescue`]).
     pub(super) fn client_left_server(&mut self, id: ServerId) {
         let server = &self.servers[id];
         if server.is_closing() {
@@ -324,7 +327,7 @@ impl Core {
             true => Reason::ReplicationClientClosed,
             false => Reason::ClientLeftUnanswered,
         };
-        // Off its client first, which has gone of itself.
+        // Taken off its client first, which has gone of itself and is not to be told.
         self.move_server(id, ServerState::Between);
         self.close_server(id, reason);
     }
@@ -343,8 +346,8 @@ impl Core {
         }
     }
 
-    /// What becomes of a server that nobody has: closed, kept until a cancel has passed, tested,
-    /// reset, or handed on.
+    /// What becomes of a server that nobody has; the first that applies: kept until a cancel
+    /// request has passed, closed, tested, reset, or made available.
     pub(in crate::pool) fn part(&mut self, id: ServerId) {
         let now = self.mono();
         let server = &mut self.servers[id];
@@ -471,8 +474,8 @@ impl Core {
         true
     }
 
-    /// Whether a server is reset before another client gets it. Not where each transaction may go
-    /// to another server anyhow, unless its client has left it in the middle, with its locks.
+    /// Whether a server is reset before another client gets it: where its client has left it in the
+    /// middle; else by server_reset_query, in session mode or with server_reset_query_always.
     pub(in crate::pool) fn must_reset(&self, id: ServerId) -> bool {
         if self.servers[id].is_abandoned {
             return true;
@@ -484,7 +487,7 @@ impl Core {
 
     pub(in crate::pool) fn reset_query(&self) -> String {
         match &*self.settings().server_reset_query {
-            // None for clients that end as they should: an abandoned server is reset all the same.
+            // No server_reset_query: a server that was left in the middle is reset all the same.
             "" => "DISCARD ALL".to_owned(),
             sql => sql.to_owned(),
         }

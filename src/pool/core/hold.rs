@@ -1,9 +1,9 @@
 //! Clients that are held: what ends it, and that they go on then.
 //!
 //! A hold ends in one of three ways. The client comes to another state ([`Core::move_client`]).
-//! Its server speaks, or is spoken for ([`Core::replies_came`]). Or what was waited for ends within
-//! a state, and whoever ends it calls [`Core::wake`]. `check` refuses a client that is held though
-//! what it waits for has come, or can never come.
+//! Replies come from its server, or from the pooler in its place ([`Core::replies_came`]). Or what
+//! was waited for ends within a state, and whoever ends it calls [`Core::wake`]. `check` refuses a
+//! client that is held though what it waits for has come, or can never come.
 
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId};
@@ -17,13 +17,14 @@ use crate::wire::kind::Front;
 const NEVER_THERE: &[u8] = b"SPGBOUNCER_NEVER\0";
 
 impl Core {
-    /// A client goes on, if it was held, with what it has sent meanwhile.
+    /// Ends the hold of a client: it is run in `Engine::turn`, beginning with what it has sent
+    /// meanwhile.
     pub(in crate::pool) fn wake(&mut self, id: ClientId) {
         self.clients[id].hold = None;
         self.act(Action::RunClient(id));
     }
 
-    /// What a client is held for has come, and it is held for something else now.
+    /// What a held client has waited for has come, and it waits for something else now.
     pub(in crate::pool) fn hold_on(&mut self, id: ClientId, hold: Hold) {
         if let Some(client) = self.clients.get_mut(id)
             && client.hold.is_some()
@@ -32,8 +33,8 @@ impl Core {
         }
     }
 
-    /// A server has said something to its client, or the pooler in its place: what the client waits
-    /// for may have been among it.
+    /// Replies have come for a client, from its server or from the pooler in its place: what it is
+    /// held for may be among them.
     pub fn replies_came(&mut self, id: ClientId) {
         let Some(hold) = self.clients.get(id).and_then(|client| client.hold) else { return };
         let goes_on = match hold {

@@ -1,4 +1,8 @@
-//! How long a server may live, and why one must not be used again.
+//! When a server's lifetime is over, and why a clean server must not be used again.
+//!
+//! [`Core::reason_to_retire`] is asked where a server would be used or kept: by `take_idle`, by
+//! `make_available`, and by the sweep. `due` gives the calendar the same end, so that a resting
+//! pool wakes then.
 
 use std::time::Duration;
 
@@ -20,7 +24,8 @@ impl Core {
         if is_held_back || database.is_removed || server.closing.is_some() {
             return Some(self.retired_by_others(server, database));
         }
-        // Whatever others notify of meanwhile would be lost.
+        // A connection that listens goes on: notifications would be lost until the next one
+        // listens.
         let is_over = !pool.listens() && {
             let lifetime = self.lifetime_in(database);
             server.is_older_than(lifetime, self.mono())

@@ -1,5 +1,5 @@
-//! Which limit or mode holds for a pool or a client: its user's, its database's, or everybody's.
-//! Every override is looked up here and nowhere else.
+//! Which limit or mode holds for a client, a user or a database: its own line's, or everybody's.
+//! The limits of pools stand in `records::limits`, so that a plan can be made without a core.
 
 use std::time::Duration;
 

@@ -31,8 +31,9 @@ impl Core {
         }
     }
 
-    /// When something will be due in a pool of itself; `None` when there is something to do in it
-    /// already. What others do to it wakes it, and so does RELOAD.
+    /// When something will fall due in a pool in which nothing happens until then; `None` when
+    /// there is something to do already. Any move of a record in the pool wakes it (`link`), and so
+    /// does RELOAD.
     pub(in crate::pool) fn quiet_until(&self, id: PoolId) -> Option<Moment> {
         let pool = &self.pools[id];
         let size = self.pool_size(id) as usize;

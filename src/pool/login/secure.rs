@@ -12,8 +12,7 @@ use crate::pool::telling::reason::Reason;
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 impl Core {
-    /// What the shell has set up. Servers that were opened under other modes are closed once nobody
-    /// uses them.
+    /// TLS as the shell has set it up. Counts go on for contexts that were there before.
     pub fn set_tls(&mut self, modes: TlsModes, mut contexts: Vec<TlsContext>) {
         self.tls = modes;
         for context in &mut contexts {

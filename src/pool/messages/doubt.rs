@@ -18,9 +18,9 @@ pub(super) enum Answered {
     Ours,
 }
 
-/// Tells whose an answer is. What comes before the answer to the pooler's Close is the client's,
-/// but for one ReadyForQuery where a Sync went before: the first is kept back, since each further
-/// one says that the one before it was the client's. `is_probed`: it answered that Close.
+/// Tells whose an answer is. `is_probed` tells that it answers the pooler's Close. What comes
+/// before that is the client's. Where the pooler has sent a Sync in front of the Close, one
+/// ReadyForQuery more comes than the client is owed: so the first is kept back.
 pub(super) fn tell(
     server: &mut Server,
     (reply, kind): (Reply, Back),
@@ -32,7 +32,8 @@ pub(super) fn tell(
     match (reply, kind) {
         (Reply::Ready(_), _) if doubt.is_over => {
             if doubt.is_synced && doubt.is_extended && doubt.readies == 1 {
-                // The Sync was the first that it has seen since the error: the client's is to come.
+                // The pooler's Sync was the first that the server has seen since the error: that of
+                // the client is still to come.
                 server.replies.refuse_to_sync();
             }
             server.own = OwnQuery::Nothing;
@@ -49,7 +50,7 @@ pub(super) fn tell(
             doubt.is_over = true;
             Answered::Ours
         }
-        // Struck by a cancel request that was meant for what went before.
+        // A cancel request that was meant for an earlier query has struck the Close.
         (_, Back::ErrorResponse) if is_probed => {
             doubt.is_over = true;
             server.replies.end_doubt();

@@ -1,5 +1,5 @@
-//! What each message means, and where it goes. The judge sees the head and, where the table of
-//! kinds asks for it, the first bytes; it never holds a payload.
+//! What each message of a client means, and where it goes. The judge sees the head and what has
+//! come of the body. Where it needs more of the body, it says how much ([`Verdict::Need`]).
 //!
 //! This is the path of every transaction: no memory is reserved here, no clock read, no line
 //! formatted, unless something is wrong.
@@ -152,7 +152,7 @@ impl Core {
         if self.clients[id].is_closing() { Verdict::Closed } else { Verdict::Drop }
     }
 
-    /// A client without a server: what needs one gets it, or waits.
+    /// A message of a client that has no server: if it needs one, the client gets one, or waits.
     #[inline(always)]
     fn judge_unlinked(
         &mut self,
@@ -270,7 +270,8 @@ impl Core {
         }
         if server.replies.hinges_on_copy(kind) {
             if server.replies.is_copy_overtaken() {
-                // Its error comes unasked, and the doubt, if any is left, is judged then.
+                // The error of the COPY comes without a Flush; the doubt is judged when it is
+                // there.
                 self.make_speak(server_id);
                 return Verdict::Hold(Hold::Undecided);
             }
@@ -288,7 +289,7 @@ impl Core {
             Front::Terminate => return self.goodbye(id),
             Front::Password => return self.unknown_from_client(id, head.kind),
             Front::Query if self.config.settings.disable_pqexec => return self.refuse_query(id),
-            // Late data of a COPY, to which the server would not listen any more.
+            // The COPY is over: the server would ignore its late data.
             Front::CopyData | Front::CopyDone | Front::CopyFail if server.replies.is_answered() => {
                 return Verdict::Drop;
             }
@@ -325,7 +326,7 @@ impl Core {
         self.pass_message(id, server_id, kind, head, seen, said)
     }
 
-    /// A message of a client of whom it matters what it leaves in the session.
+    /// A message of a client whose traces in the session are noted, or whose LISTEN is taken over.
     fn judge_watched(
         &mut self,
         id: ClientId,
@@ -350,7 +351,7 @@ impl Core {
         if is_sent && !is_passed_over {
             let is_tracked = self.tracks_statements(&self.clients[id]);
             let server = &mut self.servers[server_id];
-            // A Bind with another name is of a tracked statement, noted where it was looked up.
+            // A Bind that was rewritten is of a tracked statement: `bound_tracked` has noted it.
             if kind != Front::Bind || matches!(verdict, Verdict::Forward(_)) {
                 server.note_message(kind, head, seen, is_tracked, is_first);
             }
@@ -361,7 +362,8 @@ impl Core {
         verdict
     }
 
-    /// More of the message that is half sent to a server, all of which was judged.
+    /// The next piece of a message that is half sent to a server, and was judged by its first
+    /// piece.
     #[inline]
     pub fn passes(&mut self, server: ServerId, piece: &[u8], is_last: bool) {
         if let Some(server) = self.servers.get_mut(server)
@@ -371,8 +373,8 @@ impl Core {
         }
     }
 
-    /// The three that it asks have this one caller and are compiled into it: their arguments are
-    /// handed down once.
+    /// Has a message rewritten or refused where that is needed, or passes it on. `refuse_portal`,
+    /// `heed_unnamed` and `rewrite` have this one caller and are inlined.
     fn pass_message(
         &mut self,
         id: ClientId,
@@ -402,7 +404,7 @@ impl Core {
     fn awaits_replies(&mut self, id: ServerId, said: &mut Said<'_>) -> Option<Hold> {
         let server = &self.servers[id];
         if server.replies.is_own_turn() && !server.is_mid_reply {
-            // Nothing of the server's comes before what the pooler answers itself.
+            // The next answer in order is the pooler's own.
             self.push_due_answers(id, &mut said.to_client);
         }
         let server = &self.servers[id];
@@ -421,7 +423,7 @@ impl Core {
             }
         }
         if server.replies.is_barred() {
-            // Its answer decides, and a Sync may be among what has to wait for it.
+            // The server may keep the answer back until a Sync, and the client's is held, too.
             self.make_speak(id);
             return Some(Hold::Bar);
         }
@@ -455,12 +457,12 @@ impl Server {
         let of = match (kind, seen.first()) {
             (Front::Query, _) => TextOrigin::Query,
             (Front::Parse, Some(0)) => TextOrigin::Unnamed,
-            // In the middle of a COPY nobody waits for its name.
+            // Its name has not come. In the middle of a COPY nobody waits for that.
             (Front::Parse, None) => return self.session.note_unknown(),
-            // What a tracked one leaves it leaves when it is bound.
+            // What a tracked statement leaves is noted at its Bind (`bound_tracked`).
             (Front::Parse, _) if is_tracked => return,
             (Front::Parse, _) => TextOrigin::Named,
-            // A tracked one was noted where it was looked up.
+            // `bound_tracked` has noted the Bind of a tracked statement.
             (Front::Bind, _) if is_tracked && !binds_unnamed(seen) => return,
             (Front::Bind, _) => return self.session.bound(is_first),
             (Front::Execute, _) => return self.session.executed(),

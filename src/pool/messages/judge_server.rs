@@ -198,7 +198,7 @@ impl Core {
         self.unnamed_skipped(id, &skipped);
         self.doubt_failed(id, &skipped, seen);
         if self.is_no_concern_of_the_client(id) {
-            // If it sends anything all the same it is told of the end then.
+            // If the client sends again, it is told of the server's end then.
             self.servers[id].has_said_farewell = false;
             return ServerVerdict::Drop;
         }
@@ -213,8 +213,8 @@ impl Core {
         }
     }
 
-    /// A server says goodbye while its client is done with it, and about to be taken off it: the
-    /// client keeps its connection, and must not take it for lost.
+    /// Whether a server says goodbye when its client is done with it, and about to let go of it.
+    /// The client would take the goodbye for the end of its own connection, which stays.
     fn is_no_concern_of_the_client(&self, id: ServerId) -> bool {
         let server = &self.servers[id];
         let is_session = server.mode == PoolMode::Session;
@@ -245,7 +245,8 @@ impl Core {
             server.has_said_farewell = true;
             server.closing.get_or_insert(Reason::ServerCrashed);
         } else if self.servers[id].owes_service {
-            // What comes of the client's breach of the protocol next is not the server's failure.
+            // The server has answered. If it closes next because of what the client sent, that does
+            // not count as a login in vain.
             self.note_served(id);
         }
     }
@@ -378,7 +379,7 @@ impl Core {
         kind: Back,
         seen: &[u8],
     ) -> ServerVerdict {
-        // Whoever they were for is gone.
+        // The pooler's own answers that are due: the client they were for is gone.
         while self.servers[id].replies.answer_due().is_some() {}
         let Some(reply) = self.take_reply(id, kind, seen) else { return ServerVerdict::Closed };
         let skipped = self.servers[id].replies.take_skipped();
@@ -392,7 +393,7 @@ impl Core {
             Reply::Ready(_) => {
                 self.transaction_settled(id);
                 match test {
-                    // Not before all that its client sent has gone out: the relay tells.
+                    // The relay tells when all that its client has sent has gone out.
                     Test::Abandoned(_) => self.act(Action::PartIfDrained(id)),
                     Test::Check
                     | Test::Doubt

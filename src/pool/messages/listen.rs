@@ -89,13 +89,14 @@ pub(super) fn recall(
     handing.told = None;
     handing.recalled = Recalled::Yes;
     core.servers[server_id].session.left_by_recall();
-    // The client has the next word, though the server may be fit for another by then.
+    // The server must not be taken off its client when the recall ends: the message that needs the
+    // channels is still to be sent.
     core.servers[server_id].is_untouched = true;
     core.ask_beside(server_id, id, OwnQuery::Recall { is_inside }, &sql);
     Some(Verdict::Hold(Hold::Probe))
 }
 
-/// Whether a statement that was prepared earlier does; `None` when its name has not come yet.
+/// Whether the statement of a Bind needs the channels; `None` when its name has not come yet.
 fn bound_needs_channels(
     core: &mut Core,
     id: ClientId,
@@ -144,7 +145,7 @@ pub(super) fn await_row(core: &mut Core, id: ServerId, head: Head) -> ServerVerd
     ServerVerdict::Closed
 }
 
-/// A row of the answers to either query.
+/// A row in answer to `OwnQuery::Channels` or `OwnQuery::Recall`.
 pub(super) fn row(core: &mut Core, id: ServerId, own: OwnQuery, body: &[u8]) {
     let mut fields = Fields::new(body);
     let (count, length) = (fields.u16(), fields.u32());
@@ -196,7 +197,7 @@ pub(super) fn taken_over(core: &mut Core, id: ServerId, client: ClientId) {
     };
     let own = core.clients[client].listens().map(|listens| &listens.channels);
     if !is_all {
-        // What it listens to already the session did not know, or does not any more.
+        // The session never had the client's earlier channels, or has lost them by a rollback.
         channels.extend(own.into_iter().flatten().cloned());
     }
     let complaint = if is_missed {

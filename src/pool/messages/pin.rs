@@ -32,7 +32,7 @@ pub(super) fn transaction_ended(
     if core.servers[id].session.leaves_nothing() {
         return ServerVerdict::Forward(client);
     }
-    // A cancel that is on its way does not matter: what is kept is kept from nobody else.
+    // A cancel request on its way is no obstacle: the server stays with the client whom it is for.
     let server = &core.servers[id];
     let is_clean = server.replies.is_clean() && !server.replies.is_doubtful();
     // Nothing can be asked in the middle of what its client sends: data that came behind a COPY.
@@ -84,7 +84,7 @@ fn judge_left(
     ServerVerdict::Forward(client)
 }
 
-/// Once for each kind, since the client came.
+/// Warns once of each kind of trace that a client leaves.
 fn warn(core: &mut Core, id: ServerId, client: ClientId, left: Traces) {
     let rare = core.clients[client].rare.get_or_insert_default();
     let new = left.without(rare.warned_of);
@@ -163,12 +163,12 @@ pub(super) fn judge_own_query(
     } else if kind == Back::NotificationResponse && is_of_channels {
         return listen::judge_notification(core, id, client, body, to_client);
     } else if kind == Back::NotificationResponse {
-        // Who listens has not lost its channels.
+        // The client listens in this session still.
         return ServerVerdict::Forward(client);
     } else if kind == Back::DataRow && is_of_channels {
         listen::row(core, id, own, body);
     } else if matches!(kind, Back::DataRow | Back::ErrorResponse) && is_probe {
-        // Who asks and is not answered keeps what it has.
+        // A row tells of a lock. After an error nobody knows, and a lock is assumed.
         core.servers[id].own = OwnQuery::Probe { is_locked: true };
     } else if kind == Back::ErrorResponse {
         return own_query_failed(core, id, client, body);
@@ -179,8 +179,8 @@ pub(super) fn judge_own_query(
     core.server_dropped_or_closed(id)
 }
 
-/// The session is of no use to others as it is. A goodbye of the server's is its client's, whatever
-/// the server was asked.
+/// The session cannot be given to others as it is: the server is closed. If the error was its
+/// goodbye, the client hears that, whatever the server was asked.
 fn own_query_failed(core: &mut Core, id: ServerId, client: ClientId, body: &[u8]) -> ServerVerdict {
     core.heed_error(id, body);
     if core.servers[id].has_said_farewell {

@@ -3,7 +3,8 @@
 //! Whole messages that follow one another are passed on without a verdict for each, where a judge
 //! would do no more than note that a request was sent or answered. Whatever is more than that, or
 //! is not whole, ends the stretch and goes to the judges; they would come to the same, message by
-//! message. A stretch follows a message that was judged and passed on the same way.
+//! message. Of a client's messages, a stretch follows one that was judged and went to the server.
+//! Of a server's messages, the stretch comes first, and the judge gets what ends it.
 
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
@@ -31,11 +32,11 @@ struct Requests<'a> {
     session: &'a mut ServerSession,
     unnamed: &'a mut UnnamedText,
     kept: &'a mut KeptQuery,
-    /// Statements of the client, of its server, and all.
+    /// The statements of the client, of its server, and of the whole pooler.
     named: Option<&'a ClientStatements>,
     held: Option<&'a mut ServerStatements>,
     table: &'a mut StatementTable,
-    /// Of the pool, for statistics.
+    /// The pool's counter, for statistics.
     binds: &'a mut u64,
     /// The longest body of a message, in bytes.
     longest: usize,
@@ -177,7 +178,7 @@ impl Core {
             is_tracking,
             keeps_unnamed,
         };
-        // What comes before this is said.
+        // All before this place is in `to_server`.
         let mut from = at;
         let taken = stretch(&data[at..], |offset, kind, body| {
             let Some(kind) = Front::from_byte(kind) else { return false };
@@ -199,7 +200,7 @@ impl Core {
         taken
     }
 
-    /// How many bytes of what a server has sent its client hears with nothing to be said of them.
+    /// How many bytes of what a server has sent go to its client without a verdict.
     pub fn routine_replies(&mut self, id: ServerId, to: ClientId, data: &[u8]) -> usize {
         let longest = self.longest_body();
         let server = &mut self.servers[id];

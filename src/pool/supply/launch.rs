@@ -1,8 +1,8 @@
 //! Servers are opened, and idle ones tested or evicted, as [`Planner`] decides.
 //!
 //! A pool that must wait for something outside itself awaits a place: [`Core::fill_places`] looks
-//! at it again in the turn in which a place gets free, and serves first whose client has waited
-//! longest. Who asks meanwhile in one pool has that pool looked at, and no other.
+//! at it again in the turn in which a place gets free, in the order of [`Core::turn_of`]. A client
+//! that asks for a server has only its own pool looked at.
 //!
 //! [`Planner`]: crate::pool::core::plan::Planner
 
