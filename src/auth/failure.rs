@@ -104,7 +104,7 @@ pub enum ServerFailure {
     SaslMessage(MessageError),
     /// The server could not prove that it knows the secret.
     Signature,
-    /// The client did not come in by SCRAM, so its stored secret has no keys to log in with.
+    /// The client did not log in by SCRAM, so its stored secret has no keys to log in with.
     ScramKeysMissing {
         asked: Asked,
     },

@@ -68,8 +68,7 @@ impl<T: Linked> List<T> {
     }
 
     /// Adds `id` at the end, and gives the links that its record must carry from now on. For
-    /// callers that have the record at hand anyway, as are [`List::open_front`] and
-    /// [`List::close`].
+    /// callers that have the record at hand anyway, like [`List::open_front`] and [`List::close`].
     #[inline(always)]
     pub fn open_back(&mut self, arena: &mut Arena<T>, id: Id<T::Kind>) -> Links<T::Kind> {
         let links = Links { prev: self.tail, next: None };

@@ -99,7 +99,7 @@ impl Slots {
         (place + 1) & (self.places.len() - 1)
     }
 
-    /// How far behind one place another is, around the end.
+    /// How many places `to` is after `from`, around the end.
     fn steps(&self, from: usize, to: usize) -> usize {
         to.wrapping_sub(from) & (self.places.len() - 1)
     }

@@ -40,8 +40,8 @@ fn form(tables: &Tables, text: &str) -> Option<String> {
     form.into_iter().map(char::from_u32).collect()
 }
 
-/// Whether a text has characters written from right to left, and also others written from left to
-/// right, or at its ends (RFC 3454, section 6).
+/// Whether a text has right-to-left characters but breaks the rules for them: none may be
+/// left-to-right, and the first and the last must be right-to-left (RFC 3454, section 6).
 fn goes_both_ways(tables: &Tables, text: &[u32]) -> bool {
     let is = |treatment, character: Option<&u32>| {
         character.is_some_and(|it| tables.treatment(*it) == treatment)

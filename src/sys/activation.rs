@@ -13,7 +13,7 @@ use super::socket::{Domain, listening_domain};
 /// The first descriptor handed over, by sd_listen_fds(3).
 const FIRST: RawFd = 3;
 
-/// The most sockets that are taken over; a larger number is no sensible one, and none are.
+/// The most sockets that are taken over. A larger number makes no sense: then none is taken over.
 const COUNT_MAX: RawFd = 1024;
 
 /// A socket that already listens.

@@ -57,7 +57,7 @@ pub struct Dialogue<'a> {
     state: Await,
 }
 
-/// Why a directory did not vouch for a user, for the log.
+/// Why a directory did not accept a user, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     pub host: String,

@@ -26,7 +26,7 @@ pub fn frame(bytes: &[u8]) -> Result<Option<usize>, MalformedLdap> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedLdap;
 
-/// Entry point for fuzzing: options up to the first NUL, and what a directory sends behind it. The
+/// Entry point for fuzzing: options up to the first NUL, and what a directory sends after it. The
 /// directory does not know the password, but may send anything.
 pub fn fuzz(data: &[u8]) {
     let mut parts = data.splitn(2, |&byte| byte == 0);

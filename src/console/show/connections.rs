@@ -356,8 +356,8 @@ fn moment(scene: Scene<'_>, moment: Moment) -> Value<'static> {
     time(scene.core.now.wall_us.saturating_sub(scene.core.mono().micros_since(moment)))
 }
 
-/// For how long a client has waited for a server or an answer. On the console: the time since its
-/// last command.
+/// How many microseconds a client has waited for a server or an answer. On the console: the time
+/// since its last command.
 fn wait_us(core: &Core, row: &ConnectionRow) -> u64 {
     let ConnectionRow::Client(id) = *row else { return 0 };
     let client = &core.clients[id];

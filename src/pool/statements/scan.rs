@@ -83,7 +83,7 @@ enum StatementHead {
     Set,
     /// After a word behind SET, which may be the parameter's name, or say what is set.
     SetWord(SetWord),
-    /// SET extra_float_digits TO, and whether 1, 2 or 3 has come behind it.
+    /// SET extra_float_digits TO, and whether 1, 2 or 3 has come after it.
     SetDigits(bool),
     SetSession,
     SetAuthorization,
@@ -122,7 +122,7 @@ enum PreviousWord {
     From,
     Into,
     With,
-    /// A `&`, behind which a quote may hold a name in escapes.
+    /// A `&`, after which a quote may hold a name in escapes.
     Ampersand,
 }
 
