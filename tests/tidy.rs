@@ -1,8 +1,10 @@
 //! The rules of the house that a compiler does not hold: which folder may use which, where files,
 //! sockets, clocks, threads and `unsafe` may stand, how files begin and how long they may grow.
-//! ARCHITECTURE.md gives the reasons. Each rule is a function from sources to findings, and has a
-//! test that shows it a sample which it must refuse.
+//! ARCHITECTURE.md gives the reasons, and is compared with the tree. Each rule is a function from
+//! sources to findings, and has a test that shows it a sample which it must refuse.
 
+#[path = "tidy/page.rs"]
+mod page;
 #[path = "tidy/rooms.rs"]
 mod rooms;
 #[path = "tidy/source.rs"]
@@ -117,6 +119,21 @@ fn calls_within_the_core_follow_the_order_of_its_rooms() {
         against.iter().map(|c| format!("{} -> {} ({})", c.file, c.to, c.method)).collect();
     assert!(against.is_empty(), "{}\n{}", told.len(), told.join("\n"));
     assert!(knot.len() <= rooms::LARGEST_KNOT, "{}: {knot:#?}", knot.len());
+}
+
+#[test]
+fn the_page_has_the_floors_the_rooms_and_each_file_of_the_core() {
+    let page = page::read(root());
+    report(page::floors(&page, FLOORS));
+    report(page::rooms(&page, rooms::ROOMS));
+    report(page::files_of_rooms(&page, &program()));
+}
+
+#[test]
+fn the_page_names_what_there_is_and_is_wrapped_evenly() {
+    let page = page::read(root());
+    report(page::unknown_names(&page, &page::names_of_tree(root())));
+    report(page::wide_lines(&page));
 }
 
 #[test]
