@@ -82,13 +82,13 @@ impl Service {
         let (resolver, judges) = (Resolver::new(wake.clone()), Judges::new(wake.clone()));
         let tcp = options::tcp(&config.settings);
         let registry = poll.registry()?;
-        let mut network = Network { registry, resolver, judges, logger, tcp, tls: Tls::default() };
+        let network = Network { registry, resolver, judges, logger, tcp, tls };
         let descriptors = process::fd_limit().map_or(u64::MAX, |limit| limit.soft);
         let host =
             SystemFacts { uid: account::effective_uid(), uid_name, name: host_name, descriptors };
         let mut core = Core::new(config, access, host, Box::new(SystemRng::new()), clock::now());
         core.local_time = local_time;
-        tls::put_in_force(tls, &mut network, &mut core);
+        tls::tell(&network, &mut core);
         core.journal.threshold = network.logger.options().threshold;
         let mut service = Service {
             args,

@@ -46,8 +46,7 @@ fn set_up_servers(config: &Config) -> Result<ServerSide, String> {
     Ok(servers)
 }
 
-/// Puts both sides in force. New connections are met with them; servers that were opened under
-/// other settings are closed once nobody uses them.
+/// Puts both sides in force, for connections that are opened from now on.
 pub fn put_in_force(new: Tls, network: &mut Network, core: &mut Core) {
     let has_changed = new.servers.wanted() != network.tls.servers.wanted();
     network.tls = new;
@@ -82,7 +81,8 @@ pub fn follow(network: &mut Network, core: &mut Core) -> Vec<String> {
     failures
 }
 
-fn tell(network: &Network, core: &mut Core) {
+/// Tells the core what is in force.
+pub fn tell(network: &Network, core: &mut Core) {
     let modes = TlsModes {
         clients: network.tls.clients.wanted().mode,
         servers: network.tls.servers.wanted().mode,

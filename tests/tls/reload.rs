@@ -212,3 +212,30 @@ fn servers_are_renewed_by_each_setting_of_theirs_and_by_no_other() {
         (postgres_with_tls().one(&sql) == "0").then_some(())
     });
 }
+
+/// A pool that is to be filled is filled once, with servers under the new settings.
+#[test]
+fn each_server_is_renewed_once() {
+    let line = format!(
+        "host=127.0.0.1 port={} user=app password={} min_pool_size=2",
+        postgres_with_tls().port,
+        APP.password
+    );
+    let pooler = setup().database("app", &line).start();
+    let filled = |times: usize, by: &str| {
+        eventually(&format!("two servers by {by}"), || {
+            let idle = pooler.shown("show pools", "database", "app", "sv_idle");
+            let coming = pooler.shown("show pools", "database", "app", "sv_login");
+            (idle.as_deref() == Some("2") && coming.as_deref() == Some("0")).then_some(())
+        });
+        let closed =
+            pooler.log().matches("closing because: database configuration changed").count();
+        assert_eq!(closed, 2 * times, "{by}: {}", pooler.log());
+    };
+    filled(0, "the start");
+    pooler.rewrite(|setup| setup.set("server_tls_ciphers", "HIGH"));
+    pooler.console().query("reload").expect("RELOAD");
+    filled(1, "RELOAD");
+    pooler.console().query("set server_tls_ciphers = 'default'").expect("SET");
+    filled(2, "SET");
+}

@@ -61,6 +61,7 @@ impl Core {
     /// Servers that were opened under other TLS settings must not go on as they are.
     fn renew_servers(&mut self, is_needed: bool) {
         if is_needed {
+            self.tls_generation = self.generation;
             self.forget_logins(None);
             self.retire_all(None, &Reason::DatabaseChanged);
         }

@@ -159,6 +159,8 @@ pub struct Core {
     pub(in crate::pool) listed: Vec<UserId>,
     /// Counts the configurations, and settings changed by SET, that have been in force.
     pub(in crate::pool) generation: u64,
+    /// The last of them that had other settings for TLS to servers.
+    pub(in crate::pool) tls_generation: u64,
     /// See [`Core::has_session_policy`].
     pub(in crate::pool) watches_sessions: bool,
     /// What is told to the log and to the console.
@@ -315,6 +317,7 @@ impl Core {
             process_actions: VecDeque::new(),
             config: config.clone(),
             generation: 0,
+            tls_generation: 0,
             listed: Vec::new(),
             watches_sessions: false,
             journal: Journal::default(),

@@ -39,8 +39,13 @@ impl Core {
         }
     }
 
-    /// Another configuration of TLS to servers is in force.
+    /// Another configuration of TLS to servers is in force. Where the settings have just changed,
+    /// `renew_servers` has seen to the servers, and those opened since meet what is in force now.
+    /// Otherwise a change that could not be set up before has been set up now.
     pub fn server_tls_changed(&mut self) {
+        if self.tls_generation == self.generation {
+            return;
+        }
         for id in self.servers.ids() {
             if matches!(self.servers[id].peer, PeerAddress::Tcp { .. }) {
                 self.retire(id, Reason::DatabaseChanged);
