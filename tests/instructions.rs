@@ -17,7 +17,7 @@ use support::pooler::{ADMIN, Pooler, Setup};
 use support::wire::{self, Wire};
 
 /// What one unit of a workload may cost: 5 to 10 % above what was reached.
-static WORKLOADS: [Workload; 5] = [
+static WORKLOADS: [Workload; 8] = [
     Workload { name: "simple", most: 5_400, reset: 5_750, prepare: None, unit: simple },
     Workload { name: "extended", most: 6_050, reset: 6_700, prepare: None, unit: extended },
     Workload { name: "prepared", most: 6_550, reset: 6_850, prepare: STATEMENT, unit: prepared },
@@ -29,10 +29,19 @@ static WORKLOADS: [Workload; 5] = [
         prepare: STATEMENT,
         unit: prepared_pipeline,
     },
+    Workload { name: "1000 rows", most: 23_000, reset: 23_500, prepare: None, unit: rows },
+    Workload { name: "COPY out", most: 24_000, reset: 26_000, prepare: None, unit: copy_out },
+    Workload { name: "COPY in", most: 26_500, reset: 29_500, prepare: None, unit: copy_in },
 ];
 
 /// The body of the Parse of a statement with a name.
 const STATEMENT: Option<&[u8]> = Some(b"s\0select 1\0\0\0");
+
+/// Bodies of the queries whose answers are long.
+const MANY_ROWS: &[u8] = b"select * from rows\0";
+const COPY_OUT: &[u8] = b"copy rows to stdout\0";
+
+const COPY_IN: &[u8] = b"copy rows from stdin\0";
 
 /// Units of the shorter and of the longer run; the difference leaves out start, login and end.
 const UNITS: [u64; 2] = [500, 3_500];
@@ -50,6 +59,20 @@ struct Workload {
 
 fn simple() -> Vec<u8> {
     wire::message(b'Q', b"select 1\0")
+}
+
+fn rows() -> Vec<u8> {
+    wire::message(b'Q', MANY_ROWS)
+}
+
+fn copy_out() -> Vec<u8> {
+    wire::message(b'Q', COPY_OUT)
+}
+
+/// The data comes behind the query, before the server has asked for it.
+fn copy_in() -> Vec<u8> {
+    let data = wire::message(b'd', &[b'v'; 56]).repeat(1_000);
+    [wire::message(b'Q', COPY_IN), data, wire::message(b'c', b"")].concat()
 }
 
 fn extended() -> Vec<u8> {
@@ -304,12 +327,34 @@ fn answer(wire: &mut Wire) {
                 bytes.extend(wire::data_row(&[b"1"]));
                 bytes.extend(wire::message(b'C', b"SELECT 1\0"));
             }
-            b'Q' => bytes.extend(fake::one_row("1")),
+            b'Q' => bytes.extend(match &*message.body {
+                MANY_ROWS => thousand(&wire::row_description(&["value"]), b'D', &[]),
+                COPY_OUT => {
+                    thousand(&wire::message(b'H', &[0, 0, 0]), b'd', &wire::message(b'c', b""))
+                }
+                COPY_IN => wire::message(b'G', &[0, 0, 0]),
+                _ => fake::one_row("1"),
+            }),
+            b'd' => {}
+            b'c' => {
+                bytes.extend(wire::message(b'C', b"COPY 1000\0"));
+                bytes.extend(wire::ready(b'I'));
+            }
             b'S' => bytes.extend(wire::ready(b'I')),
             _ => return,
         }
-        if matches!(message.kind, b'Q' | b'S') {
+        if matches!(message.kind, b'Q' | b'S' | b'c') {
             wire.send(&std::mem::take(&mut bytes));
         }
     }
+}
+
+/// The answer to a query that brings 1,000 messages of one kind, each with a value of 50 bytes.
+fn thousand(first: &[u8], kind: u8, last: &[u8]) -> Vec<u8> {
+    let one = match kind {
+        b'D' => wire::data_row(&[&[b'v'; 50]]),
+        _ => wire::message(kind, &[b'v'; 56]),
+    };
+    let tag = wire::message(b'C', b"SELECT 1000\0");
+    [first, &one.repeat(1_000), last, &tag, &wire::ready(b'I')].concat()
 }

@@ -21,8 +21,9 @@ impl<S, To> Conn<S, To> {
     /// Has `ask` end the news of room where the poll has told of that alone, and it was known.
     #[inline(always)]
     pub fn hear_less(&mut self, news: Readiness, ask: impl FnOnce(&mut S) -> io::Result<bool>) {
-        let is_known = self.is_writable && self.hears_of_room;
-        if is_known && news.writable && !news.readable && !news.ending {
+        // Most news is of bytes.
+        let is_alone = !news.readable && news.writable && !news.ending;
+        if is_alone && self.is_writable && self.hears_of_room {
             self.hears_of_room = ask(&mut self.stream).unwrap_or(true);
         }
     }

@@ -43,6 +43,20 @@ pub fn split_whole(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((head[0], body, rest))
 }
 
+/// What stands behind the messages of one kind with which `bytes` begin, as far as they are there
+/// whole and no body has more than `most` bytes.
+#[inline(always)]
+pub fn behind_run(bytes: &[u8], kind: u8, most: usize) -> &[u8] {
+    let mut left = bytes;
+    while let Some((next, body, rest)) = split_whole(left)
+        && next == kind
+        && body.len() <= most
+    {
+        left = rest;
+    }
+    left
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +87,25 @@ mod tests {
             b"Q\x80\0\0\x04xxxx",
         ] {
             assert_eq!(split_whole(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_ends_at_another_kind_a_long_body_or_half_a_message() {
+        let run: &[u8] = b"d\0\0\0\x06abd\0\0\0\x04";
+        let rests: [&[u8]; 7] = [
+            b"",
+            b"c\0\0\0\x04",
+            b"d\0\0\0\x07abc",
+            b"d\0\0\0\x06a",
+            b"d\0\0\0",
+            b"d\0\0\0\x03",
+            b"d\xff\xff\xff\xff",
+        ];
+        for rest in rests {
+            let bytes = [run, rest].concat();
+            assert_eq!(behind_run(&bytes, b'd', 2), rest);
+            assert_eq!(behind_run(&bytes, b'D', 2), bytes);
         }
     }
 }

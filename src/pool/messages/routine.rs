@@ -82,7 +82,7 @@ impl Requests<'_> {
 
     /// Takes a message that is passed on as it is, or leaves it to the judge.
     #[inline(always)]
-    fn take(&mut self, kind: Front, body: &[u8]) -> bool {
+    fn take(&mut self, kind: Front, body: &[u8]) -> Taken {
         // The unnamed statement is another's until the client prepares its own.
         let is_foreign = self.replies.has_foreign_unnamed();
         let needs_care = self.is_tracking || is_foreign;
@@ -90,9 +90,11 @@ impl Requests<'_> {
             Front::Bind | Front::Close | Front::Describe | Front::Parse
                 if needs_care && !is_harmless(kind, body, self.is_tracking, is_foreign) =>
             {
-                return false;
+                return Taken::No;
             }
-            Front::CopyData => {}
+            Front::CopyData => {
+                return Taken::Run { most: self.longest.min(kind.largest()) };
+            }
             Front::Bind => {
                 self.unnamed.bound();
                 if self.is_watched {
@@ -107,7 +109,7 @@ impl Requests<'_> {
                 self.replies.push_routine(Request::Close);
             }
             Front::Describe => self.replies.push_routine(Request::Describe(None)),
-            Front::Execute if self.may_decide => return false,
+            Front::Execute if self.may_decide => return Taken::No,
             Front::Execute => {
                 if self.is_watched {
                     self.session.executed();
@@ -115,9 +117,11 @@ impl Requests<'_> {
                 self.replies.push_routine(Request::Execute);
             }
             Front::Parse if self.is_watched && !self.session.prepares_plainly(body) => {
-                return false;
+                return Taken::No;
             }
-            Front::Parse if behind_name(body).is_some_and(deallocate::is_decisive) => return false,
+            Front::Parse if behind_name(body).is_some_and(deallocate::is_decisive) => {
+                return Taken::No;
+            }
             Front::Parse if body.first() == Some(&0) => {
                 if self.keeps_unnamed {
                     self.unnamed.prepared(&body[1..]);
@@ -135,9 +139,9 @@ impl Requests<'_> {
             | Front::FunctionCall
             | Front::Password
             | Front::Query
-            | Front::Terminate => return false,
+            | Front::Terminate => return Taken::No,
         }
-        true
+        Taken::One
     }
 }
 
@@ -181,20 +185,20 @@ impl Core {
         // All before this place is in `to_server`.
         let mut from = at;
         let taken = stretch(&data[at..], |offset, kind, body| {
-            let Some(kind) = Front::from_byte(kind) else { return false };
+            let Some(kind) = Front::from_byte(kind) else { return Taken::No };
             if !requests.fits(kind, body) {
-                return false;
+                return Taken::No;
             }
             if kind != Front::Bind || !is_tracking || binds_unnamed(body) {
                 return requests.take(kind, body);
             }
             let Some((id, names)) = requests.bind_tracked(body, &mut said.may_repeat) else {
-                return false;
+                return Taken::No;
             };
             said.to_server.forward(from..at + offset);
             let statement = &requests.table.statements[id];
             from = at + offset + names.say(body.len(), statement, said.to_server.words());
-            true
+            Taken::One
         });
         said.to_server.forward(from..at + taken);
         taken
@@ -209,25 +213,44 @@ impl Core {
         if !is_theirs || !own.is_nothing() || !kept.is_told() {
             return 0;
         }
-        stretch(data, |_, kind, body| {
-            let Some(kind) = Back::from_byte(kind) else { return false };
+        stretch(data, |_, byte, body| {
+            let Some(kind) = Back::from_byte(byte) else { return Taken::No };
             let tells_more = kind == Back::CommandComplete
                 && (tells_of_statements(body) || session.is_watched() && !is_of_rows(body));
-            let fits = body.len() <= longest.min(kind.largest());
-            fits && !tells_more && replies.take_routine(kind)
+            let most = longest.min(kind.largest());
+            if body.len() > most || tells_more || !replies.take_routine(kind) {
+                return Taken::No;
+            }
+            match kind {
+                Back::DataRow | Back::CopyData => Taken::Run { most },
+                _ => Taken::One,
+            }
         })
     }
+}
+
+/// Whether a message is taken without a verdict of its own.
+enum Taken {
+    No,
+    One,
+    /// And so are those of its kind that follow, up to so many bytes of body: nothing has changed
+    /// by this one.
+    Run {
+        most: usize,
+    },
 }
 
 /// The length of the whole messages at the start of `data` that are taken, one after the other: by
 /// where they begin, kind and body.
 #[inline(always)]
-fn stretch(data: &[u8], mut take: impl FnMut(usize, u8, &[u8]) -> bool) -> usize {
+fn stretch(data: &[u8], mut take: impl FnMut(usize, u8, &[u8]) -> Taken) -> usize {
     let mut left = data;
-    while let Some((kind, body, rest)) = head::split_whole(left)
-        && take(data.len() - left.len(), kind, body)
-    {
-        left = rest;
+    while let Some((kind, body, rest)) = head::split_whole(left) {
+        left = match take(data.len() - left.len(), kind, body) {
+            Taken::No => break,
+            Taken::One => rest,
+            Taken::Run { most } => head::behind_run(rest, kind, most),
+        };
     }
     data.len() - left.len()
 }
@@ -322,9 +345,10 @@ mod tests {
     #[test]
     fn a_stretch_ends_before_what_is_not_whole_or_not_taken() {
         let data = b"E\0\0\0\x04E\0\0\0\x06xyS\0\0\0\x04E\0\0\0\x05";
-        assert_eq!(stretch(data, |_, kind, _| kind != b'S'), 12);
-        assert_eq!(stretch(data, |_, _, _| true), 17, "the last one lacks a byte");
-        assert_eq!(stretch(&data[..4], |_, _, _| true), 0);
+        let but_sync = |_, kind, _: &[u8]| if kind == b'S' { Taken::No } else { Taken::One };
+        assert_eq!(stretch(data, but_sync), 12);
+        assert_eq!(stretch(data, |_, _, _| Taken::One), 17, "the last one lacks a byte");
+        assert_eq!(stretch(&data[..4], |_, _, _| Taken::One), 0);
     }
 
     /// What is taken as routine leaves everything as the judge would have left it.

@@ -60,6 +60,7 @@ impl PoolDirectory {
     }
 
     /// How many pools it knows.
+    #[cfg(any(test, debug_assertions))]
     pub(in crate::pool) fn pool_count(&self) -> usize {
         self.pools.len()
     }
