@@ -26,8 +26,8 @@ use crate::sys::random::SystemRng;
 
 pub struct Pages {
     web: Web,
-    /// No turn before this moment has anything to do, as most have not: that must cost nothing.
-    /// 0 where each may.
+    /// Before this moment [`Pages::turn`] has nothing to do, and costs nothing; 0 where each turn
+    /// may have something.
     due: Moment,
     facts: Facts,
     history: History,

@@ -100,7 +100,7 @@ pub fn first_logger(quiet: bool, verbosity: u32) -> Logger {
     logger
 }
 
-/// Becomes who we shall be, and opens the log.
+/// Becomes the configured user, and opens the log.
 pub fn prepare(options: &StartOptions, logger: &mut Logger) -> Result<(), StartError> {
     become_user(options.user.as_deref())?;
     if account::effective_uid() == 0 {

@@ -19,7 +19,7 @@ pub fn text() -> String {
     format!("PgBouncer {VERSION}\n{}\n", parts().join("\n"))
 }
 
-/// What stands behind `process up:` in the log.
+/// What stands after `process up:` in the log.
 pub fn banner() -> String {
     format!("PgBouncer {VERSION}, {}", parts()[..4].join(", "))
 }

@@ -74,7 +74,7 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// Ends a held client that has sent Terminate behind what it waits for.
+    /// Ends a held client that has sent Terminate after what it waits for.
     fn leave_if_goodbye_is_said(&mut self, id: ClientId) -> bool {
         let Some(conn) = self.clients.get(id) else { return false };
         let says_goodbye = conn.inbound.is_boundary() && has_terminate(conn.carry());
@@ -86,7 +86,7 @@ impl<I: Io> Engine<I> {
     }
 }
 
-/// Whether a Terminate begins behind whole messages.
+/// Whether a Terminate begins after whole messages.
 fn has_terminate(mut bytes: &[u8]) -> bool {
     while let ParsedHead::Head(head) = head::parse(bytes) {
         if head.kind == Front::Terminate as u8 {

@@ -11,7 +11,7 @@ use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::client::Client;
 use crate::wire::head::{self, HEAD_BYTES, Head, ParsedHead};
 
-/// The least free room behind a half message, in bytes; with less, its buffer grows.
+/// The least free room after a half message, in bytes; with less, its buffer grows.
 const LEAST_ROOM_BYTES: usize = 4096;
 
 /// Bytes of a client, and what comes of them.
@@ -302,7 +302,7 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// Passes on the whole messages behind a judged one that need no verdict of their own.
+    /// Passes on the whole messages after a judged one that need no verdict of their own.
     fn pass_routine(&mut self, id: ClientId, judged: &mut ClientBytes<'_>) {
         let at = judged.taken;
         if judged.server.is_some() && at < judged.data.len() {

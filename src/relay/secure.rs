@@ -39,7 +39,7 @@ impl<I: Io> Engine<I> {
             Handshake::Pending => false,
             Handshake::Done(secured) => {
                 conn.is_securing = false;
-                // The library may have read behind the handshake.
+                // The library may have read past the handshake.
                 (conn.is_readable, conn.is_writable) = (true, true);
                 self.core.client_secured(id, secured);
                 true

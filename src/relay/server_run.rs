@@ -187,7 +187,7 @@ impl<I: Io> Engine<I> {
                 Heading::Drop => judged.taken += judged.inbound.go_on(count - at),
             }
         }
-        // Replies of the pooler's own that are due behind the last message.
+        // Replies of the pooler's own that are due after the last message.
         let at_boundary = judged.inbound.is_boundary();
         if at_boundary && !judged.is_closed && self.core.has_due_answers(id) {
             self.core.push_due_answers(id, &mut judged.to_client);

@@ -11,7 +11,7 @@ pub fn sql_of(kind: Front, body: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What has come of a Parse behind the name of its statement: the SQL, and behind its NUL the
+/// What has come of a Parse after the name of its statement: the SQL, and after its NUL the
 /// types of parameters.
 #[inline]
 pub fn behind_name(parse: &[u8]) -> Option<&[u8]> {

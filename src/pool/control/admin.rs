@@ -9,7 +9,7 @@ use crate::pool::records::client::{ClientState, ConsoleState};
 use crate::pool::telling::reason::Reason;
 
 impl Core {
-    /// Bytes for a client, behind all that it was sent before.
+    /// Bytes for a client, after all that it was sent before.
     pub fn send_client(&mut self, id: ClientId, bytes: Vec<u8>) {
         self.act(Action::SendClient { client: id, bytes });
     }

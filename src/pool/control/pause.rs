@@ -13,8 +13,9 @@ use crate::pool::telling::reason::Reason;
 /// How often it is told whom the end of the process waits for.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
-/// How long a connection may take to come about: three packets, one after the other. One that the
-/// kernel has kept back because it is silent is asked for a second after it began.
+/// How long a connection may take to come about: three packets, one after the other. A silent one
+/// that the kernel has kept back (tcp_defer_accept) comes when the kernel asks the client once
+/// more, a second after it began.
 const LAST_ARRIVALS: Duration = Duration::from_millis(1_500);
 
 impl Core {

@@ -125,7 +125,7 @@ impl Core {
         self.retire_all(Some(id), &Reason::DatabaseRemoved);
     }
 
-    /// Ends the clients of a database that have no server, or wait for one.
+    /// Ends all clients of a database.
     pub(super) fn close_clients_of(&mut self, id: DatabaseId, reason: &Reason) {
         for pool in self.pools_of(id) {
             let record = &self.pools[pool];
@@ -199,7 +199,8 @@ fn has_other_tls(old: &Settings, new: &Settings) -> bool {
     old.changes(new).iter().any(|change| change.row.name.starts_with("server_tls"))
 }
 
-/// What a line says of where servers are, as whom they are opened, and what they are told first.
+/// The keys of a line by which servers are opened. Where one has changed, open servers are of no
+/// use.
 const OF_SERVERS: [&str; 17] = [
     "host",
     "port",

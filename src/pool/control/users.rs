@@ -66,7 +66,8 @@ impl Core {
             let secret = secrets.pop_if(|(at, _)| *at == place);
             let listed_in = std::mem::replace(&mut self.users[id].listed_in, self.generation);
             if listed_in == self.generation {
-                // Of two entries with one name the later counts. Should that go, this one is new.
+                // Of two entries with one name the later counts. This one is read anew when the
+                // later one has gone.
                 known.forget(place);
             } else if let Some((_, secret)) = secret {
                 self.set_secret(id, Some(secret));

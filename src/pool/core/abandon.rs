@@ -41,7 +41,7 @@ impl Core {
         self.act(Action::PartIfDrained(id));
     }
 
-    /// Sends what nobody else will send any more: the end of a COPY, and Flush behind an extended
+    /// Sends what nobody else will send any more: the end of a COPY, and Flush after an extended
     /// query, so that all its answers come. Its Sync would commit what it has done.
     pub(in crate::pool) fn end_requests(&mut self, id: ServerId) {
         let server = &mut self.servers[id];

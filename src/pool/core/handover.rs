@@ -220,7 +220,7 @@ impl Core {
         self.pools[*pool].undone.pins += 1;
     }
 
-    /// A server has said something unasked behind its last answer, in the same read, and the caller
+    /// A server has said something unasked after its last answer, in the same read, and the caller
     /// is about to close it. Outside of session mode its client is done with it, and is taken off
     /// first, so that it does not learn of the close. Returns whether there was such a client.
     pub(in crate::pool) fn let_go_of_done_client(&mut self, id: ServerId) -> bool {
@@ -255,7 +255,7 @@ impl Core {
         }
     }
 
-    /// Sends a query of the pooler's own to a server that a client has, behind its last answer or
+    /// Sends a query of the pooler's own to a server that a client has, after its last answer or
     /// before its next message.
     pub(in crate::pool) fn ask_beside(
         &mut self,

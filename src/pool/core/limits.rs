@@ -16,12 +16,12 @@ impl Core {
         server.mode != PoolMode::Session && !server.is_private
     }
 
-    /// How clients of a pool use its servers that have not chosen: see [`Core::mode_of`].
+    /// The pool mode of a pool's clients, but for those that have chosen one themselves.
     pub fn pool_mode(&self, pool: PoolId) -> PoolMode {
         self.pools[pool].mode
     }
 
-    /// How a client uses the servers of its pool. While it has one the server knows, too.
+    /// The pool mode of a client. While it has a server, that has the same (`Server::mode`).
     #[inline(always)]
     pub fn client_mode(&self, client: &Client) -> PoolMode {
         let of_pool = || client.pool().map_or(PoolMode::Session, |pool| self.pools[pool].mode);
@@ -39,7 +39,7 @@ impl Core {
         line.session_states.as_ref().unwrap_or(&self.settings().session_states)
     }
 
-    /// What the mode of a pool is by the settings; the pool keeps it.
+    /// The mode that a pool has by the settings. The pool keeps it.
     pub(in crate::pool) fn mode_of(&self, database: DatabaseId, user: UserId) -> PoolMode {
         self.limits().mode_of(database, user)
     }
@@ -87,8 +87,9 @@ impl Core {
         client.listens().is_some_and(|listens| !listens.channels.is_empty())
     }
 
-    /// Whether a session must end clean that nobody has watched: others by the transaction get its
-    /// server behind it, and the client's policy promises them that nothing is left.
+    /// Whether a session must be undone at its end though nobody has watched what it leaves:
+    /// clients that share servers get its server next, and by this client's policy nothing is left
+    /// to them.
     pub(in crate::pool) fn must_end_clean(&self, client: &Client) -> bool {
         let shares = client.member().is_some_and(|of| !self.offered_modes(of.database).is_empty());
         self.watches_sessions && shares && self.session_policy(client) >= SessionState::Reset
@@ -109,7 +110,7 @@ impl Core {
             || self.clients.iter().any(|(_, client)| client.choice().policy.is_some())
     }
 
-    /// What is configured for those whose own servers these are.
+    /// The session_state of a pool's clients, but for those that have chosen a stricter one.
     pub fn pool_session_state(&self, pool: PoolId) -> SessionState {
         let pool = &self.pools[pool];
         self.configured_state(pool.database, pool.user)
@@ -213,7 +214,7 @@ impl Core {
         self.users[client.member()?.user].line.as_ref()
     }
 
-    /// Thousands of idle clients need no look when nobody has set a limit for them.
+    /// Whether an idle client may time out at all: if not, thousands of them need no look.
     pub(in crate::pool) fn may_time_out_idle_clients(&self) -> bool {
         let lines = &self.config.users;
         !self.settings().client_idle_timeout.is_zero()

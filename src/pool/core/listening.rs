@@ -70,7 +70,7 @@ impl Core {
         };
         let lost = all.failed();
         self.release_listeners(id, Some(&failure));
-        // Those who listened by an earlier connection do not hear of it otherwise.
+        // Clients that listened by an earlier connection wait for nothing, and would not be told.
         for (channel, client) in lost {
             let listens = self.clients.get(client).and_then(Client::listens);
             if listens.is_some_and(|listens| listens.channels.contains(&channel)) {
@@ -208,7 +208,7 @@ impl Core {
     fn is_at_rest(&self, id: ClientId) -> bool {
         let client = &self.clients[id];
         match client.standing() {
-            // In the middle of what the pooler refuses itself the end is still to come.
+            // While a refusal lasts, the client's ReadyForQuery is still to come.
             Some(Standing::Idle | Standing::Waiting) => client.refusal == QueryRefusal::None,
             Some(Standing::Active { server }) => {
                 let server = &self.servers[server];

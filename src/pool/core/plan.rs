@@ -19,7 +19,7 @@ use crate::pool::records::user::User;
 use crate::pool::telling::events::ReachedLimit;
 use crate::pool::telling::reason::Reason;
 
-/// What launching comes to at the moment.
+/// What is to be done for a pool at the moment.
 #[derive(PartialEq, Eq, Debug)]
 pub(in crate::pool) enum Plan {
     /// Something outside the pool must get free first.
@@ -55,7 +55,7 @@ pub(in crate::pool) enum Need {
     Minimum,
 }
 
-/// What a plan is made from: it changes nothing.
+/// What a plan is made from, to be read only.
 pub(in crate::pool) struct Planner<'a> {
     pub now: Moment,
     pub settings: &'a Settings,
@@ -80,7 +80,7 @@ impl Core {
         Limits { settings: &config.settings, databases, users, pools }
     }
 
-    /// What decides about new servers.
+    /// The records and settings that plans are made from.
     pub(in crate::pool) fn planner(&self) -> Planner<'_> {
         let Core { clients, servers, pools, databases, users, sites, .. } = self;
         Planner {

@@ -2,7 +2,7 @@
 //! servers of its pool (`pool_modes`), and what becomes of what it leaves in their sessions
 //! (`session_states`).
 //!
-//! It says so by a startup parameter, or by a pool mode behind the name of a database. What a
+//! It says so by a startup parameter, or by a pool mode after the name of a database. What a
 //! database offers is told after the login only, as whether there is one is.
 
 use crate::config::value::{Kind, SettingType};
@@ -47,7 +47,7 @@ impl Core {
         Ok(true)
     }
 
-    /// A database and a pool mode behind its name: where no line has the whole name, and one has
+    /// A database and a pool mode after its name: where no line has the whole name, and one has
     /// the first part of it and offers the mode. Nobody can tell this of what `*` stands for.
     pub(super) fn mode_in_name<'a>(&self, name: &'a str) -> Option<(&'a str, PoolMode)> {
         let (of, word) = name.rsplit_once('.')?;

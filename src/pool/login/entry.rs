@@ -127,7 +127,7 @@ impl Core {
         self.close_client(id, reason);
     }
 
-    /// `more` tells that bytes came behind the packet: behind a request for encryption they would
+    /// `more` tells that bytes came after the packet: after a request for encryption they would
     /// be taken for what was sent under it.
     fn client_packet(&mut self, id: ClientId, packet: Packet<'_>, more: bool) {
         match packet {

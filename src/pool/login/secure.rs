@@ -131,7 +131,7 @@ impl Core {
         self.end_unsecured(id, Reason::BadSslAnswer);
     }
 
-    /// Bytes came behind the answer to the request for TLS: they would be taken for what was sent
+    /// Bytes came after the answer to the request for TLS: they would be taken for what was sent
     /// under it.
     pub fn outbound_stuffed_tls(&mut self, id: Outbound) {
         self.end_unsecured(id, Reason::StuffedSslResponse);

@@ -167,7 +167,7 @@ impl Core {
             return self.refuse(id, kind, seen, said);
         }
         match kind {
-            // Data of a COPY that has failed or ended, and a Flush behind nothing: PostgreSQL
+            // Data of a COPY that has failed or ended, and a Flush after nothing: PostgreSQL
             // passes over them too.
             Front::CopyData | Front::CopyDone | Front::CopyFail | Front::Flush => Verdict::Drop,
             Front::Terminate => self.goodbye(id),

@@ -239,7 +239,7 @@ pub(super) fn judge_notification(
     ServerVerdict::Drop
 }
 
-/// The end of the client's transaction, as it is told it: behind what it has been notified of
+/// The end of the client's transaction, as it is told it: after what it has been notified of
 /// meanwhile, and not before all channels are heard that it listens to.
 pub(super) fn tell_ready(
     core: &mut Core,

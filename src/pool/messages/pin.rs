@@ -35,7 +35,7 @@ pub(super) fn transaction_ended(
     // A cancel request on its way is no obstacle: the server stays with the client whom it is for.
     let server = &core.servers[id];
     let is_clean = server.replies.is_clean() && !server.replies.is_doubtful();
-    // Nothing can be asked in the middle of what its client sends: data that came behind a COPY.
+    // Nothing can be asked in the middle of what its client sends: data that came after a COPY.
     let is_clean = is_clean && server.own.is_nothing() && server.half_sent == 0;
     if is_clean && server.session.must_tell_channels() {
         core.ask_for_channels(id, client, false);
@@ -66,7 +66,7 @@ fn judge_left(
     match policy {
         SessionState::Allow | SessionState::Reset => {}
         SessionState::Warn => warn(core, id, client, left),
-        // What has been sent behind it may be what leaves it, or takes it away.
+        // What has been sent after it may be what leaves it, or takes it away.
         SessionState::Pin | SessionState::Error if !is_clean => {}
         SessionState::Pin if left.has(Traces::LOCK) && touches_locks => {
             core.servers[id].session.touches_locks = false;

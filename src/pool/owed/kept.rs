@@ -3,7 +3,7 @@
 /// The query that a client has sent last, if it may have to be sent again.
 #[derive(Debug, Default)]
 pub struct KeptQuery {
-    /// Nothing when it need not; the room stays.
+    /// Its messages; empty when they need not be sent again. The room stays.
     pub(in crate::pool) bytes: Vec<u8>,
     /// It asks for the columns of its result.
     pub(in crate::pool) asks_columns: bool,

@@ -41,7 +41,8 @@ pub struct Replies {
     copy: Copy,
     /// Syncs that were taken for eaten by the COPY under way.
     eaten: u32,
-    /// Such Syncs of a COPY that has failed: if it did before it came to them, they are answered.
+    /// Such Syncs of a COPY that has failed. If it failed before it came to them, they are
+    /// answered.
     in_doubt: u32,
     /// The simple query or function call whose turn it is has been answered but for its end.
     has_result: bool,
@@ -50,10 +51,10 @@ pub struct Replies {
     /// Something is under way that will be refused, and its Sync was not sent: the server will
     /// pass over what is sent before that.
     refusing: bool,
-    /// A portal may be there whose end decides what the messages behind it mean.
+    /// A portal may be there whose end decides what the messages after it mean.
     may_decide: bool,
     bound: Option<StatementId>,
-    /// An extended query was sent behind which the server was not told to speak.
+    /// An extended query was sent, and nothing after it that makes the server answer.
     unflushed: bool,
     /// Counts the Syncs that were sent.
     segment: u32,
@@ -92,7 +93,7 @@ impl Replies {
         self.queue.len() >= MOST_UNDER_WAY
     }
 
-    /// A reply to a later request has come: there was none more.
+    /// Ends a doubt: a reply to a later request has come, so the Syncs in doubt were eaten.
     pub fn end_doubt(&mut self) {
         self.in_doubt = 0;
     }
@@ -115,7 +116,7 @@ impl Replies {
         self.refusing = true;
     }
 
-    /// Whether an Execute may decide what the messages behind it mean.
+    /// Whether an Execute may decide what the messages after it mean.
     #[inline(always)]
     pub fn may_decide(&self) -> bool {
         self.may_decide
@@ -128,7 +129,7 @@ impl Replies {
     }
 
     /// Lets nothing pass before all that was sent is answered. The last request must be one that
-    /// is answered without a Sync behind it.
+    /// is answered without a Sync after it.
     pub fn bar(&mut self) {
         self.bar = Bar::UntilAnswered;
     }
@@ -154,7 +155,7 @@ impl Replies {
         self.may_decide = false;
     }
 
-    /// Whether what was sent last needs a Flush behind it before the server is sure to answer it.
+    /// Whether what was sent last needs a Flush after it before the server is sure to answer it.
     /// Each request needs one at most.
     pub fn take_unflushed(&mut self) -> bool {
         std::mem::take(&mut self.unflushed)

@@ -6,7 +6,7 @@ pub(in crate::pool) const MOST_KEPT_BYTES: usize = 8 * 1024;
 /// What a client has done to its unnamed statement on the server that it has.
 #[derive(Debug, Default)]
 pub struct UnnamedText {
-    /// Everything behind the name of its Parse, where it is `Prepared` or `Lasting`. The room
+    /// Everything after the name of its Parse, where it is `Prepared` or `Lasting`. The room
     /// stays.
     text: Vec<u8>,
     fate: Fate,
@@ -34,8 +34,8 @@ impl UnnamedText {
         self.fate == Fate::Untouched
     }
 
-    /// What the client may bind later of what it has prepared here; `None` inside where there is
-    /// nothing, and outside where what it kept before holds.
+    /// What the client may bind later of what it has prepared here: `Some(None)` for nothing.
+    /// `None` where what it kept before holds.
     #[inline]
     pub(in crate::pool) fn result(&self) -> Option<Option<&[u8]>> {
         match self.fate {
@@ -50,7 +50,7 @@ impl UnnamedText {
         (self.fate, self.before) = (Fate::Untouched, Fate::Untouched);
     }
 
-    /// The client prepares this: everything behind the name.
+    /// The client prepares this: everything after the name.
     #[inline]
     pub(in crate::pool) fn prepared(&mut self, text: &[u8]) {
         self.prepared_long();

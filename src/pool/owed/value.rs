@@ -27,7 +27,7 @@ impl<'a> VarValue<'a> {
     }
 }
 
-/// A value as it is kept: where it is not ASCII, behind the name of its encoding and a NUL, which
+/// A value as it is kept: where it is not ASCII, after the name of its encoding and a NUL, which
 /// no value holds. So two of them are the same when their bytes and their encodings are.
 pub fn keep<'a>(bytes: &'a [u8], encoding: &[u8]) -> Cow<'a, [u8]> {
     match bytes.is_ascii() {
@@ -92,7 +92,7 @@ fn push_literal(sql: &mut Vec<u8>, value: &[u8]) {
     sql.push(b'\'');
 }
 
-/// A tag that the value does not hold, nor the value with the beginning of the tag behind it: it
+/// A tag that the value does not hold, nor the value with the beginning of the tag after it: it
 /// has one more letter than any that begins in the value.
 fn free_tag(value: &[u8]) -> String {
     let letters = |part: &[u8]| part.iter().take_while(|&&byte| byte == b'v').count();

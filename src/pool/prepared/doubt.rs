@@ -14,7 +14,7 @@ const DOUBTFUL: [&str; 10] =
     ["0A000", "22003", "22007", "22008", "22P02", "22P03", "42804", "42883", "42P18", "XX000"];
 
 impl Core {
-    /// A request has failed with this error, and others behind it were skipped.
+    /// A request has failed with this error, and others after it were skipped.
     pub(in crate::pool) fn doubt_failed(
         &mut self,
         server: ServerId,

@@ -17,7 +17,7 @@ use crate::wire::kind::{Back, Front};
 const LONGEST_READ_BYTES: usize = 4096;
 
 impl Core {
-    /// Answers without a server what needs none: a Sync behind nothing, and the Close or
+    /// Answers without a server what needs none: a Sync with no request before it, and the Close or
     /// DEALLOCATE of a tracked statement.
     #[inline(always)]
     pub(in crate::pool) fn answer_here(
@@ -195,7 +195,7 @@ impl Core {
         self.answer_deallocate(id, &query, status, said)
     }
 
-    /// Nothing behind a simple query that may drop all statements is judged before that query is
+    /// Nothing after a simple query that may drop all statements is judged before that query is
     /// done: until then nobody knows which names and statements there are.
     pub(super) fn watch_for_drop_all(
         &mut self,

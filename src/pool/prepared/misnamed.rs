@@ -68,7 +68,7 @@ impl Core {
 
     /// A statement that would leave something in its server's session, of a client that must not
     /// (`session_state = error`). A long text is sent on before it is read to its end, and what it
-    /// leaves is told behind it.
+    /// leaves is told after it.
     pub(in crate::pool) fn refuse_traces(
         &mut self,
         server: ServerId,

@@ -32,7 +32,7 @@ use crate::wire::kind::Front;
 /// A named Parse, taken apart.
 struct ParseMessage<'a> {
     name: &'a [u8],
-    /// Everything behind the name.
+    /// Everything after the name.
     text: &'a [u8],
 }
 

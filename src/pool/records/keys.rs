@@ -23,7 +23,7 @@ use crate::crypto::key::{KEY_BYTES, ScramKey};
 use crate::crypto::scram;
 use crate::pool::ids::ClientId;
 
-/// What a long key has behind its first eight bytes: with the four of them that are secret, as many
+/// What a long key has after its first eight bytes: with the four of them that are secret, as many
 /// as PostgreSQL's secrets have.
 pub const TAIL_BYTES: usize = 28;
 
@@ -112,7 +112,7 @@ const HOPS: u64 = 3;
 #[derive(Clone, Copy)]
 pub struct Brought<'a> {
     head: u64,
-    /// Nothing, or as much as a long key has behind its head.
+    /// Nothing, or as much as a long key has after its head.
     tail: &'a [u8],
 }
 

@@ -1,4 +1,5 @@
-//! What the pooler itself is about on a server: on one that nobody has, or beside its client.
+//! Queries of the pooler's own: on a server that nobody has ([`Test`]), or beside its client
+//! ([`OwnQuery`]).
 
 use crate::pool::owed::wishes::VarsChange;
 use crate::pool::telling::reason::Reason;
@@ -14,7 +15,7 @@ pub enum Test {
     Reset,
     /// What its clients have left in its session is undone.
     Undo,
-    /// connect_query, where what was undone may have been its.
+    /// connect_query once more, since what it has set may have been undone.
     Setup,
     /// The shared connection is told of channels.
     Listen,
@@ -25,7 +26,8 @@ pub enum Test {
 /// How far the rescue of an abandoned server has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rescue {
-    /// What was under way is being cancelled; `owed` answers were when the last request went out.
+    /// What was under way is being cancelled. `owed` is how many answers were owed when the last
+    /// cancel request went out.
     Ending {
         owed: usize,
     },
@@ -46,39 +48,39 @@ impl Test {
         }
     }
 
-    /// Whether an error tells of the query that is run: not where a client's own work is ended.
+    /// Whether an error concerns the pooler's query: not while a client's own work is ended.
     pub(in crate::pool) fn is_heeded(self) -> bool {
         self.failure() != Reason::ServerAbandoned
     }
 }
 
-/// What the pooler itself is about on a server that a client has already got.
+/// Which query of the pooler's own runs on a server that a client has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OwnQuery {
     #[default]
     Nothing,
     /// A COPY has failed, or must have, and it is in doubt whether it has eaten Syncs. The client's
-    /// messages wait for the answer to what the pooler has sent behind them.
+    /// messages wait for the answer to what the pooler has sent after them.
     Doubt(Doubt),
-    /// The client's parameters are being set; its messages wait. So many steps may follow.
+    /// The client's parameters are being set; its messages wait. `more` steps may follow.
     Vars { change: VarsChange, more: u8 },
     /// They were refused, and the client is told at the end of the answer.
     VarsRefused,
     /// A query of the client's has failed and is sent once more, when the server is done with the
     /// first time; the client's messages wait, and it does not hear of the failure.
     Repeat,
-    /// What others have left is reset or undone, before the client finds it; its messages wait. Of
-    /// the queries for that this one is under way.
+    /// What others have left is reset or undone, before the client finds it; its messages wait. The
+    /// test says which of the queries for that is under way.
     Reset(Test),
     /// Whether the session has advisory locks is asked; the client's messages wait, and the
     /// ReadyForQuery of its last one does.
     Probe { is_locked: bool },
-    /// The session is asked for its channels, and the client waits in the same way; unless it has
-    /// heard of the end of its transaction already, when that could not be told yet.
+    /// The session is asked for its channels, and the client waits as for `Probe`, unless it has
+    /// heard of the end of its transaction before (`is_end_told`).
     Channels { is_end_told: bool },
-    /// It gets the client's channels back; within a transaction or not.
+    /// The session gets the client's channels back; `is_inside` tells that a transaction is open.
     Recall { is_inside: bool },
-    /// What the client was refused is undone, and it waits in the same way.
+    /// What the client has left and must not leave is undone. It waits as for `Probe`.
     Undo,
 }
 

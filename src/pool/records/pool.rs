@@ -48,7 +48,7 @@ pub struct Pool {
 
     /// What a server reports at login, for the welcome of clients; `None` before the first.
     pub welcome: Option<Welcome>,
-    /// What a login of the user has brought that opens servers.
+    /// The secret by which servers are opened, where a login of the user has brought it.
     pub found: Option<FoundSecret>,
     /// A server has let it in by SCRAM: no other need ask for the password in clear.
     pub has_done_scram: bool,

@@ -132,8 +132,8 @@ pub struct Server {
     pub(in crate::pool) has_changed_tables: bool,
     /// How the client that has it, or had it last, uses the servers of the pool.
     pub mode: PoolMode,
-    /// Clients have used it by the transaction since it was opened or reset: none gets it so for a
-    /// session.
+    /// Clients that share servers have used it since it was opened or reset: it is reset before one
+    /// gets it for a session.
     pub(in crate::pool) is_worn: bool,
     /// What clients have left in its session.
     pub session: ServerSession,
@@ -148,7 +148,7 @@ pub struct Server {
     pub is_untouched: bool,
     /// Bytes of a message of its client's that is half sent to it.
     pub half_sent: u32,
-    /// The kind of its client's last message that was judged. One that is half sent always was.
+    /// The kind of its client's last message that was judged: the half sent one, if there is one.
     pub last_sent: Front,
     /// A message of its own is half read.
     pub is_mid_reply: bool,
@@ -158,7 +158,7 @@ pub struct Server {
     pub is_abandoned: bool,
     /// What it has said since its last client or query of the pooler's that nobody hears, in bytes.
     pub unheard: u32,
-    /// Its login has cost keys, and nobody has had an answer of it since.
+    /// Its login has cost SCRAM keys, and nobody has had an answer of it since.
     pub owes_service: bool,
 }
 

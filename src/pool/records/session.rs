@@ -44,7 +44,7 @@ pub struct ServerSession {
     prepared: Traces,
     /// What the unnamed statement does.
     unnamed: Effects,
-    /// What those leave that a Parse under way was to replace: behind an error it is passed over.
+    /// What those leave that a Parse under way was to replace: after an error it is passed over.
     replaced: Traces,
     /// A SET under way leaves nothing.
     sets_harmlessly: bool,
@@ -176,7 +176,7 @@ impl ServerSession {
         self.pinned
     }
 
-    /// Whether there is nothing to be done of what its client leaves, as behind most transactions.
+    /// Whether there is nothing to be done of what its client leaves, as after most transactions.
     #[inline]
     pub(in crate::pool) fn leaves_nothing(&self) -> bool {
         self.of_client.is_empty() && !self.shares_listen && !self.is_pinned() && !self.touches_locks

@@ -15,7 +15,7 @@ pub enum Shutdown {
 }
 
 impl Shutdown {
-    /// How the console's command spells it, behind its first word.
+    /// How the console's command spells it, after its first word.
     pub fn words(self) -> &'static str {
         match self {
             Shutdown::No | Shutdown::Immediate => "",

@@ -34,7 +34,7 @@ impl Core {
         self.close_client(id, reason);
     }
 
-    /// A client has sent Terminate behind something that it does not wait for any more.
+    /// A client has sent Terminate after something that it does not wait for any more.
     pub fn client_says_goodbye(&mut self, id: ClientId) {
         self.close_client(id, Reason::ClientClose);
     }

@@ -36,7 +36,8 @@ fn tune(core: &mut Core, id: PoolId) {
         }
         None => {
             if core.pools[id].listens() {
-                // When nobody does any more it is closed in time (server_idle_timeout).
+                // It counts as used while somebody listens. After that, server_idle_timeout ends
+                // it.
                 core.servers[server].requested = core.mono();
             }
             tell_of_return(core, id);

@@ -25,8 +25,8 @@ use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, ErrorReport, Severity};
 use crate::wire::sqlstate;
 
-/// When the next databases made from `*`, or removed, are looked at, where there are more than one
-/// sweep looks at and nothing else is due.
+/// How soon the sweep goes on with databases that may be forgotten, where there are more than one
+/// sweep looks at.
 const REST_OF_TRANSIENTS: Duration = Duration::from_secs(1);
 
 impl Core {
@@ -348,7 +348,7 @@ impl Core {
         let mut next = are_more.then(|| self.mono() + REST_OF_TRANSIENTS);
         for id in self.directory.transients.take_some() {
             let database = &self.databases[id];
-            // Cancel requests on their way count for neither.
+            // A pool with cancel requests on their way has neither servers nor clients, perhaps.
             let is_used = database.servers > 0
                 || database.clients > 0
                 || database.pools.iter().any(|pool| !self.pools[*pool].is_deserted());

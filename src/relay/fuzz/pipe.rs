@@ -16,7 +16,7 @@ use crate::relay::{ConnId, Handshake, Io, NotBegun, ServerTls, Stream};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
     Broken,
-    /// It sends no more, behind what has arrived.
+    /// It sends no more, after what has arrived.
     Finished,
 }
 

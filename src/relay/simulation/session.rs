@@ -83,7 +83,7 @@ struct CopyIn {
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
     pub text: String,
-    /// Everything behind the name, as it came.
+    /// Everything after the name, as it came.
     pub key: Vec<u8>,
     /// How often the table had changed when it was prepared.
     pub changes: u32,

@@ -107,7 +107,7 @@ impl Shadow {
     /// Everything sent has been answered.
     pub fn is_answered(&mut self) -> bool {
         self.fill();
-        // What an error has undone may be reported behind the flush that the error brings.
+        // What an error has undone may be reported after the flush that the error brings.
         let only_reports =
             self.due.iter().all(|due| due.packet.kind == Back::ParameterStatus as u8);
         let is_skipped = only_reports

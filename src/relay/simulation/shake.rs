@@ -1,6 +1,6 @@
 //! Handshakes as a library of TLS has them: both ends speak in turn, so many bytes each time, which
 //! travel as all others do, in pieces and as far as there is room. The near end reads blocks: what
-//! the far end sends behind its last part may come with it, and stays inside. What an end was asked
+//! the far end sends after its last part may come with it, and stays inside. What an end was asked
 //! to say before the handshake is done it does not take.
 
 use std::io;
@@ -98,7 +98,7 @@ impl Shake {
         self.fault.filter(|_| is_last && self.speaker(part) == End::Far)
     }
 
-    /// Goes on behind so many bytes of a part.
+    /// Goes on after so many bytes of a part.
     fn go_on(&self, part: usize, done: usize) -> Place {
         match (done < self.lengths[part], part + 1 < self.lengths.len()) {
             (true, _) => Place::In { part, done },

@@ -25,7 +25,7 @@ pub enum Contact {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum FarEnd {
     Open,
-    /// The end of file comes behind the bytes on the way.
+    /// The end of file comes after the bytes on the way.
     Finished,
     /// The end of file has arrived.
     Met,
@@ -298,7 +298,7 @@ impl SimStream {
     }
 
     /// Reads whole records, until the room is full or the system has no more. A read brings what
-    /// there is, and leaves for the next what it has met behind that.
+    /// there is, and leaves for the next what it has met after that.
     fn read_veiled(&mut self, mut veil: Box<Veil>, into: &mut [u8]) -> io::Result<usize> {
         let result = self.read_records(&mut veil, into);
         self.veil = Some(veil);
@@ -357,7 +357,7 @@ impl SimStream {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         if self.is_deaf {
-            // The first write behind a close meets a reset, the next ones know of it.
+            // The first write after a close meets a reset, the next ones know of it.
             self.far_reset();
             return Ok(from.len());
         }

@@ -73,7 +73,7 @@ impl Traces {
     }
 
     /// Whether the session is told of notifications of this channel: what a transaction has
-    /// changed counts behind it.
+    /// changed counts after it.
     pub fn hears(&self, channel: &str) -> bool {
         let items = self.saved.as_ref().unwrap_or(&self.items);
         items.contains(&(Kind::Channel, channel.to_owned()))

@@ -83,7 +83,7 @@ pub struct Pending {
 
 impl Pending {
     /// Takes up what the caller offers. Whoever was told that a record was not taken must offer it
-    /// again, whatever may stand behind it: some of it is on its way.
+    /// again, whatever may stand after it: some of it is on its way.
     pub fn offer(&mut self, from: &[u8]) {
         if self.record.is_empty() {
             self.record = from[..from.len().min(LARGEST_SENT)].to_vec();
@@ -116,7 +116,7 @@ pub struct Veil {
     pub inbound: Records,
     pub outbound: Records,
     pub pending: Pending,
-    /// The near end's last read met this behind what it brought.
+    /// The near end's last read met this after what it brought.
     pub met: Option<Met>,
 }
 

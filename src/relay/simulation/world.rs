@@ -131,7 +131,7 @@ const ENCODINGS: [&str; 3] = ["UTF8", "LATIN1", "SJIS"];
 struct Chosen {
     mode: &'static str,
     policy: SessionState,
-    /// How it says so: in `options`, behind the name of its database, or by a parameter.
+    /// How it says so: in `options`, after the name of its database, or by a parameter.
     way: u64,
     is_default: [bool; 2],
 }
@@ -146,7 +146,7 @@ impl Chosen {
         Chosen { mode: chosen, policy, way, is_default: [chosen == mode, policy == configured] }
     }
 
-    /// Adds the parameters. Returns what stands behind the name of the database.
+    /// Adds the parameters. Returns what stands after the name of the database.
     fn tell(&self, startup: &mut Vec<(String, String)>) -> String {
         let mut suffix = String::new();
         let mut options = Vec::new();

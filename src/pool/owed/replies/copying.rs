@@ -14,7 +14,7 @@ impl Replies {
         }
     }
 
-    /// A server that takes COPY data skips the Syncs that were sent behind the statement, up to
+    /// A server that takes COPY data skips the Syncs that were sent after the statement, up to
     /// the end of the data, which may have been sent too.
     pub(super) fn begin_copy(
         &mut self,

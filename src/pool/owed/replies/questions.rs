@@ -100,7 +100,7 @@ impl Replies {
         is_undecided && asks_for_more(kind)
     }
 
-    /// Whether requests were sent behind the COPY under way that a server which takes in data
+    /// Whether requests were sent after the COPY under way that a server which takes in data
     /// stumbles over, so that it must have failed.
     pub fn is_copy_overtaken(&self) -> bool {
         self.copy != Copy::None && self.queue.iter().skip(1).any(|request| request.upsets_copy())
@@ -116,7 +116,7 @@ impl Replies {
             && self.queue.iter().all(|request| *request == Request::Execute)
     }
 
-    /// Whether an Execute that is sent now may decide what the messages behind it mean: the server
+    /// Whether an Execute that is sent now may decide what the messages after it mean: the server
     /// does not pass over it.
     pub fn may_decide_yet(&self) -> bool {
         self.may_decide && !self.skipping
