@@ -20,10 +20,10 @@ mod pool;
 
 mod console;
 
+mod pages;
 mod relay;
 
 mod net;
-mod pages;
 
 mod daemon;
 

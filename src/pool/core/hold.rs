@@ -13,7 +13,7 @@ use crate::pool::records::server::{Doubt, OwnQuery, Server};
 use crate::wire::build::{self, Message};
 use crate::wire::kind::Front;
 
-/// Behind its kind, a name that no client's statement has on a server.
+/// What a Close names: a statement, by a name that no statement has on any server.
 const NEVER_THERE: &[u8] = b"SPGBOUNCER_NEVER\0";
 
 impl Core {

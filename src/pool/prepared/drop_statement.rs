@@ -1,5 +1,5 @@
-//! What is said of prepared statements without need of a server: Close, and the simple queries
-//! DEALLOCATE and DISCARD ALL, by which drivers drop what they have prepared by protocol.
+//! Messages that drop prepared statements, answered here where no server is needed: Close, and the
+//! simple queries DEALLOCATE and DISCARD ALL.
 
 use super::prepare::{Named, named_by};
 use crate::pool::core::Core;
@@ -102,7 +102,7 @@ impl Core {
         Some(Verdict::Drop)
     }
 
-    /// Behind an extended query without its Sync, a simple one ends what that has begun: the server
+    /// After an extended query without its Sync, a simple one ends what that has begun: the server
     /// gets a Sync in its place, whose ReadyForQuery is that of the query.
     fn end_with_deallocate(
         &mut self,

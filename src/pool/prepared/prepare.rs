@@ -66,7 +66,7 @@ impl Core {
             return None;
         }
         if self.servers[server].replies.is_skipping() && kind != Front::Query {
-            // Behind an error the server passes over it, whatever it names.
+            // After an error the server passes over it, whatever it names.
             return Some(Verdict::Drop);
         }
         match kind {

@@ -71,8 +71,8 @@ impl Core {
         }
     }
 
-    /// Says a Parse under the server's name to it; before it, a Close of what must make room.
-    /// `is_own` tells that the client did not ask for it.
+    /// Sends a Parse under the name on servers; before it, a Close of the statement that must make
+    /// room. `is_own` tells that the client did not ask for the Parse.
     pub(super) fn say_parse(
         &mut self,
         server: ServerId,
@@ -250,8 +250,8 @@ impl Core {
         self.statements.begin_generation(self.databases[database].remote_name());
     }
 
-    /// The server has reported one of the settings by which constants are read. What it was given
-    /// in the same breath may have been read by the one or the other.
+    /// The server has reported one of the settings by which constants are read. What it was sent
+    /// just before may have been read by the old setting or by the new one.
     pub(in crate::pool) fn settings_changed(&mut self, server: ServerId) {
         let Server { replies, statements, .. } = &mut self.servers[server];
         let fresh = statements.as_ref().map_or(&[][..], |statements| &statements.fresh);

@@ -101,7 +101,7 @@ impl Core {
         true
     }
 
-    /// An answer to the client comes that it has to hear.
+    /// Appends the description that was held back: it comes before the answer that has come now.
     #[inline]
     pub(in crate::pool) fn tell_parameters(
         &mut self,

@@ -325,7 +325,7 @@ impl Backend {
                 wire::back(Back::ParameterStatus, &body)
             }
         };
-        // Behind its last word a server says nothing.
+        // After its last word a server says nothing.
         if self.session().is_some_and(|session| session.has_ended) {
             return;
         }
