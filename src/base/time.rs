@@ -8,6 +8,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Moment(pub u64);
 
+/// A moment that never comes.
+pub const NEVER: Moment = Moment(u64::MAX);
+
 impl Moment {
     /// Time passed since `earlier`; zero when `earlier` lies ahead.
     pub fn since(self, earlier: Moment) -> Duration {

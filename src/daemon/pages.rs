@@ -7,7 +7,7 @@ use mio::Registry;
 
 use super::pending::Lookout;
 use crate::base::rng::Rng;
-use crate::base::time::Moment;
+use crate::base::time::{Moment, NEVER};
 use crate::config::Settings;
 use crate::net::jobs::Wake;
 use crate::net::listen::Listener;
@@ -19,7 +19,6 @@ use crate::pages::login::{Admission, Check, Keeper};
 use crate::pages::request::HttpRequest;
 use crate::pages::{self, Facts, Gathering, HttpReply, View};
 use crate::pool::core::Core;
-use crate::pool::records::calendar::NEVER;
 use crate::relay::Readiness;
 use crate::sys::clock;
 use crate::sys::random::SystemRng;
@@ -108,10 +107,16 @@ impl Pages {
         self.web.next().map_or(due, |next| next.min(due))
     }
 
+    /// Whether it is of interest how long turns of the loop take.
+    #[inline]
+    pub fn time_turns(&self) -> bool {
+        self.web.is_on()
+    }
+
     /// Counts how long a turn of the loop took.
     #[inline]
     pub fn count_turn(&mut self, us: u64) {
-        if self.web.is_on() {
+        if self.time_turns() {
             self.facts.turns.add(us);
         }
     }

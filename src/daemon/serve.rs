@@ -19,7 +19,7 @@ use super::start::Started;
 use super::tls;
 use super::watchdog::{Deed, Watchdog, name_of};
 use super::words;
-use crate::base::time::Moment;
+use crate::base::time::{Moment, NEVER};
 use crate::config::{self, Config};
 use crate::log::{Level, Logger};
 use crate::net::jobs::Wake;
@@ -32,7 +32,6 @@ use crate::net::tls::Tls;
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::ids::{ClientId, Outbound};
 use crate::pool::records::access::{Access, SystemFacts};
-use crate::pool::records::calendar::NEVER;
 use crate::pool::records::wait::Shutdown;
 use crate::relay::Engine;
 use crate::sys::clock::{self, Clocks};
@@ -140,8 +139,11 @@ impl Service {
 
     /// How long the poll may sleep.
     fn timeout(&mut self, next: Option<Moment>) -> Option<Duration> {
-        let now = clock::mono();
-        self.pages.count_turn(now.micros_since(self.engine.core.mono()));
+        // The moment at which the turn began will do, unless turns are timed: the poll sleeps
+        // longer by what the turn took.
+        let begun = self.engine.core.mono();
+        let now = if self.pages.time_turns() { clock::mono() } else { begun };
+        self.pages.count_turn(now.micros_since(begun));
         if self.engine.has_work() {
             return Some(Duration::ZERO);
         }

@@ -40,8 +40,8 @@ impl Core {
         self.look_at_all();
     }
 
-    /// Renews the pool modes that pools and servers keep, and whether sessions are watched: they
-    /// are asked for in each transaction.
+    /// Renews the pool modes that pools and servers keep, when servers are too old, and whether
+    /// sessions are watched: they are asked for in each transaction.
     fn renew_policies(&mut self) {
         self.watches_sessions = self.has_session_policy();
         for id in self.pools.ids() {
@@ -49,6 +49,7 @@ impl Core {
             self.pools[id].mode = self.mode_of(database, user);
         }
         for id in self.servers.ids() {
+            self.set_end_of_life(id);
             let server = &self.servers[id];
             self.servers[id].mode = match (server.client(), server.lookup()) {
                 (Some(client), _) => self.client_mode(&self.clients[client]),

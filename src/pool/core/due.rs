@@ -7,12 +7,11 @@
 
 use std::time::Duration;
 
-use crate::base::time::Moment;
+use crate::base::time::{Moment, NEVER};
 use crate::pool::core::Core;
 use crate::pool::ids::PoolId;
 use crate::pool::owed::replies::TransactionStatus;
 use crate::pool::owed::verdict::Hold;
-use crate::pool::records::calendar::NEVER;
 use crate::pool::records::carrier::{Carrier, Errand};
 use crate::pool::records::client::Client;
 use crate::pool::records::database::Database;
@@ -217,7 +216,7 @@ impl Core {
     ) -> [Due<IdleDue>; 3] {
         let idle_limit = self.settings().server_idle_timeout;
         let is_idle = matches!(server.state(), ServerState::Idle);
-        let end = self.end_of_life(server).unwrap_or(NEVER);
+        let end = server.foreseen_end().unwrap_or(NEVER);
         let idle_too_long = IdleDue::Close(Reason::ServerIdleTimeout);
         [
             Due::new(end, IdleDue::Close(Reason::ServerLifetime)),

@@ -13,6 +13,9 @@ use crate::pool::records::database::Database;
 use crate::pool::records::server::Server;
 use crate::pool::telling::reason::Reason;
 
+/// The end of a lifetime of 0. The clock is past it at any time.
+const ON_FIRST_USE: Moment = Moment(0);
+
 impl Core {
     /// Why a clean server must not be used again, if so.
     #[inline]
@@ -26,10 +29,7 @@ impl Core {
         }
         // A connection that listens goes on: notifications would be lost until the next one
         // listens.
-        let is_over = !pool.listens() && {
-            let lifetime = self.lifetime_in(database);
-            server.is_older_than(lifetime, self.mono())
-        };
+        let is_over = server.is_too_old(self.mono()) && !pool.listens();
         is_over.then_some(Reason::ServerLifetime)
     }
 
@@ -44,23 +44,32 @@ impl Core {
         }
     }
 
-    /// When the server's lifetime is over.
-    pub(in crate::pool) fn end_of_life(&self, server: &Server) -> Option<Moment> {
-        server.end_of(self.server_lifetime(server.pool))
+    /// Notes when the server's lifetime is over by the settings in force.
+    pub(in crate::pool) fn set_end_of_life(&mut self, id: ServerId) {
+        let lifetime = self.server_lifetime(self.servers[id].pool);
+        let server = &mut self.servers[id];
+        server.end_of_life = server.end_of(lifetime);
     }
 }
 
 impl Server {
-    /// Whether this lifetime is over. A lifetime of 0 ends with the server's first use.
+    /// Whether its lifetime is over.
     #[inline(always)]
-    fn is_older_than(&self, lifetime: Duration, now: Moment) -> bool {
-        self.end_of(lifetime).map_or(self.was_used(), |end| now >= end)
+    fn is_too_old(&self, now: Moment) -> bool {
+        now >= self.end_of_life && (self.end_of_life != ON_FIRST_USE || self.was_used())
     }
 
     /// When this lifetime is over, the server's share of the spread taken off.
-    #[inline(always)]
-    fn end_of(&self, lifetime: Duration) -> Option<Moment> {
+    pub(in crate::pool) fn end_of(&self, lifetime: Duration) -> Moment {
+        if lifetime.is_zero() {
+            return ON_FIRST_USE;
+        }
         let end = (self.connected + lifetime).0.saturating_sub(self.lifetime_cut_us);
-        (!lifetime.is_zero()).then(|| Moment(end).max(self.connected))
+        Moment(end).max(self.connected)
+    }
+
+    /// The moment at which its lifetime is over, where it is one.
+    pub(in crate::pool) fn foreseen_end(&self) -> Option<Moment> {
+        (self.end_of_life != ON_FIRST_USE).then_some(self.end_of_life)
     }
 }

@@ -7,7 +7,6 @@ use crate::config::{AuthMethods, Choices, PoolMode, SessionState, UserLine};
 use crate::pool::core::Core;
 use crate::pool::ids::{DatabaseId, PoolId, ServerId, UserId};
 use crate::pool::records::client::{Client, Member, Replication};
-use crate::pool::records::database::Database;
 
 impl Core {
     /// Whether a server goes back to the pool before its client's session ends.
@@ -167,13 +166,8 @@ impl Core {
     }
 
     pub fn server_lifetime(&self, pool: PoolId) -> Duration {
-        self.lifetime_in(&self.databases[self.pools[pool].database])
-    }
-
-    /// How long servers of a database live.
-    #[inline(always)]
-    pub(in crate::pool) fn lifetime_in(&self, database: &Database) -> Duration {
-        database.line.server_lifetime.unwrap_or(self.settings().server_lifetime)
+        let line = &self.databases[self.pools[pool].database].line;
+        line.server_lifetime.unwrap_or(self.settings().server_lifetime)
     }
 
     /// How long this client may wait for a server; zero is for ever.

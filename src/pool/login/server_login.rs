@@ -340,6 +340,7 @@ impl Core {
     fn set_lifetime_cut(&mut self, id: ServerId) {
         let lifetime = self.server_lifetime(self.servers[id].pool).as_micros() as u64;
         self.servers[id].lifetime_cut_us = self.rng.below(lifetime / 10 + 1);
+        self.set_end_of_life(id);
     }
 
     fn give_to_replication_client(&mut self, id: ServerId, client: ClientId, welcome: Welcome) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::pool::{Pool, Rest};
 use crate::base::arena::Arena;
 use crate::base::list::List;
-use crate::base::time::Moment;
+use crate::base::time::{Moment, NEVER};
 use crate::pool::ids::PoolId;
 
 /// The time of one slot.
@@ -18,9 +18,6 @@ pub const STEP: Duration = Duration::from_millis(333);
 
 /// Slots of the wheel; a turn takes some six minutes.
 const SLOTS: u64 = 1024;
-
-/// A moment that never comes.
-pub const NEVER: Moment = Moment(u64::MAX);
 
 pub struct Calendar {
     slots: Vec<List<Pool>>,

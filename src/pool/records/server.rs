@@ -9,7 +9,7 @@ use super::session::ServerSession;
 use super::site::SiteId;
 use crate::base::arena::Record;
 use crate::base::list::{Linked, Links};
-use crate::base::time::Moment;
+use crate::base::time::{Moment, NEVER};
 use crate::config::PoolMode;
 use crate::log::{ConnectionOwner, ConnectionSide, PeerAddress, Prefix, ptr};
 use crate::pool::ids::{CarrierId, ClientId, PoolId, ServerKind};
@@ -143,6 +143,8 @@ pub struct Server {
     pub(in crate::pool) last_client: Option<ClientId>,
     /// Its lifetime is this much shorter than the setting, so that servers do not go together.
     pub lifetime_cut_us: u64,
+    /// When its lifetime is over (`core::lifetime`).
+    pub(in crate::pool) end_of_life: Moment,
     /// A client has got it and has not sent anything yet: it has the next word, whatever else the
     /// server's state would allow.
     pub is_untouched: bool,
@@ -227,6 +229,7 @@ impl Server {
             notifier: None,
             last_client: None,
             lifetime_cut_us: 0,
+            end_of_life: NEVER,
             is_untouched: false,
             half_sent: 0,
             last_sent: Front::Sync,

@@ -8,14 +8,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::listening;
-use crate::base::time::Moment;
+use crate::base::time::{Moment, NEVER};
 use crate::config::PoolMode;
 use crate::log::Level;
 use crate::pool::core::due::{self, IdleDue, LoginDue, WaitDue};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::verdict::Hold;
-use crate::pool::records::calendar::{NEVER, STEP};
+use crate::pool::records::calendar::STEP;
 use crate::pool::records::client::Replication;
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::ServerState;
@@ -305,7 +305,7 @@ impl Core {
             let will_end =
                 server.closing.is_none() && !server.is_private && server.mode != PoolMode::Session;
             let is_close = |end| self.mono() + STEP * 3 >= end;
-            will_end && self.end_of_life(server).is_some_and(is_close)
+            will_end && server.foreseen_end().is_some_and(is_close)
         };
         if record.active.iter(&self.servers).any(is_near) {
             self.launch_successor(pool);
