@@ -23,7 +23,7 @@ pub fn taken(text: &str, kind: &Kind) -> Option<String> {
         Kind::WholeSeconds => {
             number::number(text).map(|number| within(number, 0, INTEGER_MAX).to_string())
         }
-        Kind::Octal => number::number(text).map(|number| format!("{:#o}", number & 0o7777)),
+        Kind::Octal => number::number(text).map(|number| format!("0{:o}", number & 0o7777)),
         Kind::Override { .. } => Some(number::leading(text).max(-1).to_string()),
         Kind::Seconds => number::is_endless(text).then(|| number::SECONDS_MAX_TEXT.to_owned()),
         Kind::Hosts => {
@@ -56,6 +56,10 @@ fn within(number: i64, min: u32, max: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::database::DatabaseLine;
+    use super::super::peer::PeerLine;
+    use super::super::settings::Settings;
+    use super::super::user::UserLine;
     use super::super::value::{COUNT, LIFETIME, LIMIT, SIZE};
     use super::*;
 
@@ -79,7 +83,8 @@ mod tests {
             (PORT, "6432x", None),
             (PEER_ID, "16384", None),
             (PEER_ID, "-1", None),
-            (Kind::Octal, "-1", Some("0o7777")),
+            (Kind::Octal, "-1", Some("07777")),
+            (Kind::Octal, "99999", Some("03237")),
             (Kind::Octal, "rwx", None),
             (Kind::Seconds, "1e30", Some(number::SECONDS_MAX_TEXT)),
             (Kind::Seconds, "inf", Some(number::SECONDS_MAX_TEXT)),
@@ -109,4 +114,54 @@ mod tests {
             assert_eq!(taken(text, &kind).as_deref(), expected, "{kind:?} {text}");
         }
     }
+
+    #[test]
+    fn what_is_taken_is_of_its_kind_in_every_row() {
+        let rows = [Settings::rows(), DatabaseLine::rows(), UserLine::rows(), PeerLine::rows()];
+        let mut settings = Settings::default();
+        let mut database = DatabaseLine::named("app".into());
+        let mut user = UserLine::named("app".into());
+        let mut peer = PeerLine::named(1);
+        let mut count = 0;
+        for (table, rows) in rows.into_iter().enumerate() {
+            for row in rows {
+                for text in NASTY {
+                    let Some(taken) = taken(text, &row.kind) else { continue };
+                    count += 1;
+                    let set = match table {
+                        0 => settings.set(row.name, &taken),
+                        1 => database.set(row.name, &taken),
+                        2 => user.set(row.name, &taken),
+                        _ => peer.set(row.name, &taken),
+                    };
+                    assert_eq!(set, Ok(()), "{} takes {taken} for {text}", row.name);
+                }
+            }
+        }
+        assert!(count > 500, "{count} texts were taken");
+    }
+
+    /// What is not of most kinds.
+    const NASTY: [&str; 20] = [
+        "",
+        "0",
+        "-0",
+        "-1",
+        "00",
+        "08",
+        "0777777777777777777777777777",
+        "99999",
+        "0x10",
+        "0xffffffffffffffffffff",
+        "-9999999999999999999999999",
+        "9999999999999999999999999",
+        "1e30",
+        "inf",
+        "nan",
+        "5x",
+        ",",
+        "a,,b,",
+        "70000,5432;",
+        " 5 ",
+    ];
 }

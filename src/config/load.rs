@@ -222,8 +222,8 @@ impl Loader {
             let shown = row.filter(|row| row.kind != Kind::Secret).map(|_| value.to_owned());
             let problem = ConfigProblem::Value { value: shown, error };
             let taken = row.and_then(|row| lenient::taken(value, &row.kind));
+            let taken = taken.filter(|taken| self.settings.set(key, taken).is_ok());
             let Some(taken) = taken else { return Err(problem) };
-            self.settings.set(key, &taken).expect("a text of the row's kind");
             let problem = ConfigProblem::Taken { problem: problem.into(), taken };
             self.warn(place.clone(), Some(name), problem);
         }
@@ -396,10 +396,9 @@ fn fill(
         let is_known = !matches!(error, ValueError::UnknownKey { nearest: None });
         let told = if is_known { key.clone() } else { line::told(key, &pairs[..index]) };
         let problem = ConfigProblem::LineValue { key: told, error };
-        let Some(taken) = row.and_then(|row| lenient::taken(&value, &row.kind)) else {
-            return Err(problem);
-        };
-        set(key, &taken).expect("a text of the row's kind");
+        let taken = row.and_then(|row| lenient::taken(&value, &row.kind));
+        let taken = taken.filter(|taken| set(key, taken).is_ok());
+        let Some(taken) = taken else { return Err(problem) };
         mistakes.push(ConfigProblem::Taken { problem: problem.into(), taken });
     }
     Ok(mistakes)
