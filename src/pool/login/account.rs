@@ -1,5 +1,5 @@
-//! A client's login, from its names to its welcome: who it is, what it may use, and what it is
-//! told on behalf of the server.
+//! A client's login, from its startup packet to its welcome: how the client proves who it is, what
+//! it may use, and what the pooler tells it on behalf of the server.
 
 use super::proof::Proof;
 use crate::auth::client::{
@@ -25,8 +25,8 @@ use crate::wire::build::{self, ErrorReport, Message, Severity};
 use crate::wire::kind::Back;
 use crate::wire::sqlstate;
 
-/// The version of PgBouncer whose place the program takes: tools and drivers rely on it. The
-/// program's own stands in Cargo.toml.
+/// The PgBouncer version that the program reports: tools and drivers rely on it. The program's own
+/// version is in Cargo.toml.
 pub const VERSION: &str = "1.26.1";
 
 impl Core {
@@ -74,11 +74,11 @@ impl Core {
         self.find_secret(id)
     }
 
-    /// Has the user of a client looked up where that is needed, and asks it to prove who it is.
+    /// Looks up the client's user where that is needed, and asks the client to prove who it is.
     pub(super) fn find_secret(&mut self, id: ClientId) -> Result<(), Reason> {
         let names = self.login_names(id);
         let errand = match self.proof_for(id, &names) {
-            // Nothing depends on who it is, or has to be looked up to say no.
+            // The answer does not depend on the user, or the refusal is known without a lookup.
             Proof::Ask(ProofMethod::Any)
             | Proof::NeedsForcedUser
             | Proof::NoCertificate(_)
@@ -97,7 +97,7 @@ impl Core {
         }
     }
 
-    /// Asks a client to prove who it is. `found` is what auth_query knows of its user.
+    /// Asks a client to prove who it is. `found` is what auth_query returned for its user.
     pub(super) fn challenge(
         &mut self,
         id: ClientId,
@@ -131,7 +131,7 @@ impl Core {
         }
     }
 
-    /// Lets in whom somebody else vouches for, if it is a user at all.
+    /// Admits a client that its certificate or the system vouches for, if its user exists.
     fn admit_vouched(
         &mut self,
         id: ClientId,
@@ -140,14 +140,14 @@ impl Core {
         refusal: Reason,
     ) -> Result<(), Reason> {
         let user = self.directory.find_user(&names.user).map(|id| &self.users[id]);
-        // The console's own user is in no file.
+        // No file names the console's own user.
         if names.user != CONSOLE && account_of(user, found).is_missing() {
             return Err(refusal);
         }
         self.admit(id, Identity::default())
     }
 
-    /// Whether one more client may log in. The console is reached in any case.
+    /// Counts one more login, or says why there must be none. The console does not call this.
     fn admit_one_more(&mut self, id: ClientId) -> Result<(), Reason> {
         if self.is_too_late(id) {
             return Err(Reason::ShuttingDown);
@@ -158,8 +158,9 @@ impl Core {
         Ok(())
     }
 
-    /// max_client_conn limits those who have proved who they are: strangers cannot use it up. Where
-    /// it is reached nobody need prove anything; who was under way then is refused at the end.
+    /// max_client_conn limits the clients that have proved who they are: strangers cannot use it
+    /// up. Once it is reached, a new client is refused at once, and a client whose login is under
+    /// way is refused at its end.
     fn check_max_client_conn(&mut self) -> Result<(), Reason> {
         if self.admitted >= self.settings().max_client_conn {
             self.note_limit(ReachedLimit::Clients);
@@ -168,12 +169,13 @@ impl Core {
         Ok(())
     }
 
-    /// Where the process waits for its clients, those whom it accepted before are among them, also
-    /// when they have yet to log in: nobody else will serve them.
+    /// Whether a login comes too late in a shutdown. While the process waits for its clients, every
+    /// client that it accepted before the shutdown may still log in: no other process will serve
+    /// it.
     fn is_too_late(&self, id: ClientId) -> bool {
         match self.shutdown {
             Shutdown::No => false,
-            // By TCP nobody is accepted any more when the doors are shut.
+            // Listeners for TCP are closed by then, so only a Unix socket accepts later clients.
             Shutdown::WaitForClients => {
                 let client = &self.clients[id];
                 client.connected > self.shutdown_since
@@ -190,7 +192,8 @@ impl Core {
         }
     }
 
-    /// Whether the process behind a client's Unix socket runs as the pooler's own user.
+    /// Whether the process at the other end of the client's Unix socket runs as the pooler's own
+    /// user.
     pub(super) fn is_own_user(&self, id: ClientId) -> bool {
         self.peer_uid(id) == Some(self.host.uid)
     }
@@ -270,7 +273,7 @@ impl Core {
         self.say(id, bytes);
     }
 
-    /// The client has proved who it is: finds out what it may use.
+    /// The client has proved who it is: checks what the client may use and gives it a pool.
     pub(super) fn admit(&mut self, id: ClientId, identity: Identity) -> Result<(), Reason> {
         let names = self.login_names(id);
         if self.is_overtaken(id, &names) {
@@ -307,14 +310,14 @@ impl Core {
         } else if self.pools[pool].welcome.is_some() {
             self.welcome(id, pool);
         }
-        // It needs the pool's first server, or more than that (min_pool_size).
+        // The client may need the pool's first server, and the pool further ones (min_pool_size).
         self.launch(pool);
         Ok(())
     }
 
-    /// Whether a client that has proved who it is would not be let in by that any more: since it
-    /// was asked, its user was taken out, has another secret, or is rejected by the rules. It is
-    /// told at the end only: who is cut off at the RELOAD would learn that there is such a user.
+    /// Whether the proof of this client counts no longer: since the question was asked, a reload
+    /// removed the user, changed its secret, or made the rules refuse it. The client is told only
+    /// at the end of its login: a refusal at the RELOAD would tell it that the user existed.
     fn is_overtaken(&self, id: ClientId, names: &StartupNames) -> bool {
         let ClientState::Login(login) = self.clients[id].state() else { return false };
         if login.generation == self.generation {
@@ -324,10 +327,10 @@ impl Core {
             Proof::Ask(_) | Proof::Certificate | Proof::Peer => {
                 let user = self.directory.find_user(&names.user);
                 let changed_in = user.map(|user| self.users[user].changed_in);
-                // What auth_query has found does not depend on the files.
+                // A secret from auth_query does not depend on the files.
                 login.found.is_none() && changed_in.is_none_or(|at| at > login.generation)
             }
-            // Nor does a judge's word.
+            // The verdict of LDAP or PAM does not depend on the files either.
             Proof::Judge(_) => false,
             Proof::NeedsForcedUser
             | Proof::NoCertificate(_)
@@ -336,8 +339,8 @@ impl Core {
         }
     }
 
-    /// What opens servers for a client, besides what the files say: the password that a judge has
-    /// vouched for, or what auth_query has found.
+    /// The secret that opens servers for a client and is in no file: the password that LDAP or PAM
+    /// accepted, or the secret that auth_query returned.
     fn take_found(
         &mut self,
         id: ClientId,
@@ -359,7 +362,7 @@ impl Core {
         let now = self.mono();
         let stats = &mut self.pools[pool].stats;
         stats.logins += 1;
-        // It has waited for the pool's first server, if for anything.
+        // If the client has waited, then for the pool's first server.
         stats.wait_us += now.micros_since(self.clients[id].since);
         self.clients[id].requested = now;
         self.move_member(id, Standing::Idle);
@@ -389,13 +392,13 @@ impl Core {
         bytes
     }
 
-    /// Gives a client what a CancelRequest for it must bring.
+    /// Gives a client its cancel key, which a CancelRequest for it must carry.
     pub(super) fn give_key(&mut self, id: ClientId) -> Vec<u8> {
         let peer_id = self.config.settings.peer_id;
         self.keys.give(&mut self.clients, id, &mut *self.rng, peer_id)
     }
 
-    /// login_notify_message, where there is one.
+    /// Appends login_notify_message, if it is set.
     pub(super) fn push_notify_message(&self, bytes: &mut Vec<u8>) {
         let message = &self.settings().login_notify_message;
         if message.is_empty() {
@@ -409,7 +412,7 @@ impl Core {
     }
 }
 
-/// What is known of a user: what auth_query has found, or else what the files say.
+/// The secret of a user: the one that auth_query returned, or else the one in the files.
 pub(super) fn account_of<'a>(
     user: Option<&'a User>,
     found: Option<AccountSecret<'a>>,
@@ -417,7 +420,7 @@ pub(super) fn account_of<'a>(
     match (user.filter(|user| user.is_listed()), found) {
         (_, Some(account)) => account,
         (None, None) => AccountSecret::Missing,
-        // A line of `[users]` says what a user may use, not that there is one.
+        // A line of `[users]` sets limits of a user; it does not prove that the user exists.
         (Some(user), None) => {
             user.secret.as_ref().map_or(AccountSecret::Missing, AccountSecret::Known)
         }

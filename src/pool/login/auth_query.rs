@@ -1,9 +1,10 @@
 //! auth_query: users whom the user list does not have are looked up in a database.
 //!
-//! A lookup waits in the queue of a pool of its own, that of auth_user in the database asked: so
-//! limits, pauses, failing servers and RELOAD hold for it as they do for clients. No client ever
-//! gets a server of such a pool, so that nothing a client has set is there when the query runs.
-//! Who waits stays a client in login, under the name it came with, whatever comes of the lookup.
+//! A lookup waits in the queue of its own pool, that of auth_user in the database that is asked. So
+//! limits, pauses, failing servers and RELOAD apply to lookups as they do to clients. No client
+//! ever gets a server of such a pool: the query never meets state that a client has left. The
+//! client that waits for a lookup stays in login under the name it came with, whatever the lookup
+//! finds.
 
 use super::account::account_of;
 use super::proof::Proof;
@@ -21,12 +22,13 @@ use crate::pool::telling::reason::Reason;
 use crate::wire::head::Head;
 use crate::wire::kind::Back;
 
-/// Databases made from `*` for a lookup, that are tried at a time: until a server of one has let
-/// somebody in, anybody may have made its name up.
-const MOST_UNKNOWN: usize = 32;
+/// Unknown databases made from `*` that lookups may try at a time. A client may have made up the
+/// name of a database until one of its servers has let somebody log in.
+const MOST_UNKNOWN_DATABASES: usize = 32;
 
 impl Core {
-    /// Where the secret of a user is to be looked up, unless it is known, or nobody would know it.
+    /// Where to look up the secret of a user. Nowhere if a file has the secret, or if no auth_user
+    /// is set.
     pub(super) fn errand(
         &mut self,
         id: ClientId,
@@ -48,21 +50,23 @@ impl Core {
         let sql = sql.unwrap_or_default().to_owned();
         let place = set(of_line(|line| &line.auth_dbname), settings.auth_dbname.as_deref());
         let place = place.unwrap_or(&names.database).to_owned();
-        if self.directory.find_database(&place).is_none() && self.unknown_count() >= MOST_UNKNOWN {
+        if self.directory.find_database(&place).is_none()
+            && self.unknown_count() >= MOST_UNKNOWN_DATABASES
+        {
             return Ok(LookupErrand::Later);
         }
         let pool = self.lookup_pool(id, &place, &auth_user)?;
         Ok(LookupErrand::Query { pool, sql })
     }
 
-    /// Databases that no server has let anybody into yet, and that nobody who is logged in has
-    /// asked for.
+    /// Counts databases made from `*` that no server has accepted a login to, and that no client
+    /// which has logged in uses.
     fn unknown_count(&self) -> usize {
         let is_unknown = |id: &DatabaseId| {
             let database = &self.databases[*id];
             database.is_auto && !database.is_reached && database.clients == 0
         };
-        self.directory.transients.iter().filter(is_unknown).take(MOST_UNKNOWN).count()
+        self.directory.transients.iter().filter(is_unknown).take(MOST_UNKNOWN_DATABASES).count()
     }
 
     pub(super) fn park(&mut self, id: ClientId) {
@@ -70,9 +74,9 @@ impl Core {
         self.parked.push_back(id);
     }
 
-    /// Lets those go on whose databases may be tried now.
+    /// Resumes parked clients while further unknown databases may be tried.
     pub(in crate::pool) fn unpark(&mut self) {
-        while self.unknown_count() < MOST_UNKNOWN {
+        while self.unknown_count() < MOST_UNKNOWN_DATABASES {
             let Some(id) = self.parked.pop_front() else { return };
             let Some(login) = self.login_mut(id) else { continue };
             if !matches!(login.progress, Progress::Parked) {
@@ -86,7 +90,7 @@ impl Core {
         }
     }
 
-    /// Who looks up the users of that database, if anybody does.
+    /// The auth_user that looks up users of this database, if one is set.
     pub(super) fn auth_user_for(&self, database: &str) -> Option<String> {
         let line = self.line_of(database);
         if line.is_none() && database != CONSOLE {
@@ -96,7 +100,7 @@ impl Core {
         set(own, self.settings().auth_user.as_deref()).map(str::to_owned)
     }
 
-    /// Whether no file names the user, and nothing looks it up.
+    /// Whether no file names the user, and no auth_query can look it up.
     pub(super) fn is_nobody(&self, id: ClientId, names: &StartupNames) -> bool {
         let ClientState::Login(login) = self.clients[id].state() else { return false };
         let user = self.directory.find_user(&names.user).map(|id| &self.users[id]);
@@ -107,14 +111,14 @@ impl Core {
             && self.auth_user_for(&names.database).is_none()
     }
 
-    /// Whether there is such a database, or would be one by `*`.
+    /// Whether the database exists, or `*` would make it.
     pub(super) fn has_database(&self, name: &str) -> bool {
         name == CONSOLE
             || self.directory.find_database(name).is_some()
             || self.config.databases.iter().any(DatabaseLine::is_fallback)
     }
 
-    /// The line that a database has, or would get from `*`.
+    /// The line of a database, or the line that `*` would give it.
     fn line_of(&self, name: &str) -> Option<DatabaseLine> {
         match self.directory.find_database(name) {
             Some(id) => Some(self.databases[id].line.clone()),
@@ -147,7 +151,7 @@ impl Core {
         Ok(self.ensure_pool(database, user, Purpose::Lookups))
     }
 
-    /// Lets a client wait for the secret of its user.
+    /// Makes a client wait for the secret of its user.
     pub(super) fn look_up(
         &mut self,
         id: ClientId,
@@ -155,7 +159,8 @@ impl Core {
         pool: PoolId,
         sql: &str,
     ) -> Result<(), Reason> {
-        // A server that is down may be back in time; one that refuses will do so again.
+        // A server that is down may be back in time. A server that refused the login will do so
+        // again.
         let is_refused = self.pools[pool].refusal.is_some();
         if let Some(message) = self.planner().failure_to_tell(pool).filter(|_| is_refused) {
             return Err(Reason::CachedLoginError(message));
@@ -168,13 +173,13 @@ impl Core {
         Ok(())
     }
 
-    /// Runs what waits on what is idle, and has servers opened for the rest.
+    /// Gives queued lookups to idle servers, and opens servers for the others.
     fn run_lookups(&mut self, pool: PoolId) {
         self.serve_lookups(pool);
         self.launch(pool);
     }
 
-    /// A reply to auth_query.
+    /// Judges a reply to auth_query.
     pub(in crate::pool) fn judge_lookup_reply(
         &mut self,
         id: ServerId,
@@ -191,7 +196,7 @@ impl Core {
         }
         match kind {
             Back::ParameterStatus => self.server_reported(id, seen),
-            // It waits for data, or gives some that are no rows.
+            // The query is a COPY: it waits for data, or sends data that is no row.
             Back::CopyBoth | Back::CopyIn | Back::CopyOut => {
                 self.close_server(id, Reason::AuthQueryFailed);
             }
@@ -205,7 +210,7 @@ impl Core {
         self.server_dropped_or_closed(id)
     }
 
-    /// The answer is complete: the server is free for the next, and the clients go on.
+    /// The answer is complete: frees the server for the next lookup, and resumes the clients.
     fn lookup_ended(&mut self, id: ServerId) {
         let Some(lookup) = self.servers[id].lookup_mut() else { return };
         let mut lookup = std::mem::take(lookup);
@@ -227,11 +232,11 @@ impl Core {
         for client in lookup.clients {
             self.looked_up(client, &finding);
         }
-        // The server may have had its time: who came late is served by another that is idle.
+        // The server may be at the end of its life. Then another idle server takes the next lookup.
         self.run_lookups(pool);
     }
 
-    /// Goes on with the login of a client that has waited for its user's secret.
+    /// Resumes the login of a client that has waited for the secret of its user.
     fn looked_up(&mut self, id: ClientId, finding: &Result<Finding, LookupFault>) {
         let Some(login) = self.login_mut(id) else { return };
         login.progress = Progress::Begun;
@@ -252,7 +257,8 @@ impl Core {
         self.challenge(id, Some(finding.account()))
     }
 
-    /// Lookups that wait too long for a server, and servers that are too long about one.
+    /// Closes clients whose lookup has waited too long for a server, and servers that take too long
+    /// over a lookup.
     pub(in crate::pool) fn sweep_lookups(&mut self, pool: PoolId) {
         for id in self.pools[pool].clients_of_queued_lookups().collect::<Vec<_>>() {
             if self.mono() >= self.lookup_due(&self.clients[id], &self.pools[pool]) {
@@ -280,7 +286,7 @@ impl Core {
         }
     }
 
-    /// Tells the log what a client that is out of time has waited for.
+    /// Logs what the lookup of a client that has run out of time was waiting for.
     pub(in crate::pool) fn log_late_lookup(&mut self, id: ClientId) {
         let ClientState::Login(login) = self.clients[id].state() else { return };
         let Progress::LookUp { pool, is_sent } = login.progress else { return };
@@ -292,7 +298,7 @@ impl Core {
     }
 }
 
-/// The value of the database, else everybody's; one without a letter is none.
+/// The value of the database, or else the value for all. An empty text counts as not set.
 fn set<'a>(of_line: Option<&'a str>, of_all: Option<&'a str>) -> Option<&'a str> {
     of_line.filter(|text| !text.is_empty()).or(of_all).filter(|text| !text.is_empty())
 }

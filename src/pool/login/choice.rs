@@ -1,9 +1,9 @@
-//! What a client may choose for itself at login, where the operator offers it: how it uses the
-//! servers of its pool (`pool_modes`), and what becomes of what it leaves in their sessions
-//! (`session_states`).
+//! What the operator lets a client choose for itself at login: its pool mode (`pool_modes`), and
+//! what happens to state that it leaves in server sessions (`session_states`).
 //!
-//! It says so by a startup parameter, or by a pool mode after the name of a database. What a
-//! database offers is told after the login only, as whether there is one is.
+//! A client chooses by a startup parameter, or by a pool mode after the name of a database. Until
+//! the client has logged in the pooler does not tell it what a database offers, nor whether the
+//! database exists.
 
 use crate::config::value::{Kind, SettingType};
 use crate::config::{Choices, DatabaseLine, PoolMode, SessionState, Settings};
@@ -16,8 +16,8 @@ const POOL_MODE: &str = "pool_mode";
 const SESSION_STATE: &str = "session_state";
 
 impl Core {
-    /// Notes what a client chooses by a startup parameter. Returns false where nobody is offered
-    /// the choice, or it is none.
+    /// Notes a choice that a startup parameter makes. Returns false for any other parameter, and
+    /// where no database offers the choice.
     pub(super) fn take_choice(
         &mut self,
         id: ClientId,
@@ -47,8 +47,8 @@ impl Core {
         Ok(true)
     }
 
-    /// A database and a pool mode after its name: where no line has the whole name, and one has
-    /// the first part of it and offers the mode. Nobody can tell this of what `*` stands for.
+    /// Splits `database.mode`, if no line has the whole name and the line of the first part offers
+    /// the mode. A database made from `*` cannot be named so.
     pub(super) fn mode_in_name<'a>(&self, name: &'a str) -> Option<(&'a str, PoolMode)> {
         let (of, word) = name.rsplit_once('.')?;
         let mode = PoolMode::read(word, &Kind::Choice(PoolMode::WORDS)).ok()?;
@@ -62,7 +62,7 @@ impl Core {
         self.offered_modes(database).contains(&mode).then_some((of, mode))
     }
 
-    /// Whether a client that has proved who it is may have what it chose.
+    /// Checks that a client which has proved who it is may have what it chose.
     pub(super) fn check_choice(
         &self,
         id: ClientId,
@@ -108,8 +108,8 @@ fn read<T: SettingType>(
     })
 }
 
-/// What is configured may be chosen wherever there is a choice at all. Where there is none the
-/// parameter is as unknown as any other.
+/// Wherever a choice is offered, the configured value may be chosen too. Where none is offered, the
+/// parameter is refused as any unknown one.
 fn check<T: SettingType + PartialEq>(
     name: &str,
     setting: &str,

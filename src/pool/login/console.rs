@@ -1,4 +1,4 @@
-//! The way into the console: who may come, and what such a session is told of its server.
+//! Logins to the console: who may log in, and which parameters such a session is told.
 
 use crate::config::AuthType;
 use crate::pool::core::{Action, Core};
@@ -8,7 +8,7 @@ use crate::pool::records::client::{ClientState, ConsoleSession, ConsoleState};
 use crate::pool::telling::reason::Reason;
 use crate::wire::build;
 
-/// What a console session is told of its server, in PgBouncer's order.
+/// The parameters that a console session is told, in PgBouncer's order.
 const CONSOLE_PARAMETERS: [(&str, &str); 7] = [
     ("server_version", "1.26.1/bouncer"),
     ("client_encoding", "UTF8"),
@@ -33,7 +33,7 @@ impl Core {
         self.enter_console(id, user, is_admin)
     }
 
-    /// The limits of clients hold for the console too, but for its admins: they are counted, and
+    /// The limits of clients apply to the console too, except to its admins: they are counted, and
     /// never refused.
     fn check_console_limits(&mut self, name: &str) -> Result<(), Reason> {
         let limit = self.settings().max_db_client_connections as usize;

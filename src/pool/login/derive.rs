@@ -1,5 +1,5 @@
-//! Logins that need keys of a password: the work is done in slices, so that no connection waits for
-//! it but those that are logging in.
+//! Logins that must derive keys from a password. The work is done in slices, so that only
+//! connections that are logging in wait for it.
 
 use crate::auth::cache::KeyName;
 use crate::crypto::scram::ScramKeys;
@@ -9,18 +9,18 @@ use crate::pool::records::client::{ClientState, Progress};
 use crate::pool::records::handshake::LoginStage;
 use crate::pool::records::server::ServerState;
 
-/// Iterations in one turn of the loop, for clients and for servers each: some 0.15 ms where the
-/// processor knows SHA-256, 0.5 ms elsewhere.
+/// PBKDF2 iterations in one turn of the loop, for clients and for servers each: some 0.15 ms where
+/// the processor has SHA-256 instructions, 0.5 ms elsewhere.
 const SLICE_ITERATIONS: u32 = 1024;
 
 impl Core {
-    /// Whether keys are to be derived, so that the loop must not sleep.
+    /// Whether keys are still to be derived, so that the loop must not sleep.
     #[inline]
     pub fn has_derivations(&self) -> bool {
         !self.derivations.is_empty()
     }
 
-    /// Does a slice of what is to be derived. Logins whose keys are there go on.
+    /// Does a slice of the derivations. Logins whose keys are complete go on.
     pub fn derive_keys(&mut self) {
         let clients = &self.clients;
         let waits = |id: ClientId| {

@@ -1,6 +1,7 @@
-//! A client's way in: its first packet, the parameters it brings, and what it may open.
+//! The first step of a client's login: its first packet, its startup parameters, and the limits
+//! that it may meet.
 //!
-//! Nothing is told here that helps a stranger: whether a database exists is told after login only.
+//! Nothing here helps a stranger: the pooler tells whether a database exists only after login.
 
 use std::borrow::Cow;
 
@@ -16,27 +17,26 @@ use crate::wire::build::Message;
 use crate::wire::kind::Back;
 use crate::wire::startup::{self, BadStartup, Packet, ParsedStartup};
 
-/// The newest minor version of protocol 3 that is spoken here, and all that is new in it: cancel
-/// keys may be long.
+/// The newest minor version of protocol 3 that the pooler speaks. All it adds is longer cancel
+/// keys.
 const NEWEST_MINOR: u16 = 2;
 
-/// User names from this length on are refused, in bytes.
+/// User names of this many bytes or more are refused.
 const USER_NAME_BYTES_LIMIT: usize = 128;
 
-/// Connections that may log in at a time, whatever max_client_conn is.
+/// Connections that may log in at a time, however small max_client_conn is.
 const STRANGERS_MIN: usize = 100;
 
-/// Connections without a login leave an eighth of all descriptors to others, but no fewer than this
-/// and no more than the next.
+/// Connections without a login leave an eighth of all descriptors free, within these bounds.
 const KEPT_DESCRIPTORS_MIN: usize = 32;
 const KEPT_DESCRIPTORS_MAX: usize = 1024;
 
-/// What the shell does with the bytes of a connection that has sent no StartupMessage yet.
+/// What the relay does with the bytes of a connection that has sent no StartupMessage yet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opening {
-    /// So many bytes were taken; there may be more to read.
+    /// This many bytes were taken; more may follow.
     Taken(usize),
-    /// The packet is not whole yet.
+    /// The packet is not complete yet.
     Short,
     /// The client is being closed.
     Closed,
@@ -44,18 +44,18 @@ pub enum Opening {
     Secure,
 }
 
-/// A new connection, as the listener tells it.
+/// A new connection, as the listener reports it.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
     pub peer: PeerAddress,
     pub local: PeerAddress,
-    /// The user behind a Unix socket.
+    /// The user at the other end of a Unix socket.
     pub uid: Option<u32>,
 }
 
 impl Core {
-    /// Takes in a new connection. Where too many have not proved anything yet, the oldest of those
-    /// from where most come gives way.
+    /// Takes in a new connection. If too many connections have not logged in, the pooler closes the
+    /// oldest one of the origin that has the most.
     pub fn client_arrived(&mut self, arrival: Arrival) -> ClientId {
         while self.logins.len() >= self.most_strangers() {
             let Some(oldest) = self.stranger_to_go() else { break };
@@ -69,8 +69,8 @@ impl Core {
         self.add_client(client)
     }
 
-    /// How many connections may be there that have not logged in: as many as may do so at a time,
-    /// and no more than leave descriptors for the console, servers and files.
+    /// How many connections without a login there may be: as many as may log in at a time, and few
+    /// enough to leave descriptors for the console, servers and files.
     fn most_strangers(&self) -> usize {
         let limit = usize::try_from(self.host.descriptors).unwrap_or(usize::MAX);
         let kept = (limit / 8).clamp(KEPT_DESCRIPTORS_MIN, KEPT_DESCRIPTORS_MAX);
@@ -95,7 +95,7 @@ impl Core {
         }
     }
 
-    /// Judges what a client has sent first. `bytes` is all that has come.
+    /// Judges the first bytes of a client. `bytes` is all that has been read.
     pub fn client_opening(&mut self, id: ClientId, bytes: &[u8]) -> Opening {
         if self.begins_tls(id, bytes) {
             return Opening::Secure;
@@ -127,8 +127,8 @@ impl Core {
         self.close_client(id, reason);
     }
 
-    /// `more` tells that bytes came after the packet: after a request for encryption they would
-    /// be taken for what was sent under it.
+    /// `more` tells that bytes follow the packet. After a request for encryption such bytes are
+    /// refused: they were sent in clear and would be read as if they had been encrypted.
     fn client_packet(&mut self, id: ClientId, packet: Packet<'_>, more: bool) {
         match packet {
             Packet::Ssl if more => self.close_client(id, Reason::StuffedSsl),
@@ -184,7 +184,8 @@ impl Core {
         self.begin_login(id, is_console)
     }
 
-    /// Tells a client which version it gets instead of a newer one, and which options are unknown.
+    /// Sends NegotiateProtocolVersion where the client asks for a newer version or for unknown
+    /// options.
     fn negotiate(&mut self, id: ClientId, minor: u16, parameters: &[(Cow<'_, str>, &[u8])]) {
         let unknown: Vec<&str> =
             parameters.iter().map(|(n, _)| &**n).filter(|n| n.starts_with("_pq_.")).collect();
@@ -203,8 +204,8 @@ impl Core {
         self.act(Action::SendClient { client: id, bytes });
     }
 
-    /// The console drops what it does not know: it has no server that a parameter could concern,
-    /// and takes what drivers send.
+    /// Takes one startup parameter. The console ignores unknown ones (`drops_unknown`): it has no
+    /// server that they could concern, and must accept what drivers send.
     fn take_parameter(
         &mut self,
         id: ClientId,
@@ -214,7 +215,7 @@ impl Core {
     ) -> Result<(), Reason> {
         match name {
             "user" | "database" | "replication" => return Ok(()),
-            // PostgreSQL judges them: it has this one client only.
+            // PostgreSQL judges these options: the server has this one client only.
             "options" if self.clients[id].replication != Replication::No => {
                 self.clients[id].rare.get_or_insert_default().options = Some(value.to_vec());
                 return Ok(());
@@ -273,7 +274,7 @@ impl Core {
         ignored.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// Returns false for a parameter that is neither tracked nor to be ignored.
+    /// Sets a tracked parameter. Returns false if it is neither tracked nor ignored.
     fn set_startup_parameter(&mut self, id: ClientId, name: &str, value: &[u8]) -> bool {
         let is_application_name = name.eq_ignore_ascii_case("application_name");
         if self.is_ignored(name) && !is_application_name {
@@ -282,7 +283,7 @@ impl Core {
         self.vars.ask(&mut self.clients[id].vars, name, value)
     }
 
-    /// Adds where the client is to its application_name (application_name_add_host).
+    /// Appends the client's address to its application_name (application_name_add_host).
     fn complete_application_name(&mut self, id: ClientId, is_console: bool) {
         if !self.settings().application_name_add_host || is_console {
             return;
@@ -319,8 +320,8 @@ impl Core {
         self.check_user_client_limit(user)
     }
 
-    /// A user's sessions on the console count with the others. A user whom no file names may have
-    /// no record, and is held to the setting.
+    /// Counts a user's console sessions with its other clients. A user whom no file names may have
+    /// no record; the setting is its limit then.
     pub(super) fn check_user_client_limit(&mut self, name: &str) -> Result<(), Reason> {
         let user = self.directory.find_user(name);
         let limit = match user {
@@ -346,8 +347,8 @@ impl Core {
     }
 }
 
-/// Where a client is, for those who read pg_stat_activity: a process of this machine by the
-/// machine's name, too.
+/// The address of a client as pg_stat_activity shows it. A process of this machine is named with
+/// the machine's name.
 fn place_of(peer: PeerAddress, name: fn() -> Option<String>) -> String {
     match (peer, name()) {
         (PeerAddress::Unix { pid: Some(pid), port }, Some(name)) => {
@@ -357,7 +358,7 @@ fn place_of(peer: PeerAddress, name: fn() -> Option<String>) -> String {
     }
 }
 
-/// Names of databases are told back to a stranger no longer than PostgreSQL's names are.
+/// Cuts a database name to the length of PostgreSQL's names before a stranger is told it.
 fn cut(name: &str) -> &str {
     let end = (0..=name.len().min(DATABASE_NAME_BYTES_MAX))
         .rev()
@@ -366,7 +367,8 @@ fn cut(name: &str) -> &str {
     &name[..end]
 }
 
-/// Database and user; the last one of a name counts, and the database is the user's by default.
+/// Database and user. Of a repeated parameter the last one counts; the database defaults to the
+/// user.
 fn names_of(parameters: &[(Cow<'_, str>, &[u8])]) -> Result<StartupNames, Reason> {
     let last = |name: &str| {
         let found = parameters.iter().rev().find(|(n, _)| n == name);
@@ -377,14 +379,14 @@ fn names_of(parameters: &[(Cow<'_, str>, &[u8])]) -> Result<StartupNames, Reason
     Ok(StartupNames { database: database.into(), user: user.into() })
 }
 
-/// What a client wants to replicate, by the last word that it says about it.
+/// What kind of replication a client asks for. The last `replication` parameter counts.
 fn replication_of(parameters: &[(Cow<'_, str>, &[u8])]) -> Replication {
     let mut words = parameters.iter().rev().filter(|(name, _)| name == "replication");
     words.next().map_or(Replication::No, |(_, word)| replication(word))
 }
 
-/// As PostgreSQL reads it: `database`, or a boolean in any case, whose beginning is enough. What
-/// PostgreSQL would refuse asks for no replication, as in PgBouncer.
+/// Reads the value as PostgreSQL does: `database`, or a boolean in any case, of which a prefix is
+/// enough. A value that PostgreSQL would refuse asks for no replication, as in PgBouncer.
 fn replication(value: &[u8]) -> Replication {
     let begins = |word: &str| {
         !value.is_empty() && word.len() >= value.len() && {
@@ -400,8 +402,8 @@ fn replication(value: &[u8]) -> Replication {
     }
 }
 
-/// Splits `-c name=value`, `-cname=value` and `--name=value`; `None` stands for what is none of
-/// them. A backslash takes the next character as it is.
+/// Splits `-c name=value`, `-cname=value` and `--name=value`; any other switch yields `None`. A
+/// backslash takes the next character literally.
 fn switches(text: &[u8]) -> Vec<Option<Vec<u8>>> {
     let mut words = words(text).into_iter().peekable();
     let mut found = Vec::new();

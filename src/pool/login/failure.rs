@@ -1,4 +1,4 @@
-//! What those who wait for a server are told when its login fails.
+//! What clients that wait for a server are told when its login fails.
 
 use crate::pool::core::Core;
 use crate::pool::ids::ServerId;
@@ -6,7 +6,8 @@ use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::ServerState;
 
 impl Core {
-    /// Ends the clients that wait for this login with the server's own words.
+    /// Refuses the clients that wait for this login with `text`, unless other servers can serve
+    /// them.
     pub(super) fn refuse_waiting(&mut self, id: ServerId, text: &str, sqlstate: &str) {
         let for_client = match self.servers[id].state() {
             ServerState::Login(login) => login.for_client,

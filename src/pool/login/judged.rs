@@ -1,5 +1,5 @@
-//! Logins that an LDAP directory or PAM judges: a few questions are out at a time, the others wait
-//! in order, and nobody else waits for any of them.
+//! Logins that an LDAP directory or PAM judges. A few questions are out at a time, and the other
+//! logins wait in order; no other connection waits for them.
 
 use crate::auth::client::Identity;
 use crate::auth::inquiry::{Inquiry, Judgement};
@@ -11,7 +11,7 @@ use crate::pool::records::inquiries::{OUT_MAX, Question};
 use crate::pool::telling::reason::Reason;
 
 impl Core {
-    /// Sends what waits, as far as the number of questions that are out allows.
+    /// Sends waiting questions, as many as may be out at a time.
     #[inline]
     pub fn send_inquiries(&mut self) {
         if !self.inquiries.waiting.is_empty() {
@@ -28,7 +28,7 @@ impl Core {
         }
     }
 
-    /// What is to be asked about a client, if it still waits for that.
+    /// The question about a client, if the client still waits for its answer.
     fn inquiry_of(&mut self, id: ClientId) -> Option<Inquiry> {
         let client = self.clients.get_mut(id)?;
         let address = match client.peer {

@@ -1,5 +1,5 @@
-//! The ways in: a client's from its first packet to its welcome, a server's from its address to its
-//! first ReadyForQuery, and the lookup of a user whom the user list does not have.
+//! Logins: a client's from its first packet to its welcome, a server's from its address to its
+//! first ReadyForQuery, and the lookup of a user that the user list does not have.
 
 pub mod account;
 pub mod auth_query;

@@ -1,4 +1,4 @@
-//! How a client may prove who it is: what the settings, or a rule of the HBA file, ask of it.
+//! Which proof of its user a client must give, by the settings or a rule of the HBA file.
 
 use crate::auth::client::ProofMethod;
 use crate::auth::hba;
@@ -10,22 +10,22 @@ use crate::pool::ids::ClientId;
 use crate::pool::records::client::{ClientState, Replication, StartupNames};
 use crate::pool::telling::reason::Reason;
 
-/// How a client may prove who it is, by the settings or a rule of the HBA file.
+/// The proof that a client must give.
 pub(super) enum Proof {
     Ask(ProofMethod),
-    /// Somebody else judges the password, and need not be told who is known here.
+    /// LDAP or PAM judges the password; the pooler need not know the user.
     Judge(Judge),
-    /// Nothing is asked, and the database's line does not say as whom to serve the client: it would
-    /// be served as whomever it names.
+    /// Nothing is asked, and the database's line has no `user=`: the client would be served as any
+    /// user that it names. So it is refused.
     NeedsForcedUser,
-    /// The client has shown a certificate that bears its name.
+    /// The client has shown a certificate that names its user.
     Certificate,
-    /// The client has shown none; what is missing, for the log.
+    /// The client has shown no such certificate; the text says for the log what is missing.
     NoCertificate(&'static str),
-    /// The system vouches for the user behind a Unix socket.
+    /// The system vouches for the user at the other end of a Unix socket.
     Peer,
     Refuse(Reason),
-    /// An LDAP directory is to judge, and what is set does not say which one. It was told of when
+    /// An LDAP directory is to judge, but the options do not say which one. The log said so when
     /// the files were read.
     Unjudged,
 }
@@ -52,7 +52,7 @@ impl Core {
         }
     }
 
-    /// Whether the line that serves a database says as whom (`user=`), whoever the client is.
+    /// Whether the line that serves a database has `user=`, which serves every client as that user.
     fn forces_user(&self, database: &str) -> bool {
         match self.directory.find_database(database) {
             Some(id) => self.databases[id].forced_user.is_some(),
@@ -89,7 +89,7 @@ impl Core {
         }
     }
 
-    /// The system's name of the user behind a Unix socket must be the client's, or be mapped to it.
+    /// The system's name of the Unix socket's user must be the client's, or be mapped to it.
     fn proof_by_peer(&self, id: ClientId, names: &StartupNames, map: Option<&[u8]>) -> Proof {
         let name = self.peer_uid(id).and_then(self.host.uid_name);
         let matches = name.is_some_and(|name| match map {
@@ -99,7 +99,7 @@ impl Core {
         if matches { Proof::Peer } else { Proof::Refuse(Reason::UnixLoginRejected) }
     }
 
-    /// A name of the certificate must be the client's, or be mapped to it.
+    /// A name in the certificate must be the client's, or be mapped to it.
     fn proof_by_certificate(
         &self,
         id: ClientId,
@@ -125,7 +125,7 @@ impl Core {
         }
     }
 
-    /// The user behind the Unix socket of a client that logs in.
+    /// The system user at the other end of a client's Unix socket.
     pub(super) fn peer_uid(&self, id: ClientId) -> Option<u32> {
         match self.clients[id].state() {
             ClientState::Login(login) => login.uid,

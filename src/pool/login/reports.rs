@@ -1,4 +1,4 @@
-//! What servers report of their parameters, and what new clients are told on their behalf.
+//! Parameters that servers report, and what new clients are told of them.
 
 use crate::log::Level;
 use crate::pool::core::Core;
@@ -6,25 +6,27 @@ use crate::pool::ids::ServerId;
 use crate::pool::telling::reason::Reason;
 use crate::wire::fields::Fields;
 
-/// Parameters that are not tracked and that one server may report at its login; more end it.
-const MOST_REPORTED: usize = 200;
+/// Untracked parameters that one server may report at its login; a server that reports more is
+/// closed.
+const MOST_REPORTED_PARAMETERS: usize = 200;
 
-/// Names and values at most that one server may report at its login, in bytes; more end it. Every
-/// client of its pool is told them.
+/// Bytes of names and values that one server may report at its login; a server that reports more is
+/// closed. Every client of its pool is told them.
 const MOST_REPORTED_BYTES: usize = 32 * 1024;
 
-/// A parameter that no client sets: it changes when a standby is promoted, and new clients are
-/// told.
+/// A parameter that no client sets. It changes when a standby is promoted, and new clients are told
+/// its new value.
 const IN_HOT_STANDBY: &str = "in_hot_standby";
 
-/// The longest value of `in_hot_standby` that is believed, in bytes.
+/// The longest value of `in_hot_standby` that is accepted, in bytes.
 const LONGEST_STANDBY_BYTES: usize = 16;
 
-/// The longest value of a tracked parameter, in bytes; a server that reports a longer one ends.
+/// The longest value of a tracked parameter, in bytes; a server that reports a longer one is
+/// closed.
 const LONGEST_VALUE_BYTES: usize = 16 * 1024;
 
 impl Core {
-    /// ParameterStatus, in login or later.
+    /// A ParameterStatus has come, in login or later.
     pub(in crate::pool) fn server_reported(&mut self, id: ServerId, body: &[u8]) {
         let mut fields = Fields::new(body);
         let (Some(name), Some(value)) = (fields.str(), fields.cstr()) else {
@@ -45,14 +47,15 @@ impl Core {
         }
     }
 
-    /// Whether a server may report so many bytes, which are counted at its login.
+    /// Whether a server may report this many more bytes. Only those of its login are counted.
     fn may_report(&mut self, id: ServerId, bytes: usize) -> bool {
         let Some(login) = self.servers[id].login_mut() else { return true };
         login.reported_bytes += bytes;
-        login.reported_bytes <= MOST_REPORTED_BYTES && login.reported.len() <= MOST_REPORTED
+        login.reported_bytes <= MOST_REPORTED_BYTES
+            && login.reported.len() <= MOST_REPORTED_PARAMETERS
     }
 
-    /// A parameter that does not follow clients: new ones are told of it.
+    /// A server reports a parameter that does not follow clients: new clients are told it.
     fn reported_untracked(&mut self, id: ServerId, name: &str, value: &[u8]) {
         let server = &mut self.servers[id];
         if let Some(login) = server.login_mut() {

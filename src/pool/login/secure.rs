@@ -1,5 +1,5 @@
-//! TLS, as far as the core has a word in it: who may ask for it, which servers are asked for it,
-//! and what its failure means. The handshakes themselves are the relay's and the library's.
+//! TLS, as far as the core decides on it: which clients may ask for it, which servers are asked for
+//! it, and what its failure means. The relay and the TLS library carry out the handshakes.
 
 use crate::config::{DatabaseLine, Host, TlsMode};
 use crate::log::{Level, PeerAddress};
@@ -8,11 +8,12 @@ use crate::pool::ids::{ClientId, Outbound};
 use crate::pool::records::secured::{Secured, ServerTls, TlsContext, TlsModes, TlsTally, Whose};
 use crate::pool::telling::reason::Reason;
 
-/// The first byte of a TLS handshake record (RFC 8446, 5.1): no startup packet begins so.
+/// The first byte of a TLS handshake record (RFC 8446, 5.1). No startup packet begins with it.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
 impl Core {
-    /// TLS as the shell has set it up. Counts go on for contexts that were there before.
+    /// Takes over the TLS configuration that the shell has made. Contexts that existed before keep
+    /// their counts.
     pub fn set_tls(&mut self, modes: TlsModes, mut contexts: Vec<TlsContext>) {
         self.tls = modes;
         for context in &mut contexts {
@@ -32,16 +33,17 @@ impl Core {
         self.tls_tally(&whose)
     }
 
-    /// Counts the handshake with a server, or a peer, that is done.
+    /// Counts a completed handshake with a server or a peer.
     pub(super) fn count_outbound_handshake(&mut self, id: Outbound, secured: &Secured) {
         if let Some(tally) = self.outbound_tally(id) {
             tally.note(secured);
         }
     }
 
-    /// Another configuration of TLS to servers is in force. Where the settings have just changed,
-    /// `renew_servers` has seen to the servers, and those opened since meet what is in force now.
-    /// Otherwise a change that could not be set up before has been set up now.
+    /// A new configuration of TLS to servers is in force. If the settings have just changed,
+    /// `renew_servers` has already renewed the servers, and servers opened since use the new
+    /// configuration. Otherwise the shell could not make this configuration when the settings
+    /// changed, and has made it now.
     pub fn server_tls_changed(&mut self) {
         if self.tls_generation == self.generation {
             return;
@@ -53,7 +55,7 @@ impl Core {
         }
     }
 
-    /// Whether a client may be offered TLS. A Unix socket needs none.
+    /// Whether a client may be offered TLS. A Unix socket does not need it.
     fn offers_tls(&self, id: ClientId) -> bool {
         let client = &self.clients[id];
         self.tls.clients != TlsMode::Disable
@@ -61,7 +63,7 @@ impl Core {
             && matches!(client.peer, PeerAddress::Tcp { .. })
     }
 
-    /// Whether a client begins a handshake without asking first.
+    /// Whether a client begins a handshake without a request for TLS.
     pub(super) fn begins_tls(&self, id: ClientId, bytes: &[u8]) -> bool {
         bytes.first() == Some(&HANDSHAKE_RECORD) && self.offers_tls(id)
     }
@@ -92,8 +94,8 @@ impl Core {
         }
     }
 
-    /// The handshake with a client has failed, or could not begin. The client has no ears for a
-    /// reason of ours: the library has sent an alert.
+    /// The handshake with a client has failed, or could not begin. The client is told no reason:
+    /// the library has sent an alert.
     pub fn client_tls_failed(&mut self, id: ClientId, error: &str) {
         if !self.clients.contains(id) || self.clients[id].is_closing() {
             return;
@@ -105,7 +107,7 @@ impl Core {
         self.close_client(id, Reason::TlsFailed);
     }
 
-    /// How a connection to a host that has just been reached is to be secured, if it is.
+    /// How to secure a connection that has just been established, if at all.
     pub fn outbound_tls(&self, id: Outbound) -> Option<ServerTls> {
         let pool = match id {
             Outbound::Carrier(id) => self.carriers.get(id)?.pool(),
@@ -116,28 +118,28 @@ impl Core {
             Some(pool) => {
                 ServerTls::of(&self.databases[self.pools[pool].database].line, name, &self.tls)
             }
-            // A peer has what the settings ask for, and nothing of its own.
+            // A peer uses the settings and has none of its own.
             None => ServerTls::of(&DatabaseLine::default(), name, &self.tls),
         }
     }
 
-    /// A host has no TLS, and must have it.
+    /// The host refuses TLS, but the settings require it.
     pub fn outbound_refused_tls(&mut self, id: Outbound) {
         self.end_unsecured(id, Reason::ServerRefusedSsl);
     }
 
-    /// What was answered to the request for TLS is neither yes nor no.
+    /// The answer to the request for TLS is neither yes nor no.
     pub fn outbound_mistook_tls(&mut self, id: Outbound) {
         self.end_unsecured(id, Reason::BadSslAnswer);
     }
 
-    /// Bytes came after the answer to the request for TLS: they would be taken for what was sent
-    /// under it.
+    /// Bytes follow the answer to the request for TLS. They were sent in clear and would be read as
+    /// if they had been encrypted.
     pub fn outbound_stuffed_tls(&mut self, id: Outbound) {
         self.end_unsecured(id, Reason::StuffedSslResponse);
     }
 
-    /// The handshake has failed.
+    /// The handshake with a server or a peer has failed.
     pub fn outbound_tls_failed(&mut self, id: Outbound, error: &str) {
         if self.is_there(id) {
             if let Some(tally) = self.outbound_tally(id) {

@@ -1,7 +1,7 @@
-//! A server's way in: address, connection, authentication, what it reports, connect_query.
+//! The login to a server: address, connection, authentication, reported parameters, connect_query.
 //!
-//! The server is as little trusted as a client: messages come in the legal order or the
-//! connection ends.
+//! A server is trusted as little as a client: messages come in the legal order, or the pooler
+//! closes the connection.
 
 use crate::auth::failure::ServerFailure;
 use crate::auth::server::{BindingData, Credential, ServerLogin, ServerStep};
@@ -25,8 +25,8 @@ use crate::wire::kind::{Back, Front};
 use crate::wire::{sqlstate, startup};
 
 impl Core {
-    /// The connection stands, under TLS if it has to be: a carrier sends its request, and a server
-    /// is logged in to.
+    /// The connection is established, with TLS if required: a carrier sends its request, a server
+    /// begins its login.
     pub fn connected(&mut self, id: Outbound, ends: Ends, tls: Option<Box<Secured>>) {
         if let Some(tls) = &tls {
             self.count_outbound_handshake(id, tls);
@@ -62,7 +62,7 @@ impl Core {
     }
 
     fn credential(&self, pool: PoolId) -> Credential {
-        // What logins have brought stands with the pool of the clients.
+        // The pool of the clients keeps what logins have learned.
         let Pool { database, user, purpose, .. } = self.pools[pool];
         let of_clients = match purpose {
             Purpose::Listening => self.directory.find_pool(database, user, Purpose::Clients),
@@ -129,7 +129,7 @@ impl Core {
         bytes
     }
 
-    /// A whole message of a server in login.
+    /// Judges a whole message of a server in login.
     pub(in crate::pool) fn server_login_message(&mut self, id: ServerId, kind: Back, body: &[u8]) {
         let Some(login) = self.servers[id].login_mut() else { return };
         match (&mut login.stage, kind) {
@@ -175,7 +175,7 @@ impl Core {
         self.take_server_step(id, step);
     }
 
-    /// Why a server must not ask for a proof in this way, if so.
+    /// Why the server must not ask for this proof, if it must not.
     fn judge_method(&self, id: ServerId, asked: ServerAuth) -> Option<ServerFailure> {
         let pool = self.servers[id].pool;
         if !self.server_auth_methods(pool).allow(asked) {
@@ -186,8 +186,8 @@ impl Core {
         is_downgrade.then_some(ServerFailure::Downgrade)
     }
 
-    /// Whether a password in clear may go to anybody: by TCP, without TLS that says to whom, and
-    /// nobody has said that it may.
+    /// Whether anybody could read a password in clear: the connection is TCP without TLS that
+    /// verifies the server, and no setting allows it.
     fn is_exposed(&self, id: ServerId) -> bool {
         let server = &self.servers[id];
         let is_verified = server.tls.is_some()
@@ -204,7 +204,7 @@ impl Core {
                 self.derivations.servers.add(work, id);
             }
             ServerStep::Ok => {}
-            // Not only has it let us in: it has proved that it knows the secret.
+            // The server has proved that it knows the secret: it did not just accept the login.
             ServerStep::Wait(next) => {
                 let pool = self.servers[id].pool;
                 self.pools[pool].has_done_scram = true;
@@ -279,15 +279,15 @@ impl Core {
         }
     }
 
-    /// Whether a server in login is a walsender of physical replication, which knows no SQL.
+    /// Whether a server in login is a walsender for physical replication, which knows no SQL.
     fn is_physical(&self, id: ServerId) -> bool {
         let ServerState::Login(login) = self.servers[id].state() else { return false };
         let client = login.for_client.and_then(|client| self.clients.get(client));
         client.is_some_and(|client| client.replication == Replication::Physical)
     }
 
-    /// An error of connect_query is logged, and the server used all the same. It must be at rest,
-    /// though: what was left open would be the first client's.
+    /// An error of connect_query is logged, and the server is used all the same. Its session must
+    /// be clean, though: an open transaction would go to the first client.
     fn connect_query_message(&mut self, id: ServerId, kind: Back, body: &[u8]) {
         if self.take_reply(id, kind, body).is_none() {
             return;
@@ -304,7 +304,8 @@ impl Core {
         }
     }
 
-    /// The server is a session now: its pool learns what it reports, and its first client comes.
+    /// The login is over: the pool learns the reported parameters, and the first client gets the
+    /// server.
     fn server_ready(&mut self, id: ServerId) {
         let now = self.mono();
         let server = &mut self.servers[id];
@@ -330,13 +331,13 @@ impl Core {
                 self.welcome(client, pool_id);
             }
         }
-        // Out of the list of logins first: launching counts those.
+        // Leaves the list of logins first: `launch` counts that list.
         self.move_server(id, ServerState::Between);
         self.make_available(id);
         self.launch(pool_id);
     }
 
-    /// Spreads the ends of servers that were opened together over the last tenth of their lives.
+    /// Spreads the ends of servers that were opened together over the last tenth of their lifetime.
     fn set_lifetime_cut(&mut self, id: ServerId) {
         let lifetime = self.server_lifetime(self.servers[id].pool).as_micros() as u64;
         self.servers[id].lifetime_cut_us = self.rng.below(lifetime / 10 + 1);
@@ -358,7 +359,7 @@ impl Core {
     }
 }
 
-/// The bytes that say goodbye to a server.
+/// The Terminate message to a server.
 pub fn terminate() -> Vec<u8> {
     let mut bytes = Vec::new();
     build::empty_front(&mut bytes, Front::Terminate);
