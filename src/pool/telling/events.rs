@@ -1,29 +1,29 @@
-//! The notable things of late, for the console: what happened ([`Event`]), and what went wrong how
-//! often ([`ReasonTally`]). Memory is bounded: old events make room for new ones, reasons are few,
-//! and texts that came from outside are cut.
+//! Recent notable events ([`Event`]) and how often each reason was met ([`ReasonTally`]), for the
+//! console. Memory is bounded: old events make room for new ones, reasons are few, and texts from
+//! outside are cut.
 
 use std::collections::VecDeque;
 
 use crate::base::time::Moment;
 use crate::pool::ids::{DatabaseId, UserId};
 
-/// Events kept.
+/// Events that are kept.
 const MOST_EVENTS: usize = 200;
 
-/// Bytes kept of a text.
+/// The longest text that is kept, in bytes.
 const LONGEST_TEXT_BYTES: usize = 500;
 
 /// Something that an operator may want to know later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// The last time, in microseconds since 1970.
+    /// When the event last happened, in microseconds since 1970.
     pub wall_us: u64,
-    /// How often, for what is noted once for many times.
+    /// How often the event happened, where repetitions are noted as one event.
     pub count: u64,
     pub text: String,
 }
 
-/// A limit that somebody met.
+/// A limit that a client or a pool has reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::pool) enum ReachedLimit {
     Clients,
@@ -36,9 +36,9 @@ pub(in crate::pool) enum ReachedLimit {
 /// On which side of the pooler something went wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Concern {
-    /// A client was told.
+    /// A client was told the reason.
     Client,
-    /// A server was closed.
+    /// A server was closed for the reason.
     Server,
 }
 
@@ -47,33 +47,33 @@ pub enum Concern {
 pub struct ReasonTally {
     pub concern: Concern,
     pub reason: String,
-    /// As clients were told it; empty for servers.
+    /// The SQLSTATE that clients were sent; empty for servers.
     pub sqlstate: &'static str,
-    /// What would help, where that is known.
+    /// Advice on what would help, where there is any.
     pub hint: Option<&'static str>,
-    /// It is not how connections end in the course of things.
+    /// The reason is a fault: it does not end connections in normal operation.
     pub is_trouble: bool,
     pub count: u64,
     /// Microseconds since 1970.
     pub last_us: u64,
-    /// Whom it met last.
+    /// The database, user and detail of the last time.
     pub database: String,
     pub user: String,
     pub detail: String,
 }
 
-/// What is met, and by whom.
+/// One occurrence of a reason, and the connection that met it.
 #[derive(Clone, Copy)]
 pub struct MetReason<'a> {
     pub concern: Concern,
-    /// What is counted as one.
+    /// The name under which the reason is counted.
     pub kind: &'a str,
     pub sqlstate: &'static str,
     pub hint: Option<&'static str>,
     pub is_trouble: bool,
     pub database: &'a str,
     pub user: &'a str,
-    /// What it was this time.
+    /// The words of this occurrence.
     pub detail: &'a str,
 }
 
@@ -81,7 +81,7 @@ pub struct MetReason<'a> {
 pub struct Events {
     pub events: VecDeque<Event>,
     pub tallies: Vec<ReasonTally>,
-    /// When the limit of the whole process was noted last.
+    /// When the limit of the whole process was last noted.
     pub(in crate::pool) limit_noted: Option<Moment>,
 }
 

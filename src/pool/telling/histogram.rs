@@ -1,43 +1,43 @@
-//! How long something took, counted in buckets: percentiles that are off by at most 4 %, from a
-//! table of bounded size. Counting one takes a few instructions. Memory is taken for the orders of
-//! magnitude that occur, when the first time of one comes: most histograms need a few of them.
+//! Durations counted in buckets: percentiles that are off by at most 4 %, from a table of bounded
+//! size. Counting a duration takes a few instructions. Memory is allocated for an order of
+//! magnitude when its first duration comes: most histograms need a few of them.
 
-/// Each power of two is cut into so many buckets of one width.
-const PER_POWER: usize = 16;
+/// Each power of two is cut into this many buckets of equal width.
+const BUCKETS_PER_POWER: usize = 16;
 
-/// What takes this long, in microseconds (71 minutes), or longer is known by its maximum alone.
+/// Of durations this long, in microseconds (71 minutes), or longer only the maximum is known.
 const BEYOND_US: u64 = 1 << 32;
 
-/// Below 32 each microsecond has a bucket of its own.
+/// Durations below 32 microseconds have a bucket for each microsecond.
 const POWERS: usize = BEYOND_US.ilog2() as usize - 3;
-const BUCKETS: usize = PER_POWER * POWERS;
+const BUCKETS: usize = BUCKETS_PER_POWER * POWERS;
 
-/// A percentile is at most this part of itself away from what it should be.
+/// The largest error of a percentile, as a part of the right value.
 #[cfg(test)]
-const WITHIN: f64 = 0.04;
+const ERROR_RATIO_MAX: f64 = 0.04;
 
-/// Times since the start, the last period and the running one apart.
+/// Durations since the start, with the last period and the running one apart.
 #[derive(Clone)]
 pub struct Histogram {
-    /// Where in `rows` each power of two stands, or [`NOWHERE`].
+    /// The row of each power of two in `rows`, or [`NOWHERE`].
     places: [u8; POWERS],
     rows: Vec<PowerBuckets>,
     running_max_us: u64,
     last_max_us: u64,
     over_max_us: u64,
-    /// Since the start.
+    /// The sum of all durations since the start.
     sum_us: u64,
 }
 
 const NOWHERE: u8 = u8::MAX;
 
-/// The buckets of a power of two.
+/// The counts of one power of two.
 #[derive(Clone, Default)]
 struct PowerBuckets {
-    running: [u32; PER_POWER],
-    last: [u32; PER_POWER],
-    /// Of all periods that are over, the last one among them.
-    over: [u64; PER_POWER],
+    running: [u32; BUCKETS_PER_POWER],
+    last: [u32; BUCKETS_PER_POWER],
+    /// Of all periods that have ended, with the last one.
+    over: [u64; BUCKETS_PER_POWER],
 }
 
 impl Default for Histogram {
@@ -54,23 +54,23 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts one that took `us` microseconds.
+    /// Counts a duration of `us` microseconds.
     #[inline(always)]
     pub fn add(&mut self, us: u64) {
         let bucket = bucket(us);
-        let power = bucket / PER_POWER;
+        let power = bucket / BUCKETS_PER_POWER;
         let row = match self.rows.get_mut(usize::from(self.places[power])) {
             Some(row) => row,
             None => self.open(power),
         };
-        let count = &mut row.running[bucket % PER_POWER];
-        // A period may be set to last for years.
+        let count = &mut row.running[bucket % BUCKETS_PER_POWER];
+        // stats_period may be years long.
         *count = count.saturating_add(1);
         self.running_max_us = self.running_max_us.max(us);
         self.sum_us = self.sum_us.wrapping_add(us);
     }
 
-    /// Makes room for a power of two: at most so many times as there are powers.
+    /// Allocates the row of a power of two, which happens at most once for each.
     #[cold]
     fn open(&mut self, power: usize) -> &mut PowerBuckets {
         let at = self.rows.len();
@@ -92,7 +92,7 @@ impl Histogram {
         self.last_max_us = std::mem::take(&mut self.running_max_us);
     }
 
-    /// Since the last full period began, as the averages of SHOW STATS.
+    /// The durations since the last full period began, which is the time that SHOW STATS averages.
     pub fn lately(&self) -> Spread {
         let count =
             |row: &PowerBuckets, at: usize| u64::from(row.running[at]) + u64::from(row.last[at]);
@@ -103,20 +103,20 @@ impl Histogram {
         self.spread(PowerBuckets::since_start, self.max_us())
     }
 
-    /// Adds what was counted since the start to what was counted elsewhere.
+    /// Adds the durations since the start to those of other histograms.
     pub fn add_to(&self, spread: &mut Spread) {
         self.counts(PowerBuckets::since_start).for_each(|(at, count)| spread.add(at, count));
         spread.max_us = spread.max_us.max(self.max_us());
     }
 
-    /// Adds what was counted in the last full period.
+    /// Adds the durations of the last full period to those of other histograms.
     pub fn add_last_period_to(&self, spread: &mut Spread) {
         self.counts(|row, at| row.last[at].into()).for_each(|(at, count)| spread.add(at, count));
         spread.max_us = spread.max_us.max(self.last_max_us);
     }
 
-    /// How many took at most as long as each of `bounds_us`, which rise, and how many there were,
-    /// since the start. A bucket counts whole, by its middle.
+    /// For each of `bounds_us`, in ascending order, the number of durations since the start that do
+    /// not exceed it; and the number of all. Each bucket counts as a whole, by its middle.
     pub fn up_to<const N: usize>(&self, bounds_us: &[u64; N]) -> ([u64; N], u64) {
         let mut cumulated = [0; N];
         let (mut below, mut next) = (0, 0);
@@ -132,7 +132,7 @@ impl Histogram {
         (cumulated, below)
     }
 
-    /// All times since the start together, in microseconds.
+    /// The sum of all durations since the start, in microseconds.
     pub fn sum_us(&self) -> u64 {
         self.sum_us
     }
@@ -141,7 +141,7 @@ impl Histogram {
         self.running_max_us.max(self.over_max_us)
     }
 
-    /// Buckets that have room, in order, and what they hold.
+    /// The buckets of all rows in order, each with its count.
     fn counts(
         &self,
         of: impl Fn(&PowerBuckets, usize) -> u64,
@@ -149,8 +149,9 @@ impl Histogram {
         let places = self.places.iter().enumerate();
         let rows =
             places.filter_map(|(power, &place)| Some((power, self.rows.get(usize::from(place))?)));
-        let all = rows.flat_map(|(power, row)| (0..PER_POWER).map(move |at| (power, row, at)));
-        all.map(move |(power, row, at)| (power * PER_POWER + at, of(row, at)))
+        let all =
+            rows.flat_map(|(power, row)| (0..BUCKETS_PER_POWER).map(move |at| (power, row, at)));
+        all.map(move |(power, row, at)| (power * BUCKETS_PER_POWER + at, of(row, at)))
     }
 
     fn spread(&self, of: impl Fn(&PowerBuckets, usize) -> u64, max_us: u64) -> Spread {
@@ -166,21 +167,22 @@ impl PowerBuckets {
     }
 }
 
-/// The bucket of a time: the four bits behind its first one, behind where that one stands.
+/// The bucket of a duration: its row by the highest bit, its place in the row by the next four
+/// bits.
 #[inline]
 fn bucket(us: u64) -> usize {
     let us = us.min(BEYOND_US - 1);
-    let power = 59 - (us | PER_POWER as u64).leading_zeros();
-    PER_POWER * power as usize + (us >> power) as usize
+    let power = 59 - (us | BUCKETS_PER_POWER as u64).leading_zeros();
+    BUCKETS_PER_POWER * power as usize + (us >> power) as usize
 }
 
-/// The first time of a bucket, and how many microseconds it holds.
+/// The first microsecond of a bucket, and its width in microseconds.
 fn bounds(bucket: usize) -> (u64, u64) {
-    let power = (bucket / PER_POWER).saturating_sub(1);
-    (((bucket - PER_POWER * power) as u64) << power, 1 << power)
+    let power = (bucket / BUCKETS_PER_POWER).saturating_sub(1);
+    (((bucket - BUCKETS_PER_POWER * power) as u64) << power, 1 << power)
 }
 
-/// Times of some period, to be asked.
+/// Durations of some period, for percentiles.
 #[derive(Clone)]
 pub struct Spread {
     counts: Vec<u64>,
@@ -189,7 +191,7 @@ pub struct Spread {
 }
 
 impl Default for Spread {
-    /// Of nothing.
+    /// No durations.
     fn default() -> Spread {
         Spread { counts: vec![0; BUCKETS], count: 0, max_us: 0 }
     }
@@ -201,7 +203,7 @@ impl Spread {
         self.count += count;
     }
 
-    /// What was counted since an earlier spread of the same histogram.
+    /// The durations since an earlier spread of the same histogram.
     pub fn since(&self, before: &Spread) -> Spread {
         let mut since = Spread { max_us: self.max_us, ..Spread::default() };
         for (at, (now, before)) in self.counts.iter().zip(&before.counts).enumerate() {
@@ -210,7 +212,7 @@ impl Spread {
         since
     }
 
-    /// The time that so many of a hundred did not exceed; 0 where nothing was counted.
+    /// The duration that `percent` of all durations do not exceed; 0 if nothing was counted.
     pub fn percentile_us(&self, percent: u64) -> u64 {
         let rank = (self.count * percent).div_ceil(100).max(1);
         let mut below = 0;
@@ -264,7 +266,10 @@ mod tests {
                 let rank = (times.len() * percent as usize).div_ceil(100).max(1);
                 let exact = times[rank - 1] as f64;
                 let told = spread.percentile_us(percent) as f64;
-                assert!((told - exact).abs() <= exact * WITHIN, "{round}: {told} for {exact}");
+                assert!(
+                    (told - exact).abs() <= exact * ERROR_RATIO_MAX,
+                    "{round}: {told} for {exact}"
+                );
             }
             assert_eq!(spread.max_us, *times.last().unwrap());
             assert_eq!(histogram.sum_us(), times.iter().sum::<u64>());
@@ -319,7 +324,7 @@ mod tests {
     fn memory_is_taken_for_what_occurs_and_has_a_bound() {
         let mut histogram = Histogram::default();
         assert_eq!(histogram.rows.capacity(), 0);
-        // From half a millisecond to four.
+        // From half a millisecond to four milliseconds.
         (500..4_000).for_each(|us| histogram.add(us));
         assert_eq!(histogram.rows.capacity(), 4);
         (0..64).for_each(|bit| histogram.add(1 << bit));

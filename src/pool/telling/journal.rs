@@ -1,12 +1,13 @@
-//! What the core tells: lines for the log, which the shell writes, and for the console the events
-//! of late and how often each reason was met. It knows no record: names are handed in.
+//! The core's output for people: lines for the log, which the shell writes, and for the console
+//! recent events and how often each reason was met. The journal knows no record: its callers hand
+//! in names.
 
 use std::fmt;
 
 use super::events::{Events, MetReason, ReasonTally, cut};
 use crate::log::{Details, Level, LogFields, Prefix};
 
-/// Distinct reasons counted; further ones are not.
+/// Distinct reasons that are counted; further ones are not.
 const MOST_REASONS: usize = 300;
 
 /// A line for the log.
@@ -14,12 +15,12 @@ const MOST_REASONS: usize = 300;
 pub struct JournalLine {
     pub level: Level,
     pub text: String,
-    /// Made with `log_format = json` only.
+    /// The fields of the line, with `log_format = json` only.
     pub details: Option<Box<Details>>,
 }
 
 impl JournalLine {
-    /// A line about the pooler itself. `fields` are given apart where `has_details`.
+    /// A line about the pooler itself. With `has_details` the line also carries `fields`.
     pub fn of_pooler(
         level: Level,
         text: String,
@@ -52,7 +53,7 @@ pub struct Journal {
     /// The least important level of the lines that the shell writes.
     pub threshold: Level,
     pub events: Events,
-    /// Those that the log has not got yet.
+    /// Lines that the shell has not yet taken for the log.
     lines: Vec<JournalLine>,
 }
 
@@ -63,7 +64,7 @@ impl Default for Journal {
 }
 
 impl Journal {
-    /// Whether a line of this level is written.
+    /// Whether lines of this level are written.
     #[inline]
     pub fn hears(&self, level: Level) -> bool {
         level <= self.threshold
@@ -77,19 +78,19 @@ impl Journal {
         std::mem::take(&mut self.lines)
     }
 
-    /// Keeps a line, if its level is written.
+    /// Keeps a line if its level is written.
     pub fn write(&mut self, line: JournalLine) {
         if self.hears(line.level) {
             self.lines.push(line);
         }
     }
 
-    /// Notes something notable; moments are in microseconds since 1970.
+    /// Notes an event; `wall_us` is in microseconds since 1970.
     pub fn note(&mut self, wall_us: u64, text: &str) {
         self.events.push(wall_us, 1, cut(text));
     }
 
-    /// Notes something that may come many times in a row: the same is noted once, with a count.
+    /// Notes an event that may repeat: repetitions of one text are one event with a count.
     pub fn note_repeating(&mut self, wall_us: u64, text: &str) {
         let text = cut(text);
         let events = &mut self.events.events;
@@ -98,7 +99,7 @@ impl Journal {
         self.events.push(wall_us, count + 1, text);
     }
 
-    /// Counts what was met.
+    /// Counts one occurrence of a reason.
     pub fn tally(&mut self, wall_us: u64, met: MetReason<'_>) {
         let tallies = &mut self.events.tallies;
         let is_same =

@@ -1,23 +1,23 @@
-//! Histograms for each database. The databases that `*` has made share one once there are many: a
-//! client can make as many as it likes.
+//! Histograms for each database. If `*` has made many databases, the later ones share their
+//! histograms: clients can make any number of such databases.
 
 use super::histogram::Histogram;
 
 /// Databases made from `*` that have histograms of their own.
-const MOST_AUTO: usize = 50;
+const MOST_AUTO_DATABASES: usize = 50;
 
-/// What is measured for a database. Times are microseconds.
+/// The histograms of a database. Durations are in microseconds.
 #[derive(Clone, Default)]
 pub struct Latencies {
     pub query: Histogram,
     pub xact: Histogram,
-    /// How long clients waited for a server, each time that they got one.
+    /// How long clients waited for a server, each time they got one.
     pub wait: Histogram,
     /// From the decision to connect to a server up to its first ReadyForQuery.
     pub login: Histogram,
 }
 
-/// Which of them.
+/// Selects one of the histograms.
 pub type Measure = fn(&Latencies) -> &Histogram;
 
 impl Latencies {
@@ -26,23 +26,23 @@ impl Latencies {
     }
 }
 
-/// Where the histograms of a database stand.
+/// The place of a database in the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LatencyPlace {
     at: u32,
-    /// Of a database that `*` has made.
+    /// Whether `*` has made the database.
     is_auto: bool,
 }
 
-/// What stands for the databases of `*` that have no histograms of their own.
+/// The name under which databases without histograms of their own are shown.
 pub const OTHERS: &str = "other";
 
 impl LatencyPlace {
-    /// What databases share that have none of their own.
+    /// The place that all databases without histograms of their own share.
     pub const SHARED: LatencyPlace = LatencyPlace { at: 0, is_auto: false };
 }
 
-/// All of them.
+/// The histograms of all databases.
 pub struct LatencyTable {
     all: Vec<Latencies>,
     free: Vec<u32>,
@@ -56,9 +56,9 @@ impl Default for LatencyTable {
 }
 
 impl LatencyTable {
-    /// Gives a database a place.
+    /// Allocates the place of a database.
     pub(in crate::pool) fn take(&mut self, is_auto: bool) -> LatencyPlace {
-        if is_auto && self.autos == MOST_AUTO {
+        if is_auto && self.autos == MOST_AUTO_DATABASES {
             return LatencyPlace::SHARED;
         }
         self.autos += usize::from(is_auto);
@@ -69,7 +69,7 @@ impl LatencyTable {
         LatencyPlace { at, is_auto }
     }
 
-    /// Takes the place of a database that is gone.
+    /// Frees the place of a database that is gone.
     pub(in crate::pool) fn give_back(&mut self, place: LatencyPlace) {
         if place != LatencyPlace::SHARED {
             self.autos -= usize::from(place.is_auto);
@@ -87,7 +87,7 @@ impl LatencyTable {
         &mut self.all[place.at as usize]
     }
 
-    /// Those of all databases.
+    /// The histograms at all places.
     pub fn iter(&self) -> impl Iterator<Item = &Latencies> {
         self.all.iter()
     }
@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn many_databases_of_one_star_share_one_place() {
         let mut table = LatencyTable::default();
-        let places: Vec<LatencyPlace> = (0..MOST_AUTO + 20).map(|_| table.take(true)).collect();
+        let places: Vec<LatencyPlace> =
+            (0..MOST_AUTO_DATABASES + 20).map(|_| table.take(true)).collect();
         let shared = places.iter().filter(|&&place| place == LatencyPlace::SHARED).count();
         assert_eq!(shared, 20);
         assert_ne!(table.take(false), LatencyPlace::SHARED, "one of the configuration has its own");

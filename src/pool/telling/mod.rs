@@ -1,5 +1,5 @@
-//! What people are told: the words of every reason, what is counted, what happened of late. Plain
-//! data, which knows no record of the core.
+//! What the pooler tells people: the words of every reason, counters, recent events. Plain data
+//! that knows no record of the core.
 
 pub mod events;
 pub mod histogram;

@@ -1,5 +1,6 @@
-//! Every reason to end a connection, and every complaint to a client: its words, its SQLSTATE, and
-//! whether the peer is told. The words are an interface: log watchers and applications match them.
+//! Every reason to end a connection and every error that a client is sent: its words, its SQLSTATE,
+//! and whether the peer is told. The words are an interface: log watchers and applications match
+//! them.
 
 use std::borrow::Cow;
 
@@ -8,10 +9,9 @@ use crate::wire::sqlstate;
 /// Whether a client is sent the reason before its connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum To {
-    /// FATAL with the reason's words; the log calls it a pooler error.
+    /// The client is sent FATAL with the reason's words; the log calls the reason a pooler error.
     Client,
-    /// The connection ends without a word: the client said goodbye itself, or is gone, or the
-    /// reason concerns a server.
+    /// Nothing is sent: the client has sent Terminate or is gone, or the reason concerns a server.
     Log,
 }
 
@@ -187,7 +187,7 @@ reasons! {
 }
 
 impl Reason {
-    /// For a client whose certificate does not prove what it must.
+    /// The reason for a client whose certificate does not prove its user.
     pub fn certificate() -> Reason {
         Reason::AuthRefused("certificate authentication failed".into())
     }
@@ -197,7 +197,7 @@ impl Reason {
         self.row().0 == To::Client
     }
 
-    /// Whether it was the server that ended its connection, or made it useless.
+    /// Whether the server ended its connection or made it useless.
     pub fn is_servers_own(&self) -> bool {
         matches!(
             self,
@@ -212,7 +212,7 @@ impl Reason {
         )
     }
 
-    /// Whether servers are closed for it in the course of things.
+    /// Whether servers are closed for this reason in normal operation.
     pub fn is_routine(&self) -> bool {
         matches!(
             self,
@@ -237,7 +237,7 @@ impl Reason {
         self.row().1
     }
 
-    /// What is counted as one for SHOW ERRORS, where the words differ from time to time.
+    /// The name under which SHOW ERRORS counts a reason whose words vary.
     pub fn kind(&self) -> Option<&'static str> {
         Some(match self {
             Reason::AuthDatabaseDisabled(_) => "authentication database is disabled",
@@ -253,7 +253,8 @@ impl Reason {
         })
     }
 
-    /// The reason as it is told when the server that was to be closed is free at last.
+    /// The reason under which a server is closed on release, if it was marked for closing while in
+    /// use.
     pub fn on_release(self) -> Reason {
         match self {
             Reason::DatabaseChanged => Reason::CloseNeeded,
@@ -262,7 +263,7 @@ impl Reason {
         }
     }
 
-    /// What would help the operator or the programmer, where the words do not say it.
+    /// Advice to the operator or the programmer, where the words give none.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Reason::UnsupportedParameter(_) | Reason::UnsupportedOption(_) => {

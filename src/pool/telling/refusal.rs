@@ -1,11 +1,11 @@
-//! What a client is told whose statement leaves what its server's next client would find.
+//! The error for a statement that leaves state which the next client of its server would meet.
 
 use crate::wire::build::{ErrorReport, Severity};
 use crate::wire::sqlstate;
 
 const REFUSED: &str = "statement leaves state in a session that clients share";
 
-/// The words of one refusal.
+/// The words of one such error.
 pub struct StatementRefusal {
     message: &'static str,
     sqlstate: &'static str,
@@ -14,7 +14,7 @@ pub struct StatementRefusal {
 }
 
 impl StatementRefusal {
-    /// With `session_state = error`; `what` would be left, or has been.
+    /// With `session_state = error`; `what` would be left, or was left if the refusal `is_late`.
     pub fn of_policy(what: &str, is_late: bool) -> StatementRefusal {
         let detail = match is_late {
             true => format!("It has left {what}, which is undone now."),
@@ -30,7 +30,7 @@ impl StatementRefusal {
         }
     }
 
-    /// With `session_state = pin`, when as many servers are pinned as may be.
+    /// With `session_state = pin`, when as many servers are pinned as the setting allows.
     pub fn of_limit(what: &str, pinned: usize, most: usize) -> StatementRefusal {
         StatementRefusal {
             message: "session state cannot be kept: too many servers are pinned (pin_limit)",
@@ -44,7 +44,7 @@ impl StatementRefusal {
         }
     }
 
-    /// With `shared_listen`, when what the client listens to cannot be changed.
+    /// With `shared_listen`, when a LISTEN or UNLISTEN cannot be carried out.
     pub fn of_listening(why: &str) -> StatementRefusal {
         StatementRefusal {
             message: "LISTEN or UNLISTEN has had no effect (shared_listen)",

@@ -1,13 +1,13 @@
-//! What is counted: per pool, summed per database for SHOW STATS, averaged over stats_period.
+//! Counters: per pool, summed per database for SHOW STATS, averaged over stats_period.
 //!
-//! Times are microseconds. Counting is additions on records that are at hand; nothing here costs a
-//! system call or memory on the path of a transaction.
+//! Times are in microseconds. Counting adds to records that the caller already holds: no system
+//! call and no allocation on the path of a transaction.
 
 use std::ops::{AddAssign, Sub};
 
 use crate::base::time::Moment;
 
-/// Declares the counters and what can be done with all of them at once.
+/// Declares the counters and the operations on all of them at once.
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -31,7 +31,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Times that a client was given a server.
+    /// How often a client was given a server.
     assignments,
     xacts,
     queries,
@@ -48,13 +48,13 @@ counters! {
     logins,
 }
 
-/// Counters, and what they were at the ends of the last two periods.
+/// Counters with their values at the ends of the last two periods.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Stats {
     pub now: Counters,
-    /// When the running period began.
+    /// The counters when the running period began.
     newer: Counters,
-    /// When the last full period began.
+    /// The counters when the last full period began.
     older: Counters,
 }
 
@@ -78,12 +78,12 @@ impl Stats {
         self.newer = self.now;
     }
 
-    /// What was counted in the last full period.
+    /// The counters of the last full period alone.
     pub fn last_period(&self) -> Counters {
         self.newer - self.older
     }
 
-    /// What was counted since the last full period began: what SHOW averages.
+    /// The counters since the last full period began: SHOW averages these.
     pub fn lately(&self) -> Counters {
         self.now - self.older
     }
@@ -97,20 +97,20 @@ impl AddAssign<&Stats> for Stats {
     }
 }
 
-/// Counters over some time, as SHOW and the log give them: per second, or per query.
+/// Averages over some time, as SHOW and the log give them: per second, or per query.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Averages {
-    /// Per second; the times are not averaged and stay zero here.
+    /// Per second; the times among them are not averaged and stay zero.
     pub per_second: Counters,
     /// Microseconds per transaction.
     pub xact_us: u64,
     /// Microseconds per query.
     pub query_us: u64,
-    /// Microseconds of waiting per server that was given out.
+    /// Microseconds of waiting per assignment of a server.
     pub wait_us: u64,
 }
 
-/// Averages of what was counted in `span_us` microseconds.
+/// Averages of `counted`, which was counted in `span_us` microseconds.
 pub fn average(counted: &Counters, span_us: u64) -> Averages {
     let rate = |count: u64| match span_us {
         0 => 0,
@@ -138,7 +138,7 @@ pub fn average(counted: &Counters, span_us: u64) -> Averages {
     }
 }
 
-/// When the periods began.
+/// The beginnings of the periods.
 #[derive(Debug)]
 pub struct Totals {
     pub period_start: Moment,
@@ -155,8 +155,8 @@ impl Totals {
         self.period_start.micros_since(self.last_period_start)
     }
 
-    /// The time that [`Stats::lately`] covers: between one and two periods, so that averages are
-    /// there from the start and never those of a moment.
+    /// The time that [`Stats::lately`] covers: between one and two periods. So SHOW has averages
+    /// from the start, and never those of a mere moment.
     pub fn lately_us(&self, now: Moment) -> u64 {
         now.micros_since(self.last_period_start)
     }
