@@ -35,7 +35,7 @@ test:
 
 # Only the tests with real clients, all of which must be there.
 test-clients:
-	scripts/prepare build all rust
+	scripts/prepare build all rust go
 	PGBOUNCER_TESTS_CLIENTS=all $(CARGO) test --locked --test clients
 
 # The page in a headless Chromium, and screenshots of it in target/page. Not among the tests: the

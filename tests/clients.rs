@@ -1,6 +1,6 @@
 //! The built program between real clients and a real PostgreSQL, in each mode of pooling: psql,
-//! pgbench, drivers of Python, Node, PHP, Perl, Ruby, Java, Rust and ODBC, and the configuration of
-//! the user's guide.
+//! pgbench, drivers of Python, Node, PHP, Perl, Ruby, Java, Rust, Go and ODBC, and the
+//! configuration of the user's guide.
 //!
 //! What needs named prepared statements to follow a client from server to server stands in
 //! `mod prepared`; in session pooling they need no help.
@@ -231,13 +231,14 @@ mod prepared {
     const MODES: [&str; 2] = ["transaction", "statement"];
 
     /// Each prepares by name in a way of its own, and drops its statements in another.
-    pub const DRIVERS: [&str; 10] = [
+    pub const DRIVERS: [&str; 11] = [
         "Jdbc.java",
         "asyncpg.py",
         "dbd_pg.pl",
         "node_postgres.js",
         "odbc.py",
         "pdo.php",
+        "pgx",
         "postgres_js.js",
         "psycopg3.py",
         "rails.rb",
@@ -333,6 +334,11 @@ mod prepared {
     #[test]
     fn pgjdbc_prepares_from_the_first_use_on() {
         twenty_clients("Jdbc.java");
+    }
+
+    #[test]
+    fn pgx_keeps_its_statements_in_a_cache() {
+        twenty_clients("pgx");
     }
 
     #[test]

@@ -30,6 +30,7 @@ impl Runner {
                 let built = target().join("tokio_postgres/debug/tokio-postgres-client");
                 return Runner::built(file, built);
             }
+            ("pgx", _) => return Runner::built(file, target().join("pgx/pgx-client")),
             ("odbc.py", _) => {
                 let module = ["-c", "import pyodbc"];
                 ("python3-pyodbc and odbc-postgresql", with("/usr/bin/python3", &module), vec![])

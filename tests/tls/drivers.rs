@@ -21,6 +21,7 @@ const DRIVERS: &[Driver] = &[
     ("pdo.php", &[("EMULATE", "1"), ("WORKERS", "8")]),
     ("pdo.php", &[("WORKERS", "8")]),
     ("pg8000.py", &[]),
+    ("pgx", &[]),
     ("postgres_js.js", &[("PREPARE", "1")]),
     ("psycopg2.py", &[]),
     ("psycopg3.py", &[("PREPARE", "1"), ("PGCHANNELBINDING", "require")]),
