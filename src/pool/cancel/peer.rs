@@ -1,5 +1,5 @@
-//! Other processes of this pooler, on the same port or behind the same load balancer: a
-//! CancelRequest that reaches the wrong one is passed on to the one whose client it means.
+//! Other processes of this pooler, on the same port or behind the same load balancer. A
+//! CancelRequest that reaches the wrong process is passed on to the one that has the client.
 
 use crate::config::PeerLine;
 use crate::pool::core::Core;
@@ -10,12 +10,12 @@ use crate::pool::records::keys::Brought;
 use crate::pool::records::peer::Peer;
 use crate::pool::telling::reason::Reason;
 
-/// Requests that may wait for their turn at one peer. Who asks and hangs up at once is not there to
-/// time out.
-const MOST_WAITING: usize = 1_000;
+/// Requests that may wait for one peer. No timeout ends the request of a client that has hung up,
+/// so the number is bounded.
+const MOST_WAITING_REQUESTS: usize = 1_000;
 
 impl Core {
-    /// Passes a request on to the peer that its key names. Returns the reason when it cannot be.
+    /// Passes a request on to the peer that its key names. Returns a reason if that is impossible.
     pub(super) fn pass_on(&mut self, id: ClientId, key: Brought<'_>) -> Result<(), Reason> {
         if self.settings().peer_id == 0 {
             return Err(Reason::CancelFailed);
@@ -27,7 +27,7 @@ impl Core {
         let key = key.passed_on().ok_or(Reason::CancelHops)?;
         let peer = self.ensure_peer(&line).ok_or(Reason::NoSuchPeer)?;
         let size = self.peer_pool_size(peer) as usize;
-        if self.peers[peer].carriers.len() >= MOST_WAITING + size {
+        if self.peers[peer].carriers.len() >= MOST_WAITING_REQUESTS + size {
             return Err(Reason::CancelFailed);
         }
         let (errand, site) = (Errand::Peer { peer, key }, self.peers[peer].site);
@@ -43,7 +43,7 @@ impl Core {
         Ok(())
     }
 
-    /// The record of a peer, as the configuration has it now; `None` for one without a host.
+    /// The record of a peer, as now configured; `None` for a peer without a host.
     fn ensure_peer(&mut self, line: &PeerLine) -> Option<PeerId> {
         let site = self.sites.ensure(line.host.first()?, line.port.of(0));
         let found = self.peers.iter().find(|(_, peer)| peer.number == line.id).map(|(id, _)| id);

@@ -1,10 +1,9 @@
-//! CancelRequests: from a client's key to the server that runs its query, on a connection that
-//! carries nothing else.
+//! CancelRequests: from a client's cancel key to the server that runs its query, over a separate
+//! connection, the carrier.
 //!
-//! A request strikes only what its client runs: it is sent while the target has that client, and
-//! the target is not handed on before the connection that carried the request has ended. One
-//! carrier per target at a time, so that a flood of requests opens nothing more than the servers
-//! that are there.
+//! A request cancels only queries of its own client. It is sent while the target server has that
+//! client, and the target is not handed on before the carrier has ended. Each target has at most
+//! one carrier, so a flood of requests opens no more connections than there are servers.
 //!
 //! Source: PostgreSQL manual, "Canceling Requests in Progress".
 
@@ -42,13 +41,14 @@ impl Core {
         }
     }
 
-    /// The query of a client that waits for a server is answered here: it never ran.
+    /// Cancels the query of a client that waits for a server: the query never ran.
     fn cancel_waiting(&mut self, owner: ClientId) {
         self.clients[owner].refusal = QueryRefusal::Cancelled;
         self.move_member(owner, Standing::Idle);
     }
 
-    /// Whether a server is being made ready for its client, of which nothing has been sent yet.
+    /// Whether the server is still being set up for its client and has got nothing of the client's
+    /// yet.
     fn is_being_set_up(&self, id: ServerId) -> bool {
         let server = &self.servers[id];
         server.is_untouched && matches!(server.own, OwnQuery::Reset(_) | OwnQuery::Vars { .. })
@@ -59,7 +59,7 @@ impl Core {
         if !server.runs_its_clients() || server.key.is_empty() {
             return self.close_client(id, Reason::CancelNothing);
         }
-        // A second request adds nothing to one that is on its way.
+        // A second request adds nothing to the one under way.
         if server.canceled_by.is_some() {
             return self.close_client(id, Reason::CancelAgain);
         }

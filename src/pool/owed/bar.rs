@@ -1,13 +1,13 @@
-//! What the messages of a server's client wait for before they are judged.
+//! Which answers a client's further messages wait for before they are judged.
 
-/// A bar in the way of a client's messages, over the requests under way.
+/// A bar that holds back a client's messages until requests under way are answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Bar {
     #[default]
     Open,
-    /// The answer to all that was sent.
+    /// Until everything that was sent is answered.
     UntilAnswered,
-    /// The answers to so many Syncs.
+    /// Until this many Syncs are answered.
     UntilSynced(usize),
 }
 
@@ -20,7 +20,7 @@ impl Bar {
         }
     }
 
-    /// One of the Syncs under way was answered, or will not be.
+    /// One of the Syncs under way was answered, or will not be answered any more.
     #[inline]
     pub fn sync_is_gone(&mut self) {
         if let Bar::UntilSynced(count) = self {

@@ -1,16 +1,17 @@
-//! Which way data flows at a server outside of queries.
+//! The COPY that a server carries out.
 
 /// Which COPY is under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Copy {
     #[default]
     None,
-    /// The server takes data; it skips Sync and Flush until `ended` by CopyDone or CopyFail.
+    /// The server takes data. It skips Sync and Flush until CopyDone or CopyFail has `ended` the
+    /// data.
     In {
         ended: bool,
     },
     Out,
-    /// Both ends send; it takes data until the client has `ended` its half.
+    /// Both ends send data. The server takes data until the client has `ended` its half.
     Both {
         ended: bool,
     },

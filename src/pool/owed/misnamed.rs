@@ -1,11 +1,11 @@
-//! A message that the server will refuse, under another name than the client has used.
+//! A message that the server will refuse, sent under another name than the client's.
 
 #[derive(Debug)]
 pub struct Misnamed {
-    /// As the client has it.
+    /// The name as the client sent it.
     pub name: Box<[u8]>,
-    /// As the server is told.
+    /// The name that the server is sent in its place.
     pub stand_in: Box<[u8]>,
-    /// The message that the client gets in place of the server's error, if it is another.
+    /// The message that the client gets instead of the server's error, if there is one.
     pub told: Option<Box<[u8]>>,
 }

@@ -1,5 +1,5 @@
-//! What a server owes and has been given: the requests under way and their replies, what is kept of
-//! a query to send it again, the parameters that were set; and what a judge may say of a message.
+//! What a server owes and what it has: requests under way and their replies, a query that may be
+//! sent again, parameters. And the verdicts that a judge can give on a message.
 
 mod bar;
 mod copy;

@@ -1,30 +1,31 @@
-//! What goes out to one side in one run. As long as it is one stretch of what was read, it is sent
-//! from where it was read; only when something is left out, put in or changed is it copied.
+//! The bytes that one run sends to one destination. As long as they are one stretch of what was
+//! read, they are sent from the read buffer; they are copied only when a message is left out, added
+//! or changed.
 
 use std::ops::Range;
 
 /// The bytes of one run for one destination, in order.
 #[derive(Default)]
 pub struct OutgoingBytes<'a> {
-    /// What was read, of which stretches are passed on.
+    /// The bytes that were read, from which stretches are passed on.
     data: &'a [u8],
-    /// The stretch of `data` that follows `copied`.
+    /// The stretch of `data` that is sent after `copied`.
     stretch: Range<usize>,
     copied: Vec<u8>,
 }
 
-/// Room that is kept for the next run, in bytes.
+/// The most memory that is kept for the next run, in bytes.
 const KEPT_BYTES: usize = 128 * 1024;
 
 impl<'a> OutgoingBytes<'a> {
-    /// Nothing yet. `room` is memory of an earlier run.
+    /// No bytes yet. `room` is the memory of an earlier run.
     #[inline]
     pub fn new(data: &'a [u8], mut room: Vec<u8>) -> OutgoingBytes<'a> {
         room.clear();
         OutgoingBytes { data, stretch: 0..0, copied: room }
     }
 
-    /// The memory, for the next run, when all has gone out.
+    /// Returns the memory for the next run, when all bytes have been sent.
     #[inline]
     pub fn take_room(&mut self) -> Vec<u8> {
         let mut room = std::mem::take(&mut self.copied);
@@ -35,7 +36,7 @@ impl<'a> OutgoingBytes<'a> {
         room
     }
 
-    /// Adds a stretch of what was read.
+    /// Adds a stretch of the bytes that were read.
     #[inline(always)]
     pub fn forward(&mut self, stretch: Range<usize>) {
         if self.stretch.is_empty() {
@@ -48,7 +49,7 @@ impl<'a> OutgoingBytes<'a> {
         }
     }
 
-    /// Where bytes are appended that were not read.
+    /// The buffer for bytes that were not read.
     pub fn words(&mut self) -> &mut Vec<u8> {
         self.copy();
         &mut self.copied
@@ -59,7 +60,7 @@ impl<'a> OutgoingBytes<'a> {
         self.stretch = 0..0;
     }
 
-    /// All of it, in one piece.
+    /// All bytes in one piece.
     #[inline]
     pub fn bytes(&mut self) -> &[u8] {
         if self.copied.is_empty() {

@@ -1,20 +1,20 @@
-//! Whose the unnamed statement of a server is.
+//! Which client owns the unnamed statement of a server.
 
 use super::request::Request;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Owner {
-    /// Another client than the one that has the server, as far as is known.
+    /// A client other than the server's present one may own it.
     #[default]
     Foreign,
-    /// The client, if its Parse is not skipped.
+    /// The present client owns it, if the server does not skip its Parse.
     Expected,
-    /// The client, or there is none.
+    /// The present client owns it, or there is no unnamed statement.
     Own,
 }
 
 impl Owner {
-    /// A request was sent.
+    /// Notes a request that was sent.
     #[inline]
     pub fn sent(&mut self, request: &Request) {
         if replaces(request) && *self == Owner::Foreign {
@@ -22,7 +22,7 @@ impl Owner {
         }
     }
 
-    /// Requests were skipped; the others are under way yet.
+    /// Notes requests that were skipped; `others` are still under way.
     pub fn skipped<'a>(
         &mut self,
         mut skipped: impl Iterator<Item = &'a Request>,
@@ -34,7 +34,7 @@ impl Owner {
     }
 }
 
-/// Whether a request takes another client's unnamed statement away.
+/// Whether a request replaces or drops another client's unnamed statement.
 #[inline]
 fn replaces(request: &Request) -> bool {
     matches!(request, Request::OwnUnnamed | Request::Parse(None))

@@ -1,8 +1,8 @@
 //! What a server still owes: one entry for each request that was sent to it and not yet answered.
 //!
-//! This is how the pooler knows that a server is clean: every request has been answered up to
-//! ReadyForQuery, the transaction is over, and no COPY is under way. It also keeps the place of
-//! replies that the pooler swallows (to requests of its own) and of those that it gives itself.
+//! From this the pooler knows that a server is clean: every request has been answered up to
+//! ReadyForQuery, the transaction is over, and no COPY is under way. The queue also holds the place
+//! of replies that the pooler swallows (to its own requests) and of replies that it gives itself.
 //!
 //! Source: PostgreSQL manual, "Message Flow", sections "Extended Query", "COPY Operations" and
 //! "Pipelining": after an error in an extended query the server skips everything up to Sync, and
@@ -21,49 +21,53 @@ use crate::base::queue::Queue;
 use crate::pool::ids::StatementId;
 use crate::wire::kind::{Back, Front};
 
-/// Requests that may be under way at one server before its client is not read any more.
-/// Tests meet the limit with pipelines of a common length.
-pub const MOST_UNDER_WAY: usize = if cfg!(test) { 64 } else { 4096 };
+/// The most requests under way at one server; above that the pooler does not read its client. Tests
+/// use a limit that common pipelines reach.
+pub const MOST_REQUESTS_UNDER_WAY: usize = if cfg!(test) { 64 } else { 4096 };
 
-/// Requests for which a server keeps room when it is handed on: 3 kB, enough for common pipelines.
+/// The most requests that a server keeps memory for when it is handed on: 3 kB, enough for common
+/// pipelines.
 const ROOM_REQUESTS: usize = 256;
 
-/// The requests under way at one server, and the state that its replies have told.
+/// The requests under way at one server, and its state as the replies have told it.
 #[derive(Default, Debug)]
 pub struct Replies {
     queue: Queue<Request>,
     status: TransactionStatus,
-    /// An error was seen and its Sync not yet sent: what is sent before it is not answered.
+    /// The server has reported an error and the Sync after it has not been sent: the server will
+    /// not answer requests before that Sync.
     skipping: bool,
-    /// An extended query was sent and its Sync not yet: its transaction is open, whatever has been
-    /// answered meanwhile.
+    /// An extended query was sent and its Sync was not: its transaction is open, whatever has been
+    /// answered since.
     unsynced: bool,
     copy: Copy,
-    /// Syncs that were taken for eaten by the COPY under way.
+    /// Syncs that the COPY under way has probably eaten.
     eaten: u32,
-    /// Such Syncs of a COPY that has failed. If it failed before it came to them, they are
-    /// answered.
+    /// Syncs that a COPY has probably eaten which then failed. If it failed before it reached them,
+    /// the server answers them.
     in_doubt: u32,
-    /// The simple query or function call whose turn it is has been answered but for its end.
+    /// The result of the simple query or function call at the head of the queue has come, its
+    /// ReadyForQuery has not.
     has_result: bool,
     bar: Bar,
     unnamed: Owner,
-    /// Something is under way that will be refused, and its Sync was not sent: the server will
-    /// pass over what is sent before that.
+    /// A request under way will be refused and its Sync was not sent: the server will skip requests
+    /// before that Sync.
     refusing: bool,
-    /// A portal may be there whose end decides what the messages after it mean.
+    /// The outcome of some portal may decide what later messages mean.
     may_decide: bool,
     bound: Option<StatementId>,
-    /// An extended query was sent, and nothing after it that makes the server answer.
+    /// An extended query was sent, and after it nothing that makes the server answer.
     unflushed: bool,
-    /// Counts the Syncs that were sent.
+    /// The number of Syncs sent so far, modulo 2^32.
     segment: u32,
-    /// What the last error made the server skip, until it is taken.
+    /// The requests that errors made the server skip, until the caller takes them.
     skipped: Vec<Request>,
 }
 
 impl Replies {
-    /// Nothing is owed and no transaction is open: the server is fit for another client.
+    /// Whether nothing is owed and no transaction is open, so that another client may get the
+    /// server.
     #[inline(always)]
     pub fn is_clean(&self) -> bool {
         self.queue.is_empty() && self.is_outside_transaction()
@@ -77,7 +81,7 @@ impl Replies {
             && self.copy == Copy::None
     }
 
-    /// Nothing is owed; a transaction may be open.
+    /// Whether nothing is owed; a transaction may be open.
     #[inline(always)]
     pub fn is_answered(&self) -> bool {
         self.queue.is_empty()
@@ -90,100 +94,100 @@ impl Replies {
 
     #[inline(always)]
     pub fn is_full(&self) -> bool {
-        self.queue.len() >= MOST_UNDER_WAY
+        self.queue.len() >= MOST_REQUESTS_UNDER_WAY
     }
 
-    /// Ends a doubt: a reply to a later request has come, so the Syncs in doubt were eaten.
+    /// Ends a doubt: a reply to a later request has come, so the COPY did eat the Syncs in doubt.
     pub fn end_doubt(&mut self) {
         self.in_doubt = 0;
     }
 
-    /// Whether what the client sends must wait.
+    /// Whether messages of the client must wait.
     #[inline(always)]
     pub fn is_barred(&self) -> bool {
         self.bar.holds() && !self.queue.is_empty() && !self.takes_copy_data()
     }
 
-    /// Whether the server will pass over all but a Sync, though it has not said so.
+    /// Whether the server will skip everything up to a Sync, although it has not reported the error
+    /// yet.
     #[inline(always)]
     pub fn is_refusing(&self) -> bool {
         self.refusing
     }
 
-    /// Notes a request that will be refused.
+    /// Notes a request that the server will refuse.
     pub fn push_misnamed(&mut self) {
         self.push(Request::Misnamed);
         self.refusing = true;
     }
 
-    /// Whether an Execute may decide what the messages after it mean.
+    /// Whether the outcome of an Execute may decide what later messages mean.
     #[inline(always)]
     pub fn may_decide(&self) -> bool {
         self.may_decide
     }
 
-    /// A statement is prepared or bound that decides so when it is run: it drops all statements, or
-    /// may take in data, and Syncs with it.
+    /// Notes that the client prepares or binds a statement whose execution may decide what later
+    /// messages mean: it drops all statements, or may be a COPY that takes data and eats Syncs.
     pub fn expect_decision(&mut self) {
         self.may_decide = true;
     }
 
-    /// Lets nothing pass before all that was sent is answered. The last request must be one that
-    /// is answered without a Sync after it.
+    /// Holds back all messages until everything that was sent is answered. The server must answer
+    /// the last request without a Sync after it.
     pub fn bar(&mut self) {
         self.bar = Bar::UntilAnswered;
     }
 
-    /// Lets nothing pass before the Syncs under way are answered: they decide on what the next
-    /// message means, and it need not be looked at before.
+    /// Holds back all messages until the Syncs under way are answered: the meaning of the next
+    /// message depends on them.
     pub fn bar_until_synced(&mut self) {
         let syncs = self.queue.iter().filter(|request| **request == Request::Sync);
         self.bar = Bar::UntilSynced(syncs.count());
     }
 
-    /// Whether the server may have the unnamed statement of another client than the one that has
-    /// it now.
+    /// Whether the server may hold the unnamed statement of a client other than its present one.
     #[inline(always)]
     pub fn has_foreign_unnamed(&self) -> bool {
         self.unnamed == Owner::Foreign
     }
 
-    /// Another client gets the server, or a query of the pooler's has taken its client's unnamed
-    /// statement away.
+    /// Another client gets the server, or a query of the pooler's own has dropped the client's
+    /// unnamed statement.
     pub fn disown_unnamed(&mut self) {
         self.unnamed = Owner::Foreign;
         self.may_decide = false;
     }
 
-    /// Whether what was sent last needs a Flush after it before the server is sure to answer it.
-    /// Each request needs one at most.
+    /// Whether a Flush is needed so that the server answers the last request. Returns true at most
+    /// once for each request.
     pub fn take_unflushed(&mut self) -> bool {
         std::mem::take(&mut self.unflushed)
     }
 
-    /// An extended query failed and its Sync has not been sent.
+    /// Whether an extended query has failed and its Sync has not been sent.
     #[inline(always)]
     pub fn is_skipping(&self) -> bool {
         self.skipping
     }
 
-    /// The requests that an error made the server skip since this was last asked.
+    /// The requests that errors made the server skip since the last call.
     pub fn take_skipped(&mut self) -> Vec<Request> {
         std::mem::take(&mut self.skipped)
     }
 
-    /// The server takes COPY data and will skip a Sync.
+    /// Whether the server takes COPY data and would skip a Sync.
     pub fn takes_copy_data(&self) -> bool {
         matches!(self.copy, Copy::In { ended: false } | Copy::Both { ended: false })
     }
 
-    /// Notes a message of the client's that goes to the server.
+    /// Notes a message of the client that goes to the server.
     #[inline]
     pub fn sent(&mut self, kind: Front) {
         match kind {
             Front::CopyDone | Front::CopyFail => {
                 self.copy_ended();
-                // The server keeps the outcome of an extended query to itself.
+                // The server does not send the outcome of an extended query before a Flush or Sync.
                 self.unflushed |= self.queue.front() == Some(&Request::Execute);
             }
             _ => {
@@ -219,7 +223,7 @@ impl Replies {
             Request::FunctionCall | Request::Query | Request::Sync => {
                 (self.unsynced, self.unflushed) = (false, false);
             }
-            // The server does not hear of them, or does not mind.
+            // The pooler answers these itself, or the server ignores them.
             Request::AnswerClose | Request::AnswerParse | Request::CopyEnd => {}
             Request::Bind(_)
             | Request::Close
@@ -240,13 +244,13 @@ impl Replies {
         }
     }
 
-    /// Whether the next reply is one that the pooler gives itself.
+    /// Whether the pooler gives the next reply itself.
     #[inline(always)]
     pub fn is_own_turn(&self) -> bool {
         matches!(self.queue.front(), Some(Request::AnswerClose | Request::AnswerParse))
     }
 
-    /// Takes a reply that the pooler gives itself, if it is due now, before any other.
+    /// Takes the next reply, if the pooler gives it itself.
     #[inline(always)]
     pub fn answer_due(&mut self) -> Option<Back> {
         let reply = match self.queue.front()? {
@@ -258,7 +262,7 @@ impl Replies {
         Some(reply)
     }
 
-    /// Judges a reply of the server's. `status` is the byte that ReadyForQuery carries.
+    /// Judges a reply of the server. `status` is the byte that ReadyForQuery carries.
     pub fn received(&mut self, kind: Back, status: u8) -> Result<Reply, Unexpected> {
         let front = self.queue.front().copied();
         match kind {
@@ -366,7 +370,7 @@ impl Replies {
 
     fn ready(&mut self, front: Option<Request>, status: u8) -> Result<Reply, Unexpected> {
         let is_owed = match front {
-            // One that comes before the result is that of a Sync in doubt.
+            // A ReadyForQuery before the result answers a Sync in doubt.
             Some(Request::FunctionCall | Request::Query) => self.has_result || self.in_doubt == 0,
             front => matches!(front, Some(Request::Sync)),
         };
@@ -382,20 +386,20 @@ impl Replies {
         self.copy = Copy::None;
         if is_owed {
             if matches!(front, Some(Request::Query)) {
-                // It has taken the unnamed statement away.
+                // A simple query drops the unnamed statement.
                 self.unnamed = Owner::Own;
             }
             self.pop();
         } else {
-            // A Sync that was not eaten, and has ended what the error made the server skip.
+            // The COPY has not eaten this Sync, and the server skips no further.
             self.in_doubt -= 1;
             self.skipping = false;
         }
         Ok(Reply::Ready(self.status))
     }
 
-    /// An error ends a COPY, and of an extended query everything up to its Sync. Without any
-    /// request under way it is the server's farewell, and nothing follows.
+    /// Notes an ErrorResponse. It ends a COPY, and skips the rest of an extended query up to its
+    /// Sync. If no request is under way, the server is about to close the connection.
     fn failed(&mut self, front: Option<Request>) {
         if let Copy::In { .. } = self.copy {
             self.in_doubt = self.in_doubt.saturating_add(self.eaten);
@@ -415,12 +419,13 @@ impl Replies {
         }
     }
 
-    /// The server passes over all up to the next Sync, which the client has yet to send.
+    /// Notes that the server skips everything up to the next Sync, which the client has yet to
+    /// send.
     pub fn refuse_to_sync(&mut self) {
         (self.refusing, self.unsynced) = (true, true);
     }
 
-    /// Drops the room that a long pipeline left behind.
+    /// Frees the memory that a long pipeline has left.
     pub fn shrink(&mut self) {
         if self.queue.capacity() > ROOM_REQUESTS && self.queue.is_empty() {
             self.queue = Queue::default();
@@ -515,10 +520,10 @@ mod tests {
         assert!(
             after(&[&extended[..], &data].concat(), &[&complete[..], &end].concat()).is_clean()
         );
-        // Of two Syncs the one before the end of the data is eaten.
+        // The first of two Syncs comes before the end of the data, so the COPY eats it.
         let early = [&extended[..], &[Front::Sync], &data].concat();
         assert!(after(&early, &[&complete[..], &end].concat()).is_clean());
-        // If the statement fails the first one is answered, and the second too.
+        // If the statement fails, both Syncs are answered.
         let failed = [(Back::ErrorResponse, 0), (Back::ReadyForQuery, b'I')];
         let mut replies = after(&early, &failed);
         assert!(!replies.is_clean());
@@ -554,7 +559,7 @@ mod tests {
         replies.sent(Front::Sync);
         replies.received(Back::ReadyForQuery, b'I').unwrap();
         assert!(replies.is_clean() && replies.is_doubtful());
-        // It may come yet.
+        // In the other case the server still answers the Sync.
         let mut other = after(&sent, &received);
         other.received(Back::ErrorResponse, 0).unwrap();
         assert_eq!(
@@ -562,7 +567,7 @@ mod tests {
             Ok(Reply::Ready(TransactionStatus::Idle))
         );
         assert!(!other.is_doubtful());
-        // The empty query of the pooler's is answered: no other ReadyForQuery was on its way.
+        // The pooler's empty query is answered: no other ReadyForQuery was on its way.
         replies.sent(Front::Query);
         replies.received(Back::EmptyQuery, 0).unwrap();
         replies.end_doubt();
@@ -599,7 +604,7 @@ mod tests {
             for kind in [Front::CopyData, Front::Sync, Front::CopyDone, Front::Sync, next] {
                 replies.sent(kind);
             }
-            // It has failed before it came to the first Sync.
+            // The COPY has failed before it reached the first Sync.
             let ready = (Back::ReadyForQuery, b'I');
             for (kind, status) in [(Back::ErrorResponse, 0), ready, ready, (result, 0), ready] {
                 let reply = replies.received(kind, status);

@@ -1,25 +1,25 @@
-//! What a reply of a server's means, beyond that it belongs to the client.
+//! What a reply of a server means to the relay.
 
 use crate::pool::ids::StatementId;
 
-/// What a reply means for the relay.
+/// What the relay does with a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reply {
-    /// It belongs to the client.
+    /// The reply belongs to the client.
     Forward,
-    /// ReadyForQuery: a query ended.
+    /// ReadyForQuery: a query has ended.
     Ready(TransactionStatus),
-    /// A Parse of the client's for a statement that is tracked; it belongs to the client.
+    /// The reply to a client's Parse of a tracked statement; it belongs to the client.
     Parsed(StatementId),
-    /// The server has this statement now; the reply is swallowed.
+    /// The server has now prepared this statement; the reply is swallowed.
     Prepared(StatementId),
-    /// The server has dropped this statement; the reply is swallowed.
+    /// The server has now dropped this statement; the reply is swallowed.
     Dropped(StatementId),
-    /// It answers a request of the pooler's that changes nothing else.
+    /// The reply to a request of the pooler's own that changes nothing else.
     Swallowed,
 }
 
-/// A reply that no request under way explains: the two ends have lost each other.
+/// A reply to no request under way: pooler and server disagree on what was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unexpected;
 

@@ -1,4 +1,4 @@
-//! One request that a server was sent, or that is answered in its place when its turn comes.
+//! One request that was sent to a server, or that the pooler answers itself when its turn comes.
 
 use crate::pool::ids::StatementId;
 use crate::wire::kind::Front;
@@ -6,42 +6,42 @@ use crate::wire::kind::Front;
 /// One request under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request {
-    /// Of a statement that the pooler tracks, or of another.
+    /// Of a tracked statement, or of another.
     Bind(Option<StatementId>),
     Close,
-    /// Of a statement that the pooler tracks, or of something else.
+    /// Of a tracked statement, or of another statement or a portal.
     Describe(Option<StatementId>),
     Execute,
     FunctionCall,
-    /// Of a statement that the pooler tracks, or of the unnamed one.
+    /// Of a tracked statement, or of the unnamed one.
     Parse(Option<StatementId>),
-    /// Of a statement with a name that the pooler does not track.
+    /// Of a named statement that the pooler does not track.
     ParseNamed,
     Query,
     Sync,
-    /// CopyDone or CopyFail, sent before it was known whether the server would ask for data. No
-    /// reply is owed: it tells which Syncs a COPY eats.
+    /// CopyDone or CopyFail that was sent before the server was known to ask for data. No reply is
+    /// owed; the entry tells which Syncs a COPY eats.
     CopyEnd,
-    /// A Parse of the pooler's: the reply is swallowed, the server has the statement from then on.
+    /// A Parse of the pooler's own: the reply is swallowed, and the server then has the statement.
     OwnParse(StatementId),
-    /// A Close of the pooler's, of a statement that makes room for another.
+    /// A Close of the pooler's own, to make room for another statement.
     OwnClose(StatementId),
-    /// A Parse or Close of the pooler's, of the unnamed statement: the reply is swallowed.
+    /// A Parse or Close of the pooler's own, of the unnamed statement: the reply is swallowed.
     OwnUnnamed,
-    /// A Close of the pooler's, of a statement that is never there: what is answered before it was
-    /// sent before it.
+    /// A Close of the pooler's own, of a statement that never exists. Its reply proves that
+    /// requests before it have been answered.
     Probe,
-    /// What is sent in the place of a message that names a statement or portal as it must not: an
-    /// error is the answer.
+    /// The substitute for a message that misuses the name of a statement or portal: the server
+    /// answers with an error.
     Misnamed,
-    /// A Parse of the client's that the pooler answers, when its turn comes.
+    /// A Parse of the client that the pooler answers itself.
     AnswerParse,
-    /// A Close of the client's that the pooler answers, when its turn comes.
+    /// A Close of the client that the pooler answers itself.
     AnswerClose,
 }
 
 impl Request {
-    /// What a message of the client's asks for, if it is answered.
+    /// The request that a message of the client makes, if the server answers that message.
     #[inline]
     pub fn of(kind: Front) -> Option<Request> {
         Some(match kind {
@@ -62,7 +62,7 @@ impl Request {
         matches!(self, Request::FunctionCall | Request::Query | Request::Sync)
     }
 
-    /// Whether the server hears of it, and does not pass over it while it takes in COPY data.
+    /// Whether the server gets this request and would refuse it while it takes COPY data.
     pub fn upsets_copy(self) -> bool {
         !matches!(
             self,
@@ -70,7 +70,7 @@ impl Request {
         )
     }
 
-    /// The tracked statement that an error in answer to it may name.
+    /// The tracked statement that an error in answer to this request may name.
     pub fn concerned(&self) -> Option<StatementId> {
         match *self {
             Request::OwnParse(id) | Request::OwnClose(id) => Some(id),
@@ -79,7 +79,7 @@ impl Request {
         }
     }
 
-    /// The tracked statement that it uses.
+    /// The tracked statement that this request uses.
     pub fn used(&self) -> Option<StatementId> {
         match *self {
             Request::Bind(statement) | Request::Describe(statement) => statement,

@@ -1,21 +1,21 @@
-//! What the judges of messages say besides their verdicts, where it goes out: nothing of it waits
-//! in the core, where the next message could meet it.
+//! What the judges of messages produce besides their verdicts, on its way out. None of it waits in
+//! the core, where the next message could meet it.
 
 use super::outgoing::OutgoingBytes;
 
-/// What comes of a run of a client. The judge of its messages writes into it; the relay, whose it
-/// is, passes stretches on and takes it apart when the run is over.
+/// The output of one run of a client. The judge of the client's messages appends to it. The relay
+/// owns it: it passes stretches on, and sends all parts when the run is over.
 #[derive(Default)]
 pub struct Said<'a> {
     pub to_server: OutgoingBytes<'a>,
-    /// What the pooler answers in the server's place.
+    /// What the pooler answers instead of the server.
     pub to_client: OutgoingBytes<'static>,
-    /// Among the messages was one that uses a tracked statement, and before it nothing was under
-    /// way (see [`crate::pool::prepared::repeat`]).
+    /// A message of the run uses a tracked statement, and nothing was under way before that message
+    /// (see [`crate::pool::prepared::repeat`]).
     pub may_repeat: bool,
 }
 
-/// Memory for what is said, from run to run.
+/// The memory of the output, kept from run to run.
 #[derive(Default)]
 pub struct Room {
     to_server: Vec<u8>,
@@ -23,7 +23,7 @@ pub struct Room {
 }
 
 impl<'a> Said<'a> {
-    /// Nothing yet, about what was read.
+    /// No output yet; `data` is what was read.
     #[inline]
     pub fn of(data: &'a [u8], room: &mut Room) -> Said<'a> {
         Said {

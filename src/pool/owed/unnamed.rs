@@ -1,41 +1,42 @@
-//! What a client has done to its unnamed statement on the server that it has.
+//! What a client has done to its unnamed statement on its present server.
 
-/// The longest Parse of the unnamed statement that is kept for a later Bind, in bytes.
+/// A Parse of the unnamed statement must be shorter than this, in bytes, to be kept for a later
+/// Bind.
 pub(in crate::pool) const MOST_KEPT_BYTES: usize = 8 * 1024;
 
-/// What a client has done to its unnamed statement on the server that it has.
+/// What a client has done to its unnamed statement on its present server.
 #[derive(Debug, Default)]
 pub struct UnnamedText {
-    /// Everything after the name of its Parse, where it is `Prepared` or `Lasting`. The room
-    /// stays.
+    /// Everything after the name in the last Parse, if `fate` is `Prepared` or `Lasting`. The
+    /// memory is kept.
     text: Vec<u8>,
     fate: Fate,
-    /// Before the last Parse.
+    /// The fate before the last Parse.
     before: Fate,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Fate {
-    /// Nothing: what the client keeps from another server holds.
+    /// The client has done nothing to it: the text kept from another server still counts.
     #[default]
     Untouched,
-    /// It was prepared and not bound.
+    /// The client has prepared it and not bound it.
     Prepared,
-    /// It was prepared, and not bound before the next Sync: a client that works so may bind it any
-    /// number of times.
+    /// The client has prepared it and sent Sync without a Bind. Such a client may bind the
+    /// statement any number of times.
     Lasting,
-    /// It is gone, or need not be kept.
+    /// The statement is gone, or its text need not be kept.
     Done,
 }
 
 impl UnnamedText {
-    /// Nothing was done to what the client keeps from another server.
+    /// Whether the text kept from another server still counts.
     pub(in crate::pool) fn is_untouched(&self) -> bool {
         self.fate == Fate::Untouched
     }
 
-    /// What the client may bind later of what it has prepared here: `Some(None)` for nothing.
-    /// `None` where what it kept before holds.
+    /// The text that the client may bind later: `Some(None)` if there is none, `None` if the text
+    /// kept before still counts.
     #[inline]
     pub(in crate::pool) fn result(&self) -> Option<Option<&[u8]>> {
         match self.fate {
@@ -45,12 +46,12 @@ impl UnnamedText {
         }
     }
 
-    /// Another client has the server.
+    /// Another client gets the server.
     pub(in crate::pool) fn begin(&mut self) {
         (self.fate, self.before) = (Fate::Untouched, Fate::Untouched);
     }
 
-    /// The client prepares this: everything after the name.
+    /// The client prepares this text: everything after the name.
     #[inline]
     pub(in crate::pool) fn prepared(&mut self, text: &[u8]) {
         self.prepared_long();
@@ -68,7 +69,7 @@ impl UnnamedText {
         self.fate = Fate::Done;
     }
 
-    /// What was prepared on this server need not be kept.
+    /// The client binds the statement: its text need not be kept.
     #[inline]
     pub(in crate::pool) fn bound(&mut self) {
         if self.fate == Fate::Prepared {
@@ -84,12 +85,12 @@ impl UnnamedText {
         }
     }
 
-    /// The client has no unnamed statement any more.
+    /// The client has dropped its unnamed statement.
     pub(in crate::pool) fn dropped(&mut self) {
         self.fate = Fate::Done;
     }
 
-    /// The server has passed over the last Parse: the statement before it is there yet.
+    /// The server has skipped the last Parse: the statement before that is still there.
     pub(in crate::pool) fn skipped(&mut self) {
         self.fate = match self.before {
             Fate::Untouched => Fate::Untouched,

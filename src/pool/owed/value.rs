@@ -1,20 +1,20 @@
-//! The value of a parameter: bytes, and the encoding that they are in where that matters.
+//! The value of a parameter: its bytes, and their encoding where it matters.
 //!
-//! Bytes that are ASCII mean the same in every encoding of PostgreSQL's. Others mean nothing
-//! without their encoding: in another one they may be another text, or none.
+//! ASCII bytes mean the same in every encoding of PostgreSQL. Other bytes mean nothing without
+//! their encoding: in another one they may be a different text, or invalid.
 
 use std::borrow::Cow;
 
-/// A value, taken apart.
+/// A value, split into bytes and encoding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VarValue<'a> {
     pub bytes: &'a [u8],
-    /// `None` where it is ASCII; empty where it is not known yet.
+    /// `None` if the value is ASCII; empty while the encoding is unknown.
     pub encoding: Option<&'a [u8]>,
 }
 
 impl<'a> VarValue<'a> {
-    /// Of what [`keep`] has made.
+    /// Splits what [`keep`] has made.
     pub fn of(kept: &'a [u8]) -> VarValue<'a> {
         match kept.iter().position(|&byte| byte == 0) {
             Some(end) => VarValue { bytes: &kept[end + 1..], encoding: Some(&kept[..end]) },
@@ -27,8 +27,9 @@ impl<'a> VarValue<'a> {
     }
 }
 
-/// A value as it is kept: where it is not ASCII, after the name of its encoding and a NUL, which
-/// no value holds. So two of them are the same when their bytes and their encodings are.
+/// The form in which a value is kept: if it is not ASCII, the name of its encoding and a NUL
+/// precede it. No value contains a NUL, so two kept values are equal if their bytes and encodings
+/// are.
 pub fn keep<'a>(bytes: &'a [u8], encoding: &[u8]) -> Cow<'a, [u8]> {
     match bytes.is_ascii() {
         true => bytes.into(),
@@ -36,18 +37,18 @@ pub fn keep<'a>(bytes: &'a [u8], encoding: &[u8]) -> Cow<'a, [u8]> {
     }
 }
 
-/// The same with a question mark for each byte that is not ASCII.
+/// The value with a question mark for each byte that is not ASCII.
 pub fn ascii_of(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(|&byte| if byte.is_ascii() { byte } else { b'?' }).collect()
 }
 
-/// Whether bytes are valid in an encoding, which is UTF-8.
+/// Whether the bytes are valid UTF-8 and the encoding is UTF-8.
 pub fn is_utf8(bytes: &[u8], encoding: &[u8]) -> bool {
     let named = [&b"UTF8"[..], b"UNICODE"].iter().any(|name| is_same_encoding(name, encoding));
     named && std::str::from_utf8(bytes).is_ok()
 }
 
-/// Names of encodings are compared as PostgreSQL does, but for their aliases.
+/// Compares names of encodings as PostgreSQL does, except for aliases.
 pub fn is_same_encoding(one: &[u8], other: &[u8]) -> bool {
     let letters = |name: &[u8]| {
         let letters = name.iter().filter(|byte| byte.is_ascii_alphanumeric());
@@ -56,9 +57,8 @@ pub fn is_same_encoding(one: &[u8], other: &[u8]) -> bool {
     letters(one) == letters(other)
 }
 
-/// Appends the statement that sets one parameter. A list whose elements are identifiers, such as
-/// search_path, is reported as SQL text and SET would take it for one identifier; set_config takes
-/// it as it was reported.
+/// Appends the statement that sets one parameter. A list of identifiers such as search_path is
+/// reported as SQL text, which SET would take for one identifier; set_config takes it as reported.
 pub fn push_set(sql: &mut Vec<u8>, name: &str, value: &[u8]) {
     let is_list = name.eq_ignore_ascii_case("search_path");
     let (before, after) = match is_list {
@@ -70,10 +70,10 @@ pub fn push_set(sql: &mut Vec<u8>, name: &str, value: &[u8]) {
     sql.extend_from_slice(after.as_bytes());
 }
 
-/// Appends a literal that means the same whatever standard_conforming_strings, backslash_quote and
-/// the encodings are. In some encodings a character may end in the byte of a backslash, so that
-/// nothing that is not ASCII is escaped: it stands between two tags of dollar signs, which are no
-/// part of any character.
+/// Appends a literal that means the same under all values of standard_conforming_strings,
+/// backslash_quote and the encodings. In some encodings the last byte of a character may be that of
+/// a backslash. So a value that is not ASCII is not escaped but dollar-quoted: a dollar sign is
+/// part of no character.
 fn push_literal(sql: &mut Vec<u8>, value: &[u8]) {
     if !value.is_ascii() {
         let tag = free_tag(value);
@@ -92,8 +92,8 @@ fn push_literal(sql: &mut Vec<u8>, value: &[u8]) {
     sql.push(b'\'');
 }
 
-/// A tag that the value does not hold, nor the value with the beginning of the tag after it: it
-/// has one more letter than any that begins in the value.
+/// A dollar-quote tag that occurs neither in the value nor where the value runs into the closing
+/// tag: it has one more letter than any that begins in the value.
 fn free_tag(value: &[u8]) -> String {
     let letters = |part: &[u8]| part.iter().take_while(|&&byte| byte == b'v').count();
     let longest = value.split(|&byte| byte == b'$').skip(1).map(letters).max();
@@ -120,7 +120,7 @@ mod tests {
     fn what_is_not_ascii_stands_between_tags_that_it_does_not_hold() {
         assert_eq!(literal(b"\xc1\\',x"), b"$v$\xc1\\',x$v$");
         assert_eq!(literal(b"\xc1$v$"), b"$vv$\xc1$v$$vv$");
-        // It ends in what could be the beginning of the tag.
+        // The value ends in what could be the beginning of the tag.
         assert_eq!(literal(b"\xc1$vv"), b"$vvv$\xc1$vv$vvv$");
     }
 

@@ -1,10 +1,10 @@
 //! Tracked parameters as data: their names, and the values that connections have.
 //!
-//! Most connections have the same values for all of them, so whole sets of values are interned: a
-//! connection keeps the four bytes of a key, and two of them agree when their keys do.
+//! Most connections have the same values for all parameters, so whole sets of values are interned:
+//! a connection keeps a key of four bytes, and two connections agree if their keys do.
 //!
-//! Only names of the fixed list and of track_extra_parameters are tracked, so that no server can
-//! fill the table, which all databases share. Values are bytes: nobody says that they are UTF-8.
+//! Only names of the fixed list and of track_extra_parameters are tracked, so no server can fill
+//! the table, which all databases share. Values are bytes: they need not be UTF-8.
 //!
 //! Source: PostgreSQL manual, "Asynchronous Operations" of the message flow.
 
@@ -13,10 +13,10 @@ use std::borrow::Cow;
 use super::value::{self, VarValue};
 use crate::base::interned::{Interned, InternedKey};
 
-/// Parameters that can be tracked at most, as many as [`VarSet`] has room for.
+/// The most parameters that can be tracked: as many as [`VarSet`] has bits.
 const MOST_NAMES: usize = 64;
 
-/// Tracked always, whatever the settings say.
+/// The parameters that are tracked whatever the settings say.
 pub const ALWAYS: [&str; 10] = [
     "DateStyle",
     "client_encoding",
@@ -30,17 +30,18 @@ pub const ALWAYS: [&str; 10] = [
     "session_authorization",
 ];
 
-/// Where in [`ALWAYS`] it stands.
+/// The place of client_encoding in [`ALWAYS`].
 pub(super) const CLIENT_ENCODING: usize = 1;
 
-/// Those that say what the bytes of a query mean. A client may have composed the next one by what
-/// it was told, so that these stay as it was told, whatever the default of a server is.
+/// The parameters that decide what the bytes of a query mean. The client may have composed its next
+/// query by the values it was told, so these stay as told, whatever the server's defaults are.
 pub(super) const BY_BYTES: VarSet = VarSet(1 << CLIENT_ENCODING | 1 << 3);
 
-/// Sent as text that PostgreSQL keeps the ASCII of.
+/// The place of application_name in [`ALWAYS`]. PostgreSQL replaces its bytes that are not ASCII.
 const APPLICATION_NAME: usize = 4;
 
-/// By these PostgreSQL reads the constants and names of a text when it is prepared.
+/// The parameters by which PostgreSQL reads the constants and names of a statement that it
+/// prepares.
 const READ_BY: [&str; 12] = [
     "DateStyle",
     "IntervalStyle",
@@ -56,7 +57,7 @@ const READ_BY: [&str; 12] = [
     "xmloption",
 ];
 
-/// Reported by servers, but not for SET to change.
+/// Parameters that servers report and SET cannot change.
 const FIXED: [&str; 7] = [
     "in_hot_standby",
     "integer_datetimes",
@@ -67,7 +68,7 @@ const FIXED: [&str; 7] = [
     "ssl_renegotiation_limit",
 ];
 
-/// A set of places in the table of names.
+/// A set of parameters, by their places in the table of names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct VarSet(u64);
 
@@ -89,13 +90,13 @@ impl VarSet {
     }
 }
 
-/// The parameters of one connection: the key of a set in the table. Must be given back with
-/// [`VarTable::clear`], since sets are counted.
+/// The parameters of one connection: the key of a set in the table. The owner must give it back
+/// with [`VarTable::clear`], since the table counts the users of each set.
 #[derive(PartialEq, Eq, Debug, Default)]
 pub struct Vars(Option<InternedKey>);
 
-/// Values in the order of the table's names, as keys of their own; `None` is not set. The last one
-/// is set, so that sets which mean the same are the same.
+/// The values of one connection in the order of the table's names, as keys of interned texts;
+/// `None` means not set. The last entry is always set, so that equal sets have one form.
 type Values = [Option<InternedKey>];
 
 /// Names, values and sets of values of all tracked parameters.
@@ -104,18 +105,19 @@ pub struct VarTable {
     pub(super) names: Vec<Box<str>>,
     /// The places of [`READ_BY`].
     readings: Vec<usize>,
-    /// Values as [`value::keep`] makes them.
+    /// Values in the form that [`value::keep`] makes.
     pub(super) texts: Interned<[u8]>,
-    /// Each set holds its texts once, however many connections have it.
+    /// The sets of values. A set counts once as a user of its texts, however many connections share
+    /// it.
     sets: Interned<Values>,
 }
 
-/// What is kept, for SHOW MEM.
+/// What the table holds, for SHOW MEM.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Usage {
     pub sets: usize,
     pub texts: usize,
-    /// Of both.
+    /// The bytes of sets and texts together.
     pub bytes: usize,
 }
 
@@ -129,7 +131,7 @@ impl VarTable {
         table
     }
 
-    /// The place of a tracked name, in whatever case.
+    /// The place of a tracked name; upper and lower case are the same.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|known| known.eq_ignore_ascii_case(name))
     }
@@ -146,13 +148,13 @@ impl VarTable {
         }
     }
 
-    /// Sets one value, which is in the encoding that `vars` has at present.
+    /// Sets one value, whose encoding is the present client_encoding of `vars`.
     pub fn set(&mut self, vars: &mut Vars, place: usize, bytes: &[u8]) {
         let encoding = self.value(vars, CLIENT_ENCODING).map(|value| value.bytes.to_vec());
         self.set_in(vars, place, bytes, &encoding.unwrap_or_default());
     }
 
-    /// Sets one value, which is in that encoding; an empty name stands for one not known yet.
+    /// Sets one value, whose encoding is given; empty while it is unknown.
     pub(super) fn set_in(&mut self, vars: &mut Vars, place: usize, bytes: &[u8], encoding: &[u8]) {
         let text = self.texts.hold(&value::keep(bytes, encoding));
         self.set_key(vars, place, Some(text));
@@ -168,7 +170,7 @@ impl VarTable {
         Some(String::from_utf8_lossy(self.value(vars, self.find(name)?)?.bytes))
     }
 
-    /// Name and value of all that is set.
+    /// Names and values of all parameters that are set.
     pub fn iter<'a>(&'a self, vars: &'a Vars) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         self.names
             .iter()
@@ -176,18 +178,18 @@ impl VarTable {
             .filter_map(|(place, name)| Some((&**name, self.value(vars, place)?.bytes)))
     }
 
-    /// Place and value of the settings by which the texts of statements are read.
+    /// Places and values of the parameters by which PostgreSQL reads statements.
     pub fn readings<'a>(&'a self, vars: &'a Vars) -> impl Iterator<Item = (usize, &'a [u8])> {
         let kept = |place| Some((place, self.texts.get(self.key(vars, place)?)));
         self.readings.iter().filter_map(move |&place| kept(place))
     }
 
-    /// Whether the texts of statements are read by this setting.
+    /// Whether PostgreSQL reads statements by this parameter.
     pub fn is_reading(&self, place: usize) -> bool {
         self.readings.contains(&place)
     }
 
-    /// Makes `vars` what `from` is.
+    /// Makes `vars` equal to `from`.
     pub fn copy(&mut self, vars: &mut Vars, from: &Vars) {
         if vars != from {
             let values = self.values(from).to_vec();
@@ -195,7 +197,7 @@ impl VarTable {
         }
     }
 
-    /// Gives `vars` what it lacks and `from` has.
+    /// Copies to `vars` the values that only `from` has.
     pub fn fill_unset(&mut self, vars: &mut Vars, from: &Vars) {
         let places = 0..self.names.len();
         let values: Vec<_> =
@@ -203,8 +205,8 @@ impl VarTable {
         self.put(vars, &values);
     }
 
-    /// Values that came before their encoding was known are in the one that is known now. What
-    /// cannot be in it, in an application_name, is left out as PostgreSQL would do: such a name
+    /// Gives values of unknown encoding the client_encoding that is known now. Bytes of an
+    /// application_name that are invalid in it are replaced as PostgreSQL would do: such a name
     /// must not stop a login.
     pub fn name_encoding(&mut self, vars: &mut Vars) {
         let encoding = self.value(vars, CLIENT_ENCODING).map(|value| value.bytes.to_vec());
@@ -251,7 +253,7 @@ impl VarTable {
         self.values(vars).get(place).copied().flatten()
     }
 
-    /// Somebody must hold the text meanwhile.
+    /// Another holder must keep the text alive meanwhile.
     pub(super) fn set_key(&mut self, vars: &mut Vars, place: usize, text: Option<InternedKey>) {
         let mut values = self.values(vars).to_vec();
         if values.len() <= place {
@@ -261,7 +263,7 @@ impl VarTable {
         self.put(vars, &values);
     }
 
-    /// Makes `vars` these values. Somebody must hold their texts meanwhile.
+    /// Makes `vars` these values. Another holder must keep their texts alive meanwhile.
     fn put(&mut self, vars: &mut Vars, values: &Values) {
         let length = values.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
         let set = (length > 0).then(|| self.sets.hold(&values[..length]));

@@ -1,71 +1,71 @@
-//! What the judges of messages say, and why a message must wait.
+//! The verdicts of the judges, and the reasons why a message must wait.
 
 use crate::pool::ids::{ClientId, ServerId};
 
-/// What the relay does with a message of a client's. The judge has written into `Said` already
-/// what comes before it.
+/// What the relay does with a message of a client. The judge has already written what goes before
+/// it into `Said`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// As it is.
+    /// Passes the message on unchanged.
     Forward(ServerId),
-    /// What the judge has written takes the place of the first `taken` bytes (the head counts); the
-    /// rest follows.
+    /// Sends what the judge has written instead of the first `taken` bytes, the head among them;
+    /// the rest of the message follows.
     Replace { to: ServerId, taken: usize },
-    /// Not at all; what the judge has written takes its place.
+    /// Passes nothing on; what the judge has written takes its place.
     Drop,
-    /// So many bytes of the body must be there first.
+    /// Reads until this many bytes of the body are there.
     Need(usize),
-    /// Later: the client is not read until what it waits for has come.
+    /// Judges the message later: the client is not read until the hold ends.
     Hold(Hold),
-    /// It is for the console, whole.
+    /// Gives the whole message to the console.
     Console,
-    /// The connection is being closed; what follows is of no interest.
+    /// The connection is being closed; further bytes are ignored.
     Closed,
 }
 
-/// What a client waits for before more of what it sends is judged. Each is ended by something that
-/// is sure to come; `core::hold` tells by what, and sees to it that the client goes on then.
+/// What a client waits for before more of its messages are judged. Every hold is sure to end.
+/// `core::hold` defines by which event, and lets the client go on then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hold {
-    /// All answers to what was sent: what is asked now depends on what they say.
+    /// The answers to everything that was sent, since the meaning of the message depends on them.
     Answers,
-    /// The answers that decide what comes next (see `bar`).
+    /// The answers that decide what later messages mean (see `bar`).
     Bar,
-    /// The answer that shows whether a COPY that has failed has eaten Syncs.
+    /// The answer that shows whether a failed COPY has eaten Syncs.
     Doubt,
-    /// That the channels are heard which it listens to (`shared_listen`).
+    /// That the shared connection listens to the client's channels (`shared_listen`).
     Channels,
-    /// The end of a command of the console's that takes time.
+    /// The end of a console command that takes time.
     Command,
-    /// What its login needs first: its user's secret, keys made of one, or a place.
+    /// What the login needs first: the user's secret, keys derived from a password, or a place.
     Login,
-    /// The answers to the SETs by which its server gets its parameters.
+    /// The answers to the SETs that give the server the client's parameters.
     Parameters,
-    /// Whether its server's session holds locks, which decides whether it keeps the server; or that
-    /// what it has left there is undone.
+    /// Whether the session of the server holds advisory locks, which decides whether the client
+    /// keeps the server; or the undoing of what the client has left there.
     Probe,
-    /// The end of a query that failed, and is sent once more.
+    /// The end of a query that failed and is sent again.
     Repeat,
-    /// A reply: as many requests are under way as may be.
+    /// A reply, since the most requests are under way that may be.
     Replies,
-    /// A server; whether it was told that it waits (query_wait_notify).
+    /// A server; `is_told` if the client was told that it waits (query_wait_notify).
     Server { is_told: bool },
-    /// The end of an earlier query, which decides what a name stands for.
+    /// The end of an earlier query, which decides what a statement's name stands for.
     Undecided,
-    /// What the first server of its pool reports.
+    /// The parameters that the first server of the pool reports.
     Welcome,
 }
 
-/// What the relay does with a message of a server's. What its client hears before it the judge has
-/// written already.
+/// What the relay does with a message of a server. The judge has already written what the client
+/// gets before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServerVerdict {
-    /// As it is.
+    /// Passes the message on unchanged.
     Forward(ClientId),
-    /// Not at all.
+    /// Passes nothing on.
     Drop,
-    /// So many bytes of the body must be there first.
+    /// Reads until this many bytes of the body are there.
     Need(usize),
-    /// The connection is being closed; what follows is of no interest.
+    /// The connection is being closed; further bytes are ignored.
     Closed,
 }

@@ -1,12 +1,12 @@
-//! What clients ask for and what servers have: how a client finds its parameters on whatever
-//! server it gets.
+//! How a client finds its parameters on whatever server it gets.
 //!
-//! A client has what it has asked for, at its login or by SET. Of all else it has the default of
-//! the server that it gets: that is nobody's wish, and another server may have another. Where it
-//! is not what the client was told last, the client is told.
+//! A parameter that the client has asked for, at its login or by SET, is a wish: every server gets
+//! that value. Any other parameter has the default of the present server, and another server may
+//! have another default. If that default differs from the value the client was told last, the
+//! client is told.
 //!
-//! A value is kept in the spelling that the server reported, so that a SET is not repeated because
-//! of 'utc' and 'UTC'.
+//! A value is kept in the spelling that the server reported, so that 'utc' and 'UTC' do not cause a
+//! second SET.
 
 use super::value::{self, VarValue};
 use super::varcache::{BY_BYTES, CLIENT_ENCODING, VarSet, VarTable, Vars};
@@ -16,41 +16,41 @@ use crate::wire::build;
 /// The parameters of a client.
 #[derive(Debug, Default)]
 pub struct ClientVars {
-    /// What it was told last, or what it has asked for.
+    /// The values that the client has asked for or was told last.
     pub told: Vars,
-    /// Which of that it has asked for.
+    /// The parameters that the client has asked for.
     wishes: VarSet,
 }
 
 /// The parameters of a server.
 #[derive(Debug, Default)]
 pub struct ServerVars {
-    /// In force: as reported, or as set where it reports nothing.
+    /// The values in force: as reported, or as set if the server does not report the parameter.
     pub present: Vars,
-    /// What a client has that asks for nothing: as reported up to the end of its login.
+    /// The values for a client without wishes: as reported up to the end of the login.
     defaults: Vars,
-    /// Which of the defaults connect_query has set: RESET would not bring them back.
+    /// The defaults that connect_query has set: RESET would not restore them.
     by_query: VarSet,
-    /// Which of those that are not reported may be back at their defaults, or not.
+    /// Unreported parameters that may or may not be back at their defaults.
     doubtful: VarSet,
 }
 
-/// Statements for a server, and what they are about.
+/// Statements for a server, and which parameters they change.
 #[derive(PartialEq, Eq, Debug)]
 pub struct VarsStatements {
     pub sql: Vec<u8>,
     pub change: VarsChange,
 }
 
-/// What statements under way are about.
+/// What the statements under way change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VarsChange {
-    /// The encoding of a value that is set next, whose place this is.
+    /// client_encoding, to that of a value that is set next and has this place.
     Encoding(usize),
     Values(VarSet),
 }
 
-/// What one parameter needs to be the client's.
+/// What must happen to one parameter so that the server has the client's value.
 enum Aim {
     Kept,
     Reset,
@@ -58,8 +58,8 @@ enum Aim {
 }
 
 impl VarTable {
-    /// A client asks for a value, in an encoding that is not known yet. Returns false where the
-    /// parameter is not tracked.
+    /// The client asks for a value whose encoding is unknown yet. Returns false if the parameter is
+    /// not tracked.
     pub fn ask(&mut self, client: &mut ClientVars, name: &str, bytes: &[u8]) -> bool {
         let Some(place) = self.find(name) else { return false };
         self.set_in(&mut client.told, place, bytes, b"");
@@ -67,19 +67,19 @@ impl VarTable {
         true
     }
 
-    /// A client is told at its login what it has asked for, and for the rest a server's defaults.
+    /// At its login a client is told its wishes, and for all other parameters a server's defaults.
     pub fn greet(&mut self, client: &mut ClientVars, defaults: &Vars) {
         self.fill_unset(&mut client.told, defaults);
         self.name_encoding(&mut client.told);
     }
 
-    /// The login of a server is over: what it has are its defaults.
+    /// The login of a server is over: its present values are its defaults.
     pub fn take_defaults(&mut self, server: &mut ServerVars) {
         self.name_encoding(&mut server.present);
         self.copy(&mut server.defaults, &server.present);
     }
 
-    /// A server has run connect_query, whose SETs count as defaults.
+    /// The server has run connect_query, whose SETs count as defaults.
     pub fn take_query_defaults(&mut self, server: &mut ServerVars) {
         for place in 0..self.names.len() {
             if self.key(&server.present, place) != self.key(&server.defaults, place) {
@@ -89,16 +89,15 @@ impl VarTable {
         self.take_defaults(server);
     }
 
-    /// A server has put back all its parameters to their defaults. It says so of those that it
-    /// reports.
+    /// The server has reset all parameters to their defaults. It reports those that it reports at
+    /// all.
     pub fn forget_unreported(&mut self, server: &mut ServerVars) {
         self.doubt_unreported(server);
         server.doubtful = VarSet::default();
     }
 
-    /// A server may have put back to their defaults one parameter or all. What it does not report
-    /// is not known to be what it was set to any more, and a transaction that fails may yet bring
-    /// that back.
+    /// The server may have reset one parameter or all. The values of unreported ones are unknown
+    /// then, and a transaction that fails may restore the old ones.
     pub fn doubt_unreported(&mut self, server: &mut ServerVars) {
         for place in 0..self.names.len() {
             let is_reported = self.key(&server.defaults, place).is_some();
@@ -109,23 +108,23 @@ impl VarTable {
         }
     }
 
-    /// What a server reports at its login, for the welcome of clients.
+    /// A copy of the server's defaults, for the welcome of clients.
     pub fn copy_defaults(&mut self, server: &ServerVars) -> Vars {
         let mut vars = Vars::default();
         self.copy(&mut vars, &server.defaults);
         vars
     }
 
-    /// A parameter has changed while the client had the server: its value is the client's wish.
+    /// A parameter has changed while the client had the server: the new value is the client's wish.
     pub fn take_over(&mut self, client: &mut ClientVars, server: &ServerVars, place: usize) {
         let key = self.key(&server.present, place);
         self.set_key(&mut client.told, place, key);
         client.wishes.add(place);
     }
 
-    /// The next statements that make the server's parameters the client's; `None` when they are. A
-    /// value that is not ASCII goes to a server that is known to have its encoding, which the whole
-    /// of a query is in.
+    /// The next statements that give the server the client's parameters; `None` when both agree. A
+    /// value that is not ASCII is sent only once the server has its encoding, which applies to the
+    /// whole query.
     #[inline]
     pub fn next_step(&self, client: &ClientVars, server: &ServerVars) -> Option<VarsStatements> {
         let is_same = client.told == server.present && server.doubtful.is_empty();
@@ -137,7 +136,8 @@ impl VarTable {
         let is_present = |needed: &[u8]| {
             needed.is_empty() || present.is_some_and(|name| value::is_same_encoding(name, needed))
         };
-        // Not with the others: what is reported together with another encoding may be in either.
+        // Sent apart from the others: a value that is reported together with another encoding may
+        // be in either.
         let (mut now, mut last) = (VarsStatements::default(), VarsStatements::default());
         let mut other_encoding = None;
         for (place, name) in self.names.iter().enumerate() {
@@ -183,9 +183,8 @@ impl VarTable {
         }
     }
 
-    /// The statements of a step have succeeded. Where the server reports a parameter its spelling
-    /// stands, and the client takes it over; where it reports nothing of the parameter, it has what
-    /// was set.
+    /// The statements of a step have succeeded. If the server reports a parameter, the client takes
+    /// over the server's spelling; if not, the server counts as having the value that was set.
     pub fn step_done(
         &mut self,
         client: &mut ClientVars,
@@ -202,7 +201,7 @@ impl VarTable {
         }
     }
 
-    /// The server has the encoding that a value needs, by whatever name it calls it.
+    /// The server now has the encoding that a value needs, under whatever name the server reports.
     fn encoding_done(&mut self, client: &ClientVars, server: &mut ServerVars, place: usize) {
         let Aim::Set(key) = self.aim(client, server, place) else { return };
         let encoding = VarValue::of(self.texts.get(key)).encoding.unwrap_or_default().to_vec();
@@ -217,7 +216,7 @@ impl VarTable {
         match (is_reported, is_wish) {
             (true, true) => self.set_key(&mut client.told, place, present),
             (true, false) if BY_BYTES.has(place) => self.set_key(&mut client.told, place, present),
-            // Another default may hold since the server has logged in.
+            // The default may have changed since the server's login.
             (true, false) => self.set_key(&mut server.defaults, place, present),
             (false, true) => {
                 let told = self.key(&client.told, place);
@@ -227,8 +226,8 @@ impl VarTable {
         }
     }
 
-    /// The server has what the client wants. Where a default is another than the client was told
-    /// last, appends what tells it.
+    /// The server has what the client wants. Appends a ParameterStatus for each default that
+    /// differs from what the client was told last.
     pub fn agree(&mut self, client: &mut ClientVars, server: &ServerVars, out: &mut Vec<u8>) {
         if client.told == server.present {
             return;
@@ -283,7 +282,8 @@ mod tests {
         &[("client_encoding", "UTF8"), ("DateStyle", "ISO, MDY"), ("TimeZone", "UTC")];
 
     impl Scene {
-        /// A server has reported, and a client that asks for `asked` is welcomed on its behalf.
+        /// A server has reported its parameters, and a client that asks for `asked` is welcomed on
+        /// its behalf.
         fn new(asked: &[(&str, &[u8])]) -> Scene {
             let table = VarTable::new([]);
             let (client, server) = (ClientVars::default(), ServerVars::default());
@@ -394,7 +394,7 @@ mod tests {
     fn what_may_have_been_reset_is_reset_for_the_next_client() {
         let mut scene = Scene::new(&[("search_path", b"a")]);
         assert_eq!(scene.steps().len(), 1);
-        // RESET ROLE has the tag of RESET search_path.
+        // RESET ROLE has the same command tag as RESET search_path.
         scene.table.doubt_unreported(&mut scene.server);
         scene.table.clear_client(&mut scene.client);
         scene.client = ClientVars::default();
@@ -420,11 +420,11 @@ mod tests {
         let set = "SELECT pg_catalog.set_config('search_path', $v$sch\u{e9}ma$v$, false);";
         let scene = || Scene::new(&[("search_path", "sch\u{e9}ma".as_bytes())]);
         assert_eq!(scene().steps(), [set]);
-        // Another client has left another encoding there.
+        // Another client has left another encoding on the server.
         let mut left = scene();
         left.report("client_encoding", "LATIN1");
         assert_eq!(left.steps(), ["SET client_encoding='UTF8';", set]);
-        // The client has set the value in another encoding than it has now.
+        // The client set the value in another encoding than it has now.
         let mut changed = scene();
         let place = changed.table.find("client_encoding").unwrap();
         changed.report("client_encoding", "LATIN1");

@@ -1,4 +1,4 @@
-//! What the shell tells of connections: that they ended, broke, or did not come about.
+//! Reports of the shell about connections: they ended, broke, or could not be established.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::pool::records::client::ClientState;
 use crate::pool::records::site::Site;
 use crate::pool::telling::reason::Reason;
 
-/// How long no connection is begun after one for which there was no descriptor.
+/// How long the pooler opens no connections after it ran out of descriptors.
 const EXHAUSTION_PAUSE: Duration = Duration::from_secs(1);
 
 impl Core {
@@ -34,7 +34,7 @@ impl Core {
         self.close_client(id, reason);
     }
 
-    /// A client has sent Terminate after something that it does not wait for any more.
+    /// A client has sent Terminate, whatever answers it was still owed.
     pub fn client_says_goodbye(&mut self, id: ClientId) {
         self.close_client(id, Reason::ClientClose);
     }
@@ -56,7 +56,7 @@ impl Core {
         self.server_failed(id, Reason::ServerCrashed);
     }
 
-    /// The connection did not come about.
+    /// A connection could not be established.
     pub fn connect_failed(&mut self, id: Outbound, error: &str) {
         if !self.is_there(id) {
             return;
@@ -66,7 +66,7 @@ impl Core {
         self.outbound_failed(id, Reason::ServerConnectFailed, &words);
     }
 
-    /// Where a connection goes to: host and port, or the path of a socket.
+    /// The target of a connection: host and port, or the path of a Unix socket.
     fn place_of(&self, id: Outbound) -> String {
         let Site { host, port, .. } = &self.sites[self.site_of(id)];
         match (host, self.peer_of(id)) {
@@ -78,8 +78,8 @@ impl Core {
         }
     }
 
-    /// A connection could not be begun for want of descriptors or memory of ours: the host is as
-    /// well as before, and no other server is tried for a while.
+    /// A connection could not be started because this process lacks descriptors or memory. The host
+    /// is not at fault, and the pooler opens no connections for a while.
     pub fn connect_not_begun(&mut self, id: Outbound, error: &str) {
         if !self.is_there(id) {
             return;
@@ -93,14 +93,14 @@ impl Core {
         }
     }
 
-    /// Tells the core whether a message of the server's is half read.
+    /// Notes whether a message of the server is half read.
     pub fn set_server_mid_message(&mut self, id: ServerId, is_mid_reply: bool) {
         if let Some(server) = self.servers.get_mut(id) {
             server.is_mid_reply = is_mid_reply;
         }
     }
 
-    /// Tells the core how much of the client's message to this server is still to come.
+    /// Notes how many bytes of the client's message to this server are still to come.
     pub fn set_half_sent(&mut self, id: ServerId, bytes: u32) {
         if let Some(server) = self.servers.get_mut(id) {
             server.half_sent = bytes;

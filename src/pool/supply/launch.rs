@@ -1,8 +1,8 @@
 //! Servers are opened, and idle ones tested or evicted, as [`Planner`] decides.
 //!
-//! A pool that must wait for something outside itself awaits a place: [`Core::fill_places`] looks
-//! at it again in the turn in which a place gets free, in the order of [`Core::turn_of`]. A client
-//! that asks for a server has only its own pool looked at.
+//! A pool that lacks a place awaits one: [`Core::fill_places`] looks at it again in the turn in
+//! which a place becomes free, in the order of [`Core::turn_of`]. When a client asks for a server,
+//! only its own pool is looked at.
 //!
 //! [`Planner`]: crate::pool::core::plan::Planner
 
@@ -18,8 +18,8 @@ use crate::pool::records::server::{Server, ServerState, Test};
 use crate::pool::telling::reason::Reason;
 
 impl Core {
-    /// Opens what servers the pool needs and the limits allow, and puts idle ones that must be
-    /// tested to the test.
+    /// Opens the servers that the pool needs and the limits allow, and tests idle servers that must
+    /// be tested before use.
     pub(in crate::pool) fn launch(&mut self, pool: PoolId) {
         self.wake_pool(pool);
         self.test_used(pool);
@@ -39,8 +39,8 @@ impl Core {
         }
     }
 
-    /// Looks at the pools that may need a server now, and, where a place may have got free, at
-    /// those that wait for one. Returns how many it has looked at.
+    /// Looks at pools that may need a server now, and, if a place may be free, at pools that await
+    /// one. Returns the number of looks.
     pub(in crate::pool) fn fill_places(&mut self) -> usize {
         let mut looks = 0;
         while self.must_look() {
@@ -79,8 +79,9 @@ impl Core {
         pools
     }
 
-    /// Clients that have proved who they are come first, then lookups in databases that are known
-    /// to exist; within each, who has waited longest.
+    /// The rank of a pool in the order for places. Clients that have proved who they are come
+    /// first, then lookups in databases known to exist; within each rank the longest wait comes
+    /// first.
     fn turn_of(&self, pool: PoolId) -> (u8, Moment) {
         let rank = self.pools.get(pool).map_or(0, |record| match record.purpose {
             Purpose::Clients | Purpose::Listening => 0,
@@ -90,7 +91,7 @@ impl Core {
         (rank, self.first_wait_of(pool))
     }
 
-    /// Since when a pool's first client waits; later than ever when none does.
+    /// Since when the first client of the pool waits; the latest moment if none does.
     fn first_wait_of(&self, pool: PoolId) -> Moment {
         let Some(record) = self.pools.get(pool) else { return Moment(u64::MAX) };
         let welcoming = record.welcoming.first().map(|client| self.clients[client].requested);
@@ -127,7 +128,7 @@ impl Core {
         self.run_own_query(server, &sql);
     }
 
-    /// Starts one connection.
+    /// Opens one connection.
     fn open(&mut self, pool_id: PoolId, place: usize, for_client: Option<ClientId>) {
         let database = &mut self.databases[self.pools[pool_id].database];
         let site = database.take_site(place);
@@ -166,7 +167,7 @@ impl Core {
         self.note_repeating(&format!("{text}, {name}"));
     }
 
-    /// Opens one server more than is needed now, where the limits allow it.
+    /// Opens one server more than is needed now, if the limits allow it.
     pub(in crate::pool) fn launch_successor(&mut self, id: PoolId) {
         let database = &self.databases[self.pools[id].database];
         let Some(place) = self.planner().choose_site(database) else { return };
@@ -179,7 +180,7 @@ impl Core {
         }
     }
 
-    /// Opens a server for one replication client alone.
+    /// Opens a server for a single replication client.
     pub(in crate::pool) fn launch_private(&mut self, id: PoolId, client: ClientId) {
         let database = &self.databases[self.pools[id].database];
         let Some(place) = self.planner().choose_site(database) else { return };

@@ -1,4 +1,4 @@
-//! A COPY begins and ends.
+//! The begin and the end of a COPY.
 
 use super::{Copy, Replies, Unexpected};
 use crate::pool::owed::bar::Bar;
@@ -8,14 +8,14 @@ impl Replies {
     pub(super) fn copy_ended(&mut self) {
         match &mut self.copy {
             Copy::In { ended } | Copy::Both { ended } if !*ended => *ended = true,
-            // The server has nothing to do any more and passes over it.
+            // The server has nothing more to do and ignores the message.
             _ if self.queue.is_empty() => {}
             _ => self.push(Request::CopyEnd),
         }
     }
 
-    /// A server that takes COPY data skips the Syncs that were sent after the statement, up to
-    /// the end of the data, which may have been sent too.
+    /// A COPY begins. If the server takes data, it skips the Syncs that were sent after the
+    /// statement, up to the end of the data, which may have been sent already.
     pub(super) fn begin_copy(
         &mut self,
         front: Option<Request>,
@@ -28,7 +28,8 @@ impl Replies {
         self.eaten = 0;
         if self.takes_copy_data() {
             if self.bar == Bar::UntilAnswered && self.queue.len() == 1 {
-                // The last request was a COPY, and the end of its data is not to be waited for.
+                // The request that the bar waits for is this COPY, whose end must not be waited
+                // for.
                 self.bar = Bar::Open;
             }
             while self.queue.get(1) == Some(&Request::Sync) {
@@ -46,7 +47,7 @@ impl Replies {
         Ok(())
     }
 
-    /// Ends a COPY whose data nobody will send any more. Returns whether a CopyFail must be sent.
+    /// Ends a COPY for which no more data will be sent. Returns whether CopyFail must be sent.
     pub fn end_copy_in(&mut self) -> bool {
         let must_send = self.copy == Copy::In { ended: false };
         if must_send {

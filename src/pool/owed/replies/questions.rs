@@ -1,4 +1,4 @@
-//! What is asked of the requests under way, and changes nothing.
+//! Questions about the requests under way, which change nothing.
 
 use super::{Copy, Replies, TransactionStatus};
 use crate::pool::ids::StatementId;
@@ -6,31 +6,31 @@ use crate::pool::owed::request::Request;
 use crate::wire::kind::Front;
 
 impl Replies {
-    /// The server has nothing to do: what is under way is answered by the pooler.
+    /// Whether the server has nothing to do: the pooler answers all requests under way itself.
     #[inline]
     pub fn is_at_rest(&self) -> bool {
         let is_own = |r: &Request| matches!(r, Request::AnswerClose | Request::AnswerParse);
         self.queue.iter().all(is_own) && self.is_outside_transaction()
     }
 
-    /// Nothing is under way, nor has an extended query been left without its Sync.
+    /// Whether nothing is under way and no extended query lacks its Sync.
     pub fn is_unburdened(&self) -> bool {
         self.queue.is_empty() && !self.unsynced
     }
 
-    /// An extended query is under way whose Sync has not been sent.
+    /// Whether an extended query was sent without its Sync.
     pub fn awaits_sync(&self) -> bool {
         self.unsynced
     }
 
-    /// The next reply is the server's, and it does not keep it to itself.
+    /// Whether the server gives the next reply, and without a further Flush or Sync.
     #[cfg(any(test, debug_assertions))]
     pub fn is_server_to_speak(&self) -> bool {
         let has_end = self.queue.iter().any(|request| request.ends_in_ready());
         !self.queue.is_empty() && !self.is_own_turn() && (has_end || !self.unflushed)
     }
 
-    /// Statements whose Close is under way, for a server that will not answer any more.
+    /// Statements whose Close is under way or was skipped, for a server that will answer no more.
     pub fn unanswered_closes(&self) -> impl Iterator<Item = StatementId> {
         self.queue.iter().chain(&self.skipped).filter_map(|request| match request {
             Request::OwnClose(id) => Some(*id),
@@ -38,12 +38,12 @@ impl Replies {
         })
     }
 
-    /// The tracked statement whose description is due.
+    /// The tracked statement that the next reply describes.
     pub fn described(&self) -> Option<StatementId> {
         self.queue.front().and_then(Request::used)
     }
 
-    /// Statements that are being prepared.
+    /// Tracked statements whose Parse is under way.
     pub fn parses_under_way(&self) -> impl Iterator<Item = StatementId> {
         self.queue.iter().filter_map(|request| match request {
             Request::OwnParse(id) | Request::Parse(Some(id)) => Some(*id),
@@ -51,7 +51,8 @@ impl Replies {
         })
     }
 
-    /// Whether a Close of this statement is under way whose fate an earlier Sync decides.
+    /// Whether a Close of this statement is under way that precedes a Sync which is not answered
+    /// yet.
     pub fn is_close_undecided(&self, id: StatementId) -> bool {
         let mut is_earlier = false;
         self.queue.iter().rev().any(|request| {
@@ -60,13 +61,13 @@ impl Replies {
         })
     }
 
-    /// A Parse of the client's unnamed statement is under way.
+    /// Whether a Parse of the client's unnamed statement is under way.
     pub fn prepares_unnamed(&self) -> bool {
         self.queue.contains(&Request::Parse(None))
     }
 
-    /// One extended query is under way, and nothing else, that uses statements which were prepared
-    /// before; whether it asks for the columns of a result. Its Sync may be yet to come.
+    /// If all that is under way is one extended query that uses a statement prepared before:
+    /// whether the query asks for the columns of its result. Its Sync may not be sent yet.
     #[inline]
     pub fn lone_use(&self) -> Option<bool> {
         let mut uses_tracked = false;
@@ -86,13 +87,13 @@ impl Replies {
         uses_tracked.then_some(asks_columns)
     }
 
-    /// Whether one Sync is all that is to be answered.
+    /// Whether one Sync is the only request under way.
     pub fn is_last_sync(&self) -> bool {
         self.queue.len() == 1 && self.queue[0] == Request::Sync
     }
 
-    /// Whether the fate of a COPY decides what a request means that is sent now: the COPY takes
-    /// none, so that it must have failed; and then, whether it has eaten a Sync.
+    /// Whether the meaning of a request that is sent now depends on a COPY under way: the COPY
+    /// takes no such request, so it must have failed, and may or may not have eaten a Sync.
     #[inline]
     pub fn hinges_on_copy(&self, kind: Front) -> bool {
         let is_undecided =
@@ -100,14 +101,14 @@ impl Replies {
         is_undecided && asks_for_more(kind)
     }
 
-    /// Whether requests were sent after the COPY under way that a server which takes in data
-    /// stumbles over, so that it must have failed.
+    /// Whether a request was sent after the COPY under way that a server taking data refuses, so
+    /// that the COPY must have failed.
     pub fn is_copy_overtaken(&self) -> bool {
         self.copy != Copy::None && self.queue.iter().skip(1).any(|request| request.upsets_copy())
     }
 
-    /// Whether the outcome of a COPY whose data has ended decides so: if it has failed, it may not
-    /// have eaten the Syncs in its data.
+    /// Whether the meaning of such a request depends on the outcome of a COPY whose data has ended:
+    /// if the COPY has failed, it may not have eaten the Syncs in its data.
     #[inline]
     pub fn hinges_on_outcome(&self, kind: Front) -> bool {
         self.copy == Copy::In { ended: true }
@@ -116,23 +117,24 @@ impl Replies {
             && self.queue.iter().all(|request| *request == Request::Execute)
     }
 
-    /// Whether an Execute that is sent now may decide what the messages after it mean: the server
-    /// does not pass over it.
+    /// Whether an Execute that is sent now may decide what later messages mean, since the server
+    /// does not skip it.
     pub fn may_decide_yet(&self) -> bool {
         self.may_decide && !self.skipping
     }
 
-    /// Whether the next reply is the one by which a doubt ends.
+    /// Whether the next reply is the one that ends a doubt.
     pub fn is_probe_due(&self) -> bool {
         self.queue.front() == Some(&Request::Probe)
     }
 
-    /// The request whose answer is under way is a simple query.
+    /// Whether the reply under way answers a simple query.
     pub fn answers_query(&self) -> bool {
         self.queue.front() == Some(&Request::Query)
     }
 
-    /// Whether a transaction block has failed, or may have when what is under way is answered.
+    /// Whether a transaction block has failed, or may fail while the requests under way are
+    /// answered.
     pub fn may_fail_block(&self) -> bool {
         let may_begin = |r: &Request| matches!(r, Request::Execute | Request::Query);
         match (self.status, self.queue.is_empty()) {
@@ -143,7 +145,7 @@ impl Replies {
         }
     }
 
-    /// Whether CopyFail, Sync and ROLLBACK are enough to make the server clean.
+    /// Whether CopyFail, Sync and ROLLBACK suffice to make the server clean.
     pub fn can_be_brought_to_an_end(&self) -> bool {
         !matches!(self.copy, Copy::Both { .. })
     }
@@ -153,29 +155,29 @@ impl Replies {
         self.bound
     }
 
-    /// Requests under way.
+    /// The number of requests under way.
     pub fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// An extended query was sent, and no Sync: its replies may stay in the server.
+    /// Whether an extended query was sent without a Sync: the server may hold back its replies.
     pub fn is_unsynced(&self) -> bool {
         self.unsynced
     }
 
-    /// The number of Syncs sent so far: requests of one number are skipped together.
+    /// The number of the running segment: the server skips requests of one segment together.
     pub fn segment(&self) -> u32 {
         self.segment
     }
 
-    /// There may be one more ReadyForQuery on its way than is known of.
+    /// Whether the server may send one more ReadyForQuery than the queue says.
     pub fn is_doubtful(&self) -> bool {
         self.in_doubt > 0
     }
 }
 
-/// Whether a message is a request that neither belongs to a COPY nor ends what an error makes the
-/// server skip.
+/// Whether a message is a request that neither belongs to a COPY nor ends the skipping after an
+/// error.
 fn asks_for_more(kind: Front) -> bool {
     match kind {
         Front::Bind

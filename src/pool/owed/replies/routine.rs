@@ -1,24 +1,24 @@
-//! Requests and replies that are taken by the stretch: what `push` and `received` come to where
-//! nothing is out of the ordinary.
+//! Requests and replies that are taken by the stretch: [`Replies::push`] and [`Replies::received`]
+//! for the common case.
 
 use super::{Copy, Owner, Replies, Request};
 use crate::wire::kind::Back;
 
 impl Replies {
-    /// Whether messages may pass that are judged by the stretch: some are under way, and none that
-    /// follows will be skipped or refused, or has to wait.
+    /// Whether messages may pass by the stretch: requests are under way, and no further message
+    /// will be skipped, refused or held back.
     #[inline]
     pub fn takes_routine(&self) -> bool {
         !self.skipping && !self.refusing && !self.queue.is_empty() && !self.is_barred()
     }
 
-    /// A COPY is under way.
+    /// Whether a COPY is under way.
     #[inline]
     pub fn is_copying(&self) -> bool {
         self.copy != Copy::None
     }
 
-    /// As [`Replies::push`], while [`Replies::takes_routine`], and no COPY is under way.
+    /// As [`Replies::push`], if [`Replies::takes_routine`] and no COPY is under way.
     #[inline(always)]
     pub fn push_routine(&mut self, request: Request) {
         let is_sync = matches!(request, Request::Sync);
@@ -30,8 +30,8 @@ impl Replies {
         self.queue.push_back(request);
     }
 
-    /// Takes a reply that is the client's and tells no more than that it has come. Any other is
-    /// left to [`Replies::received`].
+    /// Takes a reply that belongs to the client and means nothing else to the pooler. All others
+    /// are left to [`Replies::received`].
     #[inline]
     pub fn take_routine(&mut self, kind: Back) -> bool {
         let Some(&front) = self.queue.front() else { return false };
@@ -52,7 +52,7 @@ impl Replies {
             (Back::CopyData, _) => return self.copy != Copy::None,
             _ => return false,
         }
-        // None of these is a Sync, so that no bar gives way.
+        // None of these is a Sync, so the bar stays.
         self.has_result = false;
         self.queue.pop_front();
         while let Some(Request::CopyEnd) = self.queue.front() {
