@@ -7,7 +7,7 @@ use crate::pool::core::plan::Plan;
 use crate::pool::owed::verdict::Hold;
 use crate::pool::records::calendar::STEP;
 use crate::pool::records::client::{self, Client, Progress};
-use crate::pool::records::inquiries::OUT_MAX;
+use crate::pool::records::inquiries::QUESTIONS_OUT_MAX;
 use crate::pool::records::lookup::Lookup;
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::pool::Rest;
@@ -188,7 +188,11 @@ impl Core {
 
     /// No question to a judge waits while one more may be sent, and none waits twice.
     fn check_inquiries(&self) {
-        assert!(self.inquiries.out <= OUT_MAX, "{} inquiries are out", self.inquiries.out);
+        assert!(
+            self.inquiries.out <= QUESTIONS_OUT_MAX,
+            "{} inquiries are out",
+            self.inquiries.out
+        );
         let unsent = self.logins.iter(&self.clients).filter(|&id| {
             let client::ClientState::Login(login) = self.clients[id].state() else { return false };
             matches!(&login.progress, Progress::Judged(question) if !question.is_sent)
@@ -196,7 +200,7 @@ impl Core {
         for id in unsent {
             let places = self.inquiries.waiting.iter().filter(|waiting| **waiting == id);
             assert_eq!(places.count(), 1, "a client waits to be judged in no place, or in two");
-            assert_eq!(self.inquiries.out, OUT_MAX, "a question waits for nothing");
+            assert_eq!(self.inquiries.out, QUESTIONS_OUT_MAX, "a question waits for nothing");
         }
     }
 

@@ -7,7 +7,7 @@ use crate::log::{Level, PeerAddress};
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::ClientId;
 use crate::pool::records::client::Progress;
-use crate::pool::records::inquiries::{OUT_MAX, Question};
+use crate::pool::records::inquiries::{QUESTIONS_OUT_MAX, Question};
 use crate::pool::telling::reason::Reason;
 
 impl Core {
@@ -20,7 +20,7 @@ impl Core {
     }
 
     fn send_next_inquiries(&mut self) {
-        while self.inquiries.out < OUT_MAX {
+        while self.inquiries.out < QUESTIONS_OUT_MAX {
             let Some(client) = self.inquiries.waiting.pop_front() else { return };
             let Some(inquiry) = self.inquiry_of(client) else { continue };
             self.inquiries.out += 1;

@@ -1,4 +1,5 @@
-//! What the core is given besides the configuration: who may log in, and the system it runs on.
+//! What the core gets besides the configuration: the users, the login rules, and facts about the
+//! system.
 
 use crate::auth::hba::HbaRules;
 use crate::auth::ident::IdentMaps;
@@ -7,30 +8,30 @@ use crate::auth::ldap::Directory;
 use crate::auth::secret::Secret;
 use crate::auth::userlist::UserListEntry;
 
-/// What the files beside the configuration hold.
+/// The contents of the files beside the configuration.
 #[derive(Debug, Default)]
 pub struct Access {
     pub users: Users,
-    /// By what the auth_file is known again.
+    /// How the auth_file is recognised when it is read again.
     pub known: Known,
     pub hba: HbaRules,
     pub ident: IdentMaps,
-    /// auth_ldap_options; None where they are not set or make no sense.
+    /// auth_ldap_options; None if it is not set or makes no sense.
     pub ldap: Option<Directory>,
 }
 
-/// The users of the auth_file. Who takes them over keeps no list of them beside his records.
+/// The users of the auth_file. They are moved into the records, so no second list is kept.
 #[derive(Debug, Default)]
 pub enum Users {
-    /// Those that are known stay: the file is what it was, or cannot be read.
+    /// The known users stay: the file has not changed, or cannot be read.
     #[default]
     AsBefore,
-    /// In the order of the file; of two entries with one name the later counts.
+    /// The entries in the order of the file; of two with one name the later counts.
     Listed(Vec<UserListEntry>),
 }
 
 impl Users {
-    /// The entries that are new: all of them where none were known.
+    /// The entries that are new: all entries if no users were known.
     pub fn new_ones(&self) -> impl Iterator<Item = (&str, &Secret)> {
         let entries = match self {
             Users::AsBefore => &[][..],
@@ -50,15 +51,15 @@ impl FromIterator<(String, Secret)> for Users {
     }
 }
 
-/// What the core is told of the system that it runs on.
+/// What the core knows of the system it runs on.
 #[derive(Clone, Copy)]
 pub struct SystemFacts {
-    /// The user of the process.
+    /// The user id of the process.
     pub uid: u32,
-    /// The name of a user of the system, for peer authentication.
+    /// The name of a system user, for peer authentication.
     pub uid_name: fn(u32) -> Option<String>,
-    /// Its name in the network.
+    /// The host name of the machine.
     pub name: fn() -> Option<String>,
-    /// How many files and connections the process may have open.
+    /// The most files and connections that the process may have open.
     pub descriptors: u64,
 }

@@ -1,9 +1,9 @@
 //! When resting pools must be looked at next.
 //!
-//! A pool in which nothing is under way rests until the first of its timeouts is due, so that the
-//! sweep costs nothing for it, however many there are. A wheel of lists holds them: each slot is
-//! one step of the sweep. What lies beyond the wheel's turn is looked at once in a turn, and put
-//! back.
+//! A pool without anything under way rests until its first timeout is due, so that the sweep spends
+//! no time on it, however many pools rest. The calendar is a wheel of lists: each slot is one step
+//! of the sweep. A pool that is due later than one turn of the wheel is looked at once in each turn
+//! and put back.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use crate::base::list::List;
 use crate::base::time::{Moment, NEVER};
 use crate::pool::ids::PoolId;
 
-/// The time of one slot.
+/// The duration of one slot.
 pub const STEP: Duration = Duration::from_millis(333);
 
-/// Slots of the wheel; a turn takes some six minutes.
+/// Slots of the wheel, whose turn takes some six minutes.
 const SLOTS: u64 = 1024;
 
 pub struct Calendar {
     slots: Vec<List<Pool>>,
-    /// Until somebody comes.
+    /// Pools that rest until a client comes.
     never: List<Pool>,
-    /// Slots up to this step were taken.
+    /// The last step whose slot was taken.
     taken: u64,
-    /// No slot before this step holds a pool.
+    /// The first step whose slot holds a pool, or an earlier one.
     first: u64,
 }
 
@@ -47,7 +47,7 @@ impl Calendar {
         }
     }
 
-    /// Lays a pool, which is in no list, to rest until `due`.
+    /// Lets a pool, which is in no list, rest until `due`.
     pub fn put(&mut self, pools: &mut Arena<Pool>, id: PoolId, due: Moment) {
         let rest = if due == NEVER {
             Rest::Never
@@ -62,7 +62,7 @@ impl Calendar {
         }
     }
 
-    /// Takes a resting pool out.
+    /// Ends the rest of a pool.
     pub fn take(&mut self, pools: &mut Arena<Pool>, id: PoolId) {
         let rest = std::mem::replace(&mut pools[id].rest, Rest::Awake);
         if let Some(list) = self.list(rest) {
@@ -70,7 +70,7 @@ impl Calendar {
         }
     }
 
-    /// Pools whose rest is over; they must be taken out.
+    /// The pools whose rest is over. The caller must take them out.
     pub fn due(&mut self, pools: &Arena<Pool>, now: Moment) -> Vec<PoolId> {
         let now = step_of(now);
         let first = (self.taken + 1).max((now + 1).saturating_sub(SLOTS));
@@ -82,7 +82,7 @@ impl Calendar {
         slots.flat_map(|slot| slot.ids(pools)).collect()
     }
 
-    /// When the next pool is due, or earlier.
+    /// When the next pool is due, or an earlier time.
     pub fn next(&self) -> Option<Moment> {
         (self.first < u64::MAX).then(|| Moment(self.first * STEP.as_micros() as u64))
     }
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(taken(&mut calendar, 1002), ids[..2]);
         assert_eq!(taken(&mut calendar, 1009), []);
         assert_eq!(taken(&mut calendar, 1011), ids[2..3]);
-        // Far away is looked at once in a turn of the wheel, also where the clock leaps.
+        // A pool that is due later than a turn is looked at once a turn, even if the clock leaps.
         assert_eq!(taken(&mut calendar, 1_000_000), ids[3..4]);
         assert_eq!(taken(&mut calendar, 1_000_001), []);
         assert_eq!(calendar.next(), None, "the last one rests for ever");

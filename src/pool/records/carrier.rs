@@ -1,5 +1,5 @@
-//! A carrier: a connection that carries one cancel request, to where a server is whose query it
-//! strikes, or to the process of another pooler. It is no session, and no limit counts it.
+//! A carrier: a connection that carries one cancel request, to the server whose query is to be
+//! cancelled, or to another process of the pooler. A carrier is no session, and no limit counts it.
 
 use super::secured::Secured;
 use super::site::SiteId;
@@ -15,36 +15,36 @@ pub struct Carrier {
     pub number: u64,
     pub errand: Errand,
     pub stage: CarrierStage,
-    /// The client that asked, and waits for the end; `None` when it has gone.
+    /// The client that asked and waits until the carrier ends; `None` once the client is gone.
     pub client: Option<ClientId>,
-    /// Where it connects to.
+    /// The host and port that it connects to.
     pub site: SiteId,
     pub peer: PeerAddress,
     pub local: PeerAddress,
     pub connected: Moment,
-    /// Its connection is under TLS.
+    /// The TLS of the connection, if it has any.
     pub tls: Option<Box<Secured>>,
 }
 
-/// What a cancel request is for.
+/// The target of a cancel request.
 #[derive(Debug)]
 pub enum Errand {
-    /// A client of another process, by its key.
+    /// A client of another process, by its cancel key.
     Peer { peer: PeerId, key: Box<[u8]> },
     /// The query that this server of the pool runs.
     Server { target: ServerId, pool: PoolId },
 }
 
-/// How far a carrier has come.
+/// The progress of a carrier.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CarrierStage {
-    /// As many as may be under way to its peer are. Its turn has not come.
+    /// Waits for its turn: as many carriers as allowed are under way to its peer.
     Queued,
-    /// The address of its host's name is looked up.
+    /// The address of its host is being looked up.
     Resolving,
-    /// On the way to its host, TLS included.
+    /// Connecting to its host, TLS included.
     Connecting,
-    /// The request is on its way: from now on it may strike.
+    /// The request was sent: from now on it may cancel a query.
     Sent,
     /// Closed; the shell has not given the record back yet.
     Closing,
@@ -92,7 +92,7 @@ impl Carrier {
         self.stage == CarrierStage::Closing
     }
 
-    /// The server that may be struck.
+    /// The server whose query may be cancelled.
     pub fn target(&self) -> Option<ServerId> {
         match self.errand {
             Errand::Server { target, .. } => Some(target),
@@ -108,7 +108,7 @@ impl Carrier {
         }
     }
 
-    /// The connection's name at the start of its log lines.
+    /// The name of the connection at the start of its log lines.
     pub fn prefix<'a>(&self, who: ConnectionOwner<'a>) -> Prefix<'a> {
         let ptr = ptr(self.number, ConnectionSide::Server);
         Prefix { side: ConnectionSide::Server, ptr, who, peer: self.peer }

@@ -19,42 +19,42 @@ use crate::pool::owed::wishes::ClientVars;
 use crate::pool::statements::table::ClientStatements;
 use crate::pool::statements::traces::Traces;
 
-/// Where a client stands. Each state is also the list that holds the client.
+/// The state of a client. Each state is also the list that holds the client.
 #[derive(Debug)]
 pub enum ClientState {
-    /// Its startup packet has not come, or its login is under way.
+    /// The startup packet has not come, or the login is under way.
     Login(Box<ClientHandshake>),
-    /// It has proved who it is, and belongs to a pool.
+    /// The client has proved who it is and belongs to a pool.
     Member(Member, Standing),
-    /// It is logged in to the console.
+    /// The client is logged in to the console.
     Console(Box<ConsoleState>),
-    /// It came to cancel another client's query; the carrier takes the request there.
+    /// The connection asks to cancel another client's query; the carrier takes the request there.
     Cancel { carrier: CarrierId },
-    /// It has been told its reason; what is left is to send that and close. Lines about it still
-    /// name where it belonged.
+    /// The client has been told the reason; that is still to be sent before the connection is
+    /// closed. Log lines still name the pool that the client belonged to.
     Closing(Option<Member>),
 }
 
-/// What a client past its login belongs to.
+/// The database, user and pool of a client past its login.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Member {
     pub database: DatabaseId,
     /// The user who logged in.
     pub user: UserId,
-    /// The pool whose servers are used.
+    /// The pool whose servers the client uses.
     pub pool: PoolId,
 }
 
-/// Where a client stands in its pool.
+/// The standing of a client in its pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// The pool does not know yet what the server will report.
+    /// The client waits for the parameters that the pool's first server will report.
     AwaitWelcome,
-    /// Logged in, without a server, and nothing asked.
+    /// Logged in, without a server and without a request.
     Idle,
-    /// It has asked and waits in the pool's queue.
+    /// The client has a request and waits in the queue of the pool.
     Waiting,
-    /// It has a server.
+    /// The client has a server.
     Active { server: ServerId },
 }
 
@@ -68,7 +68,7 @@ pub enum ClientPlace {
     Pool(PoolId, PoolPlace),
 }
 
-/// One of the lists of clients that a pool has.
+/// One of the lists of clients in a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PoolPlace {
     Active,
@@ -104,26 +104,27 @@ impl Standing {
     }
 }
 
-/// What is known of a client that is not logged in.
+/// The login of a client.
 #[derive(Debug, Default)]
 pub struct ClientHandshake {
-    /// The user behind a Unix socket.
+    /// The system user at the other end of a Unix socket.
     pub uid: Option<u32>,
-    /// Database and user, as the startup packet named them; `None` before that.
+    /// Database and user of the startup packet; `None` before it has come.
     pub names: Option<StartupNames>,
     pub progress: Progress,
-    /// Which configuration said how it has to prove who it is (`Core::generation`).
+    /// The configuration that decided which proof to ask for (`Core::generation`).
     pub generation: u64,
-    /// What auth_query has found for its user.
+    /// The secret that auth_query has returned.
     pub found: Option<Secret>,
-    /// There is no such user, or no such database: the log names none then.
+    /// Whether user or database does not exist: log lines then name neither.
     pub is_stray: bool,
-    /// It has asked for TLS and got none.
+    /// Whether the client asked for TLS and was denied it.
     pub was_denied_tls: bool,
 }
 
 impl ClientHandshake {
-    /// Whether it waits for something else than the client, whose messages are kept.
+    /// Whether the login waits for something other than the client, whose messages are kept
+    /// meanwhile.
     pub fn is_held(&self) -> bool {
         match self.progress {
             Progress::Deriving(_)
@@ -134,7 +135,7 @@ impl ClientHandshake {
         }
     }
 
-    /// The longest message that it may send now.
+    /// The longest payload that the client may send now, in bytes.
     pub fn longest_answer(&self) -> Option<usize> {
         match &self.progress {
             Progress::Asked(login) => Some(login.longest()),
@@ -150,7 +151,7 @@ impl ClientHandshake {
         matches!(self.progress, Progress::Deriving(_))
     }
 
-    /// Whether it waits for a server to look up its user.
+    /// Whether the client waits for a server that looks up its user.
     pub fn is_queued(&self) -> bool {
         matches!(self.progress, Progress::LookUp { is_sent: false, .. })
     }
@@ -162,27 +163,26 @@ pub enum Progress {
     /// The startup packet, or nothing that lasts longer than a turn.
     #[default]
     Begun,
-    /// The client's answer.
+    /// The answer of the client.
     Asked(ClientLogin),
-    /// Keys to hold the client's answer against.
+    /// Keys with which to check the client's answer.
     Deriving(AwaitKeys),
-    /// What somebody else says of its password.
+    /// The verdict of LDAP or PAM on the password.
     Judged(Box<Question>),
-    /// Its user's secret: a lookup of this pool, whose query has been sent or not.
+    /// The secret of the user: a lookup in this pool, whose query has or has not been sent.
     LookUp { pool: PoolId, is_sent: bool },
-    /// Its database is one that nobody knows, and as many of those are tried as may be: its turn
-    /// comes later.
+    /// A place among the unknown databases that lookups may try at a time.
     Parked,
 }
 
-/// Names of a startup packet.
+/// The names in a startup packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartupNames {
     pub database: String,
     pub user: String,
 }
 
-/// What kind of walsender session the client asked for (manual, "Streaming Replication Protocol").
+/// Which kind of walsender session the client asked for (manual, "Streaming Replication Protocol").
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Replication {
     #[default]
@@ -192,7 +192,7 @@ pub enum Replication {
 }
 
 impl Replication {
-    /// The word for it in the line on a login; SHOW CLIENTS has words of its own.
+    /// The word in the log line on a login; SHOW CLIENTS uses other words.
     pub fn word(self) -> &'static str {
         match self {
             Replication::No => "no",
@@ -202,37 +202,37 @@ impl Replication {
     }
 }
 
-/// What a client is told in place of an answer to what it has asked while it waited.
+/// The error that a client gets instead of an answer to a request that waited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum QueryRefusal {
     #[default]
     None,
-    /// The next query is answered with 57014 and not run.
+    /// The next query is not run but answered with 57014.
     Cancelled,
-    /// An extended query was refused: all up to Sync is dropped.
+    /// An extended query was refused: everything up to Sync is dropped.
     ToSync,
 }
 
-/// What few clients have.
+/// The parts of a record that few clients need.
 #[derive(Default)]
 pub struct Rare {
-    /// Its connection is under TLS.
+    /// The TLS of the connection, if it has any.
     pub tls: Option<Box<Secured>>,
-    /// The startup parameter `options` of a replication client, which its server gets as it came.
+    /// The startup parameter `options` of a replication client, passed unchanged to its server.
     pub options: Option<Vec<u8>>,
     pub choice: Choice,
-    /// What it listens to without a server of its own.
+    /// The channels to which it listens through the shared connection.
     pub(in crate::pool) listens: Option<Box<Listens>>,
-    /// What the log was told that it leaves to others.
+    /// The kinds of session state that the log has already warned of.
     pub(in crate::pool) warned_of: Traces,
 }
 
-/// What a client has chosen at its login.
+/// The choices of a client at its login.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Choice {
-    /// How it uses the servers of its pool, instead of as the pool does.
+    /// The client's own pool mode, instead of the pool's.
     pub mode: Option<PoolMode>,
-    /// What becomes of what it leaves in their sessions, unless more is asked of it.
+    /// What happens to the session state that the client leaves, unless the settings ask for more.
     pub policy: Option<SessionState>,
 }
 
@@ -243,31 +243,32 @@ pub struct Client {
     /// Drawn from one counter with servers, and never used again.
     pub number: u64,
     pub peer: PeerAddress,
-    /// Which of our addresses it has connected to, of `Core::addresses`.
+    /// The local address of the connection, as a key of `Core::addresses`.
     pub(in crate::pool) local: InternedKey,
     pub connected: Moment,
-    /// The last request.
+    /// When the last request came.
     pub requested: Moment,
     /// When the present state was entered.
     pub since: Moment,
     /// When the query under way was sent to the server, or when the last one was answered.
     pub query_start: Moment,
     pub vars: ClientVars,
-    /// The first eight bytes of what a CancelRequest must bring to cancel this client's query.
+    /// The first eight bytes of the cancel key that the client was given.
     pub key: u64,
     pub replication: Replication,
-    /// What few clients have.
+    /// The parts that few clients need.
     pub rare: Option<Box<Rare>>,
-    /// The mark of the server that it had last. A server knows the client that it had last, whose
-    /// unnamed statement it has; this tells that the client has not made a newer one elsewhere.
+    /// The mark of the server that the client had last. That server knows its last client, whose
+    /// unnamed statement it holds; the mark proves that this client has since made none elsewhere.
     pub last_server: [u8; 3],
     pub statements: Option<Box<ClientStatements>>,
     pub refusal: QueryRefusal,
-    /// Why nothing that it sends is judged at present.
+    /// Why the client's messages are not judged at present.
     pub(in crate::pool) hold: Option<Hold>,
-    /// It is past its startup packet, and not of the console.
+    /// Whether `Core::client_count` counts the client: past its startup packet, and not of the
+    /// console.
     pub is_counted: bool,
-    /// More than those eight bytes must be brought: it has agreed on protocol 3.2.
+    /// Whether the cancel key is longer than eight bytes: the client speaks protocol 3.2.
     pub has_long_key: bool,
 }
 
@@ -323,23 +324,24 @@ impl Client {
         &self.state
     }
 
-    /// What is known of its connection's TLS.
+    /// The TLS of the connection, if it has any.
     pub fn tls(&self) -> Option<&Secured> {
         self.rare.as_ref()?.tls.as_deref()
     }
 
-    /// What it listens to without a server of its own.
+    /// The channels to which the client listens through the shared connection.
     pub(in crate::pool) fn listens(&self) -> Option<&Listens> {
         self.rare.as_ref()?.listens.as_deref()
     }
 
-    /// Whether the end of its transaction is kept from it until its channels are heard.
+    /// Whether the end of the transaction is withheld from the client until its channels are
+    /// listened to.
     #[inline]
     pub(in crate::pool) fn awaits_channels(&self) -> bool {
         self.rare.is_some() && self.listens().is_some_and(|listens| listens.awaits.is_some())
     }
 
-    /// What it has chosen at its login.
+    /// The choices of the client at its login.
     #[inline(always)]
     pub fn choice(&self) -> Choice {
         self.rare.as_ref().map_or(Choice::default(), |rare| rare.choice)
@@ -349,7 +351,7 @@ impl Client {
         self.state = to;
     }
 
-    /// Another standing in the pool that it belongs to already.
+    /// Changes the standing of a client within its pool.
     #[inline(always)]
     pub(in crate::pool) fn set_standing(&mut self, to: Standing, _: &Pass) {
         if let ClientState::Member(_, standing) = &mut self.state {
@@ -357,7 +359,7 @@ impl Client {
         }
     }
 
-    /// What it belongs to, or belonged to before it was closed.
+    /// The database, user and pool of the client, even while it is closing.
     #[inline(always)]
     pub fn member(&self) -> Option<&Member> {
         match &self.state {
@@ -369,7 +371,7 @@ impl Client {
         }
     }
 
-    /// Where it stands in its pool.
+    /// The standing of the client in its pool.
     #[inline(always)]
     pub fn standing(&self) -> Option<Standing> {
         match self.state {
@@ -383,7 +385,7 @@ impl Client {
         self.member().map(|member| member.pool)
     }
 
-    /// Its login, as far as it has come.
+    /// The client's login, while it lasts.
     pub(in crate::pool) fn login(&self) -> Option<&ClientHandshake> {
         match &self.state {
             ClientState::Login(login) => Some(login),
@@ -398,7 +400,7 @@ impl Client {
         }
     }
 
-    /// Its session with the console.
+    /// The client's console session.
     pub(in crate::pool) fn console(&self) -> Option<&ConsoleState> {
         match &self.state {
             ClientState::Console(console) => Some(console),
@@ -413,7 +415,7 @@ impl Client {
         }
     }
 
-    /// What carries its cancel request.
+    /// The carrier of the client's cancel request.
     pub fn cancel_carrier(&self) -> Option<CarrierId> {
         match self.state {
             ClientState::Cancel { carrier } => Some(carrier),
@@ -421,7 +423,7 @@ impl Client {
         }
     }
 
-    /// The server that it has.
+    /// The server that the client has.
     #[inline(always)]
     pub fn server(&self) -> Option<ServerId> {
         match self.state {
@@ -430,7 +432,7 @@ impl Client {
         }
     }
 
-    /// Why nothing that it sends is judged at present.
+    /// Why the client's messages are not judged at present.
     #[inline(always)]
     pub fn hold(&self) -> Option<Hold> {
         self.hold
@@ -444,7 +446,7 @@ impl Client {
         matches!(self.state, ClientState::Member(_, Standing::Waiting))
     }
 
-    /// Whether it has come through its login, to a pool or to the console.
+    /// Whether the client has logged in, to a pool or to the console.
     pub fn is_logged_in(&self) -> bool {
         match self.state {
             ClientState::Member(_, standing) => standing != Standing::AwaitWelcome,
@@ -453,13 +455,13 @@ impl Client {
         }
     }
 
-    /// The process id that it was told, as messages carry it.
+    /// The process id in the client's cancel key, as NotificationResponse carries it.
     pub fn process_id(&self) -> [u8; 4] {
         let [a, b, c, d, ..] = self.key.to_be_bytes();
         [a, b, c, d]
     }
 
-    /// The connection's name at the start of its log lines.
+    /// The name of the connection at the start of its log lines.
     pub fn prefix<'a>(&self, database: Option<&'a str>, user: Option<&'a str>) -> Prefix<'a> {
         Prefix {
             side: ConnectionSide::Client,

@@ -1,5 +1,4 @@
-//! A session with the console: who has it, the command that takes time, and what it keeps of the
-//! extended protocol.
+//! A console session: its user, its command under way, and the state of the extended protocol.
 
 use super::wait::Wait;
 use crate::base::time::Moment;
@@ -9,57 +8,57 @@ use crate::wire::formats::Formats;
 #[derive(Debug)]
 pub struct ConsoleState {
     pub user: String,
-    /// May change things; stats users may only look.
+    /// Whether the user may run all commands; stats_users may only run SHOW.
     pub is_admin: bool,
-    /// It came over the Unix socket from a process of the pooler's own user.
+    /// Whether the client is a process of the pooler's own system user, on the Unix socket.
     pub is_own_user: bool,
-    /// The bytes that it was answered in one turn, and when that was.
+    /// The bytes of answers in one turn of the loop, with the time of that turn.
     pub answered: (Moment, usize),
-    /// The command under way, if it takes time.
+    /// What the session waits for, if its command takes time.
     pub wait: Option<Wait>,
-    /// The command that takes time, as the console will answer it.
+    /// The command that takes time, until the console answers it.
     pub pending: Option<PendingCommand>,
-    /// Extended protocol: the statements that are prepared, and what is skipped after an error.
+    /// The extended protocol: prepared statements, and whether messages are skipped after an error.
     pub session: ConsoleSession,
 }
 
 /// A command that a console session waits for.
 #[derive(Debug)]
 pub struct PendingCommand {
-    /// What is answered when it succeeds; `None` where all is said, and only the rest waits.
+    /// The command tag on success; `None` if the command has been answered and only `script` waits.
     pub tag: Option<&'static str>,
     pub since: Moment,
-    /// What follows it in the same string of commands; an Execute has none.
+    /// The rest of the same query string; an Execute has none.
     pub script: Option<Script>,
 }
 
-/// What is left of a string of commands, and how much was done of it already.
+/// The rest of a query string, and how much of the string was answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script {
     pub rest: Box<str>,
     pub commands: usize,
-    /// Bytes of answers.
+    /// Bytes of answers so far.
     pub bytes: usize,
 }
 
-/// What the console keeps of the extended protocol.
+/// The state of the extended protocol of a console session.
 #[derive(Debug, Default)]
 pub struct ConsoleSession {
-    /// Name and text.
+    /// Names and texts.
     pub statements: Vec<(Box<str>, Box<str>)>,
     pub portals: Vec<ConsolePortal>,
-    /// An error has come: all up to Sync is passed over.
+    /// Whether an error has occurred, after which everything up to Sync is skipped.
     pub is_skipping: bool,
     /// Answers that go out with the next Sync or Flush.
     pub unsent: Vec<u8>,
 }
 
-/// A command that was bound. It lives until Sync.
+/// A portal: a command that was bound. It lives until Sync.
 #[derive(Debug)]
 pub struct ConsolePortal {
     pub name: Box<str>,
     pub text: Box<str>,
     pub formats: Formats,
-    /// The answer that is left when fewer rows were asked for than there are.
+    /// The rest of the answer, after an Execute that asked for fewer rows than there are.
     pub left: Option<(Vec<u8>, usize)>,
 }

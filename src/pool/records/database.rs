@@ -1,4 +1,4 @@
-//! A database of the configuration, or one that the `*` line has made for a name that came.
+//! A database of the configuration, or one that the `*` line has made for a client.
 
 use super::site::{SiteId, Sites};
 use crate::auth::secret::Secret;
@@ -12,38 +12,38 @@ pub struct Database {
     pub line: DatabaseLine,
     /// Made from the `*` line; forgotten after autodb_idle_timeout.
     pub is_auto: bool,
-    /// One of its servers has let somebody in. Until then a name that anybody may have made up is
-    /// not worth to be kept.
+    /// Whether one of its servers has accepted a login. Before that a client may have made up the
+    /// name, and the database is not kept.
     pub is_reached: bool,
-    /// By PAUSE; clients wait.
+    /// Paused by PAUSE: clients wait.
     pub is_paused: bool,
-    /// By DISABLE; clients are refused.
+    /// Disabled by DISABLE: clients are refused.
     pub is_disabled: bool,
-    /// The configuration names it no more; it goes with its last connection.
+    /// Removed from the configuration: the record goes with its last connection.
     pub is_removed: bool,
-    /// The user of its line, under whom all clients share a pool.
+    /// The `user` of its line, whose pool all clients share.
     pub forced_user: Option<UserId>,
-    /// The password of its line.
+    /// The `password` of its line.
     pub forced_secret: Option<Secret>,
-    /// Where its servers are: the hosts of its line, or the socket directory.
+    /// The places of its servers: the hosts of its line, or the socket directory.
     pub sites: Vec<SiteId>,
-    /// In no order.
+    /// The pools of the database, in no order.
     pub pools: Vec<PoolId>,
-    /// Sessions at servers, of all its pools.
+    /// Server connections of all its pools, with those in login.
     pub servers: u32,
-    /// Logged-in clients, of all its pools.
+    /// Logged-in clients of all its pools.
     pub clients: u32,
-    /// Where using `sites` in turn stands.
+    /// The next of `sites` to use.
     pub next_site: usize,
-    /// When the number of its clients or servers changed last.
+    /// When the number of its clients or servers last changed.
     pub idle_since: Moment,
-    /// When one of its limits was met and noted last.
+    /// When it was last noted that a limit was reached.
     pub limit_noted: Option<Moment>,
-    /// Where its times are counted; `None` before its first pool.
+    /// The place of its histograms; `None` before its first pool.
     pub(in crate::pool) latency: Option<LatencyPlace>,
 }
 
-/// The places that a line names; `socket_dir` is where servers are looked for when it names none.
+/// The sites that a line names. Without a host they are in `socket_dir`.
 pub fn sites_of(line: &DatabaseLine, socket_dir: &str, sites: &mut Sites) -> Vec<SiteId> {
     let targets = line.targets(socket_dir);
     targets.iter().map(|(host, port)| sites.ensure(host, *port)).collect()
@@ -75,7 +75,7 @@ impl Database {
         }
     }
 
-    /// Takes the site at `place` for the next connection, and moves on by load_balance_hosts.
+    /// Takes the site at `place` for the next connection, and moves on as load_balance_hosts says.
     pub fn take_site(&mut self, place: usize) -> SiteId {
         self.next_site = match self.line.load_balance_hosts {
             Some(LoadBalanceHosts::Disable) => place,
@@ -84,12 +84,12 @@ impl Database {
         self.sites[place]
     }
 
-    /// Where its times are counted, if it has had a pool.
+    /// The place of its histograms, if it has had a pool.
     pub fn latency(&self) -> Option<LatencyPlace> {
         self.latency
     }
 
-    /// The name on the server.
+    /// The name of the database on its servers.
     pub fn remote_name(&self) -> &str {
         self.line.dbname.as_deref().unwrap_or(&self.line.name)
     }

@@ -1,8 +1,8 @@
-//! Keys that are being derived, and who waits for them.
+//! Keys that are being derived, and the logins that wait for them.
 //!
-//! Logins that need the same keys share the work. Who comes later does not wait for those before:
-//! each piece of work gets its slice in turn, so that one with very many iterations holds up no
-//! login but its own.
+//! Logins that need the same keys share the work. A later login does not wait for earlier ones:
+//! each piece of work gets a slice in turn, so a very large number of iterations delays no other
+//! login.
 
 use std::collections::VecDeque;
 
@@ -10,8 +10,8 @@ use crate::auth::cache::{KeyName, Work};
 use crate::crypto::scram::ScramKeys;
 use crate::pool::ids::{ClientId, ServerId};
 
-/// Work for logins of clients and for logins to servers. They do not queue for each other: guesses
-/// of strangers are not to keep servers from being opened.
+/// The work for logins of clients, and the work for logins to servers. They have separate queues,
+/// so that strangers' guesses cannot keep servers from being opened.
 #[derive(Debug, Default)]
 pub struct Derivations {
     pub clients: DerivationQueue<ClientId>,
@@ -24,7 +24,7 @@ impl Derivations {
     }
 }
 
-/// Pieces of work in the order of their next slices: no more than there are logins.
+/// Pieces of work in the order of their next slices, no more than there are logins.
 #[derive(Debug)]
 pub struct DerivationQueue<Id>(VecDeque<Piece<Id>>);
 
@@ -34,7 +34,7 @@ struct Piece<Id> {
     waiting: Vec<Id>,
 }
 
-/// Keys that are there, and for whom.
+/// Derived keys, and the logins that wait for them.
 pub struct DerivedKeys<Id> {
     pub name: KeyName,
     pub keys: ScramKeys,
@@ -48,7 +48,7 @@ impl<Id> Default for DerivationQueue<Id> {
 }
 
 impl<Id: Copy> DerivationQueue<Id> {
-    /// Adds work, or one who waits to work of the same name.
+    /// Adds work, or a login that waits for work of the same name.
     pub fn add(&mut self, work: Work, id: Id) {
         match self.0.iter_mut().find(|piece| piece.work.name == work.name) {
             Some(piece) => piece.waiting.push(id),
@@ -56,7 +56,7 @@ impl<Id: Copy> DerivationQueue<Id> {
         }
     }
 
-    /// Does a slice of the work whose turn it is, unless nobody waits for it any more.
+    /// Does a slice of the first piece of work, unless no login waits for that work any more.
     pub fn advance(
         &mut self,
         iterations: u32,

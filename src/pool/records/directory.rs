@@ -1,7 +1,7 @@
-//! Which databases, users and pools there are, by name and by each other.
+//! Finds databases, users and pools by name and by each other.
 //!
-//! [`PoolDirectory`] finds them. [`Registrar`] alone makes and forgets them, so that a record, its
-//! name and its place in the lists of others come and go together.
+//! [`PoolDirectory`] finds them. Only [`Registrar`] makes and forgets them, so that a record, its
+//! name and its entries in other lists always agree.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ use crate::pool::telling::latency::LatencyTable;
 
 #[derive(Default)]
 pub struct PoolDirectory {
-    /// Those that somebody may ask for: one that was removed is not among them.
+    /// Databases that clients may ask for, so without those that were removed.
     databases: Places,
     users: Places,
     pools: HashMap<(DatabaseId, UserId, Purpose), PoolId>,
@@ -49,7 +49,7 @@ impl PoolDirectory {
         self.pools.get(&(database, user, purpose)).copied()
     }
 
-    /// The pools of a database and a user; that of clients comes first.
+    /// The pools of a database and a user; the one for clients comes first.
     pub fn pools_of(
         &self,
         database: DatabaseId,
@@ -59,14 +59,14 @@ impl PoolDirectory {
         all.map(|purpose| self.find_pool(database, user, purpose)).into_iter().flatten()
     }
 
-    /// How many pools it knows.
+    /// The number of pools.
     #[cfg(any(test, debug_assertions))]
     pub(in crate::pool) fn pool_count(&self) -> usize {
         self.pools.len()
     }
 }
 
-/// What makes databases, users and pools, and forgets databases and pools. A user stays.
+/// Makes databases, users and pools, and forgets databases and pools. Users stay.
 pub(in crate::pool) struct Registrar<'a> {
     pub now: Moment,
     pub settings: &'a Settings,
@@ -82,7 +82,7 @@ pub(in crate::pool) struct Registrar<'a> {
 }
 
 impl Registrar<'_> {
-    /// The user of that name, made where there is none.
+    /// The user of that name; a new one if there is none.
     pub fn ensure_user(&mut self, name: &str) -> UserId {
         if let Some(id) = self.directory.find_user(name) {
             return id;
@@ -92,7 +92,7 @@ impl Registrar<'_> {
         id
     }
 
-    /// The pool of a database and a user, made where there is none.
+    /// The pool of a database and a user; a new one if there is none.
     pub fn ensure_pool(&mut self, database: DatabaseId, user: UserId, purpose: Purpose) -> PoolId {
         if let Some(id) = self.directory.find_pool(database, user, purpose) {
             return id;
@@ -110,7 +110,7 @@ impl Registrar<'_> {
         id
     }
 
-    /// Makes the database of a line, whose name none has.
+    /// Makes the database of a line. No database may have the name yet.
     pub fn insert_database(&mut self, line: DatabaseLine) -> DatabaseId {
         let name = line.name.clone();
         let sites = sites_of(&line, &self.settings.unix_socket_dir, self.sites);
@@ -128,8 +128,8 @@ impl Registrar<'_> {
         id
     }
 
-    /// The user of a database line, under whom its clients share a pool, and the one who looks
-    /// others up, whom the console lists from the start.
+    /// Makes the users that a database line names: the forced user, whose pool all clients share,
+    /// and auth_user. The console lists both from the start.
     pub fn adopt_forced_user(&mut self, id: DatabaseId) {
         let line = &self.databases[id].line;
         let (auth_user, user) = (line.auth_user.clone(), line.user.clone());
@@ -143,15 +143,15 @@ impl Registrar<'_> {
         database.forced_secret = password.map(|password| Secret::parse(&password.expose()));
     }
 
-    /// The configuration names a database, which stays from now on.
+    /// The configuration now names a database, so it is never forgotten.
     pub fn keep_database(&mut self, id: DatabaseId) {
         if std::mem::take(&mut self.databases[id].is_auto) {
             self.directory.transients.remove(id);
         }
     }
 
-    /// The configuration names a database no more: nobody finds it, and it may be forgotten. Tells
-    /// whether that is new.
+    /// The configuration no longer names a database: clients do not find it, and it may be
+    /// forgotten. Returns false if it was removed before.
     pub fn remove_database(&mut self, id: DatabaseId) -> bool {
         let database = &mut self.databases[id];
         if std::mem::replace(&mut database.is_removed, true) {
@@ -164,7 +164,7 @@ impl Registrar<'_> {
         true
     }
 
-    /// Forgets a database and its pools, in which nobody is.
+    /// Forgets a database and its pools, which have no connections.
     pub fn forget_database(&mut self, id: DatabaseId) {
         for pool in self.databases[id].pools.clone() {
             self.forget_pool(pool);
@@ -173,14 +173,14 @@ impl Registrar<'_> {
         if let Some(place) = database.latency {
             self.latencies.give_back(place);
         }
-        // Of one that was removed, another may have the name by now.
+        // If the database was removed before, another may have its name now.
         if self.directory.find_database(&database.line.name) == Some(id) {
             self.directory.databases.remove(&database.line.name);
         }
         self.directory.transients.remove(id);
     }
 
-    /// Forgets a pool without anybody in it.
+    /// Forgets a pool, unless it has connections.
     pub fn forget_pool(&mut self, id: PoolId) {
         if !self.pools[id].is_deserted() {
             return;
@@ -206,7 +206,7 @@ mod tests {
 
     const NOW: Moment = Moment(60_000_000);
 
-    /// Records without a core.
+    /// The records, without a core.
     struct Scene {
         settings: Settings,
         directory: PoolDirectory,

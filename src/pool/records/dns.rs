@@ -1,6 +1,6 @@
-//! Addresses of hosts by name: what the resolver thread found, for as long as it may be used.
+//! Addresses of host names: what the resolver has found, with its time to live.
 //!
-//! Several addresses of one name are used in turn. The lookups themselves are the shell's.
+//! Several addresses of one name are used in turn. The shell makes the lookups.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,42 +9,42 @@ use std::time::Duration;
 use crate::base::order;
 use crate::base::time::Moment;
 
-/// Names kept at most; a configuration has few.
+/// The most names that are kept; a configuration has few.
 const MOST_NAMES: usize = 10_000;
 
-/// What is known of one name.
+/// What the resolver has found for one name.
 #[derive(Debug, Default)]
 pub struct KnownName {
     /// The last good answer; it stays in use while a newer one is fetched.
     pub addresses: Vec<IpAddr>,
-    /// Why the last lookup failed, if it did.
+    /// Why the last lookup failed, if it has.
     failure: Option<Box<str>>,
-    /// Until then the answer is not asked for again.
+    /// When the name may be looked up again.
     pub expires: Moment,
     is_pending: bool,
-    /// Where using the addresses in turn stands.
+    /// Which of the addresses to use next, counted on beyond the end of the list.
     next: usize,
 }
 
-/// What a look into the cache gives.
+/// The answer of the cache.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AddressLookup {
     Address(IpAddr),
     Failed(Box<str>),
-    /// The answer is on its way.
+    /// The name is being looked up.
     Pending,
     /// The shell must ask the resolver.
     Ask,
 }
 
-/// All names that have been asked for.
+/// All names that were looked up.
 #[derive(Debug, Default)]
 pub struct Dns {
     entries: HashMap<Box<str>, KnownName>,
 }
 
 impl Dns {
-    /// The next address of `name`. After [`AddressLookup::Ask`] the name counts as asked for.
+    /// The next address of `name`. After [`AddressLookup::Ask`] the name counts as being looked up.
     pub fn look_up(&mut self, name: &str, now: Moment) -> AddressLookup {
         if !self.entries.contains_key(name) && self.entries.len() >= MOST_NAMES {
             self.entries.retain(|_, entry| entry.is_pending || entry.expires > now);
@@ -77,7 +77,7 @@ impl Dns {
     ) -> bool {
         let entry = self.entries.entry(name.into()).or_default();
         entry.is_pending = false;
-        // An answer must serve at least those who wait for it.
+        // The connections that wait for an answer must still find it.
         entry.expires = now + ttl.max(Duration::from_millis(100));
         match answer {
             Ok(addresses) if !addresses.is_empty() => {
@@ -97,7 +97,7 @@ impl Dns {
         }
     }
 
-    /// Whether `address` is among what `name` stands for, as far as is known.
+    /// Whether `address` belongs to `name`; true while the addresses are unknown.
     pub fn has(&self, name: &str, address: IpAddr) -> bool {
         self.entries
             .get(name)
@@ -110,13 +110,14 @@ impl Dns {
         order::sorted(&list, |(a, _), (b, _)| a.cmp(b))
     }
 
-    /// Names whose answer is on its way.
+    /// The number of names that are being looked up.
     pub fn pending(&self) -> usize {
         self.entries.values().filter(|entry| entry.is_pending).count()
     }
 
-    /// Names that are used by a pool at work and whose answer has run out: asked anew, so that a
-    /// changed address is noticed while connections last.
+    /// Whether the caller must look up the name again, since its answer has expired. It is called
+    /// for names that pools at work use, so that a changed address is noticed while connections
+    /// last.
     pub fn refresh(&mut self, name: &str, now: Moment) -> bool {
         match self.entries.get_mut(name) {
             Some(entry) if !entry.is_pending && now >= entry.expires => {

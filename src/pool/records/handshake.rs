@@ -1,4 +1,4 @@
-//! How far the login to a server has come.
+//! The progress of a login to a server.
 
 use crate::auth::server::{AwaitOwnKeys, ServerLogin};
 use crate::pool::ids::ClientId;
@@ -7,25 +7,25 @@ use crate::pool::ids::ClientId;
 #[derive(Debug)]
 pub struct ServerHandshake {
     pub(in crate::pool) stage: LoginStage,
-    /// Reported so far, not tracked.
+    /// Reported parameters that are not tracked.
     pub(in crate::pool) reported: Vec<(Box<str>, Box<[u8]>)>,
-    /// Names and values of all that was reported so far, in bytes.
+    /// The length of the names and values of all reported parameters, in bytes.
     pub(in crate::pool) reported_bytes: usize,
-    /// The replication client that it is opened for.
+    /// The replication client for which the server is opened.
     pub for_client: Option<ClientId>,
 }
 
 #[derive(Debug)]
 pub(in crate::pool) enum LoginStage {
-    /// The address of this host is being looked up.
+    /// The address of this host name is being looked up.
     Resolving(Box<str>),
     Connecting,
     Authenticating(ServerLogin),
-    /// The keys of our password are being derived for it.
+    /// The keys of the pooler's password are being derived.
     Deriving(AwaitOwnKeys),
-    /// Authenticated; what it reports is on its way.
+    /// Authenticated; the server reports its parameters.
     Reporting,
-    /// connect_query runs.
+    /// connect_query is running.
     ConnectQuery,
 }
 
@@ -39,12 +39,12 @@ impl ServerHandshake {
         }
     }
 
-    /// Whether the pooler itself has to do something before the login goes on.
+    /// Whether the login waits for the pooler to derive keys.
     pub fn awaits_keys(&self) -> bool {
         matches!(self.stage, LoginStage::Deriving(_))
     }
 
-    /// The name that is being looked up.
+    /// The host name that is being looked up.
     pub fn resolving(&self) -> Option<&str> {
         match &self.stage {
             LoginStage::Resolving(name) => Some(name),

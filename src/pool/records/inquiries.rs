@@ -1,4 +1,5 @@
-//! Logins that somebody else judges: who waits for the question to be sent, and how many are out.
+//! Logins that LDAP or PAM judges: clients whose question has not been sent, and the number of
+//! questions that are out.
 
 use std::collections::VecDeque;
 
@@ -6,11 +7,11 @@ use crate::auth::inquiry::Judge;
 use crate::auth::secret::Password;
 use crate::pool::ids::ClientId;
 
-/// Questions that are out at a time. Each takes a thread of the shell's until it is answered: a
-/// directory that is slow to answer is not to take more of them.
-pub const OUT_MAX: usize = 8;
+/// The most questions that are out at a time. Each occupies a thread of the shell until it is
+/// answered: a slow directory must not occupy more.
+pub const QUESTIONS_OUT_MAX: usize = 8;
 
-/// A question to a judge, as the client's login holds it.
+/// A question to a judge, in the record of the client's login.
 #[derive(Debug)]
 pub struct Question {
     pub judge: Judge,
@@ -18,17 +19,17 @@ pub struct Question {
     pub is_sent: bool,
 }
 
-/// Questions of all logins.
+/// The questions of all logins.
 #[derive(Debug, Default)]
 pub struct Inquiries {
     /// Clients whose question has not been sent, oldest first. Some of them may be gone.
     pub waiting: VecDeque<ClientId>,
-    /// Questions without an answer yet, those of clients that are gone included.
+    /// The number of questions without an answer yet, with those of clients that are gone.
     pub out: usize,
 }
 
 impl Inquiries {
-    /// One more client waits. Those who went away while they waited are not to pile up.
+    /// Adds a client that waits. Clients that are gone are removed before they pile up.
     pub fn add(&mut self, id: ClientId, logins: usize, is_here: impl Fn(ClientId) -> bool) {
         if self.waiting.len() > 2 * logins {
             self.waiting.retain(|id| is_here(*id));

@@ -1,18 +1,18 @@
-//! Cancel keys: what BackendKeyData gives a client, and a CancelRequest must bring.
+//! Cancel keys: BackendKeyData gives one to a client, and a CancelRequest must carry it.
 //!
-//! A key begins with eight bytes: what looks like a process id, and a secret of four. Who has
-//! agreed on protocol 3.2 has 28 bytes more, a secret of 32 in all, as PostgreSQL's own. Those are
-//! made of the eight, the number of the connection and a secret of this process, and stand nowhere:
-//! a client that is idle takes no more room for them.
+//! A key begins with eight bytes: the process id and four bytes of secret. A client that speaks
+//! protocol 3.2 gets 28 bytes more, so that its secret has 32 bytes, as PostgreSQL's. These 28
+//! bytes are computed from the eight, the number of the connection and a secret of this process. No
+//! record stores them, so they cost an idle client no memory.
 //!
-//! The eight tell whose the key is and how often it may still be passed on, in the layout of
-//! PgBouncer, so that both kinds of processes can be peers: one byte below 128, the peer's number
-//! in two bytes with the lower one first, five bytes, the lowest two bits of the last being the
-//! hops left. PgBouncer refuses a request of another length than 16 bytes, whosever client it
-//! means: with peers nobody has a long key, unless `peers_take_long_keys` says that each of them
-//! knows it.
+//! The eight bytes tell which process has the client and how many hops the request may still make.
+//! Their layout is PgBouncer's, so that both kinds of processes can be peers: one byte below 128;
+//! the peer_id in two bytes, the lower one first; and five bytes, of which the last has the
+//! remaining hops in its lowest two bits. PgBouncer refuses any CancelRequest that is not 16 bytes
+//! long, even for a client of another process. So with peers no client gets a long key, unless
+//! `peers_take_long_keys` says that all of them understand long keys.
 //!
-//! The records hold the keys, and the table no more than slots: idle clients are counted in bytes.
+//! The records hold the keys, and the table only slots, since every byte of an idle client counts.
 
 use super::client::Client;
 use crate::base::arena::Arena;
@@ -23,21 +23,21 @@ use crate::crypto::key::{KEY_BYTES, ScramKey};
 use crate::crypto::scram;
 use crate::pool::ids::ClientId;
 
-/// What a long key has after its first eight bytes: with the four of them that are secret, as many
-/// as PostgreSQL's secrets have.
+/// The bytes of a long key after its first eight. With four of those eight they form a secret as
+/// long as PostgreSQL's.
 pub const TAIL_BYTES: usize = 28;
 
-/// Which client has which cancel key.
+/// Finds the client of a cancel key.
 #[derive(Default)]
 pub struct CancelKeys {
     /// The slots of clients by their keys.
     slots: Slots,
-    /// What the tails of long keys are made with. It is drawn for the first one.
+    /// The secret from which the tails of long keys are computed, drawn for the first long key.
     secret: Option<ScramKey>,
 }
 
 impl CancelKeys {
-    /// Long keys may be made from now on.
+    /// Draws the secret, so that long keys can be made.
     fn draw_secret(&mut self, rng: &mut dyn Rng) {
         self.secret.get_or_insert_with(|| {
             let mut bytes = [0; KEY_BYTES];
@@ -46,15 +46,16 @@ impl CancelKeys {
         });
     }
 
-    /// What follows these eight bytes in the long key of the connection with this number.
+    /// The tail of the long key that begins with these eight bytes, for the connection of this
+    /// number.
     fn tail(&self, key: u64, number: u64) -> Option<[u8; TAIL_BYTES]> {
         let parts = [&key.to_be_bytes()[..], &number.to_be_bytes()];
         let digest = scram::hmac(self.secret.as_ref()?.as_bytes(), &parts);
         digest.as_bytes().first_chunk().copied()
     }
 
-    /// Gives a client a key that no other one has, as long as it has agreed on. `peer_id` is the
-    /// number of this process among its peers; 0 is without.
+    /// Gives a client a key that no other client has, long if the client speaks protocol 3.2.
+    /// `peer_id` is that of this process; 0 means without peers.
     pub fn give(
         &mut self,
         clients: &mut Arena<Client>,
@@ -75,13 +76,13 @@ impl CancelKeys {
         self.whole(&clients[id])
     }
 
-    /// The whole key of a client.
+    /// The complete key of a client.
     fn whole(&self, client: &Client) -> Vec<u8> {
         let tail = client.has_long_key.then(|| self.tail(client.key, client.number)).flatten();
         joined(client.key, tail.as_ref().map_or(&[], |tail| &tail[..]))
     }
 
-    /// The client that has exactly this key, however often the request was passed on.
+    /// The client with exactly this key, however often the request was passed on.
     pub fn owner(
         &self,
         clients: &Arena<Client>,
@@ -95,7 +96,7 @@ impl CancelKeys {
         compare::equal(&own, &joined(head, key.tail)).then_some(id)
     }
 
-    /// The key that a client has been given means nobody any more.
+    /// Takes a client's key out of use.
     pub fn take_back(&mut self, clients: &mut Arena<Client>, id: ClientId) {
         let key = clients[id].key;
         if key != 0 {
@@ -105,14 +106,14 @@ impl CancelKeys {
     }
 }
 
-/// The bits of a key that count the hops left.
+/// The bits of a key that count the remaining hops.
 const HOPS: u64 = 3;
 
-/// A key that a CancelRequest has brought, of a length that keys have.
+/// The key in a CancelRequest, of a valid length.
 #[derive(Clone, Copy)]
 pub struct Brought<'a> {
     head: u64,
-    /// Nothing, or as much as a long key has after its head.
+    /// Empty, or as long as the tail of a long key.
     tail: &'a [u8],
 }
 
@@ -123,19 +124,20 @@ impl Brought<'_> {
         is_sane.then_some(Brought { head: u64::from_be_bytes(*head), tail })
     }
 
-    /// The process whose client it means.
+    /// The process that has the client of this key.
     pub fn peer(self) -> u16 {
         ((self.head >> 40) as u16).swap_bytes()
     }
 
-    /// What the next process gets: one hop less. `None` when there is none left.
+    /// The key for the next process, with one hop less; `None` if no hop is left.
     pub fn passed_on(self) -> Option<Box<[u8]>> {
         let is_left = self.head & HOPS != 0;
         is_left.then(|| joined(self.head - 1, self.tail).into())
     }
 }
 
-/// Makes random bits the head of a key of the process with this number; 0 is without peers.
+/// Turns random bits into the head of a key of the process with this peer_id; 0 means without
+/// peers.
 fn mark(random: u64, peer_id: u16) -> u64 {
     let positive = random & 0x7fff_ffff_ffff_ffff;
     if peer_id == 0 {
@@ -145,7 +147,7 @@ fn mark(random: u64, peer_id: u16) -> u64 {
     positive & !(0xffff << 40) | number << 40 | HOPS
 }
 
-/// The key of the client in a slot; 0, which is nobody's, where there is none.
+/// The key of the client in a slot; 0, which no client has, if the slot is empty.
 fn key_at(clients: &Arena<Client>, slot: usize) -> u64 {
     clients.id_at(slot).map_or(0, |id| clients[id].key)
 }

@@ -1,67 +1,68 @@
-//! LISTEN for clients that share their servers (`shared_listen`): which channels one connection
-//! listens to for all of them, and what each has and has not been told.
+//! LISTEN for clients that share servers (`shared_listen`): the channels to which one connection
+//! listens for all of them, and the notifications that each client is still owed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::time::Moment;
 use crate::pool::ids::ClientId;
 
-/// Channels that one client may listen to.
+/// The most channels that one client may listen to.
 pub const MOST_CHANNELS: usize = 1000;
 
-/// What a client may have of notifications that it has not taken, in bytes.
+/// The most bytes of notifications that are kept for one client.
 pub const MOST_UNDELIVERED_BYTES: usize = 1024 * 1024;
 
-/// Channels of one query to the shared connection.
-const MOST_AT_ONCE: usize = 500;
+/// The most channels in one query to the shared connection.
+const MOST_CHANNELS_AT_ONCE: usize = 500;
 
-/// The name of a channel, as PostgreSQL has it: folded, without quotes.
+/// The name of a channel as PostgreSQL stores it: folded, without quotes.
 pub type Channel = Box<[u8]>;
 
-/// What one client listens to.
+/// The channels of one client.
 #[derive(Debug, Default)]
 pub struct Listens {
     pub channels: BTreeSet<Channel>,
-    /// Notifications that came while the client was in the middle of something.
+    /// Notifications that came while the client could not be sent any.
     pub undelivered: Vec<u8>,
-    /// The client's transaction is over, and it is told so when its channels are heard.
+    /// The client's transaction has ended. The client is told so once its channels are listened to.
     pub awaits: Option<Awaits>,
-    /// Nothing but the channels keeps the end of the transaction from the client.
+    /// Only the channels still delay the end of the client's transaction.
     pub is_due: bool,
-    /// The channels could not be had, and it has not been told so.
+    /// Why the client's channels could not be listened to, until the client is told.
     pub failure: Option<Box<str>>,
 }
 
-/// A client's wait for its channels to be heard.
+/// A client's wait until its channels are listened to.
 #[derive(Debug)]
 pub struct Awaits {
     pub since: Moment,
-    /// What it listened to before, and listens to again where the others cannot be had.
+    /// The channels before: the client falls back to them if the new ones cannot be listened to.
     pub before: BTreeSet<Channel>,
 }
 
-/// What the session of a server has of its client's channels, until the end of the transaction.
+/// The channels of its client that a server's session has, until the end of the transaction.
 #[derive(Debug, Default)]
 pub struct Handing {
-    /// The client's channels were given back to the session, so that it can take some away.
+    /// Whether the client's channels were given back to the session, so that UNLISTEN works there.
     pub recalled: Recalled,
-    /// What the session has told of its channels, and of the transaction that was asked after.
+    /// The channels that the session has reported, and the state of the transaction that was asked
+    /// after.
     pub channels: BTreeSet<Channel>,
     pub told: Option<Box<str>>,
-    /// The session has more channels than a client may listen to.
+    /// Whether the session has more channels than a client may listen to.
     pub has_too_many: bool,
-    /// Channels were taken away where they could not be given back first.
+    /// Whether an UNLISTEN ran without the channels having been given back before.
     pub is_missed: bool,
 }
 
-/// Whether and how channels were given back to a session.
+/// Whether the channels were given back to a session.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub enum Recalled {
     #[default]
     No,
-    /// Outside of a transaction: for certain.
+    /// Outside of a transaction, so for certain.
     Yes,
-    /// In the transaction of this number: if that was committed.
+    /// In the transaction of this number, so only if that was committed.
     In(Box<str>),
 }
 
@@ -69,21 +70,21 @@ pub enum Recalled {
 #[derive(Debug, Default)]
 pub struct Listening {
     channels: BTreeMap<Channel, Heard>,
-    /// Channels of which the connection must be told something.
+    /// Channels for which a LISTEN or UNLISTEN is still to be sent.
     due: BTreeSet<Channel>,
-    /// Channels that the query under way is about.
+    /// Channels in the query under way.
     asked: Vec<Channel>,
-    /// That query has ended, or the connection could not be had.
+    /// Whether that query has ended, or the connection could not be opened.
     pub is_told: bool,
-    /// What the connection said of a query that failed.
+    /// The server's error for a failed query.
     pub failure: Option<Box<str>>,
-    /// Clients whose end of a transaction waits for channels to be heard.
+    /// Clients whose end of a transaction waits for channels.
     pub awaiting: BTreeSet<u64>,
-    /// The connection was lost, with channels that it listened to.
+    /// Whether the connection was lost while it listened to channels.
     pub is_lost: bool,
 }
 
-/// Who listens to a channel, and whether the connection does.
+/// The clients that listen to a channel, and whether the connection does.
 #[derive(Debug, Default)]
 struct Heard {
     clients: BTreeSet<u64>,
@@ -91,7 +92,7 @@ struct Heard {
 }
 
 impl Listening {
-    /// Whether a connection is needed.
+    /// Whether a shared connection is needed.
     pub fn is_wanted(&self) -> bool {
         !self.channels.is_empty()
     }
@@ -104,7 +105,7 @@ impl Listening {
         self.channels.get(channel).is_some_and(|heard| heard.is_heard)
     }
 
-    /// A client listens to other channels than before.
+    /// Changes the channels of a client.
     pub fn change(&mut self, id: ClientId, from: &BTreeSet<Channel>, to: &BTreeSet<Channel>) {
         from.difference(to).for_each(|gone| self.remove(gone, id));
         to.difference(from).for_each(|new| self.add(new, id));
@@ -126,7 +127,7 @@ impl Listening {
         }
     }
 
-    /// Who listens to a channel.
+    /// The clients that listen to a channel.
     pub fn clients(&self, channel: &[u8]) -> Vec<ClientId> {
         let heard = self.channels.get(channel);
         heard.map_or(Vec::new(), |heard| {
@@ -134,10 +135,10 @@ impl Listening {
         })
     }
 
-    /// The next query to the connection, if it must be told something.
+    /// The next query to the shared connection, if one is due.
     pub fn next_query(&mut self) -> Option<Vec<u8>> {
         let mut sql = Vec::new();
-        while self.asked.len() < MOST_AT_ONCE
+        while self.asked.len() < MOST_CHANNELS_AT_ONCE
             && let Some(channel) = self.due.pop_first()
         {
             let Some(heard) = self.channels.get(&channel) else { continue };
@@ -158,8 +159,8 @@ impl Listening {
         (!sql.is_empty()).then_some(sql)
     }
 
-    /// The query has succeeded: what it was about is heard, or no more. Who came or went meanwhile
-    /// is due again.
+    /// The query has succeeded: the connection has begun or ceased to listen to its channels. A
+    /// channel whose clients have come or gone meanwhile is due again.
     pub fn done(&mut self) {
         for channel in std::mem::take(&mut self.asked) {
             let Some(heard) = self.channels.get_mut(&channel) else { continue };
@@ -172,8 +173,8 @@ impl Listening {
         }
     }
 
-    /// The query has failed. Nothing of it was done; channels that could not be heard are none.
-    /// Returns those, and who has listened to them.
+    /// The query has failed and changed nothing. Channels that could not be listened to are
+    /// dropped. Returns each of them with its clients.
     pub fn failed(&mut self) -> Vec<(Channel, ClientId)> {
         let mut lost = Vec::new();
         for channel in std::mem::take(&mut self.asked) {
@@ -187,8 +188,8 @@ impl Listening {
         lost
     }
 
-    /// The connection has ended, and with it what it was asked and has said. Returns how many
-    /// channels it has listened to.
+    /// The connection has ended, with its query and its error. Returns the number of channels that
+    /// it listened to.
     pub fn lost(&mut self) -> usize {
         self.asked.clear();
         self.failure = None;
@@ -206,7 +207,7 @@ impl Listening {
     }
 }
 
-/// Appends a name as an identifier in quotes.
+/// Appends a name as a quoted identifier.
 pub fn push_quoted(sql: &mut Vec<u8>, name: &[u8]) {
     sql.push(b'"');
     for &byte in name {
@@ -246,11 +247,11 @@ mod tests {
         assert_eq!(all.clients(b"one"), [client(2)]);
         all.remove(&one, client(2));
         assert_eq!(text(all.next_query()), "UNLISTEN \"one\"");
-        // Somebody comes meanwhile.
+        // A client comes meanwhile.
         all.add(&one, client(3));
         all.done();
         assert_eq!(text(all.next_query()), "LISTEN \"one\"");
-        // And goes before it is heard.
+        // And goes before the connection listens.
         all.remove(&one, client(3));
         all.done();
         assert_eq!(text(all.next_query()), "UNLISTEN \"one\"");
@@ -268,7 +269,7 @@ mod tests {
         all.add(&two, client(1));
         assert_eq!((all.lost(), all.is_lost), (1, true));
         assert_eq!(text(all.next_query()), "LISTEN \"one\"; LISTEN \"two\"");
-        // What the connection has said at its end is nothing that the next one says.
+        // An error of a connection that has ended does not concern the next one.
         all.failure = Some("terminating connection".into());
         all.lost();
         assert!(all.failure.is_none() && all.next_query().is_some());

@@ -1,9 +1,9 @@
-//! One run of auth_query: whose secret it asks for, who waits for it, and what has come of the
-//! answer so far.
+//! One run of auth_query: the user that it asks for, the clients that wait, and the answer so far.
 //!
-//! The order of the server's messages is watched by `owed::replies`; here is what they may hold.
-//! The server is as little trusted as a client: one row of two columns is taken, of bounded size,
-//! and only if it is about the user who was asked for. Nobody becomes another user by its answer.
+//! `owed::replies` checks the order of the server's messages; this module checks their content. The
+//! server is trusted as little as a client: only one row of two columns and bounded size is
+//! accepted, and only if it names the user asked for. So no answer turns a client into another
+//! user.
 
 use std::fmt;
 
@@ -17,21 +17,21 @@ use crate::wire::head::{self, HEAD_BYTES, Head, ParsedHead};
 use crate::wire::kind::{Back, Front};
 use crate::wire::sqlstate::{UNDEFINED_FUNCTION, UNDEFINED_TABLE};
 
-/// The search_path of servers that run auth_query, in their startup packet: it overrides what the
-/// owner of a database has set for those who log in there, who would otherwise decide what a name
-/// of the query means, and so what auth_user does. `"$user"` and `public` are PostgreSQL's default,
-/// for queries that call a function without naming its schema.
+/// The search_path of servers that run auth_query, set in their startup packet. It overrides what
+/// the owner of a database has set with ALTER DATABASE: otherwise the owner would decide what a
+/// name in the query means, and so what auth_user executes. `"$user"` and `public` are PostgreSQL's
+/// default, for queries that call a function without its schema.
 pub const LOOKUP_PATH: &str = "pg_catalog, \"$user\", public";
 
-/// The longest row that is looked at, in bytes: a name and a secret, with room to spare.
+/// The longest row that is read, in bytes: more than any name and secret need.
 const LONGEST_ROW_BYTES: usize = 8192;
 
-/// Name and secret.
+/// The columns of a row: name and secret.
 const COLUMNS: u16 = 2;
 
-/// What is to be looked up before a client is asked to prove anything.
+/// The lookup that a client needs before it is asked for a proof.
 pub enum LookupErrand {
-    /// Something, but not now: as many databases are tried that nobody knows as may be.
+    /// A lookup that must wait: the most unknown databases are being tried.
     Later,
     None,
     Query {
@@ -42,21 +42,21 @@ pub enum LookupErrand {
 
 #[derive(Debug, Default)]
 pub struct Lookup {
-    /// The user whose secret is asked for.
+    /// The user whose secret is looked up.
     pub user: Box<str>,
     pub sql: Box<str>,
-    /// Since when its first client waits.
+    /// Since when the first client waits.
     pub since: Moment,
-    /// The clients that the answer is for.
+    /// The clients that get the answer of this run.
     pub clients: Vec<ClientId>,
-    /// Clients that came when the query had been sent. They are not given an answer that may be
-    /// older than their question: the query runs again for all of them.
+    /// Clients that came after the query was sent. An answer may be older than their question, so
+    /// the query runs again for all of them.
     pub next: Vec<ClientId>,
     row: Option<Finding>,
     fault: Option<LookupFault>,
 }
 
-/// What is known of a user.
+/// The result of a lookup.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Finding {
     NoPassword,
@@ -69,14 +69,14 @@ pub enum Finding {
 pub enum LookupFault {
     BrokenRow,
     Columns(u16),
-    /// What the server said.
+    /// The server has sent an ErrorResponse.
     Error {
         severity: String,
         sqlstate: String,
         message: String,
     },
     LongRow(usize),
-    /// The row is about somebody else.
+    /// The row names another user.
     OtherUser,
     SecondRow,
 }
@@ -91,7 +91,7 @@ impl Lookup {
         *self.user == *user && *self.sql == *sql
     }
 
-    /// The lookup that those who came too late for this one need.
+    /// The lookup for the clients that came after the query was sent.
     pub fn split_next(&mut self, now: Moment) -> Option<Lookup> {
         let clients = std::mem::take(&mut self.next);
         let (user, sql) = (self.user.clone(), self.sql.clone());
@@ -104,7 +104,7 @@ impl Lookup {
         })
     }
 
-    /// Takes out a client that waits no more. Returns whether it was there.
+    /// Removes a client that no longer waits. Returns whether the client was there.
     pub fn remove(&mut self, client: ClientId) -> bool {
         let list = match self.clients.contains(&client) {
             true => &mut self.clients,
@@ -114,12 +114,12 @@ impl Lookup {
         place.map(|place| list.swap_remove(place)).is_some()
     }
 
-    /// The query, with the name as its parameter, all in one go.
+    /// The messages of the query, with the user's name as its parameter.
     pub fn messages(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let (statement, portal) = ("", "");
         Message::front(&mut bytes, Front::Parse).cstr(statement).cstr(&*self.sql).u16(0).end();
-        // One parameter, and it is text, as all that comes back is.
+        // The one parameter and all result columns are text.
         Message::front(&mut bytes, Front::Bind)
             .cstr(portal)
             .cstr(statement)
@@ -135,7 +135,7 @@ impl Lookup {
         bytes
     }
 
-    /// How much of a reply's body [`Lookup::heed`] has to see.
+    /// How many bytes of a reply's body [`Lookup::heed`] needs.
     pub fn must_see(kind: Back, head: Head) -> usize {
         match kind {
             Back::DataRow if head.body <= LONGEST_ROW_BYTES => head.body,
@@ -144,7 +144,7 @@ impl Lookup {
         }
     }
 
-    /// Takes in what a reply says. `seen` is as much of its body as [`Lookup::must_see`] asks for.
+    /// Takes in a reply. `seen` has at least as many bytes as [`Lookup::must_see`] asks for.
     pub fn heed(&mut self, kind: Back, head: Head, seen: &[u8]) {
         let heeded = match kind {
             Back::DataRow => self.heed_row(head, seen),
@@ -157,7 +157,7 @@ impl Lookup {
             _ => Ok(()),
         };
         if let Err(fault) = heeded {
-            // The first tells most.
+            // The first fault tells most.
             self.fault.get_or_insert(fault);
         }
     }
@@ -184,7 +184,7 @@ impl Lookup {
         Ok(())
     }
 
-    /// What the answer, which is complete, comes to.
+    /// The result of the complete answer.
     pub fn finding(&mut self) -> Result<Finding, LookupFault> {
         match self.fault.take() {
             Some(fault) => Err(fault),
@@ -235,7 +235,7 @@ fn check_columns(fields: &mut Fields<'_>) -> Result<(), LookupFault> {
     }
 }
 
-/// A value of a row: `Some(None)` is NULL, `None` is no value at all.
+/// One value of a row: `Some(None)` for NULL, `None` if the row has no further value.
 fn value<'a>(fields: &mut Fields<'a>) -> Option<Option<&'a [u8]>> {
     match fields.u32()? as i32 {
         -1 => Some(None),
@@ -243,8 +243,8 @@ fn value<'a>(fields: &mut Fields<'a>) -> Option<Option<&'a [u8]>> {
     }
 }
 
-/// The entry point for fuzzing: messages of a server in answer to auth_query. Whatever they say, a
-/// secret counts only if they name its user.
+/// The entry point for fuzzing: a server's messages in answer to auth_query. Whatever they are,
+/// only a secret that comes with its user's name is accepted.
 pub fn fuzz(data: &[u8]) {
     let mut lookup = Lookup { user: "joe".into(), ..Lookup::default() };
     let mut rest = data;
@@ -285,7 +285,7 @@ mod tests {
         lookup.heed(kind, head, body);
     }
 
-    /// What comes of these rows.
+    /// The result for these rows.
     fn rows(rows: &[&[u8]]) -> Result<Finding, LookupFault> {
         let mut lookup = lookup();
         for row in rows {

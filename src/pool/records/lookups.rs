@@ -1,5 +1,5 @@
-//! The lookups of auth_query of one pool: those that wait for a server, and those that servers run.
-//! Clients that want the same share one.
+//! The auth_query lookups of one pool: those that wait for a server, and those that servers run.
+//! Clients that ask for the same user by the same query share a lookup.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::base::arena::Arena;
 use crate::base::time::Moment;
 use crate::pool::ids::ClientId;
 
-/// Clients that want the same as a query under way share the one that follows it, unless it takes
-/// longer than this: it may have met a server that hangs.
+/// How long after its start a running lookup still takes in clients for the one that follows it. If
+/// the query takes longer, its server may hang, and later clients start a lookup of their own.
 pub const SHARED_FOR: Duration = Duration::from_secs(1);
 
 /// See the module.
@@ -23,15 +23,15 @@ pub struct Lookups<'a> {
 /// Which lookup a client waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Joined {
-    /// A lookup for this client alone, which waits for a server.
+    /// A new lookup for this client alone, which waits for a server.
     New,
     Queued,
-    /// The lookup that follows a query under way.
+    /// The lookup that follows a running one.
     Running,
 }
 
 impl Lookups<'_> {
-    /// Has a client wait for what this query says of this user.
+    /// Makes a client wait for what this query returns for this user.
     pub fn wait_for(&mut self, client: ClientId, of: (&str, &str), now: Moment) -> Joined {
         let (user, sql) = of;
         let mut queued = self.pool.lookups.iter_mut();
@@ -47,7 +47,7 @@ impl Lookups<'_> {
         Joined::New
     }
 
-    /// A lookup under way for the same, if it has not been so for long.
+    /// A running lookup of the same user and query, unless it has run for too long.
     fn running(&mut self, (user, sql): (&str, &str), now: Moment) -> Option<&mut Lookup> {
         let is_it = |server: &Server| {
             server.lookup().is_some_and(|lookup| lookup.is_same(user, sql))
@@ -57,8 +57,8 @@ impl Lookups<'_> {
         self.servers[id].lookup_mut()
     }
 
-    /// Takes a client out of the lookup that it waits for. One that nobody waits for any more, and
-    /// that was not sent, is dropped.
+    /// Takes a client out of the lookup that it waits for. A lookup that was not sent and has no
+    /// clients left is dropped.
     pub fn leave(&mut self, client: ClientId) {
         let queue = &mut self.pool.lookups;
         if let Some(place) = queue.iter_mut().position(|lookup| lookup.remove(client)) {
@@ -116,7 +116,7 @@ mod tests {
             Lookups { pool: &mut self.pool, servers: &mut self.servers }
         }
 
-        /// The lookup that waits longest is sent.
+        /// Sends the lookup that has waited longest.
         fn send(&mut self) {
             let lookup = self.pool.lookups.pop_front().expect("a lookup that waits");
             let site = Sites::default().ensure(&Host::Tcp("a".into()), 5432);

@@ -1,5 +1,5 @@
-//! The records of the core, and the data that they are made of: clients, servers, pools, databases,
-//! users, hosts. A record knows its own fields; what becomes of several together is told above.
+//! The records of the core and their parts: clients, servers, pools, databases, users, hosts. A
+//! record knows only its own fields; changes to several records together are made above.
 
 pub mod access;
 pub mod calendar;

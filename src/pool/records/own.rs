@@ -1,33 +1,33 @@
-//! Queries of the pooler's own: on a server that nobody has ([`Test`]), or beside its client
+//! Queries of the pooler's own: on a server without a client ([`Test`]), or on a client's server
 //! ([`OwnQuery`]).
 
 use crate::pool::owed::wishes::VarsChange;
 use crate::pool::telling::reason::Reason;
 
-/// Which query of the pooler's own runs on a server that no client has.
+/// Which query of the pooler's own runs on a server without a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Test {
     /// server_check_query.
     Check,
-    /// An empty query that shows whether all replies have been seen, where that is in doubt.
+    /// An empty query, which resolves a doubt: it shows whether all replies have come.
     Doubt,
     /// server_reset_query.
     Reset,
-    /// What its clients have left in its session is undone.
+    /// Undoes what clients have left in the session.
     Undo,
-    /// connect_query once more, since what it has set may have been undone.
+    /// connect_query again, since a reset may have undone its settings.
     Setup,
-    /// The shared connection is told of channels.
+    /// LISTEN and UNLISTEN on the shared connection.
     Listen,
-    /// What is left of a client that went away in the middle is brought to an end.
+    /// Ends what a client has left unfinished.
     Abandoned(Rescue),
 }
 
-/// How far the rescue of an abandoned server has come.
+/// The progress in rescuing an abandoned server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rescue {
-    /// What was under way is being cancelled. `owed` is how many answers were owed when the last
-    /// cancel request went out.
+    /// Cancels what was under way. `owed` is the number of requests under way when the last cancel
+    /// request was sent.
     Ending {
         owed: usize,
     },
@@ -36,7 +36,7 @@ pub enum Rescue {
 }
 
 impl Test {
-    /// The reason to close a server that does not come clean out of the test.
+    /// Why a server is closed if it is not clean after this query.
     pub fn failure(self) -> Reason {
         match self {
             Test::Reset | Test::Abandoned(Rescue::Resetting) => Reason::ResetFailed,
@@ -48,7 +48,8 @@ impl Test {
         }
     }
 
-    /// Whether an error concerns the pooler's query: not while a client's own work is ended.
+    /// Whether an error concerns the pooler's query. While the client's own work is ended, it does
+    /// not.
     pub(in crate::pool) fn is_heeded(self) -> bool {
         self.failure() != Reason::ServerAbandoned
     }
@@ -59,53 +60,53 @@ impl Test {
 pub enum OwnQuery {
     #[default]
     Nothing,
-    /// A COPY has failed, or must have, and it is in doubt whether it has eaten Syncs. The client's
-    /// messages wait for the answer to what the pooler has sent after them.
+    /// Resolves a doubt: whether a COPY that has failed, or must have, has eaten Syncs. The
+    /// client's messages wait for the reply.
     Doubt(Doubt),
-    /// The client's parameters are being set; its messages wait. `more` steps may follow.
+    /// Sets the client's parameters; its messages wait. `more` steps may follow.
     Vars { change: VarsChange, more: u8 },
-    /// They were refused, and the client is told at the end of the answer.
+    /// The parameters were refused; the client gets the error at the end of the reply.
     VarsRefused,
-    /// A query of the client's has failed and is sent once more, when the server is done with the
-    /// first time; the client's messages wait, and it does not hear of the failure.
+    /// A query of the client has failed and will be sent again once the server has finished with
+    /// the failed one. The client's messages wait, and the client is not told of the failure.
     Repeat,
-    /// What others have left is reset or undone, before the client finds it; its messages wait. The
-    /// test says which of the queries for that is under way.
+    /// Resets or undoes what other clients have left, before the client gets the server; its
+    /// messages wait. The test names the query that is running.
     Reset(Test),
-    /// Whether the session has advisory locks is asked; the client's messages wait, and the
-    /// ReadyForQuery of its last one does.
+    /// Asks whether the session holds advisory locks. The client's messages wait, and so does the
+    /// ReadyForQuery of its last one.
     Probe { is_locked: bool },
-    /// The session is asked for its channels, and the client waits as for `Probe`, unless it has
-    /// heard of the end of its transaction before (`is_end_told`).
+    /// Asks the session for its channels. The client waits as for `Probe`, unless it was told
+    /// before that its transaction has ended (`is_end_told`).
     Channels { is_end_told: bool },
-    /// The session gets the client's channels back; `is_inside` tells that a transaction is open.
+    /// Gives the session the client's channels back; `is_inside` if a transaction is open.
     Recall { is_inside: bool },
-    /// What the client has left and must not leave is undone. It waits as for `Probe`.
+    /// Undoes what the client has left against the policy. The client waits as for `Probe`.
     Undo,
 }
 
 impl OwnQuery {
-    /// Asked for every message: by its kind alone, without a look at what the others hold.
+    /// Called for every message: it looks at the variant only.
     #[inline(always)]
     pub fn is_nothing(&self) -> bool {
         matches!(self, OwnQuery::Nothing)
     }
 }
 
-/// How a doubt about eaten Syncs is resolved: by a Close of a statement that is never there, and a
-/// Sync. What is answered before the Close is the client's.
+/// How to resolve a doubt about eaten Syncs: send a Close of a statement that never exists, and a
+/// Sync. Replies before the one to the Close belong to the client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Doubt {
-    /// A Sync went before the Close, since the server may be passing over all up to one, or take in
-    /// data: one ReadyForQuery before the answer is that one's.
+    /// Whether a Sync was sent before the Close, since the server may skip everything up to a Sync,
+    /// or take data. One ReadyForQuery before the reply to the Close belongs to that Sync.
     pub is_synced: bool,
-    /// The requests are noted as owed: not before the COPY has ended.
+    /// Whether the two requests are noted as owed, which happens once the COPY has ended.
     pub is_noted: bool,
-    /// The COPY was one of the extended protocol: without a Sync of its client's that the server
-    /// has answered, it would still pass over what comes.
+    /// Whether the COPY was part of an extended query. Without an answered Sync of the client the
+    /// server would still skip what follows.
     pub is_extended: bool,
-    /// ReadyForQuery has come so often.
+    /// How many ReadyForQuery have come.
     pub readies: u32,
-    /// The Close is answered.
+    /// Whether the Close is answered.
     pub is_over: bool,
 }

@@ -1,9 +1,9 @@
 //! The right to write the state of a client or a server.
 //!
-//! A state is the list that a record stands in, and half of a link whose other half is another
-//! record's state. So it is written in one place, together with those: who writes a state must show
-//! a pass. `Core::new` has one issued, and `core::link` keeps it to itself. The compiler asks for
-//! the pass, and `tests/tidy.rs` sees to it that no other is issued.
+//! A state names the list that holds a record, and may be one half of a link whose other half is
+//! the state of another record. So one place writes both together: a function that writes a state
+//! takes a pass. `Core::new` issues the only pass, and `core::link` keeps it. The compiler demands
+//! the pass, and `tests/tidy.rs` checks that no other is issued.
 
 /// See the module.
 pub struct Pass(());

@@ -7,12 +7,12 @@ use crate::base::list::List;
 use crate::pool::ids::PeerKind;
 
 pub struct Peer {
-    /// Its number in `[peers]`.
+    /// The peer_id in `[peers]`.
     pub number: u16,
-    /// Carriers under way to it at a time, in place of default_pool_size; 0 is any number.
+    /// The most carriers to this peer at a time, instead of default_pool_size; 0 means no limit.
     pub pool_size: Option<u32>,
     pub site: SiteId,
-    /// In order of arrival.
+    /// Carriers to this peer, in order of arrival.
     pub carriers: List<Carrier>,
 }
 

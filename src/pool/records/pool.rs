@@ -22,20 +22,20 @@ use crate::pool::telling::stats::Stats;
 pub struct Pool {
     links: Links<PoolKind>,
     pub database: DatabaseId,
-    /// The user by whose name and secret its servers log in.
+    /// The user as whom its servers log in.
     pub user: UserId,
     pub purpose: Purpose,
-    /// The pool mode of the settings: renewed whenever they change.
+    /// The configured pool mode; it is renewed whenever the settings change.
     pub mode: PoolMode,
 
     pub welcoming: List<Client>,
     pub idle_clients: List<Client>,
-    /// In order of arrival.
+    /// Clients that wait for a server, in order of arrival.
     pub waiting: List<Client>,
     pub active_clients: List<Client>,
 
     pub logging_in: List<Server>,
-    /// The one used last stands first.
+    /// Idle servers; the one used last is the first.
     pub idle: List<Server>,
     pub used: List<Server>,
     pub tested: List<Server>,
@@ -43,48 +43,50 @@ pub struct Pool {
     pub being_canceled: List<Server>,
     /// Carriers of cancel requests to servers of the pool.
     pub carriers: List<Carrier>,
-    /// Lookups that no server has got yet, in order of arrival.
+    /// Lookups that wait for a server, in order of arrival.
     pub lookups: VecDeque<Lookup>,
 
-    /// What a server reports at login, for the welcome of clients; `None` before the first.
+    /// The parameters that clients are told in their welcome; `None` before the first server's
+    /// login.
     pub welcome: Option<Welcome>,
-    /// The secret by which servers are opened, where a login of the user has brought it.
+    /// The secret for server logins, if it came from auth_query or a judge.
     pub found: Option<FoundSecret>,
-    /// A server has let it in by SCRAM: no other need ask for the password in clear.
+    /// Whether a server has authenticated by SCRAM: later servers must not ask for the password in
+    /// clear.
     pub has_done_scram: bool,
-    /// The server refused the last login, and none has worked since.
+    /// The refusal of the last server login, until a login succeeds.
     pub refusal: Option<LoginRefusal>,
-    /// Servers whose login has cost keys, and that ended before anybody had an answer of them, one
-    /// after the other: a login that works is not enough for the next to be made at once.
+    /// Servers in a row that ended after a login which derived keys, before any client had an
+    /// answer. While this is set, a successful login is not enough to open the next server at once.
     pub unserved: Option<Retry>,
-    /// Last time it had a client or a server.
+    /// When the pool last had a client or a server.
     pub used_at: Moment,
     pub stats: Stats,
-    /// Where the times of its database are counted.
+    /// The place of its database's histograms.
     pub(in crate::pool) latency: LatencyPlace,
     pub undone: Undone,
-    /// The channels, where that is what it is for.
+    /// The channels, in a pool of purpose `Listening`.
     pub listening: Option<Box<Listening>>,
     pub rest: Rest,
-    /// It is among the pools that are looked at when a place gets free.
+    /// Whether the pool awaits a place and is looked at when one becomes free.
     pub awaits_place: bool,
-    /// It is among those that are looked at before the turn ends.
+    /// Whether the pool is looked at before the turn ends.
     pub is_next: bool,
 }
 
-/// What has become of what clients left in the sessions of servers, counted.
+/// Counts of what happened to session state that clients left in servers.
 #[derive(Debug, Default)]
 pub struct Undone {
-    /// Clients and kinds that the log was told of.
+    /// Warnings in the log, one for each client and kind of state.
     pub warnings: u64,
     pub resets: u64,
-    /// The time that the resets took.
+    /// The duration of all resets.
     pub reset_us: u64,
-    /// Servers that were closed since it could not be undone.
+    /// Servers that were closed because their state could not be undone.
     pub failures: u64,
-    /// Times that a server was kept for its client.
+    /// How often a server was pinned to its client.
     pub pins: u64,
-    /// Statements that were refused, before or after they were run.
+    /// Statements that were refused, before or after they ran.
     pub refusals: u64,
 }
 
@@ -92,52 +94,52 @@ pub struct Undone {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Purpose {
     Clients,
-    /// To listen for the clients of the pool beside it (`shared_listen`): there is one at most.
+    /// LISTEN for the clients of the pool beside it (`shared_listen`), with one server at most.
     Listening,
-    /// To run auth_query. No client ever gets one of them.
+    /// Running auth_query. No client ever gets such a server.
     Lookups,
 }
 
-/// A user's secret, as a login has brought it.
+/// A user's secret that a login of the user has brought.
 #[derive(Debug)]
 pub struct FoundSecret {
     pub secret: Secret,
     pub source: SecretSource,
-    /// From a client that proved the stored SCRAM secret.
+    /// The keys of a client that proved a stored SCRAM secret.
     pub keys: Option<ScramKeys>,
 }
 
-/// Where a secret is from.
+/// The source of a secret.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SecretSource {
-    /// From a database. What the user list says comes first.
+    /// auth_query has returned it. A secret of the user list goes first.
     AuthQuery,
-    /// A judge has vouched for the password: it comes before the user list, which may be older.
+    /// LDAP or PAM has accepted the password. It goes before the user list, which may be older.
     Judge,
 }
 
-/// What clients are told at login on behalf of the server.
+/// The parameters that clients are told at login on behalf of the server.
 #[derive(Debug, Default)]
 pub struct Welcome {
-    /// Reported and not tracked, in the server's order.
+    /// Reported untracked parameters, in the server's order.
     pub fixed: Vec<(Box<str>, Box<[u8]>)>,
-    /// Reported and tracked: what a client has that sets nothing.
+    /// Reported tracked parameters: the values for a client that asks for none.
     pub vars: Vars,
 }
 
-/// The state of a pool whose servers can be reached and refuse the login.
+/// The state of a pool whose servers can be reached but refuse the login.
 #[derive(Debug)]
 pub struct LoginRefusal {
-    /// What the server said.
+    /// The message of the server.
     pub message: Box<str>,
     pub retry: Retry,
 }
 
-/// Whether the sweep visits a pool; else, the list of the calendar that holds it.
+/// Whether the sweep visits a pool; otherwise the list of the calendar that holds the pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rest {
     Awake,
-    /// Nothing will be due there of itself.
+    /// The pool has no timeout.
     Never,
     Slot(u16),
 }
@@ -196,19 +198,19 @@ impl Pool {
         }
     }
 
-    /// Keeps a secret that its user has proved. The keys of the same secret stay where the user
-    /// came in this time by a way that gives none.
+    /// Keeps a secret that its user has proved. If the secret is the same and this login yields no
+    /// keys, the keys kept before stay.
     pub fn keep_found(&mut self, secret: Secret, source: SecretSource, keys: Option<ScramKeys>) {
         let before = self.found.take().filter(|before| before.secret == secret);
         if before.is_none() {
-            // What the server refused was another secret.
+            // The server refused another secret.
             self.refusal = None;
         }
         let keys = keys.or(before.and_then(|before| before.keys));
         self.found = Some(FoundSecret { secret, source, keys });
     }
 
-    /// What logins of servers have told counts no more, good or bad: clients wait for the next one.
+    /// Forgets what server logins have shown, good or bad: clients wait for the next login.
     pub(in crate::pool) fn forget_logins(&mut self, vars: &mut VarTable) {
         self.forget_welcome(vars);
         self.refusal = None;
@@ -221,7 +223,7 @@ impl Pool {
         }
     }
 
-    /// Counts that a client was given a server, for which it had waited so long.
+    /// Counts that a client was given a server, after a wait of this duration.
     #[inline]
     pub(in crate::pool) fn count_assignment(&mut self, wait_us: u64, latencies: &mut LatencyTable) {
         self.stats.assignments += 1;
@@ -229,12 +231,12 @@ impl Pool {
         latencies.of_mut(self.latency).wait.add(wait_us);
     }
 
-    /// Sessions, those that are logging in included.
+    /// Server connections, with those in login.
     pub fn server_count(&self) -> usize {
         self.logging_in.len() + self.working_count()
     }
 
-    /// Sessions past their login.
+    /// Server connections past their login.
     pub fn working_count(&self) -> usize {
         self.idle.len()
             + self.used.len()
@@ -243,7 +245,7 @@ impl Pool {
             + self.being_canceled.len()
     }
 
-    /// Logged-in clients, and those that wait for their welcome.
+    /// Clients that have logged in, with those that wait for their welcome.
     pub fn client_count(&self) -> usize {
         self.welcoming.len()
             + self.idle_clients.len()
@@ -251,33 +253,33 @@ impl Pool {
             + self.active_clients.len()
     }
 
-    /// Clients, lookups and channels that wait for a server.
+    /// The number of clients, lookups and channels that wait for a server.
     pub fn demand(&self) -> usize {
         let lacks_listener = self.listens() && self.working_count() == 0;
         self.waiting.len() + self.lookups.len() + usize::from(lacks_listener)
     }
 
-    /// Whether clients listen by its connection.
+    /// Whether clients listen through the server of this pool.
     pub fn listens(&self) -> bool {
         self.listening.as_deref().is_some_and(Listening::is_wanted)
     }
 
-    /// Whether clients wait for the channels of its connection.
+    /// Whether clients wait until the server of this pool listens to their channels.
     fn is_awaited(&self) -> bool {
         self.listening.as_ref().is_some_and(|all| !all.awaiting.is_empty())
     }
 
-    /// Clients that wait for a server: with a query, for their welcome, or for their lookup.
+    /// The number of clients that wait for a server: with a query, for a welcome or for a lookup.
     pub fn waiting_clients(&self) -> usize {
         self.waiting.len() + self.welcoming.len() + self.queued_clients()
     }
 
-    /// Clients whose lookup waits for a server.
+    /// The number of clients whose lookup waits for a server.
     pub fn queued_clients(&self) -> usize {
         self.lookups.iter().map(|lookup| lookup.clients.len()).sum()
     }
 
-    /// Somebody waits, runs something, or is on the way in or out.
+    /// Whether anything waits, runs, logs in or ends in the pool.
     pub fn is_at_work(&self) -> bool {
         self.client_count() > self.idle_clients.len()
             || self.server_count() > self.idle.len() + self.used.len()
@@ -286,7 +288,7 @@ impl Pool {
             || self.is_awaited()
     }
 
-    /// Whether nobody is there: the pool costs nothing until somebody comes.
+    /// Whether the pool has no connection at all. Such a pool costs nothing until a client comes.
     pub fn is_deserted(&self) -> bool {
         self.client_count() == 0
             && self.server_count() == 0

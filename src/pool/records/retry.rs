@@ -1,8 +1,8 @@
-//! When something that has failed is tried again: after 100 ms, twice as long with each further
-//! failure, up to server_login_retry, and a little earlier or later, so that what has failed
-//! together is not tried together.
+//! When to try again after failures: after 100 ms, then twice as long with each further failure, up
+//! to server_login_retry. Each pause is a little longer or shorter at random, so that several
+//! attempts that failed together are not repeated together.
 //!
-//! The setting is asked for each time, so that RELOAD and SET act on what has failed before.
+//! The setting is read each time, so RELOAD and SET apply to earlier failures too.
 
 use std::time::Duration;
 
@@ -10,40 +10,41 @@ use crate::base::rng::Rng;
 use crate::base::time::Moment;
 
 /// The pause after the first failure.
-const FIRST: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How much a pause may be longer or shorter.
+/// By how much a pause may be longer or shorter.
 const SPREAD_PERCENT: u32 = 10;
 
-/// The pause does not double any more after so many failures: nearly two hours.
-const FAILURES_MAX: u32 = 17;
+/// After this many failures the pause does not double any more: nearly two hours.
+const DOUBLING_FAILURES_MAX: u32 = 17;
 
 /// Failures in a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Retry {
     failures: u32,
     failed_at: Moment,
-    /// How much of the pause is waited, in per cent: from 100 - [`SPREAD_PERCENT`] to 100 +
+    /// The part of the pause that is waited, in per cent: from 100 - [`SPREAD_PERCENT`] to 100 +
     /// [`SPREAD_PERCENT`].
     percent: u32,
 }
 
 impl Retry {
-    /// The record of failures after one more than `before`.
+    /// The record after one more failure.
     pub fn after(before: Option<Retry>, now: Moment, rng: &mut dyn Rng) -> Retry {
         let failures = before.map_or(0, |before| before.failures).saturating_add(1);
         let percent = 100 - SPREAD_PERCENT + rng.below(u64::from(2 * SPREAD_PERCENT) + 1) as u32;
         Retry { failures, failed_at: now, percent }
     }
 
-    /// A failure after which it is of no use to try again before the longest pause is over.
+    /// The record of a failure that only the longest pause may end.
     pub fn lasting(now: Moment, rng: &mut dyn Rng) -> Retry {
-        Retry { failures: FAILURES_MAX, ..Retry::after(None, now, rng) }
+        Retry { failures: DOUBLING_FAILURES_MAX, ..Retry::after(None, now, rng) }
     }
 
-    /// Not before then is it tried again; `longest` is server_login_retry.
+    /// When to try again; `longest` is server_login_retry.
     pub fn at(&self, longest: Duration) -> Moment {
-        let doubled = FIRST.saturating_mul(1 << (self.failures.min(FAILURES_MAX) - 1));
+        let doubled =
+            FIRST_PAUSE.saturating_mul(1 << (self.failures.min(DOUBLING_FAILURES_MAX) - 1));
         self.failed_at + doubled.min(longest) * self.percent / 100
     }
 }

@@ -1,35 +1,35 @@
-//! What is known of TLS on a connection, and what is asked of it. The library stands below.
+//! What the core knows of a connection's TLS, and what it asks for. The library is below this
+//! floor.
 
 use crate::config::security;
 use crate::config::{DatabaseLine, Negotiation, TlsMode};
 
-/// A connection under TLS, once its handshake is done.
+/// The TLS of a connection whose handshake is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secured {
     /// Version and cipher, as log lines and SHOW tables give them:
     /// `TLSv1.3/TLS_AES_256_GCM_SHA384`.
     pub description: Box<str>,
-    /// The hash of the server's certificate that SCRAM is bound to (RFC 5929,
-    /// tls-server-end-point); none when its signature has no hash.
+    /// The hash of the server's certificate for SCRAM channel binding (RFC 5929,
+    /// tls-server-end-point); None if the certificate's signature algorithm has no hash.
     pub end_point: Option<Box<[u8]>>,
-    /// The handshake went on from an earlier session.
+    /// Whether the handshake resumed an earlier session.
     pub is_resumed: bool,
-    /// The common name of the certificate that the other end has shown; the library has verified
-    /// it.
+    /// The common name in the certificate of the other end, which the library has verified.
     pub common_name: Option<Box<str>>,
-    /// The names of hosts that the certificate bears besides.
+    /// The host names in the certificate besides the common name.
     pub other_names: Box<[Box<str>]>,
 }
 
 impl Secured {
-    /// Whether the other end's certificate bears this user's name: as its common name or as one of
-    /// its others, where a star stands for one label, the first. Names are compared with their
-    /// case, as those of users are.
+    /// Whether the certificate of the other end has this user's name as its common name or another
+    /// of its names. A star stands for the first label. Upper and lower case differ, as in user
+    /// names.
     pub fn is_of_user(&self, user: &str) -> bool {
         self.names().any(|name| stands_for(name, user))
     }
 
-    /// All names of the other end's certificate.
+    /// All names in the certificate of the other end.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.common_name.iter().chain(&self.other_names).map(|name| &**name)
     }
@@ -46,33 +46,33 @@ fn stands_for(name: &str, user: &str) -> bool {
     !label.is_empty() && rest.contains('.') && rest == domain
 }
 
-/// How a connection to a server is to be secured.
+/// How to secure a connection to a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTls {
     /// Never `Disable`.
     pub mode: TlsMode,
-    /// The name or address of the line, for SNI and to be found in the certificate.
+    /// The host name or address of the line, for SNI and for the check of the certificate.
     pub host: Box<str>,
-    /// Whether TLS begins at once, and not after a question.
+    /// Whether TLS begins at once, without an SSLRequest.
     pub is_direct: bool,
     pub own: OwnTls,
 }
 
-/// What a database has for itself in place of the settings' files.
+/// The TLS options of a database line, which replace the settings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct OwnTls {
-    /// Whether servers are verified.
+    /// Whether the certificates of servers are verified.
     pub is_verified: bool,
     pub authorities: Authorities,
     pub certificate: Option<Box<str>>,
     pub key: Option<Box<str>>,
 }
 
-/// The authorities that servers are verified against.
+/// The authorities that verify the certificates of servers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Authorities {
     File(Box<str>),
-    /// The file of the settings.
+    /// The file that the settings name.
     #[default]
     Settings,
     /// The authorities that the system trusts.
@@ -80,7 +80,7 @@ pub enum Authorities {
 }
 
 impl OwnTls {
-    /// What a line asks for, where the settings ask for `mode`.
+    /// The options of a line, if the settings ask for `mode`.
     pub fn of(line: &DatabaseLine, mode: TlsMode) -> OwnTls {
         let mode = line.sslmode.unwrap_or(mode);
         OwnTls {
@@ -97,7 +97,8 @@ impl OwnTls {
 }
 
 impl ServerTls {
-    /// How a server of that line at that host is secured, if it is. `modes` are those in force.
+    /// How to secure a connection to a server of that line at that host, if at all. `modes` are
+    /// those in force.
     pub fn of(line: &DatabaseLine, host: &str, modes: &TlsModes) -> Option<ServerTls> {
         let mode = line.sslmode.unwrap_or(modes.servers);
         if mode == TlsMode::Disable || !(modes.is_built || mode.is_required()) {
@@ -112,22 +113,23 @@ impl ServerTls {
     }
 }
 
-/// The modes in force: those of the settings, unless what they ask for could not be set up.
+/// The modes in force: those of the settings, unless TLS could not be set up as they ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TlsModes {
     pub clients: TlsMode,
     pub servers: TlsMode,
-    /// Whether the program has TLS at all.
+    /// Whether the program was built with TLS.
     pub is_built: bool,
 }
 
-/// What is in force for clients, or for the servers of some databases, and how it has done.
+/// The TLS in force for clients, or for the servers of some databases, with counts of its
+/// handshakes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsContext {
     pub whose: Whose,
-    /// The certificate that is shown to the other end.
+    /// The certificate that the pooler shows.
     pub certificate: Option<TlsFile>,
-    /// What the other end is checked against.
+    /// The authorities that verify the other end's certificate.
     pub authorities: Option<TlsFile>,
     pub tally: TlsTally,
 }
@@ -136,7 +138,8 @@ pub struct TlsContext {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whose {
     Clients,
-    /// Servers of databases that have this for themselves; all others have the default.
+    /// Connections to servers of databases with these options; those without options have the
+    /// default.
     Servers(OwnTls),
 }
 
@@ -146,14 +149,14 @@ pub struct TlsFile {
     pub path: Box<str>,
     /// The subject of the certificate that counts.
     pub subject: Box<str>,
-    /// Names and addresses that it bears beside its common name.
+    /// Names and addresses in the certificate beside the common name.
     pub names: Box<str>,
-    /// When it ends, in seconds since 1970. A chain ends with its first certificate that does, a
-    /// list of authorities with its last.
+    /// When it expires, in seconds since 1970: a chain with the first of its certificates, a list
+    /// of authorities with the last.
     pub not_after: u64,
 }
 
-/// Handshakes under a context.
+/// Counts of handshakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TlsTally {
     pub handshakes: u64,

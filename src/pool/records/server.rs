@@ -1,4 +1,4 @@
-//! A server: one connection of the pooler's to a PostgreSQL, for as long as it lives.
+//! A server: one connection of the pooler to PostgreSQL, with its state.
 
 use super::handshake::ServerHandshake;
 use super::lookup::Lookup;
@@ -24,32 +24,32 @@ use crate::pool::telling::reason::Reason;
 use crate::wire::head::Head;
 use crate::wire::kind::Front;
 
-/// What a server may say in a row that nobody has asked for and no client hears, in bytes: it costs
-/// the others time.
+/// The most that a server may send in a row that was not asked for and that no client gets, in
+/// bytes: reading it takes time from other connections.
 const MOST_UNHEARD_BYTES: u32 = 1024 * 1024;
 
-/// A notice, notification or parameter counts for so many bytes besides its body.
+/// What a notice, notification or parameter counts besides its body, in bytes.
 const NEWS_COST_BYTES: u32 = 64;
 
-/// Where a server stands. Each state but `Between` and `Closing` is also the list of its pool that
+/// The state of a server. Each state but `Between` and `Closing` is also the list of the pool that
 /// holds the server.
 #[derive(Debug)]
 pub enum ServerState {
-    /// From the decision to connect up to its first ReadyForQuery, connect_query included.
+    /// From the decision to connect to the first ReadyForQuery, with connect_query.
     Login(Box<ServerHandshake>),
-    /// Fit for the next client.
+    /// Ready for the next client.
     Idle,
-    /// Idle for longer than server_check_delay: it must be tested before it is used.
+    /// Idle for longer than server_check_delay: it must be tested before a client gets it.
     Used,
-    /// A query of the pooler's runs.
+    /// A query of the pooler's own is running.
     Tested(Test),
-    /// A client has it.
+    /// A client has the server.
     Active { client: ClientId },
-    /// It runs auth_query.
+    /// The server runs auth_query.
     Lookup(Box<Lookup>),
-    /// Its client is done with it, but a cancel request for it is on its way.
+    /// The client has released the server, but a cancel request for it is under way.
     BeingCanceled,
-    /// Nobody has it, and what becomes of it is being decided: within a turn only, in no list.
+    /// In no list: the server has no client, and the turn has yet to decide its next state.
     Between,
     /// Closed; the shell has not given the record back yet.
     Closing,
@@ -95,72 +95,74 @@ pub struct Server {
     pub pool: PoolId,
     pub peer: PeerAddress,
     pub local: PeerAddress,
-    /// Where it connects to.
+    /// The host and port that it connects to.
     pub site: SiteId,
     pub connected: Moment,
-    /// When it was last handed to a client or last came back.
+    /// When it was last given to a client or released.
     pub requested: Moment,
     /// When the present state was entered.
     pub since: Moment,
     /// When the client's transaction began; 0 before the first client.
     pub xact_start: Moment,
-    /// How long its client waited for it, in microseconds, until that was told.
+    /// How long the client waited for it, in microseconds; taken when that is logged.
     pub(in crate::pool) waited_us: u64,
-    /// The beginning of the query under way, where `log_query_text` is on.
+    /// The beginning of the query under way, with `log_query_text`.
     pub(in crate::pool) query_text: Option<Box<[u8]>>,
-    /// Process id and secret of BackendKeyData, joined as a CancelRequest carries them.
+    /// Process id and secret of BackendKeyData, joined as in a CancelRequest.
     pub key: Box<[u8]>,
     pub vars: ServerVars,
     pub replies: Replies,
     pub own: OwnQuery,
-    /// What the server said of a query of the pooler's own that failed.
+    /// The server's error for a query of the pooler's own.
     pub own_error: Option<Box<str>>,
-    /// It has sent a FATAL error: its end is near, and needs no further explanation.
+    /// Whether it has sent a FATAL error, which explains why the connection ends.
     pub has_said_farewell: bool,
-    /// It must not be handed on: it is closed as soon as it is free.
+    /// Why it must be closed as soon as it is free, if so.
     pub closing: Option<Reason>,
-    /// The connection that carries a cancel request to it.
+    /// The carrier of a cancel request to it.
     pub canceled_by: Option<CarrierId>,
-    /// Its connection is under TLS.
+    /// The TLS of the connection, if it has any.
     pub tls: Option<Box<Secured>>,
     pub statements: Option<Box<ServerStatements>>,
     pub(in crate::pool) kept: KeptQuery,
     pub(in crate::pool) unnamed: UnnamedText,
     /// The request under way that it will refuse, if there is one.
     pub(in crate::pool) misnamed: Option<Box<Misnamed>>,
-    /// Its transaction has changed tables, types or functions.
+    /// Whether its transaction has changed tables, types or functions.
     pub(in crate::pool) has_changed_tables: bool,
-    /// How the client that has it, or had it last, uses the servers of the pool.
+    /// The pool mode of its present or last client.
     pub mode: PoolMode,
-    /// Clients that share servers have used it since it was opened or reset: it is reset before one
-    /// gets it for a session.
+    /// Whether clients that share servers have used it since it was opened or reset. It is reset
+    /// before a client gets it for a whole session.
     pub(in crate::pool) is_worn: bool,
     /// What clients have left in its session.
     pub session: ServerSession,
-    /// The client that has sent notifications by it last.
+    /// The client that last sent notifications through it.
     pub(in crate::pool) notifier: Option<ClientId>,
-    /// The client that had it last, or has it.
+    /// Its present or last client.
     pub(in crate::pool) last_client: Option<ClientId>,
-    /// Its lifetime is this much shorter than the setting, so that servers do not go together.
+    /// How much shorter its lifetime is than the setting, so that servers do not all end together.
     pub lifetime_cut_us: u64,
     /// When its lifetime is over (`core::lifetime`).
     pub(in crate::pool) end_of_life: Moment,
-    /// A client has got it and has not sent anything yet: it has the next word, whatever else the
-    /// server's state would allow.
+    /// Whether its client has not sent anything yet. Only that client may send the next message
+    /// then, whatever the state of the server.
     pub is_untouched: bool,
-    /// Bytes of a message of its client's that is half sent to it.
+    /// Bytes still to be sent of a client's message that is half sent.
     pub half_sent: u32,
-    /// The kind of its client's last message that was judged: the half sent one, if there is one.
+    /// The kind of the client's message that was judged last; if one is half sent, then of that.
     pub last_sent: Front,
-    /// A message of its own is half read.
+    /// Whether one of its messages is half read.
     pub is_mid_reply: bool,
-    /// A replication connection, for its one client only.
+    /// Whether it is a replication connection, for its one client only.
     pub is_private: bool,
-    /// Its client went away in the middle of something: it is reset before another one gets it.
+    /// Whether its client left in the middle of something: it is reset before the next client gets
+    /// it.
     pub is_abandoned: bool,
-    /// What it has said since its last client or query of the pooler's that nobody hears, in bytes.
+    /// Bytes it has sent since its last client or query that were not asked for and that no client
+    /// gets.
     pub unheard: u32,
-    /// Its login has cost SCRAM keys, and nobody has had an answer of it since.
+    /// Whether its login has derived SCRAM keys, and no client has had an answer from it since.
     pub owes_service: bool,
 }
 
@@ -178,8 +180,8 @@ impl Linked for Server {
 }
 
 impl Server {
-    /// Notes what was sent to resolve a doubt as owed, once the COPY has ended: before that the
-    /// server takes it for a breach of the protocol.
+    /// Notes the messages that resolve a doubt as owed, once the COPY has ended. Before that the
+    /// server takes them for a protocol violation.
     pub fn note_doubt(&mut self) {
         let OwnQuery::Doubt(doubt) = &mut self.own else { return };
         if doubt.is_noted || self.replies.takes_copy_data() {
@@ -246,14 +248,14 @@ impl Server {
         &self.state
     }
 
-    /// The end of its number, in three bytes, which fit where a client has room: servers that one
-    /// client has had are told apart by it.
+    /// The last three bytes of its number, which fit into the record of a client. They tell apart
+    /// the servers that one client has had.
     pub fn mark(&self) -> [u8; 3] {
         let [.., a, b, c] = self.number.to_be_bytes();
         [a, b, c]
     }
 
-    /// Whether it is at work for its client, rather than on a query of the pooler's own.
+    /// Whether it works for its client, and not on a query of the pooler's own.
     pub fn runs_its_clients(&self) -> bool {
         let is_own = match self.own {
             OwnQuery::Nothing | OwnQuery::Doubt(_) | OwnQuery::Repeat => false,
@@ -277,7 +279,7 @@ impl Server {
         }
     }
 
-    /// The client for whom it works at present.
+    /// The client for which it works at present.
     pub fn served(&self) -> Option<ClientId> {
         self.client().or_else(|| self.lookup()?.clients.first().copied())
     }
@@ -297,7 +299,7 @@ impl Server {
         }
     }
 
-    /// Its login, as far as it has come.
+    /// Its login, while it lasts.
     pub(in crate::pool) fn login(&self) -> Option<&ServerHandshake> {
         match &self.state {
             ServerState::Login(login) => Some(login),
@@ -312,7 +314,7 @@ impl Server {
         }
     }
 
-    /// How far its rescue has come, if its client has left it in the middle.
+    /// The progress of its rescue, if its client left in the middle of something.
     pub(in crate::pool) fn rescue_mut(&mut self) -> Option<&mut Rescue> {
         match &mut self.state {
             ServerState::Tested(Test::Abandoned(rescue)) => Some(rescue),
@@ -324,7 +326,7 @@ impl Server {
         std::mem::replace(&mut self.state, to)
     }
 
-    /// Whether it has come through its login, and is a session.
+    /// Whether it is past its login.
     pub fn is_session(&self) -> bool {
         !matches!(self.state, ServerState::Login(_) | ServerState::Closing)
     }
@@ -334,7 +336,7 @@ impl Server {
         self.xact_start > Moment(0)
     }
 
-    /// Whether a Terminate would be understood: past the login, and no message half sent.
+    /// Whether it would understand a Terminate: past its login, with no message half sent.
     pub fn may_say_goodbye(&self) -> bool {
         self.half_sent == 0 && !self.has_said_farewell && !self.key.is_empty()
     }
@@ -344,13 +346,14 @@ impl Server {
         matches!(self.state, ServerState::Closing)
     }
 
-    /// Fit for another client: everything answered, no transaction, nothing of ours under way, and
-    /// no cancel on its way that could strike the next one.
+    /// Whether another client may get it: everything is answered, no transaction is open, no query
+    /// of the pooler's own is running, and no cancel request is under way that could cancel the
+    /// next client's query.
     pub fn is_clean(&self) -> bool {
         self.replies.is_clean() && self.own.is_nothing() && self.canceled_by.is_none()
     }
 
-    /// The connection's name at the start of its log lines.
+    /// The name of the connection at the start of its log lines.
     pub fn prefix<'a>(&self, who: ConnectionOwner<'a>) -> Prefix<'a> {
         Prefix {
             side: ConnectionSide::Server,
@@ -362,7 +365,8 @@ impl Server {
 }
 
 impl Server {
-    /// Counts what nobody has asked for and no client hears. Returns whether it is within bounds.
+    /// Counts a message that was not asked for and that no client gets. Returns false above the
+    /// limit.
     pub(in crate::pool) fn bears(&mut self, head: Head) -> bool {
         if self.client().is_some() && self.own.is_nothing() {
             return true;

@@ -1,10 +1,11 @@
-//! What clients have left in the session of a server, as far as it is known, and what becomes
-//! of it.
+//! State that clients have left in the session of a server, as far as the pooler knows it, and what
+//! must be done about it.
 //!
-//! A mark is set when the statement is sent, before anybody knows whether it will succeed, and by
-//! the tag of a statement that was not seen for what it is. It goes when a statement that clears it
-//! has succeeded and its transaction with it: a ROLLBACK brings back what was there, and clears
-//! nothing. Queries of the pooler's own set no mark.
+//! Each kind of such state is a trace. A trace is marked when its statement is sent, before anybody
+//! knows whether the statement will succeed; or by a command tag, if the text did not show the
+//! effect. A trace is cleared when a statement that removes it has succeeded and its transaction
+//! was committed: a ROLLBACK restores what was there and clears nothing. The pooler's own queries
+//! mark nothing.
 
 use super::listening::Handing;
 use crate::base::time::Moment;
@@ -17,46 +18,45 @@ use crate::wire::fields::sql_of;
 use crate::wire::head::Head;
 use crate::wire::kind::Front;
 
-/// The session of one server.
+/// What is known of the session of one server.
 #[derive(Debug, Default)]
 pub struct ServerSession {
-    /// That of the client that has the server, or had it last.
+    /// The policy of the present or last client.
     pub(in crate::pool) policy: SessionState,
-    /// What is left must be undone before another client gets the server.
+    /// Whether traces must be undone before another client gets the server.
     must_end_clean: bool,
-    /// LISTEN is for the shared connection: at the end of its client's transactions there is none.
+    /// With `shared_listen`: at the end of each transaction this session listens to no channel.
     pub(in crate::pool) shares_listen: bool,
-    /// What is known of its channels until then.
+    /// What is known of the client's channels until then.
     pub(in crate::pool) handing: Option<Box<Handing>>,
-    /// A text was sent that may notify others.
+    /// Whether a text was sent that may notify other sessions.
     pub(in crate::pool) notifies: bool,
-    /// What may be there.
+    /// Traces that may be in the session.
     left: Traces,
-    /// What of it the client may have left that has the server. With a weak policy there may be
-    /// more, of clients before it.
+    /// Traces of the present client among them. A weak policy allows further ones, of clients
+    /// before.
     of_client: Traces,
-    /// What is gone when all that is under way succeeds, and the transaction is committed.
+    /// Traces that will be gone if everything under way succeeds and the transaction is committed.
     clears: Traces,
-    /// What the statement clears, when it is executed, that was prepared or bound before all else.
+    /// Traces that the bound statement clears once it is executed, if it was sent before all else.
     awaits: Traces,
-    /// What statements leave when they are run that stay prepared: by PREPARE, or under a name that
-    /// is not tracked.
+    /// Traces of statements that stay prepared and are not tracked, by PREPARE or a named Parse.
     prepared: Traces,
-    /// What the unnamed statement does.
+    /// The effects of the unnamed statement.
     unnamed: Effects,
-    /// What those leave that a Parse under way was to replace: after an error it is passed over.
+    /// The traces of unnamed statements that a Parse under way replaces: after an error they stay.
     replaced: Traces,
-    /// A SET under way leaves nothing.
+    /// Whether a SET under way leaves no trace.
     sets_harmlessly: bool,
-    /// A statement under way takes or gives back advisory locks.
+    /// Whether a statement under way takes or releases advisory locks.
     pub(in crate::pool) touches_locks: bool,
-    /// Clients have had the server that nobody has watched.
+    /// Whether clients have had the server whose texts were not scanned.
     is_unseen: bool,
-    /// The server stays with its client, since then.
+    /// Since when the server is pinned to its client, if so.
     pub(in crate::pool) pinned: Option<Moment>,
-    /// Statements of the query that undoes it whose end has not come.
+    /// Statements of the undoing query that have not ended yet.
     undoing: u8,
-    /// The number of the client that has left something last.
+    /// The number of the client that last left a trace.
     pub(in crate::pool) by: u64,
     /// The text of a message that is half sent.
     half_read: Option<Box<SessionText>>,
@@ -66,17 +66,17 @@ pub struct ServerSession {
 #[derive(Debug)]
 struct SessionText {
     scan: Scan,
-    /// What comes before the text: the name of a statement.
+    /// Whether the name of the statement, which precedes the text, has not ended yet.
     is_in_name: bool,
     has_ended: bool,
     of: TextOrigin,
 }
 
-/// Which message a text came in.
+/// The kind of message that carries a text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TextOrigin {
     Query,
-    /// A Parse of a statement with a name that is not tracked.
+    /// A Parse of a named statement that is not tracked.
     Named,
     Unnamed,
 }
@@ -86,11 +86,13 @@ impl ServerSession {
     #[inline]
     pub(in crate::pool) fn begin(&mut self, policy: SessionState, shares_listen: bool) {
         if !self.is_watched() {
-            // Nobody has looked at what was prepared, and may be bound by the same client yet.
+            // The last client's texts were not scanned, and the same client may still bind one of
+            // them.
             self.unnamed = Effects { leaves: Traces::UNKNOWN, ..Effects::default() };
         }
         if policy >= SessionState::Reset {
-            // What clients of a weaker policy have LOADed nothing takes away, and it is not theirs.
+            // Nothing can undo a LOAD by earlier clients of a weaker policy, and this client did
+            // not cause it.
             self.left = self.left.without(Traces::LASTING);
         }
         self.is_unseen |= policy == SessionState::Allow;
@@ -102,36 +104,37 @@ impl ServerSession {
         self.pinned = None;
     }
 
-    /// Whether clients may have left something that nobody had to undo.
+    /// Whether the session may have traces that did not have to be undone.
     pub(in crate::pool) fn is_stained(&self) -> bool {
         self.is_unseen || !self.left.is_empty()
     }
 
-    /// The client keeps the server for its session, which nobody watches and must end clean.
+    /// The client keeps the server for a whole session. Its texts are not scanned, and the session
+    /// must be reset after it.
     pub(in crate::pool) fn go_unseen(&mut self) {
         self.must_end_clean = true;
         self.mark(Traces::UNKNOWN);
     }
 
-    /// The client that has the server may have left these.
+    /// Notes that the present client may have left these traces.
     fn mark(&mut self, traces: Traces) {
         self.left = self.left.and(traces);
         self.of_client = self.of_client.and(traces);
         self.clears = self.clears.without(traces);
     }
 
-    /// Whether anybody wants to know what its client leaves.
+    /// Whether the texts of the client must be scanned.
     #[inline(always)]
     pub fn is_watched(&self) -> bool {
         self.policy != SessionState::Allow || self.shares_listen
     }
 
-    /// Whether something must be undone before another client gets the server.
+    /// Whether traces must be undone before another client gets the server.
     pub(in crate::pool) fn must_be_reset(&self) -> bool {
         !self.owed().is_empty()
     }
 
-    /// What must be undone before another client gets the server.
+    /// The traces that must be undone before another client gets the server.
     fn owed(&self) -> Traces {
         match (self.must_end_clean, self.shares_listen) {
             (true, _) => self.left,
@@ -140,23 +143,23 @@ impl ServerSession {
         }
     }
 
-    /// Whether the session, which is at the end of a transaction, must be asked for its channels.
+    /// Whether to ask the session for its channels, at the end of a transaction.
     #[inline]
     pub(in crate::pool) fn must_tell_channels(&self) -> bool {
         self.shares_listen && (self.handing.is_some() || self.left.has(Traces::LISTEN))
     }
 
-    /// The client's channels are given back to the session.
+    /// The client's channels were given back to the session.
     pub(in crate::pool) fn left_by_recall(&mut self) {
         self.mark(Traces::LISTEN);
     }
 
-    /// Whether the unnamed statement must find the client's channels in the session.
+    /// Whether the unnamed statement needs the client's channels in the session.
     pub(in crate::pool) fn unnamed_needs_channels(&self) -> bool {
         self.unnamed.needs_channels
     }
 
-    /// Whether its client keeps the server, once nothing more is under way.
+    /// Whether the server must be pinned to its client, once nothing is under way.
     #[inline]
     pub(in crate::pool) fn must_be_pinned(&self) -> bool {
         self.policy == SessionState::Pin && !self.is_pinned() && !self.left_for_sure().is_empty()
@@ -176,31 +179,31 @@ impl ServerSession {
         self.pinned
     }
 
-    /// Whether there is nothing to be done of what its client leaves, as after most transactions.
+    /// Whether nothing must be done about this client's traces, as after most transactions.
     #[inline]
     pub(in crate::pool) fn leaves_nothing(&self) -> bool {
         self.of_client.is_empty() && !self.shares_listen && !self.is_pinned() && !self.touches_locks
     }
 
-    /// What its client has left that is worth a pin, a warning or an error.
+    /// The present client's traces that call for a pin, a warning or an error.
     pub(in crate::pool) fn left_for_sure(&self) -> Traces {
         self.of_worth(self.of_client)
     }
 
-    /// What of these is worth that: not where nobody knows what it is or would miss it, nor
-    /// channels that are taken over.
+    /// The traces among these that call for a pin, a warning or an error. Unknown ones do not, nor
+    /// those that no client would miss, nor LISTEN if the channels are shared.
     pub(in crate::pool) fn of_worth(&self, traces: Traces) -> Traces {
         let shared = if self.shares_listen { Traces::LISTEN } else { Traces::NONE };
         traces.without(Traces::UNKNOWN.and(Traces::DIGITS).and(shared))
     }
 
-    /// What may be there.
+    /// Traces that may be in the session.
     pub fn left_behind(&self) -> Traces {
         self.left
     }
 
-    /// A text is sent to be run. `is_first` tells that nothing else is under way, so that what it
-    /// clears is gone with the next ReadyForQuery.
+    /// Notes the effects of a text that is sent to be run. With `is_first` nothing else is under
+    /// way, so what the text clears is gone at the next ReadyForQuery.
     pub(in crate::pool) fn note(&mut self, effects: Effects, is_first: bool) {
         self.leave(effects);
         if is_first {
@@ -208,7 +211,7 @@ impl ServerSession {
         }
     }
 
-    /// Something is sent to be run of which no words are seen.
+    /// Notes that something is run whose text is unknown.
     pub(in crate::pool) fn note_unknown(&mut self) {
         self.leave(Effects { leaves: Traces::UNKNOWN, ..Effects::default() });
     }
@@ -228,7 +231,7 @@ impl ServerSession {
         self.notifies |= effects.notifies;
     }
 
-    /// Whether a message leaves nothing in the session and waits for nothing of it, as most do.
+    /// Whether a message leaves no trace and needs none, as most messages do.
     #[inline]
     pub(in crate::pool) fn leaves_no_trace(&self, kind: Front, head: Head, seen: &[u8]) -> bool {
         if self.shares_listen {
@@ -252,8 +255,8 @@ impl ServerSession {
         }
     }
 
-    /// The Parse of an unnamed statement that leaves nothing, as most do. Returns whether it is
-    /// one.
+    /// Takes the Parse of an unnamed statement that leaves no trace, as most are. Returns false for
+    /// any other message.
     #[inline]
     pub(in crate::pool) fn prepares_plainly(&mut self, body: &[u8]) -> bool {
         let text = sql_of(Front::Parse, body);
@@ -269,7 +272,7 @@ impl ServerSession {
         self.unnamed = effects;
     }
 
-    /// A text that is whole, or begins here: `body` is what has come of the message.
+    /// Takes a text that is complete or begins here: `body` is what has come of the message.
     #[inline]
     pub(in crate::pool) fn note_text(
         &mut self,
@@ -306,13 +309,13 @@ impl ServerSession {
         }
     }
 
-    /// Whether a message whose text is not read to its end is half sent.
+    /// Whether a message is half sent whose text is still being scanned.
     #[inline(always)]
     pub(in crate::pool) fn is_half_read(&self) -> bool {
         self.half_read.is_some()
     }
 
-    /// More of that message.
+    /// Scans the next piece of that message.
     #[cold]
     pub(in crate::pool) fn go_on(&mut self, mut piece: &[u8], is_last: bool) {
         let Some(text) = &mut self.half_read else { return };
@@ -327,12 +330,13 @@ impl ServerSession {
             text.scan.feed(&piece[..end.unwrap_or(piece.len())]);
         }
         if is_last && let Some(text) = self.half_read.take() {
-            // What it clears is not worth to wait for.
+            // Traces that a text of this length clears are not cleared: that is not worth the
+            // trouble.
             self.note_effects(text.of, text.scan.finish(), false);
         }
     }
 
-    /// A statement is bound that the pooler does not track.
+    /// The client binds a statement that is not tracked.
     #[inline]
     pub(in crate::pool) fn bound(&mut self, is_first: bool) {
         let leaves = self.unnamed.leaves.and(self.prepared).and(self.replaced);
@@ -345,7 +349,7 @@ impl ServerSession {
         }
     }
 
-    /// A statement is bound that the pooler tracks.
+    /// The client binds a tracked statement.
     #[inline]
     pub(in crate::pool) fn bound_tracked(&mut self, effects: Effects, is_first: bool) {
         self.awaits = if is_first { effects.clears } else { Traces::NONE };
@@ -356,18 +360,18 @@ impl ServerSession {
         }
     }
 
-    /// What was bound is executed.
+    /// The client executes the portal that it has bound.
     #[inline]
     pub(in crate::pool) fn executed(&mut self) {
         self.clears = self.clears.and(std::mem::take(&mut self.awaits));
     }
 
-    /// The unnamed statement is another client's, or gone.
+    /// The unnamed statement now belongs to another client, or is gone.
     pub(in crate::pool) fn disown_unnamed(&mut self) {
         self.unnamed = Effects::default();
     }
 
-    /// The client's kept unnamed statement was prepared again.
+    /// The unnamed statement that the client had kept was prepared again.
     pub(in crate::pool) fn note_unnamed(&mut self, effects: Effects) {
         self.note_effects(TextOrigin::Unnamed, effects, false);
     }
@@ -379,7 +383,7 @@ impl ServerSession {
         self.unnamed.leaves = self.unnamed.leaves.and(self.replaced);
     }
 
-    /// A statement of the client's has ended. Its tag tells of what its text has hidden.
+    /// A statement of the client has ended. The command tag shows effects that the text did not.
     #[inline]
     pub(in crate::pool) fn tagged(&mut self, tag: &[u8]) {
         let told = match tag {
@@ -395,7 +399,7 @@ impl ServerSession {
         }
     }
 
-    /// ReadyForQuery has come. `is_last` tells that nothing else is under way.
+    /// ReadyForQuery has come. With `is_last` nothing else is under way.
     pub(in crate::pool) fn note_ready(&mut self, status: TransactionStatus, is_last: bool) {
         self.awaits = Traces::NONE;
         if is_last {
@@ -412,7 +416,7 @@ impl ServerSession {
         }
     }
 
-    /// These are gone.
+    /// Clears these traces.
     pub(in crate::pool) fn cleared(&mut self, traces: Traces) {
         self.left = self.left.without(traces);
         self.of_client = self.of_client.without(traces);
@@ -421,7 +425,7 @@ impl ServerSession {
         }
     }
 
-    /// The query that undoes what is left; its tags are awaited.
+    /// The query that undoes the traces. Its command tags must follow.
     pub(in crate::pool) fn begin_undoing(&mut self) -> String {
         if self.is_unseen && self.must_end_clean {
             self.left = self.left.and(Traces::UNKNOWN);
@@ -431,7 +435,7 @@ impl ServerSession {
         sql
     }
 
-    /// That query has ended. Returns whether all of it was done.
+    /// The query that undoes the traces has ended. Returns whether all its statements succeeded.
     pub(in crate::pool) fn ends_undone(&mut self) -> bool {
         let is_complete = self.undoing == 0;
         if is_complete {
@@ -441,9 +445,9 @@ impl ServerSession {
         is_complete
     }
 
-    /// A query of the pooler's own has ended so.
+    /// A statement of the pooler's own query has ended with this command tag.
     pub(in crate::pool) fn tagged_of_own(&mut self, tag: &[u8]) {
-        // One too many is as bad as one too few.
+        // Too many tags are as bad as too few.
         self.undoing = self.undoing.checked_sub(1).unwrap_or(u8::MAX);
         if tag == b"DISCARD ALL\0" {
             self.cleared(Traces::DISCARDED);
@@ -451,10 +455,10 @@ impl ServerSession {
     }
 }
 
-/// A SET of any of these has the tag SET.
+/// A SET that leaves any of these traces has the command tag SET.
 const SET_BY_TAG: Traces = Traces::SET.and(Traces::ROLE).and(Traces::AUTHORIZATION);
 
-/// The query that undoes what is left, and how many statements it has.
+/// The query that undoes these traces, and its number of statements.
 fn reset_query(left: Traces) -> (String, u8) {
     if left.has(Traces::UNKNOWN) {
         return ("DISCARD ALL".to_owned(), 1);
@@ -462,7 +466,7 @@ fn reset_query(left: Traces) -> (String, u8) {
     let role = Traces::ROLE.and(Traces::AUTHORIZATION);
     let steps = [
         (Traces::AUTHORIZATION, "RESET SESSION AUTHORIZATION"),
-        // Not NONE: a role may have been given one by ALTER ROLE.
+        // Not SET ROLE NONE: ALTER ROLE may have given the user a default role.
         (role, "RESET ROLE"),
         (Traces::SET.and(Traces::DIGITS), "RESET ALL"),
         (Traces::LISTEN, "UNLISTEN *"),

@@ -1,14 +1,14 @@
-//! A site: one place where servers listen. All databases whose lines name the same host and port
-//! share it, so that a host that is down is found out once, and one that comes back is not run over
-//! by every pool at a time.
+//! A site: one host and port where servers listen. All databases whose lines name it share it. So
+//! an outage is noticed once for all pools, and a host that comes back is not flooded by every pool
+//! at once.
 
 use std::ops::{Index, IndexMut};
 
 use super::retry::Retry;
 use crate::config::Host;
 
-/// Names a site for as long as the process lives: there are no more than the configuration has
-/// ever named.
+/// The id of a site, valid as long as the process lives. Sites are never removed: there are only as
+/// many as configurations have named.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SiteId(u32);
 
@@ -19,7 +19,7 @@ pub struct Site {
     pub health: Health,
     /// Logins under way, of all pools.
     pub logins: u32,
-    /// Sessions, those that are logging in included, of all pools.
+    /// Server connections of all pools, with those in login.
     pub servers: u32,
 }
 
@@ -28,18 +28,18 @@ pub struct Site {
 pub enum Health {
     #[default]
     Well,
-    /// A login is under way that has not got its answers for a while.
+    /// A login under way has had no answer for a while.
     Slow,
-    /// It could not be reached, or did not speak PostgreSQL's protocol.
+    /// The site could not be reached, or does not speak PostgreSQL's protocol.
     Failing {
         retry: Retry,
-        /// What the last one met with.
+        /// The error of the last attempt.
         error: Box<str>,
     },
 }
 
 impl Site {
-    /// Whether a login that is under way there may well come to nothing.
+    /// Whether logins to the site are likely to fail.
     pub fn is_doubtful(&self) -> bool {
         match self.health {
             Health::Well => false,
@@ -47,7 +47,7 @@ impl Site {
         }
     }
 
-    /// Counts a login that begins or ends. With the last one, nothing is known to be slow.
+    /// Counts a login that begins or ends. When none is left, no login is slow.
     pub fn count_login(&mut self, begins: bool) {
         match begins {
             true => self.logins += 1,
@@ -58,7 +58,7 @@ impl Site {
         }
     }
 
-    /// How often it has failed in a row.
+    /// The failures in a row.
     pub fn retry(&self) -> Option<Retry> {
         match self.health {
             Health::Failing { retry, .. } => Some(retry),
@@ -72,7 +72,7 @@ impl Site {
 pub struct Sites(Vec<Site>);
 
 impl Sites {
-    /// The site of that host and port, made where there is none.
+    /// The site of that host and port; a new one if there is none.
     pub fn ensure(&mut self, host: &Host, port: u16) -> SiteId {
         let found = self.0.iter().position(|site| site.host == *host && site.port == port);
         let place = found.unwrap_or_else(|| {
@@ -83,7 +83,7 @@ impl Sites {
         SiteId(place as u32)
     }
 
-    /// Names and addresses that have servers at present.
+    /// Names and addresses of hosts that have server connections at present.
     pub fn hosts_at_work(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter(|site| site.servers > 0).filter_map(|site| match &site.host {
             Host::Tcp(name) => Some(name.as_str()),

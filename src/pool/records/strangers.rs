@@ -1,17 +1,17 @@
-//! Where connections come from that have not proved anything yet, to see whose turn it is to give
-//! way when there are too many.
+//! The origins of connections that have not logged in, for the choice of one to close when there
+//! are too many.
 
 use std::collections::HashMap;
 
 use crate::log::PeerAddress;
 
-/// What counts as one place: an address, or with IPv6 the network of which one customer has many.
+/// An origin: an address, or with IPv6 the network of one customer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum StrangerOrigin {
-    /// By Unix socket.
+    /// A Unix socket.
     Local,
     V4(u32),
-    /// The first 64 bits.
+    /// The first 64 bits of the address.
     V6(u64),
 }
 
@@ -29,7 +29,7 @@ impl StrangerOrigin {
     }
 }
 
-/// How many there are of each origin.
+/// The number of connections without a login, by origin.
 #[derive(Debug, Default)]
 pub struct Strangers {
     of_origin: HashMap<StrangerOrigin, u32>,
@@ -51,8 +51,8 @@ impl Strangers {
         }
     }
 
-    /// Whether an origin has at least its even share: who comes from where few do is not driven out
-    /// by those who come from where many do.
+    /// Whether an origin has at least its even share. Connections of an origin with few are not
+    /// closed in favour of an origin with many.
     pub fn has_its_share(&self, origin: StrangerOrigin) -> bool {
         let count = self.of_origin.get(&origin).copied().unwrap_or_default() as usize;
         count * self.of_origin.len() >= self.all as usize

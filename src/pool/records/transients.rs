@@ -1,20 +1,20 @@
-//! Databases that may be forgotten: made from `*`, or removed from the configuration. A sweep looks
-//! at some of them, so that it does not take longer where there are thousands.
+//! Databases that may be forgotten: made from `*`, or removed from the configuration. Each sweep
+//! looks at a few of them, so that thousands do not make it slow.
 
 use crate::base::time::Moment;
 use crate::pool::ids::DatabaseId;
 
-/// How many one sweep looks at.
-const SWEPT_MAX: usize = 64;
+/// The most databases that one sweep looks at.
+const SWEPT_DATABASES_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub struct Transients {
-    /// Each once.
+    /// The databases, each once.
     databases: Vec<DatabaseId>,
-    /// Where the sweep stands, counted on beyond the end of the list.
+    /// The next place in the list for the sweep, counted on beyond its end.
     next: usize,
-    /// When the first of those that the sweep has met unused will be forgotten, or the rest is
-    /// looked at.
+    /// When the sweep must look again: when the first unused database is to be forgotten, or when
+    /// the other databases have their turn.
     pub due: Option<Moment>,
 }
 
@@ -23,17 +23,18 @@ impl Transients {
         self.databases.iter().copied()
     }
 
-    /// Whether there are more than one sweep looks at.
+    /// Whether there are more databases than one sweep looks at.
     pub fn need_several_sweeps(&self) -> bool {
-        self.databases.len() > SWEPT_MAX
+        self.databases.len() > SWEPT_DATABASES_MAX
     }
 
-    /// Those that the next sweep looks at.
+    /// The databases that the next sweep looks at.
     pub fn take_some(&mut self) -> Vec<DatabaseId> {
         let all = &self.databases;
-        let places = (0..all.len().min(SWEPT_MAX)).map(|step| self.next.wrapping_add(step));
+        let places =
+            (0..all.len().min(SWEPT_DATABASES_MAX)).map(|step| self.next.wrapping_add(step));
         let some = places.map(|place| all[place % all.len()]).collect();
-        self.next = self.next.wrapping_add(SWEPT_MAX);
+        self.next = self.next.wrapping_add(SWEPT_DATABASES_MAX);
         some
     }
 
@@ -70,10 +71,10 @@ mod tests {
 
     #[test]
     fn many_are_looked_at_in_turn() {
-        let mut transients = transients(SWEPT_MAX as u64 + 10);
+        let mut transients = transients(SWEPT_DATABASES_MAX as u64 + 10);
         assert!(transients.need_several_sweeps());
         let first = transients.take_some();
-        assert_eq!(first.len(), SWEPT_MAX);
+        assert_eq!(first.len(), SWEPT_DATABASES_MAX);
         let second = transients.take_some();
         assert!(transients.iter().all(|id| first.contains(&id) || second.contains(&id)));
     }

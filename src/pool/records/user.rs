@@ -1,5 +1,5 @@
-//! A user: of the userlist, of a [users] line, of a database line, or one that came in without
-//! having to be known (auth_type any).
+//! A user: from the user list, a `[users]` line, a database line, or the login of a client (with
+//! auth_type any the user need not be known).
 
 use crate::auth::secret::Secret;
 use crate::base::arena::Record;
@@ -10,23 +10,26 @@ use crate::pool::ids::{PoolId, UserKind};
 
 pub struct User {
     pub name: Box<str>,
-    /// Of the userlist, or of the database line that forces this user.
+    /// The secret in the user list, or on the database line that forces this user.
     pub secret: Option<Secret>,
-    /// From a client that proved the stored SCRAM secret: opens servers that store the same.
+    /// The keys of a client that proved the stored SCRAM secret: they open servers that store the
+    /// same.
     pub keys: Option<ScramKeys>,
-    /// The [users] line, where there is one.
+    /// The `[users]` line, where there is one.
     pub line: Option<UserLine>,
-    /// The configuration with which the userlist that names it was read; 0 if none does.
+    /// The configuration with which the user list last named the user; 0 if the list does not name
+    /// it.
     pub listed_in: u64,
-    /// The configuration with which its secret changed, or the userlist ceased to name it, last.
+    /// The last configuration that changed the secret, or in which the user list no longer had the
+    /// user.
     pub changed_in: u64,
     /// Pools whose servers log in as this user, in no order.
     pub pools: Vec<PoolId>,
-    /// Sessions at servers, of all its pools.
+    /// Server connections of all its pools, with those in login.
     pub servers: u32,
     /// Logged-in clients.
     pub clients: u32,
-    /// When one of its limits was met and noted last.
+    /// When it was last noted that a limit was reached.
     pub limit_noted: Option<Moment>,
 }
 
@@ -50,7 +53,7 @@ impl User {
         }
     }
 
-    /// Whether the files name it.
+    /// Whether the files name the user.
     pub fn is_listed(&self) -> bool {
         self.line.is_some() || self.listed_in != 0
     }

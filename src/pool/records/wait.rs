@@ -1,21 +1,21 @@
-//! What console sessions wait for, how that ends, and how the process is to end.
+//! What console sessions wait for, how a wait ends, and how the process shuts down.
 
 use crate::base::time::Moment;
 use crate::pool::ids::DatabaseId;
 
-/// How the process is to end.
+/// How the process shuts down.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Shutdown {
     No,
-    /// No more clients by TCP; ends after the last client.
+    /// Accepts no more clients over TCP; ends with the last client.
     WaitForClients,
-    /// Servers are closed as they get free; ends after the last.
+    /// Closes servers as they become free; ends with the last server.
     WaitForServers,
     Immediate,
 }
 
 impl Shutdown {
-    /// How the console's command spells it, after its first word.
+    /// The words of the console command after SHUTDOWN.
     pub fn words(self) -> &'static str {
         match self {
             Shutdown::No | Shutdown::Immediate => "",
@@ -28,14 +28,15 @@ impl Shutdown {
 /// What a console session waits for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wait {
-    /// PAUSE: no server is left, of one database or of all. Given up at the moment, if there is
-    /// one; `is_owner` tells that the pools were not held back before, and work again then.
+    /// PAUSE: until no server is left, of one database or of all. The wait is given up at `until`,
+    /// if set. `is_owner` tells that this PAUSE paused the pools, so they are resumed then.
     Pause { database: Option<DatabaseId>, until: Option<Moment>, is_owner: bool },
-    /// WAIT_CLOSE: the same, without holding back clients.
+    /// WAIT_CLOSE: until no server is left, without pausing clients.
     Close { database: Option<DatabaseId> },
-    /// RELOAD: the shell reads the files.
+    /// RELOAD: until the shell has read the files.
     Reload,
-    /// The next turn: it was answered much in this one, and others want to be served.
+    /// The next turn of the loop: this session has had many answers in one turn, and others must be
+    /// served.
     Turn,
 }
 
@@ -43,15 +44,16 @@ pub enum Wait {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WaitOutcome {
     Done,
-    /// A RESUME came in between.
+    /// A RESUME ended the wait.
     Resumed,
-    /// The time given was over; who held on, and whether the pools work again.
+    /// The time was over. `holders` are the connections that still had servers; `is_resumed` tells
+    /// whether the pools were resumed.
     TimedOut {
         holders: Vec<String>,
         is_resumed: bool,
     },
-    /// The database is gone.
+    /// The database was removed.
     Gone,
-    /// The files could not be put in force; the first thing that is wrong with them.
+    /// The new configuration was refused; the text is its first error.
     ReloadFailed(String),
 }

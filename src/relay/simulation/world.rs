@@ -359,7 +359,7 @@ impl World {
     /// Answers of the judge, later and in any order, to clients that may be gone.
     fn answer_inquiries(&mut self) {
         let inquiries = std::mem::take(&mut self.engine.io.inquiries);
-        assert!(inquiries.len() <= inquiries::OUT_MAX, "{} at a time", inquiries.len());
+        assert!(inquiries.len() <= inquiries::QUESTIONS_OUT_MAX, "{} at a time", inquiries.len());
         for (client, inquiry) in inquiries {
             if !self.rng.one_in(4) {
                 self.engine.io.inquiries.push((client, inquiry));
