@@ -293,6 +293,34 @@ fn a_query_over_unix_sockets_wakes_the_pooler_twice() {
     assert!(sleeps < 4_400, "{sleeps} sleeps for 2,000 queries");
 }
 
+/// Once asked not to tell of room, the kernel must tell of it again where a write falls short.
+#[test]
+fn copies_over_unix_sockets_wait_for_whoever_is_slow() {
+    let postgres = Postgres::shared();
+    let line = format!("host={} port={} dbname=app", postgres.socket.display(), postgres.port);
+    let pooler = Setup::new().database("app", &line).start();
+    let host = pooler.folder.display().to_string();
+    let psql = |commands: &[&str]| {
+        let pings = ["select 1"; 20].iter().chain(commands).flat_map(|sql| ["-c", sql]);
+        Tool::psql(pooler.port, &APP, "app").env("PGHOST", &host).args(pings)
+    };
+    psql(&["create unlogged table slow (number int, filling text)"]).run();
+    let rows: String = (0..20_000).map(copy_row).collect();
+    let file = pooler.folder.join("rows");
+    host::write_file(&file, &rows);
+    psql(&[&format!("\\copy slow from '{}'", file.display())]).run();
+    let mut reader = psql(&["copy (select * from slow order by number) to stdout"]).start();
+    let mut answer = reader.stdout.take().expect("a pipe");
+    // Far more than the sockets and the pipe hold comes behind the first bytes.
+    let mut came = vec![0; 40];
+    answer.read_exact(&mut came).expect("the answers to the first queries");
+    thread::sleep(Duration::from_millis(500));
+    answer.read_to_end(&mut came).expect("all of the copy");
+    assert!(reader.wait().expect("psql ends").success());
+    assert_eq!(came.len(), 40 + rows.len());
+    assert!(came.ends_with(rows.as_bytes()), "the rows are others");
+}
+
 #[test]
 fn hup_opens_the_log_file_again() {
     let pooler = Setup::new().set("logfile", "{dir}/pgbouncer.log").start();
