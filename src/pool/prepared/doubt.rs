@@ -1,20 +1,21 @@
-//! Statements that may not mean any more what their text means: tables, types and functions change,
-//! and a statement that was prepared before counts on what was there then.
+//! Statements whose text may mean something else by now: tables, types and functions change, and a
+//! prepared statement depends on those that existed when it was prepared.
 //!
-//! A client that prepares its text again gets what PostgreSQL makes of it today: such a statement
-//! is not shared any more. Names that clients have already stay with it, as in a session.
+//! A client that prepares the same text again gets what PostgreSQL makes of it now: a statement in
+//! doubt is not shared any more. Names that clients have given to such a statement stay with it, as
+//! in a session.
 
 use crate::pool::core::Core;
 use crate::pool::ids::ServerId;
 use crate::pool::owed::request::Request;
 use crate::wire::fields::{Fields, ReportFields};
 
-/// Errors that a statement may owe to what it was made for.
+/// Errors whose cause may be that the statement was prepared for other tables, types or functions.
 const DOUBTFUL: [&str; 10] =
     ["0A000", "22003", "22007", "22008", "22P02", "22P03", "42804", "42883", "42P18", "XX000"];
 
 impl Core {
-    /// A request has failed with this error, and others after it were skipped.
+    /// A request has failed with this error, and the requests after it were skipped.
     pub(in crate::pool) fn doubt_failed(
         &mut self,
         server: ServerId,

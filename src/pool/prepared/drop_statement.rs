@@ -1,5 +1,5 @@
-//! Messages that drop prepared statements, answered here where no server is needed: Close, and the
-//! simple queries DEALLOCATE and DISCARD ALL.
+//! Messages that drop prepared statements: Close, and the simple queries DEALLOCATE and DISCARD
+//! ALL. The pooler answers them itself where no server is needed.
 
 use super::prepare::{Named, named_by};
 use crate::pool::core::Core;
@@ -13,11 +13,11 @@ use crate::wire::build;
 use crate::wire::head::Head;
 use crate::wire::kind::{Back, Front};
 
-/// The longest query that is read for a DEALLOCATE, in bytes.
+/// The longest query in which a DEALLOCATE is looked for, in bytes.
 const LONGEST_READ_BYTES: usize = 4096;
 
 impl Core {
-    /// Answers without a server what needs none: a Sync with no request before it, and the Close or
+    /// Answers messages that need no server: a Sync with no request before it, and the Close or
     /// DEALLOCATE of a tracked statement.
     #[inline(always)]
     pub(in crate::pool) fn answer_here(
@@ -72,15 +72,15 @@ impl Core {
         self.answer_deallocate(id, &query, TransactionStatus::Idle, said)
     }
 
-    /// Whether a client has names that a DEALLOCATE could drop. Most have none, and their queries
-    /// are not read for one.
+    /// Whether a client has names that a DEALLOCATE could drop. Most clients have none, and no
+    /// DEALLOCATE is looked for in their queries.
     #[inline(always)]
     pub(super) fn has_named(&self, id: ClientId) -> bool {
         self.clients[id].statements.as_ref().is_some_and(|statements| !statements.names.is_empty())
     }
 
-    /// ReadyForQuery. A query that was answered here is a query all the same, and outside of a
-    /// transaction one of its own.
+    /// Sends ReadyForQuery. A query that the pooler answers itself counts as a query, and outside
+    /// of a transaction also as a transaction.
     fn end_local_query(&mut self, id: ClientId, status: TransactionStatus, said: &mut Said<'_>) {
         if let Some(pool) = self.clients[id].pool() {
             let stats = &mut self.pools[pool].stats;
@@ -102,8 +102,8 @@ impl Core {
         Some(Verdict::Drop)
     }
 
-    /// After an extended query without its Sync, a simple one ends what that has begun: the server
-    /// gets a Sync in its place, whose ReadyForQuery is that of the query.
+    /// A simple DEALLOCATE after an extended query without its Sync ends that query's transaction.
+    /// The server gets a Sync instead, whose ReadyForQuery answers the DEALLOCATE too.
     fn end_with_deallocate(
         &mut self,
         id: ClientId,
@@ -118,8 +118,8 @@ impl Core {
         Some(Verdict::Replace { to: server, taken: usize::MAX })
     }
 
-    /// Drops a name as the server would, in a state in which it would, and says so. `None` leaves
-    /// it to the server to refuse.
+    /// Drops a name and tells the client so, if the server would do it in the present state. `None`
+    /// leaves the refusal to the server.
     fn deallocate(
         &mut self,
         id: ClientId,
@@ -140,13 +140,13 @@ impl Core {
         Some(())
     }
 
-    /// Takes a name from a client for which nothing is under way.
+    /// Removes a name of a client that has nothing under way.
     fn drop_name(&mut self, id: ClientId, name: &[u8]) {
         let Some(statements) = &mut self.clients[id].statements else { return };
         statements.remove(&mut self.statements, name);
     }
 
-    /// A simple query that is one DEALLOCATE of a statement of this client's.
+    /// Finds a simple query that is one DEALLOCATE of a tracked statement of this client.
     fn find_deallocate(
         &self,
         id: ClientId,
@@ -166,8 +166,8 @@ impl Core {
         statements.names.get(&query.name).is_some().then_some(Ok(query))
     }
 
-    /// DEALLOCATE of a tracked statement, as a simple query, while the client has a server: it is
-    /// answered here when nothing is under way and no transaction would have to undo it.
+    /// A simple query that is a DEALLOCATE of a tracked statement, while the client has a server.
+    /// The pooler answers it itself, once nothing is under way.
     pub(super) fn rewrite_deallocate(
         &mut self,
         id: ClientId,
@@ -195,8 +195,8 @@ impl Core {
         self.answer_deallocate(id, &query, status, said)
     }
 
-    /// Nothing after a simple query that may drop all statements is judged before that query is
-    /// done: until then nobody knows which names and statements there are.
+    /// Holds back all messages after a simple query that may drop all statements, until that query
+    /// is done: before that, the existing names and statements are unknown.
     pub(super) fn watch_for_drop_all(
         &mut self,
         server: ServerId,
@@ -207,7 +207,7 @@ impl Core {
         if seen.len() < need {
             return Some(Verdict::Need(need));
         }
-        // A long one is not read: it may be anything.
+        // A long query is not read, so it may be any.
         let may_drop = need < head.body || deallocate::may_drop_all(seen);
         let replies = &mut self.servers[server].replies;
         if replies.is_skipping() || !may_drop {
@@ -219,7 +219,7 @@ impl Core {
     }
 }
 
-/// How much of a query must have come before it is read: all of it, or nothing of a long one.
+/// How many bytes of a query must have come: all of a short one, none of a long one.
 fn must_read(query: Head) -> usize {
     if query.body <= LONGEST_READ_BYTES { query.body } else { 0 }
 }

@@ -1,10 +1,10 @@
-//! Names that are used as they must not be: unknown ones, and those that are taken.
+//! Messages that misuse a name: an unknown one, or one that is taken.
 //!
-//! PostgreSQL refuses such a message by an error at its place in the order, undoes the transaction
-//! and passes over what follows up to Sync; an earlier error makes it pass over the message itself.
-//! So it is left to the server to refuse: it is sent something in the message's place that it
-//! refuses in the same way, under a name that stands for the client's, and the error is handed on
-//! with the client's own name. Until the next Sync is answered nothing more is judged.
+//! PostgreSQL refuses such a message with an error in its place in the order, aborts the
+//! transaction and skips everything up to Sync; after an earlier error it skips the message itself.
+//! So the refusal is left to the server. It is sent a substitute that it refuses in the same way,
+//! under a stand-in name, and the client gets the error with its own name. No further messages are
+//! judged until the next Sync is answered.
 
 use crate::config::SessionState;
 use crate::pool::core::Core;
@@ -23,17 +23,17 @@ use crate::wire::fields;
 use crate::wire::head::Head;
 use crate::wire::kind::{Back, Front};
 
-/// The longest statement that is read before it is sent, in bytes.
+/// The longest statement that is read in full before it is sent, in bytes.
 const LONGEST_READ_BYTES: usize = 64 * 1024;
 
-/// A name that no statement and no portal has on any server: the numbers begin at 1.
+/// A name that no statement and no portal has on any server: numbers begin at 1.
 const NOBODY: &[u8] = b"PGBOUNCER_0";
 
-/// How the names of the pooler's statements begin.
+/// The beginning of the names that statements have on servers.
 const PREFIX: &[u8] = b"PGBOUNCER_";
 
 impl Core {
-    /// A statement that the client does not have.
+    /// Refuses a statement name that the client does not have.
     pub(super) fn refuse_unknown(
         &mut self,
         server: ServerId,
@@ -44,7 +44,8 @@ impl Core {
         self.will_be_refused(server, name, NOBODY)
     }
 
-    /// A Parse under a name that the client has given to another text. The server has that one.
+    /// Refuses a Parse whose name the client has given to another text. The server has that other
+    /// one.
     pub(super) fn refuse_taken(
         &mut self,
         server: ServerId,
@@ -66,9 +67,9 @@ impl Core {
         Verdict::Drop
     }
 
-    /// A statement that would leave something in its server's session, of a client that must not
-    /// (`session_state = error`). A long text is sent on before it is read to its end, and what it
-    /// leaves is told after it.
+    /// Refuses a statement that would leave session state, if the client must not leave any
+    /// (`session_state = error`). A text that is too long is sent on instead; its state is found
+    /// and refused afterwards.
     pub(in crate::pool) fn refuse_traces(
         &mut self,
         server: ServerId,
@@ -95,7 +96,7 @@ impl Core {
             return None;
         }
         if kind == Front::Query || seen.first() == Some(&0) {
-            // Either would have taken the unnamed statement away.
+            // Either message would have dropped the unnamed statement.
             Message::front(said.to_server.words(), Front::Close).bytes(UNNAMED).end();
             self.servers[server].replies.push(Request::OwnUnnamed);
             self.servers[server].unnamed.dropped();
@@ -116,8 +117,8 @@ impl Core {
         Some(verdict)
     }
 
-    /// Outside of a transaction a server has no portals but what another client may have left
-    /// there, a cursor WITH HOLD: the client's own is not there.
+    /// Refuses a named portal outside of a transaction. The only such portal that a server can have
+    /// is a cursor WITH HOLD of another client.
     pub(in crate::pool) fn refuse_portal(
         &mut self,
         server: ServerId,
@@ -156,8 +157,8 @@ impl Core {
         Some(self.will_be_refused(server, name, NOBODY))
     }
 
-    /// An error that the client hears in its own words: the server's name for a statement gives
-    /// way to the client's. Returns whether the error was handed on.
+    /// Sends the client an error with the client's name for the statement instead of the server's.
+    /// Returns false if there is no name to replace.
     pub(in crate::pool) fn tell_by_own_name(
         &mut self,
         server: ServerId,
@@ -198,7 +199,7 @@ impl Core {
     }
 }
 
-/// The text with `name` in every place where `stand_in` stands by itself.
+/// The text, with `name` instead of each `stand_in` that no further digit follows.
 fn replaced(text: &[u8], stand_in: &[u8], name: &[u8]) -> Vec<u8> {
     let mut told = Vec::with_capacity(text.len() + name.len());
     let mut rest = text;

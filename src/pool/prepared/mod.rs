@@ -1,5 +1,5 @@
-//! Prepared statements that follow their client from server to server: what a message that names
-//! one becomes, and what the reply to it settles.
+//! Prepared statements that follow their client from server to server: how messages that name a
+//! statement are changed, and what their replies mean.
 
 mod doubt;
 pub mod drop_statement;

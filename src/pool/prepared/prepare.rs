@@ -1,13 +1,13 @@
 //! Prepared statements that follow their client from server to server.
 //!
-//! A client's statement has a name of its own choosing; a text with its parameter types has one id
-//! in the pooler and one name on all servers. A server that lacks a statement gets it before it is
-//! used, in the same write, and the replies that the client did not ask for are swallowed.
+//! A client chooses the name of its statement. The pooler gives each text with its parameter types
+//! one id, and one name on all servers. A server that lacks a statement gets it right before its
+//! use, in the same write, and the pooler swallows the reply to that Parse.
 //!
-//! What is sent may yet be skipped: an error makes the server pass over everything up to Sync.
-//! Changes of names are therefore kept in a journal until their reply has come, and undone when
-//! they were skipped. A name whose fate hangs on an earlier Sync is not touched before that is
-//! known.
+//! The server may skip what it is sent, since an error makes it skip everything up to Sync. So
+//! changes of names are kept in a journal until their reply comes, and undone if the request was
+//! skipped. A name that a request of an earlier segment changes is not used before that segment
+//! ends.
 //!
 //! Source: PostgreSQL manual, "Message Flow", section "Extended Query".
 
@@ -29,7 +29,7 @@ use crate::wire::fields::Fields;
 use crate::wire::head::Head;
 use crate::wire::kind::Front;
 
-/// A named Parse, taken apart.
+/// The parts of a named Parse.
 struct ParseMessage<'a> {
     name: &'a [u8],
     /// Everything after the name.
@@ -44,7 +44,7 @@ impl Core {
             && self.client_mode(client) != PoolMode::Session
     }
 
-    /// Changes the messages that name a statement. `None` leaves a message as it is.
+    /// Changes messages that name a statement. `None` leaves a message unchanged.
     #[inline(always)]
     pub(in crate::pool) fn rewrite(
         &mut self,
@@ -62,11 +62,11 @@ impl Core {
             return None;
         }
         if self.servers[server].replies.takes_copy_data() {
-            // It ends the COPY by an error and has no other effect, whatever it names.
+            // The message ends the COPY with an error and has no other effect.
             return None;
         }
         if self.servers[server].replies.is_skipping() && kind != Front::Query {
-            // After an error the server passes over it, whatever it names.
+            // After an error the server skips the message.
             return Some(Verdict::Drop);
         }
         match kind {
@@ -85,9 +85,9 @@ impl Core {
         }
     }
 
-    /// An Execute may drop all statements, or take in data. The client's further messages wait for
-    /// its answer: before that, nobody knows which names and statements there are. A Flush brings
-    /// the answer, since the Sync may be yet to come.
+    /// Sends an Execute that may drop all statements, or take data. The client's further messages
+    /// wait for its reply: before that, the existing names and statements are unknown. A Flush
+    /// makes the server reply, since the client may not send its Sync yet.
     fn rewrite_execute(
         &mut self,
         server: ServerId,
@@ -118,7 +118,7 @@ impl Core {
         match seen.first() {
             None if head.body == 0 => return Some(self.malformed(id, Front::Parse)),
             None => return Some(Verdict::Need(1)),
-            // Only statements with a name are tracked, and counted.
+            // Only named statements are tracked and counted.
             Some(0) => return None,
             Some(_) => {}
         }
@@ -150,26 +150,25 @@ impl Core {
         let terms = self.terms(id)?;
         let held = self.statements.hold(parse.text, terms);
         let verdict = self.parse_named(id, server, parse.name, held, segment, said);
-        // The hold of this function ends; the client's name and the server have their own.
+        // The client's name and the server have references of their own by now.
         self.statements.release(held);
         Some(verdict)
     }
 
-    /// Refuses a Parse that must be kept until all of it has come, and is longer than what its
-    /// client may have.
+    /// Refuses a Parse that is longer than a client's limit, before it has come completely.
     fn refuse_long(&mut self, id: ClientId, body: usize) -> Option<Verdict> {
         let most = self.config.settings.max_client_prepared_bytes;
         is_beyond(body, most).then(|| self.refuse_client_bytes(id, most))
     }
 
-    /// Refuses a Parse that has come, where its client or all clients have too much already.
+    /// Refuses a Parse if its client, or all clients together, would exceed a limit.
     fn refuse_more(&mut self, id: ClientId, parse: &ParseMessage<'_>) -> Option<Verdict> {
         let settings = &self.config.settings;
         let most_names = settings.max_client_prepared_statements;
         let (most, most_in_all) = (settings.max_client_prepared_bytes, settings.max_prepared_bytes);
         let statements = self.clients[id].statements.as_ref()?;
         if statements.names.get(parse.name).is_some() {
-            // It is there already, or the name is taken.
+            // The client has this name already, so no name is added.
             return None;
         }
         if most_names > 0 && statements.len() >= most_names as usize {
@@ -217,17 +216,17 @@ impl Core {
                 self.make_speak(server);
                 return Verdict::Hold(Hold::Answers);
             }
-            // The server refuses every Parse; this one without a look at its name.
+            // In a failed transaction the server refuses every Parse, whatever its name.
             let text = self.statements.statements[statement].text().to_vec();
             return self.refuse_taken(server, name, statement, &text, said);
         }
         if let Presence::Undecided = presence {
-            // To know the text again it must be read again, all of it.
+            // The message is judged again later, so it must be read again in full.
             self.servers[server].replies.bar_until_synced();
             return Verdict::Hold(Hold::Undecided);
         }
-        // The same text under a name that has it already changes nothing, but the journal keeps
-        // step with the replies.
+        // A Parse of the same text under the same name changes nothing, but the journal must have
+        // one entry for each reply.
         self.statements.hold_again(statement);
         let statements = self.clients[id].statements.get_or_insert_default();
         statements.change(&mut self.statements, name, Some(statement), segment);
@@ -278,7 +277,7 @@ impl Core {
         Some(Verdict::Replace { to: server, taken })
     }
 
-    /// The names of a Bind have not come whole: asks for more, in growing steps.
+    /// The names of a Bind are incomplete: asks for more bytes, in growing steps.
     pub(super) fn need_names(&mut self, id: ClientId, head: Head, seen: &[u8]) -> Verdict {
         if seen.len() >= head.body.min(LONGEST_NAMES_BYTES) {
             return self.malformed(id, Front::Bind);
@@ -343,7 +342,7 @@ impl Core {
         Some(Verdict::Drop)
     }
 
-    /// The statement that a client means by a name, or what to do when there is none.
+    /// The statement to which a client's name belongs, or the verdict if there is none.
     fn statement_of(
         &mut self,
         id: ClientId,
@@ -400,18 +399,18 @@ impl Core {
     }
 }
 
-/// 0 is no limit.
+/// Whether `bytes` exceeds the limit; 0 means no limit.
 fn is_beyond(bytes: usize, most: u32) -> bool {
     most > 0 && bytes > most as usize
 }
 
-/// The longest portal and statement names together that a Bind may have, in bytes.
+/// The most bytes that the portal and statement names of one Bind may have together.
 const LONGEST_NAMES_BYTES: usize = 256 * 1024;
 
 /// What a Describe or Close names.
 pub(in crate::pool) enum Named<'a> {
     Statement(&'a [u8]),
-    /// A portal or the unnamed statement, which are not tracked.
+    /// A portal or the unnamed statement, neither of which is tracked.
     Other,
     Malformed,
 }
@@ -425,7 +424,7 @@ pub(in crate::pool) fn named_by(body: &[u8]) -> Named<'_> {
     }
 }
 
-/// Takes a whole Parse apart; `None` when it is not well formed.
+/// Splits a complete Parse; `None` if it is malformed.
 fn read_parse(body: &[u8]) -> Option<ParseMessage<'_>> {
     let mut fields = Fields::new(body);
     let name = fields.cstr()?;

@@ -1,5 +1,5 @@
-//! Which statements a server has, and which names a client: what replies settle, and what an error
-//! undoes.
+//! Which statements a server has, and which names a client has: what replies confirm, and what
+//! errors undo.
 
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
@@ -12,16 +12,16 @@ use crate::pool::statements::held::HeldStatement;
 use crate::wire::build::{self, Message};
 use crate::wire::kind::Front;
 
-/// What a server has of a statement.
+/// Whether a server has a statement.
 pub(super) enum Presence {
     Held,
     Missing,
-    /// An earlier Sync decides.
+    /// A request of an earlier segment decides.
     Undecided,
 }
 
 impl Core {
-    /// Makes sure that the server has the client's statement when the next message reaches it.
+    /// Makes sure that the server has the client's statement before the next message.
     pub(super) fn prepare_on(
         &mut self,
         client: ClientId,
@@ -34,7 +34,7 @@ impl Core {
             Presence::Undecided => return Err(Verdict::Hold(Hold::Undecided)),
             Presence::Missing => {}
         }
-        let id = self.on_present_terms(client, id);
+        let id = self.under_present_terms(client, id);
         match self.presence(server, id) {
             Presence::Held => {}
             Presence::Undecided => return Err(Verdict::Hold(Hold::Undecided)),
@@ -43,9 +43,9 @@ impl Core {
         Ok(id)
     }
 
-    /// The statement that a text is for a client now. Where the client has changed the settings by
-    /// which constants are read, a server would prepare another one than others have.
-    fn on_present_terms(&mut self, client: ClientId, id: StatementId) -> StatementId {
+    /// The statement that the client's text means under its present settings. If the client has
+    /// changed the settings by which PostgreSQL reads constants, that is a statement of its own.
+    fn under_present_terms(&mut self, client: ClientId, id: StatementId) -> StatementId {
         let Some(terms) = self.terms(client) else { return id };
         if self.statements.terms_of(id).settings == terms.settings {
             return id;
@@ -57,7 +57,7 @@ impl Core {
         after
     }
 
-    /// What the server has of a statement that is about to be used.
+    /// Whether a server has the statement that is about to be used.
     #[inline]
     pub(super) fn presence(&mut self, server: ServerId, id: StatementId) -> Presence {
         let Server { replies, statements, .. } = &mut self.servers[server];
@@ -71,8 +71,8 @@ impl Core {
         }
     }
 
-    /// Sends a Parse under the name on servers; before it, a Close of the statement that must make
-    /// room. `is_own` tells that the client did not ask for the Parse.
+    /// Sends a Parse under the name for servers, after a Close of the oldest statement if room is
+    /// needed. `is_own` tells that the client did not send this Parse.
     pub(super) fn say_parse(
         &mut self,
         server: ServerId,
@@ -104,12 +104,13 @@ impl Core {
             self.statements.evictions += 1;
             let name = self.statements.statements[oldest].name();
             Message::front(said.to_server.words(), Front::Close).u8(b'S').cstr(name).end();
-            // The hold goes over to the request: an error may give the statement back.
+            // The request takes over the reference: after an error the server may still have the
+            // statement.
             record.replies.push(Request::OwnClose(oldest));
         }
     }
 
-    /// A Parse has been answered: the server has the statement.
+    /// A Parse was answered: the server has the statement.
     pub(in crate::pool) fn server_prepared(&mut self, server: ServerId, id: StatementId) {
         if let Some(statements) = &mut self.servers[server].statements
             && let Some(held) = statements.held.get_mut(&id)
@@ -119,22 +120,22 @@ impl Core {
         }
     }
 
-    /// A Close of the pooler's has been answered: the server has the statement no more.
+    /// A Close of the pooler's own was answered: the server no longer has the statement.
     pub(in crate::pool) fn server_dropped(&mut self, id: StatementId) {
         self.statements.server_releases(id);
     }
 
-    /// A Parse or Close of the client's has been answered: its change stands.
+    /// A Parse or Close of the client was answered: the change of the name is final.
     pub(in crate::pool) fn name_settled(&mut self, client: ClientId) {
         let Some(statements) = &mut self.clients[client].statements else { return };
         statements.keep_oldest_change(&mut self.statements);
     }
 
-    /// Requests that an error made the server skip: what they would have changed is undone.
+    /// An error made the server skip these requests: undoes what they would have changed.
     pub(in crate::pool) fn requests_skipped(&mut self, server: ServerId, skipped: &[Request]) {
         let client = self.servers[server].client();
         let mut changes = 0;
-        // From the last one back: a statement may have been closed and prepared again.
+        // Backwards, since a statement may have been closed and prepared again.
         for request in skipped.iter().rev() {
             match *request {
                 Request::OwnParse(id) => self.unprepare(server, id),
@@ -177,13 +178,13 @@ impl Core {
         }
     }
 
-    /// Whether replies that the pooler gives itself are due, of a server that may be gone.
+    /// Whether the next reply is one that the pooler gives itself. The server may be gone.
     #[inline(always)]
     pub fn has_due_answers(&self, server: ServerId) -> bool {
         self.servers.get(server).is_some_and(|server| server.replies.is_own_turn())
     }
 
-    /// Replies that the pooler gives itself and whose turn has come.
+    /// Sends the replies that the pooler gives itself, as far as their turn has come.
     #[inline]
     pub fn push_due_answers(&mut self, server: ServerId, to_client: &mut OutgoingBytes<'_>) {
         if self.servers[server].replies.is_own_turn() {
@@ -201,9 +202,9 @@ impl Core {
         }
     }
 
-    /// What a command has done to statements and parameters, as its tag tells: DEALLOCATE ALL and
-    /// DISCARD ALL leave nothing on the server, and nothing of the client; what changes tables or
-    /// types ends what was prepared for them.
+    /// Takes note of what a command has done to statements and parameters, by its tag: after
+    /// DEALLOCATE ALL and DISCARD ALL the server and the client have no statements; a change of
+    /// tables or types outdates the statements that depend on them.
     #[inline]
     pub(in crate::pool) fn heed_tag(&mut self, server: ServerId, client: ClientId, tag: &[u8]) {
         if !tells_of_statements(tag) {
@@ -237,7 +238,7 @@ impl Core {
         }
     }
 
-    /// A transaction is over: others see only now what it has changed.
+    /// A transaction has ended: only now do other sessions see the tables that it has changed.
     #[inline]
     pub(in crate::pool) fn transaction_settled(&mut self, server: ServerId) {
         if std::mem::take(&mut self.servers[server].has_changed_tables) {
@@ -250,8 +251,8 @@ impl Core {
         self.statements.begin_generation(self.databases[database].remote_name());
     }
 
-    /// The server has reported one of the settings by which constants are read. What it was sent
-    /// just before may have been read by the old setting or by the new one.
+    /// The server has reported a setting by which it reads constants. It may have read the latest
+    /// Parse messages under the old setting or under the new one.
     pub(in crate::pool) fn settings_changed(&mut self, server: ServerId) {
         let Server { replies, statements, .. } = &mut self.servers[server];
         let fresh = statements.as_ref().map_or(&[][..], |statements| &statements.fresh);
@@ -261,12 +262,12 @@ impl Core {
     }
 }
 
-/// Whether a tag tells of something that concerns prepared statements.
+/// Whether a command tag concerns prepared statements or parameters.
 #[inline]
 pub(in crate::pool) fn tells_of_statements(tag: &[u8]) -> bool {
     match tag.first() {
         Some(b'A' | b'C' | b'D' | b'I') => is_all_gone(tag) || changes_tables(tag),
-        // One parameter or all, or a role.
+        // RESET of one parameter, of all, or of the role.
         Some(b'R') => tag == b"RESET\0",
         _ => false,
     }
@@ -276,8 +277,8 @@ fn is_all_gone(tag: &[u8]) -> bool {
     matches!(tag, b"DEALLOCATE ALL\0" | b"DISCARD ALL\0")
 }
 
-/// Whether tables, types or functions may be others than before. A transaction that was prepared
-/// shows what it has changed when it is committed.
+/// Whether tables, types or functions may have changed. The changes of a transaction that was
+/// prepared take effect with COMMIT PREPARED.
 fn changes_tables(tag: &[u8]) -> bool {
     let rest = [&b"CREATE "[..], b"ALTER ", b"DROP "].iter().find_map(|w| tag.strip_prefix(*w));
     let is_other = rest.is_some_and(|rest| !rest.starts_with(b"INDEX"));

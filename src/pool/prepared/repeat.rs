@@ -1,23 +1,23 @@
-//! A query that is sent once more, because a table has changed since its statement was prepared.
+//! Sends a query again if it failed because a table has changed since its statement was prepared.
 //!
-//! PostgreSQL refuses to run a statement whose result has other columns than when it was prepared:
-//! whoever prepared it counts on those. Here that may have been another client, long ago, and it
-//! would go on for as long as the server lives. So the client's names move on to a new statement
-//! with the same text, which servers have to be given first: the next use works. Names of other
-//! clients stay, since those clients have to be told too.
+//! PostgreSQL refuses to run a statement whose result would have other columns than when it was
+//! prepared, because the client relies on the old ones. Here another client may have prepared the
+//! statement long ago, and the error would repeat for as long as the server lives. So the client's
+//! names move to a new statement of the same text, which no server has yet: the next use works.
+//! Names of other clients do not move, since those clients must be told too.
 //!
-//! The client need not hear of it when the query stood alone outside of a transaction, so that
-//! nothing is lost with it, and asked for the columns itself. One that did not would read the new
-//! rows by the old columns: it gets the error, as it would from PostgreSQL.
+//! The failure is hidden from the client if the query was alone and outside of a transaction, so
+//! that nothing else is lost, and if the client has asked for the columns in the query. A client
+//! that has not would read the new rows by the old columns: it gets the error, as from PostgreSQL.
 //!
-//! PostgreSQL describes the parameters of a statement before it looks at its columns. That answer
-//! waits for the next one, so that the client does not hear it twice.
+//! PostgreSQL describes the parameters of a statement before it checks the columns. That reply is
+//! held back until the next one comes, so that the client does not get it twice.
 //!
-//! A server may have lost a statement without a tag that tells of it: a DO block has dropped all.
-//! Then it gets it again, and the query is sent once more where it stood alone.
+//! A server may lose a statement without any command tag that shows it, for example when a DO block
+//! drops all. Then the server gets the statement again, and a query that was alone is sent again.
 //!
-//! What may have to be sent again is kept until the client uses a statement again: a copy of one
-//! small message or two, into memory that the server keeps for it.
+//! The messages of a query are kept until the client uses a statement again: a copy of one or two
+//! small messages, in memory that the server's record keeps.
 
 use crate::pool::core::{Action, Core};
 use crate::pool::ids::{ClientId, ServerId, StatementId};
@@ -33,18 +33,18 @@ use crate::wire::head::{self, HEAD_BYTES, ParsedHead};
 use crate::wire::kind::{Back, Front};
 use crate::wire::sqlstate;
 
-/// The longest query that is kept to be sent again, in bytes.
+/// The longest query that is kept for sending again, in bytes.
 const LONGEST_QUERY_BYTES: usize = 8 * 1024;
 
-/// What PostgreSQL says of a statement that does not fit its tables any more. Other languages have
-/// other words for it: there the name of the function tells that raises the error.
+/// PostgreSQL's error for a statement that no longer fits its tables. In other languages its words
+/// differ; there the name of the function that raises it is recognised.
 const WORDS: &str = "cached plan must not change result type";
 const ROUTINE: &[u8] = b"\0RRevalidateCachedQuery\0";
 
 const FLUSH: &[u8] = b"H\0\0\0\x04";
 
 impl Core {
-    /// A client is about to use a statement that the pooler tracks.
+    /// A client is about to use a tracked statement.
     #[inline]
     pub(super) fn begin_use(&mut self, id: ServerId, said: &mut Said<'_>) {
         let server = &mut self.servers[id];
@@ -52,21 +52,21 @@ impl Core {
         said.may_repeat |= server.replies.is_at_rest();
     }
 
-    /// Whole messages of a client's went to its server, which had nothing to do before: they may
-    /// have to be sent again.
+    /// Keeps complete messages that went to a server which had nothing to do, as they may have to
+    /// be sent again.
     pub fn keep_for_repeat(&mut self, id: ServerId, bytes: &[u8]) {
         let Some(server) = self.servers.get_mut(id) else { return };
         if bytes.len() <= LONGEST_QUERY_BYTES
             && let Some(asks_columns) = server.replies.lone_use()
         {
             server.kept.asks_columns = asks_columns;
-            server.kept.bytes.extend_from_slice(behind_what_was_answered(bytes));
+            server.kept.bytes.extend_from_slice(after_answered_messages(bytes));
             server.kept.requests = server.replies.len();
         }
     }
 
-    /// More went to a server than what may have to be sent again, which does not stand alone any
-    /// more. A Flush asks for nothing.
+    /// More was sent to a server: the kept query is no longer alone, and is dropped. A Flush does
+    /// not count.
     #[inline]
     pub fn more_was_sent(&mut self, id: ServerId, bytes: &[u8]) {
         if let Some(server) = self.servers.get_mut(id)
@@ -77,8 +77,7 @@ impl Core {
         }
     }
 
-    /// The server describes the parameters of a statement. Returns whether the client has to wait
-    /// for it.
+    /// The server describes the parameters of a statement. Returns whether the reply is held back.
     pub(in crate::pool) fn hold_parameters_back(
         &mut self,
         id: ServerId,
@@ -94,14 +93,14 @@ impl Core {
         if kept.bytes.is_empty() {
             return false;
         }
-        // Two in a row make no sense, but do no harm.
+        // A second description in a row makes no sense, but does no harm.
         self.tell_parameters(id, to_client);
         let kept = &mut self.servers[id].kept;
         Message::back(&mut kept.parameters, Back::ParameterDescription).bytes(body).end();
         true
     }
 
-    /// Appends the description that was held back: it comes before the answer that has come now.
+    /// Appends the description that was held back, before the reply that has come now.
     #[inline]
     pub(in crate::pool) fn tell_parameters(
         &mut self,
@@ -114,8 +113,8 @@ impl Core {
         }
     }
 
-    /// The server has refused a request with this error. Returns whether it is sent once more, and
-    /// the client need not know.
+    /// The server has refused a request with this error. Returns whether the query is sent again,
+    /// so that the client is not told.
     pub(in crate::pool) fn is_repeated(
         &mut self,
         id: ServerId,
@@ -124,11 +123,11 @@ impl Core {
         error: &[u8],
     ) -> bool {
         let Some(statement) = skipped.first().and_then(Request::used) else { return false };
-        if is_outlived(error) {
+        if is_outdated_plan(error) {
             self.move_names_on(client, statement);
             self.servers[id].kept.asks_columns && self.send_again(id, skipped.len())
         } else if is_lost(error) {
-            // Something that no tag tells of has dropped it there.
+            // Nothing has shown the pooler that the statement was dropped.
             self.unprepare(id, statement);
             self.send_again(id, skipped.len())
         } else {
@@ -136,7 +135,8 @@ impl Core {
         }
     }
 
-    /// Sends once more what has failed, where nothing is lost with it. Returns whether it is.
+    /// Prepares to send the failed query again, if nothing else is lost. Returns whether it will be
+    /// sent.
     fn send_again(&mut self, id: ServerId, skipped: usize) -> bool {
         let server = &mut self.servers[id];
         let replies = &server.replies;
@@ -149,8 +149,8 @@ impl Core {
         server.kept.parameters.clear();
         server.own = OwnQuery::Repeat;
         if server.replies.is_skipping() {
-            // The client waits for an answer before it sends its Sync. It may have sent its Flush
-            // apart.
+            // The client waits for a reply before it sends its Sync. Its Flush may have come
+            // separately.
             build::empty_front(&mut server.kept.bytes, Front::Flush);
             self.end_skipping(id);
         }
@@ -164,8 +164,7 @@ impl Core {
         self.statements.release(after);
     }
 
-    /// The server is done with the query that it has refused to run: the client's bytes are judged
-    /// anew.
+    /// The server is done with the failed query: the client's bytes are judged again.
     pub(in crate::pool) fn repeat(
         &mut self,
         id: ServerId,
@@ -175,13 +174,13 @@ impl Core {
         let server = &mut self.servers[id];
         server.own = OwnQuery::Nothing;
         if status != TransactionStatus::Idle {
-            // No transaction was open when it failed.
+            // No transaction was open when the query failed, so this is a protocol violation.
             self.unknown_from_server(id, Back::ReadyForQuery as u8);
             return ServerVerdict::Closed;
         }
         let bytes = std::mem::take(&mut server.kept.bytes);
         let pool = server.pool;
-        // They are counted when they come again.
+        // The bytes are counted again when they are judged again.
         self.pools[pool].stats.received -= bytes.len() as u64;
         self.clients[client].hold = None;
         self.act(Action::Repeat { client, bytes });
@@ -189,20 +188,20 @@ impl Core {
     }
 }
 
-/// Whether an error means that the server does not have a statement.
+/// Whether an error means that the server does not have the statement.
 fn is_lost(error: &[u8]) -> bool {
     ReportFields::parse(error).sqlstate == sqlstate::UNDEFINED_PREPARED_STATEMENT
 }
 
-/// Whether an error means that the statement does not fit its tables any more.
-fn is_outlived(error: &[u8]) -> bool {
+/// Whether an error means that the statement no longer fits its tables.
+fn is_outdated_plan(error: &[u8]) -> bool {
     let report = ReportFields::parse(error);
     report.sqlstate == sqlstate::FEATURE_NOT_SUPPORTED
         && (report.message == WORDS || error.windows(ROUTINE.len()).any(|part| part == ROUTINE))
 }
 
-/// What the server was sent of a lone query. Messages before it were answered by the pooler.
-fn behind_what_was_answered(mut bytes: &[u8]) -> &[u8] {
+/// The messages of a query that went to the server, without those before that the pooler answered.
+fn after_answered_messages(mut bytes: &[u8]) -> &[u8] {
     while let ParsedHead::Head(head) = head::parse(bytes) {
         if matches!(Front::from_byte(head.kind), Some(Front::Bind | Front::Describe)) {
             break;
@@ -223,7 +222,7 @@ mod tests {
             b"SFEHLER\0VERROR\0C0A000\0Mgecachter Plan\0Fplancache.c\0RRevalidateCachedQuery\0\0",
         ];
         for error in known {
-            assert!(is_outlived(error), "{}", error.escape_ascii());
+            assert!(is_outdated_plan(error), "{}", error.escape_ascii());
         }
         let others: [&[u8]; 4] = [
             b"",
@@ -232,7 +231,7 @@ mod tests {
             b"SERROR\0C0A000\0MRevalidateCachedQuery\0\0",
         ];
         for error in others {
-            assert!(!is_outlived(error), "{}", error.escape_ascii());
+            assert!(!is_outdated_plan(error), "{}", error.escape_ascii());
         }
     }
 
@@ -242,9 +241,9 @@ mod tests {
         let sync = b"S\0\0\0\x04";
         let used = b"D\0\0\0\x07Sa\0S\0\0\0\x04";
         let all = [&sync[..], parse, used].concat();
-        assert_eq!(behind_what_was_answered(&all), used);
-        assert_eq!(behind_what_was_answered(used), used);
-        assert_eq!(behind_what_was_answered(sync), b"");
-        assert_eq!(behind_what_was_answered(b"P\0\0\0\xff"), b"");
+        assert_eq!(after_answered_messages(&all), used);
+        assert_eq!(after_answered_messages(used), used);
+        assert_eq!(after_answered_messages(sync), b"");
+        assert_eq!(after_answered_messages(b"P\0\0\0\xff"), b"");
     }
 }

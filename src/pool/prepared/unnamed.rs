@@ -1,15 +1,16 @@
-//! The unnamed statement: nobody ever runs another client's.
+//! The unnamed statement: no client ever runs that of another client.
 //!
-//! PostgreSQL keeps the unnamed statement of a session until the next one is prepared, or a simple
-//! query comes. Most drivers send its Parse and its Bind in one go. Others prepare it, look at its
-//! description, and bind it later; by then the client may have got another server, and that server
+//! PostgreSQL keeps the unnamed statement of a session until the next one is prepared or a simple
+//! query comes. Most drivers send its Parse and Bind together. Other drivers prepare it, read its
+//! description, and bind it later. Meanwhile the client may have got another server, which has
 //! another client's unnamed statement.
 //!
-//! So a server tells whether its unnamed statement is that of the client that has it
-//! ([`Replies::has_foreign_unnamed`]). A text that was prepared and not bound when the client lets
-//! go of its server is kept with the client, while it is short, and prepared again where it is
-//! asked for. A client whose text was bound before, or was long, is told that the statement is not
-//! there. What is sent in one go costs a copy into memory that the server keeps.
+//! So the pooler knows of each server whether its unnamed statement belongs to its present client
+//! ([`Replies::has_foreign_unnamed`]). A short text that was prepared and not bound before its
+//! client released the server is kept with the client, and prepared again when the client uses it.
+//! If the text was bound already, or was long, the client is told that the statement does not
+//! exist. A Parse that comes with its Bind costs one copy into memory that the server's record
+//! keeps.
 //!
 //! [`Replies::has_foreign_unnamed`]: crate::pool::owed::replies::Replies::has_foreign_unnamed
 
@@ -26,12 +27,12 @@ use crate::wire::fields::{self, Fields};
 use crate::wire::head::Head;
 use crate::wire::kind::Front;
 
-/// So much is looked at of a Parse of the unnamed statement that is not kept, in bytes.
+/// How many bytes of a Parse are examined if its text is not kept.
 const LOOKED_AT_BYTES: usize = 256;
 
 impl Core {
-    /// Takes note of what a message does to the unnamed statement, and sees to it that the one
-    /// that is used is the client's own. `None` leaves the message to others.
+    /// Notes what a message does to the unnamed statement, and makes sure that a message which uses
+    /// it gets the client's own. `None` leaves the message to other judges.
     #[inline(always)]
     pub(in crate::pool) fn heed_unnamed(
         &mut self,
@@ -134,7 +135,7 @@ impl Core {
         }
         let mut fields = Fields::new(seen);
         let Some(name) = fields.cstr().and_then(|_| fields.cstr()) else {
-            // Without names the server refuses it.
+            // A Bind without complete names is refused by the server.
             return (seen.len() < head.body).then(|| self.need_names(id, head, seen));
         };
         if !name.is_empty() {
@@ -149,8 +150,9 @@ impl Core {
         Some(Verdict::Replace { to: server, taken: 0 })
     }
 
-    /// Makes the server's unnamed statement the client's own, before the next message: prepares
-    /// its text again, or drops what is there, so that the server says that it has none.
+    /// Makes the server's unnamed statement the client's own before the next message: prepares the
+    /// client's text again, or drops the present statement, so that the server reports that none
+    /// exists.
     fn own_unnamed(&mut self, id: ClientId, server: ServerId, said: &mut Said<'_>) {
         match self.kept_unnamed(id, server) {
             Some(statement) => {
@@ -171,8 +173,8 @@ impl Core {
         self.servers[server].replies.push(Request::OwnUnnamed);
     }
 
-    /// The text that the client keeps, unless it has done something to it since, or constants
-    /// would be read in another way than when it was prepared.
+    /// The text that the client keeps, unless the client has prepared or dropped one since, or its
+    /// settings would now read constants in another way.
     fn kept_unnamed(&self, id: ClientId, server: ServerId) -> Option<StatementId> {
         let is_untouched = self.servers[server].unnamed.is_untouched();
         let kept = self.clients[id].statements.as_ref()?.unnamed.filter(|_| is_untouched)?;
@@ -180,8 +182,8 @@ impl Core {
         (self.statements.terms_of(kept).settings == terms.settings).then_some(kept)
     }
 
-    /// A simple query of the client's was answered here: it takes the unnamed statement away, as
-    /// it would on a server.
+    /// The pooler has answered a simple query of the client itself. A simple query drops the
+    /// unnamed statement, as it would on a server.
     pub(in crate::pool) fn forget_unnamed(&mut self, id: ClientId) {
         if let Some(server) = self.clients[id].server() {
             let server = &mut self.servers[server];
@@ -190,22 +192,22 @@ impl Core {
             return;
         }
         let client = &mut self.clients[id];
-        // The one that the last server has is the client's no more, either.
+        // The unnamed statement on the last server is gone for the client too.
         client.last_server = [0; 3];
         if let Some(statements) = &mut client.statements {
             statements.keep_unnamed(&mut self.statements, None);
         }
     }
 
-    /// An error made the server skip requests: the first of them has failed itself.
+    /// An error made the server skip requests, of which the first is the one that failed.
     pub(in crate::pool) fn unnamed_skipped(&mut self, server: ServerId, skipped: &[Request]) {
         let Server { replies, unnamed, .. } = &mut self.servers[server];
         if replies.prepares_unnamed() {
-            // What was sent later counts.
+            // A later Parse is still under way, and it counts.
             return;
         }
         match skipped.iter().position(|request| *request == Request::Parse(None)) {
-            // It has dropped the one before, and left none.
+            // The failed Parse has dropped the statement before and prepared none.
             Some(0) => unnamed.dropped(),
             Some(_) => unnamed.skipped(),
             None => {}

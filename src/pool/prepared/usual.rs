@@ -1,5 +1,5 @@
-//! The Bind of a tracked statement that the server has: most Binds are of that kind, and nothing
-//! is to be said before them.
+//! The usual Bind: of a tracked statement that the server has. Most Binds are of that kind, and no
+//! other message must be sent before them.
 
 use crate::pool::ids::StatementId;
 use crate::pool::statements::held::ServerStatements;
@@ -8,7 +8,7 @@ use crate::wire::fields::Fields;
 use crate::wire::head::HEAD_BYTES;
 use crate::wire::kind::Front;
 
-/// The names of a Bind, as its client says them.
+/// The names in a client's Bind.
 #[derive(Clone, Copy)]
 pub(in crate::pool) struct BindNames<'a> {
     pub portal: &'a [u8],
@@ -16,16 +16,16 @@ pub(in crate::pool) struct BindNames<'a> {
 }
 
 impl<'a> BindNames<'a> {
-    /// `None` where they have not come whole.
+    /// `None` if the names are incomplete.
     #[inline]
     pub fn read(body: &'a [u8]) -> Option<BindNames<'a>> {
         let mut fields = Fields::new(body);
         Some(BindNames { portal: fields.cstr()?, statement: fields.cstr()? })
     }
 
-    /// Says the beginning of the Bind, with the statement's name on servers. Returns how many
-    /// bytes of the client's message it stands for; the rest follows as it is. `body` is the
-    /// length of the whole body, in bytes.
+    /// Appends the beginning of the Bind, with the statement's name on servers. Returns how many
+    /// bytes of the client's message it replaces; the rest is sent unchanged. `body` is the length
+    /// of the whole body, in bytes.
     #[inline]
     pub fn say(self, body: usize, statement: &Statement, words: &mut Vec<u8>) -> usize {
         let name = statement.name();
@@ -40,8 +40,8 @@ impl<'a> BindNames<'a> {
     }
 }
 
-/// The statement that a client means, if its server has it for sure, and its run decides nothing
-/// on what follows. `segment` is that of the server's next Sync.
+/// The statement of this name, if its server is sure to have it and its execution does not decide
+/// what later messages mean. `segment` is the server's running segment.
 #[inline]
 pub(in crate::pool) fn usual_statement(
     client: Option<&ClientStatements>,
