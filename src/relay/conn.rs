@@ -1,5 +1,6 @@
-//! One connection as the relay sees it: what the kernel said of it, what was read and not judged,
-//! what was judged and not sent. An idle connection owns no memory beyond this record.
+//! One connection as the relay sees it: what the kernel has reported, bytes that were read and not
+//! judged, and bytes that were judged and not sent. An idle connection owns no memory beyond this
+//! record.
 
 use std::io;
 use std::marker::PhantomData;
@@ -14,25 +15,26 @@ pub trait Stream {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize>;
     fn write(&mut self, from: &[u8]) -> io::Result<usize>;
 
-    /// Whether the last read left something inside: bytes, an end or an error that the kernel will
-    /// not tell of again.
+    /// Whether the last read left bytes, an end or an error inside the stream, which the poll will
+    /// not report again.
     fn holds_more(&self) -> bool {
         false
     }
 }
 
-/// What is left of a message that has been judged already. No message is longer than 2^31 bytes.
-/// Its state is told by [`Inbound::way`]; an enum of these would take more of an idle connection.
+/// The rest of a message that has been judged already. No message is longer than 2^31 bytes.
+/// [`Inbound::way`] tells what happens to the rest; an enum would cost idle connections more
+/// memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Inbound<To> {
     to: Option<To>,
     left: u32,
 }
 
-/// Where the next byte goes.
+/// What happens to the next byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Heading<To> {
-    /// A message begins with it.
+    /// It begins a message.
     Boundary,
     Forward(To),
     Drop,
@@ -69,7 +71,7 @@ impl<To: Copy> Inbound<To> {
         if self.to.is_some() { self.left } else { 0 }
     }
 
-    /// Goes on through the message by what is here of it. Returns how many bytes that is.
+    /// Counts bytes that are here as taken, up to the end of the message. Returns their number.
     #[inline]
     pub fn go_on(&mut self, here: usize) -> usize {
         let count = here.min(self.left as usize);
@@ -78,37 +80,38 @@ impl<To: Copy> Inbound<To> {
     }
 }
 
-/// A connection, and its bytes on the way.
+/// A connection with the bytes that are kept for it.
 pub struct Conn<S, To> {
     pub stream: S,
-    /// The kernel may have bytes; false after a short read.
+    /// Whether the kernel may have bytes; false after a short read.
     pub is_readable: bool,
-    /// The kernel may take bytes; false after a short write.
+    /// Whether the kernel may take bytes; false after a short write.
     pub is_writable: bool,
-    /// The poll tells when there is room for bytes: see [`super::room`].
+    /// Whether the poll reports room for bytes: see [`super::room`].
     pub hears_of_room: bool,
-    /// The other end has finished: read on until the end is met, short reads or not.
+    /// Whether the other end has finished. Then reading goes on up to the end, even after short
+    /// reads.
     pub is_ending: bool,
-    /// A TLS handshake is under way.
+    /// Whether a TLS handshake is under way.
     pub is_securing: bool,
-    /// It stands in the run queue.
+    /// Whether the connection is in the run queue.
     pub is_queued: bool,
-    /// What was sent to it ends within a message: nothing but the rest of that may follow.
+    /// Whether the bytes sent to it end within a message: only the rest of that message may follow.
     pub is_cut: bool,
-    /// Bytes of body that the judge asked for; with fewer it need not be asked again.
+    /// How many bytes of the body the judge has asked for: it is not called before they are here.
     pub want: u32,
     pub inbound: Inbound<To>,
     kept: Option<Box<KeptBytes>>,
 }
 
-/// Bytes that could not go on their way at once. Most connections have none at most times.
+/// Bytes that could not be passed on at once. Most connections have none most of the time.
 #[derive(Default)]
 struct KeptBytes {
-    /// Read and not judged: less than a message, or what must wait.
+    /// Read and not judged: less than a message, or messages that must wait.
     carry: Vec<u8>,
-    /// What the kernel would not take, in order.
+    /// What the kernel has not taken, in order.
     outbox: Vec<u8>,
-    /// So much of `outbox` it has taken since.
+    /// How many bytes of `outbox` the kernel has taken since.
     sent: usize,
 }
 
@@ -129,7 +132,7 @@ impl<S: Stream, To: Copy> Conn<S, To> {
         }
     }
 
-    /// The kernel has told something.
+    /// Notes a report of the poll.
     #[inline]
     pub fn take_news(&mut self, readiness: Readiness) {
         self.is_readable |= readiness.readable || readiness.ending;
@@ -137,24 +140,24 @@ impl<S: Stream, To: Copy> Conn<S, To> {
         self.is_ending |= readiness.ending;
     }
 
-    /// Whether so many bytes, the head included, are fewer than the judge asked for.
+    /// Whether `here` bytes, with the head, are fewer than the judge has asked for.
     pub fn wants_more(&self, here: usize) -> bool {
         here < HEAD_BYTES + self.want as usize
     }
 
-    /// Whether so many bytes, the head included, are fewer than the judge asked for: they need not
-    /// be looked at before more has come.
+    /// Whether a message begins here and its judge has asked for more than `here` bytes, with the
+    /// head. Then the message is not judged before more bytes come.
     pub fn awaits_more(&self, here: usize) -> bool {
         self.inbound.is_boundary() && self.wants_more(here)
     }
 
-    /// What was read and not judged.
+    /// The bytes that were read and not judged.
     #[inline(always)]
     pub fn carry(&self) -> &[u8] {
         self.kept.as_ref().map_or(&[], |kept| &kept.carry)
     }
 
-    /// Takes what was read and not judged.
+    /// Takes the bytes that were read and not judged.
     #[inline(always)]
     pub fn take_carry(&mut self) -> Vec<u8> {
         let Some(kept) = &mut self.kept else { return Vec::new() };
@@ -163,7 +166,7 @@ impl<S: Stream, To: Copy> Conn<S, To> {
         carry
     }
 
-    /// Keeps what cannot be judged yet, in place of what was kept before.
+    /// Keeps bytes that cannot be judged yet, and drops those kept before.
     pub fn put_carry(&mut self, bytes: Vec<u8>) {
         self.kept.get_or_insert_default().carry = bytes;
         self.keep_no_more_than_needed();
@@ -175,24 +178,24 @@ impl<S: Stream, To: Copy> Conn<S, To> {
         }
     }
 
-    /// Everything for this peer has been taken by the kernel.
+    /// Whether the kernel has taken all bytes for this peer.
     #[inline(always)]
     pub fn is_flushed(&self) -> bool {
         self.kept.as_ref().is_none_or(|kept| kept.outbox.is_empty())
     }
 
-    /// Bytes for this peer that the kernel has not taken.
+    /// The number of bytes for this peer that the kernel has not taken.
     pub fn unsent(&self) -> usize {
         self.kept.as_ref().map_or(0, |kept| kept.outbox.len() - kept.sent)
     }
 
-    /// Memory for bytes that could not go on: for tests.
+    /// The memory for kept bytes, for tests.
     #[cfg(test)]
     pub fn reserved(&self) -> usize {
         self.kept.as_ref().map_or(0, |kept| kept.carry.capacity() + kept.outbox.capacity())
     }
 
-    /// Sends `bytes` behind what is waiting to be sent; what the kernel does not take is kept.
+    /// Sends `bytes` after those that wait to be sent, and keeps what the kernel does not take.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         if self.is_flushed() {
@@ -204,7 +207,8 @@ impl<S: Stream, To: Copy> Conn<S, To> {
         if !rest.is_empty() {
             let outbox = &mut self.kept.get_or_insert_default().outbox;
             if outbox.capacity() - outbox.len() < rest.len() {
-                // Little is added to a full block most of the time: twice the room is too much.
+                // Usually little is added to a full block, so doubling the memory would be too
+                // much.
                 outbox.reserve_exact(rest.len() + outbox.len() / 8);
             }
             outbox.extend_from_slice(rest);
@@ -212,7 +216,8 @@ impl<S: Stream, To: Copy> Conn<S, To> {
         Ok(())
     }
 
-    /// Sends what is waiting, as far as the kernel takes it. Memory is given back when it is gone.
+    /// Sends what waits to be sent, as far as the kernel takes it. Frees the memory once all is
+    /// sent.
     pub fn flush(&mut self) -> io::Result<()> {
         let Some(mut kept) = self.kept.take() else { return Ok(()) };
         let mut outcome = Ok(());
@@ -245,7 +250,7 @@ impl<S: Stream, To: Copy> Conn<S, To> {
     }
 }
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Debug)]
 pub enum Got {
     Bytes(usize),
@@ -255,8 +260,8 @@ pub enum Got {
 }
 
 impl<S: Stream, To: Copy> Conn<S, To> {
-    /// Reads once into `space`. A read that does not fill it means that the kernel has no more,
-    /// unless the end of the stream is known to be near.
+    /// Reads once into `space`. A read that does not fill it means that the kernel has no more
+    /// bytes, unless the end of the stream is known to be near.
     pub fn read(&mut self, space: &mut [u8]) -> Got {
         loop {
             return match self.stream.read(space) {
@@ -277,7 +282,7 @@ impl<S: Stream, To: Copy> Conn<S, To> {
     }
 }
 
-/// What the kernel says of a connection.
+/// What the poll reports of a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Readiness {
     pub readable: bool,
@@ -292,11 +297,11 @@ pub(super) struct OutboundConn<S> {
     pub phase: Phase,
 }
 
-/// How far a connection has come, before the core has a word to say on it.
+/// How far a connection has come before the core judges its messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
     Connecting,
-    /// TLS was asked for: one byte is the answer.
+    /// TLS was asked for; the answer is one byte.
     Asked,
     Securing,
     Open,
@@ -308,9 +313,9 @@ impl<S: Stream> OutboundConn<S> {
     }
 }
 
-/// Connections beside an arena of the core's, under the same ids.
+/// Connections in a table of their own, under the ids of records in an arena of the core.
 pub struct ConnTable<K, C> {
-    /// Each with the generation of its id; its place is the rest of that.
+    /// The connections by the index of their id, each with the id's generation.
     rows: Vec<Option<(NonZeroU32, C)>>,
     kind: PhantomData<fn() -> K>,
 }
@@ -322,7 +327,7 @@ impl<K, C> Default for ConnTable<K, C> {
 }
 
 impl<K, C> ConnTable<K, C> {
-    /// With room for so many connections, as their arena has it for records.
+    /// A table with memory for this many connections, as their arena has for records.
     pub fn with_room(count: usize) -> Self {
         ConnTable { rows: Vec::with_capacity(count.min(MOST_ROOM_RECORDS)), kind: PhantomData }
     }
@@ -363,7 +368,7 @@ mod tests {
     use super::*;
     use crate::pool::ids::ServerId;
 
-    /// Takes so many bytes, then none.
+    /// A stream that takes this many bytes, then none.
     struct Narrow(usize);
 
     impl Stream for Narrow {

@@ -1,10 +1,10 @@
-//! The entry point for fuzzing the relay: arbitrary bytes as what clients and servers send, in
-//! arbitrary pieces, through the very engine and core that the program runs. Nothing may panic, the
-//! core's records must agree after each turn, what goes out must be messages, and when every peer
-//! has left nothing may be left of them.
+//! The entry point for fuzzing the relay: clients and servers send arbitrary bytes in arbitrary
+//! pieces, through the same engine and core that the program runs. Nothing may panic, the core's
+//! records must agree after each turn, all output must be messages, and after the last peer has
+//! left nothing may be left over.
 //!
-//! The input is a script: steps with bytes of 0xff between them. The first byte of a step says what
-//! happens, the second to whom, the rest is what it takes; 0xfe stands for a byte of 0xff.
+//! The input is a script of steps, separated by bytes of 0xff. The first byte of a step is the
+//! action, the second is the peer, the rest are the arguments; 0xfe stands for a byte of 0xff.
 
 mod pipe;
 mod watch;
@@ -39,23 +39,24 @@ query_wait_timeout = 20
 transaction_timeout = 60
 ";
 
-/// Scripts that go through a login and on: what input for [`fuzz`] is made from.
+/// Scripts that go through a login and beyond: the input for [`fuzz`] is made from them.
 pub const SAMPLES: &[&[u8]] = &[
-    // A query by the simple protocol, then BEGIN, a notice, and the client that vanishes.
+    // A simple query, then BEGIN, a notice, and a client that vanishes.
     b"c0\0\0\0\x21\0\x03\0\0user\0joe\0database\0trans\0\0\
       \xffs0R\0\0\0\x08\0\0\0\0S\0\0\0\x16server_version\x0017\0K\0\0\0\x0c\0\0\0\x01\0\0\0\x02\
       Z\0\0\0\x05I\xffc0Q\0\0\0\x0dselect 1\0\
       \xffs0T\0\0\0\x1a\0\x01a\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xfe\xfe\xfe\xfe\0\0\
       D\0\0\0\x0b\0\x01\0\0\0\x011C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I\
       \xffc0Q\0\0\0\x0abegin\0\xffs0C\0\0\0\x0aBEGIN\0N\0\0\0\x09Mhi\0\0Z\0\0\0\x05T\xffx0",
-    // The extended protocol byte by byte, with a name that is rewritten, and COPY.
+    // The extended protocol byte by byte, with a name that is rewritten, and a COPY.
     b"c0\0\0\0\x21\0\x03\0\0user\0joe\0database\0trans\0\0\
       \xffs0R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I\xffp3\
       \xffc0P\0\0\0\x13one\0select 1\0\0\0B\0\0\0\x0f\0one\0\0\0\0\0\0\0E\0\0\0\x09\0\0\0\0\0\
       S\0\0\0\x04\xffs01\0\0\0\x042\0\0\0\x04C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I\
       \xffc0Q\0\0\0\x16copy t from stdin\0\xffs0G\0\0\0\x09\0\0\x01\0\0\
       \xffc0d\0\0\0\x071\x0a2c\0\0\0\x04\xffs0C\0\0\0\x0bCOPY 1\0Z\0\0\0\x05I\xffX0",
-    // A session, a reader that stops, another client's server, and a PAUSE that waits for both.
+    // Session pooling, a client that stops reading, another client's server, and a PAUSE that waits
+    // for both.
     b"c0\0\0\0\x20\0\x03\0\0user\0joe\0database\0sess\0\0\
       \xffs0R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I\
       \xffw0\x01\xffc0Q\0\0\0\x0dselect 1\0\xffs0D\0\0\0\x18\0\x01\0\0\0\x0e01234567890123\
@@ -66,7 +67,7 @@ pub const SAMPLES: &[&[u8]] = &[
       \xffc2Q\0\0\0\x1ePAUSE; SHOW STATE; RESUME\0\
       \xffs1C\0\0\0\x0dSELECT 0\0Z\0\0\0\x05I\xffe0\
       \xffs0C\0\0\0\x0cDISCARD\0Z\0\0\0\x05I\xffc2X\0\0\0\x04\xffe1",
-    // A user who is looked up, and one whose lookup fails.
+    // A user that is looked up, and one whose lookup fails.
     b"c0\0\0\0\x20\0\x03\0\0user\0eve\0database\0asks\0\0\
       \xffs0R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I\
       \xffs01\0\0\0\x042\0\0\0\x04T\0\0\0\x06\0\x02\
@@ -83,18 +84,18 @@ pub fn fuzz(data: &[u8]) {
     bench.end();
 }
 
-/// How many clients there are at once, at most.
+/// The most clients at once.
 const MOST_CLIENTS: usize = 4;
 
-/// Turns that what is left to be done at the end may take.
+/// The most turns until everything is closed at the end.
 const LAST_TURNS: usize = 100;
 
-/// The pooler between its peers.
+/// The pooler and its peers.
 struct Bench {
     engine: Engine<PipeNetwork>,
     clients: [Option<ClientId>; MOST_CLIENTS],
     outbound: Vec<Outbound>,
-    /// What is sent arrives in pieces of so many bytes.
+    /// The size of the pieces in which bytes arrive.
     piece: usize,
     is_over: bool,
 }
@@ -134,7 +135,8 @@ impl Bench {
     fn step(&mut self, what: u8, number: usize, rest: &[u8]) {
         let room = usize::from(rest.first().copied().unwrap_or(0)) * 16;
         match (what, self.far(what, number)) {
-            // A client or a server sends, ends, breaks, or takes so many bytes more and no others.
+            // A client or a server sends, ends, breaks, or takes this many more bytes and no
+            // others.
             (b'c' | b's', Some(far)) => self.send(far, rest),
             (b'e' | b'E', Some(far)) => self.finish(far, End::Finished),
             (b'x' | b'X', Some(far)) => self.finish(far, End::Broken),
@@ -142,15 +144,15 @@ impl Bench {
                 self.change(far, |pipe| pipe.room = room);
                 self.tell(far, Readiness { writable: true, ..Readiness::default() });
             }
-            // Time passes; what follows arrives in pieces of that size.
+            // Time passes; later bytes arrive in pieces of this size.
             (b't', _) => self.pass(Duration::from_millis((number * number * 100) as u64)),
             (b'p', _) => self.piece = if number == 0 { usize::MAX } else { number },
             _ => {}
         }
     }
 
-    /// Whom a step is about. A client comes when it is called for; connections to servers come
-    /// about when one of them is, unless it is to break.
+    /// The peer that a step concerns. A client connects when a step names it. A step that names a
+    /// server establishes all begun connections, unless the step breaks one.
     fn far(&mut self, what: u8, number: usize) -> Option<Far> {
         match what {
             b'c' | b'e' | b'x' | b'w' => Some(Far::Client(self.client(number % MOST_CLIENTS))),
@@ -180,7 +182,7 @@ impl Bench {
         })
     }
 
-    /// Connections that the pooler has begun come about.
+    /// Establishes the connections that the pooler has begun.
     fn connect(&mut self) {
         for id in std::mem::take(&mut self.engine.io.begun) {
             self.outbound.push(id);
@@ -241,8 +243,8 @@ impl Bench {
         }
     }
 
-    /// Everybody leaves, and nothing is left of them. The end of a client is noticed at once,
-    /// whatever it waits for.
+    /// All peers leave, and nothing may be left over. The end of a client must be noticed at once,
+    /// whatever the client waits for.
     fn end(&mut self) {
         let databases = self.engine.core.databases.ids().into_iter().map(Some);
         for paused in databases.chain([None]) {
@@ -274,7 +276,7 @@ mod tests {
         bench
     }
 
-    /// The kinds of messages that were sent, to whomever.
+    /// The kinds of all messages that were sent.
     fn sent(bench: &mut Bench) -> String {
         let mut sent = std::mem::take(&mut bench.engine.io.sent);
         for id in bench.clients.into_iter().flatten() {

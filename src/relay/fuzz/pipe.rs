@@ -1,4 +1,4 @@
-//! Connections in memory, which behave as the script tells them.
+//! Connections in memory that behave as the script says.
 
 use std::io;
 use std::net::IpAddr;
@@ -16,18 +16,18 @@ use crate::relay::{ConnId, Handshake, Io, NotBegun, ServerTls, Stream};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
     Broken,
-    /// It sends no more, after what has arrived.
+    /// The far end sends nothing after the bytes that have arrived.
     Finished,
 }
 
 pub struct Pipe {
-    /// To be read.
+    /// Bytes for the pooler to read.
     pub arrived: Vec<u8>,
     pub end: Option<End>,
-    /// So many bytes more are taken.
+    /// How many more bytes the far end takes.
     pub room: usize,
     watch: SideWatch,
-    /// The kinds of the messages that were written.
+    /// The kinds of the messages that the pooler has written.
     pub written: Vec<u8>,
 }
 
@@ -73,7 +73,7 @@ impl Stream for Pipe {
 /// The system below the relay.
 #[derive(Default)]
 pub struct PipeNetwork {
-    /// Connections to servers that have not come about yet.
+    /// Connections to servers that are not established yet.
     pub begun: Vec<Outbound>,
     /// The kinds of all messages on connections that are closed.
     pub sent: Vec<u8>,

@@ -1,10 +1,10 @@
-//! What the pooler sends is looked through as it goes: whatever it was fed, it sends messages that
-//! the protocol has, of a size that it allows.
+//! Checks all output of the pooler: whatever its input, it must send messages of the protocol, of a
+//! size that the protocol allows.
 
 use crate::wire::kind::{Back, Front};
 use crate::wire::startup;
 
-/// To whom it is sent.
+/// The receiver of the output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
     Client,
@@ -13,11 +13,11 @@ pub enum Side {
 
 pub struct SideWatch {
     side: Side,
-    /// What came of the head of a message.
+    /// The bytes of a message's head that have come so far.
     head: Vec<u8>,
-    /// Bytes of the message that are to come.
+    /// Bytes of the message that are still to come.
     left: usize,
-    /// The first packet to a server, or message to a client, has been seen.
+    /// Whether the first packet to a server, or the first message to a client, was seen.
     has_begun: bool,
 }
 
@@ -26,7 +26,7 @@ impl SideWatch {
         SideWatch { side, head: Vec::new(), left: 0, has_begun: false }
     }
 
-    /// Looks at what is sent, and gives the kinds of the messages that begin in it.
+    /// Checks output, and returns the kinds of the messages that begin in it.
     pub fn see(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut kinds = Vec::new();
         for &byte in bytes {
@@ -40,7 +40,7 @@ impl SideWatch {
         kinds
     }
 
-    /// The kind of a message whose head is complete.
+    /// Takes the kind of a message once its head is complete.
     fn take_head(&mut self) -> Option<u8> {
         match (self.side, self.has_begun, &self.head[..]) {
             (Side::Server, false, &[a, b, c, d]) => {
@@ -52,8 +52,8 @@ impl SideWatch {
                 Some(self.begin(0, length - 4))
             }
             (Side::Server, false, _) => None,
-            // An encryption request is declined by a lone byte; no first message is so long that
-            // its length could be taken for what follows that.
+            // The single byte `N` declines a request for encryption. If a message begins with `N`
+            // instead, the next byte is 0, since no first message is longer than 2^24 bytes.
             (Side::Client, false, &[b'N', next]) if next != 0 => {
                 self.head.remove(0);
                 None

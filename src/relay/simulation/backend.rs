@@ -24,7 +24,7 @@ use crate::wire::kind::Back;
 use crate::wire::startup::{self, ParsedStartup};
 
 /// Replies that are collected before they are sent, in bytes.
-const BUFFER: usize = 8192;
+const BUFFER_BYTES: usize = 8192;
 
 /// What all connections of a server have in common.
 pub struct Installation {
@@ -489,7 +489,7 @@ impl Backend {
                         self.told.push(packet.body.clone());
                     }
                     wire::push(&mut self.buffer, &packet);
-                    if self.buffer.len() >= BUFFER {
+                    if self.buffer.len() >= BUFFER_BYTES {
                         self.flush();
                     }
                 }

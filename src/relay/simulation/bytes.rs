@@ -1,9 +1,9 @@
-//! Bytes in order: pushed behind, taken in front.
+//! A queue of bytes.
 
 #[derive(Default)]
 pub struct Bytes {
     all: Vec<u8>,
-    /// So many have been taken.
+    /// How many bytes were taken from the front.
     at: usize,
 }
 

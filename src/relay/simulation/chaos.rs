@@ -1,4 +1,4 @@
-//! What goes wrong, and what an operator does meanwhile.
+//! Faults, and the commands of an operator.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::pool::ids::DatabaseId;
 use crate::pool::records::secured::TlsModes;
 
 impl World {
-    /// Lets go wrong what the weather brings.
+    /// Lets the faults happen that the weather contains.
     pub(super) fn go_wrong(&mut self) {
         let weather = self.setup.weather;
         if self.strikes(weather.vanishing) {
@@ -47,7 +47,7 @@ impl World {
         self.command(&weather);
     }
 
-    /// The table gets other columns, unless somebody is looking at it.
+    /// The table gets other columns, unless a transaction holds it.
     fn change_table(&mut self) {
         if self.backends.values().any(Backend::holds_table) {
             return;
@@ -58,7 +58,7 @@ impl World {
         self.note(|| format!("the table changes: {changes}"));
     }
 
-    /// What an operator does.
+    /// Runs a command of an operator.
     fn command(&mut self, weather: &Weather) {
         self.engine.core.now = self.now;
         if self.strikes(weather.pauses) {
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    /// Servers are secured in another way from now on.
+    /// Changes the TLS of servers.
     fn change_tls(&mut self) {
         if self.setup.shakes && self.rng.one_in(3) {
             let servers = self.some_tls_mode();
@@ -128,7 +128,7 @@ impl World {
         self.backends.keys().nth(at).copied()
     }
 
-    /// A server ends: of itself, or because the connection breaks, or with a last word.
+    /// A server ends: by itself, because the connection breaks, or with a FATAL error.
     fn crash_one(&mut self) {
         let Some(number) = self.some_backend() else { return };
         let how = self.rng.below(3);
@@ -177,7 +177,7 @@ impl World {
         self.note(|| format!("client {index} {id:?} goes away, half {half}, early {early}"));
     }
 
-    /// Sends a cancel request: for somebody, or with a key that is wrong.
+    /// Sends a cancel request: for some client, or with a wrong key.
     fn cancel_one(&mut self) {
         let Some(at) = self.some_client() else { return };
         let target = &mut self.clients[at];
@@ -189,11 +189,11 @@ impl World {
         let is_peers = self.setup.has_peer && self.rng.one_in(3);
         match is_wrong {
             _ if is_peers => {
-                // Where a key has the number of its process.
+                // The place of the peer_id in a key.
                 key[1..3].copy_from_slice(&PEER.to_le_bytes());
                 self.figures.passed_on += 1;
             }
-            // The last two bits count hops, where there is a peer.
+            // With a peer, the lowest two bits count hops, so another bit is changed.
             true => *key.last_mut().expect("who is at work has a key") ^= 4,
             false => target.shadow.cancels += 1,
         }

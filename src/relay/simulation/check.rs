@@ -12,7 +12,7 @@ use crate::pool::records::server::{ServerState, Test};
 use crate::pool::records::wait::Shutdown;
 
 /// The relay's read block, in bytes.
-const BLOCK: usize = 64 * 1024;
+const BLOCK_BYTES: usize = 64 * 1024;
 
 impl World {
     pub(super) fn check(&mut self) -> Result<(), String> {
@@ -204,7 +204,7 @@ impl World {
         let pkt_buf = self.engine.core.settings().pkt_buf as usize;
         for client in &self.clients {
             let held = self.engine.held_bytes(client.id);
-            let most = pkt_buf + 2 * BLOCK + BLOCK / 4 + 3 * client.largest_parse;
+            let most = pkt_buf + 2 * BLOCK_BYTES + BLOCK_BYTES / 4 + 3 * client.largest_parse;
             if held > most {
                 return Err(format!("{held} bytes are held of {}", client.describe()));
             }

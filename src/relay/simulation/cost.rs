@@ -1,20 +1,21 @@
-//! What a turn of the loop has cost. Time is what the thread has used of a processor, so that other
-//! work of the machine adds little; and what is too dear once is looked at again by the same seed.
+//! The cost of a turn of the loop. It is measured as processor time of the thread, so that other
+//! work on the machine adds little. A turn that is too expensive once is checked again with the
+//! same seed.
 
 use super::stream::SimStream;
 use super::system::System;
 use crate::relay::engine::Engine;
 use crate::sys::clock;
 
-/// A turn in which nothing moves may take so long, in microseconds. Without optimisation the
-/// dearest turn takes a third of what is allowed.
+/// The most that a turn without any bytes may take, in microseconds. Without optimisation the most
+/// expensive turn takes a third of that.
 const MOST_US: u64 = 5_000;
 
-/// Each byte that is read or written adds so much to it. The dearest bytes are those of messages
-/// of five bytes.
+/// What each byte read or written adds to that, in nanoseconds. The most expensive bytes are those
+/// of messages of five bytes.
 const NANOSECONDS_A_BYTE: u64 = 1_000;
 
-/// Where a turn has begun.
+/// The beginning of a turn.
 pub struct Begun {
     at_us: u64,
     moved: usize,
@@ -51,7 +52,7 @@ impl Costs {
     }
 }
 
-/// Bytes that have gone in and out by the connections that are known still.
+/// The number of bytes read and written on all connections that are still known.
 fn moved(engine: &Engine<System>) -> usize {
     let (clients, servers) = (engine.core.clients.ids(), engine.core.servers.ids());
     let clients = clients.into_iter().filter_map(|id| engine.clients.get(id));

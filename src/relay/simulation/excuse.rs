@@ -1,19 +1,19 @@
-//! Which ends of a client are explained by what went wrong. An end that nothing explains fails the
-//! simulation.
+//! Decides whether the end of a client is explained by what went wrong. An unexplained end fails
+//! the simulation.
 
 use super::world::{World, client_stream};
 use crate::config::SessionState;
 use crate::wire::fields::ReportFields;
 
 impl World {
-    /// Why a client may be told this and closed, if so.
+    /// Whether something explains that a client was closed with these words.
     pub(super) fn judge_words(&mut self, at: usize, report: &ReportFields) -> Option<()> {
         let index = self.clients[at].index;
         self.judge_reason(index, &report.message)
     }
 
-    /// Why a client may be cut off without a word, if so: what it was to be told had no room, or
-    /// would have been taken for the rest of a message or of a handshake.
+    /// Whether something explains that a client was closed without a word: there was no room for
+    /// the error, or it would have been read as the rest of a message or of a handshake.
     pub(super) fn judge_eof(&mut self, at: usize) -> Option<()> {
         let client = &self.clients[at];
         let (index, is_cut) = (client.index, client.is_deaf());
@@ -28,7 +28,7 @@ impl World {
     fn judge_reason(&mut self, index: usize, words: &str) -> Option<()> {
         let is_excused = self.weather_explains(index, words);
         let client = self.clients.iter_mut().find(|client| client.index == index)?;
-        // The last words of a session that has ended itself may be lost with its connection.
+        // If a session ends itself, its FATAL error may be lost with the connection.
         let has_ended = words == "server conn crashed?" && client.shadow.foresees_end();
         (is_excused || has_ended || client.shadow.foresees(words)).then_some(())
     }
@@ -39,7 +39,7 @@ impl World {
             return true;
         }
         let is_failing = weather.refusals > 0 || weather.crashes > 0 || weather.leaps > 0;
-        // A handshake with a server may fail, or end in the middle.
+        // A handshake with a server may fail or end early.
         let is_failing = is_failing || self.setup.shakes;
         match words {
             "server conn crashed?" => self.lost_servers.contains(&index),
@@ -50,7 +50,7 @@ impl World {
                 weather.kills > 0 || weather.reloads > 0
             }
             "database configuration changed" => {
-                // A name may come to stand for another address.
+                // A host name may get another address.
                 let is_pinned = self.setup.policy == SessionState::Pin || self.chooser.is_some();
                 weather.reloads > 0 || weather.reconnects > 0 || is_pinned
             }

@@ -1,4 +1,4 @@
-//! The extended protocol of a simulated session: statements, portals, and what an error skips.
+//! The extended protocol of a simulated session: statements, portals, and skipping after an error.
 
 use super::session::{
     ABORTED, Block, Failure, OUTLIVED, Out, Portal, Prepared, REFUSED, ROW_DESCRIPTION, Session,
@@ -25,7 +25,7 @@ impl Session {
         }
     }
 
-    /// A pooler that tracks statements answers the same Parse twice. Returns whether it has.
+    /// A pooler that tracks statements may answer a repeated Parse itself. Returns whether it has.
     fn pooler_judges(&mut self, kind: Front, body: &[u8]) -> bool {
         if kind != Front::Parse || !self.rules.pooled.is_some_and(|pooled| pooled.tracks) {
             return false;
@@ -39,8 +39,8 @@ impl Session {
         is_known
     }
 
-    /// The pooler has decided on a Parse in a failed transaction: answered it, or left it to the
-    /// server to refuse.
+    /// The pooler has decided on a Parse in a failed transaction: it has answered, or left the
+    /// refusal to the server.
     pub(super) fn parse_decided(&mut self, body: &[u8], is_accepted: bool) {
         let mut fields = Fields::new(body);
         let name = fields.str().unwrap_or_default().to_owned();
@@ -60,7 +60,7 @@ impl Session {
         }
     }
 
-    /// In a failed block only its end can be prepared, bound and run.
+    /// In a failed transaction only a statement that ends it can be prepared, bound and run.
     fn check_text(&mut self, text: &str) -> Result<Option<Statement>, Failure> {
         let list = sql::parse(text).filter(|list| list.len() < 2);
         let list = list.ok_or_else(|| failure("42601", format!("syntax error in {text}")))?;
@@ -117,7 +117,7 @@ impl Session {
         Ok(())
     }
 
-    /// A statement counts on the columns that the table had when it was prepared.
+    /// A statement depends on the columns that the table had when it was prepared.
     fn check_table(&mut self, name: &str) -> Result<(), Failure> {
         let fits =
             |known: &Prepared| !sql::reads_table(&known.text) || known.changes == self.changes;
@@ -222,7 +222,7 @@ impl Session {
     }
 }
 
-/// The values of a Bind, all as text.
+/// The parameter values of a Bind, all as text.
 fn values(fields: &mut Fields<'_>) -> Option<Vec<Vec<u8>>> {
     for _ in 0..fields.u16()? {
         fields.u16()?;

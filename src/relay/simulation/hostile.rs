@@ -1,6 +1,6 @@
-//! Peers that mean ill: clients of a database of their own, and the servers of that database. Both
-//! send what the protocol has and what it has not, in floods and in drips, read late or never, and
-//! go without a word. Everybody else is to notice nothing of it.
+//! Hostile peers: clients of a database of their own, and the servers of that database. Both send
+//! legal and illegal messages, in floods and in drips, read late or never, and leave without a
+//! word. No other peer may notice.
 
 use super::bytes::Bytes;
 use super::stream::{Contact, SimStream};
@@ -13,23 +13,23 @@ use crate::pool::records::carrier::Carrier;
 use crate::relay::engine::Engine;
 use crate::wire::startup;
 
-/// Their database, and the user as whom they come.
+/// Their database and their user.
 pub const DATABASE: &str = "evil";
 pub const USER: &str = "mal";
 
-/// Where they come from, by what the log says of them.
+/// Their port, by which log lines name them.
 const PORT: u16 = u16::MAX;
 
-/// How many clients there are of them at once, at most.
-const MOST: usize = 4;
+/// The most hostile clients at once.
+const MOST_CLIENTS: usize = 4;
 
 /// Messages of a flood.
-const FLOOD: u64 = 8_000;
+const FLOOD_MESSAGES: u64 = 8_000;
 
-/// Bytes that wait to be sent, at most.
-const MOST_UNSENT: usize = 100_000;
+/// The most bytes that wait to be sent.
+const MOST_UNSENT_BYTES: usize = 100_000;
 
-/// Messages of clients: the kind, and what stands in the body. A `%` becomes a number.
+/// Messages of clients: kind and body. A `%` becomes a number.
 const OF_CLIENTS: &[(u8, &[u8])] = &[
     (b'Q', b"select 1\0"),
     (b'Q', b"begin; set x.y%=1; commit\0"),
@@ -60,7 +60,7 @@ const OF_CLIENTS: &[(u8, &[u8])] = &[
     (b'X', b""),
 ];
 
-/// Messages of servers.
+/// Messages of servers: kind and body.
 const OF_SERVERS: &[(u8, &[u8])] = &[
     (b'Z', b"I"),
     (b'Z', b"I"),
@@ -104,14 +104,14 @@ const OF_SERVERS: &[(u8, &[u8])] = &[
     (b'v', b"\0\x03\0\0\0\0\0\0"),
 ];
 
-/// One of them, by its connection.
+/// One hostile peer.
 struct Foe<Id> {
     id: Id,
     number: u64,
     outbox: Bytes,
-    /// It has said what a connection begins with.
+    /// Whether it has sent the beginning of a connection.
     has_begun: bool,
-    /// It reads once in so many times; 0 is never.
+    /// It reads once in this many acts; 0 means never.
     reads: u64,
     is_over: bool,
 }
@@ -122,7 +122,7 @@ impl<Id> Foe<Id> {
         Foe { id, number, outbox: Bytes::default(), has_begun: false, reads, is_over: false }
     }
 
-    /// Sends a part of what it has to say, reads or not, and perhaps goes. Returns what it has
+    /// Sends a part of its messages, reads or not, and sometimes leaves. Returns the bytes it has
     /// read.
     fn act(
         &mut self,
@@ -130,7 +130,7 @@ impl<Id> Foe<Id> {
         words: &[(u8, &[u8])],
         rng: &mut SeededRng,
     ) -> Vec<u8> {
-        if self.outbox.len() < MOST_UNSENT {
+        if self.outbox.len() < MOST_UNSENT_BYTES {
             say(&mut self.outbox, words, rng);
         }
         self.send(stream, rng);
@@ -141,7 +141,7 @@ impl<Id> Foe<Id> {
             1 => stream.far_finish(),
             _ => {}
         }
-        // What nobody reads is thrown away with the connection.
+        // The far end of a closed connection drops unread bytes.
         if stream.is_closed {
             self.leave(stream);
         }
@@ -167,7 +167,7 @@ impl<Id> Foe<Id> {
 pub struct Hostile {
     clients: Vec<Foe<ClientId>>,
     servers: Vec<Foe<Outbound>>,
-    /// Clients that have come so far, and the transactions that were made for them.
+    /// The number of hostile clients so far, and of transactions that they were given.
     pub foes: usize,
     pub served: usize,
     rng: SeededRng,
@@ -184,7 +184,7 @@ impl Hostile {
         }
     }
 
-    /// The connections of clients, and those of servers.
+    /// The connections of hostile clients, and those of hostile servers.
     pub fn connections(
         &self,
     ) -> (impl Iterator<Item = (ClientId, u64)>, impl Iterator<Item = (Outbound, u64)>) {
@@ -193,7 +193,7 @@ impl Hostile {
     }
 
     pub fn wants_more(&mut self) -> bool {
-        self.clients.len() < MOST && self.rng.one_in(8)
+        self.clients.len() < MOST_CLIENTS && self.rng.one_in(8)
     }
 
     pub fn add_client(&mut self, id: ClientId, number: u64) {
@@ -201,7 +201,7 @@ impl Hostile {
         let mut foe = Foe::new(id, number, &mut self.rng);
         let mut first = Vec::new();
         match self.rng.below(8) {
-            // Words out of turn, in place of a startup packet.
+            // Other bytes instead of a startup packet.
             0 => {}
             _ => {
                 let own = format!("v{}", self.rng.below(100));
@@ -216,13 +216,13 @@ impl Hostile {
         self.clients.push(foe);
     }
 
-    /// A connection to a server of theirs has been begun.
+    /// The pooler has begun a connection to a hostile server.
     pub fn add_server(&mut self, id: Outbound, number: u64) {
         let foe = Foe::new(id, number, &mut self.rng);
         self.servers.push(foe);
     }
 
-    /// Lets all of them act; at the end they go.
+    /// Lets all hostile peers act; with `is_ending` they leave.
     pub fn act(&mut self, engine: &mut Engine<System>, is_ending: bool) {
         let rng = &mut self.rng;
         for foe in &mut self.clients {
@@ -252,7 +252,7 @@ impl Hostile {
     }
 }
 
-/// Takes the connection, and welcomes who comes by it, more or less. Returns whether that is done.
+/// Accepts the connection and sends a welcome, with faults. Returns whether that is done.
 fn begin_server(foe: &mut Foe<Outbound>, stream: &mut SimStream, rng: &mut SeededRng) -> bool {
     if foe.has_begun {
         return true;
@@ -274,14 +274,14 @@ fn begin_server(foe: &mut Foe<Outbound>, stream: &mut SimStream, rng: &mut Seede
             wire::push(&mut foe.outbox, &wire::Packet { kind, body: body.to_vec() });
         }
     }
-    // Of a connection that was refused the pooler lets go.
+    // The pooler gives up a connection that was refused.
     stream.contact == Contact::Refused
 }
 
-/// One thing to say, or many.
+/// Appends one message, or a flood.
 fn say(out: &mut Bytes, words: &[(u8, &[u8])], rng: &mut SeededRng) {
     let count = match rng.below(250) {
-        0 => FLOOD,
+        0 => FLOOD_MESSAGES,
         1..=20 => 20,
         _ => rng.below(3),
     };
@@ -301,7 +301,7 @@ fn whole(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind], &length.to_be_bytes()[..], body].concat()
 }
 
-/// The body with numbers in place of each `%`.
+/// The body with a number for each `%`.
 fn numbered(body: &[u8], rng: &mut SeededRng) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len() + 8);
     for &byte in body {
@@ -313,7 +313,7 @@ fn numbered(body: &[u8], rng: &mut SeededRng) -> Vec<u8> {
     out
 }
 
-/// A message as the protocol does not have it.
+/// A message made illegal.
 fn spoilt(mut message: Vec<u8>, rng: &mut SeededRng) -> Vec<u8> {
     let at = rng.below(message.len() as u64) as usize;
     match rng.below(6) {
@@ -328,7 +328,7 @@ fn spoilt(mut message: Vec<u8>, rng: &mut SeededRng) -> Vec<u8> {
 }
 
 impl World {
-    /// Lets hostile clients come, if there are any.
+    /// Lets hostile clients connect, if the seed has any.
     pub(super) fn invite_hostile(&mut self) {
         let Some(hostile) = &mut self.hostile else { return };
         if !hostile.wants_more() {
@@ -346,7 +346,7 @@ impl World {
         }
     }
 
-    /// Whether a connection is to one of theirs.
+    /// Whether a connection is to a hostile server.
     pub(super) fn is_hostile(&self, id: Outbound) -> bool {
         let core = &self.engine.core;
         let pool = match id {

@@ -1,9 +1,8 @@
-//! What a simulated server makes of auth_query: a plan says what becomes of one query after the
-//! other, a letter for each.
+//! How a simulated server answers auth_query: by a plan with one letter for each query.
 //!
-//! `g` finds the user, and so do `s` after a while and `S` after a long one; `n` finds nobody, `0`
-//! no secret; of the faults, `e` is an error, `t` two rows, `o` a row about another user, `c` one
-//! column.
+//! `g` finds the user; so do `s` after a while and `S` after a long while. `n` finds no user, `0` a
+//! user without a secret. The faults: `e` is an error, `t` two rows, `o` a row of another user, `c`
+//! a single column.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
@@ -23,7 +22,7 @@ pub fn has_one_of(plan: &str, letters: &str) -> bool {
     plan.contains(|letter| letters.contains(letter))
 }
 
-/// Who comes without being asked has no use for a user without a secret.
+/// A plan. Under `trust` it has no user without a secret.
 pub fn plan(auth: &str, rng: &mut SeededRng) -> String {
     let letters = match (rng.below(3), auth) {
         (0, _) => "gsS",

@@ -1,18 +1,18 @@
-//! Handshakes as a library of TLS has them: both ends speak in turn, so many bytes each time, which
-//! travel as all others do, in pieces and as far as there is room. The near end reads blocks: what
-//! the far end sends after its last part may come with it, and stays inside. What an end was asked
-//! to say before the handshake is done it does not take.
+//! TLS handshakes as a library makes them: both ends speak in turn, each time a number of bytes,
+//! which travel in pieces and as far as there is room. The near end reads blocks: bytes that the
+//! far end sends after its last part may come with that part, and stay inside. An end sends no data
+//! before the handshake is done.
 
 use std::io;
 
 use super::stream::SimStream;
 use crate::base::rng::Rng;
 
-/// Of a handshake's record (RFC 8446, 5.1).
+/// The first byte of a handshake record (RFC 8446, 5.1).
 const RECORD: u8 = 0x16;
 
-/// What the near end reads at once.
-const BLOCK: usize = 512;
+/// The bytes that the near end reads at once.
+const BLOCK_BYTES: usize = 512;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
@@ -20,18 +20,18 @@ pub enum End {
     Far,
 }
 
-/// What the far end does wrong.
+/// The fault of the far end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// It closes the connection within a part.
     Ends,
     /// It breaks the connection within a part.
     Breaks,
-    /// It stops within a part, and waits.
+    /// It stops within a part and waits.
     Stops,
-    /// It says what the near end does not understand.
+    /// It sends bytes that the near end does not understand.
     Garbles,
-    /// Nothing, but the near end will have none of it: an unknown authority, say.
+    /// The near end refuses it, for example because of an unknown authority.
     Displeases,
 }
 
@@ -40,7 +40,7 @@ impl Fault {
         [Fault::Ends, Fault::Breaks, Fault::Stops, Fault::Garbles, Fault::Displeases];
 }
 
-/// How far an end has come: through so many parts, and so many bytes of the next.
+/// The progress of an end: the present part, and how many of its bytes are done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Place {
     Before,
@@ -50,25 +50,25 @@ enum Place {
 
 #[derive(Debug)]
 pub struct Shake {
-    /// Who begins; the ends take turns.
+    /// The end that begins; after that both take turns.
     first: End,
     /// How many bytes each part has.
     lengths: Vec<usize>,
     near: Place,
     far: Place,
-    /// In the last part of the far end's.
+    /// The fault, which occurs in the far end's last part.
     fault: Option<Fault>,
-    /// Read by the near end.
+    /// Bytes that the near end has read.
     inbox: Vec<u8>,
 }
 
-/// What has become of the far end's handshake.
+/// The state of the far end's handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Far {
     Pending,
-    /// Both ends may say what they have to say.
+    /// Both ends may send data.
     Done,
-    /// The far end has seen to it that it comes to nothing, or the near end has closed.
+    /// The far end has made the handshake fail, or the near end has closed the connection.
     Over,
 }
 
@@ -92,13 +92,13 @@ impl Shake {
         }
     }
 
-    /// The far end's fault, if this is the part in which it comes about.
+    /// The far end's fault, if it occurs in this part.
     fn fault_in(&self, part: usize) -> Option<Fault> {
         let is_last = part + 2 >= self.lengths.len();
         self.fault.filter(|_| is_last && self.speaker(part) == End::Far)
     }
 
-    /// Goes on after so many bytes of a part.
+    /// The progress after `done` bytes of a part.
     fn go_on(&self, part: usize, done: usize) -> Place {
         match (done < self.lengths[part], part + 1 < self.lengths.len()) {
             (true, _) => Place::In { part, done },
@@ -111,7 +111,7 @@ impl Shake {
 const BEGINNING: Place = Place::In { part: 0, done: 0 };
 
 impl SimStream {
-    /// It may be put under TLS.
+    /// A stream on which a handshake may take place.
     pub fn securable(self, shake: Shake) -> SimStream {
         let mut stream = self.veiled();
         stream.shake = Some(Box::new(shake));
@@ -124,12 +124,12 @@ impl SimStream {
         }
     }
 
-    /// Whether the near end has begun, and is not done.
+    /// Whether the near end has begun the handshake and not completed it.
     pub fn near_shakes(&self) -> bool {
         self.shake.as_ref().is_some_and(|shake| matches!(shake.near, Place::In { .. }))
     }
 
-    /// Whether what the near end says and hears is under TLS.
+    /// Whether the data of the near end is under TLS.
     pub fn near_is_veiled(&self) -> bool {
         let is_secured = self.shake.as_ref().is_none_or(|shake| shake.near == Place::Behind);
         self.veil.is_some() && is_secured
@@ -140,7 +140,7 @@ impl SimStream {
         self.veil.is_some() && is_secured
     }
 
-    /// Puts the near end under TLS. `early` is what it has read of the handshake already.
+    /// Begins TLS at the near end. `early` are bytes of the handshake that it has already read.
     pub fn near_begin(&mut self, early: &[u8]) -> bool {
         let Some(shake) = &mut self.shake else { return false };
         assert_eq!(shake.near, Place::Before, "it is under TLS already");
@@ -149,7 +149,7 @@ impl SimStream {
         true
     }
 
-    /// The near end goes on as far as it can. Returns whether it is done.
+    /// The near end continues as far as it can. Returns whether its handshake is done.
     pub fn near_go_on(&mut self) -> Result<bool, &'static str> {
         let Some(mut shake) = self.shake.take() else { return Err("there is no TLS here") };
         let result = loop {
@@ -184,11 +184,11 @@ impl SimStream {
         }
     }
 
-    /// Nothing is made of a part before all of it is there.
+    /// Reads a part, which counts only once it is complete.
     fn near_hear(&mut self, shake: &mut Shake, part: usize) -> Result<usize, Step> {
         let length = shake.lengths[part];
         while shake.inbox.len() < length {
-            let mut block = [0; BLOCK];
+            let mut block = [0; BLOCK_BYTES];
             match self.read_bare(&mut block) {
                 Ok(0) => return Err(Step::Failed("the connection was closed")),
                 Ok(count) => shake.inbox.extend_from_slice(&block[..count]),
@@ -206,7 +206,7 @@ impl SimStream {
         }
     }
 
-    /// The far end goes on as far as it can, from the beginning if need be.
+    /// The far end continues as far as it can, from the beginning if need be.
     pub fn far_go_on(&mut self) -> Far {
         let Some(mut shake) = self.shake.take() else { return Far::Done };
         if shake.far == Place::Before {
@@ -245,13 +245,13 @@ impl SimStream {
         self.far_send_bare(&mut bytes)
     }
 
-    /// Reads what is there of so many bytes.
+    /// Takes at most `most` bytes of those that are here. Returns their number.
     fn outbound_taken(&mut self, most: usize) -> usize {
         self.far_read_bare(most).len()
     }
 }
 
-/// Why an end does not go on.
+/// Why an end cannot continue.
 enum Step {
     Waits,
     Failed(&'static str),

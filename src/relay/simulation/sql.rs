@@ -1,13 +1,13 @@
-//! The little SQL that the simulated servers speak: a word, its arguments, and a tag that comes
-//! back in the answer.
+//! The small SQL of the simulated servers: a word, its arguments, and a tag that comes back in the
+//! answer.
 
 use super::traces::{self, Kind};
 
-/// One statement. `text` is the whole of it, so that an answer tells whose question it was.
+/// One statement. `text` is all of it, so that an answer shows which query it belongs to.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Statement {
     Begin,
-    /// What clients have left of these kinds is gone.
+    /// Clears these kinds of state in the session.
     Clear {
         kinds: Vec<Kind>,
         tag: &'static str,
@@ -30,21 +30,21 @@ pub enum Statement {
     Fail {
         text: String,
     },
-    /// Something is left in the session.
+    /// Leaves state in the session.
     Leave {
         kind: Kind,
         name: String,
     },
-    /// A row if there are locks.
+    /// Returns a row if the session holds locks.
     Locks,
-    /// Rows that hold the text, the values of the parameters, and padding; after `sleep_us`.
+    /// Returns rows with the text, the values of the parameters, and padding; after `sleep_us`.
     Rows {
         text: String,
         count: usize,
         size: usize,
         sleep_us: u64,
     },
-    /// Name and secret of a user, as auth_query asks for them.
+    /// Returns name and secret of a user, as auth_query asks for.
     Lookup(Lookup),
     Notice {
         text: String,
@@ -68,14 +68,14 @@ pub enum Statement {
     State,
     /// A row of each channel.
     Channels,
-    /// Whoever listens to the channel is told when the transaction is committed.
+    /// Notifies sessions that listen to the channel when the transaction is committed.
     Publish {
         channel: String,
         text: String,
     },
-    /// The number of the transaction.
+    /// Returns the number of the transaction.
     Transaction,
-    /// What has become of a transaction.
+    /// Returns whether a transaction was committed.
     TransactionStatus {
         number: u64,
     },
@@ -84,27 +84,27 @@ pub enum Statement {
     },
 }
 
-/// What a server makes of auth_query.
+/// How a server answers auth_query.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Lookup {
-    /// What becomes of one query after the other: a letter for each, see [`super::lookup`].
+    /// The plan with one letter for each query, see [`super::lookup`].
     pub plan: String,
     /// The form in which the secret is stored.
     pub form: String,
 }
 
-/// Reads statements between semicolons. `None` is a syntax error.
+/// Parses statements between semicolons. `None` is a syntax error.
 pub fn parse(text: &str) -> Option<Vec<Statement>> {
     split(text).into_iter().filter(|part| !part.trim().is_empty()).map(|p| one(p.trim())).collect()
 }
 
-/// Whether a statement reads the table that changes now and then, so that what was prepared for it
-/// does not fit any more.
+/// Whether a statement reads the table that changes now and then, which outdates prepared
+/// statements.
 pub fn reads_table(text: &str) -> bool {
     text.starts_with("TABLE ")
 }
 
-/// Parameters of a statement: one for each dollar sign.
+/// The number of parameters of a statement: one for each dollar sign.
 pub fn parameters(text: &str) -> usize {
     text.matches('$').count()
 }
@@ -182,7 +182,7 @@ fn set_config(text: &str) -> Option<Statement> {
     Some(Statement::Set { name, value, is_function: true })
 }
 
-/// What a literal stands for, in quotes or between tags of dollar signs.
+/// The value of a literal, in quotes or in dollar quotes.
 fn literal(text: &str) -> Option<String> {
     if let Some(rest) = text.strip_prefix('$') {
         let tag = &text[..rest.find('$')? + 2];

@@ -1,37 +1,38 @@
-//! What a library of TLS does to a stream: bytes travel in records, and neither end gets anything
-//! of one before all of it is there. What is left of a record that had no room stays inside, where
-//! no poll tells of it; a record that the system has not taken whole is offered again, as it was.
+//! What a TLS library does to a stream. Bytes travel in records, and the reader gets none of a
+//! record before it is complete. The rest of a record that did not fit into the read stays inside,
+//! and the poll does not report it. A record that the system took in part must be offered again,
+//! unchanged.
 //!
-//! There is no cipher here: a record is so many bytes of a queue.
+//! There is no cipher here: a record is a number of bytes in a queue.
 
 use std::collections::VecDeque;
 
-/// The most that the near end puts into a record, as `net::tls` has it.
-const LARGEST_SENT: usize = 8192;
+/// The most bytes that the near end puts into a record, as in `net::tls`.
+const LARGEST_RECORD_BYTES: usize = 8192;
 
-/// One direction, behind the queue of the system.
+/// One direction, above the system's queue.
 #[derive(Default)]
 pub struct Records {
-    /// The lengths of records whose bytes have not all come out of the queue.
+    /// The lengths of records that are still in the queue, at least in part.
     lengths: VecDeque<usize>,
-    /// The last record says that no more will come.
+    /// Whether the last record sent is a close_notify.
     has_goodbye: bool,
-    /// That record has come.
+    /// Whether the close_notify has come.
     is_over: bool,
-    /// What has come out of the queue: less than a record.
+    /// Bytes out of the queue that are less than a record.
     partial: Vec<u8>,
-    /// What has come of whole records and nobody has taken.
+    /// Bytes of complete records that were not read yet.
     whole: Vec<u8>,
 }
 
 impl Records {
-    /// A record is sent.
+    /// Notes that a record was sent.
     pub fn seal(&mut self, length: usize) {
         debug_assert!(length > 0);
         self.lengths.push_back(length);
     }
 
-    /// A record is sent that says that no more will come. It takes one byte.
+    /// Notes that a close_notify was sent, as a record of one byte.
     pub fn say_goodbye(&mut self) {
         self.seal(1);
         self.has_goodbye = true;
@@ -41,7 +42,7 @@ impl Records {
         self.is_over
     }
 
-    /// Bytes come out of the queue.
+    /// Takes bytes out of the queue.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.partial.extend_from_slice(bytes);
         while self.lengths.front().is_some_and(|&length| length <= self.partial.len()) {
@@ -54,12 +55,12 @@ impl Records {
         }
     }
 
-    /// Takes at most so many bytes of whole records.
+    /// Takes at most `most` bytes of complete records.
     pub fn take(&mut self, most: usize) -> Vec<u8> {
         self.whole.drain(..most.min(self.whole.len())).collect()
     }
 
-    /// What has come out of the queue and nobody has taken.
+    /// Bytes out of the queue that were not read yet.
     pub fn held(&self) -> Vec<u8> {
         [&self.whole[..], &self.partial].concat()
     }
@@ -73,20 +74,20 @@ impl Records {
     }
 }
 
-/// A record on its way into the system.
+/// A record that is being written to the system.
 #[derive(Default)]
 pub struct Pending {
     record: Vec<u8>,
-    /// So much of it the system has taken.
+    /// How many of its bytes the system has taken.
     taken: usize,
 }
 
 impl Pending {
-    /// Takes up what the caller offers. Whoever was told that a record was not taken must offer it
-    /// again, whatever may stand after it: some of it is on its way.
+    /// Takes what the caller offers. A caller that was told that a record was not taken must offer
+    /// that record again, with or without further bytes: part of it was sent.
     pub fn offer(&mut self, from: &[u8]) {
         if self.record.is_empty() {
-            self.record = from[..from.len().min(LARGEST_SENT)].to_vec();
+            self.record = from[..from.len().min(LARGEST_RECORD_BYTES)].to_vec();
         }
         assert!(from.starts_with(&self.record), "another record is offered than was begun");
     }
@@ -95,7 +96,8 @@ impl Pending {
         &self.record[self.taken..]
     }
 
-    /// The system has taken so much. Gives the length of the record when that was the last of it.
+    /// Notes how many bytes the system has taken. Returns the length of the record once all of it
+    /// was taken.
     pub fn advance(&mut self, count: usize) -> Option<usize> {
         self.taken += count;
         if self.record.is_empty() || self.taken < self.record.len() {
@@ -110,21 +112,21 @@ impl Pending {
     }
 }
 
-/// Both directions of a connection that behaves as if it were under TLS.
+/// Both directions of a connection under TLS.
 #[derive(Default)]
 pub struct Veil {
     pub inbound: Records,
     pub outbound: Records,
     pub pending: Pending,
-    /// The near end's last read met this after what it brought.
+    /// What the near end's last read met after its bytes.
     pub met: Option<Met>,
 }
 
-/// What a read can meet that no poll tells of again.
+/// What a read can meet that the poll does not report again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Met {
     End,
-    /// The room was full.
+    /// More bytes than fit into the read.
     More,
     Reset,
 }

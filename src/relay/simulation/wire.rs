@@ -5,7 +5,7 @@ use crate::wire::build::Message;
 use crate::wire::fields;
 use crate::wire::kind::{Back, Front};
 
-/// A whole message.
+/// A complete message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Packet {
     pub kind: u8,
@@ -35,7 +35,7 @@ impl Packet {
     }
 }
 
-/// The next whole message of what has come.
+/// Takes the next complete message, if it has come.
 pub fn next(inbox: &mut Bytes) -> Option<Packet> {
     let rest = inbox.rest();
     let length = u32::from_be_bytes(rest.get(1..5)?.try_into().ok()?) as usize;
@@ -95,7 +95,7 @@ pub fn sync() -> Packet {
     front(Front::Sync, b"")
 }
 
-/// An ErrorResponse or NoticeResponse of a server's.
+/// An ErrorResponse or NoticeResponse of a server.
 pub fn report(kind: Back, severity: &str, sqlstate: &str, text: &str) -> Packet {
     let mut bytes = Vec::new();
     let fields = [(b'S', severity), (b'V', severity), (b'C', sqlstate), (b'M', text)];
