@@ -142,7 +142,7 @@ fn push_pool(json: &mut Json, core: &Core, shown: &ShownPool) {
     json.open('{');
     json.key("database").text(&database.line.name);
     json.key("user").text(&core.users[pool.user].name);
-    json.key("mode").text(core.pool_mode(shown.id).word());
+    json.key("mode").text(core.pools[shown.id].mode.word());
     json.key("paused").flag(database.is_paused).key("disabled").flag(database.is_disabled);
     let free = pool.idle.len() + pool.used.len();
     let other = pool.server_count() - pool.active.len() - free - pool.logging_in.len();
@@ -155,7 +155,7 @@ fn push_pool(json: &mut Json, core: &Core, shown: &ShownPool) {
         ("idle", free as u64),
         ("login", pool.logging_in.len() as u64),
         ("other", other as u64),
-        ("size", core.pool_size(shown.id).into()),
+        ("size", core.limits().pool_size(shown.id).into()),
         ("oldest_us", oldest_transaction_us(core, shown.id)),
     ];
     for (key, number) in numbers {

@@ -50,7 +50,7 @@ impl Core {
                 matches!(server.state(), server::ServerState::Idle | server::ServerState::Used);
             assert!(!is_free || server.is_clean(), "a server in the pool is not clean");
             assert!(!is_free || server.closing.is_none(), "a server to be closed is in the pool");
-            let end = server.end_of(self.server_lifetime(server.pool));
+            let end = server.end_of(self.limits().server_lifetime(server.pool));
             assert!(!is_free || server.end_of_life == end, "a server's lifetime has changed");
         }
     }
@@ -75,7 +75,7 @@ impl Core {
         let mut clients = self.logins.len() + self.consoles.len() + self.cancel_clients.len();
         let (mut servers, mut carriers) = (0, 0);
         for (id, pool) in self.pools.iter() {
-            let mode = self.mode_of(pool.database, pool.user);
+            let mode = self.limits().mode_of(pool.database, pool.user);
             assert_eq!(pool.mode, mode, "the mode of {} is an old one", self.pool_name(id));
             for id in pool.active.iter(&self.servers) {
                 let server = &self.servers[id];

@@ -75,7 +75,9 @@ pub static DATABASES: Sheet<DatabaseRow> = Sheet {
             "Most servers for the database; 0 is any number",
             int4("max_connections", |scene, row| {
                 let most = scene.core.settings().max_db_connections;
-                Value::Number(row.map_or(most, |id| scene.core.max_db_connections(id)).into())
+                Value::Number(
+                    row.map_or(most, |id| scene.core.limits().max_db_connections(id)).into(),
+                )
             }),
         ),
         gauge(
@@ -93,7 +95,7 @@ pub static DATABASES: Sheet<DatabaseRow> = Sheet {
             int4("max_client_connections", |scene, row| {
                 let most = scene.core.settings().max_db_client_connections;
                 Value::Number(
-                    row.map_or(most, |id| scene.core.max_db_client_connections(id)).into(),
+                    row.map_or(most, |id| scene.core.limits().max_db_client_connections(id)).into(),
                 )
             }),
         ),

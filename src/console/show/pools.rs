@@ -73,7 +73,7 @@ pub static POOLS: Sheet<PoolRow> = Sheet {
             int4("maxwait_us", |scene, row| Value::Number(longest_wait_us(scene, row) % 1_000_000)),
         ),
         text("pool_mode", |scene, row| match *row {
-            Some(id) => Value::text(scene.core.pool_mode(id).word()),
+            Some(id) => Value::text(scene.core.pools[id].mode.word()),
             None => Value::text("statement"),
         }),
         text("load_balance_hosts", |scene, row| {

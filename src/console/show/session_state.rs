@@ -21,12 +21,16 @@ pub static SESSION_STATE: Sheet<PoolId> = Sheet {
     columns: &[&[
         text("database", |scene, &id| Value::text(pools::names(scene.core, &Some(id)).0)),
         text("user", |scene, &id| Value::text(pools::names(scene.core, &Some(id)).1)),
-        text("session_state", |scene, &id| Value::text(scene.core.pool_session_state(id).word())),
+        text("session_state", |scene, &id| {
+            let pool = &scene.core.pools[id];
+            let state = scene.core.limits().configured_state(pool.database, pool.user);
+            Value::text(state.word())
+        }),
         gauge(
             "Servers that are kept for what their clients have left in the session",
             int4("pinned", |scene, &id| Value::count(scene.core.pinned_count(id))),
         ),
-        int4("pin_limit", |scene, &id| match scene.core.pin_limit(id) {
+        int4("pin_limit", |scene, &id| match scene.core.limits().pin_limit(id) {
             usize::MAX => Value::Null,
             most => Value::count(most),
         }),

@@ -32,7 +32,7 @@ pub static USERS: Sheet<UserRow> = Sheet {
             "Most servers for the user; 0 is any number",
             int4("max_user_connections", |scene, row| {
                 let most = scene.core.settings().max_user_connections;
-                let most = row.user.map_or(most, |id| scene.core.max_user_connections(id));
+                let most = row.user.map_or(most, |id| scene.core.limits().max_user_connections(id));
                 Value::Number(most.into())
             }),
         ),
@@ -44,7 +44,8 @@ pub static USERS: Sheet<UserRow> = Sheet {
             "Most clients of the user; 0 is any number",
             int4("max_user_client_connections", |scene, row| {
                 let most = scene.core.settings().max_user_client_connections;
-                let most = row.user.map_or(most, |id| scene.core.max_user_client_connections(id));
+                let most =
+                    row.user.map_or(most, |id| scene.core.limits().max_user_client_connections(id));
                 Value::Number(most.into())
             }),
         ),

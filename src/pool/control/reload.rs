@@ -46,7 +46,7 @@ impl Core {
         self.watches_sessions = self.has_session_policy();
         for id in self.pools.ids() {
             let Pool { database, user, .. } = self.pools[id];
-            self.pools[id].mode = self.mode_of(database, user);
+            self.pools[id].mode = self.limits().mode_of(database, user);
         }
         for id in self.servers.ids() {
             self.set_end_of_life(id);

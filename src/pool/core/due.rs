@@ -3,7 +3,7 @@
 //! The sweep asks what is past ([`past`]), the calendar of resting pools which moment comes first
 //! ([`first`]). Nothing is armed: a due time follows from the record's own moments and the present
 //! settings, so that RELOAD and SET act at once. Where a user or a database may have a limit of its
-//! own, `limits` finds it; `lifetime` has the end of a server's lifetime.
+//! own, `records::limits` finds it; `lifetime` has the end of a server's lifetime.
 
 use std::time::Duration;
 
@@ -100,8 +100,7 @@ impl Core {
 
     /// A client whose lookup waits for a server of this pool.
     pub(in crate::pool) fn lookup_due(&self, client: &Client, pool: &Pool) -> Moment {
-        let limit = self.databases[pool.database].line.query_wait_timeout;
-        after(client.connected, limit.unwrap_or(self.settings().query_wait_timeout))
+        after(client.connected, self.limits().lookup_wait_timeout(pool.database))
     }
 
     /// A client that waits for what the first server of its pool reports.
@@ -109,7 +108,11 @@ impl Core {
         // The query_timeout of everybody: a user's own limit is for what it asks.
         let of_all = self.settings().query_timeout;
         [
-            Due::after(client.since, self.query_wait_timeout(client), Reason::QueryWaitTimeout),
+            Due::after(
+                client.since,
+                self.limits().query_wait_timeout(client),
+                Reason::QueryWaitTimeout,
+            ),
             Due::after(client.since, of_all, Reason::QueryTimeoutWaiting),
             Due::new(self.login_due(client), Reason::ClientLoginTimeoutDown),
         ]
@@ -121,8 +124,16 @@ impl Core {
         let is_untold = client.hold == Some(Hold::Server { is_told: false });
         let notify = self.settings().query_wait_notify;
         [
-            Due::after(since, self.query_wait_timeout(client), close(Reason::QueryWaitTimeout)),
-            Due::after(since, self.query_timeout(client), close(Reason::QueryTimeoutWaiting)),
+            Due::after(
+                since,
+                self.limits().query_wait_timeout(client),
+                close(Reason::QueryWaitTimeout),
+            ),
+            Due::after(
+                since,
+                self.limits().query_timeout(client),
+                close(Reason::QueryTimeoutWaiting),
+            ),
             Due::after(since, notify, WaitDue::Notify).only_if(is_untold),
         ]
     }
@@ -133,7 +144,7 @@ impl Core {
         let awaits = client.listens().and_then(|listens| listens.awaits.as_ref());
         let Some(since) = awaits.map(|awaits| awaits.since) else { return NEVER };
         let longest = self.settings().server_connect_timeout;
-        match self.query_wait_timeout(client) {
+        match self.limits().query_wait_timeout(client) {
             Duration::ZERO => after(since, longest),
             limit => after(since, limit.min(longest)),
         }
@@ -148,26 +159,26 @@ impl Core {
         let in_transaction = server.replies.status() != TransactionStatus::Idle;
         let is_answered = server.replies.is_answered();
         let (is_busy, start) = (in_transaction || !is_answered, client.query_start);
-        let in_transaction_limit = self.idle_transaction_timeout(client);
+        let in_transaction_limit = self.limits().idle_transaction_timeout(client);
         [
-            Due::after(start, self.query_timeout(client), Reason::QueryTimeout)
+            Due::after(start, self.limits().query_timeout(client), Reason::QueryTimeout)
                 .only_if(!is_answered),
             Due::after(start, in_transaction_limit, Reason::IdleTransactionTimeout)
                 .only_if(in_transaction && is_answered),
             Due::after(
                 server.xact_start,
-                self.transaction_timeout(client),
+                self.limits().transaction_timeout(client),
                 Reason::TransactionTimeout,
             )
             .only_if(is_busy),
-            Due::after(start, self.client_idle_timeout(client), Reason::ClientIdleTimeout)
+            Due::after(start, self.limits().client_idle_timeout(client), Reason::ClientIdleTimeout)
                 .only_if(!is_busy),
         ]
     }
 
     /// A client without a server that asks for nothing.
     pub(in crate::pool) fn idle_client_due(&self, client: &Client) -> Moment {
-        after(client.since, self.client_idle_timeout(client))
+        after(client.since, self.limits().client_idle_timeout(client))
     }
 
     /// A server in login.
@@ -264,7 +275,7 @@ impl Core {
         if pool.listens() {
             return NEVER;
         }
-        let is_spare = pool.server_count() > self.min_pool_size(id) as usize;
+        let is_spare = pool.server_count() > self.limits().min_pool_size(id) as usize;
         let idle = pool.idle.iter(&self.servers).chain(pool.used.iter(&self.servers));
         let dues = idle.map(|id| first(self.idle_server_dues(&self.servers[id], is_spare)));
         dues.min().unwrap_or(NEVER)
@@ -276,6 +287,12 @@ impl Core {
         }
         let clients = pool.idle_clients.iter(&self.clients);
         clients.map(|id| self.idle_client_due(&self.clients[id])).min().unwrap_or(NEVER)
+    }
+
+    /// Whether an idle client may time out at all: if not, thousands of them need no look.
+    pub(in crate::pool) fn may_time_out_idle_clients(&self) -> bool {
+        let mut own = self.config.users.iter().filter_map(|line| line.client_idle_timeout);
+        !self.settings().client_idle_timeout.is_zero() || own.any(|limit| !limit.is_zero())
     }
 }
 

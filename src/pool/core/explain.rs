@@ -36,14 +36,14 @@ impl Core {
             }
             Reason::ClientLoginTimeoutDown => client.pool().map(|pool| self.why_no_server(pool)),
             Reason::ClientIdleTimeout => {
-                lasts("client_idle_timeout", self.client_idle_timeout(client))
+                lasts("client_idle_timeout", self.limits().client_idle_timeout(client))
             }
             Reason::IdleTransactionTimeout => {
-                lasts("idle_transaction_timeout", self.idle_transaction_timeout(client))
+                lasts("idle_transaction_timeout", self.limits().idle_transaction_timeout(client))
             }
-            Reason::QueryTimeout => lasts("query_timeout", self.query_timeout(client)),
+            Reason::QueryTimeout => lasts("query_timeout", self.limits().query_timeout(client)),
             Reason::TransactionTimeout => {
-                lasts("transaction_timeout", self.transaction_timeout(client))
+                lasts("transaction_timeout", self.limits().transaction_timeout(client))
             }
             _ => None,
         }
@@ -60,7 +60,7 @@ impl Core {
         if let Some(message) = failure.filter(|_| pool.working_count() == 0) {
             return format!("Pool {name} has no server: last login error: {message}");
         }
-        let size = match self.pool_size(id) {
+        let size = match self.limits().pool_size(id) {
             0 => "unlimited".to_owned(),
             size => size.to_string(),
         };

@@ -46,7 +46,7 @@ impl Core {
 
     /// Notes when the server's lifetime is over by the settings in force.
     pub(in crate::pool) fn set_end_of_life(&mut self, id: ServerId) {
-        let lifetime = self.server_lifetime(self.servers[id].pool);
+        let lifetime = self.limits().server_lifetime(self.servers[id].pool);
         let server = &mut self.servers[id];
         server.end_of_life = server.end_of(lifetime);
     }

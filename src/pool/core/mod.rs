@@ -13,7 +13,6 @@ mod handover;
 mod health;
 pub mod hold;
 mod lifetime;
-pub mod limits;
 mod lines;
 mod link;
 pub mod listening;
@@ -23,6 +22,7 @@ pub mod own_query;
 pub mod period;
 pub mod plan;
 mod rest;
+mod sharing;
 mod terms;
 
 use std::collections::VecDeque;
@@ -49,6 +49,7 @@ use crate::pool::records::directory::PoolDirectory;
 use crate::pool::records::dns::Dns;
 use crate::pool::records::inquiries::Inquiries;
 use crate::pool::records::keys::CancelKeys;
+use crate::pool::records::limits::Limits;
 use crate::pool::records::listening::Listens;
 use crate::pool::records::pass::Pass;
 use crate::pool::records::peer::Peer;
@@ -330,6 +331,13 @@ impl Core {
     #[inline(always)]
     pub fn settings(&self) -> &Settings {
         &self.config.settings
+    }
+
+    /// Which limit or mode holds for a client, a pool, a user or a database.
+    #[inline(always)]
+    pub fn limits(&self) -> Limits<'_> {
+        let Core { config, databases, users, pools, .. } = self;
+        Limits { settings: &config.settings, databases, users, pools }
     }
 
     /// What the files beside the configuration held when they were read last.

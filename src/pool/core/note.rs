@@ -52,19 +52,19 @@ impl Core {
                 format!("max_client_conn is {}", self.settings().max_client_conn)
             }
             ReachedLimit::DatabaseClients(id) => {
-                let most = self.max_db_client_connections(id);
+                let most = self.limits().max_db_client_connections(id);
                 format!("max_db_client_connections of database {} is {most}", database(id))
             }
             ReachedLimit::DatabaseServers(id) => {
-                let most = self.max_db_connections(id);
+                let most = self.limits().max_db_connections(id);
                 format!("max_db_connections of database {} is {most}", database(id))
             }
             ReachedLimit::UserClients(id) => {
-                let most = self.max_user_client_connections(id);
+                let most = self.limits().max_user_client_connections(id);
                 format!("max_user_client_connections of user {} is {most}", user(id))
             }
             ReachedLimit::UserServers(id) => {
-                let most = self.max_user_connections(id);
+                let most = self.limits().max_user_connections(id);
                 format!("max_user_connections of user {} is {most}", user(id))
             }
         }

@@ -74,12 +74,6 @@ pub(in crate::pool) struct Planner<'a> {
 }
 
 impl Core {
-    /// The limits of pools.
-    pub(in crate::pool) fn limits(&self) -> Limits<'_> {
-        let Core { config, databases, users, pools, .. } = self;
-        Limits { settings: &config.settings, databases, users, pools }
-    }
-
     /// The records and settings that plans are made from.
     pub(in crate::pool) fn planner(&self) -> Planner<'_> {
         let Core { clients, servers, pools, databases, users, sites, .. } = self;
@@ -290,28 +284,10 @@ impl Planner<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::interned::Interned;
-    use crate::config::{DatabaseLine, Host, PoolMode};
-    use crate::log::PeerAddress;
-    use crate::pool::ids::{ClientId, UserId};
-    use crate::pool::records::pool::Purpose;
+    use crate::pool::ids::ClientId;
+    use crate::pool::records::client::Standing;
     use crate::pool::records::retry::Retry;
-    use crate::pool::records::server::ServerState;
-    use crate::pool::records::site::SiteId;
-
-    const NOW: Moment = Moment(60_000_000);
-
-    /// Records without a core.
-    #[derive(Default)]
-    struct Scene {
-        settings: Settings,
-        clients: Arena<Client>,
-        servers: Arena<Server>,
-        pools: Arena<Pool>,
-        databases: Arena<Database>,
-        users: Arena<User>,
-        sites: Sites,
-    }
+    use crate::pool::records::scene::{NOW, Scene};
 
     impl Scene {
         fn planner(&self) -> Planner<'_> {
@@ -319,7 +295,7 @@ mod tests {
             Planner {
                 now: NOW,
                 settings,
-                limits: Limits { settings, databases, users, pools },
+                limits: self.limits(),
                 clients,
                 servers,
                 pools,
@@ -332,54 +308,19 @@ mod tests {
             }
         }
 
-        fn site(&mut self) -> SiteId {
-            self.sites.ensure(&Host::Tcp("a".into()), 5432)
-        }
-
-        fn database(&mut self) -> DatabaseId {
-            let site = self.site();
-            let line = DatabaseLine { name: "db".into(), ..DatabaseLine::default() };
-            self.databases.insert(Database::new(line, vec![site], NOW))
-        }
-
-        fn pool(&mut self, database: DatabaseId, user: &str) -> PoolId {
-            let user: UserId = self.users.insert(User::new(user));
-            let pool = Pool::new((database, user), Purpose::Clients, PoolMode::Transaction, NOW);
-            let id = self.pools.insert(pool);
-            self.databases[database].pools.push(id);
-            id
-        }
-
         /// A client that has waited since this moment.
         fn wait(&mut self, pool: PoolId, since: Moment) -> ClientId {
-            let peer = PeerAddress::Unix { pid: None, port: 0 };
-            let local = Interned::<PeerAddress>::default().hold(&peer);
-            let mut client = Client::new(1, since, peer, local, None);
+            let mut client = self.member(pool, Standing::Waiting);
             client.requested = since;
             let id = self.clients.insert(client);
             self.pools[pool].waiting.push_back(&mut self.clients, id);
             id
         }
-
-        fn idle(&mut self, pool: PoolId) -> ServerId {
-            let site = self.site();
-            let id = self.servers.insert(Server::new(2, NOW, pool, site, ServerState::Idle));
-            self.pools[pool].idle.push_back(&mut self.servers, id);
-            self.databases[self.pools[pool].database].servers += 1;
-            id
-        }
-    }
-
-    fn scene() -> (Scene, DatabaseId, PoolId) {
-        let mut scene = Scene::default();
-        let database = scene.database();
-        let pool = scene.pool(database, "joe");
-        (scene, database, pool)
     }
 
     #[test]
     fn a_server_is_opened_for_who_waits_and_for_nobody_else() {
-        let (mut scene, _, pool) = scene();
+        let (mut scene, _, pool) = Scene::new();
         assert_eq!(scene.planner().plan(pool), Plan::Rest);
         scene.wait(pool, NOW);
         assert_eq!(scene.planner().plan(pool), Plan::Open { place: 0, from_reserve: false });
@@ -389,7 +330,7 @@ mod tests {
 
     #[test]
     fn an_idle_server_of_another_pool_gives_way_at_the_limit_of_the_database() {
-        let (mut scene, database, pool) = scene();
+        let (mut scene, database, pool) = Scene::new();
         let other = scene.pool(database, "ann");
         let idle = scene.idle(other);
         scene.wait(pool, NOW);
@@ -403,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_host_that_has_failed_just_now_is_left_alone() {
-        let (mut scene, _, pool) = scene();
+        let (mut scene, _, pool) = Scene::new();
         scene.wait(pool, NOW);
         let site = scene.site();
         let retry = Retry::lasting(NOW, &mut crate::base::rng::SeededRng::new(1));
@@ -420,7 +361,7 @@ mod tests {
 
     #[test]
     fn the_reserve_is_for_who_has_waited_long_enough() {
-        let (mut scene, _, pool) = scene();
+        let (mut scene, _, pool) = Scene::new();
         (scene.settings.default_pool_size, scene.settings.reserve_pool_size) = (1, 1);
         scene.settings.reserve_pool_timeout = std::time::Duration::from_secs(5);
         let busy = scene.idle(pool);

@@ -36,7 +36,7 @@ impl Core {
     /// does RELOAD.
     pub(in crate::pool) fn quiet_until(&self, id: PoolId) -> Option<Moment> {
         let pool = &self.pools[id];
-        let size = self.pool_size(id) as usize;
+        let size = self.limits().pool_size(id) as usize;
         let is_quiet = !pool.is_at_work()
             && !pool.awaits_place
             && !pool.is_next

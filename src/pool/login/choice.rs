@@ -59,7 +59,7 @@ impl Core {
             })
         };
         let database = line(of).filter(|_| line(name).is_none())?;
-        self.offered_modes(database).contains(&mode).then_some((of, mode))
+        self.limits().offered_modes(database).contains(&mode).then_some((of, mode))
     }
 
     /// Checks that a client which has proved who it is may have what it chose.
@@ -71,13 +71,13 @@ impl Core {
     ) -> Result<(), Reason> {
         let Choice { mode, policy } = self.clients[id].choice();
         if let Some(mode) = mode {
-            let is_configured = mode == self.mode_of(database, pool_user);
-            let offered = self.offered_modes(database);
+            let is_configured = mode == self.limits().mode_of(database, pool_user);
+            let offered = self.limits().offered_modes(database);
             check(POOL_MODE, "pool_modes", mode, mode.word(), offered, is_configured)?;
         }
         let Some(policy) = policy else { return Ok(()) };
-        let configured = self.configured_state(database, user);
-        let offered = self.offered_states(database);
+        let configured = self.limits().configured_state(database, user);
+        let offered = self.limits().offered_states(database);
         let is_configured = policy == configured;
         check(SESSION_STATE, "session_states", policy, policy.word(), offered, is_configured)?;
         if policy < configured {

@@ -312,7 +312,7 @@ impl Core {
         database: DatabaseId,
         user: &str,
     ) -> Result<(), Reason> {
-        let limit = self.max_db_client_connections(database);
+        let limit = self.limits().max_db_client_connections(database);
         if limit > 0 && self.databases[database].clients >= limit {
             self.note_limit(ReachedLimit::DatabaseClients(database));
             return Err(Reason::DatabaseClientsExceeded);
@@ -325,7 +325,7 @@ impl Core {
     pub(super) fn check_user_client_limit(&mut self, name: &str) -> Result<(), Reason> {
         let user = self.directory.find_user(name);
         let limit = match user {
-            Some(user) => self.max_user_client_connections(user),
+            Some(user) => self.limits().max_user_client_connections(user),
             None => self.settings().max_user_client_connections,
         };
         let clients = user.map_or(0, |user| self.users[user].clients as usize);

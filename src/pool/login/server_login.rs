@@ -178,7 +178,7 @@ impl Core {
     /// Why the server must not ask for this proof, if it must not.
     fn judge_method(&self, id: ServerId, asked: ServerAuth) -> Option<ServerFailure> {
         let pool = self.servers[id].pool;
-        if !self.server_auth_methods(pool).allow(asked) {
+        if !self.limits().server_auth_methods(pool).allow(asked) {
             return Some(ServerFailure::MethodNotAllowed { asked });
         }
         let is_downgrade =
@@ -192,7 +192,8 @@ impl Core {
         let server = &self.servers[id];
         let is_verified = server.tls.is_some()
             && self.outbound_tls(Outbound::Server(id)).is_some_and(|tls| tls.own.is_verified);
-        let is_told = self.server_auth_methods(server.pool).allow_by_name(ServerAuth::Password);
+        let is_told =
+            self.limits().server_auth_methods(server.pool).allow_by_name(ServerAuth::Password);
         matches!(server.peer, PeerAddress::Tcp { .. }) && !is_verified && !is_told
     }
 
@@ -339,7 +340,7 @@ impl Core {
 
     /// Spreads the ends of servers that were opened together over the last tenth of their lifetime.
     fn set_lifetime_cut(&mut self, id: ServerId) {
-        let lifetime = self.server_lifetime(self.servers[id].pool).as_micros() as u64;
+        let lifetime = self.limits().server_lifetime(self.servers[id].pool).as_micros() as u64;
         self.servers[id].lifetime_cut_us = self.rng.below(lifetime / 10 + 1);
         self.set_end_of_life(id);
     }

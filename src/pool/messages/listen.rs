@@ -53,7 +53,7 @@ pub(super) fn recall(
     // Nothing is run in a failed transaction; what is under way may yet end it.
     let has_failed =
         server.replies.status() == TransactionStatus::Failed && server.replies.is_answered();
-    if is_recalled || !core.listens(&core.clients[id]) || has_failed {
+    if is_recalled || !core.clients[id].has_channels() || has_failed {
         return None;
     }
     let needs_channels = match kind {

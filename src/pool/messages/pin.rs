@@ -113,7 +113,7 @@ fn pin(core: &mut Core, id: ServerId, client: ClientId, to_client: &mut Outgoing
         return true;
     }
     let left = core.servers[id].session.left_for_sure();
-    let (most, pinned) = (core.pin_limit(pool), core.pinned_count(pool));
+    let (most, pinned) = (core.limits().pin_limit(pool), core.pinned_count(pool));
     if pinned < most {
         core.servers[id].session.pin(core.clients[client].number, now);
         core.pools[pool].undone.pins += 1;

@@ -334,19 +334,25 @@ fn limits_model_means_the_same_limits_as_the_core() {
         let is_there = |pool: &Pool| !core.databases[pool.database].is_removed;
         for (id, _) in core.pools.iter().filter(|(_, pool)| is_there(pool)) {
             let (database, user) = key(core, id);
-            assert_eq!(core.pool_size(id), world.rules.pool_size(database, user));
+            assert_eq!(core.limits().pool_size(id), world.rules.pool_size(database, user));
             assert_eq!(core.limits().reserve_pool_size(id), world.rules.reserve(database, user));
-            assert_eq!(core.min_pool_size(id), world.rules.minimum(database));
+            assert_eq!(core.limits().min_pool_size(id), world.rules.minimum(database));
         }
         for (id, record) in core.databases.iter().filter(|(_, record)| !record.is_removed) {
             let database = place_of(&record.line.name);
-            assert_eq!(core.max_db_connections(id), world.rules.db_servers(database));
-            assert_eq!(core.max_db_client_connections(id), world.rules.db_clients(database));
+            assert_eq!(core.limits().max_db_connections(id), world.rules.db_servers(database));
+            assert_eq!(
+                core.limits().max_db_client_connections(id),
+                world.rules.db_clients(database)
+            );
         }
         for (id, record) in core.users.iter() {
             let user = place_of(&record.name);
-            assert_eq!(core.max_user_connections(id), world.rules.user_servers(user));
-            assert_eq!(core.max_user_client_connections(id), world.rules.user_clients(user));
+            assert_eq!(core.limits().max_user_connections(id), world.rules.user_servers(user));
+            assert_eq!(
+                core.limits().max_user_client_connections(id),
+                world.rules.user_clients(user)
+            );
         }
     }
 }

@@ -319,6 +319,12 @@ impl Client {
         }
     }
 
+    /// The same client in another state, while no list holds it.
+    #[cfg(test)]
+    pub(in crate::pool) fn in_state(self, state: ClientState) -> Client {
+        Client { state, ..self }
+    }
+
     #[inline(always)]
     pub fn state(&self) -> &ClientState {
         &self.state
@@ -332,6 +338,11 @@ impl Client {
     /// The channels to which the client listens through the shared connection.
     pub(in crate::pool) fn listens(&self) -> Option<&Listens> {
         self.rare.as_ref()?.listens.as_deref()
+    }
+
+    /// Whether the client has channels that the shared connection listens to.
+    pub(in crate::pool) fn has_channels(&self) -> bool {
+        self.listens().is_some_and(|listens| !listens.channels.is_empty())
     }
 
     /// Whether the end of the transaction is withheld from the client until its channels are

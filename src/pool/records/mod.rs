@@ -22,6 +22,8 @@ pub mod pass;
 pub mod peer;
 pub mod pool;
 pub mod retry;
+#[cfg(test)]
+pub mod scene;
 pub mod secured;
 pub mod server;
 pub mod session;

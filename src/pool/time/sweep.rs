@@ -259,7 +259,7 @@ impl Core {
         let mut servers = self.pools[pool].idle.ids(&self.servers);
         servers.extend(self.pools[pool].used.ids(&self.servers));
         let mut left = self.pools[pool].server_count();
-        let minimum = self.min_pool_size(pool) as usize;
+        let minimum = self.limits().min_pool_size(pool) as usize;
         for id in servers.into_iter().rev() {
             if let Some(reason) = self.reason_to_retire(id) {
                 left -= 1;
@@ -280,7 +280,7 @@ impl Core {
     /// A pool whose size was reduced gives up idle servers; those of the reserve go the same way
     /// when nobody waits.
     fn sweep_size(&mut self, pool: PoolId) {
-        let size = self.pool_size(pool) as usize;
+        let size = self.limits().pool_size(pool) as usize;
         if size == 0 || self.pools[pool].demand() > 0 {
             return;
         }

@@ -57,10 +57,10 @@ impl World {
         let core = &self.engine.core;
         let (database, user) = (core.pools[id].database, core.pools[id].user);
         let limits = [
-            core.pool_size(id),
-            core.min_pool_size(id),
-            core.max_db_connections(database),
-            core.max_user_connections(user),
+            core.limits().pool_size(id),
+            core.limits().min_pool_size(id),
+            core.limits().max_db_connections(database),
+            core.limits().max_user_connections(user),
         ];
         let mut text = format!(", size, min, db, user {limits:?}, {}", core.why_no_server(id));
         for (other, pool) in core.pools.iter() {
