@@ -1,8 +1,7 @@
-//! One connection of the simulated server's: login, the session, and how its replies get out.
+//! One connection of the simulated server: its login, its session, and the sending of its replies.
 //!
-//! As PostgreSQL does, it collects 8 kB of replies unless something flushes them, reads nothing
-//! while a statement runs or its replies are not taken, and ignores a cancel request when nothing
-//! runs.
+//! Like PostgreSQL, it collects 8 kB of replies unless something flushes them, does not read while
+//! a statement runs or its replies are not taken, and ignores a cancel request when nothing runs.
 
 use std::collections::VecDeque;
 
@@ -23,10 +22,10 @@ use crate::pool::ids::Outbound;
 use crate::wire::kind::Back;
 use crate::wire::startup::{self, ParsedStartup};
 
-/// Replies that are collected before they are sent, in bytes.
+/// How many bytes of replies are collected before they are sent.
 const BUFFER_BYTES: usize = 8192;
 
-/// What all connections of a server have in common.
+/// What all connections of a server share.
 pub struct Installation {
     pub rules: Rules,
     pub method: ProofMethod,
@@ -40,42 +39,42 @@ pub struct Installation {
     pub rng: SeededRng,
 }
 
-/// How a new connection is received.
+/// How a server receives a new connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Welcome {
     Normal,
-    /// A FATAL error instead of the question for a password.
+    /// With a FATAL error instead of the request for a password.
     Refused {
         sqlstate: &'static str,
     },
-    /// Nothing, ever.
+    /// With no answer at all.
     Silence,
-    /// The connection ends in the middle of the login.
+    /// By closing the connection within the login.
     Hangup,
-    /// What no server says.
+    /// With bytes that no server sends.
     Garbage,
 }
 
-/// What a server has to say to a request for TLS.
+/// How a server answers a request for TLS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Security {
     Has,
     HasNot,
-    /// Its handshake comes to nothing.
+    /// With a handshake that fails.
     Fails(Fault),
-    /// It is too old to understand the question, or has no room.
+    /// With a refusal: it is too old to know the request, or out of memory.
     Refuses,
-    /// More comes than the answer.
+    /// With more bytes than the answer.
     Stuffs,
 }
 
 enum Stage {
     Startup,
-    /// Under a handshake that it was asked for, or not.
+    /// In a handshake, requested or not.
     Handshake,
     Password(ClientLogin, Vec<(String, String)>),
     Session(Box<Session>),
-    /// It brought a cancel request, which strikes before the connection ends.
+    /// A cancel request came, which takes effect before the connection ends.
     Cancel {
         key: Vec<u8>,
         strikes_at: Moment,
@@ -83,7 +82,7 @@ enum Stage {
     Over,
 }
 
-/// What a connection's work has brought about elsewhere.
+/// The effects of a connection's work on others.
 pub enum Effect {
     Nothing,
     Cancel(Vec<u8>),
@@ -96,9 +95,9 @@ pub struct Backend {
     pub security: Security,
     stage: Stage,
     inbox: Bytes,
-    /// Replies not sent for want of a reason.
+    /// Replies that are collected and not due yet.
     buffer: Bytes,
-    /// Replies not sent for want of room.
+    /// Replies that have no room yet.
     outbox: Bytes,
     playing: VecDeque<Out>,
     current: Packet,
@@ -107,11 +106,11 @@ pub struct Backend {
     busy_until: Moment,
     is_to_cancel: bool,
     pub key: Vec<u8>,
-    /// What it has published, for all.
+    /// What it has published, for all sessions.
     pub published: Vec<(String, String)>,
-    /// What it has to tell when it is at rest.
+    /// Notifications that it sends once it is at rest.
     unheard: VecDeque<(String, String)>,
-    /// What was taken and said, for the trace; `None` when nobody wants to know.
+    /// Messages that it took and sent, if a trace is wanted.
     pub notes: Option<Vec<String>>,
     rng: SeededRng,
 }
@@ -156,7 +155,7 @@ impl Backend {
         self.session().is_some_and(|session| session.holds_table)
     }
 
-    /// The table has changed for everybody.
+    /// The table has changed for all sessions.
     pub fn see_table(&mut self, changes: u32) {
         let now = match &mut self.stage {
             Stage::Session(session) => Some(session),
@@ -165,7 +164,7 @@ impl Backend {
         now.into_iter().chain(&mut self.before).for_each(|session| session.changes = changes);
     }
 
-    /// Statements refused since this was last asked.
+    /// The number of statements refused since the last call.
     pub fn take_refused(&mut self) -> usize {
         match &mut self.stage {
             Stage::Session(session) => std::mem::take(&mut session.refused),
@@ -173,8 +172,8 @@ impl Backend {
         }
     }
 
-    /// Everything that was sent to it has been answered, and nothing is open. What is
-    /// `on_its_way` may be whole messages that need no answer: late data of a COPY, and Flush.
+    /// Whether everything that was sent to it has been answered, and nothing is open. `on_its_way`
+    /// may have complete messages that need no answer: late data of a COPY, and Flush.
     pub fn is_at_rest(&self, on_its_way: &[u8]) -> bool {
         let mut rest = Bytes::default();
         rest.push(self.inbox.rest());
@@ -187,7 +186,7 @@ impl Backend {
         session_rests && rest.is_empty() && all_said
     }
 
-    /// For the report of a failure.
+    /// The state of the connection, for the report of a failure.
     pub fn describe(&self) -> String {
         let state =
             self.session().map(|s| (s.block, s.is_started, s.is_skipping, s.is_copying_in()));
@@ -237,7 +236,7 @@ impl Backend {
         Effect::Nothing
     }
 
-    /// Goes on with the handshake, once the word that it may begin is on its way.
+    /// Continues the handshake, once the answer that allows it has been sent.
     fn shake_hands(&mut self, stream: &mut SimStream) {
         if !self.outbox.is_empty() {
             return;
@@ -245,12 +244,12 @@ impl Backend {
         match stream.far_go_on() {
             Far::Pending => {}
             Far::Done => self.stage = Stage::Startup,
-            // It has closed, or says no more.
+            // Its handshake failed, or the pooler has closed the connection.
             Far::Over => self.stage = Stage::Over,
         }
     }
 
-    /// Answers the question for TLS.
+    /// Answers the request for TLS.
     fn answer_ssl(&mut self, stream: &mut SimStream) {
         match self.security {
             Security::Has => self.begin_handshake(None, stream),
@@ -270,13 +269,13 @@ impl Backend {
         self.stage = Stage::Handshake;
     }
 
-    /// The end, as a crash brings it about.
+    /// Ends as in a crash.
     pub fn hang_up(&mut self, stream: &mut SimStream) {
         self.stage = Stage::Over;
         stream.far_close();
     }
 
-    /// The end, with a last word.
+    /// Ends with a FATAL error.
     pub fn say_goodbye(&mut self, stream: &mut SimStream) {
         let text = "terminating connection due to administrator command";
         let report = wire::report(Back::ErrorResponse, "FATAL", "57P01", text);
@@ -286,18 +285,18 @@ impl Backend {
         self.hang_up(stream);
     }
 
-    /// Somebody has published something.
+    /// Another session has published a notification.
     pub fn hear(&mut self, published: &(String, String)) {
         if self.session().is_some_and(|session| session.parameters.traces.hears(&published.0)) {
             self.unheard.push_back(published.clone());
         }
     }
 
-    /// Tells what was heard, outside of transactions.
+    /// Sends the notifications, outside of transactions.
     fn tell(&mut self) {
         let is_free = self.session().is_some_and(Session::is_at_rest) && self.playing.is_empty();
         while is_free && let Some((channel, text)) = self.unheard.pop_front() {
-            // What the session does not listen to any more it passes over.
+            // The session ignores channels to which it no longer listens.
             if !self.session().is_some_and(|s| s.parameters.traces.hears(&channel)) {
                 continue;
             }
@@ -308,7 +307,7 @@ impl Backend {
         }
     }
 
-    /// Says something that nobody asked for.
+    /// Sends an unsolicited message.
     pub fn chatter(&mut self) {
         if self.session().is_none() {
             return;
@@ -325,7 +324,7 @@ impl Backend {
                 wire::back(Back::ParameterStatus, &body)
             }
         };
-        // After its last word a server says nothing.
+        // A server sends nothing after its FATAL error.
         if self.session().is_some_and(|session| session.has_ended) {
             return;
         }
@@ -333,11 +332,12 @@ impl Backend {
         self.flush();
     }
 
-    /// A cancel request with this connection's key. Returns whether something was there to cancel.
+    /// Takes a cancel request with this connection's key. Returns whether there was anything to
+    /// cancel.
     pub fn strike(&mut self) -> bool {
         let Stage::Session(session) = &mut self.stage else { return false };
         if session.is_copying_in() {
-            // Where Syncs stand between the data it is not told which of them come before the end.
+            // With Syncs among the data nobody knows which of them come before the end of the COPY.
             if session.copies("mixed") {
                 self.playing = session.interrupt(&self.current, &[]).into();
             } else {
@@ -466,7 +466,7 @@ impl Backend {
         self.stage = Stage::Session(Box::new(session));
     }
 
-    /// Plays replies and takes messages until something must be waited for.
+    /// Sends replies and takes messages until it must wait.
     fn work(&mut self, now: Moment, stream: &mut SimStream) {
         for _ in 0..1 + self.rng.below(30) {
             if self.busy_until > now {
@@ -479,7 +479,7 @@ impl Backend {
         }
     }
 
-    /// Returns whether everything has been said.
+    /// Returns whether all replies were sent.
     fn play(&mut self, now: Moment, stream: &mut SimStream) -> bool {
         while let Some(out) = self.playing.pop_front() {
             match out {
@@ -526,7 +526,7 @@ impl Backend {
         self.outbox.push(&self.buffer.take(self.buffer.len()));
     }
 
-    /// Takes the next message, if there is one.
+    /// Takes the next message, if one has come.
     fn take_next(&mut self) -> bool {
         let Some(packet) = wire::next(&mut self.inbox) else { return false };
         self.note("takes", &packet);

@@ -1,4 +1,4 @@
-//! What must hold after every step, and at the end.
+//! Invariants after every step, and at the end.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::{ServerState, Test};
 use crate::pool::records::wait::Shutdown;
 
-/// The relay's read block, in bytes.
+/// The size of the relay's read block, in bytes.
 const BLOCK_BYTES: usize = 64 * 1024;
 
 impl World {
@@ -80,7 +80,7 @@ impl World {
         text
     }
 
-    /// After the last client: nothing is left of anybody.
+    /// After the last client: no peer has left anything over.
     pub(super) fn close_down(&mut self) -> Result<(), String> {
         self.check_shutdown()?;
         if self.has_ended() {
@@ -118,7 +118,7 @@ impl World {
         }
     }
 
-    /// The process ends when what it was told to wait for has come, and not before.
+    /// The process ends once the event it was told to wait for has come, and not before.
     fn check_shutdown(&mut self) -> Result<(), String> {
         let core = &self.engine.core;
         let sessions = core.servers.iter().filter(|(_, server)| server.is_session()).count();
@@ -134,8 +134,8 @@ impl World {
         Ok(())
     }
 
-    /// Counts servers that come out of their rescue alive. What they must be then, at rest, is
-    /// checked of every free server.
+    /// Counts servers that survive their rescue. Their state is checked as that of every free
+    /// server.
     fn count_rescues(&mut self) {
         let servers = &self.engine.core.servers;
         let is_abandoned = |id: ServerId| match servers.get(id).map(|server| server.state()) {
@@ -184,8 +184,8 @@ impl World {
         Ok(())
     }
 
-    /// Once told that a table has changed under a statement, a client whose statements follow it
-    /// need not hear of the same change again.
+    /// A client whose statements follow it is told of each change of a table at most once per
+    /// statement.
     fn check_outlived(&self) -> Result<(), String> {
         for client in &self.clients {
             let counts = client.shadow.outlived.values().map(|outlived| outlived.count);
@@ -198,8 +198,9 @@ impl World {
         Ok(())
     }
 
-    /// What is held of a client is bounded: by pkt_buf without a server, by the block with one, and
-    /// by a Parse that must be seen whole. A little is what the pooler says itself, and room.
+    /// The bytes held of a client are bounded: by pkt_buf without a server, by the block with one,
+    /// and by a Parse that is kept until it is complete. Some more are for the pooler's own
+    /// messages and spare room.
     fn check_memory(&self) -> Result<(), String> {
         let pkt_buf = self.engine.core.settings().pkt_buf as usize;
         for client in &self.clients {
@@ -212,8 +213,8 @@ impl World {
         Ok(())
     }
 
-    /// The end of a client is noticed in the turn in which the poll tells of it, unless there is
-    /// more of it to be read first; and nothing that could be judged waits for nobody.
+    /// The end of a client is noticed in the turn in which the poll reports it, unless bytes before
+    /// it are still to be read. Bytes that could be judged do not wait for nothing.
     fn check_runs(&self) -> Result<(), String> {
         for client in &self.clients {
             let Some(conn) = self.engine.clients.get(client.id) else { continue };
@@ -233,7 +234,7 @@ impl World {
         Ok(())
     }
 
-    /// Every record of the core's has its connection, and no connection is without a record.
+    /// Every record of the core has its connection, and every connection its record.
     fn check_tables(&self) -> Result<(), String> {
         for (id, _) in self.engine.core.clients.iter() {
             if self.engine.clients.get(id).is_none() {

@@ -1,5 +1,5 @@
-//! A simulated client: it logs in, runs its program, looks at every message that it gets, and goes
-//! away in one of many ways.
+//! A simulated client: it logs in, runs its program, checks every message that it gets, and leaves
+//! in one of many ways.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,12 @@ use crate::wire::fields::{Fields, ReportFields};
 use crate::wire::kind::Front;
 use crate::wire::startup;
 
-/// How a client is.
+/// The properties of a client.
 #[derive(Clone)]
 pub struct Character {
     pub database: String,
     pub user: String,
-    /// Startup parameters besides those.
+    /// Startup parameters besides user and database.
     pub startup: Vec<(String, String)>,
     /// The minor version of the protocol.
     pub minor: u16,
@@ -33,21 +33,21 @@ pub struct Character {
     pub rules: Rules,
     pub is_session_mode: bool,
     pub tls: Wish,
-    /// What it does wrong in its handshake.
+    /// The fault of its handshake.
     pub fault: Option<Fault>,
-    /// Units that it sends before it has enough.
+    /// The number of units that it sends before it leaves.
     pub units: u32,
-    /// Messages that it sends ahead of their answers.
+    /// The most messages that it sends ahead of their answers.
     pub depth: usize,
-    /// It reads once in so many times.
+    /// It reads once in this many acts.
     pub slowness: u64,
 }
 
-/// How a client begins.
+/// How a client begins TLS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wish {
     Plain,
-    /// It asks for TLS, and goes on as it is told.
+    /// It asks for TLS, and follows the answer.
     Ask,
     /// It begins a handshake at once.
     Direct,
@@ -65,25 +65,25 @@ enum Stage {
     AwaitSsl,
     Handshake,
     Login,
-    /// Authenticated, told about the server.
+    /// Authenticated: it is told the parameters of the server.
     Welcome,
     Work,
-    /// It has asked for a cancel and awaits the end.
+    /// It has sent a cancel request and awaits the end of the connection.
     Cancel,
-    /// It was told why it ends; the end itself is awaited.
+    /// It has got a FATAL error and awaits the end of the connection.
     Told,
     Over,
 }
 
-/// What the world must know or judge.
+/// What a client reports to the world.
 #[derive(Debug)]
 pub enum Happened {
     Nothing,
     /// A FATAL error has come.
     Fatal(ReportFields),
-    /// The connection has ended, without a FATAL error before it.
+    /// The connection has ended without a FATAL error.
     Eof,
-    /// It was told why, and has ended since.
+    /// The connection has ended after a FATAL error.
     Ended,
 }
 
@@ -100,18 +100,18 @@ pub struct SimClient {
     pub shadow: Shadow,
     pub program: Program,
     wait: Wait,
-    /// For cancel requests.
+    /// The cancel key.
     pub key: Vec<u8>,
     units: u32,
     is_finishing: bool,
     has_said_goodbye: bool,
     has_ended_shaking: bool,
-    /// Nothing has come since the end of its handshake.
+    /// Whether nothing has come since the end of its handshake.
     has_just_shaken: bool,
     pub largest_parse: usize,
-    /// How often a default had changed before it came.
+    /// How often a default had changed before the client connected.
     pub defaults: u32,
-    /// What was sent and got, for the trace; `None` when nobody wants to know.
+    /// Messages that it sent and got, if a trace is wanted.
     pub notes: Option<Vec<String>>,
     rng: SeededRng,
 }
@@ -161,7 +161,7 @@ impl SimClient {
         client
     }
 
-    /// A client that brings a cancel request, and nothing else.
+    /// A client that sends a cancel request and nothing else.
     pub fn canceller(mut self, key: &[u8]) -> SimClient {
         let mut bytes = Vec::new();
         startup::cancel_request(&mut bytes, key);
@@ -184,8 +184,8 @@ impl SimClient {
         }
     }
 
-    /// Goes on with the handshake. Returns whether the connection has ended meanwhile; what came in
-    /// plain then means nothing.
+    /// Continues the handshake. Returns whether the connection has ended meanwhile; bytes that came
+    /// in clear do not count then.
     fn shake_hands(&mut self, stream: &mut SimStream) -> bool {
         match stream.far_go_on() {
             Far::Pending => false,
@@ -195,7 +195,7 @@ impl SimClient {
                 self.send_startup();
                 false
             }
-            // It waits for the end that it has brought about.
+            // Its fault ends the connection, and it waits for that end.
             Far::Over if self.character.fault.is_some() => {
                 self.stage = Stage::Told;
                 false
@@ -217,7 +217,7 @@ impl SimClient {
         self.stage == Stage::Over
     }
 
-    /// It could not be told why it ends: half a message has come, or half a handshake.
+    /// Whether it could not be told why it ends: half a message or half a handshake has come.
     pub fn is_deaf(&self) -> bool {
         !self.inbox.is_empty() || self.has_ended_shaking
     }
@@ -226,13 +226,13 @@ impl SimClient {
         self.stage == Stage::Work
     }
 
-    /// It is not to begin anything new.
+    /// Stops it from beginning anything new.
     pub fn finish(&mut self) {
         self.is_finishing = true;
         self.character.slowness = 1;
     }
 
-    /// It goes away without a word.
+    /// It leaves without a word.
     pub fn vanish(&mut self, stream: Option<&mut SimStream>) {
         self.stage = Stage::Over;
         let Some(stream) = stream else { return };
@@ -248,7 +248,7 @@ impl SimClient {
         }
     }
 
-    /// It sends no more, and reads on: to the pooler it is gone.
+    /// It closes its half of the connection and reads on: to the pooler it is gone.
     pub fn half_close(&mut self, stream: &mut SimStream) {
         if self.stage == Stage::Work {
             stream.far_finish();
@@ -257,7 +257,7 @@ impl SimClient {
         }
     }
 
-    /// It says goodbye without waiting for what it has asked.
+    /// It sends Terminate before its answers have come.
     pub fn leave_early(&mut self) {
         if self.stage == Stage::Work && !self.has_said_goodbye {
             self.has_said_goodbye = true;
@@ -278,7 +278,7 @@ impl SimClient {
             let has_ended = self.shake_hands(stream);
             return if has_ended { self.ended() } else { Ok(Happened::Nothing) };
         }
-        // Nobody waits for one that has stopped in its handshake.
+        // If it has stopped within its handshake, nothing else is waited for.
         if self.is_finishing && self.stage == Stage::Told {
             stream.far_close();
         }
@@ -299,7 +299,7 @@ impl SimClient {
 
     fn ended(&mut self) -> Result<Happened, String> {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
-        // The pooler may not have come to the end of the handshake that the client is done with.
+        // The client may have completed the handshake before the pooler has.
         self.has_ended_shaking = stage == Stage::Handshake || self.has_just_shaken;
         let is_expected = self.has_said_goodbye
             || self.character.fault.is_some()
@@ -351,7 +351,7 @@ impl SimClient {
         Ok(Happened::Nothing)
     }
 
-    /// A FATAL error that the session itself gives.
+    /// Whether the session itself gives this FATAL error.
     fn is_due(&mut self, packet: &Packet) -> bool {
         self.stage == Stage::Work && self.shadow.is_due(packet)
     }
@@ -394,7 +394,7 @@ impl SimClient {
         Ok(())
     }
 
-    /// The client was told its own parameters where it has set some, else the server's.
+    /// Checks that the client was told its own parameters, and the server's for all others.
     fn check_welcome(&mut self) -> Result<(), String> {
         let server = Parameters::new(&[], 0).map_err(|_| "defaults are refused")?;
         let varying = self.told.get(VARYING).cloned().unwrap_or_default();
@@ -416,7 +416,7 @@ impl SimClient {
         Ok(())
     }
 
-    /// Sends what comes next in the program, or the end.
+    /// Sends the next unit of the program, or ends.
     fn go_on(&mut self) {
         if self.wait == Wait::Answers && !self.shadow.is_answered() {
             return;
@@ -439,7 +439,7 @@ impl SimClient {
         }
     }
 
-    /// Ends a transaction that is open, waits for all answers, and terminates.
+    /// Ends an open transaction, waits for all answers, and sends Terminate.
     fn say_goodbye(&mut self) {
         if !self.shadow.is_answered() {
             return;
@@ -455,7 +455,8 @@ impl SimClient {
     }
 
     fn send(&mut self, packet: Packet) {
-        // What must be seen whole: a Parse, and a statement that may be refused.
+        // The pooler keeps these until they are complete: a Parse, and a statement that it may
+        // refuse.
         if matches!(packet.kind, b'P' | b'Q') {
             self.largest_parse = self.largest_parse.max(packet.body.len());
         }
@@ -470,7 +471,7 @@ impl SimClient {
         }
     }
 
-    /// For the report of a failure.
+    /// The state of the client, for the report of a failure.
     pub fn describe(&self) -> String {
         let (stage, wait, id) = (&self.stage, self.wait, self.id);
         let Character { database, user, .. } = &self.character;
@@ -484,7 +485,7 @@ impl SimClient {
     }
 }
 
-/// The rules for a shadow in a pool.
+/// The rules of a client's shadow.
 pub fn shadow_rules(late_reports: bool, pooled: Pooled) -> Rules {
     Rules { late_reports, pooled: Some(pooled) }
 }

@@ -1,10 +1,10 @@
-//! The relay and the core between scripted peers, in memory, with a clock of their own: everything
-//! follows from one seed.
+//! The relay and the core between scripted peers, in memory and with a clock of their own. One seed
+//! determines everything.
 //!
-//! Clients run random programs, servers speak PostgreSQL's protocol, connections are cut into
-//! pieces, stall, break; and each client's shadow ([`shadow`]) knows every message that the client
-//! must see. A failure names its seed; `SIM_SEED=n cargo test sim` runs that one and prints what
-//! happened.
+//! Clients run random programs. Servers speak PostgreSQL's protocol. Connections cut their bytes
+//! into pieces, stall and break. The shadow of each client ([`shadow`]) knows every message that
+//! the client must see. A failure names its seed; `SIM_SEED=n cargo test sim` runs that seed and
+//! prints what happened.
 
 mod backend;
 mod bytes;
@@ -36,13 +36,13 @@ use cost::Dear;
 use setup::Kind;
 use world::{Figures, World};
 
-/// Seeds of a normal test run.
+/// The seeds of a normal test run.
 const SEEDS: std::ops::Range<u64> = 0..300;
 
-/// Seeds of the same beside hostile peers.
+/// The number of seeds with hostile peers.
 const HOSTILE_SEEDS: u64 = 24;
 
-/// Seeds that a search has found, each with a fault that it showed.
+/// Seeds that a search has found, each with the fault that it showed.
 const FOUND: [(u64, &str); 14] = [
     (315, "room for two blocks was kept for the beginning of one message"),
     (5_000_198, "a query that more was sent behind was sent once more"),
@@ -60,7 +60,7 @@ const FOUND: [(u64, &str); 14] = [
     (5_014_785, "a session was asked for its channels in the middle of late data of a COPY"),
 ];
 
-/// Steps in which everything must come to its end.
+/// The most steps until everything has ended.
 const LAST_STEPS: u32 = 60_000;
 
 /// Runs one seed to its end.
@@ -82,8 +82,7 @@ fn run(world: &mut World) -> Result<(), String> {
     Err(format!("stuck:\n{}", left.join("\n")))
 }
 
-/// Runs one seed. Returns what came about and which turns were dear, or what went wrong and the
-/// trace.
+/// Runs one seed. Returns the counts and the expensive turns, or the error and the trace.
 fn try_seed(
     seed: u64,
     kind: Kind,
@@ -121,8 +120,7 @@ fn must_pass(seed: u64, kind: Kind) -> Figures {
     );
 }
 
-/// Those turns that are dear again when the same comes about twice more: the others were held up by
-/// the machine.
+/// The turns that are expensive in two further runs too. The machine has delayed the others.
 fn always_dear(seed: u64, kind: Kind, mut dear: Vec<Dear>) -> Vec<Dear> {
     for _ in 0..2 {
         if !dear.is_empty() {
@@ -133,7 +131,7 @@ fn always_dear(seed: u64, kind: Kind, mut dear: Vec<Dear>) -> Vec<Dear> {
     dear
 }
 
-/// Lines of the trace that a failure shows.
+/// The number of trace lines that a failure prints.
 fn shown() -> usize {
     std::env::var("SIM_LINES").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
 }
@@ -146,7 +144,7 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
     }
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let seeds = number("SIM_FROM").unwrap_or(SEEDS.start)..number("SIM_TO").unwrap_or(SEEDS.end);
-    // Fewer seeds show less of each.
+    // With fewer seeds each thing happens less often.
     let count = seeds.end.saturating_sub(seeds.start);
     let least = (50 * count / SEEDS.end).min(50) as usize;
     let mut sum = Figures::default();
@@ -168,8 +166,8 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
     assert!(sum.passed_on > least, "hardly any cancel request was another process's: {sum:?}");
 }
 
-/// Hostile clients and hostile servers at once: everybody else sees what he must, nothing is left
-/// of anybody, and no turn of the loop costs more than the bytes that it moves are worth.
+/// Hostile clients and hostile servers at once. All other clients see what they must, nothing of
+/// any peer is left over, and no turn of the loop costs more than its bytes are worth.
 #[test]
 fn sim_hostile_peers_are_noticed_by_nobody_else() {
     if let Some(seed) = std::env::var("SIM_SEED").ok().and_then(|text| text.parse().ok()) {
@@ -210,7 +208,7 @@ fn sim_one_seed_brings_about_the_same_each_time() {
     }
 }
 
-/// Runs many seeds and lists those that fail, for a search by hand.
+/// Runs many seeds and lists those that fail.
 #[test]
 #[ignore = "for searches by hand, with SIM_FROM, SIM_TO and SIM_HOSTILE"]
 fn sim_search() {

@@ -1,10 +1,10 @@
-//! The run-time parameters of a simulated session: SET, RESET, rollback, and what is reported.
+//! The run-time parameters of a simulated session: SET, RESET, rollback, and reports.
 
 use std::collections::BTreeMap;
 
 use super::traces::{Kind, Traces};
 
-/// What a new session has. Parameters that are not in [`REPORTED`] are never told.
+/// The parameters of a new session. Those that are not in [`REPORTED`] are never reported.
 const DEFAULTS: [(&str, &str); 10] = [
     ("DateStyle", "ISO, MDY"),
     ("IntervalStyle", "postgres"),
@@ -20,11 +20,11 @@ const DEFAULTS: [(&str, &str); 10] = [
 
 const UNREPORTED: &str = "search_path";
 
-/// The parameter whose default an operator changes, and that no client sets. Servers that are
-/// opened later have another value, which is no value of PostgreSQL's.
+/// The parameter whose default an operator changes and that no client sets. Servers opened later
+/// have another value, which PostgreSQL itself would not accept.
 pub const VARYING: &str = "default_transaction_read_only";
 
-/// The default of [`VARYING`] after so many changes. All are of one length.
+/// The default of [`VARYING`] after this many changes. All values are of one length.
 pub fn varying(changes: u32) -> String {
     format!("d{changes:05}")
 }
@@ -32,21 +32,21 @@ pub fn varying(changes: u32) -> String {
 #[derive(Clone, Debug)]
 pub struct Parameters {
     values: BTreeMap<&'static str, String>,
-    /// What RESET goes back to.
+    /// The values to which RESET returns.
     defaults: BTreeMap<&'static str, String>,
-    /// At the beginning of the transaction.
+    /// The values at the beginning of the transaction.
     saved: Option<BTreeMap<&'static str, String>>,
-    /// What the peer was told last.
+    /// The values that the peer was told last.
     reported: BTreeMap<&'static str, String>,
-    /// What else the session has.
+    /// The other state of the session.
     pub traces: Traces,
 }
 
-/// The server does not take this value.
+/// The server refuses the value.
 pub struct Refused;
 
 impl Parameters {
-    /// With what a startup packet asks for. Unknown names are none of the simulation's.
+    /// The parameters of a startup packet. The simulation sends no unknown names.
     pub fn new(startup: &[(String, String)], changes: u32) -> Result<Parameters, Refused> {
         let mut values: BTreeMap<_, _> =
             DEFAULTS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
@@ -66,7 +66,7 @@ impl Parameters {
 
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), Refused> {
         let name = find(name).ok_or(Refused)?;
-        // A value that is not ASCII holds the name of its encoding: in another it is another text.
+        // A value that is not ASCII contains the name of its encoding: it is invalid in any other.
         let is_read = value.is_ascii() || value.contains(&self.values["client_encoding"]);
         let value = if is_read { value } else { "misread" };
         self.values.insert(name, canonical(name, value)?);
@@ -84,7 +84,7 @@ impl Parameters {
         self.traces.clear(&[Kind::Parameter, Kind::Hidden]);
     }
 
-    /// A transaction begins; inside one nothing changes.
+    /// A transaction begins. Within a transaction this does nothing.
     pub fn begin(&mut self) {
         if self.saved.is_none() {
             self.saved = Some(self.values.clone());
@@ -104,13 +104,13 @@ impl Parameters {
         self.traces.rollback();
     }
 
-    /// All that is told at login.
+    /// All values that are reported at login.
     pub fn welcome(&self) -> Vec<(&'static str, String)> {
         let told = self.values.iter().filter(|(name, _)| **name != UNREPORTED);
         told.map(|(name, value)| (*name, value.clone())).collect()
     }
 
-    /// What has changed since it was told last.
+    /// The values that have changed since they were last reported.
     pub fn changes(&mut self) -> Vec<(&'static str, String)> {
         let mut changes = Vec::new();
         for (name, value) in &self.values {
@@ -124,7 +124,7 @@ impl Parameters {
         changes
     }
 
-    /// The peer was told this, though what brought it about is undone.
+    /// Notes that the peer was told a value, although its cause was undone.
     pub fn was_told(&mut self, name: &str, value: &str) {
         if let Some(name) = find(name) {
             self.reported.insert(name, value.to_owned());
@@ -136,7 +136,7 @@ fn find(name: &str) -> Option<&'static str> {
     DEFAULTS.iter().map(|(known, _)| *known).find(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// PostgreSQL tells some values in a spelling of its own.
+/// The spelling in which PostgreSQL reports a value.
 fn canonical(name: &str, value: &str) -> Result<String, Refused> {
     match (name, value) {
         (_, value) if value.starts_with("bad") => Err(Refused),

@@ -1,5 +1,5 @@
-//! What a simulated client does: a random stream of queries of every kind, in units that are sent
-//! together. Every query carries a tag of its own, so that an answer tells whom it belongs to.
+//! The program of a simulated client: a random stream of queries of every kind, in units that are
+//! sent together. Every query carries a tag of its own, so that its answer shows whose it is.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,18 +11,18 @@ use crate::wire::kind::Front;
 /// What a client may do in its pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Profile {
-    /// Named statements: they are tracked, or the server is the client's own.
+    /// It may use named statements: they are tracked, or the server is the client's own.
     pub names: bool,
     pub blocks: bool,
-    /// DISCARD ALL and RESET: for clients whose startup packet sets nothing.
+    /// It may use DISCARD ALL and RESET: its startup packet sets nothing.
     pub resets: bool,
-    /// Prepared statements that are not there, and what ends the client.
+    /// It may use statements that do not exist, and do what ends the client.
     pub rogue: bool,
-    /// Results and queries of many kilobytes.
+    /// It may use results and queries of many kilobytes.
     pub big: bool,
-    /// What stays in the session, and is asked for.
+    /// It may leave session state and ask for it.
     pub leaves: bool,
-    /// It listens to what others publish, and publishes.
+    /// It may listen and publish.
     pub publishes: bool,
 }
 
@@ -43,14 +43,14 @@ pub struct Program {
     profile: Profile,
     client: usize,
     tags: usize,
-    /// As far as can be known before the answers.
+    /// Whether a transaction block is open, as far as it can be predicted.
     in_block: bool,
     names: BTreeMap<String, String>,
     script: VecDeque<Unit>,
     rng: SeededRng,
 }
 
-/// Texts that clients share, so that they share statements; the tag is a parameter.
+/// Texts that several clients use, so that they share statements; the tag is a parameter.
 const SHARED: [&str; 7] = [
     "SELECT one $",
     "SELECT two $ $",
@@ -74,7 +74,7 @@ impl Program {
         }
     }
 
-    /// The next thing to do.
+    /// The next unit.
     pub fn next(&mut self) -> Unit {
         if let Some(unit) = self.script.pop_front() {
             return unit;
@@ -102,7 +102,7 @@ impl Program {
         Unit { packets, wait: self.some_wait() }
     }
 
-    /// The rest of what was begun.
+    /// The unit that completes what was begun.
     pub fn finish(&mut self) -> Option<Unit> {
         self.script.pop_front()
     }
@@ -178,7 +178,7 @@ impl Program {
         wire::query(&text)
     }
 
-    /// Listens, or does no more, or publishes.
+    /// Listens, unlistens or publishes.
     fn channel(&mut self) -> Vec<Packet> {
         let (tag, channel) = (self.tag(), self.rng.below(3));
         let text = match self.rng.below(10) {
@@ -195,7 +195,7 @@ impl Program {
         }
     }
 
-    /// Leaves something in the session, clears it, or asks what is there.
+    /// Leaves session state, clears it, or asks for it.
     fn leave(&mut self) -> Vec<Packet> {
         let tag = self.tag();
         let text = match self.rng.below(22) {
@@ -232,7 +232,7 @@ impl Program {
         wire::front(Front::FunctionCall, &[&[0, 0, 0, 7][..], &wire::cstr(&text)].concat())
     }
 
-    /// What is seldom and legal.
+    /// Rare but legal messages.
     fn oddity(&mut self) -> Vec<Packet> {
         match self.rng.below(9) {
             0 => vec![wire::sync()],
@@ -264,7 +264,7 @@ impl Program {
         match self.rng.below(4) {
             0 => vec![wire::bind("", "nosuch", &[]), wire::sync()],
             1 => vec![wire::named(Front::Describe, b'S', "nosuch"), wire::sync()],
-            // Where names do not follow their client, this one would meet the next.
+            // Without tracking, the next client of the server would find this name.
             2 if self.profile.names => {
                 let name = self.some_name().unwrap_or("s".to_owned());
                 vec![wire::parse(&name, &format!("SELECT {tag}"), &[]), wire::sync()]
@@ -276,8 +276,8 @@ impl Program {
         }
     }
 
-    /// A statement for the table that changes is used when nothing else is under way, by somebody
-    /// who asks for the columns.
+    /// A statement on the table that changes is used only when nothing else is under way, in a
+    /// query that asks for the columns.
     fn lone_use(&mut self) -> Unit {
         const TEXT: &str = "TABLE six $";
         let name = "table".to_owned();
@@ -330,7 +330,7 @@ impl Program {
         }
     }
 
-    /// Parse, Bind, Execute, Sync of the unnamed ones.
+    /// Parse, Bind, Execute, Sync, of the unnamed statement and portal.
     fn unnamed(&mut self, text: &str) -> Vec<Packet> {
         let values = self.values(text);
         vec![
@@ -341,12 +341,12 @@ impl Program {
         ]
     }
 
-    /// The unnamed statement is prepared, described, and bound later: once, or more often, or when
-    /// a simple query has taken it away.
+    /// Prepares and describes the unnamed statement, and binds it later: once, several times, or
+    /// after a simple query has dropped it.
     fn apart(&mut self) -> Unit {
         let mut text = self.text();
         while text.len() > 4000 || super::sql::reads_table(&text) {
-            // A longer one is not kept, and the table may change meanwhile.
+            // A longer text is not kept, and the table may change meanwhile.
             text = self.text();
         }
         let first =
@@ -367,7 +367,7 @@ impl Program {
             let wait = self.some_wait();
             self.script.push_back(Unit { packets, wait });
         }
-        // Bound in the same transaction it need not be kept for another.
+        // If it is bound in the same transaction, it need not be kept for another server.
         Unit { packets: first, wait: Wait::Answers }
     }
 
@@ -427,7 +427,7 @@ impl Program {
         let name = match known {
             Some(name) => {
                 if self.rng.one_in(8) {
-                    // Again, and the same.
+                    // The same Parse again.
                     packets.push(wire::parse(&name, &self.names[&name].clone(), &[]));
                 }
                 name
@@ -457,8 +457,8 @@ impl Program {
         }
     }
 
-    /// COPY FROM STDIN in its forms: data sent at once or when it is asked for, with a Sync before,
-    /// in between and behind.
+    /// COPY FROM STDIN in its forms: with data at once or when the server asks for it, and with a
+    /// Sync before, within or after the data.
     fn copy_in(&mut self) -> Unit {
         let is_extended = self.rng.one_in(2);
         let mixed = self.rng.one_in(4);

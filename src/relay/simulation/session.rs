@@ -1,9 +1,9 @@
 //! One PostgreSQL session as a state machine: messages in, messages out.
 //!
-//! The simulated servers run it, and so does the shadow of each client: a session of its own, which
-//! says what the client must see. Written after the manual's "Message Flow" and what PostgreSQL 17
-//! does; it knows nothing of the pooler but the few rules in [`Pooled`], where a pooler's client
-//! cannot see what a session would show.
+//! The simulated servers run it, and so does the shadow of each client: there it says what the
+//! client must see. It follows the manual's "Message Flow" and PostgreSQL 17. Of the pooler it
+//! knows only the few rules in [`Pooled`], for cases in which a client of the pooler cannot see
+//! what a session would show.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,37 +15,38 @@ use crate::config::SessionState;
 use crate::wire::fields::Fields;
 use crate::wire::kind::{Back, Front};
 
-/// What the pooler does in place of a server.
+/// What the pooler does instead of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Pooled {
-    /// Named statements follow the client.
+    /// Whether named statements follow the client.
     pub tracks: bool,
-    /// Transaction blocks are refused.
+    /// Whether transaction blocks are refused.
     pub is_statement_mode: bool,
-    /// What becomes of what a client leaves in the session of its server.
+    /// What happens to the state that clients leave in the sessions of servers.
     pub policy: SessionState,
-    /// LISTEN is for a connection of all clients.
+    /// Whether one connection listens for all clients.
     pub shares: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// Parameters are reported before ReadyForQuery, as since PostgreSQL 14, not at once.
+    /// Whether parameters are reported before ReadyForQuery, as since PostgreSQL 14, and not at
+    /// once.
     pub late_reports: bool,
-    /// In shadows only.
+    /// The rules of the pooler, in shadows only.
     pub pooled: Option<Pooled>,
 }
 
-/// What comes of a message, in order.
+/// The results of a message, in order.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Out {
-    /// `is_sticky` tells that the transaction had begun before: the same server must answer.
+    /// With `is_sticky` the transaction had begun before, so the same server must answer.
     Packet { packet: Packet, is_sticky: bool },
-    /// The statement takes this long, and can be cancelled meanwhile.
+    /// The statement takes this many microseconds, and can be cancelled meanwhile.
     Sleep(u64),
-    /// What is buffered goes out.
+    /// Collected replies are sent.
     Flush,
-    /// All who listen to the channel are told.
+    /// All sessions that listen to the channel are notified.
     Publish { channel: String, text: String },
     /// The pooler ends the client with these words.
     Fatal(&'static str),
@@ -53,7 +54,7 @@ pub enum Out {
     End,
 }
 
-/// An error of the server's.
+/// An error of the server.
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub sqlstate: &'static str,
@@ -64,7 +65,7 @@ pub fn failure(sqlstate: &'static str, text: impl Into<String>) -> Failure {
     Failure { sqlstate, text: text.into() }
 }
 
-/// The explicit transaction block.
+/// The state of the explicit transaction block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Block {
     None,
@@ -72,7 +73,7 @@ pub enum Block {
     Failed,
 }
 
-/// COPY FROM STDIN under way.
+/// A COPY FROM STDIN under way.
 #[derive(Clone, Debug)]
 struct CopyIn {
     text: String,
@@ -85,7 +86,7 @@ pub(super) struct Prepared {
     pub text: String,
     /// Everything after the name, as it came.
     pub key: Vec<u8>,
-    /// How often the table had changed when it was prepared.
+    /// How often the table had changed when the statement was prepared.
     pub changes: u32,
 }
 
@@ -93,36 +94,36 @@ pub(super) struct Prepared {
 pub(super) struct Portal {
     pub text: String,
     pub values: Vec<Vec<u8>>,
-    /// Rows given so far; `None` when a command without rows has run.
+    /// Rows returned so far; `None` after a command without rows.
     pub given: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// 0 in a shadow.
+    /// The number of the session; 0 in a shadow.
     pub number: u32,
     pub(super) rules: Rules,
     pub parameters: Parameters,
     pub(super) statements: BTreeMap<String, Prepared>,
     pub(super) portals: BTreeMap<String, Portal>,
     pub block: Block,
-    /// An extended query has begun a transaction that Sync will end.
+    /// Whether an extended query has begun a transaction, which Sync will end.
     pub(super) is_started: bool,
-    /// After an error in an extended query, up to Sync.
+    /// Whether messages are skipped up to Sync, after an error in an extended query.
     pub is_skipping: bool,
     copy: Option<CopyIn>,
     pub has_ended: bool,
-    /// Runs of auth_query so far.
+    /// The number of auth_query runs so far.
     pub(super) lookups: usize,
     /// How often the table has changed; never in a shadow.
     pub changes: u32,
-    /// The transaction has looked at the table, which cannot change before it ends.
+    /// Whether the transaction has read the table, which cannot change before its end.
     pub holds_table: bool,
-    /// Statements that it has refused because the table has changed.
+    /// The number of statements refused because the table has changed.
     pub refused: usize,
-    /// What is published when the transaction is committed.
+    /// Notifications that are sent when the transaction is committed.
     unpublished: Vec<Out>,
-    /// The number of the transaction, and those that were committed.
+    /// The number of the transaction, and the numbers of committed ones.
     transaction: u64,
     committed: BTreeSet<u64>,
     out: Vec<Out>,
@@ -152,7 +153,7 @@ impl Session {
         }
     }
 
-    /// Nothing is under way that a later client could stumble over.
+    /// Whether nothing is under way that the next client could meet.
     pub fn is_at_rest(&self) -> bool {
         self.block == Block::None && !self.is_started && !self.is_skipping && self.copy.is_none()
     }
@@ -182,8 +183,8 @@ impl Session {
         std::mem::take(&mut self.out)
     }
 
-    /// A cancel request strikes while `packet`, which [`Session::handle`] was not given yet, runs.
-    /// `told` are the bodies of the ParameterStatus that it has brought so far.
+    /// A cancel request takes effect while `packet` runs, which [`Session::handle`] was not given
+    /// yet. `told` are the bodies of ParameterStatus that it has caused so far.
     pub fn interrupt(&mut self, packet: &Packet, told: &[Vec<u8>]) -> Vec<Out> {
         for body in told {
             let mut fields = Fields::new(body);
@@ -195,7 +196,7 @@ impl Session {
         let is_unnamed = packet.body.first() == Some(&0);
         let is_query = packet.kind == Front::Query as u8;
         if is_query || packet.kind == Front::Parse as u8 && is_unnamed {
-            // It had dropped the unnamed statement before.
+            // It had already dropped the unnamed statement.
             self.statements.remove("");
         }
         if self.copy.is_some() {
@@ -212,7 +213,7 @@ impl Session {
         std::mem::take(&mut self.out)
     }
 
-    /// A statement that [`Session::handle`] has taken does not fit the table any more.
+    /// A statement that [`Session::handle`] has taken no longer fits the table.
     pub fn refuse(&mut self) -> Vec<Out> {
         self.fail(failure("0A000", OUTLIVED));
         self.is_skipping = true;
@@ -266,14 +267,14 @@ impl Session {
         }
     }
 
-    /// Whether a pooler refuses a text for what it would leave to others.
+    /// Whether a pooler refuses a text because of the state that it would leave.
     pub(super) fn pooler_refuses(&self, list: &[Statement]) -> bool {
         let policy = self.rules.pooled.map(|pooled| pooled.policy);
         let shares = self.rules.pooled.is_some_and(|pooled| pooled.shares);
         policy == Some(SessionState::Error) && traces::is_refused(list, shares)
     }
 
-    /// Several statements in one message are one transaction.
+    /// Runs the statements of one message, which are one transaction.
     fn run_all(&mut self, list: &[Statement]) {
         let is_implicit = list.len() > 1 && self.block == Block::None;
         if is_implicit {
@@ -321,7 +322,7 @@ impl Session {
         Ok(())
     }
 
-    /// Rows of one column, of what only the pooler asks.
+    /// Rows of one column, in answer to queries that only the pooler sends.
     fn own_rows(&self, statement: &Statement) -> Option<Vec<String>> {
         let told = |committed| if committed { "committed" } else { "aborted" };
         Some(match statement {
@@ -334,7 +335,7 @@ impl Session {
         })
     }
 
-    /// What a transaction has published goes out with it, or never.
+    /// Publishes the notifications of a transaction on commit, and drops them on rollback.
     fn end_transaction(&mut self, is_commit: bool) {
         let published = std::mem::take(&mut self.unpublished);
         if is_commit {
@@ -358,7 +359,7 @@ impl Session {
         }
     }
 
-    /// The rows of a statement that gives rows.
+    /// The rows of a statement that returns rows.
     pub(super) fn rows(&self, statement: &Statement, values: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
         match statement {
             Statement::Rows { text, count, size, .. } => {
@@ -382,7 +383,7 @@ impl Session {
         }
     }
 
-    /// Runs a statement that gives no rows. Returns its tag.
+    /// Runs a statement that returns no rows. Returns its command tag.
     pub(super) fn perform(&mut self, statement: &Statement) -> Result<String, Failure> {
         let tag = match statement {
             Statement::Begin => {
@@ -548,7 +549,7 @@ impl Session {
             row.extend(".".repeat(size).as_bytes());
             self.push(Back::CopyData, &row);
             if at == count / 2 {
-                // The statement can be cancelled in the middle.
+                // The statement can be cancelled while it runs.
                 self.out.push(Out::Sleep(0));
             }
         }
@@ -630,7 +631,7 @@ impl Session {
         self.holds_table = false;
     }
 
-    /// An error: it ends what runs, and what it has changed.
+    /// Raises an error, which ends the running query and undoes its changes.
     fn fail(&mut self, failure: Failure) {
         let report = wire::report(Back::ErrorResponse, "ERROR", failure.sqlstate, &failure.text);
         self.push(Back::ErrorResponse, &report.body);
@@ -700,7 +701,7 @@ impl Session {
         self.push(Back::CommandComplete, &wire::cstr(tag));
     }
 
-    /// A row of two columns: which session answers, and what.
+    /// A row of two columns: the number of the session, and the answer.
     pub(super) fn push_row(&mut self, payload: &[u8]) {
         let mut body = vec![0, 2, 0, 0, 0, 8];
         body.extend(format!("s{:07}", self.number).bytes());
@@ -719,16 +720,16 @@ impl Session {
     }
 }
 
-/// Where the number of the session stands in a row's body.
+/// The place of the session's number in the body of a row.
 pub const SESSION_IN_ROW: std::ops::Range<usize> = 7..14;
 
-/// What PostgreSQL says of a statement whose table has changed.
+/// PostgreSQL's error for a statement whose table has changed.
 pub const OUTLIVED: &str = "cached plan must not change result type";
 
-/// What the pooler says of a statement that would leave something to others.
+/// The pooler's error for a statement that would leave session state.
 pub const REFUSED: &str = "statement leaves state in a session that clients share";
 
-/// What PostgreSQL says of a query that was cancelled, and the pooler of one that never ran.
+/// PostgreSQL's error for a cancelled query, and the pooler's for one that never ran.
 pub const CANCELLED: &str = "canceling statement due to user request";
 
 pub const ABORTED: &str =
@@ -739,7 +740,7 @@ pub const ROW_DESCRIPTION: &[u8] =
     b"\0\x02session\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0\
     payload\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
 
-/// Text, one column.
+/// Text format, one column.
 const COPY_FORMAT: &[u8] = b"\0\0\x01\0\0";
 
 pub(super) fn text_of(body: &[u8]) -> String {

@@ -1,4 +1,4 @@
-//! What a seed chooses: the configuration, the servers, and what may go wrong.
+//! What a seed decides: the configuration, the servers, and what may go wrong.
 
 use super::hostile;
 use super::lookup;
@@ -10,15 +10,15 @@ use crate::config::{self, Config, SessionState};
 use crate::pool::records::access::Access;
 use crate::pool::records::wait::Shutdown;
 
-/// The password of everybody.
+/// The password of every user.
 pub const PASSWORD: &[u8] = b"secret";
 
 pub const USERS: [&str; 3] = ["ann", "bob", READER];
 
-/// Who looks up the others, where they are looked up. No client is this one.
+/// The user that looks up the others. No client logs in as this user.
 pub const READER: &str = "cid";
 
-/// A database by its pool mode.
+/// The databases and their pool modes.
 pub const DATABASES: [(&str, &str); 4] = [
     ("trans", "transaction"),
     ("other", "transaction"),
@@ -35,34 +35,34 @@ const POLICIES: [SessionState; 6] = [
     SessionState::Error,
 ];
 
-/// Once in how many steps something happens; 0 is never.
+/// Each event happens once in this many steps; 0 means never.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Weather {
-    /// A client vanishes, or closes half of its connection.
+    /// A client vanishes, or closes its half of the connection.
     pub vanishing: u64,
-    /// A client's query is cancelled, by its owner or with a key that is nobody's.
+    /// A cancel request comes, with the key of a client or with a wrong key.
     pub cancels: u64,
-    /// A server says what nobody has asked.
+    /// A server sends an unsolicited message.
     pub chatter: u64,
     /// A server ends.
     pub crashes: u64,
-    /// A connection to a server does not come about, or its login fails.
+    /// A connection to a server fails, or its login does.
     pub refusals: u64,
     /// PAUSE or RESUME.
     pub pauses: u64,
-    /// Another configuration is put in force.
+    /// RELOAD with another configuration.
     pub reloads: u64,
     /// RECONNECT.
     pub reconnects: u64,
-    /// KILL, of a client, a database or all.
+    /// KILL of a client, a database or all.
     pub kills: u64,
     /// The clock leaps.
     pub leaps: u64,
-    /// An event that means nothing.
+    /// An event comes that means nothing.
     pub spurious: u64,
     /// The table gets other columns.
     pub changes: u64,
-    /// How the process is told to end, when the others have come to their end.
+    /// How the process is told to end, after everything else has ended.
     pub shutdown: Option<Shutdown>,
 }
 
@@ -75,42 +75,41 @@ pub struct Setup {
     pub steps: u32,
     /// Whether statements are tracked.
     pub tracks: bool,
-    /// Whether a session's statements end with it.
+    /// Whether the statements of a session are dropped at its end.
     pub resets: bool,
-    /// What becomes of one lookup after the other, where users are looked up.
+    /// The results of lookups in order, where users are looked up.
     pub lookups: Option<String>,
-    /// What becomes of what clients leave in the sessions of servers.
+    /// What happens to the state that clients leave in the sessions of servers.
     pub policy: SessionState,
-    /// Whether connections can be put under TLS.
+    /// Whether connections can get TLS by a handshake.
     pub shakes: bool,
-    /// LISTEN needs no server of its own.
+    /// Whether LISTEN needs no server of its own (`shared_listen`).
     pub shares: bool,
     pub minor: u16,
-    /// How secrets are stored, at the servers and so in what a lookup finds.
+    /// The form in which servers store secrets, and so the form that lookups find.
     form: &'static str,
-    /// Settings that RELOAD leaves alone.
+    /// Settings that RELOAD does not change.
     fixed: String,
-    /// The line of a database that is always there, and that of the peer.
+    /// The lines of a database and a peer that always exist.
     hostile: String,
-    /// Cancel requests may be for another process.
+    /// Whether cancel requests may be for another process.
     pub has_peer: bool,
 }
 
-/// What follows from the number of a seed, and not from its generator: seeds that were found before
-/// there was a choice bring about the same.
+/// Options that follow from the number of a seed and not from its generator. So seeds that were
+/// found before an option existed still do the same.
 #[derive(Clone, Copy)]
 pub struct Kind {
-    /// Clients may choose how they use servers, and how clean they leave them.
+    /// Whether clients may choose their pool mode and their policy on session state.
     pub offers: bool,
-    /// LISTEN needs no server of its own.
+    /// Whether LISTEN needs no server of its own (`shared_listen`).
     pub shares: bool,
     pub tls: Tls,
-    /// The minor version of the protocol that clients ask for: from 2 on their cancel keys are
-    /// long.
+    /// The minor protocol version that clients ask for: from 2 on their cancel keys are long.
     pub minor: u16,
-    /// There is another process, to which cancel requests are passed on.
+    /// Whether there is another process, to which cancel requests are passed on.
     pub has_peer: bool,
-    /// Peers that mean ill are there, too.
+    /// Whether there are hostile peers.
     pub is_hostile: bool,
 }
 
@@ -131,7 +130,7 @@ impl Kind {
         }
     }
 
-    /// The same beside peers that mean ill, who can log in as they are.
+    /// The same with hostile peers, which can log in as they are.
     pub fn beside_hostile_peers(seed: u64) -> Kind {
         Kind { is_hostile: true, tls: Tls::None, ..Kind::of(seed) }
     }
@@ -170,7 +169,7 @@ impl Setup {
         let method = methods[rng.below(4) as usize];
         let lookups = (!is_hostile && rng.one_in(2)).then(|| lookup::plan(auth, rng));
         let form = lookup::form(auth, method, rng);
-        // Two in three of those whose passwords come in clear have them judged by somebody else.
+        // LDAP or PAM judges two in three of the setups in which passwords come in clear.
         if auth == "plain" && lookups.is_none() && !fixed.contains("pkt_buf = 64\n") {
             fixed = fixed.replace("auth_type = plain", "auth_type = pam");
         }
@@ -210,16 +209,16 @@ impl Setup {
         }
     }
 
-    /// Another configuration in which the clients that are there can go on.
+    /// Another configuration in which present clients can go on.
     pub fn changed(&self, rng: &mut SeededRng) -> Config {
         load(&text(&[&self.fixed, &self.hostile], &self.weather, self.tracks, self.shakes, rng))
     }
 }
 
-/// The number of the other process.
+/// The peer_id of the other process.
 pub const PEER: u16 = 2;
 
-/// One in three seeds is calm: there every message can be told beforehand.
+/// The faults of a seed. One in three seeds is calm: there every message can be predicted.
 fn weather(rng: &mut SeededRng) -> Weather {
     if rng.one_in(3) {
         let (chatter, changes) = (20 * rng.below(2), 15 * rng.below(2));
@@ -257,14 +256,14 @@ fn weather(rng: &mut SeededRng) -> Weather {
     weather
 }
 
-/// The line of the database that hostile peers use.
+/// The line of the database for hostile peers.
 fn hostile_line(rng: &mut SeededRng) -> String {
     let mode = ["session", "transaction", "transaction", "statement"][rng.below(4) as usize];
     let name = hostile::DATABASE;
     format!("{name} = host=127.0.0.66 pool_mode={mode} pool_size=3\n")
 }
 
-/// Times after which somebody is ended, for seeds whose clock leaps.
+/// Timeouts that end clients, for seeds whose clock leaps.
 fn timeouts(rng: &mut SeededRng) -> String {
     let mut text = String::new();
     for name in TIMEOUTS {
@@ -284,7 +283,7 @@ const TIMEOUTS: [&str; 6] = [
     "transaction_timeout",
 ];
 
-/// What lines of databases say on TLS.
+/// TLS options of database lines.
 const LINES: [&str; 5] =
     ["", "", " sslmode=disable", " sslmode=require", " sslmode=require sslnegotiation=direct"];
 
@@ -349,17 +348,17 @@ pub fn load(text: &str) -> Config {
 }
 
 impl Setup {
-    /// Everybody, with the password; or the one who looks up the others.
+    /// All users with the password, or only the one that looks up the others.
     pub fn access(&self) -> Access {
         let is_listed = |user: &&&str| self.lookups.is_none() || **user == READER;
         let users = USERS.iter().filter(is_listed);
         let users = users.map(|user| ((*user).to_owned(), Secret::parse(PASSWORD)));
-        // Nobody else has this name.
+        // No other user has this name.
         let hostile = [(hostile::USER.to_owned(), Secret::parse(PASSWORD))];
         Access { users: users.chain(hostile).collect(), ..Access::default() }
     }
 
-    /// What a server has of everybody.
+    /// The secret that a server stores for every user.
     pub fn stored_secret(&self) -> Secret {
         match (&self.lookups, self.form) {
             (Some(_), "scram") => Secret::parse(&lookup::stored(self.form, b"")),
@@ -367,7 +366,7 @@ impl Setup {
         }
     }
 
-    /// Whether what a lookup finds, or does not, explains that a client is told this.
+    /// Whether the result of a lookup explains that a client is told these words.
     pub fn lookup_explains(&self, words: &str) -> bool {
         let Some(plan) = &self.lookups else { return false };
         let (may_crash, may_miss) = (self.weather.crashes > 0, self.weather.reloads > 0);

@@ -1,8 +1,8 @@
-//! What one client must see: a PostgreSQL session of its own takes the messages that the client
-//! has sent, and every message that the client gets is compared with what that session says.
+//! What one client must see: the messages that a client sends also go to a PostgreSQL session of
+//! its own, and each message that the client gets is compared with the answer of that session.
 //!
-//! What a session cannot foresee is let pass, and only that: notices that nobody asked for, the
-//! moment at which a cancel request strikes, and that a table has changed.
+//! The session cannot predict unsolicited notices, the moment at which a cancel request takes
+//! effect, and changes of the table. These differences are allowed, and no others.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,59 +15,61 @@ use crate::wire::fields::Fields;
 use crate::wire::fields::ReportFields;
 use crate::wire::kind::Back;
 
-/// An answer that is due.
+/// An expected answer.
 struct Due {
     packet: Packet,
     is_sticky: bool,
 }
 
-/// Refusals of one text.
+/// Refusals of one text because its table has changed.
 #[derive(Default)]
 pub struct Outlived {
-    /// Those of what was sent after the last was known.
+    /// Counts a refusal only if its message was sent after the client knew of the one before.
     pub count: u32,
-    /// Messages that the client had sent when the last one came.
+    /// How many messages the client had sent when the last refusal came.
     known_at: usize,
 }
 
 pub struct Shadow {
     session: Session,
-    /// Sent by the client, not yet taken by the session.
+    /// Messages of the client that the session has not taken yet.
     inputs: VecDeque<Packet>,
     due: VecDeque<Due>,
     /// The session before it took `current`.
     before: Session,
     current: Option<Packet>,
-    /// ParameterStatus seen since.
+    /// ParameterStatus that came since.
     told: Vec<Vec<u8>>,
-    /// The pooler ends the client here.
+    /// The FATAL error with which the pooler ends the client here.
     fatal: Option<&'static str>,
-    /// Cancel requests with this client's key that have not struck.
+    /// Cancel requests with this client's key that have had no effect yet.
     pub cancels: u32,
-    /// The server that the client's transaction is on.
+    /// The server that runs the client's transaction.
     linked: Option<Vec<u8>>,
-    /// One server for the whole of the session.
+    /// Whether one server serves the whole session.
     is_session_mode: bool,
-    /// The session cannot be followed any more: only whose answers they are is looked at.
+    /// Whether the session can no longer be predicted. Then only the owner of each answer is
+    /// checked.
     is_blind: bool,
     client: usize,
-    /// What the client was told of tables that have changed, by the text of the statement.
+    /// Refusals that the client was told of because a table has changed, by the text of the
+    /// statement.
     pub outlived: BTreeMap<String, Outlived>,
-    /// All refusals that the client has heard of.
+    /// The number of all such refusals.
     pub refusals: u32,
-    /// Messages sent by the client.
+    /// The number of messages that the client has sent.
     sent: usize,
-    /// What the client was told last of [`VARYING`].
+    /// The value of [`VARYING`] that the client was told last.
     pub varying: String,
-    /// Times that a Parse in a failed transaction was answered by the pooler, see `tolerates`.
+    /// How often the pooler decided on a Parse in a failed transaction, see `tolerates`.
     pub tolerated: u32,
-    /// The answer to a query, or a transaction, has begun and is not over.
+    /// Whether the answer to a query, or a transaction, has begun and not ended.
     is_amid: bool,
-    /// What it listened to when its last transaction was over.
+    /// The channels of the client at the end of its last transaction.
     listened: BTreeSet<String>,
-    /// It was told that what it listens to could not be changed.
+    /// Whether the client was told that its channels could not be changed.
     pub is_vague: bool,
-    /// Notifications that it was told.
+    /// The number of notifications that the client got.
     pub notified: usize,
 }
 
@@ -98,16 +100,16 @@ impl Shadow {
         }
     }
 
-    /// The client sends this.
+    /// The client sends a message.
     pub fn sent(&mut self, packet: Packet) {
         self.sent += 1;
         self.inputs.push_back(packet);
     }
 
-    /// Everything sent has been answered.
+    /// Whether everything that was sent has been answered.
     pub fn is_answered(&mut self) -> bool {
         self.fill();
-        // What an error has undone may be reported after the flush that the error brings.
+        // Parameters that an error restores may be reported after the flush that the error causes.
         let only_reports =
             self.due.iter().all(|due| due.packet.kind == Back::ParameterStatus as u8);
         let is_skipped = only_reports
@@ -117,19 +119,19 @@ impl Shadow {
         self.is_blind || is_answered || is_skipped
     }
 
-    /// Messages that are not answered, about.
+    /// The approximate number of unanswered messages.
     pub fn backlog(&mut self) -> usize {
         self.fill();
         self.inputs.len() + self.due.len()
     }
 
-    /// The session as far as it is known. Ahead of what the client has seen by one message.
+    /// The session as far as it is predicted: one message ahead of what the client has seen.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Whether the pooler may end the client with these words: because the session, once it has
-    /// taken everything, ends with them.
+    /// Whether the pooler may end the client with these words: the session ends with them once it
+    /// has taken all messages.
     pub fn foresees(&mut self, words: &str) -> bool {
         let mut session = self.session.clone();
         let rest = self.inputs.iter().flat_map(|packet| session.handle(packet));
@@ -144,20 +146,20 @@ impl Shadow {
         session.has_ended
     }
 
-    /// The session itself says this next.
+    /// Whether the session predicts this message next.
     pub fn is_due(&mut self, packet: &Packet) -> bool {
         self.fill();
         self.due.front().is_some_and(|due| is_same(&due.packet, packet))
     }
 
-    /// For the report of a failure.
+    /// The state of the shadow, for the report of a failure.
     pub fn describe(&self) -> String {
         let due = self.due.front().map(|due| &due.packet);
         let Shadow { current, inputs, fatal, .. } = self;
         format!("due {due:?} after {current:?}, {} more sent, fatal {fatal:?}", inputs.len())
     }
 
-    /// The client got this. FATAL errors are not for this to judge.
+    /// Checks a message that the client got. FATAL errors are checked elsewhere.
     pub fn received(&mut self, packet: &Packet) -> Result<(), String> {
         if is_unasked(packet) {
             return Ok(());
@@ -166,7 +168,7 @@ impl Shadow {
             return self.varies(value);
         }
         if self.is_blind {
-            // A notification has the tags of its sender.
+            // A notification carries the tags of its sender.
             return match published(packet) {
                 Some(channel) => self.check_listens(&channel, packet),
                 None => self.check_owner(packet),
@@ -180,7 +182,7 @@ impl Shadow {
             return Ok(());
         }
         let is_end = packet.kind == Back::ReadyForQuery as u8 && packet.body == b"I";
-        // Those the pooler may have given itself, before there is a server.
+        // The pooler may have given these itself, before the client got a server.
         let is_own =
             packet.kind == Back::ParseComplete as u8 || packet.kind == Back::CloseComplete as u8;
         self.is_amid = !is_end && (self.is_amid || !is_own);
@@ -206,7 +208,7 @@ impl Shadow {
         Err(format!("{due:?} is due in answer to {:?}, {packet:?} came", self.current))
     }
 
-    /// What others publish comes between transactions, and to those who listen.
+    /// Checks a notification: it must come between transactions, and the client must listen.
     fn is_notified(&mut self, channel: &str, packet: &Packet) -> Result<(), String> {
         let is_end = |due: &Due| due.packet.kind == b'Z' && due.packet.body == b"I";
         if self.is_amid && !self.due.front().is_some_and(is_end) {
@@ -225,8 +227,8 @@ impl Shadow {
         Ok(())
     }
 
-    /// The shared connection could not be had, or channels were taken away where that has no
-    /// effect: the client was told before the end of its transaction.
+    /// Allows an error of `shared_listen` before the end of the transaction: the shared connection
+    /// was not available, or an UNLISTEN could not take effect.
     fn is_not_listening(&mut self, packet: &Packet) -> bool {
         let is_told = packet.kind == Back::ErrorResponse as u8
             && packet.report().message.contains("(shared_listen)");
@@ -234,7 +236,8 @@ impl Shadow {
         is_told
     }
 
-    /// A message of the client's breaks a COPY, and the server may meet the pooler's Close first.
+    /// Allows an error for another message than predicted: a message of the client breaks a COPY,
+    /// and the server may meet a Close of the pooler first.
     fn breaks_copy(&mut self, packet: &Packet) -> bool {
         let is_of_copy = |packet: &Packet| {
             let report = ReportFields::parse(&packet.body);
@@ -249,7 +252,8 @@ impl Shadow {
         is_so
     }
 
-    /// What is left in the session of the client's server may be less than in one of its own.
+    /// Allows that the session of the client's server has less state than one of its own would
+    /// have.
     fn is_shown_by(&mut self, packet: &Packet) -> bool {
         let Some(pooled) = self.session.pooled() else { return false };
         let Some(due) = self.due.front() else { return false };
@@ -263,8 +267,8 @@ impl Shadow {
         may_be
     }
 
-    /// As many servers are pinned as may be: what the client has left is undone at the end of its
-    /// transaction, and it is told so.
+    /// Allows an error of `pin_limit`: too many servers are pinned, so the client's state is undone
+    /// at the end of its transaction.
     fn is_unpinned_by(&mut self, packet: &Packet) -> bool {
         let is_told = packet.kind == Back::ErrorResponse as u8
             && packet.report().message.contains("(pin_limit)");
@@ -279,7 +283,7 @@ impl Shadow {
         true
     }
 
-    /// The default of the client's server is another one than before.
+    /// The client gets a server whose default differs from the last one.
     fn varies(&mut self, value: String) -> Result<(), String> {
         if value <= self.varying {
             return Err(format!("{value} is told of {VARYING} after {}", self.varying));
@@ -288,7 +292,7 @@ impl Shadow {
         Ok(())
     }
 
-    /// A default that varies is shown as it was told last.
+    /// Whether a row shows the varying default as it was told last.
     fn shows_varying(&self, due: &Due, packet: &Packet) -> bool {
         let is_shown = due.packet.body.ends_with(varying(0).as_bytes());
         is_shown
@@ -318,7 +322,7 @@ impl Shadow {
         }
     }
 
-    /// A cancel request has struck here, rather than earlier or later.
+    /// Allows that a cancel request has taken effect here, rather than earlier or later.
     fn is_cancelled_by(&mut self, packet: &Packet) -> bool {
         let report = packet.report();
         let is_cancel = packet.kind == Back::ErrorResponse as u8
@@ -343,8 +347,8 @@ impl Shadow {
         true
     }
 
-    /// The table has changed under the statement that is being used. The pooler sends the query
-    /// once more where it can, so this need not come, and it comes but once for each change.
+    /// Allows the refusal of a statement whose table has changed. It does not always come, because
+    /// the pooler sends the query again where it can; and it comes once for each change at most.
     fn is_outlived_by(&mut self, packet: &Packet) -> bool {
         let report = packet.report();
         let is_refusal = packet.kind == Back::ErrorResponse as u8 && report.message == OUTLIVED;
@@ -370,10 +374,11 @@ impl Shadow {
         true
     }
 
-    /// In a failed transaction PostgreSQL refuses every Parse. The pooler answers one whose
-    /// statement the server has, and passes on one that it would answer elsewhere. What follows in
-    /// the transaction is refused all the same, if not always with the same words: before a Bind or
-    /// Describe there may be a Parse of the pooler's.
+    /// Allows the pooler's decisions on a Parse in a failed transaction, in which PostgreSQL
+    /// refuses every Parse. The pooler answers one whose statement the server has, and passes on
+    /// one that it would answer elsewhere. Later messages of the transaction are refused all the
+    /// same, but not always with the same words: the pooler may put a Parse of its own before a
+    /// Bind or Describe.
     fn tolerates(&mut self, packet: &Packet) -> bool {
         let Some(current) = self.current.clone() else { return false };
         let Some(due) = self.due.front().map(|due| due.packet.clone()) else { return false };
@@ -402,7 +407,7 @@ impl Shadow {
         true
     }
 
-    /// No tag of another client's is in what has come.
+    /// Checks that a message has no tag of another client.
     fn check_owner(&self, packet: &Packet) -> Result<(), String> {
         let text = String::from_utf8_lossy(&packet.body);
         let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
@@ -415,12 +420,12 @@ impl Shadow {
         foreign.map_or(Ok(()), |word| Err(format!("{word} is not for client {}", self.client)))
     }
 
-    /// Nothing more can be foreseen.
+    /// Whether the session can no longer be predicted.
     pub fn is_blind(&self) -> bool {
         self.is_blind
     }
 
-    /// A transaction stays on its server.
+    /// Checks that a transaction stays on its server.
     fn check_link(&mut self, packet: &Packet, is_sticky: bool) -> Result<(), String> {
         if packet.kind == Back::ReadyForQuery as u8 && packet.body == b"I" && !self.is_session_mode
         {
@@ -453,15 +458,15 @@ fn used_by(packet: &Packet) -> Option<String> {
 
 fn is_same(due: &Packet, got: &Packet) -> bool {
     if due.kind == Back::ErrorResponse as u8 && due.report().message == REFUSED {
-        // The pooler says more than that.
+        // The pooler's error says more than that.
         return got.kind == due.kind && got.report().message == REFUSED;
     }
     if due.kind != got.kind || due.body.len() != got.body.len() {
         return false;
     }
     if due.kind == Back::NotificationResponse as u8 {
-        // The process id that comes first is the one that the client was told, where it is the
-        // server's own.
+        // The process id at the beginning is not compared: if the notification is the client's own,
+        // it is the one that the client was told.
         return due.body.get(4..) == got.body.get(4..);
     }
     if due.kind != Back::DataRow as u8 || due.body.len() < SESSION_IN_ROW.end {
@@ -471,7 +476,7 @@ fn is_same(due: &Packet, got: &Packet) -> bool {
         && due.body[SESSION_IN_ROW.end..] == got.body[SESSION_IN_ROW.end..]
 }
 
-/// What a row tells of what is left in a session.
+/// The session state that a row shows.
 fn shown_state(packet: &Packet) -> Option<String> {
     let text = packet.body.get(SESSION_IN_ROW.end + 4..).filter(|_| packet.kind == b'D')?;
     let text = String::from_utf8_lossy(text).into_owned();

@@ -52,7 +52,7 @@ enum Place {
 pub struct Shake {
     /// The end that begins; after that both take turns.
     first: End,
-    /// How many bytes each part has.
+    /// The length of each part, in bytes.
     lengths: Vec<usize>,
     near: Place,
     far: Place,

@@ -64,9 +64,9 @@ pub enum Statement {
     Show {
         name: String,
     },
-    /// A row of all that is left in the session.
+    /// Returns a row with all state in the session.
     State,
-    /// A row of each channel.
+    /// Returns a row for each channel of the session.
     Channels,
     /// Notifies sessions that listen to the channel when the transaction is committed.
     Publish {

@@ -1,8 +1,8 @@
-//! A connection in memory, as one end of a socket behaves: bytes arrive in pieces, a write is cut
-//! short when the other end does not read, readiness is told by edges, connections break.
+//! A connection in memory that behaves like a socket: bytes arrive in pieces, a write is cut short
+//! when the other end does not read, readiness is reported by edges, connections break.
 //!
-//! The stream owns both directions. The pooler has the near end by [`Stream`]; whoever plays the
-//! peer has the far end by the methods whose names begin with `far_`.
+//! The stream owns both directions. The pooler uses the near end through [`Stream`]; the peer uses
+//! the far end through methods whose names begin with `far_`.
 
 use std::io;
 
@@ -13,7 +13,7 @@ use crate::base::rng::{Rng, SeededRng};
 use crate::relay::Readiness;
 use crate::relay::Stream;
 
-/// Whether the connection to a server has come about.
+/// Whether the connection to a server is established.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Contact {
     Waiting,
@@ -25,7 +25,7 @@ pub enum Contact {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum FarEnd {
     Open,
-    /// The end of file comes after the bytes on the way.
+    /// The end of file follows the bytes in flight.
     Finished,
     /// The end of file has arrived.
     Met,
@@ -33,46 +33,47 @@ enum FarEnd {
 }
 
 pub struct SimStream {
-    /// Names the connection for good.
+    /// The number of the connection, which is never used again.
     pub number: u64,
     pub contact: Contact,
-    /// News for the near end that the poll has not told yet.
+    /// Events of the near end that the poll has not reported yet.
     pub edge: Readiness,
-    /// Sent by the far end and not arrived.
+    /// Bytes that the far end has sent and that have not arrived.
     flight: Bytes,
-    /// To be read by the near end.
+    /// Bytes for the near end to read.
     arrived: Bytes,
-    /// Written by the near end, to be read by the far end.
+    /// Bytes that the near end has written, for the far end to read.
     outbound: Bytes,
     far: FarEnd,
-    /// The poll has told of the far end's end.
+    /// Whether the poll has reported the far end's end.
     pub is_end_told: bool,
-    /// It has said goodbye under TLS, and waits for the near end to close the connection.
+    /// Whether the far end has sent close_notify and waits for the near end to close the
+    /// connection.
     lingers: bool,
-    /// The far end reads no more: what is written is lost, and after that writing fails.
+    /// Whether the far end reads no more: bytes are lost, and after that writes fail.
     is_deaf: bool,
-    /// A write was cut short: room is news.
+    /// Whether a write was cut short, so that room will be reported.
     wants_room: bool,
-    /// Room is news whenever the far end has read, as with a Unix socket.
+    /// Whether room is reported after each read of the far end, as with a Unix socket.
     is_chatty: bool,
-    /// The poll tells of room.
+    /// Whether the poll reports room.
     hears_of_room: bool,
-    /// The near end has been closed.
+    /// Whether the near end was closed.
     pub is_closed: bool,
-    /// Not everything that the near end wanted to say may have had room.
+    /// Whether there may have been no room for all that the near end had to send.
     pub is_cut_short: bool,
-    /// Bytes that the near end has read and written.
+    /// The number of bytes that the near end has read and written.
     pub moved: usize,
     room: usize,
     rng: SeededRng,
-    /// It behaves as if it were under TLS, once the handshake is done.
+    /// The TLS of the connection, which counts once the handshake is done.
     pub(super) veil: Option<Box<Veil>>,
-    /// It may be put under TLS, or is being so.
+    /// The handshake, which may or must take place.
     pub(super) shake: Option<Box<Shake>>,
 }
 
 impl SimStream {
-    /// `room` is how many bytes each direction holds.
+    /// `room` is the number of bytes that each direction holds.
     pub fn new(number: u64, room: usize, contact: Contact, rng: SeededRng) -> SimStream {
         SimStream {
             number,
@@ -98,19 +99,19 @@ impl SimStream {
         }
     }
 
-    /// The same under TLS from the beginning, as far as its bytes go.
+    /// The stream with its data under TLS from the beginning.
     pub fn veiled(self) -> SimStream {
         SimStream { veil: Some(Box::default()), ..self }
     }
 
-    /// The news for the near end, which the poll tells now.
+    /// The events of the near end that the poll reports now.
     pub fn tell(&mut self) -> Readiness {
         self.is_end_told |= self.edge.ending;
         std::mem::take(&mut self.edge)
     }
 
-    /// The poll is to tell of room, or not to. Returns whether it does. Asking anew brings what is
-    /// known at present once more.
+    /// Switches reports of room on or off. Returns whether they are on. Switching them on reports
+    /// the present readiness again.
     pub fn hear_of_room(&mut self, is_wanted: bool) -> bool {
         if !self.is_chatty || self.veil.is_some() || self.shake.is_some() {
             return true;
@@ -121,21 +122,21 @@ impl SimStream {
         is_wanted
     }
 
-    /// The connection has come about, or not.
+    /// The connection is established, or refused.
     pub fn far_settle(&mut self, contact: Contact) {
         self.contact = contact;
         self.edge.writable = true;
         self.edge.ending |= contact == Contact::Refused;
     }
 
-    /// Sends what there is room for.
+    /// Sends as many bytes as there is room for.
     pub fn far_send(&mut self, bytes: &mut Bytes) {
         let count = self.far_send_bare(bytes);
         if !self.far_is_veiled() {
             return;
         }
         let Some(veil) = &mut self.veil else { return };
-        // A peer makes its records as it likes.
+        // A peer makes records of any size.
         let mut left = count;
         while left > 0 {
             let length = match self.rng.below(3) {
@@ -147,7 +148,7 @@ impl SimStream {
         }
     }
 
-    /// Sends as the system's socket does. Returns how much there was room for.
+    /// Sends below TLS. Returns how many bytes there was room for.
     pub(super) fn far_send_bare(&mut self, bytes: &mut Bytes) -> usize {
         if self.far != FarEnd::Open || self.is_closed {
             bytes.clear();
@@ -159,7 +160,7 @@ impl SimStream {
         count
     }
 
-    /// Lets some of what is on the way arrive.
+    /// Lets some of the bytes in flight arrive.
     pub fn far_deliver(&mut self) {
         if !self.flight.is_empty() {
             let most = self.flight.len() as u64;
@@ -191,7 +192,7 @@ impl SimStream {
         }
     }
 
-    /// Reads as from the system's socket.
+    /// Reads below TLS.
     pub(super) fn far_read_bare(&mut self, most: usize) -> Vec<u8> {
         let count = most.min(self.outbound.len());
         let bytes = self.outbound.take(count);
@@ -203,18 +204,18 @@ impl SimStream {
         bytes
     }
 
-    /// Whether everything was read that will ever come.
+    /// Whether the far end has read everything that will ever come.
     pub fn far_met_end(&self) -> bool {
         self.is_closed && self.outbound.is_empty()
     }
 
-    /// The far end sends no more, but reads.
+    /// The far end ends its direction, and reads on.
     pub fn far_finish(&mut self) {
         if self.far != FarEnd::Open {
             return;
         }
         self.far = FarEnd::Finished;
-        // Some say goodbye under TLS and wait for the near end's; others just end the connection.
+        // Some peers send close_notify and wait for the near end's; others just end the connection.
         if self.far_is_veiled()
             && self.number.is_multiple_of(2)
             && let Some(veil) = &mut self.veil
@@ -225,7 +226,7 @@ impl SimStream {
         }
     }
 
-    /// The far end closes both directions, after what is on the way.
+    /// The far end closes both directions, after the bytes in flight.
     pub fn far_close(&mut self) {
         self.far_finish();
         self.is_deaf = true;
@@ -236,7 +237,7 @@ impl SimStream {
         self.edge.writable |= std::mem::take(&mut self.wants_room) && self.hears_of_room;
     }
 
-    /// The connection breaks; sometimes what was on the way is lost.
+    /// The connection breaks; sometimes the bytes in flight are lost.
     pub fn far_reset(&mut self) {
         self.far = FarEnd::Reset;
         self.is_deaf = true;
@@ -257,7 +258,7 @@ impl SimStream {
         self.room = self.room.max(1 << 16);
     }
 
-    /// For the report of a failure.
+    /// The state of the stream, for the report of a failure.
     pub fn describe(&self) -> String {
         let (flight, arrived, outbound) =
             (self.flight.len(), self.arrived.len(), self.outbound.len());
@@ -269,13 +270,13 @@ impl SimStream {
         )
     }
 
-    /// The near end is closed.
+    /// The near end closes the connection.
     pub fn close(&mut self) {
         self.is_closed = true;
         self.is_cut_short = self.wants_room || self.near_shakes();
     }
 
-    /// What is on its way to the far end, records of which a part has come among it.
+    /// Bytes in flight to the far end, with incomplete records.
     pub fn outbound(&self) -> Vec<u8> {
         let come = self.veil.as_ref().map_or(Vec::new(), |veil| veil.outbound.held());
         [&come, self.outbound.rest()].concat()
@@ -283,7 +284,7 @@ impl SimStream {
 }
 
 impl SimStream {
-    /// Reads as the system's socket does.
+    /// Reads below TLS.
     pub(super) fn read_bare(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if !self.arrived.is_empty() {
             let count = into.len().min(self.arrived.len());
@@ -297,8 +298,8 @@ impl SimStream {
         }
     }
 
-    /// Reads whole records, until the room is full or the system has no more. A read brings what
-    /// there is, and leaves for the next what it has met after that.
+    /// Reads complete records, until `into` is full or the system has no more bytes. If a read
+    /// returns bytes, the next one reports what was met after them.
     fn read_veiled(&mut self, mut veil: Box<Veil>, into: &mut [u8]) -> io::Result<usize> {
         let result = self.read_records(&mut veil, into);
         self.veil = Some(veil);
@@ -346,18 +347,18 @@ impl SimStream {
         }
     }
 
-    /// Whether what is written may arrive.
+    /// Whether written bytes may arrive.
     fn far_takes(&self) -> bool {
         self.far != FarEnd::Reset && !self.is_deaf
     }
 
-    /// Writes as the system's socket does.
+    /// Writes below TLS.
     pub(super) fn write_bare(&mut self, from: &[u8]) -> io::Result<usize> {
         if self.far == FarEnd::Reset {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         if self.is_deaf {
-            // The first write after a close meets a reset, the next ones know of it.
+            // The first write after a close causes a reset, and later ones fail with it.
             self.far_reset();
             return Ok(from.len());
         }
@@ -368,7 +369,7 @@ impl SimStream {
         if count == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
     }
 
-    /// Writes records; one that the system does not take whole counts for nothing.
+    /// Writes records. A record that the system takes only in part does not count as written.
     fn write_veiled(&mut self, mut veil: Box<Veil>, from: &[u8]) -> io::Result<usize> {
         let mut count = 0;
         while count < from.len() {

@@ -1,5 +1,5 @@
-//! The system below the relay, in memory: connections that were begun, names that were asked for,
-//! and what is left of connections that the pooler has closed.
+//! The system below the relay, in memory: connections that were begun, lookups of names, and the
+//! rest of connections that the pooler has closed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,35 +23,35 @@ pub struct Begun {
     pub number: u64,
 }
 
-/// What there is of TLS.
+/// How connections get TLS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tls {
     None,
     /// Some connections have it from the beginning.
     Given,
-    /// It comes by a handshake.
+    /// By a handshake.
     ByHandshake,
 }
 
 pub struct System {
     pub begun: Vec<Begun>,
     pub lookups: Vec<String>,
-    /// Questions of judges, without an answer yet.
+    /// Questions to judges that have no answer yet.
     pub inquiries: Vec<(ClientId, Inquiry)>,
-    /// Lines of the log that nobody has read.
+    /// Lines of the log that were not read yet.
     pub lines: Vec<JournalLine>,
-    /// Closed by the pooler; the far end has not read everything.
+    /// Connections that the pooler has closed and whose far end has not read everything.
     pub closed: BTreeMap<u64, SimStream>,
-    /// Connections have room enough.
+    /// Whether connections have room for everything.
     pub is_wide: bool,
-    /// Connecting fails at once, once in so many times; 0 is never.
+    /// Connecting fails at once, once in this many times; 0 means never.
     pub failing: u64,
-    /// Which connections behave as if they were under TLS.
+    /// How connections get TLS.
     pub tls: Tls,
-    /// Handshakes that were done, and that failed.
+    /// Handshakes that were completed, and those that failed.
     pub secured: usize,
     pub unsecured: usize,
-    /// Connections that were asked not to tell of room, and to tell of it again.
+    /// Connections whose reports of room were switched off, and on again.
     pub quieted: usize,
     pub roused: usize,
     next: u64,
@@ -78,7 +78,7 @@ impl System {
         }
     }
 
-    /// A new connection, of whatever size the system gives it.
+    /// A new connection with random room.
     pub fn stream(&mut self, contact: Contact) -> SimStream {
         self.next += 1;
         let room = match self.rng.below(4) {

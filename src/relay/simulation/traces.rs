@@ -1,17 +1,17 @@
-//! What statements leave in a simulated session, and what takes it away again.
+//! State that statements leave in a simulated session, and what clears it.
 
 use std::collections::BTreeSet;
 
 use super::sql::Statement;
 use crate::config::SessionState;
 
-/// A kind of state, by the word that [`Traces::show`] begins its items with.
+/// A kind of state; items of [`Traces::show`] begin with its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
     Authorization,
     Channel,
     Cursor,
-    /// What code of the server's has set: no word of the statement says so.
+    /// State that a function on the server has set: the statement does not show it.
     Hidden,
     Lock,
     Parameter,
@@ -20,14 +20,14 @@ pub enum Kind {
     Table,
 }
 
-/// What a session has, and what it will have again if its transaction is rolled back.
+/// The state of a session, and the state to which a rollback returns.
 #[derive(Clone, Default, Debug)]
 pub struct Traces {
     items: BTreeSet<(Kind, String)>,
     saved: Option<BTreeSet<(Kind, String)>>,
 }
 
-/// How the answer to STATE begins.
+/// The beginning of the answer to STATE.
 pub const STATE: &str = "STATE";
 
 impl Kind {
@@ -72,14 +72,14 @@ impl Traces {
         channels.map(|(_, name)| name.as_str())
     }
 
-    /// Whether the session is told of notifications of this channel: what a transaction has
-    /// changed counts after it.
+    /// Whether the session gets notifications of this channel. Changes count after their
+    /// transaction.
     pub fn hears(&self, channel: &str) -> bool {
         let items = self.saved.as_ref().unwrap_or(&self.items);
         items.contains(&(Kind::Channel, channel.to_owned()))
     }
 
-    /// What is left when all else is undone.
+    /// Clears all state but the channels.
     pub fn keep_channels(&mut self) {
         self.items.retain(|(kind, _)| *kind == Kind::Channel);
     }
@@ -99,15 +99,15 @@ impl Traces {
         self.items = lasting.collect::<Vec<_>>().into_iter().chain(before).collect();
     }
 
-    /// As the answer to STATE tells it.
+    /// The state in the form of the answer to STATE.
     pub fn show(&self) -> String {
         let items = self.items.iter().map(|(kind, name)| format!(" {kind:?}:{name}"));
         format!("{STATE}{}", items.collect::<String>())
     }
 }
 
-/// Whether what a session shows may be what a pooler's client sees in the place of `own`, which a
-/// session of its own would have: nothing of others, and under `pin` all that is its own.
+/// Whether a client of the pooler may be shown `shown` where a session of its own would show `own`:
+/// nothing of other clients, and under `pin` everything of its own.
 pub fn may_be_shown(policy: SessionState, shares: bool, own: &str, shown: &str) -> bool {
     let own: BTreeSet<&str> = own.split(' ').collect();
     let shown: BTreeSet<&str> = shown.split(' ').collect();
@@ -118,11 +118,11 @@ pub fn may_be_shown(policy: SessionState, shares: bool, own: &str, shown: &str) 
             || own.iter().filter(is_kept).eq(shown.iter().filter(is_kept)))
 }
 
-/// The statements that leave something, and those that take it away.
+/// Parses statements that leave or clear state.
 pub fn parse(text: &str) -> Option<Statement> {
     const ROLES: [Kind; 2] = [Kind::Role, Kind::Authorization];
     let name = |at: usize| Some(text.split([' ', '\'']).nth(at)?.to_owned());
-    // Names of channels are quoted where the pooler gives them back.
+    // The pooler quotes the names of channels that it gives back to a session.
     let leave =
         |kind, at| Some(Statement::Leave { kind, name: name(at)?.trim_matches('"').to_owned() });
     let clear = |kinds: &[Kind], tag| Some(Statement::Clear { kinds: kinds.to_vec(), tag });
@@ -168,7 +168,7 @@ pub fn parse(text: &str) -> Option<Statement> {
     leave(kind, at)
 }
 
-/// The tag of a statement that leaves something of this kind.
+/// The command tag of a statement that leaves state of this kind.
 pub fn tag(kind: Kind) -> &'static str {
     match kind {
         Kind::Authorization | Kind::Parameter | Kind::Role => "SET",

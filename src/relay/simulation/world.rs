@@ -1,5 +1,5 @@
-//! The pooler between its simulated peers, and the clock. One step moves some bytes, lets some
-//! peers act, lets something go wrong, and turns the loop once.
+//! The pooler, its simulated peers, and the clock. One step moves some bytes, lets some peers act,
+//! lets something go wrong, and runs one turn of the loop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -40,33 +40,33 @@ pub struct World {
     pub now: Now,
     pub rng: SeededRng,
     cache: ScramCache,
-    /// Peers that mean ill, if there are any.
+    /// Hostile peers, if the seed has any.
     pub hostile: Option<Hostile>,
     pub costs: Costs,
-    /// What clients choose for themselves at login, where they are offered it.
+    /// Draws the choices of clients at login, where choices are offered.
     pub chooser: Option<SeededRng>,
-    /// Clients made so far.
+    /// The number of clients made so far.
     pub made: usize,
-    /// Nothing new begins, and nothing goes wrong any more.
+    /// Whether the end has begun: no peer begins anything new, and nothing goes wrong any more.
     pub is_ending: bool,
-    /// Servers that have ended of themselves so far.
+    /// The number of servers that have ended by themselves.
     pub crashes: u32,
-    /// New connections to servers come to nothing.
+    /// Whether new connections to servers fail.
     pub is_refusing: bool,
-    /// Clients whose server has ended of itself.
+    /// Clients whose server has ended by itself.
     pub lost_servers: BTreeSet<usize>,
-    /// Why clients were closed, by what the log says.
+    /// Why each client was closed, by the log.
     pub reasons: BTreeMap<usize, String>,
-    /// What happened, if somebody wants to know.
+    /// What happened so far, if a trace is wanted.
     pub trace: Option<Vec<String>>,
     pub actions: Vec<ProcessAction>,
-    /// Servers that clients have left in the middle, and that are being rescued.
+    /// Servers that a client has abandoned and the pooler is rescuing.
     pub abandoned: Vec<ServerId>,
-    /// Answers that clients got.
+    /// Counts of what clients have seen.
     pub figures: Figures,
 }
 
-/// What came about, to see that a simulation does something.
+/// Counts of what happened, to prove that the simulation tests anything.
 #[derive(Default, Debug, Clone, Copy)]
 pub struct Figures {
     pub finished: usize,
@@ -74,26 +74,26 @@ pub struct Figures {
     pub vanished: usize,
     pub cancels: usize,
     pub struck: usize,
-    /// Cancel requests for another process.
+    /// Cancel requests that were passed on to another process.
     pub passed_on: usize,
-    /// Servers that were rescued after their client went in the middle.
+    /// Servers that were rescued after their client had abandoned them.
     pub rescued: usize,
-    /// Logins that somebody else has judged.
+    /// Logins that LDAP or PAM has judged.
     pub judged: usize,
     pub tolerated: u32,
-    /// Statements that servers refused because a table had changed, and those of them of which
-    /// clients heard.
+    /// Statements that servers refused because a table had changed, and how many of these refusals
+    /// clients were told.
     pub refused: usize,
     pub outlived: u32,
-    /// Handshakes that were done, and that failed.
+    /// Handshakes that were completed, and those that failed.
     pub secured: usize,
     pub unsecured: usize,
-    /// Connections that were asked not to tell of room, and to tell of it again.
+    /// Connections whose reports of room were switched off, and on again.
     pub quieted: usize,
     pub roused: usize,
-    /// Notifications that clients got of what others have published.
+    /// Notifications that clients got from other clients.
     pub notified: usize,
-    /// Hostile clients that have come, and the transactions that were made for them.
+    /// Hostile clients, and the transactions that they were given.
     pub foes: usize,
     pub served: usize,
 }
@@ -124,14 +124,14 @@ impl std::ops::AddAssign for Figures {
 /// The first moment of every simulation.
 const START: Now = Now { mono: Moment(1_000_000_000), wall_us: 1_700_000_000_000_000 };
 
-/// Of clients that ask for one.
+/// The encodings that clients ask for.
 const ENCODINGS: [&str; 3] = ["UTF8", "LATIN1", "SJIS"];
 
-/// What a client chooses at its login.
+/// The choices of a client at its login.
 struct Chosen {
     mode: &'static str,
     policy: SessionState,
-    /// How it says so: in `options`, after the name of its database, or by a parameter.
+    /// How the client states them: in `options`, after the name of its database, or by a parameter.
     way: u64,
     is_default: [bool; 2],
 }
@@ -146,7 +146,7 @@ impl Chosen {
         Chosen { mode: chosen, policy, way, is_default: [chosen == mode, policy == configured] }
     }
 
-    /// Adds the parameters. Returns what stands after the name of the database.
+    /// Adds the parameters. Returns the suffix of the name of the database.
     fn tell(&self, startup: &mut Vec<(String, String)>) -> String {
         let mut suffix = String::new();
         let mut options = Vec::new();
@@ -226,12 +226,12 @@ impl World {
         world
     }
 
-    /// How servers are secured.
+    /// A TLS mode for servers.
     pub(super) fn some_tls_mode(&mut self) -> TlsMode {
         [TlsMode::Disable, TlsMode::Prefer, TlsMode::Require][self.rng.below(3) as usize]
     }
 
-    /// What came about.
+    /// The counts so far.
     pub fn figures(&self) -> Figures {
         let System { secured, unsecured, quieted, roused, .. } = self.engine.io;
         let (foes, served) = self.hostile.as_ref().map_or((0, 0), |h| (h.foes, h.served));
@@ -266,7 +266,7 @@ impl World {
         self.check()
     }
 
-    /// Lets everything come to its end, with nothing new and without delay.
+    /// Lets everything end, with nothing new and without delay.
     pub fn end(&mut self) {
         self.is_ending = true;
         self.is_refusing = false;
@@ -292,7 +292,7 @@ impl World {
         }
     }
 
-    /// The pooler's turn of the loop.
+    /// Runs a turn of the pooler's loop.
     fn turn(&mut self) {
         self.engine.core.now = self.now;
         let mut events = self.events();
@@ -312,12 +312,12 @@ impl World {
         self.read_log();
     }
 
-    /// Notes why clients were closed, and which of them have lost their servers.
+    /// Notes why clients were closed, and which clients have lost their servers.
     fn read_log(&mut self) {
         self.engine.write_lines();
         let lines = std::mem::take(&mut self.engine.io.lines);
         let has_crashed = self.crashes > 0;
-        // The latter where a cancel request did not come to its end in time.
+        // The second reason occurs if a cancel request was not completed in time.
         let of_crash =
             ["closing because: server conn crashed?", "closing because: reset query failed"];
         let ends_client = |text: &str| {
@@ -337,7 +337,7 @@ impl World {
         }
     }
 
-    /// Answers of the resolver, later and in any order.
+    /// Answers lookups of host names, late and in any order.
     fn answer_lookups(&mut self) {
         let names = std::mem::take(&mut self.engine.io.lookups);
         for name in names {
@@ -356,7 +356,7 @@ impl World {
         }
     }
 
-    /// Answers of the judge, later and in any order, to clients that may be gone.
+    /// Answers the questions to judges, late and in any order, also of clients that are gone.
     fn answer_inquiries(&mut self) {
         let inquiries = std::mem::take(&mut self.engine.io.inquiries);
         assert!(inquiries.len() <= inquiries::QUESTIONS_OUT_MAX, "{} at a time", inquiries.len());
@@ -374,7 +374,7 @@ impl World {
         }
     }
 
-    /// News that the poll tells now; some of it waits for a later turn.
+    /// The events that the poll reports now; some wait for a later turn.
     fn events(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         let spurious = self.setup.weather.spurious;
@@ -479,7 +479,7 @@ impl World {
         self.connect_client(index, character, program, None);
     }
 
-    /// How a client begins where there is TLS, and what it does wrong then.
+    /// How a client begins TLS, and its fault in the handshake.
     fn wish(&mut self, may_be_plain: bool) -> (Wish, Option<Fault>) {
         let is_required = self.engine.core.tls.clients == TlsMode::Require;
         if may_be_plain && !is_required {
@@ -516,7 +516,7 @@ impl World {
         self.clients.push(client);
     }
 
-    /// A connection of a client's comes.
+    /// Accepts the connection of a client.
     pub(super) fn admit(&mut self, port: u16, fault: Option<Fault>) -> (ClientId, u64) {
         let ip = IpAddr::from([127, 0, 0, 2]);
         let peer = PeerAddress::Tcp { ip, port };
@@ -537,7 +537,7 @@ impl World {
         SeededRng::new(self.rng.next_u64())
     }
 
-    /// The other end of connections that the pooler has begun.
+    /// Lets servers receive the connections that the pooler has begun.
     fn receive_connections(&mut self) {
         for begun in std::mem::take(&mut self.engine.io.begun) {
             if self.is_hostile(begun.id) {
@@ -580,8 +580,8 @@ impl World {
         }
     }
 
-    /// How a server answers who asks for TLS. In a pool that demands it all servers have it, unless
-    /// they refuse just then.
+    /// How a server answers the request for TLS. If the pool requires TLS, every server has it,
+    /// unless the server refuses connections.
     fn security(&mut self) -> Security {
         let is_sometimes_refused = self.setup.weather.refusals > 0;
         match self.rng.below(6) {
@@ -720,14 +720,13 @@ impl World {
         });
     }
 
-    /// The process has been told to end.
+    /// Whether the process has been told to end.
     pub fn has_ended(&self) -> bool {
         self.actions.iter().any(|action| matches!(action, ProcessAction::Exit))
     }
 }
 
-/// Which client was closed, and why, if a line of the log tells that. A client's port is its
-/// number.
+/// The client that a log line says was closed, with the reason. A client's port is its number.
 fn reason_of(line: &str) -> Option<(usize, String)> {
     let (prefix, rest) = line.split_once(" closing because: ")?;
     let port = prefix.strip_prefix("C-").and_then(|prefix| prefix.rsplit_once(':'))?.1;
@@ -740,7 +739,7 @@ enum Event {
     Outbound(Outbound, Readiness),
 }
 
-/// Takes the news of a stream, or makes some up.
+/// Takes the events of a stream, or invents some.
 fn tell(stream: &mut SimStream, rng: &mut SeededRng, spurious: u64) -> Option<Readiness> {
     if spurious > 0 && rng.one_in(spurious) && stream.contact == Contact::Made {
         let mut readiness = stream.tell();
@@ -753,7 +752,7 @@ fn tell(stream: &mut SimStream, rng: &mut SeededRng, spurious: u64) -> Option<Re
     (is_news && !rng.one_in(3)).then(|| stream.tell())
 }
 
-/// The stream of a client, which the pooler may have closed.
+/// The stream of a client, also if the pooler has closed it.
 pub fn client_stream(
     engine: &mut Engine<System>,
     id: ClientId,
@@ -766,7 +765,7 @@ pub fn client_stream(
     engine.io.closed.get_mut(&number)
 }
 
-/// The stream of a connection that the pooler has opened, and may have closed.
+/// The stream of a connection that the pooler has opened, also if it has closed it.
 pub fn outbound_stream(
     engine: &mut Engine<System>,
     id: Outbound,
