@@ -1,9 +1,9 @@
 //! Reads the files beside the configuration: user list, HBA file, ident map.
 //!
-//! What cannot be read of them ends nothing, as in PgBouncer: it is reported and left out. A file
-//! shared with PostgreSQL has lines that a pooler does not know, and to refuse all of it for one of
-//! those would let in whom another line of it keeps out by now. `strict_files` refuses all the
-//! same.
+//! A line that cannot be parsed does not end the start, as in PgBouncer: it is reported and left
+//! out. A file shared with PostgreSQL has lines that a pooler does not know. If such a line made
+//! the whole file invalid, its old version would stay in force and might admit a user that another
+//! line now refuses. With `strict_files` the file is refused all the same.
 
 use std::path::Path;
 
@@ -21,25 +21,25 @@ use crate::log::plain;
 use crate::pool::records::access::{Access, Users};
 use crate::sys::pam;
 
-/// Which of the files something is wrong with.
+/// The file that has a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum File {
     Hba,
     Ident,
-    /// What somebody else is to judge passwords by.
+    /// The options of LDAP or PAM, which judge passwords.
     Judge,
     Users,
 }
 
-/// Told what is wrong, line by line: errors all of them.
+/// Gets each problem, which is always an error.
 pub type Report<'a> = &'a mut dyn FnMut(File, String);
 
-/// Something is wrong with the rules, and `strict_files` is set. It has been reported.
+/// The rules have a problem, and `strict_files` is set. The problem has been reported.
 #[derive(Debug)]
 pub struct Refused;
 
-/// Reads all that the settings name. A file that cannot be read leaves in force what was known
-/// `before`, which is nothing at start.
+/// Reads all files that the settings name. If a file cannot be read, its content `before` stays in
+/// force, which is empty at the start.
 pub fn read(settings: &Settings, before: &Access, report: Report<'_>) -> Result<Access, Refused> {
     let (users, known) = read_users(settings, before, report);
     let mut is_whole = true;
@@ -60,8 +60,8 @@ pub fn read(settings: &Settings, before: &Access, report: Report<'_>) -> Result<
     Ok(Access { users, known, hba, ident, ldap })
 }
 
-/// The directory of `auth_ldap_options`. What is wrong with them matters with `auth_type = ldap`
-/// alone.
+/// The directory of `auth_ldap_options`. Problems of the options matter only with `auth_type =
+/// ldap`.
 fn read_directory(settings: &Settings, report: Report<'_>) -> Option<Directory> {
     let options = settings.auth_ldap_options.as_ref().map(|options| options.expose());
     match Directory::parse(options.as_deref().unwrap_or_default()) {
@@ -98,7 +98,7 @@ fn read_users(settings: &Settings, before: &Access, report: Report<'_>) -> (User
     (Users::Listed(list.entries), list.known)
 }
 
-/// The HBA rules and the ident maps that they name. Neither counts without `auth_type = hba`.
+/// The HBA rules and the ident maps that they name. Both count only with `auth_type = hba`.
 fn read_rules(settings: &Settings, before: &Access, report: Report<'_>) -> (HbaRules, IdentMaps) {
     if settings.auth_type != AuthType::Hba {
         return (HbaRules::default(), IdentMaps::default());
@@ -125,7 +125,7 @@ fn read_rules(settings: &Settings, before: &Access, report: Report<'_>) -> (HbaR
     let (rules, problems) = hba_file::parse(&text, &maps, &mut read_list);
     let names_maps = rules.rules().iter().any(|rule| rule.map.is_some())
         || problems.iter().any(|problem| problem.kind == HbaProblemKind::MapUnknown);
-    // A file that is not there matters to those who look into it.
+    // A missing ident file matters only if a rule names a map.
     if let Some(text) = missing.filter(|_| names_maps) {
         report(File::Ident, text);
     }
@@ -135,7 +135,7 @@ fn read_rules(settings: &Settings, before: &Access, report: Report<'_>) -> (HbaR
     (rules, maps)
 }
 
-/// The ident maps, and why the file could not be read.
+/// The ident maps, and why the file cannot be read, if so.
 fn read_ident(
     settings: &Settings,
     before: &IdentMaps,

@@ -1,7 +1,7 @@
 //! The command line: `pgbouncer [OPTION]... CONFIG_FILE`.
 //!
-//! Scripts written for PgBouncer find what they know: options before and after the file, joined
-//! letters (`-dv`), values attached or apart (`-upg`, `-u pg`, `--user=pg`), repeats, `--`.
+//! Scripts written for PgBouncer work unchanged: options before and after the file, joined letters
+//! (`-dv`), attached and separate values (`-upg`, `-u pg`, `--user=pg`), repeated options, `--`.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -12,7 +12,7 @@ use getopts::{Fail, Matches, Options};
 /// What the command line asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CliCommand {
-    /// Look at the configuration and say what is wrong with it.
+    /// Check the configuration and report its problems.
     Check(CheckArgs),
     Help,
     Run(RunArgs),
@@ -24,32 +24,32 @@ pub struct RunArgs {
     pub config: PathBuf,
     /// `-d`: go into the background.
     pub daemon: bool,
-    /// `-q`: write no line to the standard error stream.
+    /// `-q`: write no line to standard error.
     pub quiet: bool,
     /// `-u`: the user to become, instead of the one in the file.
     pub user: Option<String>,
-    /// How often `-v` was said.
+    /// How often `-v` was given.
     pub verbosity: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckArgs {
     pub config: PathBuf,
-    /// `-q`: tell errors only.
+    /// `-q`: report errors only.
     pub quiet: bool,
 }
 
-/// Why the command line makes no sense.
+/// Why the command line is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ArgsError {
     NoConfig,
     Option(Fail),
-    /// `-R`, which PgBouncer does not support any more.
+    /// `-R`, which PgBouncer no longer supports.
     Reboot,
     SeveralConfigs,
 }
 
-/// Reads the arguments that follow the program's name.
+/// Parses the arguments after the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CliCommand, ArgsError> {
     let matches = options().parse(arguments).map_err(|fail| match fail {
         Fail::UnrecognizedOption(name) if name == "R" || name == "reboot" => ArgsError::Reboot,
@@ -83,7 +83,7 @@ pub fn help(program: &str) -> String {
     ))
 }
 
-/// Every option may be repeated; of several values the last counts.
+/// Every option may be repeated; the last value counts.
 fn options() -> Options {
     let mut options = Options::new();
     options

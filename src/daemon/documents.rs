@@ -1,6 +1,6 @@
-//! Holds what stands in `doc/` and `etc/` against the tables that it comes from: the settings and
-//! keys of the manual, and the sample file, which `make documents` writes anew; and the words of
-//! manual and README against what they speak of.
+//! Compares the documents in `doc/` and `etc/` with the tables that they come from: the settings
+//! and keys of the manual, and the sample file. `make documents` writes these anew. Also checks
+//! that manual and README name only things that exist.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::config;
 use crate::console;
 use crate::pool::login::account::VERSION;
 
-/// Set by `make documents`: write what differs in place of complaining.
+/// Set by `make documents`: write a file that differs instead of failing.
 const WRITE: &str = "PGBOUNCER_WRITE_DOCUMENTS";
 
 #[test]
@@ -86,7 +86,7 @@ fn the_manual_names_every_option_of_the_command_line() {
 #[test]
 fn the_manual_names_every_command_of_the_console() {
     let manual = read("doc/pgbouncer.1");
-    // An entry names one command, or several with commas between them.
+    // An entry names one command, or several separated by commas.
     let entries = manual.lines().filter_map(|line| line.strip_prefix(".B")?.split_once(' '));
     let entries = entries.map(|(_, words)| words.replace('"', ""));
     let named: Vec<String> = entries
@@ -124,7 +124,7 @@ fn the_readme_names_every_file_of_tests() {
     }
 }
 
-/// The displayed texts of a page that have a section of the configuration in them.
+/// The displayed examples of a page that contain a section of the configuration.
 fn ini_examples(page: &str) -> Vec<String> {
     let displays = page.split("\n.nf\n").skip(1);
     let displays = displays.map(|rest| rest.split("\n.fi\n").next().unwrap_or(rest));
@@ -132,7 +132,7 @@ fn ini_examples(page: &str) -> Vec<String> {
     plain.filter(|text| text.contains("[databases]")).collect()
 }
 
-/// Fails, or writes, when the file is not what it should be.
+/// Fails if the file differs from what it should be, or writes it.
 fn hold(name: &str, expected: &str) {
     if read(name) == expected {
         return;

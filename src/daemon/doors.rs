@@ -1,10 +1,11 @@
-//! The sockets that clients come in by, and how they are shut so that nobody on the way is lost.
+//! The listeners for clients, and a way to close them that loses no connection.
 //!
-//! The kernel resets the connections that wait at a socket when it is closed, so they are accepted
-//! first. Behind a port that several processes share, a new connection still belongs to the socket
-//! that it was meant for when it began. There the doors stay open for a moment, so that those come
-//! in who are on the way or have not said anything yet. At its end who is new is turned away, and
-//! finds the next process when it tries again.
+//! When a listener is closed, the kernel resets the connections in its queue, so the pooler accepts
+//! those first. If several processes share a port, a connection belongs to the listener that the
+//! kernel chose when its handshake began. So listeners on a shared port stay open for a moment, and
+//! connections whose handshake is under way, or whose client has sent nothing yet, are accepted. At
+//! the end of that moment new connections are turned away, and reach the next process when they try
+//! again.
 
 use std::io;
 
@@ -14,21 +15,23 @@ use crate::base::time::Moment;
 use crate::net::listen::{Accept, Listener};
 use crate::net::poll::EventSource;
 
-/// How long a connection may be on its way that has begun before newcomers are turned away, in
-/// microseconds: three packets, one after the other. They try again after a second.
+/// How long before the close new connections are turned away, in microseconds: a handshake that
+/// began earlier has this time for its three packets. A client that was turned away tries again
+/// after a second.
 const ON_THE_WAY_US: u64 = 300_000;
 
 pub struct Doors {
     listeners: Vec<Listener>,
-    /// Those that may have more to accept than was taken.
+    /// Listeners whose queue may not be empty, by place.
     pending: Vec<bool>,
-    /// Nothing is accepted until then.
+    /// Until when nothing is accepted.
     closed_until: Moment,
-    /// When the doors for TCP are to be shut for good, if they are.
+    /// When the TCP listeners are closed, if they are to be.
     shut_at: Option<Moment>,
-    /// When those who come are turned away, before that.
+    /// When new connections begin to be turned away, before `shut_at`.
     turn_away_at: Option<Moment>,
-    /// Nobody is known to wait, and nothing is to be shut: most turns have nothing to do here.
+    /// Whether no queue may have connections and nothing is to be closed: most turns have no work
+    /// here.
     is_quiet: bool,
 }
 
@@ -53,7 +56,7 @@ impl Doors {
         Ok(())
     }
 
-    /// Connections have arrived at a listener.
+    /// Connections have come to a listener.
     pub fn note_arrivals(&mut self, place: usize) {
         if let Some(pending) = self.pending.get_mut(place) {
             *pending = true;
@@ -61,7 +64,7 @@ impl Doors {
         }
     }
 
-    /// Whether clients may come in.
+    /// Whether clients may connect.
     pub fn are_open(&self) -> bool {
         !self.listeners.is_empty() && self.shut_at.is_none()
     }
@@ -70,7 +73,7 @@ impl Doors {
         self.listeners.len()
     }
 
-    /// When there is something to do although the kernel has no news.
+    /// When work is due here without an event of the poll.
     #[inline]
     pub fn next(&self) -> Option<Moment> {
         if self.is_quiet { None } else { self.next_of_all() }
@@ -81,7 +84,8 @@ impl Doors {
         accept.into_iter().chain(self.turn_away_at).chain(self.shut_at).min()
     }
 
-    /// Takes one connection, or learns why there is none. `None` when nobody is known to wait.
+    /// Accepts one connection. `None` if the listener's queue is known to be empty, or accepting is
+    /// suspended.
     pub fn take(&mut self, place: usize, now: Moment) -> Option<Accept> {
         if now < self.closed_until || !*self.pending.get(place)? {
             return None;
@@ -94,43 +98,45 @@ impl Doors {
         Some(accept)
     }
 
-    /// Accepts nothing until then.
+    /// Accepts nothing until `moment`.
     pub fn close_until(&mut self, moment: Moment) {
         self.closed_until = moment;
     }
 
-    /// Begins to shut the doors for TCP: at `moment` they are closed. Before that those come in who
-    /// are there and silent, and whoever comes meanwhile; at last nobody new does.
+    /// Begins to close the TCP listeners, which happens at `moment`. Until shortly before that all
+    /// connections are accepted, also those whose client has sent nothing yet; then new ones are
+    /// turned away.
     pub fn begin_to_shut(&mut self, moment: Moment, now: Moment) {
         self.shut_at = Some(moment);
         self.is_quiet = false;
         if moment > now {
             self.turn_away_at = Some(Moment(moment.0.saturating_sub(ON_THE_WAY_US)));
             for listener in self.listeners.iter().filter(|listener| listener.is_own()) {
-                // Without it they are lost who have not said anything yet.
+                // If this fails, connections whose client has sent nothing yet are lost.
                 let _ = listener.accept_the_silent();
             }
         }
     }
 
-    /// Turns away who is new, if it is time to.
+    /// Turns new connections away from now on, if it is time.
     pub fn turn_away_new(&mut self, now: Moment) {
         if self.turn_away_at.is_none_or(|moment| now < moment) {
             return;
         }
         self.turn_away_at = None;
         for listener in self.listeners.iter().filter(|listener| listener.is_own()) {
-            // Without it, those who come while it closes may be lost.
+            // If this fails, connections that come while the listener is closed may be lost.
             let _ = listener.turn_away_new();
         }
     }
 
-    /// Whether it is time to take in the last ones and to shut the doors for TCP.
+    /// Whether it is time to accept the last connections and close the TCP listeners.
     pub fn must_shut(&self, now: Moment) -> bool {
         self.shut_at.is_some_and(|moment| now >= moment)
     }
 
-    /// Takes one of the last connections. Sockets of the service manager keep theirs.
+    /// Accepts one of the last connections. The queues of the service manager's sockets stay as
+    /// they are.
     pub fn take_last(&mut self) -> Option<Accept> {
         self.listeners.iter().filter(|listener| listener.is_own()).find_map(|listener| {
             let accept = listener.accept();
@@ -138,7 +144,7 @@ impl Doors {
         })
     }
 
-    /// Closes the doors for TCP. The Unix socket goes on serving the console.
+    /// Closes the TCP listeners. The Unix socket goes on serving the console.
     pub fn shut(&mut self, registry: &Registry) {
         self.shut_at = None;
         self.turn_away_at = None;

@@ -1,4 +1,4 @@
-//! Reading the files that the configuration names, for the floors that touch none themselves.
+//! Reads the files that the configuration names, for floors without I/O.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -7,10 +7,10 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use crate::config::FileReader;
 use crate::log::plain;
 
-/// A file of configuration that is larger than this is something else.
+/// The largest file of configuration that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// The files of the system, relative to the working directory.
+/// The files of the system; paths are relative to the working directory.
 pub struct Disk;
 
 impl FileReader for Disk {
@@ -19,11 +19,11 @@ impl FileReader for Disk {
     }
 }
 
-/// The whole content of a file, up to a limit that no sane one reaches. What somebody else would
-/// have to fill first (a pipe, a socket) is refused: a reload must not wait for it.
+/// The whole content of a file, up to a limit that no sane file reaches. A pipe or socket is
+/// refused, since a reload must not wait until another process fills it.
 pub fn read(path: &str) -> io::Result<Vec<u8>> {
     let file = open(path)?;
-    // Room for all of it, since a vector that grows leaves copies of secrets behind.
+    // Allocated at once, since a vector that grows leaves copies of secrets behind.
     let length = file.metadata()?.len().min(FILE_BYTES_MAX);
     let mut bytes = Vec::with_capacity(length as usize + 1);
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
@@ -37,7 +37,7 @@ fn open(path: &str) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let kind = file.metadata()?.file_type();
-    // A directory is refused by the read, in the system's words; /dev/null is an empty file.
+    // Reading a directory fails with the system's words; /dev/null is an empty file.
     if kind.is_file() || kind.is_dir() || kind.is_char_device() {
         return Ok(file);
     }

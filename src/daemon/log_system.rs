@@ -1,4 +1,4 @@
-//! What the log needs of the system, from the floor beside it.
+//! The system calls that the log needs, which `sys` on a neighbouring floor provides.
 
 use std::io;
 

@@ -1,4 +1,5 @@
-//! The program around the pooler: the command line, the start, and what only a process has.
+//! The program around the pooler: command line, start, loop, and other parts that only a process
+//! has.
 
 pub mod access;
 pub mod args;
@@ -37,7 +38,7 @@ use crate::log::{Level, Logger};
 use crate::pool::records::access::Access;
 use crate::sys::clock;
 
-/// The code of every start that fails.
+/// The exit code of a failed start.
 const FAILED: u8 = 1;
 
 /// Runs the program with the arguments of the process.
@@ -59,12 +60,12 @@ pub fn run() -> ExitCode {
 }
 
 fn print(text: &str) -> ExitCode {
-    // Whoever closed the stream does not want to read it.
+    // An error means that the reader has closed the stream.
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
-/// Reads the configuration, starts, and serves until told to end.
+/// Reads the configuration, starts, and runs until told to end.
 fn pool(args: &RunArgs) -> ExitCode {
     let mut logger = start::first_logger(args.quiet, args.verbosity);
     let config = match load(&args.config) {
@@ -102,7 +103,7 @@ fn start(
     Ok((start::start(&options, logger)?, access))
 }
 
-/// The users that the files name, and the console's own.
+/// The number of users in the files, with the console's own.
 fn known_users(config: &Config, access: &Access) -> u32 {
     let listed = access.users.new_ones().map(|(name, _)| name);
     let limited = config.users.iter().map(|line| line.name.as_str());
@@ -111,7 +112,7 @@ fn known_users(config: &Config, access: &Access) -> u32 {
     u32::try_from(names.len()).unwrap_or(u32::MAX).saturating_add(1)
 }
 
-/// Turns the loop until the program is told to end. What `started` holds is removed on return.
+/// Runs the loop until the program is told to end. On return `started` removes its files.
 fn serve(
     args: RunArgs,
     config: Config,
@@ -129,7 +130,7 @@ fn serve(
     let mut service = match Service::new(args, (config, access, tls), started, logger) {
         Ok(service) => service,
         Err(error) => {
-            // The log went into the attempt; what is left of it is the standard error stream.
+            // The logger was moved into the failed attempt, so standard error is all that is left.
             return failed(&mut start::first_logger(false, 0), &error);
         }
     };
@@ -143,7 +144,7 @@ fn load(file: &Path) -> Result<Config, Vec<Diagnostic>> {
     config::load(&file.to_string_lossy(), &mut Disk)
 }
 
-/// A diagnostic as it is logged. For the file itself the words are PgBouncer's.
+/// The words of a diagnostic in the log. For the file itself they are PgBouncer's.
 fn words(diagnostic: &Diagnostic) -> String {
     match &diagnostic.problem {
         ConfigProblem::Unreadable(why) => {

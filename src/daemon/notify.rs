@@ -1,5 +1,5 @@
-//! Telling the service manager how far we are (sd_notify(3)): a datagram of `KEY=value` lines to
-//! the socket that it named. Where no manager waits, nothing happens.
+//! Tells the service manager about start, reload and shutdown (sd_notify(3)): a datagram of
+//! `KEY=value` lines to the socket that it has named. Without a service manager nothing happens.
 
 use std::env;
 use std::io;
@@ -8,43 +8,43 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use crate::base::time::Moment;
 
-/// The way to the service manager, if there is one.
+/// The socket of the service manager, if there is one.
 #[derive(Debug)]
 pub struct Notifier {
     manager: Option<(UnixDatagram, SocketAddr)>,
 }
 
 impl Notifier {
-    /// As `NOTIFY_SOCKET` says.
+    /// The socket in `NOTIFY_SOCKET`.
     pub fn from_environment() -> Notifier {
         let name = env::var("NOTIFY_SOCKET").unwrap_or_default();
         Notifier { manager: connect(&name).ok() }
     }
 
-    /// The start, or a reload, is done.
+    /// Tells that the start, or a reload, is complete.
     pub fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// A reload begins. `now` is CLOCK_MONOTONIC, by which the manager tells this reload from
-    /// earlier ones.
+    /// Tells that a reload begins. `now` is CLOCK_MONOTONIC, by which the manager tells this reload
+    /// from earlier ones.
     pub fn reloading(&self, now: Moment) {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.0));
     }
 
-    /// The end has begun.
+    /// Tells that the shutdown has begun.
     pub fn stopping(&self) {
         self.send("STOPPING=1");
     }
 
-    /// One line for `systemctl status`.
+    /// Sends one line for `systemctl status`.
     pub fn status(&self, text: &str) {
         self.send(&format!("STATUS={}", text.replace('\n', " ")));
     }
 
     fn send(&self, message: &str) {
         if let Some((socket, address)) = &self.manager {
-            // A manager that does not listen is no reason to fail, nor to wait.
+            // A manager that does not read is no reason to fail or to wait.
             let _ = socket.send_to_addr(message.as_bytes(), address);
         }
     }

@@ -1,4 +1,4 @@
-//! From settings to what the parts that know no settings are given.
+//! Turns settings into options for parts that do not know settings.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,13 @@ use crate::log::{self, Level, SyslogOptions};
 use crate::net::listen::{ListenOptions, UnixOptions};
 use crate::sys::socket::{TcpListen, TcpOptions};
 
-/// Seconds that a connection may stay silent with `tcp_defer_accept`, as the manual fixes it.
+/// How long a connection may stay silent with `tcp_defer_accept`, as the manual says.
 const DEFER_ACCEPT_SECONDS: u32 = 45;
 
-/// The syslog facility when the configured one is none that we know.
+/// The syslog facility `daemon`, if the configured one is unknown.
 const DAEMON: u8 = 3;
 
-/// What the start needs; the number of descriptors is still to be counted, by [`expected_fds`].
+/// The options for the start. The number of descriptors is filled in later, by [`expected_fds`].
 pub fn start(args: &RunArgs, config: &Config) -> StartOptions {
     let settings = &config.settings;
     StartOptions {
@@ -31,7 +31,7 @@ pub fn start(args: &RunArgs, config: &Config) -> StartOptions {
     }
 }
 
-/// How many descriptors the configuration may need, for so many known users.
+/// How many descriptors the configuration may need with this many known users.
 pub fn expected_fds(config: &Config, users: u32) -> u64 {
     let settings = &config.settings;
     let databases = config.databases.iter().filter(|line| line.name != "*");
@@ -40,7 +40,7 @@ pub fn expected_fds(config: &Config, users: u32) -> u64 {
     start::expected_fds(settings.max_client_conn, pools, users)
 }
 
-/// Where lines go. In the background the log itself keeps off the standard error stream.
+/// Where the log goes. In the background the log itself does not use standard error.
 pub fn log(args: &RunArgs, settings: &Settings) -> log::Options {
     let syslog = SyslogOptions {
         path: log::SYSLOG_SOCKET.into(),
@@ -59,7 +59,7 @@ pub fn log(args: &RunArgs, settings: &Settings) -> log::Options {
     }
 }
 
-/// What every TCP connection is given, to clients and to servers.
+/// The socket options of every TCP connection, to clients and to servers.
 pub fn tcp(settings: &Settings) -> TcpOptions {
     TcpOptions {
         keepalive: settings.tcp_keepalive,
@@ -91,7 +91,7 @@ fn listen(settings: &Settings) -> ListenOptions {
     }
 }
 
-/// Where /metrics and the page are served.
+/// The listeners for /metrics and the page.
 fn metrics(settings: &Settings) -> ListenOptions {
     let path = Some(settings.metrics_unix_socket.clone()).filter(|path| !path.is_empty());
     let ListenOptions { tcp, .. } = listen(settings);
@@ -105,13 +105,13 @@ fn metrics(settings: &Settings) -> ListenOptions {
     ListenOptions {
         addresses: settings.metrics_listen_addr.to_vec(),
         port: settings.metrics_listen_port,
-        // Each process has figures of its own: no two of them can share a port.
+        // Each process has metrics of its own, so two processes cannot share a port.
         tcp: TcpListen { reuse_port: false, defer_accept_s: 0, ..tcp },
         unix,
     }
 }
 
-/// An empty path is none.
+/// A path; `None` if the text is empty.
 fn path(text: &str) -> Option<PathBuf> {
     Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty())
 }

@@ -1,4 +1,4 @@
-//! The process's side of the pages: what they tell that the core does not know, and the sockets.
+//! The process's part of the pages: facts that the core does not know, and the sockets.
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,8 +25,8 @@ use crate::sys::random::SystemRng;
 
 pub struct Pages {
     web: Web,
-    /// Before this moment [`Pages::turn`] has nothing to do, and costs nothing; 0 where each turn
-    /// may have something.
+    /// When [`Pages::turn`] next has work; until then it costs nothing. 0 if every turn may have
+    /// work.
     due: Moment,
     facts: Facts,
     history: History,
@@ -34,14 +34,14 @@ pub struct Pages {
     keeper: Keeper,
 }
 
-/// What the sockets ask.
+/// Answers the requests that come to the sockets.
 struct DaemonSite<'a> {
     facts: &'a mut Facts,
     history: &'a History,
     lookout: &'a mut Lookout,
     keeper: &'a mut Keeper,
     core: &'a Core,
-    /// What the next RELOAD would read.
+    /// The file that the next RELOAD would read.
     file: &'a dyn Fn() -> PathBuf,
 }
 
@@ -97,7 +97,7 @@ impl Pages {
         self.due = Moment(0);
     }
 
-    /// When there is something to do although the kernel has no news.
+    /// When work is due here without an event of the poll.
     #[inline]
     pub fn next(&self) -> Moment {
         if self.due > Moment(0) {
@@ -107,13 +107,13 @@ impl Pages {
         self.web.next().map_or(due, |next| next.min(due))
     }
 
-    /// Whether it is of interest how long turns of the loop take.
+    /// Whether the duration of turns must be measured.
     #[inline]
     pub fn time_turns(&self) -> bool {
         self.web.is_on()
     }
 
-    /// Counts how long a turn of the loop took.
+    /// Counts the duration of a turn, in microseconds.
     #[inline]
     pub fn count_turn(&mut self, us: u64) {
         if self.time_turns() {
@@ -129,7 +129,7 @@ impl Pages {
         self.lookout.forget();
     }
 
-    /// Does this turn's share. `file` is what the next RELOAD would read.
+    /// Does this turn's work. `file` is what the next RELOAD would read.
     pub fn turn(
         &mut self,
         core: &Core,
@@ -151,24 +151,24 @@ impl Pages {
     }
 }
 
-/// Asks the system what it knows of the process.
+/// Reads the system's figures on this process.
 fn learn(facts: &mut Facts) {
     facts.cpu_us = clock::process_us();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     facts.resident = kilobytes(&status, "VmRSS:") * 1024;
     facts.address_space = kilobytes(&status, "VmSize:") * 1024;
-    // Linux tells the number of descriptors as the size of the folder from 6.2 on, and 0 before.
+    // Since Linux 6.2 the size of this directory is the number of descriptors; before it is 0.
     facts.open_fds = fs::metadata("/proc/self/fd").map_or(0, |folder| folder.len());
 }
 
-/// A line of /proc/self/status, such as `VmRSS:      9216 kB`; 0 where there is none.
+/// A line of /proc/self/status, such as `VmRSS:      9216 kB`; 0 if the line is missing.
 fn kilobytes(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|rest| rest.split_whitespace().next());
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// What is doubtful about where the pages are shown, a sentence each.
+/// Doubts about the addresses at which the pages are served, a sentence each.
 pub fn doubts(settings: &Settings) -> Vec<String> {
     let is_near = |name: &String| {
         let ip = name.parse::<std::net::IpAddr>();

@@ -1,5 +1,6 @@
-//! What the next RELOAD would change, for the page: found out while somebody asks, not too often,
-//! and beside the loop, since a disk may be slow and a network's file system silent.
+//! What the next RELOAD would change, for the page. The files are read only while a browser asks,
+//! not too often, and in a thread beside the loop, since a disk may be slow and a network file
+//! system may hang.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,32 +13,31 @@ use crate::net::jobs::{Jobs, Wake};
 use crate::pages::PendingReload;
 use crate::pool::core::Core;
 
-/// How often the file is looked at.
+/// How often the file is checked for changes.
 const LOOK_PAUSE: Duration = Duration::from_secs(10);
 
-/// A file that seems to be the same is read again after this time: others that it includes may have
-/// changed.
+/// An unchanged file is read again after this time: files that it includes may have changed.
 const READ_PAUSE: Duration = Duration::from_secs(120);
 
 const STACK_BYTES: usize = 1024 * 1024;
 
-/// When a file was changed, and its length.
+/// The modification time and the length of a file.
 type ModifiedStamp = Option<(SystemTime, u64)>;
 
-/// How a file is read.
+/// The function that reads a file.
 type Read = fn(&Path) -> Result<Config, Vec<Diagnostic>>;
 
 pub struct Lookout {
     jobs: Jobs<Moment, FoundChange>,
-    /// A job is under way.
+    /// Whether a thread is reading.
     is_busy: bool,
     read: Read,
     looked_at: Option<Moment>,
-    /// When the file was read, and what it was like.
+    /// When the file was last read, with its stamp.
     known: Option<(Moment, ModifiedStamp)>,
 }
 
-/// Nothing where the file is the same as before.
+/// `None` if the file has not changed.
 type FoundChange = Option<Box<(ModifiedStamp, Result<Config, Vec<Diagnostic>>)>>;
 
 impl Lookout {
@@ -46,16 +46,16 @@ impl Lookout {
         Lookout { jobs, is_busy: false, read, looked_at: None, known: None }
     }
 
-    /// After a RELOAD all is to be found out anew.
+    /// Forgets everything, after a RELOAD.
     pub fn forget(&mut self) {
         self.looked_at = None;
         self.known = None;
     }
 
-    /// Somebody wants to know. What is found comes by [`Self::collect`].
+    /// A browser asks. [`Self::collect`] gets the result.
     pub fn ask(&mut self, now: Moment, file: impl Fn() -> PathBuf) {
         let is_early = self.looked_at.is_some_and(|at| now.since(at) < LOOK_PAUSE);
-        // One that hangs keeps its thread, and the next one waits for it.
+        // A read that hangs keeps its thread, and no other is started until it ends.
         if is_early || self.is_busy {
             return;
         }
@@ -77,7 +77,7 @@ impl Lookout {
         self.is_busy
     }
 
-    /// Takes in what has been found.
+    /// Takes in the result of a read.
     pub fn collect(&mut self, core: &Core, pending: &mut PendingReload) {
         while let Some((asked_at, found)) = self.jobs.next_done() {
             self.is_busy = false;
@@ -122,7 +122,7 @@ mod tests {
         Core::new(config, Access::default(), host, Box::new(SeededRng::new(1)), Now::default())
     }
 
-    /// Waits for whoever writes into a pipe, as a file of a silent network would be waited for.
+    /// Blocks until a pipe is written to, like a read from a file system that hangs.
     fn read_slowly(file: &Path) -> Result<Config, Vec<Diagnostic>> {
         load_text("test.ini", &fs::read_to_string(file).expect("text"))
     }
@@ -148,7 +148,7 @@ mod tests {
         lookout.collect(&core, &mut pending);
         assert!(pending.is_known && pending.error.is_none());
         assert_eq!(pending.changes.len(), 1, "{:?}", pending.changes);
-        // Not so soon again, and after a RELOAD at once.
+        // Not again so soon, but at once after a RELOAD.
         let soon = Moment(100_000_000);
         lookout.looked_at = Some(soon);
         lookout.ask(soon + Duration::from_secs(9), || panic!("too early"));

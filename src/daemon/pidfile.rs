@@ -1,10 +1,10 @@
-//! The pid file: who runs, for scripts; and the lock that two instances cannot both have.
+//! The pid file: it tells scripts the process id, and its lock keeps a second instance out.
 //!
-//! Whether the instance that wrote the file still runs is decided by a lock on it, which the
-//! kernel drops with the process. The number in it decides nothing: after a crash it may belong to
-//! anybody, in a container even to ourselves.
+//! A lock on the file decides whether its instance still runs: the kernel releases the lock when
+//! the process ends. The number in the file decides nothing: after a crash it may belong to any
+//! other process, in a container even to this one.
 //!
-//! What is written over must be a file of that name: neither what a link leads to, nor a pipe.
+//! Only a regular file at that path is overwritten: no target of a link, and no pipe.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -16,20 +16,20 @@ use std::process;
 use crate::log::plain;
 use crate::sys::lock;
 
-/// How often to try again when the file is replaced under our hands.
+/// How often to try again if the file is replaced meanwhile.
 const ATTEMPTS_MAX: u32 = 8;
 
-/// Our pid file: locked while this lives, removed when it is dropped.
+/// The pid file of this process: locked while the value lives, removed when it is dropped.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
-    /// Keeps the lock.
+    /// The open file, which keeps the lock.
     file: File,
 }
 
 #[derive(Debug)]
 pub enum PidFileError {
-    /// Another instance has the lock; the number in the file, where one can be read.
+    /// Another instance has the lock. `pid` is the number in the file, if it can be read.
     InUse {
         path: PathBuf,
         pid: Option<u32>,
@@ -38,23 +38,23 @@ pub enum PidFileError {
         path: PathBuf,
         error: io::Error,
     },
-    /// What stands at the path is something else, and not ours to write over.
+    /// The path is not a regular file, so it is not overwritten.
     NoFile {
         path: PathBuf,
     },
 }
 
-/// What stood at the path.
+/// What was found at the path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FoundPidFile {
     Nothing,
-    /// Left behind by an instance that is gone.
+    /// The file of an instance that no longer runs.
     Stale,
 }
 
-/// Refuses when another instance holds the file; changes nothing.
+/// Fails if another instance holds the file. Changes nothing.
 pub fn check_free(path: &Path) -> Result<FoundPidFile, PidFileError> {
-    // Whatever is wrong with the path is told when it is written.
+    // Other problems of the path are reported when the file is written.
     let Ok(file) = without_following(OpenOptions::new().read(true)).open(path) else {
         return Ok(FoundPidFile::Nothing);
     };
@@ -62,12 +62,12 @@ pub fn check_free(path: &Path) -> Result<FoundPidFile, PidFileError> {
 }
 
 impl PidFile {
-    /// Locks the file and writes our number into it.
+    /// Locks the file and writes this process's id into it.
     pub fn create(path: &Path) -> Result<PidFile, PidFileError> {
         let failed = |error| PidFileError::Io { path: path.to_owned(), error };
         for _ in 0..ATTEMPTS_MAX {
             let mut file = match open(path) {
-                // A file left behind by another user cannot be written but perhaps replaced.
+                // Another user's old file cannot be written, but perhaps it can be replaced.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     check_free(path)?;
                     fs::remove_file(path).map_err(|_| failed(error))?;
@@ -81,8 +81,8 @@ impl PidFile {
             if !is_free(&file) {
                 return Err(in_use(path, file));
             }
-            // Its last owner may have removed it after we opened it: then our lock is on a file
-            // that nobody else can find.
+            // The last owner may have removed the file after it was opened. Then this lock is on a
+            // file that no other process can find.
             if !is_at(&file, path) {
                 continue;
             }
@@ -97,7 +97,7 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         if is_at(&self.file, &self.path) {
-            // The process ends; whether the file goes or stays, it is stale from now on.
+            // The process ends, so a file that stays is stale from now on.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -130,13 +130,13 @@ fn open(path: &Path) -> io::Result<File> {
     without_following(&mut options).open(path)
 }
 
-/// Neither a link in the file's place is followed, nor a pipe waited for.
+/// Opens without following a link, and without waiting for a pipe.
 fn without_following(options: &mut OpenOptions) -> &mut OpenOptions {
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
 }
 
-/// Takes the lock for as long as `file` is open. Where a file system knows no locks, everybody
-/// gets it: then the addresses that are in use keep a second instance out.
+/// Takes the lock for as long as `file` is open. On a file system without locks every process gets
+/// it; then the addresses in use keep a second instance out.
 fn is_free(file: &File) -> bool {
     lock::try_lock(file).unwrap_or(true)
 }
@@ -144,12 +144,12 @@ fn is_free(file: &File) -> bool {
 fn in_use(path: &Path, file: File) -> PidFileError {
     const DIGITS: u64 = 16;
     let mut text = String::new();
-    // What cannot be read is not told.
+    // A number that cannot be read is not reported.
     let _ = file.take(DIGITS).read_to_string(&mut text);
     PidFileError::InUse { path: path.to_owned(), pid: text.trim().parse().ok() }
 }
 
-/// Whether the open file is the one that the path names.
+/// Whether the open file is still the one at the path.
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
         (Ok(open), Ok(named)) => {

@@ -1,4 +1,4 @@
-//! The loop of the process: events to the relay, signals, reloads, and the end.
+//! The loop of the process: events for the relay, signals, reloads, and the shutdown.
 //!
 //! [`Service::run`] is the loop. ARCHITECTURE.md has the order of all steps of one turn.
 
@@ -39,18 +39,19 @@ use crate::sys::random::SystemRng;
 use crate::sys::signals::Signal;
 use crate::sys::{account, process};
 
-/// Connections taken from one listener in one turn, so that those that are there get theirs.
-const ACCEPTS: usize = 64;
+/// The most connections accepted from one listener in one turn, so that other connections are
+/// served in between.
+const CONNECTIONS_A_TURN: usize = 64;
 
-/// The most that is taken from the queues of sockets that are about to be closed: the kernel holds
-/// fewer, unless new ones come as fast as they are taken.
-const LAST_ACCEPTS: usize = 65_536;
+/// The most connections accepted from a listener that is about to be closed. The kernel's queue is
+/// shorter, unless new connections come as fast as they are accepted.
+const LAST_CONNECTIONS: usize = 65_536;
 
 /// How long nothing is accepted after the process has run out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The process at work. At the end its parts go in this order: sockets before the pid file, whose
-/// end says to whoever waits for it that another may start.
+/// The running process. Its parts are dropped in this order: sockets before the pid file, whose
+/// removal tells a waiting script that another process may start.
 pub struct Service {
     args: RunArgs,
     poll: Poll,
@@ -65,7 +66,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Sets up everything that the loop needs.
+    /// Makes everything that the loop needs.
     pub fn new(
         args: RunArgs,
         (config, access, tls): (Config, Access, Tls),
@@ -75,7 +76,7 @@ impl Service {
         let poll = Poll::new()?;
         let waker = Waker::new(&poll.registry()?, EventSource::Waker.token())?;
         let wake = Wake::new(move || {
-            // The thread can do nothing about a failure, and the next turn looks anyway.
+            // The thread cannot handle a failure, and the next turn collects its result anyway.
             let _ = waker.wake();
         });
         let (resolver, judges) = (Resolver::new(wake.clone()), Judges::new(wake.clone()));
@@ -114,7 +115,7 @@ impl Service {
         self.doors.register(&registry)
     }
 
-    /// Turns the loop until the process is told to end.
+    /// Runs the loop until the process is told to end.
     pub fn run(&mut self) -> io::Result<()> {
         self.started.announce(&mut self.engine.io.logger);
         let mut next = Some(Moment(0));
@@ -139,8 +140,8 @@ impl Service {
 
     /// How long the poll may sleep.
     fn timeout(&mut self, next: Option<Moment>) -> Option<Duration> {
-        // The moment at which the turn began will do, unless turns are timed: the poll sleeps
-        // longer by what the turn took.
+        // The time at which the turn began is good enough, unless turns are timed: the poll then
+        // sleeps longer by the length of the turn.
         let begun = self.engine.core.mono();
         let now = if self.pages.time_turns() { clock::mono() } else { begun };
         self.pages.count_turn(now.micros_since(begun));
@@ -176,7 +177,7 @@ impl Service {
                 }
                 EventSource::Listener(place) => self.doors.note_arrivals(place),
                 EventSource::Signals => signalled = true,
-                // Its answers are taken in every turn.
+                // The answers of threads are collected in every turn.
                 EventSource::Waker => {}
                 EventSource::Web(place) => self.pages.event(place, readiness),
             }
@@ -196,7 +197,7 @@ impl Service {
     fn accept_pending(&mut self) {
         let now = self.engine.core.now.mono;
         for place in 0..self.doors.len() {
-            for _ in 0..ACCEPTS {
+            for _ in 0..CONNECTIONS_A_TURN {
                 let Some(accept) = self.doors.take(place, now) else { break };
                 self.admit(accept);
             }
@@ -208,7 +209,7 @@ impl Service {
     }
 
     fn shut_doors(&mut self) {
-        for _ in 0..LAST_ACCEPTS {
+        for _ in 0..LAST_CONNECTIONS {
             let Some(accept) = self.doors.take_last() else { break };
             self.admit(accept);
         }
@@ -217,7 +218,7 @@ impl Service {
         }
     }
 
-    /// Takes in a connection, or what came in its place.
+    /// Admits an accepted connection, or handles a failed accept.
     fn admit(&mut self, accept: Accept) {
         match accept {
             Accept::Aborted | Accept::Drained => {}
@@ -269,7 +270,8 @@ impl Service {
         }
     }
 
-    /// Does what the core asks of the process, in this turn yet. Returns whether it asked anything.
+    /// Carries out the core's actions for the process within this turn. Returns whether there were
+    /// any.
     fn act_on_process(&mut self) -> bool {
         let mut has_acted = false;
         while let Some(action) = self.engine.core.poll_process_action() {
@@ -361,8 +363,8 @@ impl Service {
         self.engine.core.shut_down(mode);
     }
 
-    /// Reads all files anew, and puts them in force together or not at all. `client` is whoever
-    /// asked for it on the console.
+    /// Reads all files again, and puts them in force together or not at all. `client` is the
+    /// console session that asked for it.
     fn reload(&mut self, client: Option<Option<ClientId>>) {
         self.started.notifier.reloading(self.engine.core.now.mono);
         let result = self.try_reload();
@@ -379,7 +381,7 @@ impl Service {
         }
     }
 
-    /// What went wrong is in the log; the first of it is returned, for the console.
+    /// The log gets all errors; the first one is returned, for the console.
     fn try_reload(&mut self) -> Result<(), String> {
         let file = config_file(&self.engine.core, &self.args);
         let mut new = super::load(&file).map_err(|errors| {
@@ -427,7 +429,7 @@ impl Service {
         Ok(())
     }
 
-    /// /metrics and the page have their share of the turn.
+    /// Gives /metrics and the page their share of the turn.
     fn turn_pages(&mut self) {
         let Service { args, engine, doors, pages, .. } = self;
         let (core, Network { registry, tls, .. }) = (&engine.core, &engine.io);
@@ -441,7 +443,7 @@ impl Service {
         self.take_settings();
     }
 
-    /// What the process itself takes from the settings.
+    /// Takes over the settings that concern the process itself.
     fn take_settings(&mut self) {
         self.tls_watch.look_again();
         self.engine.io.tcp = options::tcp(self.engine.core.settings());
@@ -453,7 +455,7 @@ impl Service {
 
     fn configure_log(&mut self) {
         let options = options::log(&self.args, self.engine.core.settings());
-        // What was said before belongs where it was said.
+        // Earlier lines belong into the log that was open then.
         self.engine.write_lines();
         self.engine.core.journal.threshold = options.threshold;
         let logger = &mut self.engine.io.logger;
@@ -468,25 +470,25 @@ impl Service {
         self.engine.io.logger.write(self.engine.core.now, level, text);
     }
 
-    /// The log, for what is said after the end.
+    /// The log, for lines after the shutdown.
     pub fn into_logger(self) -> Logger {
         self.engine.io.logger
     }
 }
 
-/// What a RELOAD reads: SET may have named another file than the one of the start.
+/// The file that a RELOAD reads: SET may have named another one than the start.
 fn config_file(core: &Core, args: &RunArgs) -> PathBuf {
     let file = core.settings().conffile.as_deref().filter(|file| !file.is_empty());
     file.map_or_else(|| args.config.clone(), PathBuf::from)
 }
 
-/// A second by the clock on the wall, as the console shows it.
+/// The local time of a moment, as the console shows it.
 fn local_time(unix_seconds: u64) -> String {
     let second = clock::local_second(unix_seconds);
     format!("{} {}", second.date_time, second.zone)
 }
 
-/// The name of this machine, for application_name_add_host.
+/// The host name of the machine, for application_name_add_host.
 fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     Some(name.trim_end().to_owned())

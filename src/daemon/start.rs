@@ -1,6 +1,6 @@
-//! The start, in its order: become the configured user, refuse to be root, open the log, look
-//! whether another instance works here, go into the background, raise the limit of descriptors,
-//! listen, write the pid file. Whatever fails ends the start with one line and exit code 1.
+//! The start, in this order: become the configured user, refuse to be root, open the log, check for
+//! another instance, go into the background, raise the limit of descriptors, listen, write the pid
+//! file. Any failure ends the start with one line and exit code 1.
 
 use std::fmt;
 use std::io;
@@ -18,41 +18,41 @@ use crate::sys::clock;
 use crate::sys::process::{self, Background, FdLimit};
 use crate::sys::signals::SignalFd;
 
-/// What the start takes from the command line and the configuration.
+/// The settings that the start needs, from the command line and the configuration.
 #[derive(Clone, Debug)]
 pub struct StartOptions {
-    /// Whether the system may write the memory of the process to a disk when it crashes.
+    /// Whether the system may write a core dump when the process crashes.
     pub core_dumps: bool,
     pub daemon: bool,
     pub listen: ListenOptions,
     pub log: log::Options,
-    /// Where /metrics and the page are served.
+    /// The listeners for /metrics and the page.
     pub metrics: ListenOptions,
     pub max_client_conn: u32,
-    /// See [`expected_fds`].
+    /// How many descriptors may be needed, see [`expected_fds`].
     pub expected_fds: u64,
     pub pid_file: Option<PathBuf>,
-    /// The user to become; None stays who we are.
+    /// The user to become; None for the present one.
     pub user: Option<String>,
 }
 
-/// What a start leaves for the loop. Dropped at the end of the program, it removes the socket's
-/// file and the pid file.
+/// What the start hands to the loop. When it is dropped at the end of the program, the Unix
+/// socket's file and the pid file are removed.
 pub struct Started {
     pub listeners: Vec<Listener>,
-    /// Those for /metrics and the page.
+    /// The listeners for /metrics and the page.
     pub web: Vec<Listener>,
     pub signals: SignalFd,
     pub notifier: Notifier,
-    /// Kept to be removed at the end.
+    /// The pid file, removed at the end.
     #[allow(dead_code, reason = "kept only to be dropped")]
     pub pid_file: Option<PidFile>,
     background: Option<Background>,
 }
 
 impl Started {
-    /// Says to everybody who waits for it that the pooler works: to be called when the loop is
-    /// about to turn.
+    /// Tells the service manager, the log and the waiting parent process that the pooler works. To
+    /// be called just before the loop begins.
     pub fn announce(&mut self, logger: &mut Logger) {
         logger.write(clock::now(), Level::Log, &format!("process up: {}", version::banner()));
         self.notifier.ready();
@@ -62,14 +62,14 @@ impl Started {
     }
 }
 
-/// Why there is no start.
+/// Why the start failed.
 #[derive(Debug)]
 pub enum StartError {
     Background {
         error: io::Error,
     },
     BackgroundWithoutPidFile,
-    /// A file that the settings name cannot be put in force: that has been told.
+    /// A file that the settings name has an error, which has been reported.
     Files,
     Listen(ListenError),
     Log(LogError),
@@ -87,7 +87,7 @@ pub enum StartError {
     },
 }
 
-/// The log as it is before the configuration was read.
+/// The log before the configuration is read.
 pub fn first_logger(quiet: bool, verbosity: u32) -> Logger {
     let mut logger = Logger::new(Box::new(System::new()));
     let options = log::Options {
@@ -95,7 +95,7 @@ pub fn first_logger(quiet: bool, verbosity: u32) -> Logger {
         threshold: Level::from_verbosity(verbosity),
         ..logger.options().clone()
     };
-    // Without a file there is nothing that could fail.
+    // Without a log file nothing can fail.
     let _ = logger.configure(options);
     logger
 }
@@ -106,7 +106,7 @@ pub fn prepare(options: &StartOptions, logger: &mut Logger) -> Result<(), StartE
     if account::effective_uid() == 0 {
         return Err(StartError::Root);
     }
-    // After the change of user, which the kernel answers with a value of its own.
+    // Only after the change of user, at which the kernel resets the value.
     let memory = match options.core_dumps {
         true => process::show_memory(),
         false => process::hide_memory(),
@@ -115,11 +115,11 @@ pub fn prepare(options: &StartOptions, logger: &mut Logger) -> Result<(), StartE
         let line = format!("cannot set whether cores are written: {}", plain(&error));
         logger.write(clock::now(), Level::Warning, &line);
     }
-    // After the change of user: the file must belong to the one who will open it again later.
+    // Only after the change of user: the file must belong to the user that will reopen it later.
     logger.configure(options.log.clone()).map_err(StartError::Log)
 }
 
-/// Starts everything but the loop; after [`prepare`].
+/// Starts everything except the loop; to be called after [`prepare`].
 pub fn start(options: &StartOptions, logger: &mut Logger) -> Result<Started, StartError> {
     let notifier = Notifier::from_environment();
     let inherited = activation::inherited_listeners();
@@ -139,7 +139,7 @@ pub fn start(options: &StartOptions, logger: &mut Logger) -> Result<Started, Sta
     Ok(Started { listeners, web, signals, notifier, pid_file, background })
 }
 
-/// Opens the sockets for /metrics and the page. Clients are served whether there are any or not.
+/// Listens for /metrics and the page. A failure here does not end the start.
 fn listen_for_web(options: &ListenOptions, report: &mut dyn FnMut(Level, &str)) -> Vec<Listener> {
     if options.addresses.is_empty() && options.unix.is_none() {
         return Vec::new();
@@ -154,16 +154,16 @@ fn listen_for_web(options: &ListenOptions, report: &mut dyn FnMut(Level, &str)) 
     }
 }
 
-/// How many descriptors the limits of the configuration may need: one for each client and some
-/// for ourselves, and for each configured database (the `*` entry aside) its pool's size, once
-/// when the entry names the user, else for every known user. `pools` gives that size and whether
-/// the user is forced; `users` counts the userlist and the console's own user.
+/// How many descriptors the limits of the configuration may need: one for each client and some for
+/// the process itself; and for each configured database except `*` the size of its pool, once if
+/// the line names the user, otherwise once for every known user. `pools` has the size and whether
+/// the user is forced; `users` counts the user list and the console's own user.
 pub fn expected_fds(
     max_client_conn: u32,
     pools: impl IntoIterator<Item = (u32, bool)>,
     users: u32,
 ) -> u64 {
-    /// What PgBouncer adds for its log, its poll, its sockets and the console.
+    /// The descriptors that PgBouncer adds for its log, its poll, its sockets and the console.
     const OURS: u64 = 12;
     let pools = pools.into_iter().map(|(size, is_forced)| {
         u64::from(size).saturating_mul(if is_forced { 1 } else { u64::from(users) })
@@ -171,7 +171,7 @@ pub fn expected_fds(
     pools.fold(u64::from(max_client_conn) + OURS, u64::saturating_add)
 }
 
-/// Becomes that user, unless we are already.
+/// Becomes that user, unless the process already runs as it.
 fn become_user(name: Option<&str>) -> Result<(), StartError> {
     let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(()) };
     let failed = |error| StartError::UserChange { name: name.to_owned(), error };
@@ -196,7 +196,7 @@ fn check_pid_file(options: &StartOptions, logger: &mut Logger) -> Result<(), Sta
     Ok(())
 }
 
-/// Goes into the background when asked to. From there nothing can be said but by the log.
+/// Goes into the background if asked to. From then on only the log can report anything.
 fn go_into_background(
     options: &StartOptions,
     logger: &mut Logger,
@@ -213,7 +213,7 @@ fn go_into_background(
     Ok(Some(background))
 }
 
-/// Raises the limit as far as it goes, and says what there is and what may be needed.
+/// Raises the limit as far as possible, and logs the limit and the number that may be needed.
 fn report_fd_limit(options: &StartOptions, logger: &mut Logger) {
     let now = clock::now();
     let limit = match process::raise_fd_limit().or_else(|_| process::fd_limit()) {

@@ -1,4 +1,4 @@
-//! TLS as the settings ask for it: set up before it is in force, so that what cannot be set up
+//! TLS as the settings say. It is set up completely before it is put in force, so that a failure
 //! changes nothing.
 
 use std::collections::{HashMap, HashSet};
@@ -12,21 +12,20 @@ use crate::net::tls::{self, ClientSide, Renewed, ServerSide, Tls, Wanted};
 use crate::pool::core::Core;
 use crate::pool::records::secured::{OwnTls, ServerTls, TlsContext, TlsModes, TlsTally, Whose};
 
-/// Both sides as new settings ask for them.
+/// Both sides, as new settings ask for them.
 pub fn set_up(config: &Config) -> Result<Tls, String> {
     let clients = ClientSide::new(for_clients(&config.settings));
     let clients = clients.map_err(|error| error.to_string())?;
     Ok(Tls { clients, servers: set_up_servers(config)? })
 }
 
-/// What could not be set up, as the log has it: PgBouncer's words stand before what a file or the
-/// library is to blame for.
+/// A failure as the log has it: PgBouncer's words, then the error of the file or the library.
 pub fn told(failure: &str) -> String {
     let is_named = !failure.starts_with("failed to ");
     if is_named { failure.to_owned() } else { format!("TLS setup failed: {failure}") }
 }
 
-/// The side of the servers: what the settings ask for, and what lines of databases do.
+/// The side of the servers: the settings, and the options of database lines.
 fn set_up_servers(config: &Config) -> Result<ServerSide, String> {
     let servers = ServerSide::new(for_servers(&config.settings));
     let mut servers = servers.map_err(|error| error.to_string())?;
@@ -56,9 +55,8 @@ pub fn put_in_force(new: Tls, network: &mut Network, core: &mut Core) {
     }
 }
 
-/// Puts in force what SET has changed, one side at a time, and returns what could not be: an
-/// operator who changes several settings by SET is not stopped half way, and what was in force
-/// serves on meanwhile.
+/// Puts in force what SET has changed, one side at a time. Returns the failures: an operator may
+/// change several settings by SET one after the other, and meanwhile the TLS in force stays.
 pub fn follow(network: &mut Network, core: &mut Core) -> Vec<String> {
     let mut failures = Vec::new();
     let clients = for_clients(core.settings());
@@ -81,7 +79,7 @@ pub fn follow(network: &mut Network, core: &mut Core) -> Vec<String> {
     failures
 }
 
-/// Tells the core what is in force.
+/// Tells the core which TLS is in force.
 pub fn tell(network: &Network, core: &mut Core) {
     let modes = TlsModes {
         clients: network.tls.clients.wanted().mode,
@@ -91,7 +89,7 @@ pub fn tell(network: &Network, core: &mut Core) {
     core.set_tls(modes, contexts(&network.tls, &modes, &core.config));
 }
 
-/// What there is to tell of each context that connections may come under.
+/// The facts about each TLS context that connections may have.
 pub fn contexts(tls: &Tls, modes: &TlsModes, config: &Config) -> Vec<TlsContext> {
     let mut contexts = Vec::new();
     let mut add = |whose, (certificate, authorities)| {
@@ -113,40 +111,40 @@ pub fn contexts(tls: &Tls, modes: &TlsModes, config: &Config) -> Vec<TlsContext>
     contexts
 }
 
-/// Looks after the files from time to time.
+/// Checks the files of keys and certificates from time to time.
 #[derive(Default)]
 pub struct Watch {
     next: Moment,
-    /// The last look has found some.
+    /// Whether the last check found any files.
     has_files: bool,
-    /// When was warned of certificates that end soon.
+    /// When the last warning of certificates that expire soon was given.
     warned: Option<Moment>,
 }
 
 impl Watch {
-    /// When it has to look next, if there is anything to look at.
+    /// When the next check is due, if there are files to check.
     #[inline]
     pub fn next(&self) -> Option<Moment> {
         self.has_files.then_some(self.next)
     }
 
-    /// Looks at once: there may be other files.
+    /// Makes the next check due at once: there may be other files.
     pub fn look_again(&mut self) {
         self.next = Moment::default();
     }
 
-    /// Looks at once, and warns anew: other files may be in force.
+    /// Makes check and warnings due at once: other files may be in force.
     pub fn restart(&mut self) {
         *self = Watch::default();
     }
 
-    /// Whether it is time to look.
+    /// Whether a check is due.
     #[inline(always)]
     pub fn is_due(&self, now: Moment) -> bool {
         now >= self.next
     }
 
-    /// Takes what has changed. Returns what there is to say.
+    /// Puts changed files in force. Returns lines for the log.
     pub fn look(&mut self, network: &mut Network, core: &mut Core) -> Vec<(Level, String)> {
         let now = core.now;
         self.next = now.mono + core.settings().stats_period.max(SHORTEST_PERIOD);
@@ -179,18 +177,18 @@ impl Watch {
 
 const A_DAY: Duration = Duration::from_secs(86_400);
 
-/// Files are looked at no more often.
+/// The shortest time between two checks.
 const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 
-/// How long before its end a certificate is warned of.
-const SOON_SECONDS: u64 = 14 * 86_400;
+/// How long before its expiry the pooler warns of a certificate.
+const EXPIRES_SOON_SECONDS: u64 = 14 * 86_400;
 
-/// A warning for each file whose certificates end soon, or have ended.
+/// A warning for each file whose certificates expire soon or have expired.
 pub fn ends_soon(contexts: &[TlsContext], now: Now) -> Vec<String> {
     let now = now.wall_us / 1_000_000;
     let files = contexts.iter().flat_map(|context| [&context.certificate, &context.authorities]);
     let mut warnings = Vec::new();
-    for file in files.flatten().filter(|file| file.not_after < now + SOON_SECONDS) {
+    for file in files.flatten().filter(|file| file.not_after < now + EXPIRES_SOON_SECONDS) {
         let (path, subject, end) = (&file.path, &file.subject, time::utc(file.not_after));
         let days = file.not_after.saturating_sub(now) / 86_400;
         let text = match file.not_after <= now {

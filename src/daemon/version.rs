@@ -1,4 +1,4 @@
-//! Which PgBouncer this behaves as, and what it is made of.
+//! The PgBouncer version that the program stands for, and the versions of its parts.
 
 use crate::net::tls;
 use crate::pool::login::account::VERSION;
@@ -14,12 +14,12 @@ fn parts() -> [String; 5] {
     ]
 }
 
-/// What `-V` prints: the first line is what tools match.
+/// The output of `-V`. Tools match its first line.
 pub fn text() -> String {
     format!("PgBouncer {VERSION}\n{}\n", parts().join("\n"))
 }
 
-/// What stands after `process up:` in the log.
+/// The text after `process up:` in the log.
 pub fn banner() -> String {
     format!("PgBouncer {VERSION}, {}", parts()[..4].join(", "))
 }

@@ -1,5 +1,5 @@
-//! Who holds the loop for too long, so that all others wait: told in debug builds, where every test
-//! looks for it. It is time of the processor that counts, so that a busy machine raises no alarm.
+//! Reports work that holds the loop for too long, in debug builds: tests look for the report. It
+//! counts processor time, so that a busy machine raises no false alarm.
 
 use std::env;
 use std::time::Duration;
@@ -10,28 +10,29 @@ use crate::pool::core::Core;
 use crate::pool::ids::Outbound;
 use crate::sys::clock;
 
-/// Milliseconds that one event may take; 0 switches the watchdog off.
+/// The most milliseconds that one event may take; 0 switches the watchdog off.
 const VARIABLE: &str = "PGBOUNCER_WATCHDOG_MS";
 
 const DEFAULT_MS: f64 = 5.0;
 
-/// How much longer what follows the events may take: in debug builds it checks the whole core.
+/// The limit for the rest of the turn is this many times larger: in debug builds it checks the
+/// whole core.
 const TURN_FACTOR: u32 = 20;
 
-/// How often it is told.
+/// The shortest time between two reports.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The released program has none: what it would ask the clock for is left out.
+/// Release builds have no watchdog, and do not ask the clock for it.
 const WATCHES: bool = cfg!(any(debug_assertions, test));
 
 pub struct Watchdog {
-    /// None where nobody watches.
+    /// None if the watchdog is off.
     limit: Option<Duration>,
-    /// When it was told last.
+    /// When the last report was made.
     told: Option<Moment>,
 }
 
-/// What has a limit of its own.
+/// The kinds of work that have limits of their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Deed {
     Event,
@@ -44,13 +45,13 @@ impl Watchdog {
         Watchdog { limit, told: None }
     }
 
-    /// To be given to [`Watchdog::held`].
+    /// The processor time now, to be given to [`Watchdog::held`].
     #[inline(always)]
     pub fn begin(&self) -> u64 {
         if WATCHES && self.limit.is_some() { clock::thread_us() } else { 0 }
     }
 
-    /// How long the loop was held, where that was too long and is to be told.
+    /// How long the loop was held, if that must be reported.
     #[inline(always)]
     pub fn held(&mut self, begun: u64, deed: Deed, now: Moment) -> Option<Duration> {
         if WATCHES { self.held_for(begun, deed, now) } else { None }
@@ -76,7 +77,7 @@ fn limit_from_environment() -> Option<Duration> {
     limit.filter(|limit| !limit.is_zero())
 }
 
-/// Whom an event is about, in words.
+/// The name of the connection or other source of an event.
 pub fn name_of(core: &Core, source: EventSource) -> String {
     match source {
         EventSource::Client(id) => match poll::whole(id, |index| core.clients.id_at(index)) {

@@ -2,7 +2,7 @@
 
 use super::kind::{Back, Front};
 
-/// A message under construction: its length is patched in by [`Message::end`].
+/// A message under construction: [`Message::end`] fills in its length.
 pub struct Message<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
@@ -19,7 +19,7 @@ impl<'a> Message<'a> {
         Message::untyped(out)
     }
 
-    /// A message without a kind byte: startup, cancel and TLS requests.
+    /// Begins a message without a kind byte: a startup packet, or a request to cancel or encrypt.
     pub fn untyped(out: &'a mut Vec<u8>) -> Message<'a> {
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
@@ -46,7 +46,8 @@ impl<'a> Message<'a> {
         self
     }
 
-    /// Text and its NUL. Our texts hold no NUL; one that came from a file would end the text early.
+    /// Appends a text and a NUL. The pooler's own texts contain no NUL; one in a text from a file
+    /// ends the text early.
     pub fn cstr(self, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
         let end = value.iter().position(|&b| b == 0).unwrap_or(value.len());
@@ -61,7 +62,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// How grave a report to a client is.
+/// The severity of a report to a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Severity {
     Error,
@@ -69,7 +70,7 @@ pub enum Severity {
     Notice,
 }
 
-/// An ErrorResponse or NoticeResponse of our own.
+/// An ErrorResponse or NoticeResponse of the pooler's own.
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorReport<'a> {
     pub severity: Severity,
@@ -124,12 +125,12 @@ pub fn query(out: &mut Vec<u8>, sql: impl AsRef<[u8]>) {
     Message::front(out, Front::Query).cstr(sql).end();
 }
 
-/// A message whose body is empty.
+/// Appends a message with an empty body.
 pub fn empty_front(out: &mut Vec<u8>, kind: Front) {
     Message::front(out, kind).end();
 }
 
-/// A message whose body is empty.
+/// Appends a message with an empty body.
 pub fn empty_back(out: &mut Vec<u8>, kind: Back) {
     Message::back(out, kind).end();
 }

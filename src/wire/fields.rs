@@ -1,8 +1,8 @@
-//! Readers of message bodies. A reader never panics: what is not there is `None`.
+//! Readers of message bodies. A reader never panics: a missing field is `None`.
 
 use super::kind::Front;
 
-/// The SQL in what has come of a Query or a Parse, without its NUL.
+/// The SQL in the bytes that have come of a Query or Parse, without its NUL.
 pub fn sql_of(kind: Front, body: &[u8]) -> Option<&[u8]> {
     match kind {
         Front::Query => Some(up_to_nul(body)),
@@ -11,15 +11,15 @@ pub fn sql_of(kind: Front, body: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What has come of a Parse after the name of its statement: the SQL, and after its NUL the
-/// types of parameters.
+/// The bytes that have come of a Parse after the name of its statement: the SQL, its NUL, and the
+/// parameter types.
 #[inline]
 pub fn behind_name(parse: &[u8]) -> Option<&[u8]> {
     let end = parse.iter().position(|byte| *byte == 0)?;
     Some(&parse[end + 1..])
 }
 
-/// All of it, where there is no NUL.
+/// The bytes up to a NUL, or all of them if there is none.
 pub fn up_to_nul(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().position(|byte| *byte == 0);
     &bytes[..end.unwrap_or(bytes.len())]
@@ -54,14 +54,14 @@ impl<'a> Fields<'a> {
         Some(u32::from_be_bytes(*word))
     }
 
-    /// So many bytes.
+    /// The next `count` bytes.
     pub fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
         let (bytes, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
         Some(bytes)
     }
 
-    /// Bytes up to a NUL, which is read and not returned.
+    /// Bytes up to a NUL, which is skipped.
     pub fn cstr(&mut self) -> Option<&'a [u8]> {
         let end = self.rest.iter().position(|&b| b == 0)?;
         let text = &self.rest[..end];
@@ -69,7 +69,7 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// Like [`Fields::cstr`], for text that must be UTF-8 to be of use.
+    /// Like [`Fields::cstr`], for text that must be UTF-8.
     pub fn str(&mut self) -> Option<&'a str> {
         std::str::from_utf8(self.cstr()?).ok()
     }
@@ -83,18 +83,18 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The fields of an ErrorResponse or NoticeResponse that a pooler looks at. A server may leave out
-/// any of them, and may send bytes that are not UTF-8.
+/// The fields of an ErrorResponse or NoticeResponse that the pooler uses. A server may omit any of
+/// them, and may send bytes that are not UTF-8.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ReportFields {
     pub severity: String,
-    /// Empty when the peer sent none.
+    /// Empty if the peer sent none.
     pub sqlstate: String,
     pub message: String,
 }
 
 impl ReportFields {
-    /// Reads as much of the body as makes sense.
+    /// Reads as many fields as can be read.
     pub fn parse(body: &[u8]) -> ReportFields {
         let mut report = ReportFields::default();
         let mut fields = Fields::new(body);
@@ -102,7 +102,8 @@ impl ReportFields {
             if code == 0 {
                 break;
             }
-            // A value cut short by the bound on what is seen still tells something.
+            // Only the beginning of a long message is seen, and a value that is cut off still
+            // helps.
             let (value, last) = match fields.cstr() {
                 Some(value) => (value, false),
                 None => (fields.rest(), true),

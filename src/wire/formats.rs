@@ -1,21 +1,21 @@
-//! Which columns of a result are sent in binary, as Bind asks for it.
+//! The columns of a result that are sent in binary, as the format codes of Bind say.
 //!
 //! Source: PostgreSQL manual, "Message Formats", Bind and RowDescription.
 
 use super::fields::Fields;
 
-/// A bit for each column.
+/// One bit for each column, set for binary.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Formats(u64);
 
-/// Why format codes cannot be followed.
+/// Why the format codes cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BadFormats {
-    /// The message ends before they do.
+    /// The message ends before the last code.
     Short,
-    /// Neither 0, text, nor 1, binary.
+    /// A code other than 0 (text) and 1 (binary).
     Code(u16),
-    /// Neither none, nor one for all, nor one for each column.
+    /// The number of codes is neither 0, nor 1, nor that of the columns.
     Count(u16),
 }
 
@@ -23,10 +23,10 @@ impl Formats {
     pub const TEXT: Formats = Formats(0);
     const BINARY: Formats = Formats(u64::MAX);
 
-    /// Results of more columns cannot have a code for each.
+    /// The most columns for which a result can have a code each.
     pub const MOST_COLUMNS: usize = u64::BITS as usize;
 
-    /// Reads the codes for a result of so many columns.
+    /// Reads the codes for a result of `columns` columns.
     pub fn read(fields: &mut Fields<'_>, columns: usize) -> Result<Formats, BadFormats> {
         let count = fields.u16().ok_or(BadFormats::Short)?;
         let mut bits = 0;

@@ -1,24 +1,24 @@
-//! Message heads: one byte of kind, four bytes of length that counts itself.
+//! Message heads: one byte of kind, and four bytes of length, which counts itself.
 //!
-//! Nothing is reserved on the word of a head: it only says how many bytes of body to expect.
+//! A length reserves no memory: it only tells how many bytes of body to expect.
 
-/// Bytes of a head.
+/// The bytes of a head.
 pub const HEAD_BYTES: usize = 5;
 
-/// A message's kind and the length of its body, the length word not included.
+/// The kind of a message, and the length of its body without the length word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Head {
     pub kind: u8,
     pub body: usize,
 }
 
-/// What the first bytes of a message say.
+/// The first bytes of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ParsedHead {
     Head(Head),
     /// Fewer than [`HEAD_BYTES`] bytes are here.
     Short,
-    /// A length that cannot be: less than the four bytes it counts itself, or above `i32::MAX`.
+    /// An impossible length: less than the four bytes of the length itself, or above `i32::MAX`.
     Bad,
 }
 
@@ -33,18 +33,18 @@ pub fn parse(bytes: &[u8]) -> ParsedHead {
     ParsedHead::Head(Head { kind: head[0], body: length as usize - 4 })
 }
 
-/// Kind and body of the message at the start of `bytes`, if all of it is there, and what follows.
+/// Kind and body of the complete message at the start of `bytes`, with the bytes after it.
 #[inline(always)]
 pub fn split_whole(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (head, behind) = bytes.split_first_chunk::<HEAD_BYTES>()?;
     let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
-    // Of a length that cannot be so much is never there.
+    // An impossible length counts as an incomplete message.
     let (body, rest) = behind.split_at_checked(length.wrapping_sub(4) as usize)?;
     Some((head[0], body, rest))
 }
 
-/// What stands behind the messages of one kind with which `bytes` begin, as far as they are there
-/// whole and no body has more than `most` bytes.
+/// Skips the complete messages of one kind at the start of `bytes` whose bodies have at most `most`
+/// bytes. Returns the rest.
 #[inline(always)]
 pub fn behind_run(bytes: &[u8], kind: u8, most: usize) -> &[u8] {
     let mut left = bytes;

@@ -1,39 +1,39 @@
-//! The one table of message kinds: byte, side, name, the largest body that is believed; and for
-//! messages of servers, how much of the body must have come before they are judged. How much of a
-//! client's message must have come depends on what the client does, so its judges say that.
+//! The one table of message kinds: byte, side, name, largest accepted body; and for messages of
+//! servers, how much of the body must be here before they are judged. For messages of clients that
+//! depends on what the client is doing, so their judges decide it.
 //!
-//! A kind that is not here is an error on either side: what cannot be understood cannot be relayed
-//! safely, since it may change the state of the other end.
+//! A kind that is not in the table is an error on either side: the pooler cannot safely relay a
+//! message that it does not understand, since the message may change the state of the other end.
 
 use super::head::Head;
 
 /// The largest body that the protocol allows.
 pub const BODY_BYTES_MAX: usize = i32::MAX as usize - 4;
 
-/// See [`See::WholeIfSmall`].
+/// The largest body that [`See::WholeIfSmall`] reads, in bytes.
 const SMALL_BODY_BYTES: usize = 4096;
 
-/// How much of a message's body the judge must have before it decides.
+/// How much of a message's body the judge needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum See {
-    /// The head is enough.
+    /// The head alone.
     Head,
-    /// The first bytes, or all of a shorter body.
+    /// This many bytes, or all of a shorter body.
     First(usize),
-    /// All of it; the kind's largest size bounds what is kept.
+    /// The whole body; the largest size of the kind bounds what is kept.
     Whole,
-    /// All of it where it is small, else nothing: the judge treats it as opaque.
+    /// The whole body if it is small, otherwise nothing: the judge treats a large one as opaque.
     WholeIfSmall,
 }
 
-/// Declares an enum of message kinds. A row: `Name = byte, largest body;`, or with what the judge
-/// must see: `Name = byte, largest body, See;`
+/// Declares an enum of message kinds. A row is `Name = byte, largest body;`, or with what the judge
+/// needs: `Name = byte, largest body, See;`
 macro_rules! kinds {
     ($(#[$doc:meta])* $enum:ident: $($name:ident = $byte:literal, $max:expr, $see:expr;)*) => {
         kinds! { $(#[$doc])* $enum: $($name = $byte, $max;)* }
 
         impl $enum {
-            /// How many bytes of the body must be there before the message is judged.
+            /// How many bytes of the body the judge needs.
             #[inline(always)]
             pub fn must_see(self, head: Head) -> usize {
                 let see = match self { $($enum::$name => $see,)* };
@@ -53,7 +53,8 @@ macro_rules! kinds {
         pub enum $enum { $($name = $byte,)* }
 
         impl $enum {
-            /// Looked up for every message, as is the next: a table takes fewer steps than a match.
+            /// Two tables that are used for every message: a look-up takes fewer steps than a
+            /// match.
             const BY_BYTE: [Option<$enum>; 256] = {
                 let mut kinds = [None; 256];
                 $(kinds[$byte as usize] = Some($enum::$name);)*
@@ -72,7 +73,7 @@ macro_rules! kinds {
                 BY_BYTE[usize::from(byte)]
             }
 
-            /// The largest body this kind may have, in bytes.
+            /// The largest body of this kind, in bytes.
             #[inline(always)]
             pub fn largest(self) -> usize {
                 static LARGEST: [u32; 256] = $enum::LARGEST;
@@ -87,7 +88,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// What a client sends after its startup packet.
+    /// Messages of a client after its startup packet.
     Front:
     Bind = b'B', BODY_BYTES_MAX;
     Close = b'C', 70_000;
@@ -106,7 +107,7 @@ kinds! {
 }
 
 kinds! {
-    /// What a server sends.
+    /// Messages of a server.
     Back:
     Authentication = b'R', 65_540, See::Whole;
     BackendKeyData = b'K', 260, See::Whole;
@@ -135,7 +136,7 @@ kinds! {
 }
 
 impl Front {
-    /// Whether it may prepare, use or drop a statement, be it the unnamed one.
+    /// Whether it may prepare, use or drop a statement, even the unnamed one.
     #[inline(always)]
     pub fn concerns_statements(self) -> bool {
         matches!(self, Front::Bind | Front::Close | Front::Describe | Front::Parse | Front::Query)
@@ -143,7 +144,7 @@ impl Front {
 }
 
 impl Back {
-    /// What a server may say at any time, without being asked.
+    /// Whether a server may send it at any time, unsolicited.
     #[inline(always)]
     pub fn is_news(self) -> bool {
         matches!(self, Back::NoticeResponse | Back::NotificationResponse | Back::ParameterStatus)

@@ -1,6 +1,6 @@
 //! The SQLSTATEs that the pooler sends or looks for (PostgreSQL manual, appendix "Error Codes").
 
-/// The first two characters of all that say who may not come in.
+/// The class of SQLSTATEs for refused logins: their first two characters.
 pub const INVALID_AUTHORIZATION_CLASS: &str = "28";
 pub const ADMIN_SHUTDOWN: &str = "57P01";
 pub const PROTOCOL_VIOLATION: &str = "08P01";

@@ -6,18 +6,18 @@ use std::borrow::Cow;
 use super::fields::Fields;
 use super::head::{self, HEAD_BYTES};
 
-/// The longest startup packet that PostgreSQL takes, and we too
-/// (MAX_STARTUP_PACKET_LENGTH of its sources), in bytes, length word included.
+/// The longest startup packet, in bytes with the length word. PostgreSQL has the same limit
+/// (MAX_STARTUP_PACKET_LENGTH in its sources).
 pub const PACKET_BYTES_MAX: usize = 10_000;
 
 const CANCEL_REQUEST: u32 = 80_877_102;
 const SSL_REQUEST: u32 = 80_877_103;
 const GSSENC_REQUEST: u32 = 80_877_104;
 
-/// A whole startup packet, without its length word.
+/// A complete startup packet, without its length word.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packet<'a> {
-    /// Process id and secret, as BackendKeyData gave them, still joined; of any length.
+    /// Process id and secret, joined as in BackendKeyData, of any length.
     Cancel {
         key: &'a [u8],
     },
@@ -25,32 +25,32 @@ pub enum Packet<'a> {
     Ssl,
     Startup {
         minor: u16,
-        /// Values are bytes: their encoding may be told by one of them.
+        /// Values are bytes: one of the parameters may be their encoding.
         parameters: Vec<(Cow<'a, str>, &'a [u8])>,
     },
-    /// Protocol 2.0, which PostgreSQL itself dropped in release 14.
+    /// Protocol 2.0, which PostgreSQL 14 has dropped.
     V2,
 }
 
-/// Why a startup packet cannot be read.
+/// Why a startup packet is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BadStartup {
     /// The length word is below 8 or above [`PACKET_BYTES_MAX`].
     Length,
-    /// A whole message of a client that takes itself for logged in.
+    /// A complete message of a client that believes it is logged in.
     Message,
-    /// A password that nobody has asked for, whole or not.
+    /// An unsolicited PasswordMessage, complete or not.
     Password,
     /// Neither protocol 3 nor one of the requests.
     Version,
-    /// Parameters that are not pairs of texts.
+    /// The parameters are not pairs of texts.
     Parameters,
 }
 
-/// What the first bytes of a connection say.
+/// The first bytes of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ParsedStartup<'a> {
-    /// The packet and how many bytes it took.
+    /// The packet, and its length in bytes.
     Packet(Packet<'a>, usize),
     Short,
     Bad(BadStartup),
@@ -59,7 +59,7 @@ pub enum ParsedStartup<'a> {
 /// Reads the packet at the start of `bytes`.
 pub fn parse(bytes: &[u8]) -> ParsedStartup<'_> {
     let Some((word, _)) = bytes.split_first_chunk::<4>() else { return ParsedStartup::Short };
-    // No packet is so long that its first byte would not be zero.
+    // The first byte of a valid packet is 0, because of the limit on its length.
     match word[0] {
         0 => {}
         b'p' => return ParsedStartup::Bad(BadStartup::Password),
@@ -76,7 +76,7 @@ pub fn parse(bytes: &[u8]) -> ParsedStartup<'_> {
     }
 }
 
-/// What comes with a kind byte is told from noise when it is whole.
+/// Bytes that begin with a kind byte: a message counts as one only once it is complete.
 fn message(bytes: &[u8]) -> ParsedStartup<'_> {
     match head::parse(bytes) {
         head::ParsedHead::Short => ParsedStartup::Short,
@@ -107,7 +107,7 @@ fn read(packet: &[u8]) -> Result<Packet<'_>, BadStartup> {
     }
 }
 
-/// Name and value in turn, each with its NUL, and a last NUL.
+/// Pairs of name and value, each with its NUL, and a final NUL.
 fn parameters(mut fields: Fields<'_>) -> Option<Vec<(Cow<'_, str>, &[u8])>> {
     let mut found = Vec::new();
     loop {
@@ -119,17 +119,17 @@ fn parameters(mut fields: Fields<'_>) -> Option<Vec<(Cow<'_, str>, &[u8])>> {
     }
 }
 
-/// The bytes of a CancelRequest that carries `key`.
+/// Appends a CancelRequest that carries `key`.
 pub fn cancel_request(out: &mut Vec<u8>, key: &[u8]) {
     super::build::Message::untyped(out).u32(CANCEL_REQUEST).bytes(key).end();
 }
 
-/// The bytes of an SSLRequest.
+/// Appends an SSLRequest.
 pub fn ssl_request(out: &mut Vec<u8>) {
     super::build::Message::untyped(out).u32(SSL_REQUEST).end();
 }
 
-/// The bytes of a StartupMessage of protocol 3.0 (`minor` 0) or later.
+/// Appends a StartupMessage of protocol 3.0 (`minor` 0) or later.
 pub fn startup_message<V: AsRef<[u8]>>(out: &mut Vec<u8>, minor: u16, parameters: &[(&str, V)]) {
     let mut message = super::build::Message::untyped(out).u32(3 << 16 | u32::from(minor));
     for (name, value) in parameters {
@@ -138,7 +138,7 @@ pub fn startup_message<V: AsRef<[u8]>>(out: &mut Vec<u8>, minor: u16, parameters
     message.u8(0).end();
 }
 
-/// Reads arbitrary bytes as a startup packet: the entry point of fuzzing.
+/// The entry point for fuzzing: reads arbitrary bytes as a startup packet.
 pub fn fuzz(data: &[u8]) {
     if let ParsedStartup::Packet(_, taken) = parse(data) {
         assert!(taken <= data.len());

@@ -1,11 +1,11 @@
-//! What auth_query needs to find anybody: someone who can log in to run it, and a database.
+//! What auth_query needs to work: a user that can log in to run it, and a database.
 
 use super::names::names;
 use crate::auth::secret::{Secret, SecretKind};
 use crate::config::{Config, DatabaseLine, Host};
 use crate::pool::core::CONSOLE;
 
-/// A sentence for each doubt. `users` are those of the user list, by name.
+/// A sentence for each doubt. `users` is the user list, sorted by name.
 pub fn doubts(config: &Config, users: &[(&str, &Secret)]) -> Vec<String> {
     let mut doubts = of_readers(config, users);
     if !readers(config).is_empty() {
@@ -15,12 +15,12 @@ pub fn doubts(config: &Config, users: &[(&str, &Secret)]) -> Vec<String> {
     doubts
 }
 
-/// Those who look up other users' secrets.
+/// The users that look up other users' secrets.
 pub fn readers(config: &Config) -> Vec<&str> {
     all(config, |line| &line.auth_user, &config.settings.auth_user)
 }
 
-/// The values of a setting that databases may have for themselves, each once.
+/// The values of a setting that databases may override, each once.
 fn all<'a>(
     config: &'a Config,
     of_line: fn(&DatabaseLine) -> &Option<String>,
@@ -35,13 +35,13 @@ fn all<'a>(
     values
 }
 
-/// The secret that the user list has.
+/// The secret of a user in the user list.
 pub fn listed<'a>(user: &str, users: &[(&str, &'a Secret)]) -> Option<&'a Secret> {
     let place = users.binary_search_by(|(name, _)| (*name).cmp(user)).ok()?;
     Some(users[place].1)
 }
 
-/// They log in to servers with what the user list has of them, and nothing else.
+/// Doubts about the users that run auth_query: only the user list has secrets for them.
 fn of_readers(config: &Config, users: &[(&str, &Secret)]) -> Vec<String> {
     if config.databases.iter().all(asks_no_password) {
         return Vec::new();
@@ -52,7 +52,7 @@ fn of_readers(config: &Config, users: &[(&str, &Secret)]) -> Vec<String> {
             Some(SecretKind::Scram) => {
                 "has a SCRAM secret, which opens no server: give the password in plain text"
             }
-            // Those with the hash of a password have been told of.
+            // The check of the user list reports hashes of passwords.
             Some(SecretKind::Md5 | SecretKind::Plain) => return None,
         };
         Some(format!("auth_user {user} {why}"))
@@ -60,7 +60,7 @@ fn of_readers(config: &Config, users: &[(&str, &Secret)]) -> Vec<String> {
     readers(config).into_iter().filter_map(doubt).collect()
 }
 
-/// The databases in which the query is to run.
+/// Doubts about the databases in which auth_query runs.
 fn of_places(config: &Config) -> Vec<String> {
     let is_known = |name: &str| {
         let mut lines = config.databases.iter();
@@ -71,8 +71,8 @@ fn of_places(config: &Config) -> Vec<String> {
     places.iter().filter(|name| !is_known(name)).map(doubt).collect()
 }
 
-/// Databases in which auth_user, who may read secrets, meets what their owners have made. The
-/// default query is safe there, and still auth_user opens sessions where it has no business.
+/// Doubts about databases of clients in which auth_user, who may read secrets, meets functions of
+/// their owners. The default query is safe there, but auth_user should have no sessions there.
 fn of_owners(config: &Config) -> Option<String> {
     let is_set = |value: &Option<String>| value.as_ref().is_some_and(|text| !text.is_empty());
     let is_client_own = |line: &&DatabaseLine| {
@@ -90,7 +90,7 @@ fn of_owners(config: &Config) -> Option<String> {
     ))
 }
 
-/// A server behind a Unix socket knows by itself who comes, as a rule.
+/// Whether all servers of a line are behind Unix sockets: they usually ask for no password.
 pub fn asks_no_password(line: &DatabaseLine) -> bool {
     line.host.iter().all(|host| matches!(host, Host::Unix(_)))
 }

@@ -1,11 +1,10 @@
-//! `--check`: reads all that a start would read, and says what is wrong with it.
+//! `--check`: reads everything that a start would read, and reports what is wrong.
 //!
-//! An error is what ends a start and makes RELOAD keep the old configuration; what such a start
-//! would leave out of the rules that decide who comes in; and a value that it would take for
-//! something else, as PgBouncer does. Errors decide the exit code. Everything else that somebody
-//! should know is a warning. What depends on the machine (directories, users, descriptors, the
-//! process that runs now) gives warnings only, since a configuration may be checked elsewhere than
-//! where it will serve.
+//! Errors are: what ends a start and makes RELOAD keep the old configuration; what a start would
+//! leave out of the rules that decide who may log in; and a value that a start would read as
+//! another one, as PgBouncer does. Errors decide the exit code. All other findings are warnings.
+//! Findings that depend on the machine (directories, users, descriptors, the running process) are
+//! warnings only, since a configuration may be checked on another machine than it will serve on.
 
 mod lookups;
 mod names;
@@ -29,8 +28,7 @@ use crate::net::listen;
 use crate::pool::records::access::Access;
 use crate::sys::{account, clock, process};
 
-/// Checks the file, and prints what there is to say: problems to the standard error stream, a
-/// summary to the standard output.
+/// Checks the file and prints the result: problems to standard error, a summary to standard output.
 pub fn run(args: &CheckArgs) -> ExitCode {
     let mut findings = Findings { quiet: args.quiet, journal: log::is_journal(), errors: 0 };
     let summary = match load(&args.config) {
@@ -42,16 +40,16 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     };
     let Some(summary) = summary else { return ExitCode::from(FAILED) };
     if !args.quiet {
-        // Whoever closed the stream does not want to read it.
+        // An error means that the reader has closed the stream.
         let _ = writeln!(io::stdout(), "{}: {summary}", args.config.display());
     }
     if findings.errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
-/// Where problems are told, as they are found.
+/// Prints problems as they are found, and counts them.
 struct Findings {
     quiet: bool,
-    /// Whether levels are told as the journal reads them.
+    /// Whether lines begin with levels in the form that the journal reads.
     journal: bool,
     errors: u32,
 }
@@ -75,7 +73,8 @@ impl Findings {
     }
 }
 
-/// Looks at a file that could be read; gives the summary when what it names could be, too.
+/// Checks a file that could be parsed. Returns the summary if the files that it names can be read
+/// too.
 fn check(config: &Config, findings: &mut Findings) -> Option<String> {
     for warning in &config.warnings {
         let level = if warning.problem.is_mistake() { Level::Error } else { Level::Warning };
@@ -98,8 +97,8 @@ fn check(config: &Config, findings: &mut Findings) -> Option<String> {
     Some(format!("databases: {databases}, users: {users}, {descriptors}"))
 }
 
-/// Reads user list, HBA file and ident map. None of them is an obstacle to a start, but for
-/// `strict_files`; yet who writes rules means all of them, so what is left out there is an error
+/// Reads user list, HBA file and ident map. Without `strict_files` a line that cannot be parsed
+/// does not end a start. But the author of the rules wants all of them, so such a line is an error
 /// here.
 fn read_access(config: &Config, findings: &mut Findings) -> Option<Access> {
     let before = Access::default();
@@ -113,8 +112,8 @@ fn read_access(config: &Config, findings: &mut Findings) -> Option<Access> {
     access::read(&config.settings, &before, &mut report).ok()
 }
 
-/// Places and names of the system that a start needs. Not whether they can be used: the check may
-/// run as another user than the pooler.
+/// Checks that directories and system users exist that a start needs. Whether they can be used is
+/// not checked: the check may run as another user than the pooler.
 fn check_surroundings(options: &StartOptions, findings: &mut Findings) {
     let writer = Writer::of(options);
     check_place("logfile", options.log.file.as_deref(), &writer, findings);
@@ -134,7 +133,7 @@ fn check_surroundings(options: &StartOptions, findings: &mut Findings) {
     }
 }
 
-/// A file that the start makes, or opens.
+/// Checks the place of a file that the start makes or opens.
 fn check_place(setting: &str, file: Option<&Path>, writer: &Writer, findings: &mut Findings) {
     let Some(file) = file else { return };
     let parent = file.parent().filter(|path| !path.as_os_str().is_empty());
@@ -156,9 +155,9 @@ fn check_directory(setting: &str, directory: &Path, findings: &mut Findings) {
     }
 }
 
-/// What the process that runs with this configuration says to it, or else what this one would:
-/// which changes need a restart, and whether there are descriptors enough. Gives the part of the
-/// summary that speaks of those.
+/// Compares the configuration with the process that runs with it, or else with this process: which
+/// changes need a restart, and whether there are enough descriptors. Returns the part of the
+/// summary on descriptors.
 fn check_process(options: &StartOptions, settings: &Settings, findings: &mut Findings) -> String {
     let pid = options.pid_file.as_deref().and_then(running::holder);
     if let Some(pid) = pid {
@@ -214,7 +213,7 @@ fn check_restart(pid: u32, settings: &Settings, findings: &mut Findings) {
     }
 }
 
-/// The user who will write the files of the process.
+/// The user that will write the files of the process.
 struct Writer {
     name: String,
     uid: u32,
@@ -237,13 +236,13 @@ impl Writer {
                 uid: found.uid,
                 gid: found.gid,
             },
-            // Whoever it is, nothing can be said of it.
+            // The user cannot be determined, so this process's own is taken.
             _ => Writer { name: format!("user {ours}"), uid: ours, gid: 0, is_us: true },
         }
     }
 
-    /// Whether the owner and mode of a place, or the system itself where it is about us, let it
-    /// write there. Where nothing can be said it may.
+    /// Whether owner and mode of a place allow the user to write there; for the present user the
+    /// system is asked. True if unknown.
     fn may_write(&self, place: &Path) -> bool {
         if self.is_us || self.uid == 0 {
             return account::can_write(place);
@@ -254,7 +253,7 @@ impl Writer {
             () if found.gid() == self.gid => 0o020,
             () => 0o002,
         };
-        // Groups beside its first are not looked up: they may let it.
+        // Only the first group of the user is known, so any other group may be the user's too.
         found.mode() & bit != 0 || found.gid() != self.gid && found.mode() & 0o020 != 0
     }
 }

@@ -1,4 +1,5 @@
-//! Whether anybody reaches anything: addresses, databases, admins, and the files that let them in.
+//! Whether clients can reach a database and admins the console, and who may write the files of
+//! rules.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -9,7 +10,7 @@ use crate::config::{AuthType, Config, TlsMode};
 use crate::pool::core::CONSOLE;
 use crate::pool::records::access::Access;
 
-/// The bit of a mode that lets everybody write.
+/// The bit of a file's mode that lets every user write.
 const OTHERS_WRITE: u32 = 0o002;
 
 /// A sentence for each doubt.
@@ -41,7 +42,7 @@ pub fn doubts(config: &Config, access: &Access) -> Vec<String> {
     doubts
 }
 
-/// Users of the console whom nothing knows, where a login needs that.
+/// Users of the console that no file knows, if logins need that.
 fn of_admins(config: &Config, access: &Access) -> Vec<String> {
     let settings = &config.settings;
     if settings.auth_type == AuthType::Any || !lookups::readers(config).is_empty() {
@@ -57,7 +58,7 @@ fn of_admins(config: &Config, access: &Access) -> Vec<String> {
     unknown.collect()
 }
 
-/// Rules that want a certificate of clients that cannot show one.
+/// An HBA rule that asks for a certificate while clients cannot show one.
 fn of_certificates(config: &Config, access: &Access) -> Option<String> {
     if config.settings.client_tls_sslmode != TlsMode::Disable {
         return None;
@@ -70,7 +71,7 @@ fn of_certificates(config: &Config, access: &Access) -> Option<String> {
     ))
 }
 
-/// A file that decides who comes in must not be everybody's to change.
+/// A file that decides who may log in, but that every user may write.
 fn of_file(setting: &str, path: &str) -> Option<String> {
     let mode = Path::new(path).metadata().ok()?.mode();
     let is_open = !path.is_empty() && mode & OTHERS_WRITE != 0;

@@ -1,6 +1,6 @@
 //! The pooler that runs with a configuration: found by its pid file, asked over its Unix socket.
 //!
-//! The console is a peer like any other here: what it sends is bounded, and it gets little time.
+//! Its console is trusted as little as any peer: the length of messages and the time are bounded.
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,13 +18,13 @@ use crate::wire::head::{self, HEAD_BYTES, Head, ParsedHead};
 use crate::wire::kind::{Back, Front};
 use crate::wire::startup;
 
-/// How long one answer may take.
+/// How long to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// No message of the console is longer, in bytes.
+/// The longest message that is accepted from the console, in bytes.
 const MESSAGE_BYTES_MAX: usize = 0x10_0000;
 
-/// Who the console lets in without a password, when the process is of its own user.
+/// The user that the console admits without a password if the process has the same system user.
 const USER: &str = "pgbouncer";
 
 /// The process that holds the pid file.
@@ -35,14 +35,14 @@ pub fn holder(pid_file: &Path) -> Option<u32> {
     }
 }
 
-/// How many descriptors a process may have in the end.
+/// The hard limit of a process on descriptors.
 pub fn fd_limit(pid: u32) -> Option<u64> {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// What SHOW CONFIG of the running process says, by name; None stands for a NULL.
+/// The answer of the running process to SHOW CONFIG, by name; None stands for NULL.
 pub fn settings(settings: &Settings) -> io::Result<HashMap<String, Option<String>>> {
     let mut console = Console { stream: connect(settings)? };
     let mut packet = Vec::new();
@@ -65,14 +65,14 @@ pub fn settings(settings: &Settings) -> io::Result<HashMap<String, Option<String
     Ok(shown)
 }
 
-/// One field of a DataRow; NULL is an inner None.
+/// One field of a DataRow; an inner None is NULL.
 fn field(fields: &mut Fields<'_>) -> Option<Option<String>> {
     let Ok(length) = usize::try_from(fields.u32()? as i32) else { return Some(None) };
     let bytes = (0..length).map(|_| fields.u8()).collect::<Option<Vec<u8>>>()?;
     Some(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Where a process with these settings listens.
+/// The Unix socket of a process with these settings.
 pub fn socket_path(settings: &Settings) -> String {
     format!("{}/.s.PGSQL.{}", settings.unix_socket_dir, settings.listen_port)
 }
@@ -94,7 +94,7 @@ struct Console {
 }
 
 impl Console {
-    /// Sends a packet, and reads up to the next ReadyForQuery; `see` gets each DataRow.
+    /// Sends a packet and reads up to the next ReadyForQuery; `see` gets each DataRow.
     fn ask(&mut self, packet: &[u8], mut see: impl FnMut(&[u8])) -> io::Result<()> {
         self.stream.write_all(packet)?;
         loop {
@@ -103,7 +103,7 @@ impl Console {
                 Some(Back::DataRow) => see(&body),
                 Some(Back::ReadyForQuery) => return Ok(()),
                 Some(Back::ErrorResponse) => return Err(io::ErrorKind::PermissionDenied.into()),
-                // A question for a password: there is none.
+                // The console asks for a password, and there is none.
                 Some(Back::Authentication) if body != [0; 4] => {
                     return Err(io::ErrorKind::PermissionDenied.into());
                 }

@@ -1,6 +1,6 @@
-//! Which users cannot log in to their servers, or not to the pooler, as far as files can tell.
+//! Users that cannot log in to their servers, or not to the pooler, as far as the files tell.
 //!
-//! Every doubt here is void where a server asks for no password, so none is an error.
+//! No such doubt is an error, since a server may ask for no password.
 
 use super::lookups::{self, asks_no_password};
 use super::names::names;
@@ -11,7 +11,7 @@ use crate::base::places::Places;
 use crate::config::{AuthType, Config, DatabaseLine};
 use crate::pool::records::access::Access;
 
-/// A sentence for each kind of doubt, with the names that it is about.
+/// A sentence for each kind of doubt, with names.
 pub fn doubts(config: &Config, access: &Access) -> Vec<String> {
     // Of two entries with one name the later counts.
     let last = Places::of(&mut access.users.new_ones().map(|(name, _)| name));
@@ -65,7 +65,7 @@ fn of_users(config: &Config, access: &Access, users: &[(&str, &Secret)]) -> Vec<
     doubts
 }
 
-/// Whether clients are asked for something from which the keys of a SCRAM secret follow.
+/// Whether logins of clients yield what opens a server when only a SCRAM secret is stored.
 fn clients_bring_keys(auth_type: AuthType, access: &Access) -> bool {
     match auth_type {
         AuthType::Ldap
@@ -76,14 +76,14 @@ fn clients_bring_keys(auth_type: AuthType, access: &Access) -> bool {
         AuthType::Any | AuthType::Cert | AuthType::Peer | AuthType::Trust => false,
         AuthType::Hba => access.hba.rules().iter().any(|rule| match rule.method {
             HbaMethod::Md5 | HbaMethod::Plain | HbaMethod::ScramSha256 => true,
-            // A judge's word brings the password itself, which is better than what is stored.
+            // LDAP and PAM yield the password itself, which opens more servers than stored keys.
             HbaMethod::Ldap | HbaMethod::Pam => true,
             HbaMethod::Cert | HbaMethod::Peer | HbaMethod::Reject | HbaMethod::Trust => false,
         }),
     }
 }
 
-/// The user in whose name a database's servers are opened, whoever the client is.
+/// A doubt about the user whose name opens all servers of a database.
 fn of_database(config: &Config, line: &DatabaseLine, users: &[(&str, &Secret)]) -> Option<String> {
     let database = &line.name;
     let Some(user) = &line.user else {
@@ -102,7 +102,7 @@ fn of_database(config: &Config, line: &DatabaseLine, users: &[(&str, &Secret)]) 
         Some(SecretKind::Md5) if own.is_some() => {
             "has the MD5 hash of a password, which opens only servers that ask for MD5"
         }
-        // Those of the user list have been told of.
+        // The check of the user list reports these.
         Some(SecretKind::Md5 | SecretKind::Plain) => return None,
     };
     Some(format!("database {database}: user {user} {why}"))
@@ -195,7 +195,7 @@ mod tests {
     fn nobody_and_nothing_are_told_of() {
         assert_eq!(doubts_of("", "auth_type = md5", &[], "").len(), 1);
         assert_eq!(doubts_of("", "auth_type = any", &[], ""), [""; 0]);
-        // Everyone is found by auth_query, perhaps.
+        // auth_query may find any user.
         assert_eq!(doubts_of("", "auth_type = md5\nauth_user = n", &[], ""), [""; 0]);
         let empty = doubts_of("", "auth_type = md5", &[("a", "")], "");
         assert_eq!(empty, ["an empty secret lets nobody in, and is never sent: a"]);

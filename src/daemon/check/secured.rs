@@ -1,4 +1,4 @@
-//! TLS as far as files can tell: whether keys and certificates can be read and fit, when they end,
+//! TLS as far as files tell: whether keys and certificates can be read and match, when they expire,
 //! who can read the keys, and which hosts cannot be verified.
 
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +11,7 @@ use crate::log::Level;
 use crate::net::tls::stranger_to;
 use crate::pool::records::secured::TlsModes;
 
-/// Reads all that a start would read.
+/// Reads all files of TLS that a start would read.
 pub fn check(config: &Config, now: Now, findings: &mut Findings) {
     let set_up = match tls::set_up(config) {
         Ok(set_up) => set_up,
@@ -32,7 +32,7 @@ pub fn check(config: &Config, now: Now, findings: &mut Findings) {
     doubts(config).iter().for_each(|text| findings.warn(text));
 }
 
-/// The private keys that are in use, each once.
+/// The private keys in use, each once.
 fn keys(config: &Config) -> Vec<(String, &str)> {
     let settings = &config.settings;
     let mut keys: Vec<(String, &str)> = Vec::new();
@@ -58,8 +58,8 @@ fn keys(config: &Config) -> Vec<(String, &str)> {
     keys
 }
 
-/// Who can read a key and should not, by PostgreSQL's rule: its owner alone, and its group where
-/// root owns it.
+/// A private key that too many users can read. As in PostgreSQL only its owner may, and also its
+/// group if root owns it.
 fn leaks(file: &str) -> Option<String> {
     let found = std::fs::metadata(file).ok()?;
     let (mode, forbidden) = (found.mode() & 0o777, if found.uid() == 0 { 0o037 } else { 0o077 });
@@ -71,8 +71,8 @@ fn leaks(file: &str) -> Option<String> {
     })
 }
 
-/// Hosts that verify-full cannot find in what the configuration shows of their certificates, and
-/// lines that ask for TLS where there is none.
+/// Doubts about hosts that verify-full cannot match with their certificates, as far as the
+/// configuration shows them, and about lines that ask for TLS where there is none.
 fn doubts(config: &Config) -> Vec<String> {
     config.databases.iter().flat_map(|line| of_line(config, line)).collect()
 }

@@ -701,7 +701,7 @@ impl Session {
         self.push(Back::CommandComplete, &wire::cstr(tag));
     }
 
-    /// A row of two columns: the number of the session, and the answer.
+    /// Appends a row of two columns: the number of the session, and the answer.
     pub(super) fn push_row(&mut self, payload: &[u8]) {
         let mut body = vec![0, 2, 0, 0, 0, 8];
         body.extend(format!("s{:07}", self.number).bytes());
