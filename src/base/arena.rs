@@ -82,6 +82,9 @@ enum Slot<T> {
     Full(T),
 }
 
+/// In this order, so that one look at the memory tells whether an id is right: the compiler would
+/// put the generation at the end of the record.
+#[repr(C)]
 struct Entry<T> {
     /// Raised when the slot is freed, so that ids of the old tenant answer `None`.
     generation: NonZeroU32,

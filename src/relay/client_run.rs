@@ -115,7 +115,7 @@ impl<I: Io> Engine<I> {
         block[..held].copy_from_slice(conn.carry());
         match conn.read(&mut block[held..held + most]) {
             Got::Bytes(count) => {
-                conn.take_carry();
+                conn.drop_carry();
                 self.client_bytes(id, &block[..held + count])
             }
             Got::Nothing => true,

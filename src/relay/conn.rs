@@ -166,6 +166,14 @@ impl<S: Stream, To: Copy> Conn<S, To> {
         carry
     }
 
+    /// Forgets what was read and not judged: it stands before what has come since, elsewhere.
+    #[inline(always)]
+    pub fn drop_carry(&mut self) {
+        if self.kept.is_some() {
+            self.take_carry();
+        }
+    }
+
     /// Keeps bytes that cannot be judged yet, and drops those kept before.
     pub fn put_carry(&mut self, bytes: Vec<u8>) {
         self.kept.get_or_insert_default().carry = bytes;

@@ -75,7 +75,7 @@ impl<I: Io> Engine<I> {
         block[..held].copy_from_slice(conn.carry());
         match conn.read(&mut block[held..]) {
             Got::Bytes(count) => {
-                conn.take_carry();
+                conn.drop_carry();
                 self.server_bytes(id, &block[..held + count])
             }
             Got::Nothing => true,
