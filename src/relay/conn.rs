@@ -34,7 +34,7 @@ pub struct Inbound<To> {
 /// What happens to the next byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Heading<To> {
-    /// It begins a message.
+    /// The byte begins a message.
     Boundary,
     Forward(To),
     Drop,

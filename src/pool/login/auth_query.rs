@@ -1,4 +1,4 @@
-//! auth_query: users whom the user list does not have are looked up in a database.
+//! auth_query: looks up in a database the users that the user list does not have.
 //!
 //! A lookup waits in the queue of its own pool, that of auth_user in the database that is asked. So
 //! limits, pauses, failing servers and RELOAD apply to lookups as they do to clients. No client

@@ -6,16 +6,16 @@ use crate::wire::kind::Front;
 /// One request under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request {
-    /// Of a tracked statement, or of another.
+    /// The Bind of a tracked statement, or of another.
     Bind(Option<StatementId>),
     Close,
-    /// Of a tracked statement, or of another statement or a portal.
+    /// The Describe of a tracked statement, or of another statement or a portal.
     Describe(Option<StatementId>),
     Execute,
     FunctionCall,
-    /// Of a tracked statement, or of the unnamed one.
+    /// The Parse of a tracked statement, or of the unnamed one.
     Parse(Option<StatementId>),
-    /// Of a named statement that the pooler does not track.
+    /// The Parse of a named statement that the pooler does not track.
     ParseNamed,
     Query,
     Sync,

@@ -29,7 +29,7 @@ pub struct Database {
     pub sites: Vec<SiteId>,
     /// The pools of the database, in no order.
     pub pools: Vec<PoolId>,
-    /// Server connections of all its pools, with those in login.
+    /// Server connections of all its pools, including those in login.
     pub servers: u32,
     /// Logged-in clients of all its pools.
     pub clients: u32,

@@ -23,8 +23,8 @@ use crate::crypto::key::{KEY_BYTES, ScramKey};
 use crate::crypto::scram;
 use crate::pool::ids::ClientId;
 
-/// The bytes of a long key after its first eight. With four of those eight they form a secret as
-/// long as PostgreSQL's.
+/// The bytes of a long key after its first eight. The last four of the eight and these bytes form a
+/// secret as long as PostgreSQL's.
 pub const TAIL_BYTES: usize = 28;
 
 /// Finds the client of a cancel key.

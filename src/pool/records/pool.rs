@@ -231,7 +231,7 @@ impl Pool {
         latencies.of_mut(self.latency).wait.add(wait_us);
     }
 
-    /// Server connections, with those in login.
+    /// Server connections, including those in login.
     pub fn server_count(&self) -> usize {
         self.logging_in.len() + self.working_count()
     }
@@ -245,7 +245,7 @@ impl Pool {
             + self.being_canceled.len()
     }
 
-    /// Clients that have logged in, with those that wait for their welcome.
+    /// Clients that have logged in, including those that wait for their welcome.
     pub fn client_count(&self) -> usize {
         self.welcoming.len()
             + self.idle_clients.len()

@@ -19,7 +19,7 @@ pub struct Site {
     pub health: Health,
     /// Logins under way, of all pools.
     pub logins: u32,
-    /// Server connections of all pools, with those in login.
+    /// Server connections of all pools, including those in login.
     pub servers: u32,
 }
 

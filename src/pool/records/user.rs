@@ -25,7 +25,7 @@ pub struct User {
     pub changed_in: u64,
     /// Pools whose servers log in as this user, in no order.
     pub pools: Vec<PoolId>,
-    /// Server connections of all its pools, with those in login.
+    /// Server connections of all its pools, including those in login.
     pub servers: u32,
     /// Logged-in clients.
     pub clients: u32,

@@ -5,7 +5,7 @@
 /// Each power of two is cut into this many buckets of equal width.
 const BUCKETS_PER_POWER: usize = 16;
 
-/// Of durations this long, in microseconds (71 minutes), or longer only the maximum is known.
+/// Longer durations count as this long, in microseconds (71 minutes); only the maximum is exact.
 const BEYOND_US: u64 = 1 << 32;
 
 /// Durations below 32 microseconds have a bucket for each microsecond.
@@ -36,7 +36,7 @@ const NOWHERE: u8 = u8::MAX;
 struct PowerBuckets {
     running: [u32; BUCKETS_PER_POWER],
     last: [u32; BUCKETS_PER_POWER],
-    /// Of all periods that have ended, with the last one.
+    /// The counts of all periods that have ended, including the last one.
     over: [u64; BUCKETS_PER_POWER],
 }
 

@@ -196,7 +196,7 @@ impl Session {
         let is_unnamed = packet.body.first() == Some(&0);
         let is_query = packet.kind == Front::Query as u8;
         if is_query || packet.kind == Front::Parse as u8 && is_unnamed {
-            // It had already dropped the unnamed statement.
+            // The query had already dropped the unnamed statement.
             self.statements.remove("");
         }
         if self.copy.is_some() {

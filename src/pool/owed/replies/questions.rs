@@ -176,8 +176,8 @@ impl Replies {
     }
 }
 
-/// Whether a message is a request that neither belongs to a COPY nor ends the skipping after an
-/// error.
+/// Whether a message is a request: no part of a COPY, and not a Sync, which ends the skipping after
+/// an error.
 fn asks_for_more(kind: Front) -> bool {
     match kind {
         Front::Bind
