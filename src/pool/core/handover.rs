@@ -57,7 +57,7 @@ impl Core {
         loop {
             let idle = &self.pools[pool_id].idle;
             let id = if in_turn { idle.last() } else { idle.first() }?;
-            if self.mono() >= self.test_due(&self.servers[id]) {
+            if self.mono() >= self.due_times().test_due(&self.servers[id]) {
                 self.move_server(id, ServerState::Used);
                 continue;
             }

@@ -1,7 +1,5 @@
 //! The ends of statistics periods, sums over pools, and the lines that tell of them.
 
-use std::time::Duration;
-
 use crate::log::{Level, LogValue};
 use crate::pool::core::{Core, ProcessAction};
 use crate::pool::telling::histogram::Spread;
@@ -30,13 +28,8 @@ impl Core {
         sum
     }
 
-    /// A period of nothing would keep the loop from ever sleeping.
-    pub(in crate::pool) fn stats_period(&self) -> Duration {
-        self.settings().stats_period.max(Duration::from_secs(1))
-    }
-
     pub(in crate::pool) fn sweep_stats(&mut self) {
-        if self.mono() < self.stats_due() {
+        if self.mono() < self.due_times().stats_due(self.stats.period_start) {
             return;
         }
         self.turn_stats();

@@ -46,7 +46,7 @@ impl Core {
         if !is_quiet {
             return None;
         }
-        Some(self.first_due_at_rest(id))
+        Some(self.due_times().first_due_at_rest(id))
     }
 
     /// Has the pool looked at when a place has got free.

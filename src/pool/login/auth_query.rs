@@ -261,7 +261,7 @@ impl Core {
     /// over a lookup.
     pub(in crate::pool) fn sweep_lookups(&mut self, pool: PoolId) {
         for id in self.pools[pool].clients_of_queued_lookups().collect::<Vec<_>>() {
-            if self.mono() >= self.lookup_due(&self.clients[id], &self.pools[pool]) {
+            if self.mono() >= self.due_times().lookup_due(&self.clients[id], &self.pools[pool]) {
                 self.close_client(id, Reason::QueryWaitTimeout);
             }
         }

@@ -81,7 +81,7 @@ pub(super) fn sweep(core: &mut Core, id: PoolId) {
     let Some(all) = &core.pools[id].listening else { return };
     let has_waited = |bits: &u64| {
         let client = core.clients.get(ClientId::from_bits(*bits));
-        client.is_some_and(|client| core.mono() >= core.channels_due(client))
+        client.is_some_and(|client| core.mono() >= core.due_times().channels_due(client))
     };
     if core.is_winding_down() || all.awaiting.iter().any(has_waited) {
         let why = core.why_no_server(id);

@@ -85,7 +85,7 @@ impl Core {
             || !self.carriers.is_empty()
             || !self.consoles.is_empty()
             || self.shutdown != Shutdown::No;
-        let stats = self.stats_due();
+        let stats = self.due_times().stats_due(self.stats.period_start);
         let resting = || {
             let transients_due = self.directory.transients.due;
             let next = self.calendar.next().into_iter().chain(transients_due).min();
@@ -98,14 +98,14 @@ impl Core {
     /// Clients on their way in, oldest first.
     fn sweep_logins(&mut self) {
         while let Some(id) = self.logins.first() {
-            if self.mono() < self.login_due(&self.clients[id]) {
+            if self.mono() < self.due_times().login_due(&self.clients[id]) {
                 break;
             }
             self.log_late_lookup(id);
             self.close_client(id, Reason::ClientLoginTimeout);
         }
         for id in self.cancel_clients.ids(&self.clients) {
-            if self.mono() >= self.cancel_client_due(&self.clients[id]) {
+            if self.mono() >= self.due_times().cancel_client_due(&self.clients[id]) {
                 self.close_client(id, Reason::CancelWaitTimeout);
             }
         }
@@ -136,7 +136,7 @@ impl Core {
     fn sweep_welcoming(&mut self, pool: PoolId) {
         for id in self.pools[pool].welcoming.ids(&self.clients) {
             let client = &self.clients[id];
-            match due::past(self.welcoming_dues(client), self.mono()) {
+            match due::past(self.due_times().welcoming_dues(client), self.mono()) {
                 Some(Reason::ClientLoginTimeoutDown) => {
                     self.close_client(id, Reason::ClientLoginTimeoutDown);
                 }
@@ -152,7 +152,7 @@ impl Core {
     /// Clients in the queue.
     fn sweep_waiting(&mut self, pool: PoolId) {
         for id in self.pools[pool].waiting.ids(&self.clients) {
-            match due::past(self.waiting_dues(&self.clients[id]), self.mono()) {
+            match due::past(self.due_times().waiting_dues(&self.clients[id]), self.mono()) {
                 Some(WaitDue::Close(reason)) => self.close_waiting(id, reason),
                 Some(WaitDue::Notify) => self.notify_waiting(id),
                 None => {}
@@ -197,15 +197,16 @@ impl Core {
 
     fn overdue(&self, id: ServerId) -> Option<Reason> {
         let server = &self.servers[id];
-        due::past(self.active_dues(server, &self.clients[server.client()?]), self.mono())
+        let client = &self.clients[server.client()?];
+        due::past(self.due_times().active_dues(server, client), self.mono())
     }
 
     fn sweep_idle_clients(&mut self, pool: PoolId) {
-        if !self.may_time_out_idle_clients() {
+        if !self.due_times().may_time_out_idle_clients() {
             return;
         }
         for id in self.pools[pool].idle_clients.ids(&self.clients) {
-            if self.mono() >= self.idle_client_due(&self.clients[id]) {
+            if self.mono() >= self.due_times().idle_client_due(&self.clients[id]) {
                 self.close_client(id, Reason::ClientIdleTimeout);
             }
         }
@@ -213,7 +214,7 @@ impl Core {
 
     fn sweep_server_logins(&mut self, pool: PoolId) {
         for id in self.pools[pool].logging_in.ids(&self.servers) {
-            match due::past(self.server_login_dues(&self.servers[id]), self.mono()) {
+            match due::past(self.due_times().server_login_dues(&self.servers[id]), self.mono()) {
                 Some(LoginDue::Fail(reason)) => self.server_failed(id, reason),
                 Some(LoginDue::Slow) => self.change_health(self.servers[id].site, Health::Slow),
                 None => {}
@@ -228,7 +229,7 @@ impl Core {
             else {
                 continue;
             };
-            if self.mono() < self.carrier_due(carrier) {
+            if self.mono() < self.due_times().carrier_due(carrier) {
                 continue;
             }
             // It may still strike, any time: its target must not meet another client.
@@ -243,7 +244,7 @@ impl Core {
     /// Abandoned work must come to its end within a time of its own.
     fn sweep_tests(&mut self, pool: PoolId) {
         for id in self.pools[pool].tested.ids(&self.servers) {
-            if self.mono() >= self.abandoned_due(&self.servers[id]) {
+            if self.mono() >= self.due_times().abandoned_due(&self.servers[id]) {
                 self.close_server(id, Reason::ServerAbandoned);
             } else {
                 self.cancel_abandoned_again(id);
@@ -266,7 +267,8 @@ impl Core {
                 self.close_server(id, reason);
                 continue;
             }
-            match due::past(self.idle_server_dues(&self.servers[id], left > minimum), self.mono()) {
+            let dues = self.due_times().idle_server_dues(&self.servers[id], left > minimum);
+            match due::past(dues, self.mono()) {
                 Some(IdleDue::Close(reason)) => {
                     left -= 1;
                     self.close_server(id, reason);
@@ -330,7 +332,7 @@ impl Core {
         let since = self.pools[id].used_at;
         if self.databases[database].is_removed {
             self.registrar().forget_pool(id);
-        } else if self.mono() >= self.deserted_due(&self.pools[id]) {
+        } else if self.mono() >= self.due_times().deserted_due(&self.pools[id]) {
             let (database, user) = (&self.databases[database], &self.users[self.pools[id].user]);
             let (name, user, age) = (&database.line.name, &user.name, self.mono().since(since));
             let text = format!(
@@ -355,7 +357,7 @@ impl Core {
             if is_used {
                 continue;
             }
-            let due = self.auto_database_due(database);
+            let due = self.due_times().auto_database_due(database);
             if database.is_removed || !database.is_reached || self.mono() >= due {
                 if database.is_auto && !database.is_removed {
                     self.log_dropped(id);
