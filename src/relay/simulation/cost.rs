@@ -25,12 +25,12 @@ pub struct Begun {
 #[derive(Default)]
 pub struct Costs {
     turns: u32,
-    pub dear: Vec<Dear>,
+    pub expensive: Vec<ExpensiveTurn>,
 }
 
 /// A turn that cost too much.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Dear {
+pub struct ExpensiveTurn {
     pub turn: u32,
     pub bytes: usize,
     pub took_us: u64,
@@ -47,7 +47,7 @@ impl Costs {
         self.turns += 1;
         let most = MOST_US + bytes as u64 * NANOSECONDS_A_BYTE / 1000;
         if took_us > most {
-            self.dear.push(Dear { turn: self.turns, bytes, took_us });
+            self.expensive.push(ExpensiveTurn { turn: self.turns, bytes, took_us });
         }
     }
 }

@@ -32,7 +32,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use cost::Dear;
+use cost::ExpensiveTurn;
 use setup::Kind;
 use world::{Figures, World};
 
@@ -87,12 +87,12 @@ fn try_seed(
     seed: u64,
     kind: Kind,
     is_traced: bool,
-) -> Result<(Figures, Vec<Dear>), (String, Vec<String>)> {
+) -> Result<(Figures, Vec<ExpensiveTurn>), (String, Vec<String>)> {
     let mut world = World::new(seed, kind);
     world.trace = is_traced.then(Vec::new);
     let result = catch_unwind(AssertUnwindSafe(|| run(&mut world)));
     let error = match result {
-        Ok(Ok(())) => return Ok((world.figures(), world.costs.dear)),
+        Ok(Ok(())) => return Ok((world.figures(), world.costs.expensive)),
         Ok(Err(error)) => error,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
@@ -104,9 +104,9 @@ fn try_seed(
 
 fn must_pass(seed: u64, kind: Kind) -> Figures {
     let error = match try_seed(seed, kind, false) {
-        Ok((figures, dear)) => {
-            let dear = always_dear(seed, kind, dear);
-            assert!(dear.is_empty(), "seed {seed}: turns that took too long: {dear:?}");
+        Ok((figures, expensive)) => {
+            let expensive = always_expensive(seed, kind, expensive);
+            assert!(expensive.is_empty(), "seed {seed}: turns that took too long: {expensive:?}");
             return figures;
         }
         Err((error, _)) => error,
@@ -121,14 +121,18 @@ fn must_pass(seed: u64, kind: Kind) -> Figures {
 }
 
 /// The turns that are expensive in two further runs too. The machine has delayed the others.
-fn always_dear(seed: u64, kind: Kind, mut dear: Vec<Dear>) -> Vec<Dear> {
+fn always_expensive(
+    seed: u64,
+    kind: Kind,
+    mut expensive: Vec<ExpensiveTurn>,
+) -> Vec<ExpensiveTurn> {
     for _ in 0..2 {
-        if !dear.is_empty() {
-            let again = try_seed(seed, kind, false).map_or(Vec::new(), |(_, dear)| dear);
-            dear.retain(|turn| again.iter().any(|other| other.turn == turn.turn));
+        if !expensive.is_empty() {
+            let again = try_seed(seed, kind, false).map_or(Vec::new(), |(_, expensive)| expensive);
+            expensive.retain(|turn| again.iter().any(|other| other.turn == turn.turn));
         }
     }
-    dear
+    expensive
 }
 
 /// The number of trace lines that a failure prints.
