@@ -107,16 +107,10 @@ impl Pages {
         self.web.next().map_or(due, |next| next.min(due))
     }
 
-    /// Whether the duration of turns must be measured.
-    #[inline]
-    pub fn time_turns(&self) -> bool {
-        self.web.is_on()
-    }
-
     /// Counts the duration of a turn, in microseconds.
     #[inline]
     pub fn count_turn(&mut self, us: u64) {
-        if self.time_turns() {
+        if self.web.is_on() {
             self.facts.turns.add(us);
         }
     }

@@ -140,11 +140,8 @@ impl Service {
 
     /// How long the poll may sleep.
     fn timeout(&mut self, next: Option<Moment>) -> Option<Duration> {
-        // The time at which the turn began is good enough, unless turns are timed: the poll then
-        // sleeps longer by the length of the turn.
-        let begun = self.engine.core.mono();
-        let now = if self.pages.time_turns() { clock::mono() } else { begun };
-        self.pages.count_turn(now.micros_since(begun));
+        let now = clock::mono();
+        self.pages.count_turn(now.micros_since(self.engine.core.mono()));
         if self.engine.has_work() {
             return Some(Duration::ZERO);
         }
