@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use support::client::Login;
 use support::postgres::{APP, MD5, Role, TRUSTED};
-use support::{Client, Pooler, Postgres, Setup, eventually, wire};
+use support::{Client, Pooler, Postgres, SetAtEnd, Setup, eventually, wire};
 
 /// A line for a database of the shared PostgreSQL, whose sessions carry `mark`, so that those of
 /// other tests are not counted.
@@ -65,14 +65,7 @@ fn most_sessions(mark: &str, work: impl FnOnce()) -> usize {
                 most.fetch_max(counter.now(), Ordering::Relaxed);
             }
         });
-        // However the work ends, the counting ends with it.
-        struct End<'a>(&'a AtomicBool);
-        impl Drop for End<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        let _end = End(&is_over);
+        let _end = SetAtEnd(&is_over);
         work();
     });
     most.into_inner()
@@ -269,6 +262,7 @@ fn a_busy_pool_does_not_keep_its_places_for_ever() {
     thread::scope(|scope| {
         let mut busy = pooler.login(&APP, "app");
         let is_over = &is_over;
+        let _end = SetAtEnd(is_over);
         scope.spawn(move || {
             while !is_over.load(Ordering::Relaxed) {
                 busy.query("select 1").expect("a server now and then");
@@ -281,13 +275,9 @@ fn a_busy_pool_does_not_keep_its_places_for_ever() {
                 &Login { user: MD5.name, password: MD5.password, database: "app", parameters: &[] },
             )
             .and_then(|mut client| client.query("select 1"));
-            if result.is_err() {
-                is_over.store(true, Ordering::Relaxed);
-            }
             result.expect("a place");
             println!("a place after {:?}", start.elapsed());
         }
-        is_over.store(true, Ordering::Relaxed);
     });
 }
 
@@ -433,8 +423,8 @@ fn two_thousand_clients_at_once_are_served_in_the_order_of_their_arrival() {
                     most_logins.fetch_max(pools(&mut console, "sv_login"), Ordering::Relaxed);
                 }
             });
+            let _end = SetAtEnd(&is_over);
             arrive(&pooler);
-            is_over.store(true, Ordering::Relaxed);
         });
     });
     let logins = most_logins.into_inner();

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::client::Login;
-use support::{Client, Pooler, Setup, host, runner};
+use support::{Client, Pooler, SetAtEnd, Setup, host, runner};
 
 /// Is shown as it is.
 const HOSTILE: &str = "<script>window.harm=1</script>";
@@ -71,6 +71,7 @@ fn an_operator_sees_what_is_so() {
     let at = AtomicU16::new(pooler.as_ref().map_or(0, |pooler| pooler.port));
     thread::scope(|scope| {
         let (at, is_over) = (&at, &is_over);
+        let _end = SetAtEnd(is_over);
         for which in 0..8 {
             scope.spawn(move || work(at, is_over, which));
         }
@@ -80,7 +81,6 @@ fn an_operator_sees_what_is_so() {
                 input.write_all(b"done\n").expect("it reads");
             }
         }
-        is_over.store(true, Ordering::Relaxed);
     });
     let status = child.wait().expect("it ends");
     assert!(status.success(), "the walk fails: see above, and {}", folder.display());

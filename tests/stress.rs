@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use support::client::Login;
 use support::postgres::TRUSTED;
-use support::{Client, Failure, Message, Pooler, Postgres, Rng, Setup, eventually, wire};
+use support::{Client, Failure, Message, Pooler, Postgres, Rng, SetAtEnd, Setup, eventually, wire};
 
 const CLIENTS: u64 = 100;
 /// Servers for them.
@@ -44,14 +44,13 @@ fn nobody_sees_foreign_rows_or_hangs_whatever_happens() {
     let (figures, is_over) = (Figures::default(), AtomicBool::new(false));
     let descriptors = pooler.descriptors();
     let early = thread::scope(|scope| {
+        let _end = SetAtEnd(&is_over);
         for number in 0..CLIENTS {
             let (pooler, figures, is_over) = (&pooler, &figures, &is_over);
             scope.spawn(move || live(number, seed, pooler, figures, is_over));
         }
         let operator = scope.spawn(|| operate(seed, &pooler, &figures, &is_over));
-        let early = watch(&pooler, seconds, &operator);
-        is_over.store(true, Ordering::SeqCst);
-        early
+        watch(&pooler, seconds, &operator)
     });
     check_nothing_is_left(&pooler, descriptors);
     let late = pooler.resident_kb();

@@ -23,6 +23,7 @@ pub mod tool;
 pub mod wire;
 pub mod witness;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,15 @@ pub use witness::Witness;
 /// How long a test waits for something that should come at once. Long, because the machine may be
 /// busy with other tests; nothing waits for all of it when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Sets a flag when it goes, however a test ends: threads that wait for the flag end with the test.
+pub struct SetAtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
 
 /// Asks `probe` again and again until it answers, and fails by the name of what was awaited.
 pub fn eventually<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {

@@ -161,11 +161,9 @@ impl DueTimes<'_> {
     pub(in crate::pool) fn channels_due(self, client: &Client) -> Moment {
         let awaits = client.listens().and_then(|listens| listens.awaits.as_ref());
         let Some(since) = awaits.map(|awaits| awaits.since) else { return NEVER };
-        let longest = self.settings.server_connect_timeout;
-        match self.limits.query_wait_timeout(client) {
-            Duration::ZERO => after(since, longest),
-            limit => after(since, limit.min(longest)),
-        }
+        // Either may be 0, which is no limit.
+        let wait = self.limits.query_wait_timeout(client);
+        after(since, wait).min(after(since, self.settings.server_connect_timeout))
     }
 
     /// A client that has a server: its query, its transaction, and how long it sits idle.

@@ -281,12 +281,13 @@ fn a_users_own_query_timeout_counts_from_its_first_query_on() {
 #[test]
 fn channels_are_waited_for_as_long_as_the_shorter_of_two_limits_says() {
     let seconds = Duration::from_secs;
-    for (wait, connect, limit) in [(0, 5, 5), (3, 5, 3), (5, 3, 3)] {
+    for (wait, connect, limit) in [(0, 5, 5), (5, 0, 5), (3, 5, 3), (5, 3, 3), (0, 0, 0)] {
         let mut stage = Stage::new().with_channels();
         stage.scene.settings.query_wait_timeout = seconds(wait);
         stage.scene.settings.server_connect_timeout = seconds(connect);
         let due = stage.times().channels_due(&stage.client);
-        assert_eq!(due, CHANNELS_ASKED + seconds(limit), "{wait}, {connect}");
+        let expected = if limit == 0 { NEVER } else { CHANNELS_ASKED + seconds(limit) };
+        assert_eq!(due, expected, "{wait}, {connect}");
     }
     let stage = limited();
     assert_eq!(stage.times().channels_due(&stage.client), NEVER, "it waits for none");
