@@ -374,9 +374,36 @@ fn end_of_stream(client: &mut Client) {
 fn assert_no_server_is_left(pooler: &Pooler) {
     eventually("the servers of replication clients to be closed", || {
         let answer = pooler.console().query("show servers").expect("SHOW SERVERS");
-        let place = answer.columns.iter().position(|c| c == "replication")?;
-        answer.rows.iter().all(|row| row[place].as_deref() == Some("none")).then_some(())
+        let place = |name| answer.columns.iter().position(|c| c == name);
+        let (user, replication) = (place("user")?, place("replication")?);
+        let is_other = |row: &Vec<Option<String>>| {
+            // A walsender without a client would be of no kind.
+            row[replication].as_deref() == Some("none")
+                && row[user].as_deref() != Some(REPLICATOR.name)
+        };
+        answer.rows.iter().all(is_other).then_some(())
     });
+}
+
+/// A stream that its client has ended in good order leaves a clean session, but one that is a
+/// walsender's: nobody else may have it.
+#[test]
+fn a_walsender_is_closed_when_its_client_has_ended_the_stream_and_leaves() {
+    let pooler = pooler();
+    let mut client = replicator(&pooler, "database", "ended_in_order");
+    client
+        .query("CREATE_REPLICATION_SLOT ended TEMPORARY LOGICAL test_decoding")
+        .expect("a slot for the session");
+    client.wire.send(&wire::query("START_REPLICATION SLOT ended LOGICAL 0/0"));
+    client.wire.hear_until(|message| message.kind == b'W').expect("CopyBothResponse");
+    client.wire.say(b'c', b"");
+    client.wire.hear_until_ready().expect("the end of the stream");
+    client.terminate();
+    eventually("the walsender to be closed", || {
+        let answer = pooler.console().query("show servers").expect("SHOW SERVERS");
+        answer.rows.is_empty().then_some(())
+    });
+    pooler.wait_log(&["closing because: replication client was closed"]);
 }
 
 /// What a subscription sends: PostgreSQL judges the options of a connection that is for one client.

@@ -50,6 +50,7 @@ impl Core {
                 matches!(server.state(), server::ServerState::Idle | server::ServerState::Used);
             assert!(!is_free || server.is_clean(), "a server in the pool is not clean");
             assert!(!is_free || server.closing.is_none(), "a server to be closed is in the pool");
+            assert!(!is_free || !server.is_private, "a walsender is in the pool");
             let end = server.end_of(self.limits().server_lifetime(server.pool));
             assert!(!is_free || server.end_of_life == end, "a server's lifetime has changed");
         }

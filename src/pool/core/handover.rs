@@ -310,7 +310,8 @@ impl Core {
         }
         let drained = server.half_sent == 0 && !server.is_mid_reply;
         if drained && server.replies.is_clean() && server.own.is_nothing() {
-            if server.may_have_more_coming() {
+            // One of a replication client is closed in any case.
+            if server.may_have_more_coming() && !server.is_private {
                 return self.rescue(id);
             }
             if server.canceled_by.is_some() {
