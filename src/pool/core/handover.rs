@@ -75,6 +75,7 @@ impl Core {
     fn give(&mut self, server_id: ServerId, client_id: ClientId) -> bool {
         debug_assert!(self.servers[server_id].is_clean(), "a server is handed on unclean");
         debug_assert!(self.servers[server_id].closing.is_none());
+        debug_assert!(!self.servers[server_id].is_private, "a walsender is handed on");
         debug_assert!(self.servers[server_id].kept.is_told(), "an answer is left of another");
         let now = self.mono();
         self.link(client_id, server_id);
