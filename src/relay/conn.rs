@@ -204,7 +204,12 @@ impl<S: Stream, To: Copy> Conn<S, To> {
     }
 
     /// Sends `bytes` after those that wait to be sent, and keeps what the kernel does not take.
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// `hear` has the poll tell when there is room for it: see [`super::room`].
+    pub fn send(
+        &mut self,
+        bytes: &[u8],
+        hear: impl FnOnce(&mut S) -> io::Result<bool>,
+    ) -> io::Result<()> {
         let mut rest = bytes;
         if self.is_flushed() {
             while !rest.is_empty() && self.is_writable {
@@ -221,12 +226,12 @@ impl<S: Stream, To: Copy> Conn<S, To> {
             }
             outbox.extend_from_slice(rest);
         }
-        Ok(())
+        self.await_room(hear)
     }
 
     /// Sends what waits to be sent, as far as the kernel takes it. Frees the memory once all is
-    /// sent.
-    pub fn flush(&mut self) -> io::Result<()> {
+    /// sent. `hear` is as for [`Conn::send`].
+    pub fn flush(&mut self, hear: impl FnOnce(&mut S) -> io::Result<bool>) -> io::Result<()> {
         let Some(mut kept) = self.kept.take() else { return Ok(()) };
         let mut outcome = Ok(());
         while outcome.is_ok() && kept.sent < kept.outbox.len() && self.is_writable {
@@ -237,7 +242,7 @@ impl<S: Stream, To: Copy> Conn<S, To> {
         }
         self.kept = Some(kept);
         self.keep_no_more_than_needed();
-        outcome
+        outcome.and_then(|()| self.await_room(hear))
     }
 
     fn write_once(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -396,18 +401,23 @@ mod tests {
         conn
     }
 
+    /// The poll tells of room all the time.
+    fn told(_: &mut Narrow) -> io::Result<bool> {
+        Ok(true)
+    }
+
     #[test]
     fn what_could_not_go_on_is_kept_in_order_and_its_memory_given_back() {
         let mut conn = conn(3);
-        conn.send(b"abcd").expect("a stream that is full is no error");
-        conn.send(b"ef").expect("nothing is written behind what waits");
+        conn.send(b"abcd", told).expect("a stream that is full is no error");
+        conn.send(b"ef", told).expect("nothing is written behind what waits");
         conn.put_carry(b"held".to_vec());
         assert_eq!((conn.unsent(), conn.carry(), conn.is_writable), (3, &b"held"[..], false));
         (conn.stream, conn.is_writable) = (Narrow(2), true);
-        conn.flush().expect("a stream that is full is no error");
+        conn.flush(told).expect("a stream that is full is no error");
         assert_eq!((conn.unsent(), conn.is_flushed()), (1, false));
         (conn.stream, conn.is_writable) = (Narrow(9), true);
-        conn.flush().expect("there is room");
+        conn.flush(told).expect("there is room");
         assert!(conn.is_flushed() && conn.is_writable);
         assert_eq!(conn.take_carry(), b"held");
         assert_eq!((conn.reserved(), conn.carry().len()), (0, 0));

@@ -310,10 +310,8 @@ impl<I: Io> Engine<I> {
     pub(super) fn send_client(&mut self, id: ClientId, bytes: &[u8]) {
         self.write_lines();
         let Some(conn) = self.clients.get_mut(id) else { return };
-        let sent = conn.send(bytes).and_then(|()| {
-            conn.await_room(|stream| self.io.hear_of_room(ConnId::Client(id), stream, true))
-        });
-        if let Err(error) = sent {
+        let hear = |stream: &mut _| self.io.hear_of_room(ConnId::Client(id), stream, true);
+        if let Err(error) = conn.send(bytes, hear) {
             self.core.client_gone(id, Some(crate::log::plain(&error)));
         }
     }
@@ -327,10 +325,8 @@ impl<I: Io> Engine<I> {
         if conn.is_flushed() {
             return;
         }
-        let sent = conn.flush().and_then(|()| {
-            conn.await_room(|stream| self.io.hear_of_room(ConnId::Client(id), stream, true))
-        });
-        match sent {
+        let hear = |stream: &mut _| self.io.hear_of_room(ConnId::Client(id), stream, true);
+        match conn.flush(hear) {
             Err(error) => self.core.client_gone(id, Some(crate::log::plain(&error))),
             Ok(()) if !conn.is_flushed() => {}
             Ok(()) => {
@@ -349,11 +345,8 @@ impl<I: Io> Engine<I> {
             return;
         }
         let whose = ConnId::Outbound(Outbound::Server(id));
-        let conn = &mut server.conn;
-        let sent = conn
-            .flush()
-            .and_then(|()| conn.await_room(|stream| self.io.hear_of_room(whose, stream, true)));
-        match sent {
+        let hear = |stream: &mut _| self.io.hear_of_room(whose, stream, true);
+        match server.conn.flush(hear) {
             Err(error) => self.outbound_broke(Outbound::Server(id), &error),
             Ok(()) if !server.conn.is_flushed() => {}
             Ok(()) => {
@@ -388,7 +381,7 @@ impl<I: Io> Engine<I> {
         if let Some(mut conn) = self.clients.remove(id) {
             conn.is_writable = true;
             // Best effort: a peer that does not read has had its chance.
-            let _ = conn.flush();
+            let _ = conn.flush(|_| Ok(true));
             drain(&mut conn.stream, &mut self.block);
             self.io.close(conn.stream);
         }

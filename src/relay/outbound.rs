@@ -104,11 +104,8 @@ impl<I: Io> Engine<I> {
     pub(super) fn send_outbound(&mut self, id: Outbound, bytes: &[u8]) {
         self.write_lines();
         let Some((outbound, io)) = self.outbound_and_io(id) else { return };
-        let conn = &mut outbound.conn;
-        let sent = conn.send(bytes).and_then(|()| {
-            conn.await_room(|stream| io.hear_of_room(ConnId::Outbound(id), stream, true))
-        });
-        if let Err(error) = sent {
+        let hear = |stream: &mut _| io.hear_of_room(ConnId::Outbound(id), stream, true);
+        if let Err(error) = outbound.conn.send(bytes, hear) {
             self.outbound_broke(id, &error);
         }
     }
@@ -132,8 +129,10 @@ impl<I: Io> Engine<I> {
             Phase::Connecting => return self.finish_connect(Outbound::Carrier(id), readiness),
             Phase::Asked | Phase::Securing => return self.go_on_securing(Outbound::Carrier(id)),
         }
+        let whose = ConnId::Outbound(Outbound::Carrier(id));
+        let hear = |stream: &mut _| self.io.hear_of_room(whose, stream, true);
         if readiness.writable
-            && let Err(error) = carrier.conn.flush()
+            && let Err(error) = carrier.conn.flush(hear)
         {
             self.outbound_broke(Outbound::Carrier(id), &error);
         }

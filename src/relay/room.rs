@@ -4,6 +4,7 @@
 //! it was full before, but a Unix socket tells each time that the other end has read: the pooler
 //! would be woken for each query that a server, and each answer that a client, has taken. Where
 //! that has happened once, the poll is asked to tell of room no more, until a write falls short.
+//! Carriers, which send one message, are left as they are registered.
 
 use std::io;
 
@@ -34,7 +35,10 @@ impl<S, To> Conn<S, To> {
     ///
     /// The poll could not be asked: what is left to be sent would wait for ever.
     #[inline(always)]
-    pub fn await_room(&mut self, ask: impl FnOnce(&mut S) -> io::Result<bool>) -> io::Result<()> {
+    pub(super) fn await_room(
+        &mut self,
+        ask: impl FnOnce(&mut S) -> io::Result<bool>,
+    ) -> io::Result<()> {
         if !self.is_writable && !self.hears_of_room {
             self.hears_of_room = ask(&mut self.stream)?;
         }

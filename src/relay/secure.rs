@@ -3,6 +3,7 @@
 
 use super::conn::{Phase, Stream};
 use super::engine::{Engine, Handshake, Io};
+use super::room::ConnId;
 use crate::pool::ids::{ClientId, Outbound};
 use crate::pool::records::secured::ServerTls;
 use crate::wire::startup;
@@ -107,8 +108,9 @@ impl<I: Io> Engine<I> {
 
     /// Reads the answer to the request for TLS. Returns whether the handshake has begun.
     fn heed_tls_answer(&mut self, id: Outbound) -> bool {
-        let Some(outbound) = self.outbound(id) else { return false };
-        if outbound.conn.flush().is_err() {
+        let Some((outbound, io)) = self.outbound_and_io(id) else { return false };
+        let hear = |stream: &mut _| io.hear_of_room(ConnId::Outbound(id), stream, true);
+        if outbound.conn.flush(hear).is_err() {
             self.core.outbound_gone(id, None);
             return false;
         }
