@@ -309,10 +309,14 @@ impl Core {
         if server.is_closing() {
             return;
         }
+        if server.is_private {
+            // The server of a replication client is nobody else's, whatever it is in the middle of.
+            self.move_server(id, ServerState::Between);
+            return self.close_server(id, Reason::ReplicationClientClosed);
+        }
         let drained = server.half_sent == 0 && !server.is_mid_reply;
         if drained && server.replies.is_clean() && server.own.is_nothing() {
-            // One of a replication client is closed in any case.
-            if server.may_have_more_coming() && !server.is_private {
+            if server.may_have_more_coming() {
                 return self.rescue(id);
             }
             if server.canceled_by.is_some() {
@@ -325,13 +329,9 @@ impl Core {
         if self.may_rescue(id) {
             return self.rescue(id);
         }
-        let reason = match self.servers[id].is_private {
-            true => Reason::ReplicationClientClosed,
-            false => Reason::ClientLeftUnanswered,
-        };
         // Taken off its client first, which has gone of itself and is not to be told.
         self.move_server(id, ServerState::Between);
-        self.close_server(id, reason);
+        self.close_server(id, Reason::ClientLeftUnanswered);
     }
 
     /// A client asks for parameters that its server does not take, and is ended. The server is as
