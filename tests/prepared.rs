@@ -942,6 +942,115 @@ mod unnamed {
         }
     }
 
+    /// A segment that fails before or in the Parse of an unnamed statement: a name for it, and its
+    /// messages.
+    fn failing() -> Vec<(&'static str, Vec<u8>)> {
+        let new = || wire::parse("", "select 'new'");
+        let unread = |rest: &[u8]| wire::message(b'P', &[b"\0select 'new", rest].concat());
+        vec![
+            ("refused", wire::parse("", "selec")),
+            ("refused for a constant", wire::parse("", "select E'\\xff'")),
+            ("refused for its encoding", unread(b"\xff'\0\0\0")),
+            (
+                "refused for its encoding, and bound",
+                [unread(b"\xff'\0\0\0"), use_known("")].concat(),
+            ),
+            ("broken", unread(b"'\0\0\x05")),
+            ("skipped after a Bind", [use_known("nosuch"), new()].concat()),
+            ("skipped after a Parse", [wire::parse("fails", "selec"), new()].concat()),
+            ("skipped twice", [use_known("nosuch"), new(), new()].concat()),
+            ("none", wire::parse("fails", "selec")),
+        ]
+    }
+
+    /// Whatever a Parse that fails or is skipped leaves of the unnamed statement, the client finds
+    /// what it would find without a pooler, even if it has not awaited the error: its older one or
+    /// none, and never that of another client.
+    #[test]
+    fn after_a_parse_that_comes_to_nothing_all_is_as_without_a_pooler() {
+        let told = |client: &mut Client, segments: &[&Vec<u8>]| -> String {
+            let bytes: Vec<Vec<u8>> =
+                segments.iter().map(|segment| [&segment[..], &wire::sync()].concat()).collect();
+            client.wire.send(&bytes.concat());
+            let answers = segments.iter().map(|_| {
+                let answer = client.wire.hear_until_ready().expect("an answer");
+                let values = answer.iter().filter(|message| message.kind == b'D');
+                let codes = answer.iter().filter_map(|message| message.field('C'));
+                let values = values.filter_map(|row| row.values().into_iter().next().flatten());
+                format!("{} {:?}; ", kinds(&answer), values.chain(codes).collect::<Vec<_>>())
+            });
+            answers.collect()
+        };
+        // What the client has prepared in an earlier transaction. The last one leaves a trace.
+        let sets = "select set_config('my.mark', 'older', false)";
+        let older = [None, Some("select 'older'"), Some(sets)];
+        let configs = [("200", "allow"), ("0", "allow"), ("200", "reset"), ("0", "reset")];
+        let poolers = configs.map(|(tracked, policy)| {
+            let setup = Setup::new().set("default_pool_size", "1").set("session_state", policy);
+            setup.set("max_prepared_statements", tracked).start()
+        });
+        for (name, failing) in failing() {
+            let (again, is_read) = (failing.clone(), !name.contains("encoding"));
+            // Of two texts that were not read, the pooler has the later one only.
+            let again = if is_read { again } else { use_known("nosuch") };
+            let [binds, describes] = [use_known(""), [describe(), use_known("")].concat()];
+            let ways: [&[&[&Vec<u8>]]; 4] = [
+                &[&[&failing], &[&binds], &[&binds]],
+                &[&[&failing, &binds], &[&binds]],
+                &[&[&failing, &describes, &binds], &[&binds]],
+                &[&[&again, &failing, &binds], &[&binds]],
+            ];
+            for (older, (way, trips)) in
+                older.iter().flat_map(|older| ways.iter().enumerate().map(move |way| (older, way)))
+            {
+                let play = |client: &mut Client, mut between: Box<dyn FnMut() + '_>| {
+                    let mut all = String::new();
+                    if let Some(older) = older {
+                        between();
+                        all += &told(client, &[&wire::parse("", older)]);
+                        all += &told(client, &[&use_known("")]);
+                    }
+                    for trip in *trips {
+                        between();
+                        all += &told(client, trip);
+                    }
+                    all
+                };
+                let expected = play(&mut Postgres::shared().session("app"), Box::new(|| ()));
+                for (pooler, config) in poolers.iter().zip(configs) {
+                    let mut other = pooler.client();
+                    let between = Box::new(|| run(&mut other, "select 'of another'"));
+                    let got = play(&mut pooler.client(), between);
+                    assert_eq!(got, expected, "{name}, {older:?}, way {way}, {config:?}");
+                }
+            }
+        }
+    }
+
+    /// PostgreSQL refuses a simple query in a wrong encoding before it drops the unnamed statement.
+    #[test]
+    fn a_simple_query_that_is_not_read_gives_nothing_away() {
+        for pooler in pools() {
+            let (mut a, mut b) = (pooler.client(), pooler.client());
+            run(&mut b, "select 'of b'");
+            let unread = wire::message(b'Q', b"select '\xff'\0");
+            a.wire.send(&unread);
+            let refused = a.wire.hear_until_ready().expect("an answer");
+            assert_eq!(
+                (kinds(&refused), refused[0].field('C')),
+                ("EZ".into(), Some("22021".into()))
+            );
+            assert_eq!(result(&mut a), "26000");
+            run(&mut b, "select 'of b'");
+            a.wire.send(&[unread, use_known(""), wire::sync()].concat());
+            let answers = [(); 2].map(|()| a.wire.hear_until_ready().expect("an answer"));
+            assert_eq!(
+                answers.map(|answer| answer[0].field('C').unwrap_or_default()),
+                ["22021", "26000"]
+            );
+        }
+    }
+
     /// Several messages in a transaction stay on one server, and nothing is prepared again.
     #[test]
     fn in_a_transaction_it_stays_where_it_is() {

@@ -3,6 +3,7 @@
 /// The class of SQLSTATEs for refused logins: their first two characters.
 pub const INVALID_AUTHORIZATION_CLASS: &str = "28";
 pub const ADMIN_SHUTDOWN: &str = "57P01";
+pub const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
 pub const PROTOCOL_VIOLATION: &str = "08P01";
 pub const CANNOT_CONNECT_NOW: &str = "57P03";
 pub const CONFIG_FILE_ERROR: &str = "F0000";

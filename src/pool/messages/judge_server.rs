@@ -195,7 +195,7 @@ impl Core {
         self.servers[id].session.failed();
         let skipped = self.servers[id].replies.take_skipped();
         self.requests_skipped(id, &skipped);
-        self.unnamed_skipped(id, &skipped);
+        self.unnamed_skipped(id, &skipped, seen);
         self.doubt_failed(id, &skipped, seen);
         if self.is_no_concern_of_the_client(id) {
             // If the client sends again, it is told of the server's end then.

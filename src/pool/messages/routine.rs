@@ -83,8 +83,8 @@ impl Requests<'_> {
     /// Takes a message that is passed on as it is, or leaves it to the judge.
     #[inline(always)]
     fn take(&mut self, kind: Front, body: &[u8]) -> Taken {
-        // The unnamed statement is another's until the client prepares its own.
-        let is_foreign = self.replies.has_foreign_unnamed();
+        // The unnamed statement may be another's until the client prepares its own.
+        let is_foreign = !self.replies.has_own_unnamed();
         let needs_care = self.is_tracking || is_foreign;
         match kind {
             Front::Bind | Front::Close | Front::Describe | Front::Parse
@@ -123,8 +123,9 @@ impl Requests<'_> {
                 return Taken::No;
             }
             Front::Parse if body.first() == Some(&0) => {
-                if self.keeps_unnamed {
-                    self.unnamed.prepared(&body[1..]);
+                match self.keeps_unnamed {
+                    true => self.unnamed.prepared(&body[1..], false),
+                    false => self.unnamed.replaced(false),
                 }
                 self.replies.push_routine(Request::Parse(None));
             }

@@ -7,19 +7,28 @@ pub enum Owner {
     /// A client other than the server's present one may own it.
     #[default]
     Foreign,
-    /// The present client owns it, if the server does not skip its Parse.
-    Expected,
+    /// The present client owns it, unless the server refuses or skips the requests under way that
+    /// replace it. The last of them was sent in this segment.
+    Expected { segment: u32 },
     /// The present client owns it, or there is no unnamed statement.
     Own,
 }
 
 impl Owner {
-    /// Notes a request that was sent.
+    /// Notes a request that was sent in a segment.
     #[inline]
-    pub fn sent(&mut self, request: &Request) {
-        if replaces(request) && *self == Owner::Foreign {
-            *self = Owner::Expected;
+    pub fn sent(&mut self, request: &Request, segment: u32) {
+        if replaces(request) && *self != Owner::Own {
+            *self = Owner::Expected { segment };
         }
+    }
+
+    /// Whether a request that uses the statement must wait until it is known whose that is. In the
+    /// segment of the Parse it need not: where the server refuses or skips the Parse, it skips the
+    /// rest of the segment too. The next segment it carries out.
+    #[inline(always)]
+    pub fn is_undecided(self, segment: u32) -> bool {
+        matches!(self, Owner::Expected { segment: of } if of != segment)
     }
 
     /// Notes requests that were skipped; `others` are still under way.
@@ -28,7 +37,8 @@ impl Owner {
         mut skipped: impl Iterator<Item = &'a Request>,
         mut others: impl Iterator<Item = &'a Request>,
     ) {
-        if *self == Owner::Expected && skipped.any(replaces) && !others.any(replaces) {
+        let is_expected = matches!(self, Owner::Expected { .. });
+        if is_expected && skipped.any(replaces) && !others.any(replaces) {
             *self = Owner::Foreign;
         }
     }

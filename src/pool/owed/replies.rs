@@ -152,6 +152,19 @@ impl Replies {
         self.unnamed == Owner::Foreign
     }
 
+    /// Whether it is open whose unnamed statement the server will hold when it comes to a request
+    /// that is sent now.
+    #[inline(always)]
+    pub fn is_unnamed_undecided(&self) -> bool {
+        self.unnamed.is_undecided(self.segment)
+    }
+
+    /// Whether the unnamed statement that such a request finds is the client's own, or none.
+    #[inline(always)]
+    pub fn has_own_unnamed(&self) -> bool {
+        !self.has_foreign_unnamed() && !self.is_unnamed_undecided()
+    }
+
     /// Another client gets the server, or a query of the pooler's own has dropped the client's
     /// unnamed statement.
     pub fn disown_unnamed(&mut self) {
@@ -237,7 +250,7 @@ impl Replies {
             | Request::ParseNamed
             | Request::Probe => (self.unsynced, self.unflushed) = (true, true),
         }
-        self.unnamed.sent(&request);
+        self.unnamed.sent(&request, self.segment);
         self.queue.push_back(request);
         if is_sync && std::mem::take(&mut self.refusing) {
             self.bar();
@@ -325,10 +338,7 @@ impl Replies {
                     self.copy = Copy::None;
                     self.pop();
                 }
-                Some(Request::Query) => {
-                    self.copy = Copy::None;
-                    self.has_result = true;
-                }
+                Some(Request::Query) => self.query_has_result(),
                 _ => return Err(Unexpected),
             },
             Back::DataRow if matches!(front, Some(Request::Query | Request::Execute)) => {}
@@ -362,6 +372,16 @@ impl Replies {
         }
     }
 
+    /// A statement of a simple query has been carried out, so the query has dropped the unnamed
+    /// statement. One that fails at once may not have: PostgreSQL checks the encoding of its text
+    /// first.
+    #[inline(always)]
+    fn query_has_result(&mut self) {
+        self.copy = Copy::None;
+        self.has_result = true;
+        self.unnamed = Owner::Own;
+    }
+
     fn swallow_unnamed(&mut self) -> Reply {
         self.pop();
         self.unnamed = Owner::Own;
@@ -385,10 +405,6 @@ impl Replies {
         };
         self.copy = Copy::None;
         if is_owed {
-            if matches!(front, Some(Request::Query)) {
-                // A simple query drops the unnamed statement.
-                self.unnamed = Owner::Own;
-            }
             self.pop();
         } else {
             // The COPY has not eaten this Sync, and the server skips no further.

@@ -44,8 +44,16 @@ pub fn ascii_of(bytes: &[u8]) -> Vec<u8> {
 
 /// Whether the bytes are valid UTF-8 and the encoding is UTF-8.
 pub fn is_utf8(bytes: &[u8], encoding: &[u8]) -> bool {
-    let named = [&b"UTF8"[..], b"UNICODE"].iter().any(|name| is_same_encoding(name, encoding));
-    named && std::str::from_utf8(bytes).is_ok()
+    is_name_of_utf8(encoding) && std::str::from_utf8(bytes).is_ok()
+}
+
+/// Whether the encoding is UTF-8 and the bytes are not valid in it.
+pub fn is_broken_utf8(bytes: &[u8], encoding: &[u8]) -> bool {
+    is_name_of_utf8(encoding) && std::str::from_utf8(bytes).is_err()
+}
+
+fn is_name_of_utf8(encoding: &[u8]) -> bool {
+    [&b"UTF8"[..], b"UNICODE"].iter().any(|name| is_same_encoding(name, encoding))
 }
 
 /// Compares names of encodings as PostgreSQL does, except for aliases.
@@ -136,6 +144,8 @@ mod tests {
         assert!(VarValue::of(&keep(b"\xe9", b"")).lacks_encoding());
         assert!(is_same_encoding(b"utf-8", b"UTF8") && !is_same_encoding(b"SJIS", b"EUC_JP"));
         assert!(is_utf8("é".as_bytes(), b"unicode") && !is_utf8(b"\xe9", b"UTF8"));
+        assert!(is_broken_utf8(b"\xe9", b"unicode") && !is_broken_utf8(b"\xe9", b"LATIN1"));
+        assert!(!is_broken_utf8("é".as_bytes(), b"UTF8"));
     }
 
     #[test]

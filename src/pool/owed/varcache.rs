@@ -165,6 +165,13 @@ impl VarTable {
         Some(VarValue::of(self.texts.get(self.key(vars, place)?)))
     }
 
+    /// Whether a connection that has these values cannot send this text: its encoding is UTF-8, and
+    /// the bytes are not.
+    pub fn is_miscoded(&self, vars: &Vars, text: &[u8]) -> bool {
+        let encoding = self.value(vars, CLIENT_ENCODING);
+        encoding.is_some_and(|encoding| value::is_broken_utf8(text, encoding.bytes))
+    }
+
     /// The value of a parameter by name, for SHOW tables.
     pub fn named(&self, vars: &Vars, name: &str) -> Option<Cow<'_, str>> {
         Some(String::from_utf8_lossy(self.value(vars, self.find(name)?)?.bytes))

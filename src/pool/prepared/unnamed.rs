@@ -9,8 +9,9 @@
 //! ([`Replies::has_foreign_unnamed`]). A short text that was prepared and not bound before its
 //! client released the server is kept with the client, and prepared again when the client uses it.
 //! If the text was bound already, or was long, the client is told that the statement does not
-//! exist. A Parse that comes with its Bind costs one copy into memory that the server's record
-//! keeps.
+//! exist. A Parse that the server refuses or skips may leave another client's statement in place,
+//! so a Bind in a later segment waits until the Parse is answered. A Parse that comes with its Bind
+//! costs one copy into memory that the server's record keeps.
 //!
 //! [`Replies::has_foreign_unnamed`]: crate::pool::owed::replies::Replies::has_foreign_unnamed
 
@@ -19,13 +20,14 @@ use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::unnamed::{MOST_KEPT_BYTES, UNNAMED};
-use crate::pool::owed::verdict::Verdict;
+use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::server::Server;
 use crate::pool::statements::deallocate;
 use crate::wire::build::Message;
-use crate::wire::fields::{self, Fields};
+use crate::wire::fields::{self, Fields, ReportFields};
 use crate::wire::head::Head;
 use crate::wire::kind::Front;
+use crate::wire::sqlstate;
 
 /// How many bytes of a Parse are examined if its text is not kept.
 const LOOKED_AT_BYTES: usize = 256;
@@ -52,6 +54,7 @@ impl Core {
             return None;
         }
         let is_foreign = replies.has_foreign_unnamed();
+        let is_at_rest = replies.is_answered();
         let names_none =
             matches!(kind, Front::Close | Front::Describe) && head.body == UNNAMED.len();
         if names_none && seen.len() < head.body {
@@ -59,8 +62,11 @@ impl Core {
         }
         match kind {
             Front::Parse => return self.heed_parse(id, server, head, seen),
-            Front::Query => self.servers[server].unnamed.dropped(),
+            Front::Query => self.servers[server].unnamed.replaced(is_at_rest),
             Front::Bind => return self.heed_bind(id, server, head, seen, is_foreign, said),
+            Front::Describe if seen == UNNAMED && replies.is_unnamed_undecided() => {
+                return Some(self.await_owner(server));
+            }
             Front::Describe if is_foreign && seen == UNNAMED => {
                 self.own_unnamed(id, server, said);
                 self.servers[server].replies.push(Request::Describe(None));
@@ -89,6 +95,7 @@ impl Core {
         head: Head,
         seen: &[u8],
     ) -> Option<Verdict> {
+        let is_at_rest = self.servers[server].replies.is_answered();
         let is_kept = self.shares_servers(server) && head.body <= MOST_KEPT_BYTES;
         let need = if is_kept { head.body } else { head.body.min(LOOKED_AT_BYTES) };
         match seen.first() {
@@ -97,8 +104,8 @@ impl Core {
             Some(0) => {
                 let unnamed = &mut self.servers[server].unnamed;
                 match is_kept {
-                    true => unnamed.prepared(&seen[1..]),
-                    false => unnamed.prepared_long(),
+                    true => unnamed.prepared(&seen[1..], is_at_rest),
+                    false => unnamed.replaced(is_at_rest),
                 }
                 if deallocate::is_decisive(&seen[1..]) {
                     self.servers[server].replies.expect_decision();
@@ -129,7 +136,9 @@ impl Core {
         is_foreign: bool,
         said: &mut Said<'_>,
     ) -> Option<Verdict> {
-        if !is_foreign && !self.tracks_statements(&self.clients[id]) {
+        let is_undecided = self.servers[server].replies.is_unnamed_undecided();
+        let is_own = !is_foreign && !is_undecided;
+        if is_own && !self.tracks_statements(&self.clients[id]) {
             self.servers[server].unnamed.bound();
             return None;
         }
@@ -141,13 +150,25 @@ impl Core {
         if !name.is_empty() {
             return None;
         }
-        if !is_foreign {
+        if is_undecided {
+            return Some(self.await_owner(server));
+        }
+        if is_own {
             self.servers[server].unnamed.bound();
             return None;
         }
         self.own_unnamed(id, server, said);
         self.servers[server].replies.push(Request::Bind(None));
         Some(Verdict::Replace { to: server, taken: 0 })
+    }
+
+    /// The client uses the unnamed statement that a segment under way prepares. If the server
+    /// refuses or skips that Parse, it will still have another client's statement: the message
+    /// waits until the segment is answered.
+    #[cold]
+    fn await_owner(&mut self, server: ServerId) -> Verdict {
+        self.servers[server].replies.bar_until_synced();
+        Verdict::Hold(Hold::Undecided)
     }
 
     /// Makes the server's unnamed statement the client's own before the next message: prepares the
@@ -200,17 +221,39 @@ impl Core {
     }
 
     /// An error made the server skip requests, of which the first is the one that failed.
-    pub(in crate::pool) fn unnamed_skipped(&mut self, server: ServerId, skipped: &[Request]) {
-        let Server { replies, unnamed, .. } = &mut self.servers[server];
-        if replies.prepares_unnamed() {
-            // A later Parse is still under way, and it counts.
+    pub(in crate::pool) fn unnamed_skipped(
+        &mut self,
+        server: ServerId,
+        skipped: &[Request],
+        error: &[u8],
+    ) {
+        let changes = |request: &&Request| matches!(request, Request::Parse(None) | Request::Query);
+        let mut count = skipped.iter().filter(changes).count();
+        if count == 0 {
             return;
         }
-        match skipped.iter().position(|request| *request == Request::Parse(None)) {
+        let is_last = !self.servers[server].replies.prepares_unnamed();
+        let is_only = count == 1 && is_last;
+        if skipped[0] == Request::Parse(None) && !self.was_left_unread(server, is_only, error) {
             // The failed Parse has dropped the statement before and prepared none.
-            Some(0) => unnamed.dropped(),
-            Some(_) => unnamed.skipped(),
-            None => {}
+            count -= 1;
+        }
+        self.servers[server].unnamed.skipped(count, is_last);
+    }
+
+    /// Whether a server has refused a Parse of an unnamed statement unread, so that the statement
+    /// before is still there: it cannot take the message apart, or the text is not in the client's
+    /// encoding. A constant in the text (`E'\xff'`) gives the second SQLSTATE too, when that
+    /// statement is gone, so the text is looked at; it is known if the Parse was the last one. In
+    /// doubt the answer is no: a client whose Parse failed must not run an older statement instead.
+    fn was_left_unread(&self, server: ServerId, is_last: bool, error: &[u8]) -> bool {
+        let Server { unnamed, vars, .. } = &self.servers[server];
+        match ReportFields::parse(error).sqlstate.as_str() {
+            sqlstate::PROTOCOL_VIOLATION => true,
+            sqlstate::CHARACTER_NOT_IN_REPERTOIRE => {
+                is_last && self.vars.is_miscoded(&vars.present, unnamed.last_sql())
+            }
+            _ => false,
         }
     }
 }

@@ -26,7 +26,7 @@ impl Replies {
             self.segment = self.segment.wrapping_add(1);
         }
         (self.unsynced, self.unflushed) = (!is_sync, !is_sync);
-        self.unnamed.sent(&request);
+        self.unnamed.sent(&request, self.segment);
         self.queue.push_back(request);
     }
 
@@ -43,8 +43,7 @@ impl Replies {
             (Back::PortalSuspended, Request::Execute) => {}
             (Back::CommandComplete | Back::EmptyQuery, Request::Execute) => self.copy = Copy::None,
             (Back::CommandComplete | Back::EmptyQuery, Request::Query) => {
-                self.copy = Copy::None;
-                self.has_result = true;
+                self.query_has_result();
                 return true;
             }
             (Back::RowDescription, Request::Query) => return true,
