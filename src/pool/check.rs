@@ -1,6 +1,8 @@
 //! What must hold after every move of a record, whoever made it. Debug builds and the simulation
 //! ask after every turn of the loop; the release program leaves it out.
 
+use std::collections::HashMap;
+
 use super::ids::{ClientId, PoolId};
 use crate::pool::core::Core;
 use crate::pool::core::plan::Plan;
@@ -245,10 +247,13 @@ impl Core {
 
     /// Databases that may go are known, each once.
     fn check_transients(&self) {
+        let mut listed = HashMap::new();
+        for id in self.directory.transients.iter(&self.databases) {
+            *listed.entry(id).or_insert(0) += 1;
+        }
         for (id, database) in self.databases.iter() {
-            let count = self.directory.transients.iter().filter(|other| *other == id).count();
-            let is_transient = database.is_auto || database.is_removed;
-            assert_eq!(count, usize::from(is_transient), "{}", database.line.name);
+            let count = listed.get(&id).copied().unwrap_or_default();
+            assert_eq!(count, usize::from(database.is_transient()), "{}", database.line.name);
         }
     }
 

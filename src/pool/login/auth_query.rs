@@ -66,7 +66,8 @@ impl Core {
             let database = &self.databases[*id];
             database.is_auto && !database.is_reached && database.clients == 0
         };
-        self.directory.transients.iter().filter(is_unknown).take(MOST_UNKNOWN_DATABASES).count()
+        let transients = self.directory.transients.iter(&self.databases);
+        transients.filter(is_unknown).take(MOST_UNKNOWN_DATABASES).count()
     }
 
     pub(super) fn park(&mut self, id: ClientId) {
@@ -76,7 +77,7 @@ impl Core {
 
     /// Resumes parked clients while further unknown databases may be tried.
     pub(in crate::pool) fn unpark(&mut self) {
-        while self.unknown_count() < MOST_UNKNOWN_DATABASES {
+        while !self.parked.is_empty() && self.unknown_count() < MOST_UNKNOWN_DATABASES {
             let Some(id) = self.parked.pop_front() else { return };
             let Some(login) = self.login_mut(id) else { continue };
             if !matches!(login.progress, Progress::Parked) {

@@ -3,6 +3,7 @@
 use super::site::{SiteId, Sites};
 use crate::auth::secret::Secret;
 use crate::base::arena::Record;
+use crate::base::list::{Linked, Links};
 use crate::base::time::Moment;
 use crate::config::{DatabaseLine, LoadBalanceHosts};
 use crate::pool::ids::{DatabaseKind, PoolId, UserId};
@@ -41,6 +42,8 @@ pub struct Database {
     pub limit_noted: Option<Moment>,
     /// The place of its histograms; `None` before its first pool.
     pub(in crate::pool) latency: Option<LatencyPlace>,
+    /// Its place among those that may be forgotten (`Transients`), if it may be.
+    links: Links<DatabaseKind>,
 }
 
 /// The sites that a line names. Without a host they are in `socket_dir`.
@@ -51,6 +54,15 @@ pub fn sites_of(line: &DatabaseLine, socket_dir: &str, sites: &mut Sites) -> Vec
 
 impl Record for Database {
     type Kind = DatabaseKind;
+}
+
+impl Linked for Database {
+    fn links(&self) -> &Links<DatabaseKind> {
+        &self.links
+    }
+    fn links_mut(&mut self) -> &mut Links<DatabaseKind> {
+        &mut self.links
+    }
 }
 
 impl Database {
@@ -72,6 +84,7 @@ impl Database {
             idle_since: now,
             limit_noted: None,
             latency: None,
+            links: Links::default(),
         }
     }
 
@@ -87,6 +100,11 @@ impl Database {
     /// The place of its histograms, if it has had a pool.
     pub fn latency(&self) -> Option<LatencyPlace> {
         self.latency
+    }
+
+    /// Whether it may be forgotten.
+    pub fn is_transient(&self) -> bool {
+        self.is_auto || self.is_removed
     }
 
     /// The name of the database on its servers.

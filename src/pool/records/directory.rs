@@ -124,7 +124,7 @@ impl Registrar<'_> {
     pub fn insert_auto_database(&mut self, line: DatabaseLine) -> DatabaseId {
         let id = self.insert_database(line);
         self.databases[id].is_auto = true;
-        self.directory.transients.insert(id);
+        self.directory.transients.insert(self.databases, id);
         id
     }
 
@@ -146,7 +146,7 @@ impl Registrar<'_> {
     /// The configuration now names a database, so it is never forgotten.
     pub fn keep_database(&mut self, id: DatabaseId) {
         if std::mem::take(&mut self.databases[id].is_auto) {
-            self.directory.transients.remove(id);
+            self.directory.transients.remove(self.databases, id);
         }
     }
 
@@ -157,10 +157,10 @@ impl Registrar<'_> {
         if std::mem::replace(&mut database.is_removed, true) {
             return false;
         }
-        if !database.is_auto {
-            self.directory.transients.insert(id);
-        }
         self.directory.databases.remove(&database.line.name);
+        if !database.is_auto {
+            self.directory.transients.insert(self.databases, id);
+        }
         true
     }
 
@@ -168,6 +168,9 @@ impl Registrar<'_> {
     pub fn forget_database(&mut self, id: DatabaseId) {
         for pool in self.databases[id].pools.clone() {
             self.forget_pool(pool);
+        }
+        if self.databases[id].is_transient() {
+            self.directory.transients.remove(self.databases, id);
         }
         let Some(database) = self.databases.remove(id) else { return };
         if let Some(place) = database.latency {
@@ -177,7 +180,6 @@ impl Registrar<'_> {
         if self.directory.find_database(&database.line.name) == Some(id) {
             self.directory.databases.remove(&database.line.name);
         }
-        self.directory.transients.remove(id);
     }
 
     /// Forgets a pool, unless it has connections.
@@ -261,7 +263,7 @@ mod tests {
         }
 
         fn transients(&self) -> Vec<DatabaseId> {
-            self.directory.transients.iter().collect()
+            self.directory.transients.iter(&self.databases).collect()
         }
     }
 

@@ -348,7 +348,7 @@ impl Core {
     fn sweep_databases(&mut self) {
         let are_more = self.directory.transients.need_several_sweeps();
         let mut next = are_more.then(|| self.mono() + REST_OF_TRANSIENTS);
-        for id in self.directory.transients.take_some() {
+        for id in self.directory.transients.take_some(&mut self.databases) {
             let database = &self.databases[id];
             // A pool with cancel requests on their way has neither servers nor clients, perhaps.
             let is_used = database.servers > 0
