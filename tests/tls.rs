@@ -9,6 +9,8 @@ mod binding;
 mod databases;
 #[path = "tls/drivers.rs"]
 mod drivers;
+#[path = "tls/faults.rs"]
+mod faults;
 #[path = "tls/flood.rs"]
 mod flood;
 #[path = "tls/hostile.rs"]

@@ -95,13 +95,16 @@ table! {
     }
 }
 
+/// The name of the line for databases that have none.
+pub const FALLBACK: &str = "*";
+
 /// Old names of keys, which are still accepted.
 pub const ALIASES: &[(&str, &str)] = &[("reserve_pool", "reserve_pool_size")];
 
 impl DatabaseLine {
     /// The line that stands for every database without a line of its own.
     pub fn is_fallback(&self) -> bool {
-        self.name == "*"
+        self.name == FALLBACK
     }
 
     /// Where the servers are, in order; `socket_dir` is the setting `unix_socket_dir`.

@@ -71,6 +71,8 @@ pub enum ConfigProblem {
     IncludeUnreadable(String, String),
     /// A quoted name without a closing quote.
     KeyUnclosed,
+    /// What is wrong with a line that is left out.
+    LeftOut(Box<ConfigProblem>),
     /// A connection string that cannot be taken apart.
     Line(LineError),
     /// A key of a connection string whose value is not of its kind.
@@ -91,7 +93,7 @@ pub enum ConfigProblem {
     NoSection,
     /// No `[pgbouncer]` section at all.
     NoSettings,
-    /// A zero byte.
+    /// A zero byte, which ends the file.
     Nul,
     NotUtf8,
     /// A decimal file mode that looks octal but lacks the 0 in front, and the mode that it really
@@ -137,6 +139,9 @@ impl ConfigProblem {
         matches!(
             self,
             ConfigProblem::IncludesFolder(_)
+                | ConfigProblem::LeftOut(_)
+                | ConfigProblem::Line(LineError::AfterQuote(_))
+                | ConfigProblem::Nul
                 | ConfigProblem::NotUtf8
                 | ConfigProblem::OctalLooking { .. }
                 | ConfigProblem::Taken { .. }
@@ -161,6 +166,7 @@ impl fmt::Display for ConfigProblem {
                 write!(f, "could not load file \"{}\": {error}", ShownText(path))
             }
             ConfigProblem::KeyUnclosed => f.write_str("the quote of the name is not closed"),
+            ConfigProblem::LeftOut(problem) => write!(f, "{problem}; the line is left out"),
             ConfigProblem::Line(error) => error.fmt(f),
             ConfigProblem::LineValue { key, error } => write!(f, "{}: {error}", ShownText(key)),
             ConfigProblem::MinAboveSize { min, size } => {
@@ -174,7 +180,7 @@ impl fmt::Display for ConfigProblem {
                 f.write_str("value without section, expected [pgbouncer] above")
             }
             ConfigProblem::NoSettings => f.write_str("main section [pgbouncer] missing"),
-            ConfigProblem::Nul => f.write_str("a zero byte, expected text"),
+            ConfigProblem::Nul => f.write_str("a zero byte; nothing behind it is read"),
             ConfigProblem::NotUtf8 => f.write_str("expected text in UTF-8"),
             ConfigProblem::OctalLooking { mode } => {
                 write!(f, "read as a decimal number this is {mode:#06o}, octal needs a 0 in front")

@@ -80,6 +80,7 @@ impl IniReader<'_> {
     fn file(&mut self, path: String, text: &[u8]) {
         self.read += 1;
         self.open.push(path.clone());
+        let text = self.up_to_nul(&path, text);
         for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
             if self.parsed.errors.len() >= ERRORS_MAX {
                 break;
@@ -98,12 +99,19 @@ impl IniReader<'_> {
         self.open.pop();
     }
 
+    /// What stands before a zero byte, which ends the file.
+    fn up_to_nul<'t>(&mut self, path: &str, text: &'t [u8]) -> &'t [u8] {
+        let Some(end) = text.iter().position(|byte| *byte == 0) else { return text };
+        let text = &text[..end];
+        let before = text.iter().filter(|byte| **byte == b'\n').count();
+        let line = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        self.warn(&FilePlace { file: path.to_owned(), line }, ConfigProblem::Nul);
+        text
+    }
+
     /// What a line says. A `%include` says nothing itself: the lines of its file are read in its
     /// place.
     fn line(&mut self, place: &FilePlace, line: &[u8]) -> Result<Option<IniItem>, ConfigProblem> {
-        if line.contains(&0) {
-            return Err(ConfigProblem::Nul);
-        }
         let line = match std::str::from_utf8(line) {
             Ok(line) => Cow::Borrowed(line),
             Err(_) => {
@@ -181,9 +189,6 @@ fn entry(line: &str) -> Result<IniItem, ConfigProblem> {
     let Some(value) = rest.trim_ascii_start().strip_prefix('=') else {
         return Err(ConfigProblem::NoEquals(key));
     };
-    if key.is_empty() {
-        return Err(ConfigProblem::NoKey);
-    }
     Ok(IniItem::Entry { key, value: value.trim_ascii().to_owned() })
 }
 
@@ -252,7 +257,7 @@ mod tests {
 
     #[test]
     fn every_mistake_is_told_with_its_line() {
-        let text = "[a\n[a] b\nword\nword 3\n= x\nk: 3\n%foo\nk=a\0b\n\"\" = x";
+        let text = "[a\n[a] b\nword\nword 3\nk: 3\n%foo";
         assert_eq!(
             read(&[("f", text)]),
             [
@@ -260,11 +265,8 @@ mod tests {
                 "f:2: expected nothing behind the section's name",
                 "f:3: syntax error, expected \"=\" behind \"word\"",
                 "f:4: syntax error, expected \"=\" behind \"word\"",
-                "f:5: expected a name before \"=\"",
-                "f:6: syntax error, expected \"=\" behind \"k\"",
-                "f:7: expected \"%include FILE\"",
-                "f:8: a zero byte, expected text",
-                "f:9: expected a name before \"=\"",
+                "f:5: syntax error, expected \"=\" behind \"k\"",
+                "f:6: expected \"%include FILE\"",
             ]
         );
     }
@@ -280,6 +282,17 @@ mod tests {
         let ParsedIni { lines, warnings, errors } = parse("f", &mut Bytes);
         assert_eq!((lines.len(), errors.len(), warnings.len()), (2, 0, 1));
         assert_eq!(warnings[0].to_string(), "f:2: expected text in UTF-8");
+    }
+
+    #[test]
+    fn a_zero_byte_ends_its_file_and_no_other() {
+        let files = HashMap::from([("f", "[a]\n%include g\nl=1"), ("g", "k=v\nx=y\0z\n[b")]);
+        let ParsedIni { lines, warnings, errors } = parse("f", &mut Disk(files));
+        let last = IniItem::Entry { key: "l".to_owned(), value: "1".to_owned() };
+        assert_eq!((lines.len(), errors.len(), &lines[3].item), (4, 0, &last));
+        assert_eq!(lines[2].item, IniItem::Entry { key: "x".to_owned(), value: "y".to_owned() });
+        let told: Vec<String> = warnings.iter().map(Diagnostic::to_string).collect();
+        assert_eq!(told, ["g:2: a zero byte; nothing behind it is read"]);
     }
 
     #[test]

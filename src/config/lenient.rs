@@ -7,16 +7,14 @@
 
 use super::host::Ports;
 use super::number;
-use super::settings::{PEER_ID, PORT};
+use super::settings::SIXTEEN_BITS;
 use super::value::{INTEGER_MAX, Kind, SettingType};
 
 /// `text` is not of `kind`. Gives a text that is, and that means what PgBouncer makes of `text`;
 /// None if PgBouncer refuses it as well, or makes of it what nobody can have meant.
 pub fn taken(text: &str, kind: &Kind) -> Option<String> {
     match *kind {
-        // Another number would be the id of another process.
-        PEER_ID => None,
-        PORT => number::number(text).filter(|n| *n > 0).map(|n| (n & 0xffff).to_string()),
+        SIXTEEN_BITS => number::number(text).filter(|n| *n > 0).map(|n| (n & 0xffff).to_string()),
         Kind::Integer { min, max } => {
             number::number(text).map(|number| within(number, min, max).to_string())
         }
@@ -78,11 +76,9 @@ mod tests {
             (bytes, "4294967295", Some("2147483647")),
             (Kind::WholeSeconds, "-1", Some("0")),
             (Kind::WholeSeconds, "0.5", None),
-            (PORT, "70000", Some("4464")),
-            (PORT, "-1", None),
-            (PORT, "6432x", None),
-            (PEER_ID, "16384", None),
-            (PEER_ID, "-1", None),
+            (SIXTEEN_BITS, "70000", Some("4464")),
+            (SIXTEEN_BITS, "-1", None),
+            (SIXTEEN_BITS, "6432x", None),
             (Kind::Octal, "-1", Some("07777")),
             (Kind::Octal, "99999", Some("03237")),
             (Kind::Octal, "rwx", None),

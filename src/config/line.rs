@@ -2,6 +2,7 @@
 //!
 //! It is `key=value` pairs between spaces. A value in single quotes may hold spaces, and two quotes
 //! there stand for one. A value must not be empty. Errors do not show values, which may be secret.
+//! One error is tolerated, as by PgBouncer: a character that follows a closing quote is left out.
 
 use std::fmt;
 
@@ -33,7 +34,10 @@ impl fmt::Display for LineError {
             LineError::NoValue(key) => write!(f, "expected a value for {key}"),
             LineError::Unclosed(key) => write!(f, "the quote of {key} is not closed"),
             LineError::AfterQuote(key) => {
-                write!(f, "expected a space behind the closing quote of {key}")
+                write!(
+                    f,
+                    "expected a space behind the closing quote of {key}; a character is left out"
+                )
             }
         }
     }
@@ -41,9 +45,16 @@ impl fmt::Display for LineError {
 
 impl std::error::Error for LineError {}
 
-/// Takes a connection string apart, into keys and values in order.
-pub fn pairs(text: &str) -> Result<Vec<(String, String)>, LineError> {
-    let mut pairs: Vec<(String, String)> = Vec::new();
+/// Keys and values in order, and the errors that are tolerated.
+#[derive(Default, Debug)]
+pub struct Pairs {
+    pub pairs: Vec<(String, String)>,
+    pub mistakes: Vec<LineError>,
+}
+
+/// Takes a connection string apart.
+pub fn pairs(text: &str) -> Result<Pairs, LineError> {
+    let Pairs { mut pairs, mut mistakes } = Pairs::default();
     let mut rest = text.trim_ascii();
     while !rest.is_empty() {
         let end = rest.find(|c| c == '=' || is_space(c)).unwrap_or(rest.len());
@@ -54,14 +65,18 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, LineError> {
         if key.is_empty() {
             return Err(LineError::NoKey);
         }
-        let (value, tail) = value(&told(key, &pairs), tail.trim_ascii_start())?;
+        let (value, mut tail) = value(&told(key, &pairs), tail.trim_ascii_start())?;
+        if let Some(next) = tail.chars().next().filter(|next| !is_space(*next)) {
+            mistakes.push(LineError::AfterQuote(told(key, &pairs)));
+            tail = &tail[next.len_utf8()..];
+        }
         if value.is_empty() {
             return Err(LineError::NoValue(told(key, &pairs)));
         }
         pairs.push((key.to_owned(), value));
         rest = tail.trim_ascii_start();
     }
-    Ok(pairs)
+    Ok(Pairs { pairs, mistakes })
 }
 
 /// `key` as an error may show it. After a password, `key` may be a part of the password
@@ -87,11 +102,7 @@ fn value<'a>(key: &str, text: &'a str) -> Result<(String, &'a str), LineError> {
         value.push('\'');
         rest = more;
     }
-    if rest.is_empty() || rest.starts_with(is_space) {
-        Ok((value, rest))
-    } else {
-        Err(LineError::AfterQuote(key.to_owned()))
-    }
+    Ok((value, rest))
 }
 
 fn is_space(c: char) -> bool {
@@ -103,7 +114,9 @@ mod tests {
     use super::*;
 
     fn pairs_of(text: &str) -> Vec<(String, String)> {
-        pairs(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+        let found = pairs(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(found.mistakes, [], "{text}");
+        found.pairs
     }
 
     #[test]
@@ -140,10 +153,24 @@ mod tests {
             ("host=''", "expected a value for host"),
             ("dbname='a", "the quote of dbname is not closed"),
             ("dbname='a''", "the quote of dbname is not closed"),
-            ("dbname='a'port=5", "expected a space behind the closing quote of dbname"),
         ];
         for (text, expected) in cases {
             assert_eq!(pairs(text).expect_err(text).to_string(), expected, "{text:?}");
         }
+    }
+    #[test]
+    fn one_character_behind_a_closing_quote_is_left_out() {
+        for (text, next) in [
+            ("host='a', port=5", "port"),
+            ("host='a'; port=5", "port"),
+            ("host='a'é port=5", "port"),
+            ("host='a'port=5", "ort"),
+        ] {
+            let Pairs { pairs, mistakes } = pairs(text).expect(text);
+            assert_eq!((pairs.len(), pairs[1].0.as_str()), (2, next), "{text}");
+            assert_eq!(mistakes, [LineError::AfterQuote("host".into())], "{text}");
+        }
+        let error = pairs("host='a',, port=5").expect_err("one character is left out, not two");
+        assert_eq!(error, LineError::NoEquals(Some("host".into())));
     }
 }

@@ -10,7 +10,7 @@ use super::database::{self, DatabaseLine};
 use super::diagnostic::{ConfigProblem, Diagnostic, FilePlace};
 use super::ini::{self, FileReader, IniItem, IniLine};
 use super::lenient;
-use super::line;
+use super::line::{self, Pairs};
 use super::peer::PeerLine;
 use super::settings::{self, Settings};
 use super::table::{self, SettingRow};
@@ -85,8 +85,8 @@ pub const DATABASE_NAME_BYTES_MAX: usize = 63;
 /// The longest user name, in bytes, as in PgBouncer.
 const USER_NAME_BYTES_MAX: usize = 127;
 
-/// The largest id of a peer: ids have 14 bits, and 0 is no id.
-const PEER_ID_MAX: u16 = 16383;
+/// The largest id of a peer: cancel keys have two bytes for it, and 0 is no id.
+const PEER_ID_MAX: u16 = u16::MAX;
 
 /// The names of syslog facilities.
 const FACILITIES: [&str; 12] = [
@@ -194,11 +194,27 @@ impl Loader {
         }
     }
 
+    /// Goes on without a line that PgBouncer takes and that nobody can mean.
+    fn leave_out(
+        &mut self,
+        place: &FilePlace,
+        key: &str,
+        problem: ConfigProblem,
+    ) -> Result<(), ConfigProblem> {
+        let key = (!key.is_empty()).then_some(key);
+        self.warn(place.clone(), key, ConfigProblem::LeftOut(problem.into()));
+        Ok(())
+    }
+
     fn entry(&mut self, place: &FilePlace, key: &str, value: &str) -> Result<(), ConfigProblem> {
         match self.section {
             // An unknown section is one error; its entries are no further errors.
             None if self.errors.iter().any(is_unknown_section) => Ok(()),
             None => Err(ConfigProblem::NoSection),
+            Some(Section::Databases | Section::Users) if key.is_empty() => {
+                self.leave_out(place, key, ConfigProblem::NoKey)
+            }
+            Some(_) if key.is_empty() => Err(ConfigProblem::NoKey),
             Some(Section::Settings) => self.setting(place, key, value),
             Some(Section::Databases) => self.database(place, key, value),
             Some(Section::Users) => self.user(place, key, value),
@@ -243,6 +259,19 @@ impl Loader {
         name: &str,
         value: &str,
     ) -> Result<(), ConfigProblem> {
+        match self.database_line(place, name, value) {
+            // PgBouncer looks at this line when a database is made of it, and then makes none.
+            Err(problem) if name == database::FALLBACK => self.leave_out(place, name, problem),
+            done => done,
+        }
+    }
+
+    fn database_line(
+        &mut self,
+        place: &FilePlace,
+        name: &str,
+        value: &str,
+    ) -> Result<(), ConfigProblem> {
         if name == CONSOLE {
             return Err(ConfigProblem::Value { value: None, error: ValueError::Reserved });
         }
@@ -271,7 +300,9 @@ impl Loader {
     }
 
     fn user(&mut self, place: &FilePlace, name: &str, value: &str) -> Result<(), ConfigProblem> {
-        check_length(name, USER_NAME_BYTES_MAX)?;
+        if let Err(problem) = check_length(name, USER_NAME_BYTES_MAX) {
+            return self.leave_out(place, name, problem);
+        }
         let mut line = UserLine::named(name.to_owned());
         let mistakes = fill(value, UserLine::rows(), &[], |key, value| line.set(key, value))?;
         self.warn_all(place, name, mistakes);
@@ -297,6 +328,9 @@ impl Loader {
         }
         self.check_security();
         if !self.errors.is_empty() {
+            // What a zero byte has cut off may be why.
+            let cuts = self.warnings.iter().filter(|warning| warning.problem == ConfigProblem::Nul);
+            self.errors.extend(cuts.cloned());
             return Err(order::sorted(&self.errors, |a, b| a.place.cmp(&b.place)));
         }
         self.review();
@@ -386,8 +420,8 @@ fn fill(
     aliases: &[(&str, &str)],
     mut set: impl FnMut(&str, &str) -> Result<(), ValueError>,
 ) -> Result<Vec<ConfigProblem>, ConfigProblem> {
-    let pairs = line::pairs(text).map_err(ConfigProblem::Line)?;
-    let mut mistakes = Vec::new();
+    let Pairs { pairs, mistakes } = line::pairs(text).map_err(ConfigProblem::Line)?;
+    let mut mistakes: Vec<_> = mistakes.into_iter().map(ConfigProblem::Line).collect();
     for (index, (key, value)) in pairs.iter().enumerate() {
         let row = table::row(rows, canonical(aliases, key));
         let is_secret = row.is_some_and(|row| row.kind == Kind::Secret);

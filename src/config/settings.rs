@@ -14,8 +14,8 @@ use super::table::{
 use super::text::{HiddenText, NameList};
 use super::value::{COUNT, INTEGER_MAX, Kind};
 
-pub(super) const PORT: Kind = Kind::Integer { min: 0, max: u16::MAX as u32 };
-pub(super) const PEER_ID: Kind = Kind::Integer { min: 0, max: 16383 };
+/// Ports, and the peer_id, for which cancel keys have two bytes.
+pub(super) const SIXTEEN_BITS: Kind = Kind::Integer { min: 0, max: u16::MAX as u32 };
 const AUTH_TYPES: Kind =
     Kind::Choice(&["any", "cert", "hba", "ldap", "md5", "pam", "plain", "scram-sha-256", "trust"]);
 const POOL_MODES: Kind = Kind::Choice(PoolMode::WORDS);
@@ -125,7 +125,7 @@ table! {
         /// refused.
         listen_backlog: u32 = COUNT, Some("128"), RESTART;
         /// The port to listen on, over TCP and in the name of the Unix socket.
-        listen_port: u16 = PORT, Some("6432"), RESTART;
+        listen_port: u16 = SIXTEEN_BITS, Some("6432"), RESTART;
         /// Log each login of a client and each new connection to a server.
         log_connections: bool = Kind::Flag, Some("1"), RELOAD;
         /// Log why each connection ends.
@@ -164,7 +164,7 @@ table! {
         min_pool_size: u32 = COUNT, Some("0"), PER_DATABASE;
         /// The number of this process among its peers, by which cancel requests find the right
         /// process; 0 means that there are no peers.
-        peer_id: u16 = PEER_ID, Some("0"), RELOAD;
+        peer_id: u16 = SIXTEEN_BITS, Some("0"), RELOAD;
         /// The file that holds the process's number while it runs.
         pidfile: String = Kind::Text, Some(""), RESTART;
         /// How many bytes of one client are held while it waits for a server.
@@ -344,7 +344,7 @@ table! {
         metrics_listen_addr: NameList = Kind::Names, Some(""), RESTART.and(OURS);
         /// The port of `metrics_listen_addr`; 9127 is the port of pgbouncer_exporter, which
         /// scrapers know.
-        metrics_listen_port: u16 = PORT, Some("9127"), RESTART.and(OURS);
+        metrics_listen_port: u16 = SIXTEEN_BITS, Some("9127"), RESTART.and(OURS);
         /// The whole path of a Unix socket for the same HTTP service. `unix_socket_mode` and
         /// `unix_socket_group` hold for it too. When empty, there is none.
         metrics_unix_socket: String = Kind::Text, Some(""), RESTART.and(OURS);
@@ -495,7 +495,7 @@ mod tests {
             ("max_client_conn", "-1", "expected a whole number from 0 to 2147483647"),
             ("max_client_conn", "2147483648", "expected a whole number from 0 to 2147483647"),
             ("max_client_conn", "many", "expected a whole number"),
-            ("peer_id", "16384", "expected a whole number from 0 to 16383"),
+            ("peer_id", "65536", "expected a whole number from 0 to 65535"),
             ("listen_port", "65536", "expected a whole number from 0 to 65535"),
             ("log_stats", "yes", "expected 0 or 1"),
             ("query_timeout", "5s", "expected a number of seconds, such as 15 or 0.5"),

@@ -88,7 +88,7 @@ fn every_mistake_is_told_with_file_line_key_and_the_nearest_name() {
             "t.ini:11: c: expected a value for host",
             "t.ini:12: d: pool_mode: expected one of session, transaction, statement",
             "t.ini:14: u: password: unknown parameter",
-            "t.ini:16: 0: expected an id from 1 to 16383",
+            "t.ini:16: 0: expected an id from 1 to 65535",
             "t.ini:17: 1: host: expected a value, this key is not optional",
             "t.ini:18: 2: port: expected one port, or one for each host",
         ]
@@ -117,8 +117,45 @@ fn names_have_a_longest_length() {
     let line = |section: &str, length| format!("[pgbouncer]\n[{section}]\n{}=", "x".repeat(length));
     assert!(load_text("t.ini", &line("databases", 63)).is_ok());
     assert!(load_text("t.ini", &line("databases", 64)).is_err());
-    assert!(load_text("t.ini", &line("users", 127)).is_ok());
-    assert!(load_text("t.ini", &line("users", 128)).is_err());
+    assert_eq!(good(&line("users", 127)).users.len(), 1);
+    let config = good(&line("users", 128));
+    assert!(config.users.is_empty());
+    let told = config.warnings[0].to_string();
+    let why = ": expected a name of at most 127 bytes; the line is left out";
+    assert!(told.starts_with("t.ini:3: xxx") && told.ends_with(why), "{told}");
+}
+
+#[test]
+fn a_line_without_a_name_is_left_out_where_the_reference_makes_a_record_of_it() {
+    let config = good("[pgbouncer]\n[databases]\n= host=x\na = host='y', port=1\n[users]\n=\n");
+    assert_eq!((config.databases.len(), config.users.len()), (1, 0));
+    assert_eq!(config.databases[0].targets(""), [(Host::Tcp("y".to_owned()), 1)]);
+    let told: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    let expected = [
+        "t.ini:3: expected a name before \"=\"; the line is left out",
+        "t.ini:4: a: expected a space behind the closing quote of host; a character is left out",
+        "t.ini:6: expected a name before \"=\"; the line is left out",
+    ];
+    assert_eq!(told, expected);
+    assert!(config.warnings.iter().all(|warning| warning.problem.is_mistake()));
+    for section in ["pgbouncer", "peers"] {
+        assert!(load_text("t.ini", &format!("[pgbouncer]\n[{section}]\n=x\n")).is_err());
+    }
+    // The line for all other databases is looked at when one of them is asked for.
+    let config = good("[pgbouncer]\n[databases]\n* = pool_mode=x\na = host=y\n");
+    assert_eq!((config.databases.len(), config.warnings.len()), (1, 1));
+    assert!(config.warnings[0].to_string().ends_with("; the line is left out"));
+}
+
+#[test]
+fn what_a_zero_byte_has_cut_off_is_told_with_what_is_missing() {
+    let errors = load_text("t.ini", "[databases]\n\0[pgbouncer]\n").expect_err("no settings");
+    let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let expected = [
+        "t.ini: main section [pgbouncer] missing",
+        "t.ini:2: a zero byte; nothing behind it is read",
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]

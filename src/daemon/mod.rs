@@ -31,6 +31,7 @@ use args::{CliCommand, RunArgs};
 use files::Disk;
 use serve::Service;
 use start::{StartError, Started};
+use tls::SetUp;
 
 use crate::base::places::Places;
 use crate::config::{self, Config, ConfigProblem, Diagnostic};
@@ -120,13 +121,16 @@ fn serve(
     started: Started,
     mut logger: Logger,
 ) -> ExitCode {
-    let tls = match tls::set_up(&config) {
-        Ok(tls) => tls,
+    let SetUp { tls, fault } = match tls::set_up(&config) {
+        Ok(set_up) => set_up,
         Err(text) => {
             logger.write(clock::now(), Level::Error, &tls::told(&text));
             return failed(&mut logger, &"TLS setup failed");
         }
     };
+    if let Some(fault) = fault {
+        logger.write(clock::now(), Level::Error, &tls::told(&fault));
+    }
     let mut service = match Service::new(args, (config, access, tls), started, logger) {
         Ok(service) => service,
         Err(error) => {

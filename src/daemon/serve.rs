@@ -16,7 +16,7 @@ use super::doors::Doors;
 use super::options;
 use super::pages::Pages;
 use super::start::Started;
-use super::tls;
+use super::tls::{self, SetUp};
 use super::watchdog::{Deed, Watchdog, name_of};
 use super::words;
 use crate::base::time::{Moment, NEVER};
@@ -398,8 +398,8 @@ impl Service {
             first.get_or_insert(text);
         });
         let Ok(access) = access else { return Err(first.unwrap_or_default()) };
-        let tls = match tls::set_up(&new) {
-            Ok(tls) => tls,
+        let SetUp { tls, fault } = match tls::set_up_again(&new, &self.engine.io.tls) {
+            Ok(set_up) => set_up,
             Err(text) => {
                 self.report(Level::Error, &tls::told(&text));
                 let kept = "TLS configuration could not be reloaded, keeping old configuration";
@@ -407,6 +407,7 @@ impl Service {
                 return Err(text);
             }
         };
+        fault.iter().for_each(|text| self.report(Level::Error, &tls::told(text)));
         for doubt in super::pages::doubts(&new.settings) {
             self.report(Level::Warning, &doubt);
         }

@@ -13,10 +13,31 @@ use crate::pool::core::Core;
 use crate::pool::records::secured::{OwnTls, ServerTls, TlsContext, TlsModes, TlsTally, Whose};
 
 /// Both sides, as new settings ask for them.
-pub fn set_up(config: &Config) -> Result<Tls, String> {
+pub struct SetUp {
+    pub tls: Tls,
+    /// Why no server can be spoken to under TLS by the settings. Servers that do without TLS are
+    /// reached all the same, and files are read again for each connection.
+    pub fault: Option<String>,
+}
+
+/// Sets up both sides. Files of the settings `server_tls_*` are no error: like PgBouncer, the
+/// pooler starts without them.
+pub fn set_up(config: &Config) -> Result<SetUp, String> {
     let clients = ClientSide::new(for_clients(&config.settings));
     let clients = clients.map_err(|error| error.to_string())?;
-    Ok(Tls { clients, servers: set_up_servers(config)? })
+    let (servers, fault) = set_up_servers(config)?;
+    Ok(SetUp { tls: Tls { clients, servers }, fault })
+}
+
+/// Sets up both sides anew. A fault is an error, unless it is in force already.
+pub fn set_up_again(config: &Config, in_force: &Tls) -> Result<SetUp, String> {
+    let SetUp { tls, fault } = set_up(config)?;
+    let before = &in_force.servers;
+    let is_new = before.has_read_files() || before.wanted() != tls.servers.wanted();
+    match fault {
+        Some(fault) if is_new => Err(fault),
+        fault => Ok(SetUp { tls, fault }),
+    }
 }
 
 /// A failure as the log has it: PgBouncer's words, then the error of the file or the library.
@@ -25,12 +46,14 @@ pub fn told(failure: &str) -> String {
     if is_named { failure.to_owned() } else { format!("TLS setup failed: {failure}") }
 }
 
-/// The side of the servers: the settings, and the options of database lines.
-fn set_up_servers(config: &Config) -> Result<ServerSide, String> {
+/// The side of the servers: the settings, which may have a fault, and the options of database
+/// lines.
+fn set_up_servers(config: &Config) -> Result<(ServerSide, Option<String>), String> {
     let servers = ServerSide::new(for_servers(&config.settings));
     let mut servers = servers.map_err(|error| error.to_string())?;
+    let fault = servers.read_files().err().map(|error| error.to_string());
     if config.secured.is_empty() {
-        return Ok(servers);
+        return Ok((servers, fault));
     }
     let places: HashMap<&str, &FilePlace> =
         config.secured.iter().map(|(name, place)| (name.as_str(), place)).collect();
@@ -42,7 +65,7 @@ fn set_up_servers(config: &Config) -> Result<ServerSide, String> {
             format!("{}{}: {error}", place.unwrap_or_default(), line.name)
         })?;
     }
-    Ok(servers)
+    Ok((servers, fault))
 }
 
 /// Puts both sides in force, for connections that are opened from now on.
@@ -68,11 +91,11 @@ pub fn follow(network: &mut Network, core: &mut Core) -> Vec<String> {
     }
     if for_servers(core.settings()) != *network.tls.servers.wanted() {
         match set_up_servers(&core.config) {
-            Ok(side) => {
+            Ok((side, None)) => {
                 network.tls.servers = side;
                 core.server_tls_changed();
             }
-            Err(error) => failures.push(error),
+            Ok((_, Some(error))) | Err(error) => failures.push(error),
         }
     }
     tell(network, core);
@@ -148,9 +171,13 @@ impl Watch {
     pub fn look(&mut self, network: &mut Network, core: &mut Core) -> Vec<(Level, String)> {
         let now = core.now;
         self.next = now.mono + core.settings().stats_period.max(SHORTEST_PERIOD);
-        self.has_files = network.tls.has_files();
+        let had_files = std::mem::replace(&mut self.has_files, network.tls.has_files());
         if !self.has_files {
             return Vec::new();
+        }
+        if !had_files {
+            // A connection may have been the first to find them.
+            tell(network, core);
         }
         let Renewed { taken, failures } = network.tls.renew();
         let mut lines = Vec::new();

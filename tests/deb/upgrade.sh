@@ -32,6 +32,9 @@ debians_package_in_use() {
         [[ $file = *userlist.txt ]] && continue
         inn sh -c "echo '# edited by hand' >>$file"
     done
+    # Mistakes that Debian's program gets past.
+    inn sh -c "printf '%s\n' 'max_user_connections = -1' 'server_tls_ca_file = /nonexistent' \
+        >>/etc/pgbouncer/pgbouncer.ini"
     inn systemctl restart pgbouncer
     eventually pooled plannerate_prod plannerate_production -c "SELECT 1"
 }

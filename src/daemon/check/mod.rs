@@ -1,10 +1,8 @@
 //! `--check`: reads everything that a start would read, and reports what is wrong.
 //!
-//! Errors are: what ends a start and makes RELOAD keep the old configuration; what a start would
-//! leave out of the rules that decide who may log in; and a value that a start would read as
-//! another one, as PgBouncer does. Errors decide the exit code. All other findings are warnings.
-//! Findings that depend on the machine (directories, users, descriptors, the running process) are
-//! warnings only, since a configuration may be checked on another machine than it will serve on.
+//! Each finding has a [`Weight`]. What depends on the machine (directories, users, descriptors, the
+//! running process) is a doubt only, since a configuration may be checked on another machine than
+//! it will serve on.
 
 mod lookups;
 mod names;
@@ -34,7 +32,7 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     let summary = match load(&args.config) {
         Ok(config) => check(&config, &mut findings),
         Err(errors) => {
-            errors.iter().for_each(|error| findings.add(Level::Error, &words(error)));
+            errors.iter().for_each(|error| findings.add(Weight::Refusal, &words(error)));
             None
         }
     };
@@ -46,8 +44,21 @@ pub fn run(args: &CheckArgs) -> ExitCode {
     if findings.errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
-/// Prints problems as they are found, and counts them.
+/// What a start makes of a problem.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// It does not start, and RELOAD keeps the old configuration.
+    Refusal,
+    /// It starts, as PgBouncer does, but not as the file says: a value is read as another one, a
+    /// rule about who may log in is left out, or TLS with servers cannot be set up.
+    Mistake,
+    /// It starts, and something may not work.
+    Doubt,
+}
+
+/// Prints problems as they are found, and counts those that decide the exit code.
 struct Findings {
+    /// Only what is refused matters.
     quiet: bool,
     /// Whether lines begin with levels in the form that the journal reads.
     journal: bool,
@@ -55,12 +66,15 @@ struct Findings {
 }
 
 impl Findings {
-    fn add(&mut self, level: Level, text: &str) {
-        if level <= Level::Error {
-            self.errors += 1;
-        } else if self.quiet {
+    fn add(&mut self, weight: Weight, text: &str) {
+        if self.quiet && weight != Weight::Refusal {
             return;
         }
+        let level = match weight {
+            Weight::Refusal | Weight::Mistake => Level::Error,
+            Weight::Doubt => Level::Warning,
+        };
+        self.errors += u32::from(level == Level::Error);
         let line = match self.journal {
             true => format!("<{}>{text}\n", level.severity()),
             false => format!("{level} {text}\n"),
@@ -69,7 +83,7 @@ impl Findings {
     }
 
     fn warn(&mut self, text: &str) {
-        self.add(Level::Warning, text);
+        self.add(Weight::Doubt, text);
     }
 }
 
@@ -77,8 +91,9 @@ impl Findings {
 /// too.
 fn check(config: &Config, findings: &mut Findings) -> Option<String> {
     for warning in &config.warnings {
-        let level = if warning.problem.is_mistake() { Level::Error } else { Level::Warning };
-        findings.add(level, &words(warning));
+        let is_mistake = warning.problem.is_mistake();
+        let weight = if is_mistake { Weight::Mistake } else { Weight::Doubt };
+        findings.add(weight, &words(warning));
     }
     let access = read_access(config, findings)?;
     secured::check(config, clock::now(), findings);
@@ -97,17 +112,18 @@ fn check(config: &Config, findings: &mut Findings) -> Option<String> {
     Some(format!("databases: {databases}, users: {users}, {descriptors}"))
 }
 
-/// Reads user list, HBA file and ident map. Without `strict_files` a line that cannot be parsed
-/// does not end a start. But the author of the rules wants all of them, so such a line is an error
-/// here.
+/// Reads user list, HBA file and ident map. With `strict_files` a rule that cannot be parsed ends a
+/// start.
 fn read_access(config: &Config, findings: &mut Findings) -> Option<Access> {
     let before = Access::default();
+    let is_strict = config.settings.strict_files;
+    let of_rules = if is_strict { Weight::Refusal } else { Weight::Mistake };
     let mut report = |file, text: String| {
-        let level = match file {
-            File::Hba | File::Ident | File::Judge => Level::Error,
-            File::Users => Level::Warning,
+        let weight = match file {
+            File::Hba | File::Ident | File::Judge => of_rules,
+            File::Users => Weight::Doubt,
         };
-        findings.add(level, &text);
+        findings.add(weight, &text);
     };
     access::read(&config.settings, &before, &mut report).ok()
 }

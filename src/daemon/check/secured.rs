@@ -3,20 +3,22 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use super::super::tls;
-use super::Findings;
+use super::super::tls::{self, SetUp};
+use super::{Findings, Weight};
 use crate::base::time::Now;
 use crate::config::{Config, DatabaseLine, Host, TlsMode};
-use crate::log::Level;
 use crate::net::tls::stranger_to;
 use crate::pool::records::secured::TlsModes;
 
 /// Reads all files of TLS that a start would read.
 pub fn check(config: &Config, now: Now, findings: &mut Findings) {
-    let set_up = match tls::set_up(config) {
+    let SetUp { tls: set_up, fault } = match tls::set_up(config) {
         Ok(set_up) => set_up,
-        Err(text) => return findings.add(Level::Error, &text),
+        Err(text) => return findings.add(Weight::Refusal, &text),
     };
+    if let Some(fault) = fault {
+        findings.add(Weight::Mistake, &fault);
+    }
     let modes = TlsModes {
         clients: config.settings.client_tls_sslmode,
         servers: config.settings.server_tls_sslmode,

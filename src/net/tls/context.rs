@@ -111,10 +111,14 @@ pub fn servers(wanted: &Wanted) -> Result<Made, TlsError> {
     Ok(Made { context: context.build(), end_point, certificate, authorities, stamps })
 }
 
-/// Checks the words of the settings, where no context is made of them yet.
+/// Checks the names of versions and ciphers, before any context is made of them.
 pub fn check_words(wanted: &Wanted) -> Result<(), TlsError> {
-    versions(TlsSide::Server, &wanted.protocols).map(drop)?;
-    check_authority(wanted, TlsSide::Server)
+    versions(TlsSide::Server, &wanted.protocols)?;
+    if are_default(&wanted.ciphers) {
+        return Ok(());
+    }
+    let mut context = SslContextBuilder::new(SslMethod::tls_client()).map_err(library)?;
+    choose_ciphers(&mut context, TlsSide::Server, &wanted.ciphers)
 }
 
 /// What the contexts have in common: versions, ciphers, and modes of the library.
@@ -145,20 +149,26 @@ fn common(
     );
     context.set_session_cache_mode(SslSessionCacheMode::OFF);
     tls::bound_records(&mut context, RECORD_BYTES_MAX);
-    if !are_default(&wanted.ciphers) {
-        let ciphers = match wanted.ciphers.eq_ignore_ascii_case("all") {
-            true => "ALL:!aNULL:!eNULL",
-            false => &wanted.ciphers,
-        };
-        let invalid =
-            |_| TlsError(format!("invalid {}_tls_ciphers: {}", side.word(), wanted.ciphers));
-        context.set_cipher_list(ciphers).map_err(invalid)?;
-    }
+    choose_ciphers(&mut context, side, &wanted.ciphers)?;
     if !wanted.ciphers13.is_empty() {
         let failed = |_| TlsError("failed to set the TLSv1.3 cipher suites".into());
         context.set_ciphersuites(&wanted.ciphers13).map_err(failed)?;
     }
     Ok(context)
+}
+
+/// Sets the ciphers of versions before 1.3.
+fn choose_ciphers(
+    context: &mut SslContextBuilder,
+    side: TlsSide,
+    words: &str,
+) -> Result<(), TlsError> {
+    if are_default(words) {
+        return Ok(());
+    }
+    let ciphers = if words.eq_ignore_ascii_case("all") { "ALL:!aNULL:!eNULL" } else { words };
+    let invalid = |_| TlsError(format!("invalid {}_tls_ciphers: {words}", side.word()));
+    context.set_cipher_list(ciphers).map_err(invalid)
 }
 
 /// Loads certificate and key, which must belong together.

@@ -21,7 +21,7 @@ pub use stranger::stranger_to;
 
 use self::context::Made;
 use self::stamp::FileStamp;
-use crate::config::TlsMode;
+use crate::config::{DatabaseLine, TlsMode};
 use crate::pool::records::secured::{Authorities, OwnTls, TlsFile};
 use crate::relay::ServerTls;
 
@@ -123,26 +123,41 @@ impl ClientSide {
 }
 
 impl ServerSide {
+    /// Checks the words of the settings. Files are read by [`ServerSide::read_files`] and
+    /// [`ServerSide::prepare`], or else when a server speaks TLS.
     pub fn new(wanted: Wanted) -> Result<ServerSide, TlsError> {
-        let is_verified = matches!(wanted.mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
-        let own = OwnTls { is_verified, ..OwnTls::default() };
-        let mut side = ServerSide { wanted, made: HashMap::new() };
-        match side.wanted.mode {
-            TlsMode::Disable => {}
-            _ if side.wanted.is_plain() => context::check_words(&side.wanted)?,
-            mode => side.prepare(mode, &own)?,
+        if wanted.mode != TlsMode::Disable {
+            context::check_words(&wanted)?;
         }
-        Ok(side)
+        Ok(ServerSide { wanted, made: HashMap::new() })
     }
 
-    /// Makes the context for a database with TLS options of its own, if that takes files or
-    /// ciphers.
+    /// Reads the files of the settings.
+    pub fn read_files(&mut self) -> Result<(), TlsError> {
+        self.prepare(self.wanted.mode, &self.without_options())
+    }
+
+    /// Whether nothing is left to be read of the files of the settings.
+    pub fn has_read_files(&self) -> bool {
+        self.is_ready(self.wanted.mode, &self.without_options())
+    }
+
+    /// Makes the context for databases with these TLS options, if that takes files or ciphers.
     pub fn prepare(&mut self, mode: TlsMode, own: &OwnTls) -> Result<(), TlsError> {
-        let is_off = mode == TlsMode::Disable;
-        if is_off || self.wanted.with(own).is_plain() || self.made.contains_key(own) {
+        if self.is_ready(mode, own) {
             return Ok(());
         }
         self.context(own).map(drop)
+    }
+
+    fn is_ready(&self, mode: TlsMode, own: &OwnTls) -> bool {
+        let is_off = mode == TlsMode::Disable;
+        is_off || self.made.contains_key(own) || self.wanted.with(own).is_plain()
+    }
+
+    /// The TLS options of databases whose lines have none.
+    fn without_options(&self) -> OwnTls {
+        OwnTls::of(&DatabaseLine::default(), self.wanted.mode)
     }
 
     fn context(&mut self, own: &OwnTls) -> Result<&Made, TlsError> {
@@ -262,7 +277,8 @@ impl Wanted {
     fn is_plain(&self) -> bool {
         let texts = [&self.key_file, &self.cert_file, &self.ca_file, &self.ciphers13];
         let has_none = texts.iter().all(|text| text.is_empty());
-        has_none && !self.trusts_system && context::are_default(&self.ciphers)
+        let is_verified = matches!(self.mode, TlsMode::VerifyCa | TlsMode::VerifyFull);
+        has_none && !is_verified && context::are_default(&self.ciphers)
     }
 
     /// The same for a database with these TLS options of its own.
@@ -272,12 +288,14 @@ impl Wanted {
             mode: if own.is_verified { TlsMode::VerifyCa } else { TlsMode::Require },
             key_file: or(&own.key, &self.key_file),
             cert_file: or(&own.certificate, &self.cert_file),
+            // Where nothing is verified, what could verify is not read: it may be missing.
             ca_file: match &own.authorities {
+                _ if !own.is_verified => String::new(),
                 Authorities::File(file) => file.to_string(),
                 Authorities::Settings => self.ca_file.clone(),
                 Authorities::System => String::new(),
             },
-            trusts_system: own.authorities == Authorities::System,
+            trusts_system: own.is_verified && own.authorities == Authorities::System,
             ..self.clone()
         }
     }
