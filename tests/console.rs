@@ -559,7 +559,7 @@ fn bad_input_ends_no_more_than_one_session() {
         ("COPY x FROM STDIN", "invalid command"),
         ("\u{1}\u{7f}", "invalid command"),
         ("RESUME", "pooler is not paused"),
-        ("PAUSE nosuch", "no such database: nosuch"),
+        ("RESUME nosuch", "no such database: nosuch"),
         ("KILL_CLIENT -1", "invalid client pointer supplied"),
     ] {
         let error = client.query(sql).expect_err(sql);

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use support::client::Login;
 use support::postgres::{APP, TRUSTED};
 use support::{Client, Pooler, Postgres, Setup, eventually};
@@ -104,6 +106,44 @@ fn a_database_made_from_the_star_and_an_idle_pool_are_forgotten() {
     assert_eq!(pooler.shown("show databases", "name", "made_up", "database"), None);
     let again = pooler.login(&APP, "made_up").one("select 1");
     assert_eq!(again, "1", "it comes back with the next client");
+}
+
+#[test]
+fn a_database_that_nobody_has_asked_for_can_be_paused_and_stays_so() {
+    let everywhere = format!("host=127.0.0.1 port={} dbname=app", Postgres::shared().port);
+    let pooler = Setup::empty()
+        .database("*", &everywhere)
+        .set("autodb_idle_timeout", "1")
+        .set("query_wait_timeout", "1")
+        .start();
+    let mut console = pooler.console();
+    for name in ["resume", "enable"].map(|word| format!("{word} later")) {
+        let error = console.query(&name).expect_err("nothing to take back");
+        assert_eq!(error.message(), "no such database: later");
+    }
+    console.query("pause later").expect("the line of the star");
+    for word in ["reconnect", "wait_close", "kill", "disable"] {
+        console.query(&format!("{word} {word}")).expect(word);
+    }
+    let flags = |name: &str| {
+        ["paused", "disabled"].map(|flag| pooler.shown("show databases", "name", name, flag))
+    };
+    let is = |value: &str| Some(value.to_owned());
+    // Those of which nothing was said that lasts are forgotten.
+    eventually("two to be forgotten", || {
+        ["reconnect", "wait_close"].iter().all(|name| flags(name) == [None, None]).then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(flags("later"), [is("1"), is("0")]);
+    assert_eq!(flags("kill"), [is("1"), is("0")]);
+    assert_eq!(flags("disable"), [is("0"), is("1")]);
+    let error = pooler.login(&APP, "later").query("select 1").expect_err("it is paused");
+    assert_eq!(error.message(), "query_wait_timeout");
+    console.query("resume later").expect("it is paused");
+    assert_eq!(pooler.login(&APP, "later").one("select 1"), "1");
+    let name = "x".repeat(64);
+    let error = console.query(&format!("pause {name}")).expect_err("no server has such a name");
+    assert!(error.message().starts_with("no such database: x"), "{error:?}");
 }
 
 #[test]

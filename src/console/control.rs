@@ -28,7 +28,7 @@ pub fn pause(
     if session.core.shutdown != Shutdown::No {
         return Err(Refusal::ShuttingDown);
     }
-    let database = find(session, name, "pause")?;
+    let database = find_or_make(session, name, "pause")?;
     let is_owner = database.is_none_or(|id| !session.core.databases[id].is_paused);
     let until = limit.map(|limit| session.core.mono() + limit);
     session.core.pause(database);
@@ -62,27 +62,29 @@ fn paused(session: &ConsoleTurn<'_>) -> Box<[String]> {
 }
 
 pub fn disable(session: &mut ConsoleTurn<'_>, name: Option<&str>) -> CommandResult {
-    let id = require(session, "DISABLE", name, "disable")?;
+    let name = required(session, "DISABLE", name)?;
+    let id = find_or_make(session, Some(name), "disable")?.ok_or(Refusal::DatabaseNeeded)?;
     session.core.disable(id);
     Ok(Done::tag("DISABLE"))
 }
 
 pub fn enable(session: &mut ConsoleTurn<'_>, name: Option<&str>) -> CommandResult {
-    let id = require(session, "ENABLE", name, "enable")?;
+    let name = required(session, "ENABLE", name)?;
+    let id = find(session, Some(name), "enable")?.ok_or(Refusal::DatabaseNeeded)?;
     session.core.enable(id);
     Ok(Done::tag("ENABLE"))
 }
 
 pub fn reconnect(session: &mut ConsoleTurn<'_>, name: Option<&str>) -> CommandResult {
     issued(session, "RECONNECT", name);
-    let database = find(session, name, "reconnect")?;
+    let database = find_or_make(session, name, "reconnect")?;
     session.core.reconnect(database);
     Ok(Done::tag("RECONNECT"))
 }
 
 pub fn kill(session: &mut ConsoleTurn<'_>, name: Option<&str>) -> CommandResult {
     issued(session, "KILL", name);
-    let database = find(session, name, "kill")?;
+    let database = find_or_make(session, name, "kill")?;
     session.core.kill(database);
     Ok(Done::tag("KILL"))
 }
@@ -96,7 +98,7 @@ pub fn kill_client(session: &mut ConsoleTurn<'_>, name: Option<&str>) -> Command
 
 pub fn wait_close(session: &mut ConsoleTurn<'_>, name: Option<&str>) -> CommandResult {
     issued(session, "WAIT_CLOSE", name);
-    let database = find(session, name, "wait in")?;
+    let database = find_or_make(session, name, "wait in")?;
     session.core.wait_for(session.id, Wait::Close { database });
     Ok(Done::Waits("WAIT_CLOSE"))
 }
@@ -119,18 +121,15 @@ fn issued(session: &mut ConsoleTurn<'_>, word: &str, name: Option<&str>) {
     session.core.log(Level::Log, text);
 }
 
-/// The database of a command that needs one.
-fn require(
+/// The name of a command that needs one.
+fn required<'a>(
     session: &mut ConsoleTurn<'_>,
     word: &str,
-    name: Option<&str>,
-    verb: &'static str,
-) -> Result<DatabaseId, Refusal> {
-    if name.is_none() {
-        return Err(Refusal::DatabaseNeeded);
-    }
+    name: Option<&'a str>,
+) -> Result<&'a str, Refusal> {
+    let given = name.ok_or(Refusal::DatabaseNeeded)?;
     issued(session, word, name);
-    find(session, name, verb)?.ok_or(Refusal::DatabaseNeeded)
+    Ok(given)
 }
 
 /// The database of that name; `None` stands for all of them.
@@ -147,4 +146,20 @@ fn find(
         Some(id) => Ok(Some(id)),
         None => Err(Refusal::NoSuchDatabase(name.into())),
     }
+}
+
+/// The same; a database that only the `*` line covers is made first, as for a client, so that who
+/// comes next finds it paused or disabled.
+fn find_or_make(
+    session: &mut ConsoleTurn<'_>,
+    name: Option<&str>,
+    verb: &'static str,
+) -> Result<Option<DatabaseId>, Refusal> {
+    find(session, name, verb).or_else(|refusal| match refusal {
+        Refusal::NoSuchDatabase(name) => {
+            let made = session.core.auto_database(session.id, &name);
+            made.map(Some).ok_or(Refusal::NoSuchDatabase(name))
+        }
+        other => Err(other),
+    })
 }

@@ -49,11 +49,7 @@ impl Core {
     }
 
     /// A database for a name that only the `*` line covers.
-    pub(in crate::pool) fn auto_database(
-        &mut self,
-        client: ClientId,
-        name: &str,
-    ) -> Option<DatabaseId> {
+    pub fn auto_database(&mut self, client: ClientId, name: &str) -> Option<DatabaseId> {
         let line = self.fallback_line(name)?;
         let target = line.host.first().map_or(String::new(), |host| format!(" host={host}"));
         self.log_client(

@@ -354,7 +354,9 @@ impl Core {
             let is_used = database.servers > 0
                 || database.clients > 0
                 || database.pools.iter().any(|pool| !self.pools[*pool].is_deserted());
-            if is_used {
+            // What an admin has said of it holds until it is taken back.
+            let is_kept = !database.is_removed && (database.is_paused || database.is_disabled);
+            if is_used || is_kept {
                 continue;
             }
             let due = self.due_times().auto_database_due(database);
