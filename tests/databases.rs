@@ -137,7 +137,9 @@ fn a_database_that_nobody_has_asked_for_can_be_paused_and_stays_so() {
     assert_eq!(flags("later"), [is("1"), is("0")]);
     assert_eq!(flags("kill"), [is("1"), is("0")]);
     assert_eq!(flags("disable"), [is("0"), is("1")]);
-    let error = pooler.login(&APP, "later").query("select 1").expect_err("it is paused");
+    let login =
+        Login { user: APP.name, password: APP.password, database: "later", parameters: &[] };
+    let error = Client::attempt(pooler.port, &login).err().expect("it is paused");
     assert_eq!(error.message(), "query_wait_timeout");
     console.query("resume later").expect("it is paused");
     assert_eq!(pooler.login(&APP, "later").one("select 1"), "1");
