@@ -7,6 +7,8 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::slice::from_ref;
 use std::thread;
 use std::time::Duration;
@@ -439,6 +441,21 @@ mod clients {
             }
         }
         scene.end(&["closing because"]);
+    }
+
+    /// Else the system would send a reset, to which a client may lose the words before it.
+    #[test]
+    fn what_a_refused_client_has_sent_on_is_read_before_its_connection_is_closed() {
+        let scene = Scene::with_auth("trust");
+        let refused = wire::startup(&[("user", "app"), ("nonsense", "x")]);
+        let mut stream = TcpStream::connect(("127.0.0.1", scene.pooler.port)).expect("a listener");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket that is open");
+        let sent = [refused, vec![b'x'; 100_000]].concat();
+        stream.write_all(&sent).expect("a socket that is open");
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).expect("an end and no reset");
+        assert!(heard.starts_with(b"E") && heard.windows(5).any(|word| word == b"FATAL"));
+        scene.end(&["unsupported startup parameter"]);
     }
 
     #[test]

@@ -382,7 +382,7 @@ impl<I: Io> Engine<I> {
             conn.is_writable = true;
             // Best effort: a peer that does not read has had its chance.
             let _ = conn.flush(|_| Ok(true));
-            drain(&mut conn.stream, &mut self.block);
+            drain(&mut conn.stream);
             self.io.close(conn.stream);
         }
         self.core.free_client(id);
@@ -438,10 +438,12 @@ fn held<S: Stream, To: Copy>(conn: &Conn<S, To>) -> BufferedBytes {
     BufferedBytes { received: conn.carry().len(), unsent: conn.unsent() }
 }
 
-/// Reads and throws away what a peer has sent, so that closing does not turn into a reset.
-fn drain(stream: &mut impl Stream, block: &mut [u8]) {
+/// Reads and throws away what a peer has sent, so that closing does not turn into a reset. The
+/// engine's block does not serve for that: a run that closes its own client has taken it.
+fn drain(stream: &mut impl Stream) {
+    let mut block = vec![0; BLOCK_BYTES];
     for _ in 0..DRAIN_READS {
-        match stream.read(block) {
+        match stream.read(&mut block) {
             Ok(count) if count > 0 => {}
             _ => return,
         }
