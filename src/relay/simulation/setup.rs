@@ -105,6 +105,8 @@ pub struct Kind {
     /// Whether LISTEN needs no server of its own (`shared_listen`).
     pub shares: bool,
     pub tls: Tls,
+    /// Whether TLS may keep bytes back from a read that has room for them.
+    pub keeps_back: bool,
     /// The minor protocol version that clients ask for: from 2 on their cancel keys are long.
     pub minor: u16,
     /// Whether there is another process, to which cancel requests are passed on.
@@ -124,6 +126,7 @@ impl Kind {
             offers: seed / 8 % 3 == 1,
             shares: matches!(seed % 16, 1 | 6 | 9 | 14),
             tls,
+            keeps_back: matches!(seed % 8, 2 | 7),
             minor: if matches!(seed % 11, 2 | 8 | 9) { 2 } else { 0 },
             has_peer: seed.is_multiple_of(6),
             is_hostile: false,
@@ -138,7 +141,7 @@ impl Kind {
 
 impl Setup {
     pub fn new(rng: &mut SeededRng, kind: Kind) -> Setup {
-        let Kind { offers, shares, tls, minor, has_peer, is_hostile } = kind;
+        let Kind { offers, shares, tls, minor, has_peer, is_hostile, keeps_back: _ } = kind;
         let shakes = tls == Tls::ByHandshake;
         let tracks = !rng.one_in(6);
         let auth = ["trust", "md5", "scram-sha-256", "plain"][rng.below(4) as usize];

@@ -112,8 +112,8 @@ const BEGINNING: Place = Place::In { part: 0, done: 0 };
 
 impl SimStream {
     /// A stream on which a handshake may take place.
-    pub fn securable(self, shake: Shake) -> SimStream {
-        let mut stream = self.veiled();
+    pub fn securable(self, shake: Shake, keeps_back: bool) -> SimStream {
+        let mut stream = self.veiled(keeps_back);
         stream.shake = Some(Box::new(shake));
         stream
     }

@@ -100,8 +100,13 @@ impl SimStream {
     }
 
     /// The stream with its data under TLS from the beginning.
-    pub fn veiled(self) -> SimStream {
-        SimStream { veil: Some(Box::default()), ..self }
+    pub fn veiled(self, keeps_back: bool) -> SimStream {
+        SimStream { veil: Some(Box::new(Veil { keeps_back, ..Veil::default() })), ..self }
+    }
+
+    /// Whether the stream holds something that the poll does not report, on purpose.
+    pub fn keeps_back(&self) -> bool {
+        self.veil.as_ref().is_some_and(|veil| veil.keeps_back && veil.met.is_some())
     }
 
     /// The events of the near end that the poll reports now.
@@ -307,6 +312,11 @@ impl SimStream {
     }
 
     fn read_records(&mut self, veil: &mut Veil, into: &mut [u8]) -> io::Result<usize> {
+        let most = match veil.keeps_back && self.rng.one_in(4) {
+            true => 1 + self.rng.below(into.len().min(200) as u64) as usize,
+            false => into.len(),
+        };
+        let into = &mut into[..most];
         match veil.met.take() {
             Some(Met::End) => return Ok(0),
             Some(Met::Reset) => return Err(io::ErrorKind::ConnectionReset.into()),
@@ -394,6 +404,7 @@ impl Stream for SimStream {
     }
 
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        assert!(!into.is_empty(), "a read of nothing looks like the end");
         if self.rng.one_in(50) {
             return Err(io::ErrorKind::Interrupted.into());
         }

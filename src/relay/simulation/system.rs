@@ -48,6 +48,8 @@ pub struct System {
     pub failing: u64,
     /// How connections get TLS.
     pub tls: Tls,
+    /// Whether TLS may keep bytes back from a read that has room for them.
+    pub keeps_back: bool,
     /// Handshakes that were completed, and those that failed.
     pub secured: usize,
     pub unsecured: usize,
@@ -69,6 +71,7 @@ impl System {
             is_wide: false,
             failing: 0,
             tls: Tls::None,
+            keeps_back: false,
             secured: 0,
             unsecured: 0,
             quieted: 0,
@@ -90,11 +93,11 @@ impl System {
         let seed = self.rng.next_u64();
         let stream = SimStream::new(self.next, room as usize, contact, SeededRng::new(seed));
         match self.tls {
-            Tls::Given if seed.is_multiple_of(2) => stream.veiled(),
+            Tls::Given if seed.is_multiple_of(2) => stream.veiled(self.keeps_back),
             Tls::Given | Tls::None => stream,
             Tls::ByHandshake => {
                 let first = if contact == Contact::Waiting { End::Near } else { End::Far };
-                stream.securable(Shake::new(first, &mut self.rng))
+                stream.securable(Shake::new(first, &mut self.rng), self.keeps_back)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a TLS library does to a stream. Bytes travel in records, and the reader gets none of a
 //! record before it is complete. The rest of a record that did not fit into the read stays inside,
-//! and the poll does not report it. A record that the system took in part must be offered again,
-//! unchanged.
+//! and the poll does not report it. A library may also give less than fits. A record that the
+//! system took in part must be offered again, unchanged.
 //!
 //! There is no cipher here: a record is a number of bytes in a queue.
 
@@ -118,6 +118,8 @@ pub struct Veil {
     pub inbound: Records,
     pub outbound: Records,
     pub pending: Pending,
+    /// Whether a read may give less than there is.
+    pub keeps_back: bool,
     /// What the near end's last read met after its bytes.
     pub met: Option<Met>,
 }
@@ -126,7 +128,7 @@ pub struct Veil {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Met {
     End,
-    /// More bytes than fit into the read.
+    /// More bytes than the read has given.
     More,
     Reset,
 }

@@ -194,6 +194,7 @@ impl World {
         setup.steps = setup.steps.max(100);
         let mut system = System::new(rng.next_u64());
         system.tls = kind.tls;
+        system.keeps_back = kind.keeps_back;
         let mut world = World {
             engine: Engine::new(core, system),
             clients: Vec::new(),
@@ -739,9 +740,11 @@ enum Event {
     Outbound(Outbound, Readiness),
 }
 
-/// Takes the events of a stream, or invents some.
+/// Takes the events of a stream, or invents some. An invented event would help a pooler that has
+/// forgotten what the stream keeps back.
 fn tell(stream: &mut SimStream, rng: &mut SeededRng, spurious: u64) -> Option<Readiness> {
-    if spurious > 0 && rng.one_in(spurious) && stream.contact == Contact::Made {
+    let may_invent = stream.contact == Contact::Made && !stream.keeps_back();
+    if spurious > 0 && rng.one_in(spurious) && may_invent {
         let mut readiness = stream.tell();
         readiness.readable = true;
         readiness.writable |= rng.one_in(2);
