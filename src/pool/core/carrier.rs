@@ -52,6 +52,9 @@ impl Core {
         let key = match &carrier.errand {
             Errand::Peer { key, .. } => key,
             &Errand::Server { target, .. } => {
+                // A server that is let go of recalls the request (`recall_unsent_cancel`). One that
+                // stays with its client may have come to the end of the query all the same: then
+                // the request would strike the client's next query, or one of the pooler's own.
                 let runs = |server: &&Server| !server.is_closing() && server.runs_its_clients();
                 let Some(server) = self.servers.get(target).filter(runs) else {
                     return self.close_carrier(id, Reason::CancelOvertaken);

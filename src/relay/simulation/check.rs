@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::client::SimClient;
-use super::world::{World, outbound_stream};
+use super::world::{Seen, World, outbound_stream};
 use crate::config::{PoolMode, SessionState};
 use crate::pool::ids::{Outbound, PoolId, ServerId};
+use crate::pool::records::carrier::Carrier;
 use crate::pool::records::client::Client;
 use crate::pool::records::pool::Purpose;
-use crate::pool::records::server::{ServerState, Test};
+use crate::pool::records::server::{Server, ServerState, Test};
 use crate::pool::records::wait::Shutdown;
 
 /// The size of the relay's read block, in bytes.
@@ -19,6 +20,7 @@ impl World {
         self.engine.core.check();
         self.count_rescues();
         self.check_free_servers()?;
+        self.check_cancels()?;
         self.check_outlived()?;
         self.check_memory()?;
         self.check_runs()?;
@@ -147,6 +149,30 @@ impl World {
         self.figures.rescued += over.count();
         let ids = servers.ids().into_iter();
         self.abandoned = ids.filter(|id| is_abandoned(*id) == Some(true)).collect();
+    }
+
+    /// A cancel request goes out while its target runs what the client has asked for, and not after
+    /// that: the next query of the client is not what it asked to cancel, and nor is a query of the
+    /// pooler's own. A server answers only between two turns, so that one which runs nothing at the
+    /// end of both ran nothing between them either.
+    fn check_cancels(&mut self) -> Result<(), String> {
+        let core = &self.engine.core;
+        let is_at_rest = |server: &Server| server.is_closing() || !server.runs_its_clients();
+        for &(id, target) in &self.seen.unsent {
+            let is_sent = core.carriers.get(id).is_some_and(Carrier::is_sent);
+            let rests = core.servers.get(target).is_some_and(is_at_rest);
+            if is_sent && rests && self.seen.at_rest.contains(&target) {
+                let own = core.servers.get(target).map(|server| server.own);
+                return Err(format!("{id:?} was sent to cancel nothing on {target:?}: {own:?}"));
+            }
+        }
+        let carriers = core.carriers.iter().filter(|(_, carrier)| !carrier.is_sent());
+        let servers = core.servers.iter().filter(|(_, server)| is_at_rest(server));
+        self.seen = Seen {
+            unsent: carriers.filter_map(|(id, carrier)| Some((id, carrier.target()?))).collect(),
+            at_rest: servers.map(|(id, _)| id).collect(),
+        };
+        Ok(())
     }
 
     /// A server that waits for the next client owes nothing to the last one.

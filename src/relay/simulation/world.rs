@@ -23,7 +23,7 @@ use crate::base::time::{Moment, Now};
 use crate::config::{SessionState, TlsMode};
 use crate::log::PeerAddress;
 use crate::pool::core::{Core, ProcessAction};
-use crate::pool::ids::{ClientId, Outbound, ServerId};
+use crate::pool::ids::{CarrierId, ClientId, Outbound, ServerId};
 use crate::pool::login::entry::Arrival;
 use crate::pool::records::access::SystemFacts;
 use crate::pool::records::inquiries;
@@ -64,6 +64,16 @@ pub struct World {
     pub abandoned: Vec<ServerId>,
     /// Counts of what clients have seen.
     pub figures: Figures,
+    pub seen: Seen,
+}
+
+/// What there was at the end of the last turn.
+#[derive(Default)]
+pub struct Seen {
+    /// Cancel requests that had not gone out, and their targets.
+    pub unsent: Vec<(CarrierId, ServerId)>,
+    /// Servers that ran nothing of a client's.
+    pub at_rest: Vec<ServerId>,
 }
 
 /// Counts of what happened, to prove that the simulation tests anything.
@@ -217,6 +227,7 @@ impl World {
             actions: Vec::new(),
             abandoned: Vec::new(),
             figures: Figures::default(),
+            seen: Seen::default(),
         };
         if kind.tls == Tls::ByHandshake {
             let clients = if seed % 16 < 8 { TlsMode::Allow } else { TlsMode::Require };
