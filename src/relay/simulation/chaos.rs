@@ -214,6 +214,7 @@ impl World {
             big: false,
             leaves: false,
             publishes: false,
+            skips: false,
         };
         let program = Program::new(self.made, profile, self.fork());
         let index = self.made;

@@ -24,6 +24,8 @@ pub struct Profile {
     pub leaves: bool,
     /// It may listen and publish.
     pub publishes: bool,
+    /// It may prepare an unnamed statement behind an error, and bind the one that was there.
+    pub skips: bool,
 }
 
 /// What must have come before the next unit is sent.
@@ -341,8 +343,8 @@ impl Program {
         ]
     }
 
-    /// Prepares and describes the unnamed statement, and binds it later: once, several times, or
-    /// after a simple query has dropped it.
+    /// Prepares and describes the unnamed statement, and binds it later: once, several times, after
+    /// a simple query has dropped it, or after a Parse that is skipped has not replaced it.
     fn apart(&mut self) -> Unit {
         let mut text = self.text();
         while text.len() > 4000 || super::sql::reads_table(&text) {
@@ -358,6 +360,12 @@ impl Program {
                 self.script.push_back(Unit { packets, wait });
             }
             let mut packets = Vec::new();
+            if self.profile.skips && self.rng.one_in(2) {
+                // No portal is there, so that the server skips the Parse.
+                packets.push(wire::execute("", 0));
+                packets.push(wire::parse("", &format!("SELECT {}", self.tag()), &[]));
+                packets.push(wire::sync());
+            }
             if self.rng.one_in(4) {
                 packets.push(wire::named(Front::Describe, b'S', ""));
             }

@@ -85,6 +85,8 @@ pub struct Setup {
     pub shakes: bool,
     /// Whether LISTEN needs no server of its own (`shared_listen`).
     pub shares: bool,
+    /// Whether clients prepare unnamed statements behind an error.
+    pub skips: bool,
     pub minor: u16,
     /// The form in which servers store secrets, and so the form that lookups find.
     form: &'static str,
@@ -111,6 +113,8 @@ pub struct Kind {
     pub minor: u16,
     /// Whether there is another process, to which cancel requests are passed on.
     pub has_peer: bool,
+    /// Whether clients prepare unnamed statements behind an error.
+    pub skips: bool,
     /// Whether there are hostile peers.
     pub is_hostile: bool,
 }
@@ -129,6 +133,7 @@ impl Kind {
             keeps_back: matches!(seed % 8, 2 | 7),
             minor: if matches!(seed % 11, 2 | 8 | 9) { 2 } else { 0 },
             has_peer: seed.is_multiple_of(6),
+            skips: matches!(seed % 16, 0 | 7 | 10),
             is_hostile: false,
         }
     }
@@ -141,7 +146,7 @@ impl Kind {
 
 impl Setup {
     pub fn new(rng: &mut SeededRng, kind: Kind) -> Setup {
-        let Kind { offers, shares, tls, minor, has_peer, is_hostile, keeps_back: _ } = kind;
+        let Kind { offers, shares, tls, minor, has_peer, is_hostile, skips, keeps_back: _ } = kind;
         let shakes = tls == Tls::ByHandshake;
         let tracks = !rng.one_in(6);
         let auth = ["trust", "md5", "scram-sha-256", "plain"][rng.below(4) as usize];
@@ -204,6 +209,7 @@ impl Setup {
             policy,
             shakes,
             shares,
+            skips,
             minor,
             form,
             fixed,

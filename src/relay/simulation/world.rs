@@ -461,6 +461,7 @@ impl World {
             resets: !sets,
             rogue: self.rng.one_in(4),
             big: self.rng.one_in(3),
+            skips: self.setup.skips,
         };
         let mut character = Character {
             database: format!("{name}{suffix}"),
