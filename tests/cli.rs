@@ -92,6 +92,55 @@ fn root_is_refused() {
     assert_eq!(lines, ["FATAL could not find user 'no such user' to switch to"]);
 }
 
+/// Who starts it as root may leave user list and rules to root alone. A RELOAD keeps what it cannot
+/// read.
+#[test]
+fn what_root_alone_may_read_is_read_before_the_user_changes() {
+    if !is_root() {
+        return;
+    }
+    let home = Home::new("roots");
+    for (name, content) in [("users", "\"a\" \"x\"\n"), ("hba", "local all a trust\n")] {
+        fs::write(home.path(name), content).expect("write");
+        fs::set_permissions(home.path(name), Permissions::from_mode(0o600)).expect("mode");
+    }
+    let configure = |lines: &str| {
+        let folder = home.0.display();
+        home.configure(&format!(
+            "auth_type = hba\nauth_file = {folder}/users\nauth_hba_file = {folder}/hba\n\
+             admin_users = a\n{lines}"
+        ));
+    };
+    configure("");
+    let mut instance = Instance::start(&home, &[]);
+    assert!(!instance.seen.contains(" ERROR "), "{}", instance.seen);
+    assert_eq!(login(&home, "a"), b'R');
+    configure("stats_period = 7\n");
+    instance.signal("HUP");
+    let log = || fs::read_to_string(home.path("log")).expect("the log");
+    wait_until(|| log().contains("RELOAD: setting stats_period: 60 -> 7"));
+    for file in ["auth_file", "auth_hba_file"] {
+        let words = format!("ERROR could not open {file} {}", home.0.display());
+        assert!(log().contains(&words), "{}", log());
+    }
+    assert_eq!(login(&home, "a"), b'R');
+    assert_eq!(login(&home, "b"), b'E');
+    instance.signal("QUIT");
+    assert_eq!(instance.exit_code(), Some(0));
+}
+
+/// The kind of the first message that answers a login on the console.
+fn login(home: &Home, user: &str) -> u8 {
+    let mut client = UnixStream::connect(home.socket()).expect("it listens");
+    client.set_read_timeout(Some(PATIENCE)).expect("option");
+    let body = format!("\0\x03\0\0user\0{user}\0database\0pgbouncer\0\0");
+    client.write_all(&(body.len() as u32 + 4).to_be_bytes()).expect("write");
+    client.write_all(body.as_bytes()).expect("write");
+    let mut kind = [0];
+    client.read_exact(&mut kind).expect("it answers");
+    kind[0]
+}
+
 #[test]
 fn it_starts_in_the_order_that_log_readers_know_and_cleans_up_after_itself() {
     for signal in ["INT", "TERM", "QUIT"] {

@@ -77,7 +77,11 @@ fn psql(pooler: &Pooler, sslmode: &str) -> Tool {
 
 /// A connection that has asked for TLS, and what it was answered.
 fn asked(pooler: &Pooler) -> (TcpStream, u8) {
-    let mut stream = TcpStream::connect(("127.0.0.1", pooler.port)).expect("a connection");
+    asked_at(pooler.port)
+}
+
+fn asked_at(port: u16) -> (TcpStream, u8) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
     stream.write_all(&wire::packet(80_877_103, b"")).expect("a request");
     let mut answer = [0];

@@ -282,7 +282,8 @@ table! {
         unix_socket_group: String = Kind::Text, Some(""), RESTART;
         /// The mode of the Unix socket; octal with a 0 in front, as `0770`.
         unix_socket_mode: u32 = Kind::Octal, Some("0777"), RESTART;
-        /// The system user that the process becomes after its start.
+        /// The system user that the process becomes at its start, once it has read the files that
+        /// the configuration names. What only root may read, a RELOAD cannot read again.
         user: Option<String> = Kind::Text, None, RESTART;
         /// How much more is logged: 0 to 3, like that many `-v` on the command line.
         verbose: u32 = COUNT, None, RELOAD;

@@ -36,6 +36,7 @@ use tls::SetUp;
 use crate::base::places::Places;
 use crate::config::{self, Config, ConfigProblem, Diagnostic};
 use crate::log::{Level, Logger};
+use crate::net::tls::Tls;
 use crate::pool::records::access::Access;
 use crate::sys::clock;
 
@@ -79,17 +80,24 @@ fn pool(args: &RunArgs) -> ExitCode {
         }
     };
     match start(args, &config, &mut logger) {
-        Ok((started, access)) => serve(args.clone(), config, access, started, logger),
+        Ok((started, access, tls)) => serve(args.clone(), (config, access, tls), started, logger),
         Err(error) => failed(&mut logger, &error),
     }
 }
 
+/// Reads the files that the configuration names, and starts everything but the loop.
 fn start(
     args: &RunArgs,
     config: &Config,
     logger: &mut Logger,
-) -> Result<(Started, Access), StartError> {
+) -> Result<(Started, Access, Tls), StartError> {
     let mut options = options::start(args, config);
+    // Root may be the only one who can read the files, and is there no more behind `prepare`. The
+    // log is open only then.
+    let mut errors = Vec::new();
+    let mut report = |_, text| errors.push(text);
+    let access = access::read(&config.settings, &Access::default(), &mut report);
+    let set_up = tls::set_up(config, None);
     start::prepare(&options, logger)?;
     for warning in &config.warnings {
         logger.write(clock::now(), Level::Warning, &words(warning));
@@ -97,11 +105,17 @@ fn start(
     for doubt in pages::doubts(&config.settings) {
         logger.write(clock::now(), Level::Warning, &doubt);
     }
-    let mut report = |_, text: String| logger.write(clock::now(), Level::Error, &text);
-    let access = access::read(&config.settings, &Access::default(), &mut report);
-    let access = access.map_err(|_| StartError::Files)?;
+    let (tls, faults) = match set_up {
+        Ok(SetUp { tls, faults }) => (Ok(tls), faults),
+        Err(error) => (Err(StartError::Tls), vec![error.to_string()]),
+    };
+    errors.extend(faults.iter().map(|fault| tls::told(fault)));
+    for text in errors {
+        logger.write(clock::now(), Level::Error, &text);
+    }
+    let (access, tls) = (access.map_err(|_| StartError::Files)?, tls?);
     options.expected_fds = options::expected_fds(config, known_users(config, &access));
-    Ok((start::start(&options, logger)?, access))
+    Ok((start::start(&options, logger)?, access, tls))
 }
 
 /// The number of users in the files, with the console's own.
@@ -114,24 +128,8 @@ fn known_users(config: &Config, access: &Access) -> u32 {
 }
 
 /// Runs the loop until the program is told to end. On return `started` removes its files.
-fn serve(
-    args: RunArgs,
-    config: Config,
-    access: Access,
-    started: Started,
-    mut logger: Logger,
-) -> ExitCode {
-    let SetUp { tls, fault } = match tls::set_up(&config) {
-        Ok(set_up) => set_up,
-        Err(text) => {
-            logger.write(clock::now(), Level::Error, &tls::told(&text));
-            return failed(&mut logger, &"TLS setup failed");
-        }
-    };
-    if let Some(fault) = fault {
-        logger.write(clock::now(), Level::Error, &tls::told(&fault));
-    }
-    let mut service = match Service::new(args, (config, access, tls), started, logger) {
+fn serve(args: RunArgs, what: (Config, Access, Tls), started: Started, logger: Logger) -> ExitCode {
+    let mut service = match Service::new(args, what, started, logger) {
         Ok(service) => service,
         Err(error) => {
             // The logger was moved into the failed attempt, so standard error is all that is left.

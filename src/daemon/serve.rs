@@ -398,16 +398,17 @@ impl Service {
             first.get_or_insert(text);
         });
         let Ok(access) = access else { return Err(first.unwrap_or_default()) };
-        let SetUp { tls, fault } = match tls::set_up_again(&new, &self.engine.io.tls) {
+        let SetUp { tls, faults } = match tls::set_up(&new, Some(&self.engine.io.tls)) {
             Ok(set_up) => set_up,
-            Err(text) => {
+            Err(error) => {
+                let text = error.to_string();
                 self.report(Level::Error, &tls::told(&text));
                 let kept = "TLS configuration could not be reloaded, keeping old configuration";
                 self.report(Level::Error, kept);
                 return Err(text);
             }
         };
-        fault.iter().for_each(|text| self.report(Level::Error, &tls::told(text)));
+        faults.iter().for_each(|text| self.report(Level::Error, &tls::told(text)));
         for doubt in super::pages::doubts(&new.settings) {
             self.report(Level::Warning, &doubt);
         }

@@ -78,6 +78,8 @@ pub enum StartError {
     Signals {
         error: io::Error,
     },
+    /// The TLS that the settings ask for cannot be set up, as has been reported.
+    Tls,
     UserChange {
         name: String,
         error: io::Error,
@@ -257,6 +259,7 @@ impl fmt::Display for StartError {
             StartError::Signals { error } => {
                 write!(f, "cannot receive signals: {}", plain(error))
             }
+            StartError::Tls => f.write_str("TLS setup failed"),
             StartError::UserChange { name, error } => {
                 write!(f, "failed to assume identity of user '{name}': {}", plain(error))
             }

@@ -8,36 +8,54 @@ use crate::base::time::{self, Moment, Now};
 use crate::config::{Config, DatabaseLine, FilePlace, Settings, TlsMode};
 use crate::log::Level;
 use crate::net::network::Network;
-use crate::net::tls::{self, ClientSide, Renewed, ServerSide, Tls, Wanted};
+use crate::net::tls::{self, ClientSide, Renewed, ServerSide, Tls, TlsError, Wanted};
 use crate::pool::core::Core;
 use crate::pool::records::secured::{OwnTls, ServerTls, TlsContext, TlsModes, TlsTally, Whose};
 
 /// Both sides, as new settings ask for them.
 pub struct SetUp {
     pub tls: Tls,
-    /// Why no server can be spoken to under TLS by the settings. Servers that do without TLS are
-    /// reached all the same, and files are read again for each connection.
-    pub fault: Option<String>,
+    /// What does not work, though it prevents nothing.
+    pub faults: Vec<String>,
 }
 
-/// Sets up both sides. Files of the settings `server_tls_*` are no error: like PgBouncer, the
-/// pooler starts without them.
-pub fn set_up(config: &Config) -> Result<SetUp, String> {
-    let clients = ClientSide::new(for_clients(&config.settings));
-    let clients = clients.map_err(|error| error.to_string())?;
-    let (servers, fault) = set_up_servers(config)?;
-    Ok(SetUp { tls: Tls { clients, servers }, fault })
-}
-
-/// Sets up both sides anew. A fault is an error, unless it is in force already.
-pub fn set_up_again(config: &Config, in_force: &Tls) -> Result<SetUp, String> {
-    let SetUp { tls, fault } = set_up(config)?;
-    let before = &in_force.servers;
-    let is_new = before.has_read_files() || before.wanted() != tls.servers.wanted();
-    match fault {
-        Some(fault) if is_new => Err(fault),
-        fault => Ok(SetUp { tls, fault }),
-    }
+/// Sets up both sides: at the start, and at a RELOAD, when other TLS is in force.
+///
+/// Files of the settings `server_tls_*` end no start, as in PgBouncer: servers that do without TLS
+/// are reached all the same, and the files are read again for each connection. A RELOAD may leave
+/// such a fault, and not bring one. Files that only root may read were read at the start, if that
+/// was done by root; a RELOAD keeps what is in force of them.
+pub fn set_up(config: &Config, in_force: Option<&Tls>) -> Result<SetUp, TlsError> {
+    let mut faults = Vec::new();
+    let mut keep = |error: TlsError| {
+        let kept = "what was read before serves on";
+        faults.push(format!("{error}; {kept}"));
+    };
+    let wanted = for_clients(&config.settings);
+    let before = in_force.map(|tls| &tls.clients).filter(|side| *side.wanted() == wanted);
+    let clients = match (ClientSide::new(wanted), before) {
+        (Err(error), Some(before)) if error.is_denied => {
+            keep(error);
+            before.clone()
+        }
+        (made, _) => made?,
+    };
+    let wanted = for_servers(&config.settings);
+    let before = in_force.map(|tls| &tls.servers).filter(|side| *side.wanted() == wanted);
+    let may_have_fault = in_force.is_none() || before.is_some_and(|side| !side.has_read_files());
+    let servers = match (set_up_servers(config, wanted), before) {
+        (Ok((side, Some(fault))), _) if may_have_fault => {
+            faults.push(fault.to_string());
+            side
+        }
+        (Ok((_, Some(error))) | Err(error), Some(before)) if error.is_denied => {
+            keep(error);
+            before.clone()
+        }
+        (Ok((_, Some(error))) | Err(error), _) => return Err(error),
+        (Ok((side, None)), _) => side,
+    };
+    Ok(SetUp { tls: Tls { clients, servers }, faults })
 }
 
 /// A failure as the log has it: PgBouncer's words, then the error of the file or the library.
@@ -46,12 +64,14 @@ pub fn told(failure: &str) -> String {
     if is_named { failure.to_owned() } else { format!("TLS setup failed: {failure}") }
 }
 
-/// The side of the servers: the settings, which may have a fault, and the options of database
+/// The side of the servers: the settings, whose files may have a fault, and the options of database
 /// lines.
-fn set_up_servers(config: &Config) -> Result<(ServerSide, Option<String>), String> {
-    let servers = ServerSide::new(for_servers(&config.settings));
-    let mut servers = servers.map_err(|error| error.to_string())?;
-    let fault = servers.read_files().err().map(|error| error.to_string());
+fn set_up_servers(
+    config: &Config,
+    wanted: Wanted,
+) -> Result<(ServerSide, Option<TlsError>), TlsError> {
+    let mut servers = ServerSide::new(wanted)?;
+    let fault = servers.read_files().err();
     if config.secured.is_empty() {
         return Ok((servers, fault));
     }
@@ -62,7 +82,7 @@ fn set_up_servers(config: &Config) -> Result<(ServerSide, Option<String>), Strin
         let own = OwnTls::of(line, config.settings.server_tls_sslmode);
         servers.prepare(mode, &own).map_err(|error| {
             let place = places.get(line.name.as_str()).map(|place| format!("{place}: "));
-            format!("{}{}: {error}", place.unwrap_or_default(), line.name)
+            error.at(&format!("{}{}", place.unwrap_or_default(), line.name))
         })?;
     }
     Ok((servers, fault))
@@ -90,12 +110,12 @@ pub fn follow(network: &mut Network, core: &mut Core) -> Vec<String> {
         }
     }
     if for_servers(core.settings()) != *network.tls.servers.wanted() {
-        match set_up_servers(&core.config) {
+        match set_up_servers(&core.config, for_servers(core.settings())) {
             Ok((side, None)) => {
                 network.tls.servers = side;
                 core.server_tls_changed();
             }
-            Ok((_, Some(error))) | Err(error) => failures.push(error),
+            Ok((_, Some(error))) | Err(error) => failures.push(error.to_string()),
         }
     }
     tell(network, core);

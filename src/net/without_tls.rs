@@ -33,20 +33,36 @@ pub fn library() -> &'static str {
 
 /// This setting needs TLS, and the program has none.
 #[derive(Debug)]
-pub struct TlsError(&'static str);
+pub struct TlsError {
+    text: String,
+    /// No file is read here.
+    pub is_denied: bool,
+}
 
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} cannot be met: this program was built without TLS", self.0)
+impl TlsError {
+    fn of(setting: &str) -> TlsError {
+        let text = format!("{setting} cannot be met: this program was built without TLS");
+        TlsError { text, is_denied: false }
+    }
+
+    /// The same of what stands at this place.
+    pub fn at(self, place: &str) -> TlsError {
+        TlsError { text: format!("{place}: {}", self.text), ..self }
     }
 }
 
-#[derive(Default)]
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[derive(Clone, Default)]
 pub struct ClientSide {
     wanted: Wanted,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct ServerSide {
     wanted: Wanted,
 }
@@ -61,10 +77,10 @@ impl ClientSide {
     /// Clients are served without TLS. Settings that need TLS are an error.
     pub fn new(wanted: Wanted) -> Result<ClientSide, TlsError> {
         if wanted.mode.is_required() {
-            return Err(TlsError("client_tls_sslmode"));
+            return Err(TlsError::of("client_tls_sslmode"));
         }
         if wanted.web {
-            return Err(TlsError("metrics_tls"));
+            return Err(TlsError::of("metrics_tls"));
         }
         Ok(ClientSide { wanted: Wanted { mode: TlsMode::Disable, ..wanted } })
     }
@@ -92,7 +108,7 @@ impl ServerSide {
 
     /// What the line of a database asks for in place of the settings.
     pub fn prepare(&mut self, mode: TlsMode, _: &OwnTls) -> Result<(), TlsError> {
-        if mode.is_required() { Err(TlsError("sslmode")) } else { Ok(()) }
+        if mode.is_required() { Err(TlsError::of("sslmode")) } else { Ok(()) }
     }
 
     pub fn wanted(&self) -> &Wanted {

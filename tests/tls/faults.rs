@@ -2,12 +2,14 @@
 //! do without TLS, and takes the files when they are there.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::process::{Child, Command, Stdio};
 
 use super::support::certificates::{authority, p256, signed};
 use super::support::postgres::APP;
 use super::support::tool::Tool;
-use super::support::{Pooler, Postgres, Setup, eventually, host};
-use super::{UNDER_TLS, postgres_with_tls, root, with_pair};
+use super::support::{PATIENCE, Pooler, Postgres, Setup, eventually, host, within};
+use super::{UNDER_TLS, asked_at, postgres_with_tls, root, shake_hands, with_pair};
 
 struct Fault {
     settings: &'static [(&'static str, &'static str)],
@@ -74,7 +76,7 @@ fn ask(pooler: &Pooler, database: &str) -> Tool {
 
 /// What `--check` prints with these options, and whether it finds the file good.
 fn check(pooler: &Pooler, options: &[&str]) -> (bool, String) {
-    let mut command = std::process::Command::new(super::support::pooler::built_program());
+    let mut command = Command::new(super::support::pooler::built_program());
     command.arg("--check").args(options).arg(pooler.folder.join("pgbouncer.ini"));
     host::drop_privileges(&mut command);
     let output = command.output().expect("the program");
@@ -155,4 +157,70 @@ fn a_reload_may_leave_a_fault_and_not_bring_one() {
     fs::remove_file(pooler.folder.join("own.crt")).expect("a file");
     console.query("reload").expect_err("a new fault");
     assert_eq!(ask(&pooler, "with").run().trim(), "t");
+}
+
+/// A process that a test which fails does not leave behind.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+    }
+}
+
+/// Who starts the pooler as root may leave keys to root alone: they are read before it becomes
+/// another user, and a RELOAD keeps them.
+#[test]
+fn keys_that_root_alone_may_read_are_read_before_the_user_changes() {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|found| found.uid() == 0);
+    if !is_root {
+        return;
+    }
+    let own = signed(root(), "localhost", &["localhost"], p256());
+    // The files are written, and given to the user of the servers, by one that starts as that user.
+    let place = setup(&[], "prefer").file("k.crt", &own.certificate()).file("k.key", &own.key());
+    let place = place.start();
+    let (folder, port) = (place.folder.clone(), host::free_port());
+    let path = |name: &str| folder.join(name);
+    chown(path("k.key"), Some(0), Some(0)).expect("root has it back");
+    fs::set_permissions(path("k.key"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    let write = |more: &str| {
+        let files = ["client", "server"]
+            .map(|side| format!("{side}_tls_key_file = k.key\n{side}_tls_cert_file = k.crt\n"));
+        let text = format!(
+            "[databases]\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nclient_tls_sslmode = require\n{}{more}",
+            files.concat()
+        );
+        host::write_file(&path("roots.ini"), text);
+    };
+    write("");
+    let child = Command::new(super::support::pooler::built_program())
+        .args(["-u", &host::server_user(), "roots.ini"])
+        .current_dir(&folder)
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(path("roots.log")).expect("a log"))
+        .spawn();
+    let mut child = Ended(child.expect("the program"));
+    let log = || fs::read_to_string(path("roots.log")).unwrap_or_default();
+    let logged = |words: &str| {
+        let found = within(PATIENCE, || log().contains(words).then_some(()));
+        assert!(found.is_some(), "{words} is not in\n{}", log());
+    };
+    logged(" LOG process up: ");
+    assert!(!log().contains(" ERROR "), "{}", log());
+    write("stats_period = 7\n");
+    host::send_signal(child.0.id(), "HUP");
+    logged("RELOAD: setting stats_period: 60 -> 7");
+    let kept = "Permission denied; what was read before serves on";
+    assert_eq!(log().matches(kept).count(), 2, "{}", log());
+    let (stream, answer) = asked_at(port);
+    assert_eq!(answer, b'S');
+    shake_hands(stream, None).expect("a handshake");
+    // Another file is another matter.
+    write("client_tls_key_file = none.key\n");
+    host::send_signal(child.0.id(), "HUP");
+    logged("TLS configuration could not be reloaded, keeping old configuration");
+    host::send_signal(child.0.id(), "QUIT");
+    assert!(child.0.wait().expect("its end").success());
 }

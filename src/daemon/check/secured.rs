@@ -12,13 +12,11 @@ use crate::pool::records::secured::TlsModes;
 
 /// Reads all files of TLS that a start would read.
 pub fn check(config: &Config, now: Now, findings: &mut Findings) {
-    let SetUp { tls: set_up, fault } = match tls::set_up(config) {
+    let SetUp { tls: set_up, faults } = match tls::set_up(config, None) {
         Ok(set_up) => set_up,
-        Err(text) => return findings.add(Weight::Refusal, &text),
+        Err(error) => return findings.add(Weight::Refusal, &error.to_string()),
     };
-    if let Some(fault) = fault {
-        findings.add(Weight::Mistake, &fault);
-    }
+    faults.iter().for_each(|fault| findings.add(Weight::Mistake, fault));
     let modes = TlsModes {
         clients: config.settings.client_tls_sslmode,
         servers: config.settings.server_tls_sslmode,

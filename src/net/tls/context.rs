@@ -29,6 +29,7 @@ const ALPN_WEB: &[u8] = b"\x08http/1.1";
 const DEFAULT_CIPHERS: &[&str] = &["", "default", "secure", "fast", "normal"];
 
 /// A context, and what it is made of.
+#[derive(Clone)]
 pub struct Made {
     pub context: SslContext,
     /// The hash of the pooler's certificate, for SCRAM-SHA-256-PLUS.
@@ -54,7 +55,7 @@ pub fn clients(wanted: &Wanted) -> Result<Made, TlsError> {
     if wanted.key_file.is_empty() || wanted.cert_file.is_empty() {
         let text = "To allow TLS connections from clients, client_tls_key_file and \
                     client_tls_cert_file must be set.";
-        return Err(TlsError(text.into()));
+        return Err(TlsError::new(text));
     }
     let stamps = wanted.stamps();
     let mut context = common(SslMethod::tls_server(), TlsSide::Client, wanted)?;
@@ -79,7 +80,7 @@ pub fn clients(wanted: &Wanted) -> Result<Made, TlsError> {
 pub fn web(wanted: &Wanted) -> Result<SslContext, TlsError> {
     if wanted.key_file.is_empty() || wanted.cert_file.is_empty() {
         let text = "metrics_tls needs client_tls_key_file and client_tls_cert_file";
-        return Err(TlsError(text.into()));
+        return Err(TlsError::new(text));
     }
     let mut context = common(SslMethod::tls_server(), TlsSide::Client, wanted)?;
     show_certificate(&mut context, wanted)?;
@@ -101,7 +102,7 @@ pub fn servers(wanted: &Wanted) -> Result<Made, TlsError> {
         (false, false) => show_certificate(&mut context, wanted)?,
         _ => {
             let text = "server_tls_key_file and server_tls_cert_file must be set together";
-            return Err(TlsError(text.into()));
+            return Err(TlsError::new(text));
         }
     };
     let authorities = trust(&mut context, wanted, TlsSide::Server)?;
@@ -151,7 +152,7 @@ fn common(
     tls::bound_records(&mut context, RECORD_BYTES_MAX);
     choose_ciphers(&mut context, side, &wanted.ciphers)?;
     if !wanted.ciphers13.is_empty() {
-        let failed = |_| TlsError("failed to set the TLSv1.3 cipher suites".into());
+        let failed = |_| TlsError::new("failed to set the TLSv1.3 cipher suites");
         context.set_ciphersuites(&wanted.ciphers13).map_err(failed)?;
     }
     Ok(context)
@@ -167,7 +168,7 @@ fn choose_ciphers(
         return Ok(());
     }
     let ciphers = if words.eq_ignore_ascii_case("all") { "ALL:!aNULL:!eNULL" } else { words };
-    let invalid = |_| TlsError(format!("invalid {}_tls_ciphers: {words}", side.word()));
+    let invalid = |_| TlsError::new(format!("invalid {}_tls_ciphers: {words}", side.word()));
     context.set_cipher_list(ciphers).map_err(invalid)
 }
 
@@ -181,7 +182,7 @@ fn show_certificate(
     let key = material::key(&wanted.key_file)?;
     let failed = |errors: ErrorStack| {
         let why = reason(&errors);
-        TlsError(format!("failed to load certificate file \"{}\": {why}", wanted.cert_file))
+        TlsError::new(format!("failed to load certificate file \"{}\": {why}", wanted.cert_file))
     };
     let mut certificates = chain.into_iter();
     let own = certificates.next().ok_or_else(|| material::mismatch(&wanted.cert_file))?;
@@ -231,7 +232,7 @@ fn check_authority(wanted: &Wanted, side: TlsSide) -> Result<(), TlsError> {
     };
     if needs_one && wanted.ca_file.is_empty() && !wanted.trusts_system {
         let word = side.word();
-        return Err(TlsError(format!("{word}_tls_sslmode requires {word}_tls_ca_file")));
+        return Err(TlsError::new(format!("{word}_tls_sslmode requires {word}_tls_ca_file")));
     }
     Ok(())
 }
@@ -242,15 +243,20 @@ fn exchange(context: &mut SslContextBuilder, wanted: &Wanted) -> Result<(), TlsE
         "none" => {}
         // `legacy` once meant 1024 bits, which are broken: the library's own parameters are used.
         "" | "auto" | "legacy" => tls::choose_dh(context),
-        _ => return Err(TlsError(format!("invalid client_tls_dheparams: {}", wanted.dheparams))),
+        _ => {
+            return Err(TlsError::new(format!(
+                "invalid client_tls_dheparams: {}",
+                wanted.dheparams
+            )));
+        }
     }
     match wanted.ecdhcurve.to_ascii_lowercase().as_str() {
         "" | "auto" => Ok(()),
         // Only versions before 1.3 can do without a curve.
         "none" => context.set_cipher_list("DEFAULT:!kECDHE").map_err(library),
-        _ => context
-            .set_groups_list(&wanted.ecdhcurve)
-            .map_err(|_| TlsError(format!("invalid client_tls_ecdhcurve: {}", wanted.ecdhcurve))),
+        _ => context.set_groups_list(&wanted.ecdhcurve).map_err(|_| {
+            TlsError::new(format!("invalid client_tls_ecdhcurve: {}", wanted.ecdhcurve))
+        }),
     }
 }
 
@@ -281,7 +287,8 @@ fn versions(side: TlsSide, text: &str) -> Result<SslOptions, TlsError> {
             "tlsv1" => every,
             _ => {
                 let found = VERSIONS.iter().find(|(known, _)| *known == name);
-                let invalid = || TlsError(format!("invalid {}_tls_protocols: {text}", side.word()));
+                let invalid =
+                    || TlsError::new(format!("invalid {}_tls_protocols: {text}", side.word()));
                 found.ok_or_else(invalid)?.1
             }
         };
@@ -297,7 +304,7 @@ fn versions(side: TlsSide, text: &str) -> Result<SslOptions, TlsError> {
 
 /// A failure of the library that no setting explains.
 fn library(errors: ErrorStack) -> TlsError {
-    TlsError(reason(&errors))
+    TlsError::new(reason(&errors))
 }
 
 #[cfg(test)]

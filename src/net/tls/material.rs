@@ -2,7 +2,7 @@
 //! file, and so that no encrypted key makes the library ask for a password.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
@@ -18,26 +18,28 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// A certificate, and the chain of certificates that signed it.
 pub fn chain(file: &str) -> Result<Vec<X509>, TlsError> {
-    let failed = |why: &str| TlsError(format!("failed to load certificate file \"{file}\": {why}"));
+    let failed =
+        |why: &str| TlsError::new(format!("failed to load certificate file \"{file}\": {why}"));
     certificates(file, &failed)
 }
 
 /// The authorities that a peer's certificate is checked against.
 pub fn authorities(file: &str) -> Result<Vec<X509>, TlsError> {
-    let failed = |why: &str| TlsError(format!("failed to load CA file \"{file}\": {why}"));
+    let failed = |why: &str| TlsError::new(format!("failed to load CA file \"{file}\": {why}"));
     certificates(file, &failed)
 }
 
 fn certificates(file: &str, failed: &dyn Fn(&str) -> TlsError) -> Result<Vec<X509>, TlsError> {
-    let pem = read(file).map_err(|why| failed(&why))?;
+    let pem = read(file).map_err(|error| unread(&error, failed))?;
     let found = X509::stack_from_pem(&pem).map_err(|errors| failed(&reason(&errors)))?;
     if found.is_empty() { Err(failed("it holds no certificate in PEM")) } else { Ok(found) }
 }
 
 /// The private key, which must not be encrypted.
 pub fn key(file: &str) -> Result<PKey<Private>, TlsError> {
-    let failed = |why: &str| TlsError(format!("failed to load private key file \"{file}\": {why}"));
-    let pem = read(file).map_err(|why| failed(&why))?;
+    let failed =
+        |why: &str| TlsError::new(format!("failed to load private key file \"{file}\": {why}"));
+    let pem = read(file).map_err(|error| unread(&error, &failed))?;
     if pem.windows(9).any(|word| word == b"ENCRYPTED") {
         return Err(failed("it is encrypted, and there is nobody to ask for its password"));
     }
@@ -46,20 +48,24 @@ pub fn key(file: &str) -> Result<PKey<Private>, TlsError> {
 
 /// The error of a key that belongs to another certificate, in the library's words.
 pub fn mismatch(file: &str) -> TlsError {
-    TlsError(format!("failed to load private key file \"{file}\": key values mismatch"))
+    TlsError::new(format!("failed to load private key file \"{file}\": key values mismatch"))
+}
+
+/// The error of a file that cannot be read.
+fn unread(error: &io::Error, failed: &dyn Fn(&str) -> TlsError) -> TlsError {
+    let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+    TlsError { is_denied, ..failed(&plain(error)) }
 }
 
 /// Reads a regular file of at most [`FILE_BYTES_MAX`].
-fn read(file: &str) -> Result<Vec<u8>, String> {
-    let metadata = fs::metadata(file).map_err(|error| plain(&error))?;
-    if !metadata.is_file() {
-        return Err("it is no regular file".into());
+fn read(file: &str) -> io::Result<Vec<u8>> {
+    if !fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
     }
     let mut bytes = Vec::new();
-    let opened = fs::File::open(file).map_err(|error| plain(&error))?;
-    opened.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| plain(&error))?;
+    fs::File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("it is longer than {FILE_BYTES_MAX} bytes"));
+        return Err(io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes")));
     }
     Ok(bytes)
 }

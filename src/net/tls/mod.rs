@@ -67,16 +67,31 @@ impl TlsSide {
 
 /// Why a side cannot be set up. The text names the setting or the file.
 #[derive(Debug)]
-pub struct TlsError(String);
+pub struct TlsError {
+    text: String,
+    /// The process may not read the file: it may have been root when it did.
+    pub is_denied: bool,
+}
+
+impl TlsError {
+    fn new(text: impl Into<String>) -> TlsError {
+        TlsError { text: text.into(), is_denied: false }
+    }
+
+    /// The same of what stands at this place.
+    pub fn at(self, place: &str) -> TlsError {
+        TlsError { text: format!("{place}: {}", self.text), ..self }
+    }
+}
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 /// TLS with clients.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct ClientSide {
     wanted: Wanted,
     made: Option<Made>,
@@ -84,7 +99,7 @@ pub struct ClientSide {
 }
 
 /// TLS with servers.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct ServerSide {
     wanted: Wanted,
     /// One context for all databases with the same TLS options of their own; there are no more
@@ -165,7 +180,7 @@ impl ServerSide {
             let context = context::servers(&self.wanted.with(own))?;
             self.made.insert(own.clone(), context);
         }
-        self.made.get(own).ok_or_else(|| TlsError("TLS is not set up".into()))
+        self.made.get(own).ok_or_else(|| TlsError::new("TLS is not set up"))
     }
 
     pub fn wanted(&self) -> &Wanted {
@@ -193,7 +208,7 @@ impl Tls {
 
     /// Begins a session with a server.
     pub fn with_server(&mut self, server: &ServerTls, socket: Raw) -> Result<TlsSession, String> {
-        let made = self.servers.context(&server.own).map_err(|error| error.0)?;
+        let made = self.servers.context(&server.own).map_err(|error| error.text)?;
         TlsSession::connect(&made.context, server, socket)
     }
 }
