@@ -347,7 +347,7 @@ const SPOILED: &[Spoiled] = &[
     (|setup, _| setup.set("client_tls_protocols", "tlsv9"), "invalid client_tls_protocols"),
     (|setup, _| setup.set("client_tls_ciphers", "nonsense"), "invalid client_tls_ciphers"),
     (|setup, _| setup.set("client_tls13_ciphers", "unknown"), "TLSv1.3 cipher suites"),
-    (|setup, _| setup.set("server_tls_sslmode", "verify-full"), "requires server_tls_ca_file"),
+    (|setup, _| setup.set("server_tls_ciphers", "nonsense"), "invalid server_tls_ciphers"),
 ];
 
 const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGb\n\
