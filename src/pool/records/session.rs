@@ -100,6 +100,8 @@ impl ServerSession {
         self.shares_listen = shares_listen;
         self.handing = None;
         self.of_client = Traces::NONE;
+        // Nothing is under way. The client before may have gone before it was settled.
+        (self.clears, self.awaits, self.replaced) = (Traces::NONE, Traces::NONE, Traces::NONE);
         self.must_end_clean = policy >= SessionState::Reset;
         self.pinned = None;
     }
@@ -526,6 +528,22 @@ mod tests {
         session.failed();
         session.note_ready(TransactionStatus::Idle, true);
         assert_eq!(session.left, Traces::LISTEN);
+    }
+
+    #[test]
+    fn a_client_is_not_blamed_for_a_parse_under_way_when_the_one_before_went() {
+        let mut session = watched();
+        session.note_text(TextOrigin::Unnamed, b"\0SET x = 1\0\0\0", true, true);
+        session.bound(true);
+        session.note_ready(TransactionStatus::Idle, false);
+        session.note_text(TextOrigin::Unnamed, b"\0SELECT 1\0\0\0", true, false);
+        // The client goes, the server is reset, and another client gets it.
+        session.tagged_of_own(b"DISCARD ALL\0");
+        session.disown_unnamed();
+        session.begin(SessionState::Error, false);
+        session.note_text(TextOrigin::Unnamed, b"\0SELECT 2\0\0\0", true, true);
+        session.bound(true);
+        assert_eq!(session.left_for_sure(), Traces::NONE);
     }
 
     #[test]
