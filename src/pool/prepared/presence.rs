@@ -198,7 +198,10 @@ impl Core {
                 self.name_settled(client);
                 self.replies_came(client);
             }
-            build::empty_back(to_client.words(), reply);
+            // Nothing follows the goodbye of a server that its client has heard.
+            if !self.servers[server].has_said_farewell {
+                build::empty_back(to_client.words(), reply);
+            }
         }
     }
 
