@@ -189,7 +189,9 @@ impl Replies {
         std::mem::take(&mut self.skipped)
     }
 
-    /// Whether the server takes COPY data and would skip a Sync.
+    /// Whether the server takes COPY data and no requests. A COPY of one way skips Sync and Flush.
+    /// In one of both ways every request ends the connection, unless an error has ended the stream
+    /// before the request came.
     pub fn takes_copy_data(&self) -> bool {
         matches!(self.copy, Copy::In { ended: false } | Copy::Both { ended: false })
     }
@@ -221,7 +223,7 @@ impl Replies {
             }
             self.skipping = false;
         }
-        if self.takes_copy_data() {
+        if self.copy == (Copy::In { ended: false }) {
             self.eaten = self.eaten.saturating_add(u32::from(is_sync));
             return;
         }
@@ -605,6 +607,23 @@ mod tests {
         replies.received(Back::CommandComplete, 0).unwrap();
         replies.received(Back::ReadyForQuery, b'I').unwrap();
         assert!(replies.is_clean());
+    }
+
+    #[test]
+    fn a_sync_that_comes_when_an_error_has_ended_a_stream_of_both_is_owed() {
+        let ready = (Back::ReadyForQuery, b'I');
+        let received = [(Back::CopyBoth, 0), (Back::ErrorResponse, 0), ready];
+        let mut sent_within = after(&[Front::Query], &received[..1]);
+        sent_within.sent(Front::Sync);
+        let sent_before = after(&[Front::Query, Front::Sync], &received[..1]);
+        for mut replies in [sent_within, sent_before] {
+            for (kind, status) in [received[1], received[2]] {
+                replies.received(kind, status).unwrap();
+            }
+            assert!(!replies.is_clean());
+            replies.received(ready.0, ready.1).unwrap();
+            assert!(replies.is_clean() && !replies.is_doubtful());
+        }
     }
 
     #[test]

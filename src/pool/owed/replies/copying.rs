@@ -14,8 +14,8 @@ impl Replies {
         }
     }
 
-    /// A COPY begins. If the server takes data, it skips the Syncs that were sent after the
-    /// statement, up to the end of the data, which may have been sent already.
+    /// A COPY begins. If the server takes data, its end may have been sent already. A COPY of one
+    /// way skips the Syncs between the statement and that end.
     pub(super) fn begin_copy(
         &mut self,
         front: Option<Request>,
@@ -32,7 +32,8 @@ impl Replies {
                 // for.
                 self.bar = Bar::Open;
             }
-            while self.queue.get(1) == Some(&Request::Sync) {
+            let skips_syncs = matches!(copy, Copy::In { .. });
+            while skips_syncs && self.queue.get(1) == Some(&Request::Sync) {
                 self.queue.remove(1);
                 self.bar.sync_is_gone();
                 self.eaten = self.eaten.saturating_add(1);
