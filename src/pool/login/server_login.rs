@@ -347,13 +347,14 @@ impl Core {
 
     fn give_to_replication_client(&mut self, id: ServerId, client: ClientId, welcome: Welcome) {
         let standing = self.clients.get(client).and_then(Client::standing);
-        if standing != Some(Standing::AwaitWelcome) {
-            return self.close_server(id, Reason::ReplicationClientClosed);
-        }
-        let pool = self.servers[id].pool;
-        let bytes = self.welcome_bytes(client, &welcome);
+        let is_awaited = standing == Some(Standing::AwaitWelcome);
+        let bytes = is_awaited.then(|| self.welcome_bytes(client, &welcome));
         let mut vars = welcome.vars;
         self.vars.clear(&mut vars);
+        let Some(bytes) = bytes else {
+            return self.close_server(id, Reason::ReplicationClientClosed);
+        };
+        let pool = self.servers[id].pool;
         self.act(Action::SendClient { client, bytes });
         self.pools[pool].stats.logins += 1;
         self.link(client, id);
