@@ -298,6 +298,15 @@ impl<I: Io> Engine<I> {
         }
     }
 
+    /// Sends now what the core has for a client that got its server in this run, such as the
+    /// welcome of a replication client: it comes before what the server has said since.
+    #[cold]
+    pub(super) fn tell_first(&mut self, id: ClientId) {
+        while let Some(bytes) = self.core.take_words(id) {
+            self.tell_client(id, &bytes);
+        }
+    }
+
     /// A client that does not take what it is notified of is not waited for.
     fn notify_client(&mut self, id: ClientId, bytes: &[u8]) {
         let unsent = self.clients.get(id).map_or(0, Conn::unsent);

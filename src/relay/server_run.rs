@@ -121,6 +121,9 @@ impl<I: Io> Engine<I> {
         let mut judged =
             ServerBytes { data, taken: 0, is_closed: false, client, inbound, to_client };
         self.judge_server_bytes(id, &mut judged);
+        if let Some(new) = judged.client.filter(|_| judged.client != client) {
+            self.tell_first(new);
+        }
         if let Some(client) = judged.client {
             let bytes = judged.to_client.bytes();
             if !bytes.is_empty() {

@@ -354,6 +354,17 @@ impl Core {
         self.actions.pop_front()
     }
 
+    /// Takes the first bytes for a client that wait to be sent.
+    pub fn take_words(&mut self, to: ClientId) -> Option<Vec<u8>> {
+        let is_it =
+            |action: &Action| matches!(action, Action::SendClient { client, .. } if *client == to);
+        let place = self.actions.iter().position(is_it)?;
+        match self.actions.remove(place) {
+            Some(Action::SendClient { bytes, .. }) => Some(bytes),
+            _ => None,
+        }
+    }
+
     #[inline(always)]
     pub fn has_actions(&self) -> bool {
         !self.actions.is_empty()
