@@ -10,6 +10,7 @@ use super::parameters::Parameters;
 use super::session::{Out, Rules, Session};
 use super::shake::{Far, Fault};
 use super::stream::SimStream;
+use super::walsender::{self, Walsender};
 use super::wire::{self, Packet};
 use crate::auth::cache::ScramCache;
 use crate::auth::client::{
@@ -18,8 +19,8 @@ use crate::auth::client::{
 use crate::auth::secret::Secret;
 use crate::base::rng::{Rng, SeededRng};
 use crate::base::time::Moment;
-use crate::pool::ids::Outbound;
-use crate::wire::kind::Back;
+use crate::pool::ids::{ClientId, Outbound};
+use crate::wire::kind::{Back, Front};
 use crate::wire::startup::{self, ParsedStartup};
 
 /// How many bytes of replies are collected before they are sent.
@@ -106,6 +107,8 @@ pub struct Backend {
     busy_until: Moment,
     is_to_cancel: bool,
     pub key: Vec<u8>,
+    /// The client that a walsender is for, once it has been seen.
+    pub owner: Option<ClientId>,
     /// What it has published, for all sessions.
     pub published: Vec<(String, String)>,
     /// Notifications that it sends once it is at rest.
@@ -133,6 +136,7 @@ impl Backend {
             busy_until: Moment(0),
             is_to_cancel: false,
             key: Vec::new(),
+            owner: None,
             published: Vec::new(),
             unheard: VecDeque::new(),
             notes: None,
@@ -275,8 +279,21 @@ impl Backend {
         stream.far_close();
     }
 
-    /// Ends with a FATAL error.
+    /// Ends with a FATAL error, or as a walsender does whose stream is under way.
     pub fn say_goodbye(&mut self, stream: &mut SimStream) {
+        let has_said_all = self.playing.is_empty() && self.buffer.is_empty();
+        if let Stage::Session(session) = &mut self.stage
+            && session.is_streaming()
+            && has_said_all
+        {
+            for out in session.shut_down_stream() {
+                if let Out::Packet { packet, .. } = out {
+                    wire::push(&mut self.outbox, &packet);
+                }
+            }
+            stream.far_send(&mut self.outbox);
+            return self.hang_up(stream);
+        }
         let text = "terminating connection due to administrator command";
         let report = wire::report(Back::ErrorResponse, "FATAL", "57P01", text);
         self.buffer.clear();
@@ -336,6 +353,10 @@ impl Backend {
     /// cancel.
     pub fn strike(&mut self) -> bool {
         let Stage::Session(session) = &mut self.stage else { return false };
+        if session.is_streaming() {
+            self.playing.extend(session.cancel_stream());
+            return true;
+        }
         if session.is_copying_in() {
             // With Syncs among the data nobody knows which of them come before the end of the COPY.
             if session.copies("mixed") {
@@ -344,6 +365,11 @@ impl Backend {
                 self.is_to_cancel = true;
             }
             return true;
+        }
+        // The end of a stream is not cancelled any more.
+        let is_end = session.walsender.is_some() && self.current.kind == Front::CopyDone as u8;
+        if is_end {
+            return false;
         }
         let runs = self.busy_until > Moment(0)
             || self.playing.iter().any(|out| match out {
@@ -450,11 +476,14 @@ impl Backend {
 
     fn begin_session(&mut self, pairs: &[(String, String)], all: &mut Installation) {
         all.last_session += 1;
-        let number = all.last_session;
+        let kind = walsender::Kind::of(pairs);
+        let first = kind.map_or(0, |_| walsender::FIRST_NUMBER);
+        let number = first + all.last_session;
         let parameters =
             Parameters::new(pairs, all.defaults).unwrap_or_else(|_| panic!("refused: {pairs:?}"));
         let mut session = Session::new(number, all.rules, parameters);
         session.changes = all.changes;
+        session.walsender = kind.map(Walsender::new);
         self.key = [number.to_be_bytes(), (self.rng.next_u64() as u32).to_be_bytes()].concat();
         wire::push(&mut self.outbox, &wire::back(Back::Authentication, &[0; 4]));
         for (name, value) in session.parameters.welcome() {
@@ -473,7 +502,7 @@ impl Backend {
                 return;
             }
             self.busy_until = Moment(0);
-            if !self.play(now, stream) || !self.take_next() {
+            if !self.play(now, stream) || !(self.stream_on() || self.take_next()) {
                 return;
             }
         }
@@ -524,6 +553,16 @@ impl Backend {
 
     fn flush(&mut self) {
         self.outbox.push(&self.buffer.take(self.buffer.len()));
+    }
+
+    /// Says the next message of a stream, or reads first. Returns whether it says one.
+    fn stream_on(&mut self) -> bool {
+        let Stage::Session(session) = &mut self.stage else { return false };
+        if !session.is_streaming() || self.rng.one_in(2) {
+            return false;
+        }
+        self.playing = session.stream_on().into();
+        !self.playing.is_empty()
     }
 
     /// Takes the next message, if one has come.

@@ -204,6 +204,7 @@ impl World {
             tls: Wish::Plain,
             fault: None,
             startup: Vec::new(),
+            replication: None,
             ..self.clients[at].character.clone()
         };
         let profile = Profile {
@@ -215,6 +216,7 @@ impl World {
             leaves: false,
             publishes: false,
             skips: false,
+            replicates: None,
         };
         let program = Program::new(self.made, profile, self.fork());
         let index = self.made;

@@ -21,6 +21,8 @@ impl World {
         self.count_rescues();
         self.check_free_servers()?;
         self.check_cancels()?;
+        self.check_private()?;
+        self.check_places()?;
         self.check_outlived()?;
         self.check_memory()?;
         self.check_runs()?;

@@ -10,6 +10,7 @@ use super::session::{Pooled, Rules, Session};
 use super::shadow::Shadow;
 use super::shake::{Far, Fault};
 use super::stream::SimStream;
+use super::walsender::{self, Walsender};
 use super::wire::{self, Packet};
 use crate::auth::cache::ScramCache;
 use crate::auth::server::{BindingData, Credential, ServerLogin, ServerStep};
@@ -27,6 +28,8 @@ pub struct Character {
     pub user: String,
     /// Startup parameters besides user and database.
     pub startup: Vec<(String, String)>,
+    /// The replication that `startup` asks for.
+    pub replication: Option<walsender::Kind>,
     /// The minor version of the protocol.
     pub minor: u16,
     pub credential: Credential,
@@ -127,7 +130,8 @@ impl SimClient {
     ) -> SimClient {
         let parameters = Parameters::new(&character.startup, 0)
             .unwrap_or_else(|_| panic!("bad parameters are not for clients with a shadow"));
-        let session = Session::new(0, character.rules, parameters);
+        let mut session = Session::new(0, character.rules, parameters);
+        session.walsender = character.replication.map(Walsender::new);
         let login = ServerLogin::new(
             character.user.as_bytes(),
             character.credential.clone(),
@@ -418,7 +422,12 @@ impl SimClient {
 
     /// Sends the next unit of the program, or ends.
     fn go_on(&mut self) {
-        if self.wait == Wait::Answers && !self.shadow.is_answered() {
+        let may_go_on = match self.wait {
+            Wait::Nothing => true,
+            Wait::Answers => self.shadow.is_answered(),
+            Wait::Streamed(count) => self.shadow.has_streamed(count),
+        };
+        if !may_go_on {
             return;
         }
         self.wait = Wait::Nothing;
@@ -426,8 +435,10 @@ impl SimClient {
         if is_full && !self.shadow.is_answered() || self.outbox.len() > 50_000 {
             return;
         }
-        let is_done =
-            self.is_finishing || self.shadow.is_blind() || self.units >= self.character.units;
+        let is_done = self.is_finishing
+            || self.shadow.is_blind()
+            || self.units >= self.character.units
+            || self.program.is_last;
         let unit = if is_done { self.program.finish() } else { Some(self.program.next()) };
         match unit {
             Some(unit) => {
@@ -439,12 +450,19 @@ impl SimClient {
         }
     }
 
-    /// Ends an open transaction, waits for all answers, and sends Terminate.
+    /// Ends an open transaction or stream, waits for all answers, and sends Terminate.
     fn say_goodbye(&mut self) {
         if !self.shadow.is_answered() {
             return;
         }
-        if !self.shadow.is_blind() && !self.shadow.session().is_at_rest() {
+        if !self.shadow.is_blind() && self.shadow.session().is_streaming() {
+            // It ends the stream, or leaves in the middle.
+            if self.rng.one_in(4) {
+                self.send(wire::front(Front::CopyDone, b""));
+                self.wait = Wait::Answers;
+                return;
+            }
+        } else if !self.shadow.is_blind() && !self.shadow.session().is_at_rest() {
             self.send(wire::sync());
             self.send(wire::query("ROLLBACK"));
             self.wait = Wait::Answers;

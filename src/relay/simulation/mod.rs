@@ -17,16 +17,20 @@ mod extended;
 mod hostile;
 mod lookup;
 mod parameters;
+mod private;
 mod program;
+mod replica;
 mod session;
 mod setup;
 mod shadow;
 mod shake;
 mod sql;
 mod stream;
+mod streams;
 mod system;
 mod traces;
 mod veil;
+mod walsender;
 mod wire;
 mod world;
 
@@ -43,7 +47,7 @@ const SEEDS: std::ops::Range<u64> = 0..300;
 const HOSTILE_SEEDS: u64 = 24;
 
 /// Seeds that a search has found, each with the fault that it showed.
-const FOUND: [(u64, &str); 14] = [
+const FOUND: [(u64, &str); 18] = [
     (315, "room for two blocks was kept for the beginning of one message"),
     (5_000_198, "a query that more was sent behind was sent once more"),
     (5_001_100, "RESET ROLE was taken for the reset of a parameter that nobody reports"),
@@ -58,6 +62,10 @@ const FOUND: [(u64, &str); 14] = [
     (5_008_853, "a lookup that came late waited beside an idle server"),
     (5_013_686, "a cancel request struck the SET of its client's parameters, and ended the client"),
     (5_014_785, "a session was asked for its channels in the middle of late data of a COPY"),
+    (12_000_012, "what a walsender had reported was kept when its client had gone in its login"),
+    (12_000_109, "a replication client heard its walsender before its welcome"),
+    (12_000_749, "a Parse was answered behind the goodbye of a server"),
+    (12_002_605, "a query that came when an error had ended a stream of both was not awaited"),
 ];
 
 /// The most steps until everything has ended.
@@ -167,6 +175,8 @@ fn sim_every_client_sees_what_a_server_of_its_own_would_have_shown() {
     assert!(sum.unsecured > least, "hardly any handshake failed: {sum:?}");
     assert!(sum.notified > least, "hardly any client was notified: {sum:?}");
     assert!(sum.rescued > least, "hardly any abandoned server was rescued: {sum:?}");
+    assert!(sum.streamed > 20 * least, "hardly anything was streamed: {sum:?}");
+    assert!(sum.torn > least, "hardly any stream was torn: {sum:?}");
     assert!(sum.passed_on > least, "hardly any cancel request was another process's: {sum:?}");
 }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::parameters::VARYING;
+use super::walsender;
 use super::wire::{self, Packet};
 use crate::base::rng::{Rng, SeededRng};
 use crate::wire::kind::Front;
@@ -26,6 +27,8 @@ pub struct Profile {
     pub publishes: bool,
     /// It may prepare an unnamed statement behind an error, and bind the one that was there.
     pub skips: bool,
+    /// It has a walsender.
+    pub replicates: Option<walsender::Kind>,
 }
 
 /// What must have come before the next unit is sent.
@@ -34,6 +37,8 @@ pub enum Wait {
     Nothing,
     /// All answers.
     Answers,
+    /// So many messages of a stream, or its end.
+    Streamed(usize),
 }
 
 pub struct Unit {
@@ -42,14 +47,16 @@ pub struct Unit {
 }
 
 pub struct Program {
-    profile: Profile,
+    pub(super) profile: Profile,
     client: usize,
-    tags: usize,
+    pub(super) tags: usize,
     /// Whether a transaction block is open, as far as it can be predicted.
     in_block: bool,
     names: BTreeMap<String, String>,
-    script: VecDeque<Unit>,
-    rng: SeededRng,
+    pub(super) script: VecDeque<Unit>,
+    /// Whether the client leaves after the script, whatever is under way.
+    pub is_last: bool,
+    pub(super) rng: SeededRng,
 }
 
 /// Texts that several clients use, so that they share statements; the tag is a parameter.
@@ -72,6 +79,7 @@ impl Program {
             in_block: false,
             names: BTreeMap::new(),
             script: VecDeque::new(),
+            is_last: false,
             rng,
         }
     }
@@ -80,6 +88,9 @@ impl Program {
     pub fn next(&mut self) -> Unit {
         if let Some(unit) = self.script.pop_front() {
             return unit;
+        }
+        if let Some(kind) = self.profile.replicates {
+            return self.replicate(kind);
         }
         if self.profile.leaves && self.rng.one_in(4) {
             let packets = self.leave();
@@ -109,16 +120,16 @@ impl Program {
         self.script.pop_front()
     }
 
-    fn some_wait(&mut self) -> Wait {
+    pub(super) fn some_wait(&mut self) -> Wait {
         if self.rng.one_in(3) { Wait::Answers } else { Wait::Nothing }
     }
 
-    fn tag(&mut self) -> String {
+    pub(super) fn tag(&mut self) -> String {
         self.tags += 1;
         format!("c{}q{}", self.client, self.tags)
     }
 
-    fn size(&mut self) -> usize {
+    pub(super) fn size(&mut self) -> usize {
         match self.rng.below(8) {
             0 if self.profile.big => self.rng.below(150_000) as usize,
             1 => self.rng.below(9_000) as usize,
@@ -126,7 +137,7 @@ impl Program {
         }
     }
 
-    fn simple(&mut self) -> Packet {
+    pub(super) fn simple(&mut self) -> Packet {
         let tag = self.tag();
         let size = self.size();
         let text = match self.rng.below(12) {
@@ -146,7 +157,7 @@ impl Program {
         wire::query(&text)
     }
 
-    fn block(&mut self) -> Unit {
+    pub(super) fn block(&mut self) -> Unit {
         if !self.profile.blocks {
             return Unit { packets: vec![self.simple()], wait: Wait::Nothing };
         }
@@ -160,7 +171,7 @@ impl Program {
         Unit { packets, wait: self.some_wait() }
     }
 
-    fn parameter(&mut self) -> Packet {
+    pub(super) fn parameter(&mut self) -> Packet {
         let tag = self.tag();
         let text = match self.rng.below(9) {
             0 => format!("SET application_name='{tag}'"),
@@ -228,7 +239,7 @@ impl Program {
         }
     }
 
-    fn call(&mut self) -> Packet {
+    pub(super) fn call(&mut self) -> Packet {
         let fails = if self.rng.one_in(4) { "FAIL " } else { "" };
         let text = format!("{fails}{}", self.tag());
         wire::front(Front::FunctionCall, &[&[0, 0, 0, 7][..], &wire::cstr(&text)].concat())
@@ -333,7 +344,7 @@ impl Program {
     }
 
     /// Parse, Bind, Execute, Sync, of the unnamed statement and portal.
-    fn unnamed(&mut self, text: &str) -> Vec<Packet> {
+    pub(super) fn unnamed(&mut self, text: &str) -> Vec<Packet> {
         let values = self.values(text);
         vec![
             wire::parse("", text, &[]),
@@ -467,7 +478,7 @@ impl Program {
 
     /// COPY FROM STDIN in its forms: with data at once or when the server asks for it, and with a
     /// Sync before, within or after the data.
-    fn copy_in(&mut self) -> Unit {
+    pub(super) fn copy_in(&mut self) -> Unit {
         let is_extended = self.rng.one_in(2);
         let mixed = self.rng.one_in(4);
         let tag = self.tag();

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::parameters::Parameters;
 use super::sql::{self, Statement};
 use super::traces;
+use super::walsender::{self, Walsender};
 use super::wire::{self, Packet};
 use crate::config::SessionState;
 use crate::wire::fields::Fields;
@@ -123,6 +124,8 @@ pub struct Session {
     pub refused: usize,
     /// Notifications that are sent when the transaction is committed.
     unpublished: Vec<Out>,
+    /// What a session has more that was opened for replication.
+    pub walsender: Option<Walsender>,
     /// The number of the transaction, and the numbers of committed ones.
     transaction: u64,
     committed: BTreeSet<u64>,
@@ -147,6 +150,7 @@ impl Session {
             holds_table: false,
             refused: 0,
             unpublished: Vec::new(),
+            walsender: None,
             transaction: 1,
             committed: BTreeSet::new(),
             out: Vec::new(),
@@ -155,7 +159,8 @@ impl Session {
 
     /// Whether nothing is under way that the next client could meet.
     pub fn is_at_rest(&self) -> bool {
-        self.block == Block::None && !self.is_started && !self.is_skipping && self.copy.is_none()
+        let is_idle = self.block == Block::None && !self.is_started && !self.is_skipping;
+        is_idle && self.copy.is_none() && !self.is_streaming()
     }
 
     pub fn pooled(&self) -> Option<Pooled> {
@@ -180,6 +185,10 @@ impl Session {
         if !self.has_ended {
             self.take(packet);
         }
+        self.take_out()
+    }
+
+    pub(super) fn take_out(&mut self) -> Vec<Out> {
         std::mem::take(&mut self.out)
     }
 
@@ -226,6 +235,9 @@ impl Session {
         };
         if self.copy.is_some() {
             return self.take_in_copy(kind, packet);
+        }
+        if self.take_as_walsender(kind, packet) {
+            return;
         }
         let is_extended = matches!(
             kind,
@@ -423,6 +435,9 @@ impl Session {
                 self.parameters.traces.remove_channel(channel);
                 "UNLISTEN"
             }
+            Statement::Leave { kind: traces::Kind::Channel, .. } if self.walsender.is_some() => {
+                return Err(walsender::refuses_listen());
+            }
             Statement::Leave { kind, name } => {
                 self.parameters.traces.add(*kind, name);
                 if *kind == traces::Kind::Lock {
@@ -542,7 +557,7 @@ impl Session {
         self.out.push(Out::Flush);
     }
 
-    fn copy_out(&mut self, text: &str, count: usize, size: usize) {
+    pub(super) fn copy_out(&mut self, text: &str, count: usize, size: usize) {
         self.push(Back::CopyOut, COPY_FORMAT);
         for at in 0..count {
             let mut row = format!("{text}:{at}").into_bytes();
@@ -632,7 +647,7 @@ impl Session {
     }
 
     /// Raises an error, which ends the running query and undoes its changes.
-    fn fail(&mut self, failure: Failure) {
+    pub(super) fn fail(&mut self, failure: Failure) {
         let report = wire::report(Back::ErrorResponse, "ERROR", failure.sqlstate, &failure.text);
         self.push(Back::ErrorResponse, &report.body);
         self.out.push(Out::Flush);
@@ -650,7 +665,7 @@ impl Session {
         self.report_now();
     }
 
-    fn end_with(&mut self, sqlstate: &'static str, text: &str) {
+    pub(super) fn end_with(&mut self, sqlstate: &'static str, text: &str) {
         let report = wire::report(Back::ErrorResponse, "FATAL", sqlstate, text);
         self.push(Back::ErrorResponse, &report.body);
         self.out.push(Out::Flush);
@@ -658,7 +673,7 @@ impl Session {
         self.has_ended = true;
     }
 
-    fn ready(&mut self) {
+    pub(super) fn ready(&mut self) {
         self.report_changes();
         let status = match self.block {
             Block::None => b'I',

@@ -115,6 +115,8 @@ pub struct Kind {
     pub has_peer: bool,
     /// Whether clients prepare unnamed statements behind an error.
     pub skips: bool,
+    /// Whether there are replication clients.
+    pub replicates: bool,
     /// Whether there are hostile peers.
     pub is_hostile: bool,
 }
@@ -134,6 +136,7 @@ impl Kind {
             minor: if matches!(seed % 11, 2 | 8 | 9) { 2 } else { 0 },
             has_peer: seed.is_multiple_of(6),
             skips: matches!(seed % 16, 0 | 7 | 10),
+            replicates: matches!(seed % 13, 4 | 6 | 11),
             is_hostile: false,
         }
     }
@@ -146,7 +149,7 @@ impl Kind {
 
 impl Setup {
     pub fn new(rng: &mut SeededRng, kind: Kind) -> Setup {
-        let Kind { offers, shares, tls, minor, has_peer, is_hostile, skips, keeps_back: _ } = kind;
+        let Kind { offers, shares, tls, minor, has_peer, is_hostile, skips, .. } = kind;
         let shakes = tls == Tls::ByHandshake;
         let tracks = !rng.one_in(6);
         let auth = ["trust", "md5", "scram-sha-256", "plain"][rng.below(4) as usize];

@@ -10,14 +10,15 @@ use super::parameters::{VARYING, varying};
 use super::session::{Block, CANCELLED, OUTLIVED, Out, REFUSED, SESSION_IN_ROW, Session};
 use super::sql;
 use super::traces;
+use super::walsender;
 use super::wire::Packet;
 use crate::wire::fields::Fields;
 use crate::wire::fields::ReportFields;
 use crate::wire::kind::Back;
 
 /// An expected answer.
-struct Due {
-    packet: Packet,
+pub(super) struct Due {
+    pub packet: Packet,
     is_sticky: bool,
 }
 
@@ -31,13 +32,13 @@ pub struct Outlived {
 }
 
 pub struct Shadow {
-    session: Session,
+    pub(super) session: Session,
     /// Messages of the client that the session has not taken yet.
-    inputs: VecDeque<Packet>,
-    due: VecDeque<Due>,
+    pub(super) inputs: VecDeque<Packet>,
+    pub(super) due: VecDeque<Due>,
     /// The session before it took `current`.
-    before: Session,
-    current: Option<Packet>,
+    pub(super) before: Session,
+    pub(super) current: Option<Packet>,
     /// ParameterStatus that came since.
     told: Vec<Vec<u8>>,
     /// The FATAL error with which the pooler ends the client here.
@@ -71,6 +72,8 @@ pub struct Shadow {
     pub is_vague: bool,
     /// The number of notifications that the client got.
     pub notified: usize,
+    /// The number of messages that it got in streams.
+    pub streamed: usize,
 }
 
 impl Shadow {
@@ -97,6 +100,7 @@ impl Shadow {
             listened: BTreeSet::new(),
             is_vague: false,
             notified: 0,
+            streamed: 0,
         }
     }
 
@@ -175,6 +179,9 @@ impl Shadow {
             };
         }
         self.fill();
+        if let Some(result) = self.take_streamed(packet) {
+            return result;
+        }
         if let Some(channel) = published(packet) {
             return self.is_notified(&channel, packet);
         }
@@ -301,7 +308,7 @@ impl Shadow {
             && packet.body.ends_with(self.varying.as_bytes())
     }
 
-    fn fill(&mut self) {
+    pub(super) fn fill(&mut self) {
         while self.due.is_empty() && self.fatal.is_none() {
             let Some(packet) = self.inputs.pop_front() else { return };
             self.before = self.session.clone();
@@ -312,7 +319,7 @@ impl Shadow {
         }
     }
 
-    fn expect(&mut self, outs: Vec<Out>) {
+    pub(super) fn expect(&mut self, outs: Vec<Out>) {
         for out in outs {
             match out {
                 Out::Packet { packet, is_sticky } => self.due.push_back(Due { packet, is_sticky }),
@@ -435,6 +442,9 @@ impl Shadow {
             return Ok(());
         }
         let session = packet.body.get(SESSION_IN_ROW).unwrap_or_default().to_vec();
+        if walsender::is_number(&session) != self.session.walsender.is_some() {
+            return Err(format!("{packet:?} is of a session of another kind"));
+        }
         let linked = self.linked.replace(session.clone());
         if let Some(linked) = linked.filter(|linked| *linked != session)
             && (is_sticky || self.is_session_mode)

@@ -45,6 +45,8 @@ pub struct World {
     pub costs: Costs,
     /// Draws the choices of clients at login, where choices are offered.
     pub chooser: Option<SeededRng>,
+    /// Draws the replication clients, if the seed has any.
+    pub replicator: Option<SeededRng>,
     /// The number of clients made so far.
     pub made: usize,
     /// Whether the end has begun: no peer begins anything new, and nothing goes wrong any more.
@@ -103,6 +105,10 @@ pub struct Figures {
     pub roused: usize,
     /// Notifications that clients got from other clients.
     pub notified: usize,
+    /// Messages that replication clients got in streams, and streams in the middle of which a
+    /// client was gone, or its server.
+    pub streamed: usize,
+    pub torn: usize,
     /// Hostile clients, and the transactions that they were given.
     pub foes: usize,
     pub served: usize,
@@ -126,6 +132,8 @@ impl std::ops::AddAssign for Figures {
         self.quieted += other.quieted;
         self.roused += other.roused;
         self.notified += other.notified;
+        self.streamed += other.streamed;
+        self.torn += other.torn;
         self.foes += other.foes;
         self.served += other.served;
     }
@@ -202,6 +210,10 @@ impl World {
             rng: other.clone(),
         };
         setup.steps = setup.steps.max(100);
+        if kind.replicates {
+            // Leaves places for walsenders.
+            setup.clients = setup.clients.div_ceil(3);
+        }
         let mut system = System::new(rng.next_u64());
         system.tls = kind.tls;
         system.keeps_back = kind.keeps_back;
@@ -217,6 +229,7 @@ impl World {
             hostile: kind.is_hostile.then(|| Hostile::new(seed)),
             costs: Costs::default(),
             chooser,
+            replicator: kind.replicates.then(|| SeededRng::new(seed)),
             made: 0,
             is_ending: false,
             crashes: 0,
@@ -266,6 +279,7 @@ impl World {
         self.now.wall_us = START.wall_us + self.now.mono.micros_since(START.mono);
         if !self.is_ending {
             self.invite();
+            self.invite_replica();
             self.invite_hostile();
             self.go_wrong();
         }
@@ -419,7 +433,9 @@ impl World {
 
     fn invite(&mut self) {
         let most = self.setup.clients;
-        let here = self.clients.iter().filter(|client| !client.is_over()).count();
+        let is_here =
+            |client: &&SimClient| !client.is_over() && client.character.replication.is_none();
+        let here = self.clients.iter().filter(is_here).count();
         if here < most && self.rng.one_in(8) {
             self.admit_client();
         }
@@ -462,11 +478,13 @@ impl World {
             rogue: self.rng.one_in(4),
             big: self.rng.one_in(3),
             skips: self.setup.skips,
+            replicates: None,
         };
         let mut character = Character {
             database: format!("{name}{suffix}"),
             user: USERS[self.rng.below(2) as usize].to_owned(),
             startup,
+            replication: None,
             minor: self.setup.minor,
             credential: Credential::Plain(Password::new(PASSWORD)),
             rules: shadow_rules(
@@ -493,7 +511,7 @@ impl World {
     }
 
     /// How a client begins TLS, and its fault in the handshake.
-    fn wish(&mut self, may_be_plain: bool) -> (Wish, Option<Fault>) {
+    pub(super) fn wish(&mut self, may_be_plain: bool) -> (Wish, Option<Fault>) {
         let is_required = self.engine.core.tls.clients == TlsMode::Require;
         if may_be_plain && !is_required {
             return (Wish::Plain, None);
@@ -660,6 +678,7 @@ impl World {
                 figures.tolerated += client.shadow.tolerated;
                 figures.outlived += client.shadow.refusals;
                 figures.notified += client.shadow.notified;
+                figures.streamed += client.shadow.streamed;
             }
             stays
         });
