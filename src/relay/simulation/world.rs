@@ -343,9 +343,13 @@ impl World {
         self.engine.write_lines();
         let lines = std::mem::take(&mut self.engine.io.lines);
         let has_crashed = self.crashes > 0;
-        // The second reason occurs if a cancel request was not completed in time.
-        let of_crash =
-            ["closing because: server conn crashed?", "closing because: reset query failed"];
+        // The second reason occurs if a cancel request was not completed in time, the third where a
+        // session is made ready for its client.
+        let of_crash = [
+            "closing because: server conn crashed?",
+            "closing because: reset query failed",
+            "closing because: session state could not be undone",
+        ];
         let ends_client = |text: &str| {
             text.starts_with("S-")
                 && (has_crashed && of_crash.iter().any(|words| text.contains(words))
