@@ -31,6 +31,16 @@ impl Owner {
         matches!(self, Owner::Expected { segment: of } if of != segment)
     }
 
+    /// Whether a request of this segment finds the client's own statement, or none.
+    #[inline(always)]
+    pub fn is_own_in(self, segment: u32) -> bool {
+        match self {
+            Owner::Own => true,
+            Owner::Expected { segment: of } => of == segment,
+            Owner::Foreign => false,
+        }
+    }
+
     /// Notes requests that were skipped; `others` are still under way.
     pub fn skipped<'a>(
         &mut self,

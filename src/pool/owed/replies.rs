@@ -162,7 +162,7 @@ impl Replies {
     /// Whether the unnamed statement that such a request finds is the client's own, or none.
     #[inline(always)]
     pub fn has_own_unnamed(&self) -> bool {
-        !self.has_foreign_unnamed() && !self.is_unnamed_undecided()
+        self.unnamed.is_own_in(self.segment)
     }
 
     /// Another client gets the server, or a query of the pooler's own has dropped the client's
