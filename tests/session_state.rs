@@ -344,6 +344,26 @@ fn an_unnamed_statement_that_an_error_has_kept_leaves_what_it_leaves() {
     sees(&mut pooler.client(), CLEAN);
 }
 
+/// The pooler asks for locks by a query of its own, which drops the unnamed statement.
+#[test]
+fn what_an_error_has_kept_is_there_behind_a_query_of_the_poolers_own() {
+    let pooler = pooler("pin", "1");
+    let mut client = pooler.client();
+    client.query("select pg_advisory_lock(1)").expect("a pin");
+    let runs = |name| [wire::bind(name, &[]), wire::execute(), wire::sync()].concat();
+    let two = [wire::parse("", "select 1"), runs(""), wire::parse("", "select 'kept'")].concat();
+    client.wire.send(&[two, wire::sync()].concat());
+    client.answer().expect("a row");
+    client.answer().expect("a prepared statement");
+    client.wire.send(&[wire::execute(), wire::parse("", "select 2"), wire::sync()].concat());
+    client.answer().expect_err("no portal is there");
+    let unlocks = wire::parse("unlocks", "select pg_advisory_unlock(2)");
+    client.wire.send(&[unlocks, runs("unlocks")].concat());
+    client.answer().expect("nothing to unlock");
+    client.wire.send(&runs(""));
+    assert_eq!(client.answer().expect("its row").rows, [[Some("kept".to_owned())]]);
+}
+
 #[test]
 fn under_warn_the_log_tells_once_of_each_kind() {
     let pooler = pooler("warn", "1");

@@ -124,8 +124,8 @@ impl Requests<'_> {
             }
             Front::Parse if body.first() == Some(&0) => {
                 match self.keeps_unnamed {
-                    true => self.unnamed.prepared(&body[1..], false),
-                    false => self.unnamed.replaced(false),
+                    true => self.unnamed.prepared(&body[1..]),
+                    false => self.unnamed.replaced(),
                 }
                 self.replies.push_routine(Request::Parse(None));
             }

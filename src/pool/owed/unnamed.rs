@@ -14,6 +14,8 @@ pub struct UnnamedText {
     before: KeptText,
     /// The changes sent since then that the server has not skipped.
     changes: u32,
+    /// Whether the server has had nothing to do since the last change.
+    is_settled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -60,11 +62,16 @@ impl UnnamedText {
         (self.now.fate, self.before.fate, self.changes) = (Fate::Untouched, Fate::Untouched, 0);
     }
 
-    /// The client prepares this text: everything after the name. `is_at_rest` tells that nothing
-    /// is under way at the server.
+    /// Nothing is under way at the server: what was changed is known.
     #[inline]
-    pub(in crate::pool) fn prepared(&mut self, text: &[u8], is_at_rest: bool) {
-        self.replaced(is_at_rest);
+    pub(in crate::pool) fn settled(&mut self) {
+        self.is_settled = true;
+    }
+
+    /// The client prepares this text: everything after the name.
+    #[inline]
+    pub(in crate::pool) fn prepared(&mut self, text: &[u8]) {
+        self.replaced();
         if text.len() < MOST_KEPT_BYTES {
             self.now.text.extend_from_slice(text);
             self.now.fate = Fate::Prepared;
@@ -74,8 +81,8 @@ impl UnnamedText {
     /// The client prepares a text that is not kept, or sends a simple query, which drops the
     /// statement.
     #[inline]
-    pub(in crate::pool) fn replaced(&mut self, is_at_rest: bool) {
-        if is_at_rest {
+    pub(in crate::pool) fn replaced(&mut self) {
+        if std::mem::take(&mut self.is_settled) {
             self.changes = 0;
             self.before.fate = self.now.fate;
             if matches!(self.now.fate, Fate::Prepared | Fate::Lasting) {

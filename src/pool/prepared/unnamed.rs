@@ -45,16 +45,18 @@ impl Core {
         seen: &[u8],
         said: &mut Said<'_>,
     ) -> Option<Verdict> {
+        let Server { replies, unnamed, .. } = &mut self.servers[server];
+        if replies.is_answered() {
+            unnamed.settled();
+        }
         if kind == Front::Sync {
-            self.servers[server].unnamed.synced();
+            unnamed.synced();
             return None;
         }
-        let replies = &self.servers[server].replies;
         if !kind.concerns_statements() || replies.takes_copy_data() || replies.is_skipping() {
             return None;
         }
         let is_foreign = replies.has_foreign_unnamed();
-        let is_at_rest = replies.is_answered();
         let names_none =
             matches!(kind, Front::Close | Front::Describe) && head.body == UNNAMED.len();
         if names_none && seen.len() < head.body {
@@ -62,7 +64,7 @@ impl Core {
         }
         match kind {
             Front::Parse => return self.heed_parse(id, server, head, seen),
-            Front::Query => self.servers[server].unnamed.replaced(is_at_rest),
+            Front::Query => unnamed.replaced(),
             Front::Bind => return self.heed_bind(id, server, head, seen, is_foreign, said),
             Front::Describe if seen == UNNAMED && replies.is_unnamed_undecided() => {
                 return Some(self.await_owner(server));
@@ -95,7 +97,6 @@ impl Core {
         head: Head,
         seen: &[u8],
     ) -> Option<Verdict> {
-        let is_at_rest = self.servers[server].replies.is_answered();
         let is_kept = self.shares_servers(server) && head.body <= MOST_KEPT_BYTES;
         let need = if is_kept { head.body } else { head.body.min(LOOKED_AT_BYTES) };
         match seen.first() {
@@ -104,8 +105,8 @@ impl Core {
             Some(0) => {
                 let unnamed = &mut self.servers[server].unnamed;
                 match is_kept {
-                    true => unnamed.prepared(&seen[1..], is_at_rest),
-                    false => unnamed.replaced(is_at_rest),
+                    true => unnamed.prepared(&seen[1..]),
+                    false => unnamed.replaced(),
                 }
                 if deallocate::is_decisive(&seen[1..]) {
                     self.servers[server].replies.expect_decision();
