@@ -344,6 +344,55 @@ fn an_unnamed_statement_that_an_error_has_kept_leaves_what_it_leaves() {
     sees(&mut pooler.client(), CLEAN);
 }
 
+/// Prepares an unnamed statement, another one behind an error, and runs the one that is there.
+fn run_what_is_kept(
+    client: &mut Client,
+    (kept, passed_over): (&str, &str),
+    is_pipelined: bool,
+) -> Result<Answer, Failure> {
+    client.wire.send(&[wire::parse("", kept), wire::sync()].concat());
+    client.answer()?;
+    let fails = [wire::execute(), wire::parse("", passed_over), wire::sync()].concat();
+    let runs = [wire::bind("", &[]), wire::execute(), wire::sync()].concat();
+    if is_pipelined {
+        client.wire.send(&[fails, runs].concat());
+        client.answer().expect_err("no portal is there");
+    } else {
+        client.wire.send(&fails);
+        client.answer().expect_err("no portal is there");
+        client.wire.send(&runs);
+    }
+    client.answer()
+}
+
+#[test]
+fn a_harmless_set_that_an_error_has_kept_is_not_refused() {
+    for is_pipelined in [false, true] {
+        let pooler = pooler("error", "1");
+        let mut client = pooler.client();
+        for sql in ["set application_name = 'mine'", "set local work_mem = '1MB'"] {
+            let answer = run_what_is_kept(&mut client, (sql, "select 1"), is_pipelined);
+            let answer = answer.unwrap_or_else(|e| panic!("{sql}, {is_pipelined}: {e:?}"));
+            assert_eq!(answer.tags, ["SET"]);
+        }
+        assert_eq!(client.one("show application_name"), "mine");
+    }
+}
+
+#[test]
+fn what_an_error_has_passed_over_clears_nothing() {
+    for is_pipelined in [false, true] {
+        let pooler = pooler("pin", "1");
+        let mut client = pooler.client();
+        client.query("set work_mem = '1MB'").expect("a pin");
+        let answer = run_what_is_kept(&mut client, ("select 1", "reset all"), is_pipelined);
+        assert_eq!(answer.expect("a row").rows, [[Some("1".to_owned())]]);
+        assert_eq!(client.one("show work_mem"), "1MB");
+        drop(client);
+        sees(&mut pooler.client(), CLEAN);
+    }
+}
+
 /// The pooler asks for locks by a query of its own, which drops the unnamed statement.
 #[test]
 fn what_an_error_has_kept_is_there_behind_a_query_of_the_poolers_own() {
@@ -362,6 +411,40 @@ fn what_an_error_has_kept_is_there_behind_a_query_of_the_poolers_own() {
     client.answer().expect("nothing to unlock");
     client.wire.send(&runs(""));
     assert_eq!(client.answer().expect("its row").rows, [[Some("kept".to_owned())]]);
+}
+
+/// Only the statement of a portal that is executed clears what it clears.
+#[test]
+fn what_is_prepared_or_bound_beside_a_portal_clears_nothing_when_that_is_executed() {
+    let run_p = wire::execute_portal("p", 0);
+    let resets = wire::parse("", "reset all");
+    for beside in [resets.clone(), [resets, wire::bind("", &[])].concat()] {
+        let pooler = pooler("pin", "1");
+        let mut client = pooler.client();
+        client.query("set work_mem = '1MB'; begin").expect("a pin");
+        let named = wire::bind_portal("p", "", &[], &[]);
+        client.wire.send(&[wire::parse("", "select 1"), named, wire::sync()].concat());
+        client.answer().expect("a portal");
+        client.wire.send(&[beside, run_p.clone(), wire::sync()].concat());
+        assert_eq!(client.answer().expect("its row").rows, [[Some("1".to_owned())]]);
+        client.query("commit").expect("an end");
+        assert_eq!(client.one("show work_mem"), "1MB");
+        drop(client);
+        sees(&mut pooler.client(), CLEAN);
+    }
+}
+
+/// Drivers send each statement as an unnamed one.
+#[test]
+fn a_pin_ends_too_where_one_unnamed_statement_undoes_what_the_one_before_has_left() {
+    let pooler = pooler("pin", "1");
+    let mut client = pooler.client();
+    for (sql, undone) in [("set work_mem = '1MB'", "reset all"), ("listen a", "unlisten *")] {
+        extended(&mut client, sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        assert!(pooler.shown("SHOW PINS", "database", "app", "left").is_some(), "{sql}");
+        extended(&mut client, undone).unwrap_or_else(|e| panic!("{undone}: {e:?}"));
+        assert_eq!(pooler.shown("SHOW PINS", "database", "app", "left"), None, "{sql}");
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::client::{Client, ClientState, QueryRefusal, Standing};
 use crate::pool::records::server::{OwnQuery, Server};
 use crate::pool::records::session::TextOrigin;
+use crate::pool::records::unnamed_effects::BindPlace;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Severity};
 use crate::wire::head::{HEAD_BYTES, Head};
@@ -344,7 +345,12 @@ impl Core {
         if let Some(verdict) = self.refuse_traces(server_id, kind, head, seen, said) {
             return verdict;
         }
-        let replies = &self.servers[server_id].replies;
+        let Server { replies, session, .. } = &self.servers[server_id];
+        let is_nameless = seen.is_empty() && head.body > 0;
+        if kind == Front::Execute && is_nameless && !session.awaits.is_empty() {
+            // It matters which portal that is.
+            return Verdict::Need(1);
+        }
         let (is_first, is_passed_over) = (replies.is_unburdened(), replies.is_skipping());
         let verdict = self.pass_message(id, server_id, kind, head, seen, said);
         let is_sent = matches!(verdict, Verdict::Forward(_) | Verdict::Replace { .. });
@@ -456,7 +462,9 @@ impl Server {
         let is_whole = seen.len() == head.body;
         let of = match (kind, seen.first()) {
             (Front::Query, _) => TextOrigin::Query,
-            (Front::Parse, Some(0)) => TextOrigin::Unnamed,
+            (Front::Parse, Some(0)) => {
+                TextOrigin::Unnamed { segment: self.replies.segment_of_parse() }
+            }
             // Its name has not come. In the middle of a COPY nobody waits for that.
             (Front::Parse, None) => return self.session.note_unknown(),
             // What a tracked statement leaves is noted at its Bind (`bound_tracked`).
@@ -464,8 +472,11 @@ impl Server {
             (Front::Parse, _) => TextOrigin::Named,
             // `bound_tracked` has noted the Bind of a tracked statement.
             (Front::Bind, _) if is_tracked && !binds_unnamed(seen) => return,
-            (Front::Bind, _) => return self.session.bound(is_first),
-            (Front::Execute, _) => return self.session.executed(),
+            (Front::Bind, portal) => {
+                let place = BindPlace { is_first, is_unnamed: portal == Some(&0) };
+                return self.session.bound(self.replies.segment(), place);
+            }
+            (Front::Execute, portal) => return self.session.executed(portal == Some(&0)),
             (Front::FunctionCall, _) => return self.session.note_unknown(),
             _ => return,
         };

@@ -158,6 +158,7 @@ impl Core {
                 }
             }
             Back::NoData | Back::RowDescription => self.tell_parameters(id, to_client),
+            Back::CopyBoth | Back::CopyIn => self.servers[id].session.copies_in(),
             Back::NotificationResponse => {
                 return listen::judge_notification(self, id, client, seen, to_client);
             }
@@ -165,10 +166,8 @@ impl Core {
             | Back::BackendKeyData
             | Back::BindComplete
             | Back::CloseComplete
-            | Back::CopyBoth
             | Back::CopyData
             | Back::CopyDone
-            | Back::CopyIn
             | Back::CopyOut
             | Back::DataRow
             | Back::EmptyQuery

@@ -14,7 +14,7 @@ use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::replies::TransactionStatus;
 use crate::pool::owed::verdict::{Hold, ServerVerdict, Verdict};
 use crate::pool::records::listening::{Handing, MOST_CHANNELS, Recalled, push_quoted};
-use crate::pool::records::server::OwnQuery;
+use crate::pool::records::server::{OwnQuery, Server};
 use crate::pool::statements::scan;
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
@@ -113,7 +113,8 @@ fn bound_needs_channels(
         Some(all) => all.unnamed,
         None => None,
     };
-    if !is_named && core.servers[server].session.unnamed_needs_channels() {
+    let Server { session, replies, .. } = &core.servers[server];
+    if !is_named && session.unnamed_needs_channels(replies.segment()) {
         return Some(true);
     }
     Some(statement.is_some_and(|id| core.statements.effects(id).needs_channels))

@@ -18,6 +18,7 @@ use crate::pool::prepared::presence::tells_of_statements;
 use crate::pool::prepared::usual::{BindNames, usual_statement};
 use crate::pool::records::server::Server;
 use crate::pool::records::session::ServerSession;
+use crate::pool::records::unnamed_effects::BindPlace;
 use crate::pool::statements::deallocate;
 use crate::pool::statements::held::ServerStatements;
 use crate::pool::statements::table::{ClientStatements, StatementTable};
@@ -71,13 +72,20 @@ impl Requests<'_> {
             if self.table.effects(id) != Effects::default() {
                 return None;
             }
-            self.session.bound_tracked(Effects::default(), false);
+            let is_unnamed = names.portal.is_empty();
+            let place = BindPlace { is_first: false, is_unnamed };
+            self.session.bound_tracked(Effects::default(), place);
         }
         self.kept.bytes.clear();
         *may_repeat |= self.replies.is_at_rest();
         *self.binds += 1;
         self.replies.push_routine(Request::Bind(Some(id)));
         Some((id, names))
+    }
+
+    #[inline(always)]
+    fn prepares_plainly(&mut self, body: &[u8]) -> bool {
+        self.session.prepares_plainly(body, self.replies.segment_of_parse())
     }
 
     /// Takes a message that is passed on as it is, or leaves it to the judge.
@@ -98,7 +106,9 @@ impl Requests<'_> {
             Front::Bind => {
                 self.unnamed.bound();
                 if self.is_watched {
-                    self.session.bound(false);
+                    let is_unnamed = body.first() == Some(&0);
+                    let place = BindPlace { is_first: false, is_unnamed };
+                    self.session.bound(self.replies.segment(), place);
                 }
                 self.replies.push_routine(Request::Bind(None));
             }
@@ -112,13 +122,11 @@ impl Requests<'_> {
             Front::Execute if self.may_decide => return Taken::No,
             Front::Execute => {
                 if self.is_watched {
-                    self.session.executed();
+                    self.session.executed(body.first() == Some(&0));
                 }
                 self.replies.push_routine(Request::Execute);
             }
-            Front::Parse if self.is_watched && !self.session.prepares_plainly(body) => {
-                return Taken::No;
-            }
+            Front::Parse if self.is_watched && !self.prepares_plainly(body) => return Taken::No,
             Front::Parse if behind_name(body).is_some_and(deallocate::is_decisive) => {
                 return Taken::No;
             }

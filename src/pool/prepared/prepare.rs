@@ -22,6 +22,7 @@ use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::client::Client;
 use crate::pool::records::server::Server;
+use crate::pool::records::unnamed_effects::BindPlace;
 use crate::pool::statements::deallocate;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Message};
@@ -266,7 +267,8 @@ impl Core {
         let Server { replies, session, pool, .. } = &mut self.servers[server];
         self.pools[*pool].stats.binds += 1;
         if session.is_watched() {
-            session.bound_tracked(self.statements.effects(statement), is_first);
+            let place = BindPlace { is_first, is_unnamed: names.portal.is_empty() };
+            session.bound_tracked(self.statements.effects(statement), place);
         }
         let record = &self.statements.statements[statement];
         if record.is_decisive {

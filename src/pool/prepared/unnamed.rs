@@ -182,9 +182,10 @@ impl Core {
                 Message::front(said.to_server.words(), Front::Parse).cstr(b"").bytes(text).end();
                 let pool = self.servers[server].pool;
                 self.pools[pool].stats.server_parses += 1;
-                if self.servers[server].session.is_watched() {
+                let Server { session, replies, .. } = &mut self.servers[server];
+                if session.is_watched() {
                     let effects = self.statements.effects(statement);
-                    self.servers[server].session.note_unnamed(effects);
+                    session.note_unnamed(effects, replies.segment_of_parse());
                 }
                 if self.statements.is_decisive(statement) {
                     self.servers[server].replies.expect_decision();

@@ -30,5 +30,6 @@ pub mod session;
 pub mod site;
 pub mod strangers;
 pub mod transients;
+pub mod unnamed_effects;
 pub mod user;
 pub mod wait;

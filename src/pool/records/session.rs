@@ -8,6 +8,7 @@
 //! mark nothing.
 
 use super::listening::Handing;
+use super::unnamed_effects::{BindPlace, UnnamedEffects};
 use crate::base::time::Moment;
 use crate::config::SessionState;
 use crate::pool::owed::replies::TransactionStatus;
@@ -38,14 +39,15 @@ pub struct ServerSession {
     of_client: Traces,
     /// Traces that will be gone if everything under way succeeds and the transaction is committed.
     clears: Traces,
-    /// Traces that the bound statement clears once it is executed, if it was sent before all else.
-    awaits: Traces,
+    /// Traces that the unnamed portal clears once it is executed, if it was sent before all else.
+    pub(in crate::pool) awaits: Traces,
+    /// The same of the unnamed statement, which is not bound yet.
+    unbound: Traces,
+    /// Traces of what is bound to portals with a name: each Execute of one may leave them again.
+    portals: Traces,
     /// Traces of statements that stay prepared and are not tracked, by PREPARE or a named Parse.
     prepared: Traces,
-    /// The effects of the unnamed statement.
-    unnamed: Effects,
-    /// The traces of unnamed statements that a Parse under way replaces: after an error they stay.
-    replaced: Traces,
+    unnamed: UnnamedEffects,
     /// Whether a SET under way leaves no trace.
     sets_harmlessly: bool,
     /// Whether a statement under way takes or releases advisory locks.
@@ -78,7 +80,10 @@ pub enum TextOrigin {
     Query,
     /// A Parse of a named statement that is not tracked.
     Named,
-    Unnamed,
+    /// A Parse of the unnamed statement, and its segment: see [`UnnamedEffects`].
+    Unnamed {
+        segment: Option<u32>,
+    },
 }
 
 impl ServerSession {
@@ -88,7 +93,7 @@ impl ServerSession {
         if !self.is_watched() {
             // The last client's texts were not scanned, and the same client may still bind one of
             // them.
-            self.unnamed = Effects { leaves: Traces::UNKNOWN, ..Effects::default() };
+            self.unnamed.set(Effects { leaves: Traces::UNKNOWN, ..Effects::default() });
         }
         if policy >= SessionState::Reset {
             // Nothing can undo a LOAD by earlier clients of a weaker policy, and this client did
@@ -101,7 +106,9 @@ impl ServerSession {
         self.handing = None;
         self.of_client = Traces::NONE;
         // Nothing is under way. The client before may have gone before it was settled.
-        (self.clears, self.awaits, self.replaced) = (Traces::NONE, Traces::NONE, Traces::NONE);
+        (self.clears, self.awaits, self.unbound) = (Traces::NONE, Traces::NONE, Traces::NONE);
+        self.portals = Traces::NONE;
+        self.unnamed.answered();
         self.must_end_clean = policy >= SessionState::Reset;
         self.pinned = None;
     }
@@ -157,8 +164,8 @@ impl ServerSession {
     }
 
     /// Whether the unnamed statement needs the client's channels in the session.
-    pub(in crate::pool) fn unnamed_needs_channels(&self) -> bool {
-        self.unnamed.needs_channels
+    pub(in crate::pool) fn unnamed_needs_channels(&self, segment: u32) -> bool {
+        self.unnamed.bound_in(segment).needs_channels
     }
 
     /// Whether the server must be pinned to its client, once nothing is under way.
@@ -228,6 +235,7 @@ impl ServerSession {
         }
         self.mark(leaves);
         self.awaits = self.awaits.without(leaves);
+        self.unbound = self.unbound.without(leaves);
         self.sets_harmlessly |= effects.sets_harmlessly;
         self.touches_locks |= effects.touches_locks;
         self.notifies |= effects.notifies;
@@ -260,18 +268,14 @@ impl ServerSession {
     /// Takes the Parse of an unnamed statement that leaves no trace, as most are. Returns false for
     /// any other message.
     #[inline]
-    pub(in crate::pool) fn prepares_plainly(&mut self, body: &[u8]) -> bool {
+    pub(in crate::pool) fn prepares_plainly(&mut self, body: &[u8], segment: Option<u32>) -> bool {
         let text = sql_of(Front::Parse, body);
         let is_one = body.first() == Some(&0) && text.is_some_and(is_plain);
         if is_one {
-            self.replace_unnamed(Effects::default());
+            self.unnamed.replace(Effects::default(), segment);
+            self.unbound = Traces::NONE;
         }
         is_one
-    }
-
-    fn replace_unnamed(&mut self, effects: Effects) {
-        self.replaced = self.replaced.and(self.unnamed.leaves);
-        self.unnamed = effects;
     }
 
     /// Takes a text that is complete or begins here: `body` is what has come of the message.
@@ -290,7 +294,7 @@ impl ServerSession {
             return self.go_on(body, false);
         }
         let kind = if of == TextOrigin::Query { Front::Query } else { Front::Parse };
-        let is_unnamed = of == TextOrigin::Unnamed;
+        let is_unnamed = matches!(of, TextOrigin::Unnamed { .. });
         debug_assert!(of == TextOrigin::Query || is_unnamed == (body.first() == Some(&0)));
         let effects = scan::read(sql_of(kind, body).unwrap_or_default());
         self.note_effects(of, effects, is_first);
@@ -299,16 +303,16 @@ impl ServerSession {
     fn note_effects(&mut self, of: TextOrigin, effects: Effects, is_first: bool) {
         match of {
             TextOrigin::Query => return self.note(effects, is_first),
-            TextOrigin::Unnamed => self.replace_unnamed(effects),
+            TextOrigin::Unnamed { segment } => {
+                self.unnamed.replace(effects, segment);
+                self.unbound = if is_first { effects.clears } else { Traces::NONE };
+            }
             TextOrigin::Named => {
                 self.mark(Traces::PREPARED);
                 self.prepared = self.prepared.and(effects.leaves);
             }
         }
         self.leave(effects);
-        if is_first {
-            self.awaits = effects.clears;
-        }
     }
 
     /// Whether a message is half sent whose text is still being scanned.
@@ -338,51 +342,66 @@ impl ServerSession {
         }
     }
 
-    /// The client binds a statement that is not tracked.
+    /// The client binds a statement that is not tracked, in this segment.
     #[inline]
-    pub(in crate::pool) fn bound(&mut self, is_first: bool) {
-        let leaves = self.unnamed.leaves.and(self.prepared).and(self.replaced);
-        self.sets_harmlessly |= self.unnamed.sets_harmlessly;
-        if !leaves.is_empty() {
-            self.leave(Effects { leaves, ..self.unnamed });
+    pub(in crate::pool) fn bound(&mut self, segment: u32, place: BindPlace) {
+        let effects = self.unnamed.bound_in(segment);
+        let leaves = effects.leaves.and(self.prepared);
+        if !leaves.is_empty() || effects != Effects::default() {
+            self.leave(Effects { leaves, ..effects });
         }
-        if is_first {
-            self.awaits = self.unnamed.clears;
-        }
+        let unbound = std::mem::take(&mut self.unbound);
+        self.binds(leaves, if place.is_first { effects.clears } else { unbound }, place);
     }
 
     /// The client binds a tracked statement.
     #[inline]
-    pub(in crate::pool) fn bound_tracked(&mut self, effects: Effects, is_first: bool) {
-        self.awaits = if is_first { effects.clears } else { Traces::NONE };
+    pub(in crate::pool) fn bound_tracked(&mut self, effects: Effects, place: BindPlace) {
         if effects != Effects::default() {
-            let awaits = self.awaits;
             self.leave(effects);
-            self.awaits = awaits;
+        }
+        let clears = if place.is_first { effects.clears } else { Traces::NONE };
+        self.binds(effects.leaves, clears, place);
+    }
+
+    #[inline(always)]
+    fn binds(&mut self, leaves: Traces, clears: Traces, place: BindPlace) {
+        self.awaits = if place.is_unnamed { clears } else { Traces::NONE };
+        if !place.is_unnamed {
+            self.portals = self.portals.and(leaves);
         }
     }
 
-    /// The client executes the portal that it has bound.
+    /// The client executes a portal.
     #[inline]
-    pub(in crate::pool) fn executed(&mut self) {
-        self.clears = self.clears.and(std::mem::take(&mut self.awaits));
+    pub(in crate::pool) fn executed(&mut self, is_unnamed: bool) {
+        if is_unnamed {
+            self.clears = self.clears.and(std::mem::take(&mut self.awaits));
+        } else if !self.portals.is_empty() {
+            self.leave(Effects { leaves: self.portals, ..Effects::default() });
+        }
     }
 
     /// The unnamed statement now belongs to another client, or is gone.
     pub(in crate::pool) fn disown_unnamed(&mut self) {
-        self.unnamed = Effects::default();
+        self.unnamed.set(Effects::default());
     }
 
     /// The unnamed statement that the client had kept was prepared again.
-    pub(in crate::pool) fn note_unnamed(&mut self, effects: Effects) {
-        self.note_effects(TextOrigin::Unnamed, effects, false);
+    pub(in crate::pool) fn note_unnamed(&mut self, effects: Effects, segment: Option<u32>) {
+        self.note_effects(TextOrigin::Unnamed { segment }, effects, false);
+    }
+
+    /// The server asks for the data of a COPY. What comes behind that, it may answer or pass over.
+    pub(in crate::pool) fn copies_in(&mut self) {
+        self.unnamed.doubt();
     }
 
     /// An error undoes what was under way.
     #[inline]
     pub(in crate::pool) fn failed(&mut self) {
-        (self.clears, self.awaits) = (Traces::NONE, Traces::NONE);
-        self.unnamed.leaves = self.unnamed.leaves.and(self.replaced);
+        (self.clears, self.awaits, self.unbound) = (Traces::NONE, Traces::NONE, Traces::NONE);
+        self.unnamed.failed();
     }
 
     /// A statement of the client has ended. The command tag shows effects that the text did not.
@@ -403,9 +422,9 @@ impl ServerSession {
 
     /// ReadyForQuery has come. With `is_last` nothing else is under way.
     pub(in crate::pool) fn note_ready(&mut self, status: TransactionStatus, is_last: bool) {
-        self.awaits = Traces::NONE;
+        (self.awaits, self.unbound) = (Traces::NONE, Traces::NONE);
         if is_last {
-            self.replaced = Traces::NONE;
+            self.unnamed.answered();
         }
         match status {
             TransactionStatus::InTransaction => {}
@@ -413,7 +432,9 @@ impl ServerSession {
             TransactionStatus::Idle => {
                 let clears = std::mem::take(&mut self.clears);
                 self.cleared(clears);
-                self.sets_harmlessly &= !is_last;
+                if is_last {
+                    (self.sets_harmlessly, self.portals) = (false, Traces::NONE);
+                }
             }
         }
     }
@@ -432,7 +453,7 @@ impl ServerSession {
         if self.is_unseen && self.must_end_clean {
             self.left = self.left.and(Traces::UNKNOWN);
         }
-        let (sql, count) = reset_query(self.owed());
+        let (sql, count) = self.owed().undoing_query();
         self.undoing = count;
         sql
     }
@@ -460,31 +481,12 @@ impl ServerSession {
 /// A SET that leaves any of these traces has the command tag SET.
 const SET_BY_TAG: Traces = Traces::SET.and(Traces::ROLE).and(Traces::AUTHORIZATION);
 
-/// The query that undoes these traces, and its number of statements.
-fn reset_query(left: Traces) -> (String, u8) {
-    if left.has(Traces::UNKNOWN) {
-        return ("DISCARD ALL".to_owned(), 1);
-    }
-    let role = Traces::ROLE.and(Traces::AUTHORIZATION);
-    let steps = [
-        (Traces::AUTHORIZATION, "RESET SESSION AUTHORIZATION"),
-        // Not SET ROLE NONE: ALTER ROLE may have given the user a default role.
-        (role, "RESET ROLE"),
-        (Traces::SET.and(Traces::DIGITS), "RESET ALL"),
-        (Traces::LISTEN, "UNLISTEN *"),
-        (Traces::PREPARED, "DEALLOCATE ALL"),
-        (Traces::CURSOR, "CLOSE ALL"),
-        (Traces::TEMPORARY, "DISCARD TEMP"),
-        (Traces::LOCK, "SELECT pg_catalog.pg_advisory_unlock_all()"),
-    ];
-    let steps: Vec<&str> =
-        steps.into_iter().filter(|(traces, _)| left.has(*traces)).map(|(_, sql)| sql).collect();
-    (steps.join("; "), steps.len() as u8)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A Bind to the unnamed portal, before all else.
+    const FIRST: BindPlace = BindPlace { is_first: true, is_unnamed: true };
 
     fn watched() -> ServerSession {
         ServerSession {
@@ -533,16 +535,17 @@ mod tests {
     #[test]
     fn a_client_is_not_blamed_for_a_parse_under_way_when_the_one_before_went() {
         let mut session = watched();
-        session.note_text(TextOrigin::Unnamed, b"\0SET x = 1\0\0\0", true, true);
-        session.bound(true);
+        let unnamed = |segment| TextOrigin::Unnamed { segment: Some(segment) };
+        session.note_text(unnamed(1), b"\0SET x = 1\0\0\0", true, true);
+        session.bound(1, FIRST);
         session.note_ready(TransactionStatus::Idle, false);
-        session.note_text(TextOrigin::Unnamed, b"\0SELECT 1\0\0\0", true, false);
+        session.note_text(unnamed(2), b"\0SELECT 1\0\0\0", true, false);
         // The client goes, the server is reset, and another client gets it.
         session.tagged_of_own(b"DISCARD ALL\0");
         session.disown_unnamed();
         session.begin(SessionState::Error, false);
-        session.note_text(TextOrigin::Unnamed, b"\0SELECT 2\0\0\0", true, true);
-        session.bound(true);
+        session.note_text(unnamed(3), b"\0SELECT 2\0\0\0", true, true);
+        session.bound(4, FIRST);
         assert_eq!(session.left_for_sure(), Traces::NONE);
     }
 
@@ -586,13 +589,13 @@ mod tests {
         assert_eq!(session.left, Traces::PREPARED.and(Traces::SET));
         let mut session = watched();
         session.note_text(
-            TextOrigin::Unnamed,
+            TextOrigin::Unnamed { segment: Some(1) },
             b"\0SELECT set_config('x', 'y', false)\0\0\0",
             true,
             true,
         );
         session.cleared(Traces::ALL);
-        session.bound(true);
+        session.bound(2, FIRST);
         assert_eq!(session.left, Traces::SET);
     }
 
@@ -600,13 +603,52 @@ mod tests {
     fn what_is_prepared_clears_when_it_is_executed() {
         let mut session = watched();
         session.left = Traces::SET;
-        session.note_text(TextOrigin::Unnamed, b"\0RESET ALL\0\0\0", true, true);
+        let unnamed = TextOrigin::Unnamed { segment: Some(1) };
+        session.note_text(unnamed, b"\0RESET ALL\0\0\0", true, true);
         session.note_ready(TransactionStatus::Idle, true);
-        session.bound(true);
+        session.bound(2, FIRST);
         assert_eq!(session.left, Traces::SET);
-        session.executed();
+        let mut other = watched();
+        (other.left, other.awaits) = (session.left, session.awaits);
+        session.executed(true);
         session.note_ready(TransactionStatus::Idle, true);
         assert!(session.left.is_empty());
+        other.executed(false);
+        other.note_ready(TransactionStatus::Idle, true);
+        assert_eq!(other.left, Traces::SET, "another portal was executed");
+    }
+
+    #[test]
+    fn a_portal_with_a_name_may_leave_more_whenever_it_is_executed() {
+        let mut session = watched();
+        let sets = scan::read(b"SELECT set_config('x', 'y', false)");
+        session.bound_tracked(sets, BindPlace { is_first: true, is_unnamed: false });
+        session.executed(false);
+        session.note_ready(TransactionStatus::InTransaction, true);
+        send(&mut session, "RESET ALL");
+        session.note_ready(TransactionStatus::InTransaction, true);
+        session.executed(false);
+        session.note_ready(TransactionStatus::Idle, true);
+        assert_eq!(session.left, Traces::SET);
+    }
+
+    #[test]
+    fn what_another_text_has_replaced_before_it_was_bound_clears_nothing() {
+        for second in ["SELECT 1", "VACUUM"] {
+            let mut session = watched();
+            session.left = Traces::SET;
+            for (sql, is_first) in [("RESET ALL", true), (second, false)] {
+                let body = format!("\0{sql}\0\0\0");
+                if !session.prepares_plainly(body.as_bytes(), Some(1)) {
+                    let unnamed = TextOrigin::Unnamed { segment: Some(1) };
+                    session.note_text(unnamed, body.as_bytes(), true, is_first);
+                }
+            }
+            session.bound(1, BindPlace { is_first: false, is_unnamed: true });
+            session.executed(true);
+            session.note_ready(TransactionStatus::Idle, true);
+            assert_eq!(session.left, Traces::SET, "{second}");
+        }
     }
 
     #[test]
@@ -619,16 +661,5 @@ mod tests {
             assert_eq!(session.left, Traces::LISTEN.and(Traces::PREPARED), "{cut}");
             assert!(!session.is_half_read());
         }
-    }
-
-    #[test]
-    fn only_what_is_there_is_undone() {
-        assert_eq!(reset_query(Traces::SET), ("RESET ALL".into(), 1));
-        assert_eq!(reset_query(Traces::LOCK.and(Traces::UNKNOWN)), ("DISCARD ALL".into(), 1));
-        let (sql, count) = reset_query(Traces::AUTHORIZATION.and(Traces::LISTEN));
-        assert_eq!(sql, "RESET SESSION AUTHORIZATION; RESET ROLE; UNLISTEN *");
-        assert_eq!(count, 3);
-        let all = Traces::ALL.without(Traces::UNKNOWN);
-        assert_eq!(usize::from(reset_query(all).1), reset_query(all).0.split("; ").count());
     }
 }

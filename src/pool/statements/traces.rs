@@ -64,6 +64,33 @@ impl Traces {
         Traces(self.0 & !other.0)
     }
 
+    #[inline(always)]
+    pub const fn in_both(self, other: Traces) -> Traces {
+        Traces(self.0 & other.0)
+    }
+
+    /// The query that undoes these traces, and its number of statements.
+    pub fn undoing_query(self) -> (String, u8) {
+        if self.has(Traces::UNKNOWN) {
+            return ("DISCARD ALL".to_owned(), 1);
+        }
+        let role = Traces::ROLE.and(Traces::AUTHORIZATION);
+        let steps = [
+            (Traces::AUTHORIZATION, "RESET SESSION AUTHORIZATION"),
+            // Not SET ROLE NONE: ALTER ROLE may have given the user a default role.
+            (role, "RESET ROLE"),
+            (Traces::SET.and(Traces::DIGITS), "RESET ALL"),
+            (Traces::LISTEN, "UNLISTEN *"),
+            (Traces::PREPARED, "DEALLOCATE ALL"),
+            (Traces::CURSOR, "CLOSE ALL"),
+            (Traces::TEMPORARY, "DISCARD TEMP"),
+            (Traces::LOCK, "SELECT pg_catalog.pg_advisory_unlock_all()"),
+        ];
+        let steps: Vec<&str> =
+            steps.into_iter().filter(|(traces, _)| self.has(*traces)).map(|(_, sql)| sql).collect();
+        (steps.join("; "), steps.len() as u8)
+    }
+
     /// Each kind of the set, by its meaning.
     pub fn meanings(self) -> String {
         let of_set = KINDS.iter().filter(|kind| self.has(kind.bit));
@@ -132,5 +159,36 @@ impl Effects {
 
     pub fn clear(&mut self, traces: Traces) {
         self.clears = self.clears.and(traces);
+    }
+
+    /// What a text may do that is one of two.
+    #[inline]
+    pub fn or(self, other: Effects) -> Effects {
+        Effects {
+            leaves: self.leaves.and(other.leaves),
+            clears: self.clears.in_both(other.clears),
+            executes: self.executes || other.executes,
+            sets_harmlessly: self.sets_harmlessly || other.sets_harmlessly,
+            touches_locks: self.touches_locks || other.touches_locks,
+            needs_channels: self.needs_channels || other.needs_channels,
+            notifies: self.notifies || other.notifies,
+            copies_in: self.copies_in || other.copies_in,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_there_is_undone() {
+        assert_eq!(Traces::SET.undoing_query(), ("RESET ALL".into(), 1));
+        assert_eq!(Traces::LOCK.and(Traces::UNKNOWN).undoing_query(), ("DISCARD ALL".into(), 1));
+        let (sql, count) = Traces::AUTHORIZATION.and(Traces::LISTEN).undoing_query();
+        assert_eq!(sql, "RESET SESSION AUTHORIZATION; RESET ROLE; UNLISTEN *");
+        assert_eq!(count, 3);
+        let all = Traces::ALL.without(Traces::UNKNOWN);
+        assert_eq!(usize::from(all.undoing_query().1), all.undoing_query().0.split("; ").count());
     }
 }

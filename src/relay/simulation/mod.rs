@@ -68,6 +68,14 @@ const FOUND: [(u64, &str); 18] = [
     (12_002_605, "a query that came when an error had ended a stream of both was not awaited"),
 ];
 
+/// The same beside hostile peers.
+const FOUND_BESIDE_HOSTILE_PEERS: [(u64, &str); 4] = [
+    (13_000_448, "a SET that an error had kept was refused for the SELECT that was passed over"),
+    (13_000_928, "a SET that an error had kept was refused for the SELECT that was passed over"),
+    (13_001_626, "a SET that an error had kept was refused for the SELECT that was passed over"),
+    (14_001_527, "a query of the pooler's own lost the unnamed statement that an error had kept"),
+];
+
 /// The most steps until everything has ended.
 const LAST_STEPS: u32 = 60_000;
 
@@ -203,6 +211,10 @@ fn sim_what_a_search_has_found_stays_mended() {
     for (seed, fault) in FOUND {
         println!("seed {seed}: {fault}");
         must_pass(seed, Kind::of(seed));
+    }
+    for (seed, fault) in FOUND_BESIDE_HOSTILE_PEERS {
+        println!("seed {seed}: {fault}");
+        must_pass(seed, Kind::beside_hostile_peers(seed));
     }
 }
 

@@ -170,6 +170,13 @@ impl Replies {
         self.segment
     }
 
+    /// The segment of a Parse that is sent now, if it ends with the next Sync for sure: a COPY that
+    /// takes data may eat that.
+    #[inline]
+    pub fn segment_of_parse(&self) -> Option<u32> {
+        (!self.takes_copy_data()).then_some(self.segment)
+    }
+
     /// Whether the server may send one more ReadyForQuery than the queue says.
     pub fn is_doubtful(&self) -> bool {
         self.in_doubt > 0
