@@ -47,7 +47,7 @@ const SEEDS: std::ops::Range<u64> = 0..300;
 const HOSTILE_SEEDS: u64 = 24;
 
 /// Seeds that a search has found, each with the fault that it showed.
-const FOUND: [(u64, &str); 18] = [
+const FOUND: [(u64, &str); 19] = [
     (315, "room for two blocks was kept for the beginning of one message"),
     (5_000_198, "a query that more was sent behind was sent once more"),
     (5_001_100, "RESET ROLE was taken for the reset of a parameter that nobody reports"),
@@ -66,6 +66,7 @@ const FOUND: [(u64, &str); 18] = [
     (12_000_109, "a replication client heard its walsender before its welcome"),
     (12_000_749, "a Parse was answered behind the goodbye of a server"),
     (12_002_605, "a query that came when an error had ended a stream of both was not awaited"),
+    (14_200_698, "a channel was left to others for an UNLISTEN that was passed over"),
 ];
 
 /// The same beside hostile peers.

@@ -374,7 +374,7 @@ impl Program {
             if self.profile.skips && self.rng.one_in(2) {
                 // No portal is there, so that the server skips the Parse.
                 packets.push(wire::execute("", 0));
-                packets.push(wire::parse("", &format!("SELECT {}", self.tag()), &[]));
+                packets.push(wire::parse("", &self.passed_over(), &[]));
                 packets.push(wire::sync());
             }
             if self.rng.one_in(4) {
@@ -388,6 +388,18 @@ impl Program {
         }
         // If it is bound in the same transaction, it need not be kept for another server.
         Unit { packets: first, wait: Wait::Answers }
+    }
+
+    /// A text that the server does not come to prepare. It may be one that would clear what the
+    /// client has left.
+    fn passed_over(&mut self) -> String {
+        let tag = self.tag();
+        match self.tags % 4 {
+            0 if self.profile.leaves => "UNLISTEN *".to_owned(),
+            1 if self.profile.leaves => "DISCARD TEMP".to_owned(),
+            2 if self.profile.leaves && self.profile.resets => "RESET ALL".to_owned(),
+            _ => format!("SELECT {tag}"),
+        }
     }
 
     /// An extended query of several steps.
