@@ -70,8 +70,7 @@ const FOUND: [(u64, &str); 19] = [
 ];
 
 /// The same beside hostile peers.
-const FOUND_BESIDE_HOSTILE_PEERS: [(u64, &str); 4] = [
-    (13_000_448, "a SET that an error had kept was refused for the SELECT that was passed over"),
+const FOUND_BESIDE_HOSTILE_PEERS: [(u64, &str); 3] = [
     (13_000_928, "a SET that an error had kept was refused for the SELECT that was passed over"),
     (13_001_626, "a SET that an error had kept was refused for the SELECT that was passed over"),
     (14_001_527, "a query of the pooler's own lost the unnamed statement that an error had kept"),
