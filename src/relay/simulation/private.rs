@@ -42,10 +42,11 @@ impl World {
     /// No pool, database or user has more servers than its limits allow, whatever the servers are
     /// for. A RELOAD may lower the limits below what there is.
     pub(super) fn check_places(&self) -> Result<(), String> {
-        if self.setup.weather.reloads > 0 {
+        let core = &self.engine.core;
+        // The last RELOAD takes all databases away, and the limits with them.
+        if self.setup.weather.reloads > 0 || core.config.databases.is_empty() {
             return Ok(());
         }
-        let core = &self.engine.core;
         let servers = core.servers.iter().filter(|(_, server)| !server.is_closing());
         let pools: Vec<_> = servers.map(|(_, server)| server.pool).collect();
         for (id, pool) in core.pools.iter() {
