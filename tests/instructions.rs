@@ -27,7 +27,7 @@ static WORKLOADS: [Workload; 8] = [
     Workload { name: "simple", most: 5_400, reset: 5_750, prepare: None, unit: simple },
     Workload { name: "extended", most: 6_050, reset: 6_700, prepare: None, unit: extended },
     Workload { name: "prepared", most: 6_550, reset: 6_850, prepare: STATEMENT, unit: prepared },
-    Workload { name: "pipeline of 20", most: 21_700, reset: 29_500, prepare: None, unit: pipeline },
+    Workload { name: "pipeline of 20", most: 22_200, reset: 32_900, prepare: None, unit: pipeline },
     Workload {
         name: "20 prepared",
         most: 27_500,
