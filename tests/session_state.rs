@@ -413,6 +413,32 @@ fn what_an_error_has_kept_is_there_behind_a_query_of_the_poolers_own() {
     assert_eq!(client.answer().expect("its row").rows, [[Some("kept".to_owned())]]);
 }
 
+/// A cursor's query runs as far as it is fetched.
+#[test]
+fn what_a_cursor_leaves_it_leaves_with_each_fetch() {
+    for further in ["fetch 1 from c", "move 1 in c"] {
+        for is_extended in [false, true] {
+            let pooler = pooler("pin", "1");
+            let mut client = pooler.client();
+            let sql = "declare c cursor for select set_config('work_mem', n || 'MB', false)
+                       from generate_series(1, 3) n";
+            for sql in ["begin", sql, "fetch 1 from c", "reset all"] {
+                client.query(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+            }
+            let done = if is_extended {
+                extended(&mut client, further).map(drop)
+            } else {
+                client.query(further).map(drop)
+            };
+            done.unwrap_or_else(|e| panic!("{further}: {e:?}"));
+            client.query("commit").expect("an end");
+            assert_eq!(client.one("show work_mem"), "2MB", "{further}");
+            drop(client);
+            sees(&mut pooler.client(), CLEAN);
+        }
+    }
+}
+
 /// Only the statement of a portal that is executed clears what it clears.
 #[test]
 fn what_is_prepared_or_bound_beside_a_portal_clears_nothing_when_that_is_executed() {

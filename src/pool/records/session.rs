@@ -45,7 +45,8 @@ pub struct ServerSession {
     unbound: Traces,
     /// Traces of what is bound to portals with a name: each Execute of one may leave them again.
     portals: Traces,
-    /// Traces of statements that stay prepared and are not tracked, by PREPARE or a named Parse.
+    /// Traces of statements that stay prepared and are not tracked, by PREPARE or a named Parse,
+    /// and of what cursors were declared for.
     prepared: Traces,
     unnamed: UnnamedEffects,
     /// Whether a SET under way leaves no trace.
@@ -230,8 +231,9 @@ impl ServerSession {
         if effects.executes {
             leaves = leaves.and(self.prepared);
         }
-        if leaves.has(Traces::PREPARED) {
-            self.prepared = self.prepared.and(leaves.without(Traces::PREPARED));
+        if leaves.has(Traces::PREPARED) || effects.declares {
+            let again = leaves.without(Traces::PREPARED.and(Traces::CURSOR));
+            self.prepared = self.prepared.and(again);
         }
         self.mark(leaves);
         self.awaits = self.awaits.without(leaves);

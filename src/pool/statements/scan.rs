@@ -179,13 +179,15 @@ impl StatementReader {
             b"set" => AUTHORIZATION.and(Traces::SET),
             _ => Traces::NONE,
         };
-        self.note_channels(word);
+        self.note_head(word);
         self.effects.leave(may_leave);
         self.head = StatementHead::Other;
     }
 
-    /// Notes what the first word of a statement may do to channels.
-    fn note_channels(&mut self, word: &[u8]) {
+    /// Notes what the first word of a statement may do to channels, and to cursors.
+    fn note_head(&mut self, word: &[u8]) {
+        self.effects.declares |= word == b"declare";
+        self.effects.executes |= matches!(word, b"fetch" | b"move");
         self.effects.needs_channels |= matches!(word, b"unlisten" | b"discard" | b"savepoint");
         self.effects.notifies |= word == b"notify";
     }
@@ -273,7 +275,7 @@ impl StatementReader {
 
     /// Takes the first word of a statement.
     fn begin(&mut self, word: &[u8]) -> StatementHead {
-        self.note_channels(word);
+        self.note_head(word);
         match word {
             b"close" => StatementHead::Close,
             b"copy" => StatementHead::Copy,

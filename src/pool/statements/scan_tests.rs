@@ -160,6 +160,8 @@ fn other_things_are_told() {
         assert!(!T(sql).copies_in, "{sql}");
     }
     assert!(T("EXPLAIN ANALYZE EXECUTE a").executes);
+    assert!(T("SELECT 1; FETCH 2 FROM c").executes && T("move all in c").executes);
+    assert!(T("DECLARE c CURSOR FOR SELECT 1").declares && !T("SELECT 1 FROM fetch").executes);
     assert!(T("SELECT pg_advisory_unlock(1)").touches_locks);
     assert!(T("SET LOCAL x = 1").sets_harmlessly && T("SET TIME ZONE 'UTC'").sets_harmlessly);
     assert!(!T("SET x = 1").sets_harmlessly);

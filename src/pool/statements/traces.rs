@@ -136,8 +136,10 @@ pub struct Effects {
     /// What is gone after the text if all of it succeeds: no statement after the one that clears
     /// these kinds leaves anything of them.
     pub clears: Traces,
-    /// It runs a statement that PREPARE made.
+    /// It runs a statement that PREPARE made, or what a cursor was declared for.
     pub executes: bool,
+    /// It declares a cursor: each FETCH or MOVE runs a part of what that is for.
+    pub declares: bool,
     /// It has a SET of which nothing is left: SET LOCAL, or of a parameter that follows its client.
     pub sets_harmlessly: bool,
     /// It takes or gives back advisory locks.
@@ -168,6 +170,7 @@ impl Effects {
             leaves: self.leaves.and(other.leaves),
             clears: self.clears.in_both(other.clears),
             executes: self.executes || other.executes,
+            declares: self.declares || other.declares,
             sets_harmlessly: self.sets_harmlessly || other.sets_harmlessly,
             touches_locks: self.touches_locks || other.touches_locks,
             needs_channels: self.needs_channels || other.needs_channels,
