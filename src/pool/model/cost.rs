@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::by_hand::{come, core_of, step};
 use crate::pool::core::Core;
+use crate::pool::records::calendar::STEP;
 
 /// Databases, and users.
 const NAMES: usize = 300;
@@ -34,6 +35,28 @@ fn idle_pools_are_off_the_sweeps_way() {
     let next = core.next_sweep().expect("servers will be idle for too long");
     let sleep = next.since(core.now.mono);
     assert!(sleep > Duration::from_secs(20), "the loop may sleep for {sleep:?}");
+}
+
+#[test]
+fn the_end_of_a_period_of_statistics_does_not_keep_the_loop_from_sleeping() {
+    let mut core = with_pools(1);
+    let period = core.settings().stats_period;
+    for is_live in [true, false] {
+        step(&mut core);
+        if is_live {
+            come(&mut core, 0, 0);
+        }
+        assert_eq!(core.live_pools.is_empty(), !is_live);
+        // The period ends between two sweeps.
+        core.stats.period_start = core.now.mono + STEP / 3 - period;
+        core.now.mono = core.now.mono + STEP / 2;
+        core.sweep();
+        let next = core.next_sweep().expect("the period has ended");
+        assert!(next > core.now.mono, "the sweep would not run now");
+        core.now.mono = next;
+        core.sweep();
+        assert_eq!(core.stats.period_start, next);
+    }
 }
 
 #[test]

@@ -85,14 +85,13 @@ impl Core {
             || !self.carriers.is_empty()
             || !self.consoles.is_empty()
             || self.shutdown != Shutdown::No;
-        let stats = self.due_times().stats_due(self.stats.period_start);
+        // Before `sweep_at` the sweep would do nothing, and the loop would turn until then.
         let resting = || {
-            let transients_due = self.directory.transients.due;
-            let next = self.calendar.next().into_iter().chain(transients_due).min();
-            next.map(|due| due.max(self.sweep_at))
+            let stats_due = self.due_times().stats_due(self.stats.period_start);
+            let others_due = self.calendar.next().into_iter().chain(self.directory.transients.due);
+            others_due.fold(stats_due, Moment::min).max(self.sweep_at)
         };
-        let due = if is_busy { Some(self.sweep_at) } else { resting() };
-        Some(due.map_or(stats, |due| due.min(stats)))
+        Some(if is_busy { self.sweep_at } else { resting() })
     }
 
     /// Clients on their way in, oldest first.
