@@ -43,6 +43,7 @@ impl<T> Id<T> {
     }
 
     /// The inverse of [`Id::to_bits`]; bits from elsewhere give an id that answers `None`.
+    #[inline(always)]
     pub fn from_bits(bits: u64) -> Id<T> {
         let generation = NonZeroU32::new(bits as u32).unwrap_or(NonZeroU32::MAX);
         Id { index: (bits >> 32) as u32, generation, kind: PhantomData }

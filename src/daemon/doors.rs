@@ -13,7 +13,7 @@ use mio::{Interest, Registry};
 
 use crate::base::time::Moment;
 use crate::net::listen::{Accept, Listener};
-use crate::net::poll::EventSource;
+use crate::net::poll::OtherSource;
 
 /// How long before the close new connections are turned away, in microseconds: a handshake that
 /// began earlier has this time for its three packets. A client that was turned away tries again
@@ -30,27 +30,17 @@ pub struct Doors {
     shut_at: Option<Moment>,
     /// When new connections begin to be turned away, before `shut_at`.
     turn_away_at: Option<Moment>,
-    /// Whether no queue may have connections and nothing is to be closed: most turns have no work
-    /// here.
-    is_quiet: bool,
 }
 
 impl Doors {
     pub fn new(listeners: Vec<Listener>) -> Doors {
         let pending = vec![true; listeners.len()];
-        Doors {
-            listeners,
-            pending,
-            closed_until: Moment(0),
-            shut_at: None,
-            turn_away_at: None,
-            is_quiet: false,
-        }
+        Doors { listeners, pending, closed_until: Moment(0), shut_at: None, turn_away_at: None }
     }
 
     pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
         for (place, listener) in self.listeners.iter_mut().enumerate() {
-            let token = EventSource::Listener(place).token();
+            let token = OtherSource::Listener(place).token();
             listener.source().register(registry, token, Interest::READABLE)?;
         }
         Ok(())
@@ -60,7 +50,6 @@ impl Doors {
     pub fn note_arrivals(&mut self, place: usize) {
         if let Some(pending) = self.pending.get_mut(place) {
             *pending = true;
-            self.is_quiet = false;
         }
     }
 
@@ -74,12 +63,7 @@ impl Doors {
     }
 
     /// When work is due here without an event of the poll.
-    #[inline]
     pub fn next(&self) -> Option<Moment> {
-        if self.is_quiet { None } else { self.next_of_all() }
-    }
-
-    fn next_of_all(&self) -> Option<Moment> {
         let accept = self.pending.contains(&true).then_some(self.closed_until);
         accept.into_iter().chain(self.turn_away_at).chain(self.shut_at).min()
     }
@@ -93,7 +77,6 @@ impl Doors {
         let accept = self.listeners[place].accept();
         if matches!(accept, Accept::Drained | Accept::Failed(_)) {
             self.pending[place] = false;
-            self.is_quiet = self.next_of_all().is_none();
         }
         Some(accept)
     }
@@ -108,7 +91,6 @@ impl Doors {
     /// turned away.
     pub fn begin_to_shut(&mut self, moment: Moment, now: Moment) {
         self.shut_at = Some(moment);
-        self.is_quiet = false;
         if moment > now {
             self.turn_away_at = Some(Moment(moment.0.saturating_sub(ON_THE_WAY_US)));
             for listener in self.listeners.iter().filter(|listener| listener.is_own()) {
@@ -150,9 +132,8 @@ impl Doors {
         self.turn_away_at = None;
         self.listeners.retain(|listener| !listener.is_tcp());
         self.pending = vec![true; self.listeners.len()];
-        self.is_quiet = false;
         for (place, listener) in self.listeners.iter_mut().enumerate() {
-            let token = EventSource::Listener(place).token();
+            let token = OtherSource::Listener(place).token();
             let _ = listener.source().reregister(registry, token, Interest::READABLE);
         }
     }

@@ -14,6 +14,7 @@ pub mod pidfile;
 pub mod serve;
 pub mod start;
 mod tls;
+mod upkeep;
 pub mod version;
 mod watchdog;
 

@@ -25,9 +25,6 @@ use crate::sys::random::SystemRng;
 
 pub struct Pages {
     web: Web,
-    /// When [`Pages::turn`] next has work; until then it costs nothing. 0 if every turn may have
-    /// work.
-    due: Moment,
     facts: Facts,
     history: History,
     lookout: Lookout,
@@ -77,10 +74,8 @@ impl DaemonSite<'_> {
 impl Pages {
     pub fn new(listeners: Vec<Listener>, most_fds: u64, wake: Wake) -> Pages {
         let facts = Facts { started_us: clock::now().wall_us, most_fds, ..Facts::default() };
-        let due = if listeners.is_empty() { NEVER } else { Moment(0) };
         Pages {
             web: Web::new(listeners),
-            due,
             facts,
             history: History::default(),
             lookout: Lookout::new(wake, super::load),
@@ -94,25 +89,27 @@ impl Pages {
 
     pub fn event(&mut self, place: WebPlace, readiness: Readiness) {
         self.web.event(place, readiness);
-        self.due = Moment(0);
+    }
+
+    /// Whether there is anything to listen on.
+    #[inline(always)]
+    pub fn are_on(&self) -> bool {
+        self.web.is_on()
     }
 
     /// When work is due here without an event of the poll.
-    #[inline]
     pub fn next(&self) -> Moment {
-        if self.due > Moment(0) {
-            return self.due;
+        if !self.are_on() {
+            return NEVER;
         }
         let due = self.history.next();
         self.web.next().map_or(due, |next| next.min(due))
     }
 
     /// Counts the duration of a turn, in microseconds.
-    #[inline]
+    #[inline(never)]
     pub fn count_turn(&mut self, us: u64) {
-        if self.web.is_on() {
-            self.facts.turns.add(us);
-        }
+        self.facts.turns.add(us);
     }
 
     /// Counts a RELOAD.
@@ -131,17 +128,15 @@ impl Pages {
         is_listening: bool,
         file: impl Fn() -> PathBuf,
     ) {
-        if core.mono() < self.due {
+        if !self.are_on() {
             return;
         }
         self.history.record(core);
-        let Pages { web, due, facts, history, lookout, keeper } = self;
+        let Pages { web, facts, history, lookout, keeper } = self;
         lookout.collect(core, &mut facts.pending);
         facts.is_listening = is_listening;
         let mut site = DaemonSite { facts, history, lookout, keeper, core, file: &file };
         web.turn(core.mono(), registry, tls, &mut site);
-        let is_quiet = web.is_quiet() && !lookout.is_busy();
-        *due = if is_quiet { history.next() } else { Moment(0) };
     }
 }
 

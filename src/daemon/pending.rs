@@ -72,11 +72,6 @@ impl Lookout {
         });
     }
 
-    #[inline]
-    pub fn is_busy(&self) -> bool {
-        self.is_busy
-    }
-
     /// Takes in the result of a read.
     pub fn collect(&mut self, core: &Core, pending: &mut PendingReload) {
         while let Some((asked_at, found)) = self.jobs.next_done() {

@@ -5,7 +5,6 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Waker};
@@ -17,20 +16,20 @@ use super::options;
 use super::pages::Pages;
 use super::start::Started;
 use super::tls::{self, SetUp};
+use super::upkeep::{self, Upkeep};
 use super::watchdog::{Deed, Watchdog, name_of};
 use super::words;
-use crate::base::time::{Moment, NEVER};
+use crate::base::time::Moment;
 use crate::config::{self, Config};
 use crate::log::{Level, Logger};
 use crate::net::jobs::Wake;
 use crate::net::judge::Judges;
-use crate::net::listen::{Accept, tune};
-use crate::net::network::{self, Network};
-use crate::net::poll::{self, EventSource, Poll};
+use crate::net::network::Network;
+use crate::net::poll::{self, EventSource, OtherSource, Poll};
 use crate::net::resolve::Resolver;
 use crate::net::tls::Tls;
 use crate::pool::core::{Core, ProcessAction};
-use crate::pool::ids::{ClientId, Outbound};
+use crate::pool::ids::ClientId;
 use crate::pool::records::access::{Access, SystemFacts};
 use crate::pool::records::wait::Shutdown;
 use crate::relay::Engine;
@@ -39,17 +38,6 @@ use crate::sys::random::SystemRng;
 use crate::sys::signals::Signal;
 use crate::sys::{account, process};
 
-/// The most connections accepted from one listener in one turn, so that other connections are
-/// served in between.
-const CONNECTIONS_A_TURN: usize = 64;
-
-/// The most connections accepted from a listener that is about to be closed. The kernel's queue is
-/// shorter, unless new connections come as fast as they are accepted.
-const LAST_CONNECTIONS: usize = 65_536;
-
-/// How long nothing is accepted after the process has run out of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-
 /// The running process. Its parts are dropped in this order: sockets before the pid file, whose
 /// removal tells a waiting script that another process may start.
 pub struct Service {
@@ -57,11 +45,9 @@ pub struct Service {
     poll: Poll,
     engine: Engine<Network>,
     clocks: Clocks,
-    doors: Doors,
+    upkeep: Upkeep,
     started: Started,
     watchdog: Watchdog,
-    tls_watch: tls::Watch,
-    pages: Pages,
     is_over: bool,
 }
 
@@ -74,9 +60,9 @@ impl Service {
         logger: Logger,
     ) -> io::Result<Service> {
         let poll = Poll::new()?;
-        let waker = Waker::new(&poll.registry()?, EventSource::Waker.token())?;
+        let waker = Waker::new(&poll.registry()?, OtherSource::Waker.token())?;
         let wake = Wake::new(move || {
-            // The thread cannot handle a failure, and the next turn collects its result anyway.
+            // The thread cannot handle a failure, and its result is collected later anyway.
             let _ = waker.wake();
         });
         let (resolver, judges) = (Resolver::new(wake.clone()), Judges::new(wake.clone()));
@@ -90,16 +76,16 @@ impl Service {
         core.local_time = local_time;
         tls::tell(&network, &mut core);
         core.journal.threshold = network.logger.options().threshold;
+        let pages = Pages::new(std::mem::take(&mut started.web), descriptors, wake);
+        let doors = Doors::new(std::mem::take(&mut started.listeners));
         let mut service = Service {
             args,
-            pages: Pages::new(std::mem::take(&mut started.web), descriptors, wake),
-            doors: Doors::new(std::mem::take(&mut started.listeners)),
+            upkeep: Upkeep::new(doors, pages),
             started,
             poll,
             engine: Engine::new(core, network),
             clocks: Clocks::new(),
             watchdog: Watchdog::from_environment(),
-            tls_watch: tls::Watch::default(),
             is_over: false,
         };
         service.register()?;
@@ -109,150 +95,78 @@ impl Service {
     fn register(&mut self) -> io::Result<()> {
         let registry = self.poll.registry()?;
         let fd = self.started.signals.as_raw_fd();
-        let signals = EventSource::Signals.token();
+        let signals = OtherSource::Signals.token();
         registry.register(&mut SourceFd(&fd), signals, Interest::READABLE)?;
-        self.pages.register(&registry)?;
-        self.doors.register(&registry)
+        self.upkeep.register(&registry)
     }
 
     /// Runs the loop until the process is told to end.
+    #[inline(never)]
     pub fn run(&mut self) -> io::Result<()> {
         self.started.announce(&mut self.engine.io.logger);
-        let mut next = Some(Moment(0));
+        let mut due = Moment(0);
         while !self.is_over {
-            let timeout = self.timeout(next);
-            self.poll.wait(timeout)?;
-            self.engine.core.now = self.clocks.now();
+            // The sleep is reckoned from the last turn's beginning, so that the clock is read once.
+            self.poll.wait(self.engine.core.now.mono, due)?;
+            let now = self.clocks.now();
+            self.engine.core.now = now;
             self.dispatch();
-            if self.doors.next().is_some() {
-                self.accept_pending();
+            if now.mono >= self.upkeep.due() {
+                self.heed_signals();
+                self.upkeep.before_turn(&mut self.engine);
             }
-            self.take_answers();
-            next = self.turn();
-            if self.tls_watch.is_due(self.engine.core.mono()) {
-                self.look_after_tls();
+            due = self.turn();
+            if now.mono >= self.upkeep.due() {
+                self.upkeep.after_turn(&mut self.engine, |core| config_file(core, &self.args));
             }
-            self.turn_pages();
+            due = due.min(self.upkeep.due());
             self.engine.write_lines();
+            self.upkeep.count_turn(now.mono);
         }
         Ok(())
     }
 
-    /// How long the poll may sleep.
-    fn timeout(&mut self, next: Option<Moment>) -> Option<Duration> {
-        let now = clock::mono();
-        self.pages.count_turn(now.micros_since(self.engine.core.mono()));
-        if self.engine.has_work() {
-            return Some(Duration::ZERO);
-        }
-        let or_never = |moment: Option<Moment>| moment.unwrap_or(NEVER);
-        let due = or_never(next).min(or_never(self.doors.next()));
-        let due = due.min(or_never(self.tls_watch.next())).min(self.pages.next());
-        (due != NEVER).then(|| Duration::from_micros(due.micros_since(now)))
-    }
-
+    #[inline(always)]
     fn dispatch(&mut self) {
-        let mut signalled = false;
-        let engine = &mut self.engine;
-        for (source, readiness) in self.poll.events() {
-            let begun = self.watchdog.begin();
-            match source {
+        let Service { poll, engine, upkeep, watchdog, .. } = self;
+        for event in poll.events() {
+            let begun = watchdog.begin();
+            match event.source() {
                 EventSource::Client(id) => {
                     if let Some(id) = poll::whole(id, |index| engine.core.clients.id_at(index)) {
-                        engine.client_event(id, readiness);
+                        engine.client_event(id, event.readiness());
                     }
                 }
-                EventSource::Outbound(Outbound::Server(id)) => {
+                EventSource::Server(id) => {
                     if let Some(id) = poll::whole(id, |index| engine.core.servers.id_at(index)) {
-                        engine.server_event(id, readiness);
+                        engine.server_event(id, event.readiness());
                     }
                 }
-                EventSource::Outbound(Outbound::Carrier(id)) => {
+                EventSource::Carrier(id) => {
                     if let Some(id) = poll::whole(id, |index| engine.core.carriers.id_at(index)) {
-                        engine.outbound_event(Outbound::Carrier(id), readiness);
+                        engine.carrier_event(id, event.readiness());
                     }
                 }
-                EventSource::Listener(place) => self.doors.note_arrivals(place),
-                EventSource::Signals => signalled = true,
-                // The answers of threads are collected in every turn.
-                EventSource::Waker => {}
-                EventSource::Web(place) => self.pages.event(place, readiness),
+                EventSource::Other(other) => upkeep.event(other, event.readiness()),
             }
             let core = &mut engine.core;
-            if let Some(held) = self.watchdog.held(begun, Deed::Event, core.now.mono) {
-                let who = name_of(core, source);
+            if let Some(held) = watchdog.held(begun, Deed::Event, core.now.mono) {
+                let who = name_of(core, event.source());
                 core.log(Level::Warning, format!("the loop was held for {held:?} by {who}"));
             }
         }
-        if signalled {
+    }
+
+    fn heed_signals(&mut self) {
+        if self.upkeep.take_signalled() {
             while let Some(signal) = self.started.signals.next() {
                 self.heed(signal);
             }
         }
     }
 
-    fn accept_pending(&mut self) {
-        let now = self.engine.core.now.mono;
-        for place in 0..self.doors.len() {
-            for _ in 0..CONNECTIONS_A_TURN {
-                let Some(accept) = self.doors.take(place, now) else { break };
-                self.admit(accept);
-            }
-        }
-        self.doors.turn_away_new(now);
-        if self.doors.must_shut(now) {
-            self.shut_doors();
-        }
-    }
-
-    fn shut_doors(&mut self) {
-        for _ in 0..LAST_CONNECTIONS {
-            let Some(accept) = self.doors.take_last() else { break };
-            self.admit(accept);
-        }
-        if let Ok(registry) = self.poll.registry() {
-            self.doors.shut(&registry);
-        }
-    }
-
-    /// Admits an accepted connection, or handles a failed accept.
-    fn admit(&mut self, accept: Accept) {
-        match accept {
-            Accept::Aborted | Accept::Drained => {}
-            Accept::Connection(accepted) => {
-                let arrival = network::arrival(&accepted);
-                let mut socket = accepted.socket;
-                if let Err(error) = tune(&socket, &self.engine.io.tcp) {
-                    self.report(Level::Debug, &format!("cannot set options: {error}"));
-                }
-                self.engine.admit(arrival, |io, id| {
-                    io.register_client(id, &mut socket)?;
-                    Ok(socket)
-                });
-            }
-            Accept::Exhausted(error) => {
-                self.report_refusal(&error);
-                self.engine.core.note_repeating("limit reached: file descriptors");
-                self.doors.close_until(self.engine.core.now.mono + ACCEPT_PAUSE);
-            }
-            Accept::Failed(error) => self.report_refusal(&error),
-        }
-    }
-
-    fn report_refusal(&mut self, error: &io::Error) {
-        self.report(Level::Error, &format!("accept() failed: {}", crate::log::plain(error)));
-    }
-
-    fn take_answers(&mut self) {
-        for (name, answer) in self.engine.io.resolver.answers() {
-            self.engine.core.resolved(&name, answer);
-        }
-        for (client, verdict) in self.engine.io.judges.verdicts() {
-            self.engine.core.judged(client, verdict);
-        }
-    }
-
-    fn turn(&mut self) -> Option<Moment> {
+    #[inline(always)]
+    fn turn(&mut self) -> Moment {
         loop {
             let begun = self.watchdog.begin();
             let next = self.engine.turn();
@@ -261,21 +175,22 @@ impl Service {
                 let what = "what follows the events: the run queue, actions, the sweep";
                 core.log(Level::Warning, format!("the loop was held for {held:?} by {what}"));
             }
-            if self.is_over || !self.act_on_process() {
+            if !self.engine.core.has_process_actions() {
+                return next;
+            }
+            self.act_on_process();
+            if self.is_over {
                 return next;
             }
         }
     }
 
-    /// Carries out the core's actions for the process within this turn. Returns whether there were
-    /// any.
-    fn act_on_process(&mut self) -> bool {
-        let mut has_acted = false;
+    /// Carries out the core's actions for the process within this turn.
+    #[cold]
+    fn act_on_process(&mut self) {
         while let Some(action) = self.engine.core.poll_process_action() {
             self.act(action);
-            has_acted = true;
         }
-        has_acted
     }
 
     fn act(&mut self, action: ProcessAction) {
@@ -288,21 +203,9 @@ impl Service {
         }
     }
 
-    fn look_after_tls(&mut self) {
-        let lines = self.tls_watch.look(&mut self.engine.io, &mut self.engine.core);
-        for (level, text) in lines {
-            if level <= Level::Warning {
-                self.engine.core.note_repeating(&text);
-            }
-            self.report(level, &text);
-        }
-    }
-
     fn stop_listening(&mut self) {
         self.started.notifier.stopping();
-        let core = &self.engine.core;
-        self.doors.begin_to_shut(core.last_arrival(), core.now.mono);
-        self.accept_pending();
+        self.upkeep.stop_listening(&mut self.engine);
     }
 
     fn heed(&mut self, signal: Signal) {
@@ -366,7 +269,7 @@ impl Service {
         self.started.notifier.reloading(self.engine.core.now.mono);
         let result = self.try_reload();
         self.started.notifier.ready();
-        self.pages.count_reload(result.is_ok());
+        self.upkeep.count_reload(result.is_ok());
         if let Err(first) = &result {
             self.engine.core.note_event(&format!("RELOAD failed: {first}"));
             if client.is_some() {
@@ -428,23 +331,16 @@ impl Service {
         Ok(())
     }
 
-    /// Gives /metrics and the page their share of the turn.
-    fn turn_pages(&mut self) {
-        let Service { args, engine, doors, pages, .. } = self;
-        let (core, Network { registry, tls, .. }) = (&engine.core, &engine.io);
-        pages.turn(core, (registry, tls), doors.are_open(), || config_file(core, args));
-    }
-
     fn put_in_force(&mut self, config: Config, access: Access, tls: Tls) {
         self.engine.core.adopt(config, access);
         tls::put_in_force(tls, &mut self.engine.io, &mut self.engine.core);
-        self.tls_watch.restart();
+        self.upkeep.tls_watch().restart();
         self.take_settings();
     }
 
     /// Takes over the settings that concern the process itself.
     fn take_settings(&mut self) {
-        self.tls_watch.look_again();
+        self.upkeep.tls_watch().look_again();
         self.engine.io.tcp = options::tcp(self.engine.core.settings());
         for text in tls::follow(&mut self.engine.io, &mut self.engine.core) {
             self.report(Level::Error, &tls::told(&text));
@@ -465,8 +361,7 @@ impl Service {
     }
 
     fn report(&mut self, level: Level, text: &str) {
-        self.engine.write_lines();
-        self.engine.io.logger.write(self.engine.core.now, level, text);
+        upkeep::report(&mut self.engine, level, text);
     }
 
     /// The log, for lines after the shutdown.

@@ -165,10 +165,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// When the next check is due, if there are files to check.
-    #[inline]
-    pub fn next(&self) -> Option<Moment> {
-        self.has_files.then_some(self.next)
+    /// When the next check is due.
+    pub fn next(&self) -> Moment {
+        self.next
     }
 
     /// Makes the next check due at once: there may be other files.
@@ -182,7 +181,6 @@ impl Watch {
     }
 
     /// Whether a check is due.
-    #[inline(always)]
     pub fn is_due(&self, now: Moment) -> bool {
         now >= self.next
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::base::time::Moment;
 use crate::net::poll::{self, EventSource};
 use crate::pool::core::Core;
-use crate::pool::ids::Outbound;
 use crate::sys::clock;
 
 /// The most milliseconds that one event may take; 0 switches the watchdog off.
@@ -88,21 +87,14 @@ pub fn name_of(core: &Core, source: EventSource) -> String {
             }
             _ => "a client that is gone".to_owned(),
         },
-        EventSource::Outbound(Outbound::Carrier(_)) => "a cancel request on its way".to_owned(),
-        EventSource::Outbound(Outbound::Server(id)) => {
-            match poll::whole(id, |index| core.servers.id_at(index)) {
-                Some(id) if core.servers.contains(id) => {
-                    format!("a server of pool {}", core.pool_name(core.servers[id].pool))
-                }
-                _ => "a server that is gone".to_owned(),
+        EventSource::Carrier(_) => "a cancel request on its way".to_owned(),
+        EventSource::Server(id) => match poll::whole(id, |index| core.servers.id_at(index)) {
+            Some(id) if core.servers.contains(id) => {
+                format!("a server of pool {}", core.pool_name(core.servers[id].pool))
             }
-        }
-        EventSource::Listener(_)
-        | EventSource::Signals
-        | EventSource::Waker
-        | EventSource::Web(_) => {
-            format!("{source:?}")
-        }
+            _ => "a server that is gone".to_owned(),
+        },
+        EventSource::Other(other) => format!("{other:?}"),
     }
 }
 

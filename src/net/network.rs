@@ -76,7 +76,7 @@ impl Network {
             }
             Target::Unix(path) => Socket::Unix(connect_unix(path)?),
         };
-        register(&self.registry, EventSource::Outbound(id), &mut socket)?;
+        register(&self.registry, EventSource::from(id), &mut socket)?;
         Ok(socket)
     }
 }
@@ -157,7 +157,7 @@ impl Io for Network {
         let Socket::Unix(stream) = socket else { return Ok(true) };
         let source = match whose {
             ConnId::Client(id) => EventSource::Client(id),
-            ConnId::Outbound(id) => EventSource::Outbound(id),
+            ConnId::Outbound(id) => EventSource::from(id),
         };
         let interest = if is_wanted { BOTH } else { Interest::READABLE };
         self.registry.reregister(stream, source.token(), interest)?;

@@ -2,16 +2,24 @@
 //! connection that is gone finds no record.
 
 use std::io;
-use std::time::Duration;
+use std::os::fd::AsFd;
 
-use mio::{Events, Interest, Registry, Token};
+use mio::{Interest, Registry, Token};
 
 use crate::base::arena::Id;
-use crate::pool::ids::{ClientId, Outbound};
+use crate::base::time::Moment;
+use crate::pool::ids::{CarrierId, ClientId, Outbound, ServerId};
 use crate::relay::Readiness;
+use crate::sys::epoll::{EpollEvent, EpollEvents};
 
 /// The most events that are taken from the kernel at a time.
 const EVENTS: usize = 256;
+
+/// The longest wait, in microseconds: below 2^32, where a division costs less.
+const LONGEST_SLEEP_US: u64 = 3_600_000_000;
+
+/// Rounds microseconds up when they are divided: something is due when nothing has come.
+const UP_TO_MS: u32 = 999;
 
 /// How the bits of a token are divided: two bits of kind, then an index, then as much of the
 /// generation as there is room for.
@@ -32,6 +40,7 @@ const NARROW: Layout = Layout { kind_shift: 30, generation_bits: 10 };
 const LAYOUT: Layout = if usize::BITS < 64 { NARROW } else { WIDE };
 
 impl Layout {
+    #[inline(always)]
     fn generation_mask(self) -> u64 {
         (1 << self.generation_bits) - 1
     }
@@ -48,10 +57,12 @@ impl Layout {
     }
 
     /// The bits of an id, with as much of the generation as was packed.
+    #[inline(always)]
     fn unpack(self, body: u64) -> u64 {
         let kept = body & self.generation_mask();
-        // No generation is 0.
-        let generation = if kept == 0 { self.generation_mask() + 1 } else { kept };
+        // No generation is 0: here its lower bits were.
+        let is_cut = kept == 0 && self.generation_bits < 32;
+        let generation = if is_cut { self.generation_mask() + 1 } else { kept };
         (body >> self.generation_bits) << 32 | generation
     }
 
@@ -80,9 +91,16 @@ pub fn whole<K>(id: Id<K>, there: impl FnOnce(usize) -> Option<Id<K>>) -> Option
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EventSource {
     Client(ClientId),
+    Server(ServerId),
+    Carrier(CarrierId),
+    Other(OtherSource),
+}
+
+/// A source of events that is no connection of the relay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OtherSource {
     /// The place of a listener in its list.
     Listener(usize),
-    Outbound(Outbound),
     Signals,
     /// A helper thread has an answer.
     Waker,
@@ -100,34 +118,59 @@ impl EventSource {
     pub fn token(self) -> Token {
         let (kind, body) = match self {
             EventSource::Client(id) => (0, LAYOUT.pack(id.to_bits())),
-            EventSource::Outbound(Outbound::Server(id)) => (1, LAYOUT.pack(id.to_bits())),
-            EventSource::Outbound(Outbound::Carrier(id)) => (2, LAYOUT.pack(id.to_bits())),
-            EventSource::Signals => (3, 0),
-            EventSource::Waker => (3, 1),
-            EventSource::Web(WebPlace::Seat(seat)) => (3, 2 + 3 * seat as u64),
-            EventSource::Web(WebPlace::Door(door)) => (3, 3 + 3 * door as u64),
-            EventSource::Listener(place) => (3, 4 + 3 * place as u64),
+            EventSource::Server(id) => (1, LAYOUT.pack(id.to_bits())),
+            EventSource::Carrier(id) => (2, LAYOUT.pack(id.to_bits())),
+            EventSource::Other(other) => (3, other.body()),
         };
         Token((kind << LAYOUT.kind_shift | body) as usize)
     }
 
+    #[inline(always)]
     fn of(token: Token) -> EventSource {
         let bits = token.0 as u64;
         let body = bits & ((1 << LAYOUT.kind_shift) - 1);
-        match (bits >> LAYOUT.kind_shift, body) {
-            (0, _) => EventSource::Client(Id::from_bits(LAYOUT.unpack(body))),
-            (1, _) => EventSource::Outbound(Outbound::Server(Id::from_bits(LAYOUT.unpack(body)))),
-            (2, _) => EventSource::Outbound(Outbound::Carrier(Id::from_bits(LAYOUT.unpack(body)))),
-            (_, 0) => EventSource::Signals,
-            (_, 1) => EventSource::Waker,
-            (_, body) => {
-                let place = ((body - 2) / 3) as usize;
-                match (body - 2) % 3 {
-                    0 => EventSource::Web(WebPlace::Seat(place)),
-                    1 => EventSource::Web(WebPlace::Door(place)),
-                    _ => EventSource::Listener(place),
-                }
-            }
+        match bits >> LAYOUT.kind_shift {
+            0 => EventSource::Client(Id::from_bits(LAYOUT.unpack(body))),
+            1 => EventSource::Server(Id::from_bits(LAYOUT.unpack(body))),
+            2 => EventSource::Carrier(Id::from_bits(LAYOUT.unpack(body))),
+            _ => EventSource::Other(OtherSource::of(body)),
+        }
+    }
+}
+
+impl From<Outbound> for EventSource {
+    fn from(id: Outbound) -> EventSource {
+        match id {
+            Outbound::Carrier(id) => EventSource::Carrier(id),
+            Outbound::Server(id) => EventSource::Server(id),
+        }
+    }
+}
+
+impl OtherSource {
+    pub fn token(self) -> Token {
+        EventSource::Other(self).token()
+    }
+
+    fn body(self) -> u64 {
+        match self {
+            OtherSource::Signals => 0,
+            OtherSource::Waker => 1,
+            OtherSource::Web(WebPlace::Seat(seat)) => 2 + 3 * seat as u64,
+            OtherSource::Web(WebPlace::Door(door)) => 3 + 3 * door as u64,
+            OtherSource::Listener(place) => 4 + 3 * place as u64,
+        }
+    }
+
+    fn of(body: u64) -> OtherSource {
+        let Some(number) = body.checked_sub(2) else {
+            return if body == 0 { OtherSource::Signals } else { OtherSource::Waker };
+        };
+        let place = (number / 3) as usize;
+        match number % 3 {
+            0 => OtherSource::Web(WebPlace::Seat(place)),
+            1 => OtherSource::Web(WebPlace::Door(place)),
+            _ => OtherSource::Listener(place),
         }
     }
 }
@@ -135,12 +178,12 @@ impl EventSource {
 /// The kernel's poll.
 pub struct Poll {
     poll: mio::Poll,
-    events: Events,
+    events: EpollEvents,
 }
 
 impl Poll {
     pub fn new() -> io::Result<Poll> {
-        Ok(Poll { poll: mio::Poll::new()?, events: Events::with_capacity(EVENTS) })
+        Ok(Poll { poll: mio::Poll::new()?, events: EpollEvents::with_room(EVENTS) })
     }
 
     /// A handle for registering connections.
@@ -148,27 +191,38 @@ impl Poll {
         self.poll.registry().try_clone()
     }
 
-    /// Waits for events, at most for `timeout`.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                self.events.clear();
-                Ok(())
-            }
-            result => result,
-        }
+    /// Waits for events, at most until `due`.
+    #[inline(always)]
+    pub fn wait(&mut self, now: Moment, due: Moment) -> io::Result<()> {
+        let sleep_us = due.micros_since(now).min(LONGEST_SLEEP_US) as u32;
+        let timeout_ms = (sleep_us + UP_TO_MS) / 1000;
+        self.events.wait(self.poll.registry().as_fd(), timeout_ms as i32)
     }
 
     /// The events of the last wait.
-    pub fn events(&self) -> impl Iterator<Item = (EventSource, Readiness)> {
-        self.events.iter().map(|event| {
-            let readiness = Readiness {
-                readable: event.is_readable(),
-                writable: event.is_writable(),
-                ending: event.is_read_closed() || event.is_write_closed() || event.is_error(),
-            };
-            (EventSource::of(event.token()), readiness)
-        })
+    #[inline(always)]
+    pub fn events(&self) -> impl Iterator<Item = PollEvent> {
+        self.events.iter().map(PollEvent)
+    }
+}
+
+/// An event, whose parts are taken where they are needed.
+#[derive(Clone, Copy)]
+pub struct PollEvent(EpollEvent);
+
+impl PollEvent {
+    #[inline(always)]
+    pub fn source(self) -> EventSource {
+        EventSource::of(Token(self.0.token as usize))
+    }
+
+    #[inline(always)]
+    pub fn readiness(self) -> Readiness {
+        Readiness {
+            readable: self.0.is_readable(),
+            writable: self.0.is_writable(),
+            ending: self.0.is_ending(),
+        }
     }
 }
 
@@ -185,13 +239,13 @@ mod tests {
         let bits = ((1 << 19) << 32) | 0x3f0;
         for source in [
             EventSource::Client(Id::from_bits(bits)),
-            EventSource::Outbound(Outbound::Server(Id::from_bits(bits))),
-            EventSource::Outbound(Outbound::Carrier(Id::from_bits(bits))),
-            EventSource::Listener(7),
-            EventSource::Signals,
-            EventSource::Waker,
-            EventSource::Web(WebPlace::Door(3)),
-            EventSource::Web(WebPlace::Seat(7)),
+            EventSource::Server(Id::from_bits(bits)),
+            EventSource::Carrier(Id::from_bits(bits)),
+            EventSource::Other(OtherSource::Listener(7)),
+            EventSource::Other(OtherSource::Signals),
+            EventSource::Other(OtherSource::Waker),
+            EventSource::Other(OtherSource::Web(WebPlace::Door(3))),
+            EventSource::Other(OtherSource::Web(WebPlace::Seat(7))),
         ] {
             assert_eq!(EventSource::of(source.token()), source);
         }

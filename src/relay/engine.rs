@@ -1,8 +1,9 @@
 //! The engine: connections, the run queue, and the core's actions carried out.
 //!
-//! The caller hands events to [`Engine::client_event`] and [`Engine::outbound_event`], and calls
-//! [`Engine::turn`] once in each turn of the loop; ARCHITECTURE.md has the order of all steps. What
-//! the core asks of the process rather than of connections waits in the core for the caller.
+//! The caller hands events to [`Engine::client_event`], [`Engine::server_event`] and
+//! [`Engine::carrier_event`], and calls [`Engine::turn`] once in each turn of the loop;
+//! ARCHITECTURE.md has the order of all steps. What the core asks of the process rather than of
+//! connections waits in the core for the caller.
 
 use std::collections::VecDeque;
 use std::io;
@@ -152,36 +153,50 @@ impl<I: Io> Engine<I> {
     }
 
     /// The kernel has news of a client. Nothing happens for an id that is gone.
+    #[inline(always)]
     pub fn client_event(&mut self, id: ClientId, readiness: Readiness) {
         let Some(conn) = self.clients.get_mut(id) else { return };
         conn.hear_less(readiness, |stream| self.io.hear_of_room(ConnId::Client(id), stream, false));
         conn.take_news(readiness);
-        if readiness.writable {
+        if readiness.writable && !conn.is_flushed() {
             self.flush_client(id);
         }
         self.run_client(id);
     }
 
     /// The kernel has news of a server.
+    #[inline(always)]
     pub fn server_event(&mut self, id: ServerId, readiness: Readiness) {
         let Some(server) = self.servers.get_mut(id) else { return };
         let whose = ConnId::Outbound(Outbound::Server(id));
         server.conn.hear_less(readiness, |stream| self.io.hear_of_room(whose, stream, false));
         server.conn.take_news(readiness);
-        match server.phase {
-            Phase::Open => {}
-            Phase::Connecting => return self.finish_connect(Outbound::Server(id), readiness),
-            Phase::Asked | Phase::Securing => return self.go_on_securing(Outbound::Server(id)),
+        if server.phase != Phase::Open {
+            return self.go_on_to_open(Outbound::Server(id), readiness);
         }
-        if readiness.writable {
+        if readiness.writable && !server.conn.is_flushed() {
             self.flush_server(id);
         }
         self.run_server(id);
     }
 
     /// Everything of a turn that follows the events: what was put off, actions, and the sweep.
-    /// Returns when the sweep must run next. What concerns the process is left to the caller.
-    pub fn turn(&mut self) -> Option<Moment> {
+    /// Returns when there will be something to do again. What concerns the process is left to the
+    /// caller.
+    #[inline(always)]
+    pub fn turn(&mut self) -> Moment {
+        let next = match self.core.has_chores() || !self.queue.is_empty() {
+            true => self.do_chores(),
+            false => self.core.next_sweep_by_time(),
+        };
+        self.handshakes = 0;
+        #[cfg(debug_assertions)]
+        self.core.check();
+        next
+    }
+
+    #[inline(never)]
+    fn do_chores(&mut self) -> Moment {
         self.carry_out();
         // What is queued while this runs is for the next turn, so that events get theirs.
         for _ in 0..self.queue.len() {
@@ -195,11 +210,7 @@ impl<I: Io> Engine<I> {
         self.core.send_inquiries();
         self.core.sweep();
         self.carry_out();
-        self.handshakes = 0;
-        let next = self.core.next_sweep();
-        #[cfg(debug_assertions)]
-        self.core.check();
-        next
+        if self.has_work() { self.core.mono() } else { self.core.next_sweep() }
     }
 
     /// Whether something is to be run at once, so that the poll must not sleep.
@@ -329,11 +340,9 @@ impl<I: Io> Engine<I> {
         self.send_outbound(Outbound::Server(id), bytes);
     }
 
+    #[inline(never)]
     fn flush_client(&mut self, id: ClientId) {
         let Some(conn) = self.clients.get_mut(id) else { return };
-        if conn.is_flushed() {
-            return;
-        }
         let hear = |stream: &mut _| self.io.hear_of_room(ConnId::Client(id), stream, true);
         match conn.flush(hear) {
             Err(error) => self.core.client_gone(id, Some(crate::log::plain(&error))),
@@ -348,11 +357,9 @@ impl<I: Io> Engine<I> {
         }
     }
 
+    #[inline(never)]
     fn flush_server(&mut self, id: ServerId) {
         let Some(server) = self.servers.get_mut(id) else { return };
-        if server.conn.is_flushed() {
-            return;
-        }
         let whose = ConnId::Outbound(Outbound::Server(id));
         let hear = |stream: &mut _| self.io.hear_of_room(whose, stream, true);
         match server.conn.flush(hear) {

@@ -33,7 +33,8 @@ impl<I: Io> Engine<I> {
         Some(&mut self.outbound(id)?.conn.stream)
     }
 
-    /// The kernel has news of a connection that the pooler has opened.
+    /// The kernel has news of a connection that the pooler has opened, for the simulation and for
+    /// fuzzing.
     pub fn outbound_event(&mut self, id: Outbound, readiness: Readiness) {
         match id {
             Outbound::Carrier(id) => self.carrier_event(id, readiness),
@@ -62,7 +63,17 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    pub(super) fn finish_connect(&mut self, id: Outbound, readiness: Readiness) {
+    /// Goes on with a connection that is not open yet.
+    #[cold]
+    pub(super) fn go_on_to_open(&mut self, id: Outbound, readiness: Readiness) {
+        match self.outbound(id).map(|outbound| outbound.phase) {
+            Some(Phase::Connecting) => self.finish_connect(id, readiness),
+            Some(Phase::Asked | Phase::Securing) => self.go_on_securing(id),
+            Some(Phase::Open) | None => {}
+        }
+    }
+
+    fn finish_connect(&mut self, id: Outbound, readiness: Readiness) {
         if !readiness.writable && !readiness.ending {
             return;
         }
@@ -121,13 +132,13 @@ impl<I: Io> Engine<I> {
         self.queue_outbound(id);
     }
 
-    fn carrier_event(&mut self, id: CarrierId, readiness: Readiness) {
+    /// The kernel has news of a carrier.
+    #[cold]
+    pub fn carrier_event(&mut self, id: CarrierId, readiness: Readiness) {
         let Some(carrier) = self.carriers.get_mut(id) else { return };
         carrier.conn.take_news(readiness);
-        match carrier.phase {
-            Phase::Open => {}
-            Phase::Connecting => return self.finish_connect(Outbound::Carrier(id), readiness),
-            Phase::Asked | Phase::Securing => return self.go_on_securing(Outbound::Carrier(id)),
+        if carrier.phase != Phase::Open {
+            return self.go_on_to_open(Outbound::Carrier(id), readiness);
         }
         let whose = ConnId::Outbound(Outbound::Carrier(id));
         let hear = |stream: &mut _| self.io.hear_of_room(whose, stream, true);

@@ -21,15 +21,21 @@ impl Clocks {
         Clocks { asked: now() }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn now(&mut self) -> Now {
         let mono = mono();
-        let passed_us = mono.micros_since(self.asked.mono);
+        // A clock that went back, which it never does, would be far ahead: both would be read.
+        let passed_us = mono.0.wrapping_sub(self.asked.mono.0);
         if passed_us >= UNNOTICED_US {
-            self.asked = Now { mono, wall_us: micros(libc::CLOCK_REALTIME) };
-            return self.asked;
+            return self.ask(mono);
         }
-        Now { mono, wall_us: self.asked.wall_us.saturating_add(passed_us) }
+        Now { mono, wall_us: self.asked.wall_us.wrapping_add(passed_us) }
+    }
+
+    #[cold]
+    fn ask(&mut self, mono: Moment) -> Now {
+        self.asked = Now { mono, wall_us: micros(libc::CLOCK_REALTIME) };
+        self.asked
     }
 }
 
@@ -40,9 +46,9 @@ pub fn now() -> Now {
 }
 
 /// CLOCK_MONOTONIC alone.
-#[inline]
+#[inline(always)]
 pub fn mono() -> Moment {
-    Moment(micros(libc::CLOCK_MONOTONIC))
+    Moment(in_micros(read(libc::CLOCK_MONOTONIC)))
 }
 
 /// The processor time that this thread has used, in microseconds.
@@ -80,13 +86,25 @@ pub fn local_second(unix_seconds: u64) -> LocalSecond {
     LocalSecond { date_time, zone: zone.to_string_lossy().into_owned() }
 }
 
+/// The microseconds of a clock that may stand before its origin, as a wall clock before 1970.
 fn micros(clock: libc::clockid_t) -> u64 {
+    let mut time = read(clock);
+    time.tv_sec = time.tv_sec.max(0);
+    in_micros(time)
+}
+
+/// No clock is beyond the microseconds that 64 bits count.
+#[inline(always)]
+fn in_micros(time: libc::timespec) -> u64 {
+    (time.tv_sec as u64).wrapping_mul(1_000_000).wrapping_add(time.tv_nsec as u64 / 1000)
+}
+
+#[inline(always)]
+fn read(clock: libc::clockid_t) -> libc::timespec {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a local of the right type. Both clocks always exist.
+    // SAFETY: the pointer is to a local of the right type. All clocks that are asked exist.
     unsafe { libc::clock_gettime(clock, &mut time) };
-    // A wall clock may stand before 1970; no clock is beyond the microseconds that 64 bits count.
-    let seconds = time.tv_sec.max(0) as u64;
-    seconds.wrapping_mul(1_000_000).wrapping_add(time.tv_nsec as u64 / 1000)
+    time
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod activation;
 #[cfg(no_unwind_tables)]
 mod backtrace;
 pub mod clock;
+pub mod epoll;
 pub mod filter;
 pub mod lock;
 pub mod pam;

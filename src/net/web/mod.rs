@@ -15,7 +15,7 @@ use mio::{Interest, Registry};
 use self::seat::Seat;
 use super::listen::{Accept, Accepted, Listener};
 use super::network::register;
-use super::poll::{EventSource, WebPlace};
+use super::poll::{EventSource, OtherSource, WebPlace};
 use super::tls::Tls;
 use crate::base::time::Moment;
 use crate::pages::login::{Admission, Check};
@@ -53,8 +53,6 @@ pub struct Web {
     doors: Vec<Door>,
     seats: [Option<Seat>; SEATS],
     closed_until: Moment,
-    /// No connection is open, and none waits to be accepted: most turns have nothing to do here.
-    is_quiet: bool,
 }
 
 struct Door {
@@ -70,24 +68,18 @@ impl Web {
             doors: listeners.into_iter().map(door).collect(),
             seats: Default::default(),
             closed_until: Moment(0),
-            is_quiet: false,
         }
     }
 
     /// Whether there is anything to listen on.
+    #[inline(always)]
     pub fn is_on(&self) -> bool {
         !self.doors.is_empty()
     }
 
-    /// Whether a turn has nothing to do.
-    #[inline]
-    pub fn is_quiet(&self) -> bool {
-        self.is_quiet
-    }
-
     pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
         for (at, door) in self.doors.iter_mut().enumerate() {
-            let token = EventSource::Web(WebPlace::Door(at)).token();
+            let token = OtherSource::Web(WebPlace::Door(at)).token();
             door.listener.source().register(registry, token, Interest::READABLE)?;
         }
         Ok(())
@@ -95,7 +87,6 @@ impl Web {
 
     /// Notes an event of the kernel.
     pub fn event(&mut self, place: WebPlace, readiness: Readiness) {
-        self.is_quiet = false;
         match place {
             WebPlace::Door(at) => {
                 if let Some(door) = self.doors.get_mut(at) {
@@ -121,12 +112,10 @@ impl Web {
     pub fn turn(&mut self, now: Moment, registry: &Registry, tls: &Tls, site: &mut dyn WebSite) {
         self.accept(now, registry, tls);
         let mut slices = SLICES_PER_TURN;
-        self.is_quiet = self.doors.iter().all(|door| !door.is_pending);
         for place in &mut self.seats {
             if place.as_mut().is_some_and(|seat| !seat.run(now, site, &mut slices)) {
                 *place = None;
             }
-            self.is_quiet &= place.is_none();
         }
     }
 
@@ -166,7 +155,8 @@ fn admit(
         return seat::turn_away(accepted.socket, tls.is_web_secure());
     };
     let mut socket = accepted.socket;
-    if register(registry, EventSource::Web(WebPlace::Seat(at)), &mut socket).is_ok() {
+    let place = EventSource::Other(OtherSource::Web(WebPlace::Seat(at)));
+    if register(registry, place, &mut socket).is_ok() {
         seats[at] = Seat::new(socket, now, tls);
     }
 }

@@ -370,6 +370,11 @@ impl Core {
         !self.actions.is_empty()
     }
 
+    #[inline(always)]
+    pub fn has_process_actions(&self) -> bool {
+        !self.process_actions.is_empty()
+    }
+
     pub fn poll_process_action(&mut self) -> Option<ProcessAction> {
         self.process_actions.pop_front()
     }

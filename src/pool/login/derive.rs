@@ -17,7 +17,7 @@ impl Core {
     /// Whether keys are still to be derived, so that the loop must not sleep.
     #[inline]
     pub fn has_derivations(&self) -> bool {
-        !self.derivations.is_empty()
+        self.derivations.len() > 0
     }
 
     /// Does a slice of the derivations. Logins whose keys are complete go on.

@@ -12,14 +12,7 @@ use crate::pool::telling::reason::Reason;
 
 impl Core {
     /// Sends waiting questions, as many as may be out at a time.
-    #[inline]
     pub fn send_inquiries(&mut self) {
-        if !self.inquiries.waiting.is_empty() {
-            self.send_next_inquiries();
-        }
-    }
-
-    fn send_next_inquiries(&mut self) {
         while self.inquiries.out < QUESTIONS_OUT_MAX {
             let Some(client) = self.inquiries.waiting.pop_front() else { return };
             let Some(inquiry) = self.inquiry_of(client) else { continue };

@@ -19,8 +19,10 @@ pub struct Derivations {
 }
 
 impl Derivations {
-    pub fn is_empty(&self) -> bool {
-        self.clients.0.is_empty() && self.servers.0.is_empty()
+    /// How many pieces of work there are.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.clients.0.len() + self.servers.0.len()
     }
 }
 

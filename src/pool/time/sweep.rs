@@ -74,24 +74,49 @@ impl Core {
         self.sweep_at == self.mono() + STEP
     }
 
+    /// Whether a turn has anything to do besides what its events have done. Most turns have not:
+    /// all that may be noted is asked for at once.
+    #[inline(always)]
+    pub fn has_chores(&self) -> bool {
+        let noted = self.derivations.len()
+            | self.inquiries.waiting.len()
+            | self.next_pools.len()
+            | self.untuned.len()
+            | self.gone_listeners.len();
+        noted != 0 || self.has_place || self.has_actions() || self.mono() >= self.sweep_at
+    }
+
     /// When the sweep must run next.
-    pub fn next_sweep(&self) -> Option<Moment> {
-        if self.must_look() || self.is_untuned() {
-            return Some(self.mono());
+    pub fn next_sweep(&self) -> Moment {
+        match self.must_look() || self.is_untuned() {
+            true => self.mono(),
+            false => self.next_sweep_by_time(),
         }
-        let is_busy = !self.logins.is_empty()
-            || !self.live_pools.is_empty()
+    }
+
+    /// When the sweep must run next, if nothing is noted for it.
+    #[inline(always)]
+    pub fn next_sweep_by_time(&self) -> Moment {
+        if self.is_under_way() { self.sweep_at } else { self.next_sweep_at_rest() }
+    }
+
+    /// Whether there is anything that the sweep visits.
+    #[inline(always)]
+    fn is_under_way(&self) -> bool {
+        !self.live_pools.is_empty()
+            || !self.logins.is_empty()
             || !self.cancel_clients.is_empty()
             || !self.carriers.is_empty()
             || !self.consoles.is_empty()
-            || self.shutdown != Shutdown::No;
-        // Before `sweep_at` the sweep would do nothing, and the loop would turn until then.
-        let resting = || {
-            let stats_due = self.due_times().stats_due(self.stats.period_start);
-            let others_due = self.calendar.next().into_iter().chain(self.directory.transients.due);
-            others_due.fold(stats_due, Moment::min).max(self.sweep_at)
-        };
-        Some(if is_busy { self.sweep_at } else { resting() })
+            || self.shutdown != Shutdown::No
+    }
+
+    /// Before `sweep_at` the sweep would not run, and the loop would not sleep.
+    #[cold]
+    fn next_sweep_at_rest(&self) -> Moment {
+        let stats_due = self.due_times().stats_due(self.stats.period_start);
+        let others_due = self.calendar.next().into_iter().chain(self.directory.transients.due);
+        others_due.fold(stats_due, Moment::min).max(self.sweep_at)
     }
 
     /// Clients on their way in, oldest first.
