@@ -147,8 +147,8 @@ fn push_pool(json: &mut Json, core: &Core, shown: &ShownPool) {
     let free = pool.idle.len() + pool.used.len();
     let other = pool.server_count() - pool.active.len() - free - pool.logging_in.len();
     let numbers = [
-        ("active", pool.active_clients.len() as u64),
-        ("idle_clients", pool.idle_clients.len() as u64),
+        ("active", pool.active_clients() as u64),
+        ("idle_clients", (pool.settled.len() - pool.active_clients()) as u64),
         ("waiting", shown.waiting as u64),
         ("wait_us", shown.wait_us),
         ("busy", pool.active.len() as u64),

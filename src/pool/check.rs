@@ -86,6 +86,9 @@ impl Core {
                 let mode = self.client_mode(&self.clients[client]);
                 assert_eq!(server.mode, mode, "the mode of a server is not its client's");
             }
+            let active = pool.settled.iter(&self.clients);
+            let active = active.filter(|id| self.clients[*id].server().is_some()).count();
+            assert_eq!(pool.active_clients(), active, "clients of {}", self.pool_name(id));
             clients += pool.client_count();
             servers += pool.server_count();
             carriers += pool.carriers.len();

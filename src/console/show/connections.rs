@@ -171,8 +171,12 @@ fn push_clients(
         return rows.extend(core.consoles.iter(&core.clients).map(ConnectionRow::Client));
     };
     let record = &core.pools[id];
-    let lists = [&record.active_clients, &record.idle_clients, &record.waiting, &record.welcoming];
-    for list in lists {
+    for has_server in [true, false] {
+        let settled = record.settled.iter(&core.clients);
+        let chosen = settled.filter(|id| core.clients[*id].server().is_some() == has_server);
+        rows.extend(chosen.map(ConnectionRow::Client));
+    }
+    for list in [&record.waiting, &record.welcoming] {
         rows.extend(list.iter(&core.clients).map(ConnectionRow::Client));
     }
     rows.extend(record.clients_of_queued_lookups().map(ConnectionRow::Client));

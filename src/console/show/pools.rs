@@ -18,9 +18,7 @@ pub static POOLS: Sheet<PoolRow> = Sheet {
         gauge(
             "Clients that have a server, or have nothing asked",
             int4("cl_active", |scene, row| match row {
-                Some(_) => {
-                    count(scene, row, |pool| pool.active_clients.len() + pool.idle_clients.len())
-                }
+                Some(_) => count(scene, row, |pool| pool.settled.len()),
                 None => Value::count(scene.core.consoles.len()),
             }),
         ),

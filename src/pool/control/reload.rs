@@ -130,10 +130,12 @@ impl Core {
     pub(super) fn close_clients_of(&mut self, id: DatabaseId, reason: &Reason) {
         for pool in self.pools_of(id) {
             let record = &self.pools[pool];
-            let mut told = record.idle_clients.ids(&self.clients);
+            let has_server = |id: &ClientId| self.clients[*id].server().is_some();
+            let settled = record.settled.iter(&self.clients);
+            let (active, mut told) = settled.partition::<Vec<_>, _>(has_server);
             told.extend(record.waiting.ids(&self.clients));
             told.extend(record.welcoming.ids(&self.clients));
-            told.extend(record.active_clients.ids(&self.clients));
+            told.extend(active);
             told.extend(self.pools[pool].lookup_clients(&self.servers));
             for client in told {
                 self.close_client(client, reason.clone());

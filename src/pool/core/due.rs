@@ -294,7 +294,8 @@ impl DueTimes<'_> {
         if !self.may_time_out_idle_clients() {
             return NEVER;
         }
-        let clients = pool.idle_clients.iter(self.clients);
+        // In a pool at rest nobody has a server.
+        let clients = pool.settled.iter(self.clients);
         clients.map(|id| self.idle_client_due(&self.clients[id])).min().unwrap_or(NEVER)
     }
 

@@ -82,19 +82,7 @@ impl Core {
         let first = self.begin_session(server_id, client_id);
         let server = &mut self.servers[server_id];
         let client = &mut self.clients[client_id];
-        server.requested = now;
-        server.xact_start = now;
-        server.is_untouched = true;
-        // Forget whose unnamed statement is here, unless this client had this server last.
-        let mark = server.mark();
-        let was_here_last = std::mem::replace(&mut client.last_server, mark) == mark;
-        if server.last_client.replace(client_id) != Some(client_id) || !was_here_last {
-            server.replies.disown_unnamed();
-            server.session.disown_unnamed();
-        }
-        server.unnamed.begin();
-        server.unheard = 0;
-        server.waited_us = now.micros_since(client.requested);
+        server.begin_use(client_id, client, now);
         self.pools[server.pool].count_assignment(server.waited_us, &mut self.latencies);
         if self.hears(Level::Noise) {
             let Server { peer, number, .. } = self.servers[server_id];
@@ -163,6 +151,12 @@ impl Core {
     /// The server's client may be done with it. The relay calls this when both directions are
     /// drained: nothing of either side is held, and no message is half relayed.
     pub fn part_if_done(&mut self, id: ServerId) {
+        if !self.part_plainly(id) {
+            self.part_after_all(id);
+        }
+    }
+
+    fn part_after_all(&mut self, id: ServerId) {
         let Some(server) = self.servers.get(id) else { return };
         if let ServerState::Tested(test @ Test::Abandoned(_)) = *server.state() {
             return self.test_ended(id, test);

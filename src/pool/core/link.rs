@@ -2,13 +2,15 @@
 //! counters are kept here, and nowhere else. What is decided is decided elsewhere
 //! ([`super::handover`], [`super::end`]); nobody else can write a state, for want of the [`Pass`].
 
+use crate::base::arena::Arena;
 use crate::base::list::{Linked, Links};
+use crate::base::time::Moment;
 use crate::pool::core::Core;
 use crate::pool::ids::{CarrierId, ClientId, PoolId, ServerId, ServerKind};
 use crate::pool::records::carrier::{Carrier, CarrierStage, Errand};
 use crate::pool::records::client::{self, Client, Member, Standing};
 use crate::pool::records::pass::Pass;
-use crate::pool::records::pool::Rest;
+use crate::pool::records::pool::{Pool, Rest};
 use crate::pool::records::server::{self, Server};
 use crate::pool::records::strangers::StrangerOrigin;
 
@@ -18,6 +20,46 @@ pub struct Mover(Pass);
 impl Mover {
     pub(super) fn new(pass: Pass) -> Mover {
         Mover(pass)
+    }
+
+    /// As [`Core::link`], for an idle client and an idle server of a pool that is awake.
+    #[inline(always)]
+    pub(super) fn pair_idle(
+        &self,
+        (client_id, client): (ClientId, &mut Client),
+        (server_id, servers): (ServerId, &mut Arena<Server>),
+        pool: &mut Pool,
+        now: Moment,
+    ) {
+        client.set_standing(Standing::Active { server: server_id }, &self.0);
+        client.since = now;
+        let server = &mut servers[server_id];
+        let links = std::mem::take(server.links_mut());
+        server.set_state(server::ServerState::Active { client: client_id }, &self.0);
+        server.since = now;
+        pool.idle.close(servers, links);
+        *servers[server_id].links_mut() = pool.active.open_back(servers, server_id);
+        pool.used_at = now;
+    }
+
+    /// As [`Core::unlink`] and then [`Core::rest_server`], for a client that is not held.
+    #[inline(always)]
+    pub(super) fn part_to_idle(
+        &self,
+        client: &mut Client,
+        (server_id, servers): (ServerId, &mut Arena<Server>),
+        pool: &mut Pool,
+        now: Moment,
+    ) {
+        client.set_standing(Standing::Idle, &self.0);
+        client.since = now;
+        let server = &mut servers[server_id];
+        let links = std::mem::take(server.links_mut());
+        server.set_state(server::ServerState::Idle, &self.0);
+        server.since = now;
+        pool.active.close(servers, links);
+        *servers[server_id].links_mut() = pool.idle.open_front(servers, server_id);
+        pool.used_at = now;
     }
 }
 
@@ -162,13 +204,16 @@ impl Core {
         let pool = &mut self.pools[pool_id];
 
         let client = &mut self.clients[client_id];
-        let links = std::mem::take(client.links_mut());
         client.set_standing(to_client, &self.mover.0);
         client.since = now;
-        pool.client_list(client_from.place()).close(&mut self.clients, links);
-        let into = pool.client_list(to_client.place());
-        let links = into.open_back(&mut self.clients, client_id);
-        *self.clients[client_id].links_mut() = links;
+        // With and without a server the client is in one list, unless it has waited.
+        if client_from.place() != to_client.place() {
+            let links = std::mem::take(client.links_mut());
+            pool.client_list(client_from.place()).close(&mut self.clients, links);
+            let into = pool.client_list(to_client.place());
+            let links = into.open_back(&mut self.clients, client_id);
+            *self.clients[client_id].links_mut() = links;
+        }
 
         let server = &mut self.servers[server_id];
         let after = to_server.place();

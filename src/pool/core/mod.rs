@@ -20,6 +20,7 @@ mod lookups;
 pub mod note;
 pub mod own_query;
 pub mod period;
+mod plain_handover;
 pub mod plan;
 mod rest;
 mod sharing;
@@ -248,6 +249,13 @@ pub struct Core {
     /// Counters of the console's own logins and queries.
     pub console_stats: crate::pool::telling::stats::Stats,
 
+    /// Whether every hand-over takes the long way, for tests that compare.
+    #[cfg(test)]
+    pub is_thorough: bool,
+    /// The hand-overs that took the short way.
+    #[cfg(test)]
+    pub plain_hand_overs: u64,
+
     mover: link::Mover,
     actions: VecDeque<Action>,
     process_actions: VecDeque<ProcessAction>,
@@ -313,6 +321,10 @@ impl Core {
             host,
             local_time: crate::base::time::utc,
             console_stats: crate::pool::telling::stats::Stats::default(),
+            #[cfg(test)]
+            is_thorough: false,
+            #[cfg(test)]
+            plain_hand_overs: 0,
             mover: link::Mover::new(Pass::issue()),
             actions: VecDeque::new(),
             process_actions: VecDeque::new(),

@@ -4,7 +4,6 @@
 //! This is the path of every transaction: no memory is reserved here, no clock read, no line
 //! formatted, unless something is wrong.
 
-use super::routine::binds_unnamed;
 use super::{listen, slow};
 use crate::log::Level;
 use crate::pool::core::Core;
@@ -13,9 +12,7 @@ use crate::pool::owed::replies::TransactionStatus;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::client::{Client, ClientState, QueryRefusal, Standing};
-use crate::pool::records::server::{OwnQuery, Server};
-use crate::pool::records::session::TextOrigin;
-use crate::pool::records::unnamed_effects::BindPlace;
+use crate::pool::records::server::OwnQuery;
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Severity};
 use crate::wire::head::{HEAD_BYTES, Head};
@@ -185,6 +182,9 @@ impl Core {
                 if let Some(verdict) = self.answer_here(id, kind, head, seen, said) {
                     return verdict;
                 }
+                if let Some(server) = self.acquire_plainly(id, pool) {
+                    return self.judge_first(id, server, kind, head, seen, said);
+                }
                 match self.acquire(id, pool) {
                     Ok(server) => self.judge_linked(id, server, kind, head, seen, said),
                     Err(verdict) => verdict,
@@ -245,6 +245,28 @@ impl Core {
                 hint: None,
             },
         );
+    }
+
+    /// The first message to a server that a client has just got, which owes nothing: of what
+    /// [`Core::judge_linked`] asks before, nothing can be the case.
+    #[inline(always)]
+    fn judge_first(
+        &mut self,
+        id: ClientId,
+        server_id: ServerId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+        said: &mut Said<'_>,
+    ) -> Verdict {
+        let now = self.mono();
+        let (client, server) = (&mut self.clients[id], &mut self.servers[server_id]);
+        debug_assert!(server.is_clean() && server.replies.is_answered());
+        debug_assert!(!server.replies.is_refusing() && !server.replies.hinges_on_copy(kind));
+        server.is_untouched = false;
+        server.last_sent = kind;
+        client.query_start = now;
+        self.judge_text(id, server_id, kind, head, seen, said)
     }
 
     #[inline]
@@ -315,6 +337,20 @@ impl Core {
                 server.xact_start = now;
             }
         }
+        self.judge_text(id, server_id, kind, head, seen, said)
+    }
+
+    /// A message that goes to its server now, unless its text says otherwise.
+    #[inline(always)]
+    fn judge_text(
+        &mut self,
+        id: ClientId,
+        server_id: ServerId,
+        kind: Front,
+        head: Head,
+        seen: &[u8],
+        said: &mut Said<'_>,
+    ) -> Verdict {
         if self.config.settings.log_query_text {
             let client = self.clients[id].statements.as_deref();
             let server = &mut self.servers[server_id];
@@ -327,61 +363,9 @@ impl Core {
         self.pass_message(id, server_id, kind, head, seen, said)
     }
 
-    /// A message of a client whose traces in the session are noted, or whose LISTEN is taken over.
-    fn judge_watched(
-        &mut self,
-        id: ClientId,
-        server_id: ServerId,
-        kind: Front,
-        head: Head,
-        seen: &[u8],
-        said: &mut Said<'_>,
-    ) -> Verdict {
-        if self.servers[server_id].session.shares_listen
-            && let Some(verdict) = listen::recall(self, id, server_id, kind, head, seen)
-        {
-            return verdict;
-        }
-        if let Some(verdict) = self.refuse_traces(server_id, kind, head, seen, said) {
-            return verdict;
-        }
-        let Server { replies, session, .. } = &self.servers[server_id];
-        let is_nameless = seen.is_empty() && head.body > 0;
-        if kind == Front::Execute && is_nameless && !session.awaits.is_empty() {
-            // It matters which portal that is.
-            return Verdict::Need(1);
-        }
-        let (is_first, is_passed_over) = (replies.is_unburdened(), replies.is_skipping());
-        let verdict = self.pass_message(id, server_id, kind, head, seen, said);
-        let is_sent = matches!(verdict, Verdict::Forward(_) | Verdict::Replace { .. });
-        if is_sent && !is_passed_over {
-            let is_tracked = self.tracks_statements(&self.clients[id]);
-            let server = &mut self.servers[server_id];
-            // A Bind that was rewritten is of a tracked statement: `bound_tracked` has noted it.
-            if kind != Front::Bind || matches!(verdict, Verdict::Forward(_)) {
-                server.note_message(kind, head, seen, is_tracked, is_first);
-            }
-            if std::mem::take(&mut server.session.notifies) {
-                server.notifier = Some(id);
-            }
-        }
-        verdict
-    }
-
-    /// The next piece of a message that is half sent to a server, and was judged by its first
-    /// piece.
-    #[inline]
-    pub fn passes(&mut self, server: ServerId, piece: &[u8], is_last: bool) {
-        if let Some(server) = self.servers.get_mut(server)
-            && server.session.is_half_read()
-        {
-            server.session.go_on(piece, is_last);
-        }
-    }
-
     /// Has a message rewritten or refused where that is needed, or passes it on. `refuse_portal`,
     /// `heed_unnamed` and `rewrite` have this one caller and are inlined.
-    fn pass_message(
+    pub(super) fn pass_message(
         &mut self,
         id: ClientId,
         server_id: ServerId,
@@ -446,40 +430,5 @@ impl Core {
         let stats = &mut self.pools[pool].stats;
         stats.received += received as u64;
         stats.sent += sent as u64;
-    }
-}
-
-impl Server {
-    /// Notes what a message may leave in the session when it is carried out.
-    fn note_message(
-        &mut self,
-        kind: Front,
-        head: Head,
-        seen: &[u8],
-        is_tracked: bool,
-        is_first: bool,
-    ) {
-        let is_whole = seen.len() == head.body;
-        let of = match (kind, seen.first()) {
-            (Front::Query, _) => TextOrigin::Query,
-            (Front::Parse, Some(0)) => {
-                TextOrigin::Unnamed { segment: self.replies.segment_of_parse() }
-            }
-            // Its name has not come. In the middle of a COPY nobody waits for that.
-            (Front::Parse, None) => return self.session.note_unknown(),
-            // What a tracked statement leaves is noted at its Bind (`bound_tracked`).
-            (Front::Parse, _) if is_tracked => return,
-            (Front::Parse, _) => TextOrigin::Named,
-            // `bound_tracked` has noted the Bind of a tracked statement.
-            (Front::Bind, _) if is_tracked && !binds_unnamed(seen) => return,
-            (Front::Bind, portal) => {
-                let place = BindPlace { is_first, is_unnamed: portal == Some(&0) };
-                return self.session.bound(self.replies.segment(), place);
-            }
-            (Front::Execute, portal) => return self.session.executed(portal == Some(&0)),
-            (Front::FunctionCall, _) => return self.session.note_unknown(),
-            _ => return,
-        };
-        self.session.note_text(of, seen, is_whole, is_first);
     }
 }

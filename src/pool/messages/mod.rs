@@ -7,3 +7,4 @@ mod listen;
 mod pin;
 pub mod routine;
 mod slow;
+mod watched;

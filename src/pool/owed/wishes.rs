@@ -122,13 +122,18 @@ impl VarTable {
         client.wishes.add(place);
     }
 
+    /// Whether a server has the parameters of a client.
+    #[inline(always)]
+    pub fn is_agreed(client: &ClientVars, server: &ServerVars) -> bool {
+        client.told == server.present && server.doubtful.is_empty()
+    }
+
     /// The next statements that give the server the client's parameters; `None` when both agree. A
     /// value that is not ASCII is sent only once the server has its encoding, which applies to the
     /// whole query.
     #[inline]
     pub fn next_step(&self, client: &ClientVars, server: &ServerVars) -> Option<VarsStatements> {
-        let is_same = client.told == server.present && server.doubtful.is_empty();
-        if is_same { None } else { self.difference(client, server) }
+        if Self::is_agreed(client, server) { None } else { self.difference(client, server) }
     }
 
     fn difference(&self, client: &ClientVars, server: &ServerVars) -> Option<VarsStatements> {

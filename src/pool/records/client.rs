@@ -71,8 +71,9 @@ pub enum ClientPlace {
 /// One of the lists of clients in a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PoolPlace {
-    Active,
-    Idle,
+    /// Clients that have a server, and clients that have asked for none: a transaction begins and
+    /// ends without a move between lists.
+    Settled,
     Waiting,
     Welcoming,
 }
@@ -96,9 +97,8 @@ impl Standing {
     #[inline(always)]
     pub fn place(self) -> PoolPlace {
         match self {
-            Standing::Active { .. } => PoolPlace::Active,
+            Standing::Active { .. } | Standing::Idle => PoolPlace::Settled,
             Standing::AwaitWelcome => PoolPlace::Welcoming,
-            Standing::Idle => PoolPlace::Idle,
             Standing::Waiting => PoolPlace::Waiting,
         }
     }

@@ -29,10 +29,10 @@ pub struct Pool {
     pub mode: PoolMode,
 
     pub welcoming: List<Client>,
-    pub idle_clients: List<Client>,
+    /// Clients that have a server, and clients that have asked for none.
+    pub settled: List<Client>,
     /// Clients that wait for a server, in order of arrival.
     pub waiting: List<Client>,
-    pub active_clients: List<Client>,
 
     pub logging_in: List<Server>,
     /// Idle servers; the one used last is the first.
@@ -171,9 +171,8 @@ impl Pool {
             purpose,
             mode,
             welcoming: List::default(),
-            idle_clients: List::default(),
+            settled: List::default(),
             waiting: List::default(),
-            active_clients: List::default(),
             logging_in: List::default(),
             idle: List::default(),
             used: List::default(),
@@ -247,10 +246,13 @@ impl Pool {
 
     /// Clients that have logged in, including those that wait for their welcome.
     pub fn client_count(&self) -> usize {
-        self.welcoming.len()
-            + self.idle_clients.len()
-            + self.waiting.len()
-            + self.active_clients.len()
+        self.welcoming.len() + self.settled.len() + self.waiting.len()
+    }
+
+    /// The number of clients that have a server.
+    pub fn active_clients(&self) -> usize {
+        // A server that looks up users is active without a client.
+        if self.purpose == Purpose::Clients { self.active.len() } else { 0 }
     }
 
     /// The number of clients, lookups and channels that wait for a server.
@@ -281,7 +283,7 @@ impl Pool {
 
     /// Whether anything waits, runs, logs in or ends in the pool.
     pub fn is_at_work(&self) -> bool {
-        self.client_count() > self.idle_clients.len()
+        self.client_count() > self.settled.len()
             || self.server_count() > self.idle.len() + self.used.len()
             || !self.carriers.is_empty()
             || self.demand() > 0
@@ -300,8 +302,7 @@ impl Pool {
     #[inline(always)]
     pub(in crate::pool) fn client_list(&mut self, place: client::PoolPlace) -> &mut List<Client> {
         match place {
-            client::PoolPlace::Active => &mut self.active_clients,
-            client::PoolPlace::Idle => &mut self.idle_clients,
+            client::PoolPlace::Settled => &mut self.settled,
             client::PoolPlace::Waiting => &mut self.waiting,
             client::PoolPlace::Welcoming => &mut self.welcoming,
         }

@@ -229,8 +229,10 @@ impl Core {
         if !self.due_times().may_time_out_idle_clients() {
             return;
         }
-        for id in self.pools[pool].idle_clients.ids(&self.clients) {
-            if self.mono() >= self.due_times().idle_client_due(&self.clients[id]) {
+        for id in self.pools[pool].settled.ids(&self.clients) {
+            let client = &self.clients[id];
+            let is_idle = client.server().is_none();
+            if is_idle && self.mono() >= self.due_times().idle_client_due(client) {
                 self.close_client(id, Reason::ClientIdleTimeout);
             }
         }

@@ -43,6 +43,9 @@ use world::{Figures, World};
 /// The seeds of a normal test run.
 const SEEDS: std::ops::Range<u64> = 0..300;
 
+/// The number of seeds that are run with plain hand-overs and without.
+const PLAIN_SEEDS: u64 = 60;
+
 /// The number of seeds with hostile peers.
 const HOSTILE_SEEDS: u64 = 24;
 
@@ -234,16 +237,43 @@ fn sim_one_seed_brings_about_the_same_each_time() {
     }
 }
 
+/// The short way of a hand-over leaves everything as the long one does.
+#[test]
+fn sim_a_plain_hand_over_comes_to_the_same_as_any_other() {
+    let trace = |seed, is_thorough| {
+        let mut world = World::new(seed, Kind::plain(seed));
+        world.engine.core.is_thorough = is_thorough;
+        world.trace = Some(Vec::new());
+        let result = run(&mut world);
+        let plain = world.engine.core.plain_hand_overs;
+        (result, world.trace.unwrap_or_default(), plain)
+    };
+    let mut plain = 0;
+    for seed in 0..PLAIN_SEEDS {
+        let (short, long) = (trace(seed, false), trace(seed, true));
+        let differs = short.1.iter().zip(&long.1).find(|(a, b)| a != b);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(short.0, long.0, "seed {seed}");
+        plain += short.2;
+    }
+    assert!(plain > PLAIN_SEEDS * 10, "hardly any hand-over was a plain one: {plain}");
+}
+
 /// Runs many seeds and lists those that fail.
 #[test]
-#[ignore = "for searches by hand, with SIM_FROM, SIM_TO and SIM_HOSTILE"]
+#[ignore = "for searches by hand, with SIM_FROM, SIM_TO, SIM_HOSTILE and SIM_PLAIN"]
 fn sim_search() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let (mut sum, mut failed) = (Figures::default(), 0);
     let seeds = number("SIM_FROM").unwrap_or(0)..number("SIM_TO").unwrap_or(1000);
     let all = seeds.end - seeds.start;
     let is_hostile = std::env::var_os("SIM_HOSTILE").is_some();
-    let kind_of = if is_hostile { Kind::beside_hostile_peers } else { Kind::of };
+    let is_plain = std::env::var_os("SIM_PLAIN").is_some();
+    let kind_of = match (is_hostile, is_plain) {
+        (true, _) => Kind::beside_hostile_peers,
+        (false, true) => Kind::plain,
+        (false, false) => Kind::of,
+    };
     for seed in seeds {
         if seed % 1000 == 0 {
             println!("from {seed} on");

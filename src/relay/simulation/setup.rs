@@ -94,6 +94,8 @@ pub struct Setup {
     fixed: String,
     /// The lines of a database and a peer that always exist.
     hostile: String,
+    /// The last lines of the file.
+    ends: &'static str,
     /// Whether cancel requests may be for another process.
     pub has_peer: bool,
 }
@@ -119,6 +121,8 @@ pub struct Kind {
     pub replicates: bool,
     /// Whether there are hostile peers.
     pub is_hostile: bool,
+    /// Whether most hand-overs are plain ones (`core::plain_handover`).
+    pub is_plain: bool,
 }
 
 impl Kind {
@@ -138,7 +142,13 @@ impl Kind {
             skips: matches!(seed % 16, 0 | 7 | 10),
             replicates: matches!(seed % 13, 4 | 6 | 11),
             is_hostile: false,
+            is_plain: false,
         }
+    }
+
+    /// The same with the settings that most installations have.
+    pub fn plain(seed: u64) -> Kind {
+        Kind { offers: false, shares: false, is_plain: true, ..Kind::of(seed) }
     }
 
     /// The same with hostile peers, which can log in as they are.
@@ -166,6 +176,7 @@ impl Setup {
             fixed += "max_prepared_statements = 0\n";
         }
         let policy = POLICIES[rng.below(POLICIES.len() as u64) as usize];
+        let policy = if kind.is_plain { SessionState::Allow } else { policy };
         fixed += &format!("session_state = {}\n", policy.word());
         if shares {
             fixed += "shared_listen = 1\n";
@@ -198,7 +209,8 @@ impl Setup {
         if has_peer {
             hostile += &format!("[peers]\n{PEER} = host=peer.sim port=7002 pool_size=1\n");
         }
-        let config = load(&text(&[&fixed, &hostile], &weather, tracks, shakes, rng));
+        let ends = if kind.is_plain { PLAIN } else { "" };
+        let config = load(&text(&[&fixed, &hostile, ends], &weather, tracks, shakes, rng));
         Setup {
             weather,
             config,
@@ -217,15 +229,21 @@ impl Setup {
             form,
             fixed,
             hostile,
+            ends,
             has_peer,
         }
     }
 
     /// Another configuration in which present clients can go on.
     pub fn changed(&self, rng: &mut SeededRng) -> Config {
-        load(&text(&[&self.fixed, &self.hostile], &self.weather, self.tracks, self.shakes, rng))
+        let parts = [&*self.fixed, &self.hostile, self.ends];
+        load(&text(&parts, &self.weather, self.tracks, self.shakes, rng))
     }
 }
+
+/// Settings under which a hand-over asks for nothing more, in place of those before.
+const PLAIN: &str = "server_round_robin = 0\nserver_check_delay = 30\n\
+                     server_reset_query_always = 0\nserver_lifetime = 3600\n";
 
 /// The peer_id of the other process.
 pub const PEER: u16 = 2;
@@ -300,7 +318,7 @@ const LINES: [&str; 5] =
     ["", "", " sslmode=disable", " sslmode=require", " sslmode=require sslnegotiation=direct"];
 
 fn text(
-    [fixed, line]: &[&str; 2],
+    [fixed, line, ends]: &[&str; 3],
     weather: &Weather,
     tracks: bool,
     shakes: bool,
@@ -351,7 +369,7 @@ fn text(
     line("reserve_pool_timeout", &["0.1", "5"]);
     line("max_db_connections", &["0", "0", "3"]);
     line("max_user_connections", &["0", "0", "5"]);
-    text
+    text + ends
 }
 
 pub fn load(text: &str) -> Config {

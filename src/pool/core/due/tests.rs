@@ -405,7 +405,7 @@ fn a_pool_at_rest_is_looked_at_when_the_first_of_its_records_is_due() {
     client.since = CLIENT_MOVED;
     let client = stage.scene.clients.insert(client);
     let Scene { clients, pools, .. } = &mut stage.scene;
-    pools[pool].idle_clients.push_back(clients, client);
+    pools[pool].settled.push_back(clients, client);
     assert_eq!(stage.times().first_due_at_rest(pool), NEVER, "a client may be idle for ever");
     let line = UserLine { client_idle_timeout: Some(LIMIT), ..UserLine::default() };
     stage.scene.users[user].line = Some(line.clone());
