@@ -1,10 +1,10 @@
 //! One run of a client: read, judge, send on, until there is nothing more or others have a turn.
 
-use super::conn::{Got, Heading, Inbound};
+use super::conn::{Conn, Got, Heading, Inbound};
 use super::engine::{Engine, HeldBytes, Io};
 use crate::console;
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::login::entry::Opening;
+use crate::pool::login::entry::{Opening, Speaker};
 use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::Verdict;
@@ -23,6 +23,12 @@ struct ClientBytes<'a> {
     is_closed: bool,
     /// The server that gets `said.to_server`.
     server: Option<ServerId>,
+    /// Whether the next bytes are a startup packet.
+    awaits_startup: bool,
+    /// How many bytes of the next message's body its judge has asked for.
+    wanted: u32,
+    /// What is left of the message that was judged last; kept with the connection after the run.
+    inbound: Inbound<ServerId>,
     said: Said<'a>,
 }
 
@@ -33,12 +39,38 @@ struct RunEnd {
     server: Option<ServerId>,
 }
 
+impl RunEnd {
+    /// There is no such connection.
+    const CLOSED: RunEnd = RunEnd { taken: 0, is_closed: true, server: None };
+}
+
 impl<I: Io> Engine<I> {
     /// Judges what is held of a client, then reads on; one that cannot be read is watched.
     pub(super) fn run_client(&mut self, id: ClientId) {
         let was_held = self.is_held(id);
+        if !was_held && self.read_first(id) {
+            return;
+        }
         self.judge_and_read(id);
         self.watch_client(id, was_held);
+    }
+
+    /// Reads a client of which nothing is held, once. Returns whether that was all, as it mostly
+    /// is.
+    #[inline(always)]
+    fn read_first(&mut self, id: ClientId) -> bool {
+        let is_plain = self.clients.get(id).is_some_and(Conn::keeps_nothing);
+        if let Some(most) = self.may_read_client(id).filter(|_| is_plain) {
+            if !self.read_client(id, most) {
+                return true;
+            }
+            let Some(conn) = self.clients.get(id) else { return true };
+            return !conn.is_readable
+                && !conn.is_ending
+                && conn.keeps_nothing()
+                && !self.is_held(id);
+        }
+        false
     }
 
     fn judge_and_read(&mut self, id: ClientId) {
@@ -186,10 +218,25 @@ impl<I: Io> Engine<I> {
     }
 
     fn judge_and_send(&mut self, id: ClientId, data: &[u8]) -> RunEnd {
-        let server = self.core.clients.get(id).and_then(Client::server);
+        let Some(conn) = self.clients.get_mut(id) else { return RunEnd::CLOSED };
+        let (wanted, inbound) = (std::mem::take(&mut conn.want), conn.inbound);
+        let Speaker { server, awaits_startup } = self.core.speaker(id);
         let said = Said::of(data, &mut self.said);
-        let mut judged = ClientBytes { data, taken: 0, is_closed: false, server, said };
+        let (taken, is_closed) = (0, false);
+        let mut judged =
+            ClientBytes { data, taken, is_closed, server, awaits_startup, wanted, inbound, said };
+        if server.is_none()
+            && !awaits_startup
+            && wanted == 0
+            && inbound.is_boundary()
+            && let Some((server, taken)) = self.core.begin_routine(id, data, &mut judged.said)
+        {
+            (judged.server, judged.taken) = (Some(server), taken);
+        }
         self.judge_client_bytes(id, &mut judged);
+        if judged.inbound != inbound {
+            self.go_on_with(id, judged.inbound);
+        }
         self.send_judged(id, &mut judged);
         self.said.take_back(&mut judged.said);
         let ClientBytes { taken, is_closed, server, .. } = judged;
@@ -198,7 +245,7 @@ impl<I: Io> Engine<I> {
 
     /// Sends what the judges have put out for the server and for the client.
     fn send_judged(&mut self, id: ClientId, judged: &mut ClientBytes<'_>) {
-        let &mut ClientBytes { data, taken, is_closed, server, ref mut said } = judged;
+        let &mut ClientBytes { data, taken, is_closed, server, inbound, ref mut said, .. } = judged;
         let Said { to_server, to_client, may_repeat } = said;
         debug_assert!(server.is_some() || to_server.bytes().is_empty(), "nobody to say it to");
         if let Some(server) = server {
@@ -209,10 +256,13 @@ impl<I: Io> Engine<I> {
                 self.send_server(server, bytes);
             }
             if !is_closed {
-                self.server_was_sent(id, server, to_client);
-                match *may_repeat && taken == data.len() && self.is_at_boundary(id) {
-                    true => self.core.keep_for_repeat(server, data),
-                    false => self.core.more_was_sent(server, to_server.bytes()),
+                let is_whole = *may_repeat && taken == data.len() && inbound.is_boundary();
+                let sent = if is_whole { b"" } else { bytes };
+                if self.core.was_sent(server, sent, inbound.left_to_forward()) {
+                    self.push_due_answers(server, to_client);
+                }
+                if is_whole {
+                    self.core.keep_for_repeat(server, data);
                 }
                 // Logins, and what is answered here, are no traffic of the pool's.
                 self.core.count_bytes(id, taken, 0);
@@ -249,44 +299,29 @@ impl<I: Io> Engine<I> {
         self.clients.get(id).is_some()
     }
 
-    /// Bytes of this run went to the server: tells the core how much of the last message is still
-    /// to come, and appends the pooler's own answers that are due now.
-    fn server_was_sent(
-        &mut self,
-        id: ClientId,
-        server: ServerId,
-        to_client: &mut OutgoingBytes<'_>,
-    ) {
-        let half_sent = self.clients.get(id).map_or(0, |conn| conn.inbound.left_to_forward());
-        self.core.set_half_sent(server, half_sent);
-        let at_boundary = || self.servers.get(server).is_some_and(|s| s.conn.inbound.is_boundary());
-        if self.core.has_due_answers(server) && at_boundary() {
+    /// Appends the pooler's own answers that are due after what the server has said so far.
+    #[cold]
+    fn push_due_answers(&mut self, server: ServerId, to_client: &mut OutgoingBytes<'_>) {
+        if self.servers.get(server).is_some_and(|s| s.conn.inbound.is_boundary()) {
             self.core.push_due_answers(server, to_client);
         }
-    }
-
-    /// Whether the client's next byte begins a message.
-    fn is_at_boundary(&self, id: ClientId) -> bool {
-        self.clients.get(id).is_some_and(|conn| conn.inbound.is_boundary())
     }
 
     fn judge_client_bytes(&mut self, id: ClientId, judged: &mut ClientBytes<'_>) {
         let data = judged.data;
         while judged.taken < data.len() {
-            let Some(conn) = self.clients.get_mut(id) else { break };
             let at = judged.taken;
-            match conn.inbound.way() {
+            match judged.inbound.way() {
                 Heading::Boundary => {
-                    let wanted = std::mem::take(&mut conn.want);
-                    if !self.judge_client_message(id, wanted, judged) {
+                    if !self.judge_client_message(id, judged) {
                         break;
                     }
                     self.pass_routine(id, judged);
                 }
                 Heading::Forward(to) if judged.server == Some(to) => {
-                    judged.taken += conn.inbound.go_on(data.len() - at);
+                    judged.taken += judged.inbound.go_on(data.len() - at);
                     judged.said.to_server.forward(at..judged.taken);
-                    let is_last = conn.inbound.is_boundary();
+                    let is_last = judged.inbound.is_boundary();
                     self.core.passes(to, &data[at..judged.taken], is_last);
                     if is_last {
                         // If the next message closes the client, the server must not count as
@@ -296,7 +331,7 @@ impl<I: Io> Engine<I> {
                 }
                 // The server that got the head of this message is gone: the rest is dropped.
                 Heading::Forward(_) | Heading::Drop => {
-                    judged.taken += conn.inbound.go_on(data.len() - at);
+                    judged.taken += judged.inbound.go_on(data.len() - at);
                 }
             }
         }
@@ -311,15 +346,11 @@ impl<I: Io> Engine<I> {
     }
 
     /// Judges the message that begins at `judged.taken`, once so much of its body has come as was
-    /// `wanted`. Returns whether to go on.
-    fn judge_client_message(
-        &mut self,
-        id: ClientId,
-        wanted: u32,
-        judged: &mut ClientBytes<'_>,
-    ) -> bool {
+    /// wanted. Returns whether to go on.
+    fn judge_client_message(&mut self, id: ClientId, judged: &mut ClientBytes<'_>) -> bool {
+        let wanted = std::mem::take(&mut judged.wanted);
         let rest = &judged.data[judged.taken..];
-        if judged.server.is_none() && self.core.awaits_startup(id) {
+        if judged.awaits_startup {
             return self.judge_opening(id, rest, judged);
         }
         let head = match head::parse(rest) {
@@ -362,7 +393,8 @@ impl<I: Io> Engine<I> {
                 judged.taken += count;
                 // The answer to the packet goes out before what follows is judged.
                 self.carry_out();
-                true
+                judged.awaits_startup = self.core.speaker(id).awaits_startup;
+                self.clients.get(id).is_some()
             }
             Opening::Short => false,
             Opening::Secure => {
@@ -393,7 +425,7 @@ impl<I: Io> Engine<I> {
                 judged.taken += here;
                 judged.said.to_server.forward(at..at + here);
                 if here < length {
-                    self.go_on_with(id, Inbound::forward(to, length - here));
+                    judged.inbound = Inbound::forward(to, length - here);
                 }
             }
             Verdict::Replace { to, taken } => {
@@ -404,7 +436,7 @@ impl<I: Io> Engine<I> {
                     judged.said.to_server.forward(at + replaced..at + here);
                 }
                 if here < length {
-                    self.go_on_with(id, Inbound::forward(to, length - here));
+                    judged.inbound = Inbound::forward(to, length - here);
                 }
             }
             Verdict::Drop => {
@@ -412,7 +444,7 @@ impl<I: Io> Engine<I> {
                 judged.server =
                     judged.server.or(self.core.clients.get(id).and_then(Client::server));
                 if here < length {
-                    self.go_on_with(id, Inbound::drop(length - here));
+                    judged.inbound = Inbound::drop(length - here);
                 }
             }
             Verdict::Need(bytes) => return self.want(id, bytes as u32),

@@ -151,6 +151,12 @@ impl<S: Stream, To: Copy> Conn<S, To> {
         self.inbound.is_boundary() && self.wants_more(here)
     }
 
+    /// Whether no bytes are kept in either direction.
+    #[inline(always)]
+    pub fn keeps_nothing(&self) -> bool {
+        self.kept.is_none()
+    }
+
     /// The bytes that were read and not judged.
     #[inline(always)]
     pub fn carry(&self) -> &[u8] {

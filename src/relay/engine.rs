@@ -337,7 +337,13 @@ impl<I: Io> Engine<I> {
     }
 
     pub(super) fn send_server(&mut self, id: ServerId, bytes: &[u8]) {
-        self.send_outbound(Outbound::Server(id), bytes);
+        self.write_lines();
+        let Some(server) = self.servers.get_mut(id) else { return };
+        let whose = ConnId::Outbound(Outbound::Server(id));
+        let hear = |stream: &mut _| self.io.hear_of_room(whose, stream, true);
+        if let Err(error) = server.conn.send(bytes, hear) {
+            self.outbound_broke(Outbound::Server(id), &error);
+        }
     }
 
     #[inline(never)]

@@ -34,7 +34,7 @@ impl Core {
 
     /// Gives an idle client the idle server that was used last. `None` leaves all as it was, for
     /// [`Core::acquire`].
-    #[inline(always)]
+    #[inline(never)]
     pub(in crate::pool) fn acquire_plainly(
         &mut self,
         id: ClientId,

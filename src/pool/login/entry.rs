@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use crate::config::DATABASE_NAME_BYTES_MAX;
 use crate::log::{Level, PeerAddress};
 use crate::pool::core::{Action, CONSOLE, Core};
-use crate::pool::ids::{ClientId, DatabaseId};
+use crate::pool::ids::{ClientId, DatabaseId, ServerId};
 use crate::pool::records::client::{Client, ClientState, Replication, StartupNames};
 use crate::pool::records::strangers::StrangerOrigin;
 use crate::pool::telling::events::ReachedLimit;
@@ -30,6 +30,15 @@ const STRANGERS_MIN: usize = 100;
 /// Connections without a login leave an eighth of all descriptors free, within these bounds.
 const KEPT_DESCRIPTORS_MIN: usize = 32;
 const KEPT_DESCRIPTORS_MAX: usize = 1024;
+
+/// Who it is whose bytes come next, as far as the relay must know.
+#[derive(Clone, Copy, Default)]
+pub struct Speaker {
+    /// The server that the client has.
+    pub server: Option<ServerId>,
+    /// Whether the next bytes are a startup packet rather than a message.
+    pub awaits_startup: bool,
+}
 
 /// What the relay does with the bytes of a connection that has sent no StartupMessage yet.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,12 +96,12 @@ impl Core {
         self.logins.iter(&self.clients).find(has_its_share)
     }
 
-    /// Whether the next bytes of this client are a startup packet rather than a message.
-    pub fn awaits_startup(&self, id: ClientId) -> bool {
-        match self.clients[id].state() {
-            ClientState::Login(login) => login.names.is_none(),
-            _ => false,
-        }
+    /// Who it is whose bytes come next.
+    #[inline(always)]
+    pub fn speaker(&self, id: ClientId) -> Speaker {
+        let Some(client) = self.clients.get(id) else { return Speaker::default() };
+        let awaits_startup = client.login().is_some_and(|login| login.names.is_none());
+        Speaker { server: client.server(), awaits_startup }
     }
 
     /// Judges the first bytes of a client. `bytes` is all that has been read.

@@ -9,6 +9,7 @@ use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::replies::TransactionStatus;
+use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::client::{Client, ClientState, QueryRefusal, Standing};
@@ -374,6 +375,13 @@ impl Core {
         seen: &[u8],
         said: &mut Said<'_>,
     ) -> Verdict {
+        if kind == Front::Query {
+            if let Some(verdict) = self.heed_query(id, server_id, head, seen, said) {
+                return verdict;
+            }
+            self.servers[server_id].replies.push(Request::Query);
+            return Verdict::Forward(server_id);
+        }
         if matches!(kind, Front::Close | Front::Describe | Front::Execute)
             && let Some(verdict) = self.refuse_portal(server_id, kind, head, seen, said)
         {

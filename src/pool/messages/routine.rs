@@ -3,7 +3,8 @@
 //! Whole messages that follow one another are passed on without a verdict for each, where a judge
 //! would do no more than note that a request was sent or answered. Whatever is more than that, or
 //! is not whole, ends the stretch and goes to the judges; they would come to the same, message by
-//! message. Of a client's messages, a stretch follows one that was judged and went to the server.
+//! message. Of a client's messages, a stretch follows one that was judged and went to the server, or begins
+//! a transaction (`first`).
 //! Of a server's messages, the stretch comes first, and the judge gets what ends it.
 
 use crate::pool::core::Core;
@@ -165,16 +166,30 @@ impl Core {
     ) -> usize {
         let client = &self.clients[id];
         let Some(server) = client.server() else { return 0 };
-        let is_tracking = self.tracks_statements(client);
-        let keeps_unnamed = self.shares_servers(server);
-        let longest = self.longest_body();
-        let Server { own, replies, unnamed, session, statements, kept, pool, .. } =
-            &mut self.servers[server];
         // The first request of a query sets the clocks, and the judge keeps texts for the log.
         let keeps_texts = self.config.settings.log_query_text;
+        let Server { own, replies, session, .. } = &self.servers[server];
         if !own.is_nothing() || !replies.takes_routine() || session.shares_listen || keeps_texts {
             return 0;
         }
+        self.take_requests(id, server, (data, at), said)
+    }
+
+    /// As [`Core::routine_requests`], where requests may be taken by the stretch.
+    #[inline(always)]
+    pub(super) fn take_requests(
+        &mut self,
+        id: ClientId,
+        server: ServerId,
+        (data, at): (&[u8], usize),
+        said: &mut Said<'_>,
+    ) -> usize {
+        let client = &self.clients[id];
+        let is_tracking = self.tracks_statements(client);
+        let keeps_unnamed = self.shares_servers(server);
+        let longest = self.longest_body();
+        let Server { replies, unnamed, session, statements, kept, pool, .. } =
+            &mut self.servers[server];
         let mut requests = Requests {
             may_decide: replies.may_decide(),
             is_copying: replies.is_copying(),

@@ -34,7 +34,9 @@ impl Core {
                 Some(Verdict::Drop)
             }
             Front::Close => self.close_here(id, head, seen, said),
-            Front::Query if self.has_named(id) => self.deallocate_here(id, head, seen, said),
+            Front::Query if self.clients[id].has_named() => {
+                self.deallocate_here(id, head, seen, said)
+            }
             _ => None,
         }
     }
@@ -70,13 +72,6 @@ impl Core {
             Err(need) => return Some(need),
         };
         self.answer_deallocate(id, &query, TransactionStatus::Idle, said)
-    }
-
-    /// Whether a client has names that a DEALLOCATE could drop. Most clients have none, and no
-    /// DEALLOCATE is looked for in their queries.
-    #[inline(always)]
-    pub(super) fn has_named(&self, id: ClientId) -> bool {
-        self.clients[id].statements.as_ref().is_some_and(|statements| !statements.names.is_empty())
     }
 
     /// Sends ReadyForQuery. A query that the pooler answers itself counts as a query, and outside
@@ -197,6 +192,7 @@ impl Core {
 
     /// Holds back all messages after a simple query that may drop all statements, until that query
     /// is done: before that, the existing names and statements are unknown.
+    #[inline(always)]
     pub(super) fn watch_for_drop_all(
         &mut self,
         server: ServerId,
@@ -207,7 +203,6 @@ impl Core {
         if seen.len() < need {
             return Some(Verdict::Need(need));
         }
-        // A long query is not read, so it may be any.
         let may_drop = need < head.body || deallocate::may_drop_all(seen);
         let replies = &mut self.servers[server].replies;
         if replies.is_skipping() || !may_drop {
@@ -217,6 +212,13 @@ impl Core {
         replies.bar();
         Some(Verdict::Forward(server))
     }
+}
+
+/// Whether a simple query, all of which is here, may drop all statements. A long query is not read,
+/// so it may be any.
+#[inline(always)]
+pub(in crate::pool) fn may_drop_all(body: &[u8]) -> bool {
+    body.len() > LONGEST_READ_BYTES || deallocate::may_drop_all(body)
 }
 
 /// How many bytes of a query must have come: all of a short one, none of a long one.

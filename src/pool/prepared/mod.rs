@@ -6,6 +6,7 @@ pub mod drop_statement;
 mod misnamed;
 pub mod prepare;
 pub mod presence;
+mod query;
 pub mod repeat;
 mod unnamed;
 pub mod usual;

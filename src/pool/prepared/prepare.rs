@@ -66,7 +66,7 @@ impl Core {
             // The message ends the COPY with an error and has no other effect.
             return None;
         }
-        if self.servers[server].replies.is_skipping() && kind != Front::Query {
+        if self.servers[server].replies.is_skipping() {
             // After an error the server skips the message.
             return Some(Verdict::Drop);
         }
@@ -75,13 +75,6 @@ impl Core {
             Front::Bind => self.rewrite_bind(id, server, head, seen, said),
             Front::Describe => self.rewrite_describe(id, server, head, seen, said),
             Front::Close => self.rewrite_close(id, server, head, seen),
-            Front::Query => {
-                let rewritten = match self.has_named(id) {
-                    true => self.rewrite_deallocate(id, server, head, seen, said),
-                    false => None,
-                };
-                rewritten.or_else(|| self.watch_for_drop_all(server, head, seen))
-            }
             _ => None,
         }
     }

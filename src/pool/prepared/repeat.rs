@@ -65,16 +65,17 @@ impl Core {
         }
     }
 
-    /// More was sent to a server: the kept query is no longer alone, and is dropped. A Flush does
-    /// not count.
-    #[inline]
-    pub fn more_was_sent(&mut self, id: ServerId, bytes: &[u8]) {
-        if let Some(server) = self.servers.get_mut(id)
-            && !server.kept.bytes.is_empty()
-            && !matches!(bytes, b"" | FLUSH)
-        {
+    /// These bytes were sent to a server: a query that was kept before is no longer alone, and is
+    /// dropped; a Flush does not count. `half_sent` bytes of the last message are still to come.
+    /// Returns whether the next reply is one that the pooler gives itself.
+    #[inline(always)]
+    pub fn was_sent(&mut self, id: ServerId, bytes: &[u8], half_sent: u32) -> bool {
+        let Some(server) = self.servers.get_mut(id) else { return false };
+        server.half_sent = half_sent;
+        if !server.kept.bytes.is_empty() && !matches!(bytes, b"" | FLUSH) {
             server.kept.bytes.clear();
         }
+        server.replies.is_own_turn()
     }
 
     /// The server describes the parameters of a statement. Returns whether the reply is held back.

@@ -64,7 +64,6 @@ impl Core {
         }
         match kind {
             Front::Parse => return self.heed_parse(id, server, head, seen),
-            Front::Query => unnamed.replaced(),
             Front::Bind => return self.heed_bind(id, server, head, seen, is_foreign, said),
             Front::Describe if seen == UNNAMED && replies.is_unnamed_undecided() => {
                 return Some(self.await_owner(server));
@@ -84,6 +83,8 @@ impl Core {
             | Front::Flush
             | Front::FunctionCall
             | Front::Password
+            // `heed_query` has noted it.
+            | Front::Query
             | Front::Sync
             | Front::Terminate => {}
         }

@@ -443,6 +443,13 @@ impl Client {
         }
     }
 
+    /// Whether the client has names that a DEALLOCATE could drop. Most clients have none, and no
+    /// DEALLOCATE is looked for in their queries.
+    #[inline(always)]
+    pub(in crate::pool) fn has_named(&self) -> bool {
+        self.statements.as_ref().is_some_and(|statements| !statements.names.is_empty())
+    }
+
     /// Why the client's messages are not judged at present.
     #[inline(always)]
     pub fn hold(&self) -> Option<Hold> {

@@ -253,7 +253,7 @@ impl World {
                 return Err(format!("an end is not noticed: {}", self.describe_client(client)));
             }
             let carry = conn.carry().len();
-            let is_startup = self.engine.core.awaits_startup(client.id);
+            let is_startup = self.engine.core.speaker(client.id).awaits_startup;
             let is_judgeable = carry > 0 && !is_startup && !conn.awaits_more(carry);
             if (conn.is_readable || is_judgeable) && self.engine.may_take(client.id) {
                 return Err(format!("nobody judges: {}", self.describe_client(client)));

@@ -1,7 +1,7 @@
 //! Requests and replies that are taken by the stretch: [`Replies::push`] and [`Replies::received`]
 //! for the common case.
 
-use super::{Copy, Owner, Replies, Request};
+use super::{Bar, Copy, Owner, Replies, Request};
 use crate::wire::kind::Back;
 
 impl Replies {
@@ -16,6 +16,13 @@ impl Replies {
     #[inline]
     pub fn is_copying(&self) -> bool {
         self.copy != Copy::None
+    }
+
+    /// The server has nothing to do, and the first request comes by the stretch.
+    #[inline(always)]
+    pub fn begin(&mut self) {
+        debug_assert!(self.is_clean() && !self.refusing);
+        self.bar = Bar::Open;
     }
 
     /// As [`Replies::push`], if [`Replies::takes_routine`] and no COPY is under way.
