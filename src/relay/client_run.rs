@@ -5,11 +5,13 @@ use super::engine::{Engine, HeldBytes, Io};
 use crate::console;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::login::entry::{Opening, Speaker};
+use crate::pool::messages::first::Begun;
 use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::client::Client;
 use crate::wire::head::{self, HEAD_BYTES, Head, ParsedHead};
+use crate::wire::kind::Front;
 
 /// The least free room after a half message, in bytes; with less, its buffer grows.
 const LEAST_ROOM_BYTES: usize = 4096;
@@ -148,7 +150,8 @@ impl<I: Io> Engine<I> {
         match conn.read(&mut block[held..held + most]) {
             Got::Bytes(count) => {
                 conn.drop_carry();
-                self.client_bytes(id, &block[..held + count])
+                let may_begin = conn.inbound.is_boundary() && conn.want == 0;
+                self.client_bytes(id, &block[..held + count], may_begin)
             }
             Got::Nothing => true,
             Got::End => self.client_ended(id, None),
@@ -198,7 +201,8 @@ impl<I: Io> Engine<I> {
             conn.put_carry(data);
             return true;
         }
-        let ended = self.judge_and_send(id, &data);
+        let said = Said::of(&data, &mut self.said);
+        let ended = self.judge_and_send(id, &data, said, None);
         if ended.taken == 0 && !ended.is_closed {
             if let Some(conn) = self.clients.get_mut(id) {
                 conn.put_carry(data);
@@ -209,30 +213,85 @@ impl<I: Io> Engine<I> {
         self.end_client_run(id, &ended)
     }
 
-    /// Judges bytes of a client and sends on what is to be sent on. Returns whether the connection
-    /// is still there.
-    fn client_bytes(&mut self, id: ClientId, data: &[u8]) -> bool {
-        let ended = self.judge_and_send(id, data);
+    /// Judges bytes of a client and sends on what is to be sent on. With `may_begin` a message
+    /// begins here of which nothing was judged before. Returns whether the connection is still
+    /// there.
+    #[inline(always)]
+    fn client_bytes(&mut self, id: ClientId, data: &[u8], may_begin: bool) -> bool {
+        if may_begin && data.first() == Some(&(Front::Query as u8)) {
+            return match self.core.begin_query(id, data) {
+                Some(Begun { server, taken }) if taken == data.len() => {
+                    self.send_first(server, data, data);
+                    self.count_first(id, taken);
+                    true
+                }
+                begun => {
+                    let mut said = Said::of(data, &mut self.said);
+                    said.to_server.forward(0..begun.map_or(0, |begun| begun.taken));
+                    self.client_bytes_from(id, data, said, begun)
+                }
+            };
+        }
+        let mut said = Said::of(data, &mut self.said);
+        let begun = if may_begin { self.core.begin_extended(id, data, &mut said) } else { None };
+        match begun {
+            Some(Begun { server, taken }) if taken == data.len() => {
+                let bytes = said.to_server.bytes();
+                self.send_first(server, bytes, if said.may_repeat { b"" } else { bytes });
+                if said.may_repeat {
+                    self.core.keep_for_repeat(server, data);
+                }
+                self.said.take_back(&mut said);
+                self.count_first(id, taken);
+                true
+            }
+            begun => self.client_bytes_from(id, data, said, begun),
+        }
+    }
+
+    /// Sends on the first requests of a transaction, none of which needed a judge: no message is
+    /// half sent, nothing is left, and the server is not free again. `replaces` are the bytes in
+    /// whose favour a query that was kept is dropped.
+    #[inline(always)]
+    fn send_first(&mut self, server: ServerId, bytes: &[u8], replaces: &[u8]) {
+        self.send_server(server, bytes);
+        let is_answer_due = self.core.was_sent(server, replaces, 0);
+        debug_assert!(!is_answer_due, "nothing is answered here");
+    }
+
+    #[inline(always)]
+    fn count_first(&mut self, id: ClientId, taken: usize) {
+        self.core.count_bytes(id, taken, 0);
+        self.carry_out();
+    }
+
+    #[inline(never)]
+    fn client_bytes_from(
+        &mut self,
+        id: ClientId,
+        data: &[u8],
+        said: Said<'_>,
+        begun: Option<Begun>,
+    ) -> bool {
+        let ended = self.judge_and_send(id, data, said, begun);
         self.keep_rest(id, data, &ended);
         self.end_client_run(id, &ended)
     }
 
-    fn judge_and_send(&mut self, id: ClientId, data: &[u8]) -> RunEnd {
+    /// `begun` tells which server has got how many of the bytes already.
+    fn judge_and_send(
+        &mut self,
+        id: ClientId,
+        data: &[u8],
+        said: Said<'_>,
+        begun: Option<Begun>,
+    ) -> RunEnd {
         let Some(conn) = self.clients.get_mut(id) else { return RunEnd::CLOSED };
         let (wanted, inbound) = (std::mem::take(&mut conn.want), conn.inbound);
         let Speaker { server, awaits_startup } = self.core.speaker(id);
-        let said = Said::of(data, &mut self.said);
-        let (taken, is_closed) = (0, false);
+        let (taken, is_closed) = (begun.map_or(0, |begun| begun.taken), false);
         let mut judged =
             ClientBytes { data, taken, is_closed, server, awaits_startup, wanted, inbound, said };
-        if server.is_none()
-            && !awaits_startup
-            && wanted == 0
-            && inbound.is_boundary()
-            && let Some((server, taken)) = self.core.begin_routine(id, data, &mut judged.said)
-        {
-            (judged.server, judged.taken) = (Some(server), taken);
-        }
         self.judge_client_bytes(id, &mut judged);
         if judged.inbound != inbound {
             self.go_on_with(id, judged.inbound);

@@ -8,54 +8,73 @@ use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
 use crate::pool::prepared::drop_statement::may_drop_all;
 use crate::pool::records::client::{ClientState, QueryRefusal, Standing};
+use crate::pool::records::server::Server;
 use crate::wire::head::split_whole;
 use crate::wire::kind::Front;
 
+/// A client's server, and how many bytes of what the client has sent are passed on to it.
+#[derive(Clone, Copy)]
+pub struct Begun {
+    pub server: ServerId,
+    pub taken: usize,
+}
+
 impl Core {
-    /// Gives a client a server and passes on what needs no judge of what it has sent. Returns the
-    /// server, and how many bytes were passed on; `None` leaves all to the judges.
+    /// Gives a client a server and passes on the simple query that it has sent. `None` leaves all
+    /// to the judges, and so do bytes that are not taken.
     #[inline(always)]
-    pub fn begin_routine(
+    pub fn begin_query(&mut self, id: ClientId, data: &[u8]) -> Option<Begun> {
+        let (byte, body, behind) = split_whole(data)?;
+        let settings = &self.config.settings;
+        // A DEALLOCATE may need no server.
+        let is_judged = settings.disable_pqexec || self.clients[id].has_named();
+        if byte != Front::Query as u8 || is_judged {
+            return None;
+        }
+        let is_tracking = settings.max_prepared_statements > 0;
+        let longest = self.longest_body();
+        let (server_id, server) = self.begin(id, Front::Query)?;
+        if body.len() > longest || is_tracking && may_drop_all(body) {
+            return Some(Begun { server: server_id, taken: 0 });
+        }
+        server.unnamed.replaced();
+        server.replies.push(Request::Query);
+        Some(Begun { server: server_id, taken: data.len() - behind.len() })
+    }
+
+    /// As [`Core::begin_query`], for an extended query: what goes out is in `said`.
+    #[inline(always)]
+    pub fn begin_extended(
         &mut self,
         id: ClientId,
         data: &[u8],
         said: &mut Said<'_>,
-    ) -> Option<(ServerId, usize)> {
-        let client = &self.clients[id];
-        let ClientState::Member(member, Standing::Idle) = *client.state() else { return None };
-        let (byte, body, behind) = split_whole(data)?;
-        let kind = match Front::from_byte(byte)? {
-            // A DEALLOCATE may need no server.
-            Front::Query if client.has_named() => return None,
-            kind @ (Front::Query | Front::Parse | Front::Bind) => kind,
-            _ => return None,
-        };
-        let settings = &self.config.settings;
-        let is_judged = settings.log_query_text || settings.disable_pqexec;
-        let is_tracking = settings.max_prepared_statements > 0;
-        if is_judged || client.refusal != QueryRefusal::None {
+    ) -> Option<Begun> {
+        let (byte, ..) = split_whole(data)?;
+        let kind = Front::from_byte(byte)?;
+        if !matches!(kind, Front::Bind | Front::Parse) {
             return None;
         }
-        let longest = self.longest_body();
+        let (server, _) = self.begin(id, kind)?;
+        Some(Begun { server, taken: self.take_requests(id, server, (data, 0), said) })
+    }
+
+    /// Gives a client a server that owes nothing, for a message of this kind.
+    #[inline(always)]
+    fn begin(&mut self, id: ClientId, kind: Front) -> Option<(ServerId, &mut Server)> {
+        let client = &self.clients[id];
+        let ClientState::Member(member, Standing::Idle) = *client.state() else { return None };
+        // The judge keeps texts for the log.
+        if self.config.settings.log_query_text || client.refusal != QueryRefusal::None {
+            return None;
+        }
         let server_id = self.acquire_plainly(id, member.pool)?;
-        let now = self.mono();
+        self.clients[id].query_start = self.mono();
         let server = &mut self.servers[server_id];
         server.is_untouched = false;
         server.last_sent = kind;
         server.unnamed.settled();
         server.replies.begin();
-        self.clients[id].query_start = now;
-        let taken = match kind {
-            Front::Query if body.len() > longest || is_tracking && may_drop_all(body) => 0,
-            Front::Query => {
-                server.unnamed.replaced();
-                server.replies.push(Request::Query);
-                let taken = data.len() - behind.len();
-                said.to_server.forward(0..taken);
-                taken
-            }
-            _ => self.take_requests(id, server_id, (data, 0), said),
-        };
-        Some((server_id, taken))
+        Some((server_id, server))
     }
 }
