@@ -176,7 +176,8 @@ impl Core {
     }
 
     /// As [`Core::routine_requests`], where requests may be taken by the stretch.
-    #[inline(always)]
+    // Its one call of `stretch` is inlined with all that is done for a message.
+    #[inline(never)]
     pub(super) fn take_requests(
         &mut self,
         id: ClientId,
