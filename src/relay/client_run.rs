@@ -1,6 +1,6 @@
 //! One run of a client: read, judge, send on, until there is nothing more or others have a turn.
 
-use super::conn::{Conn, Got, Heading, Inbound};
+use super::conn::{Got, Heading, Inbound};
 use super::engine::{Engine, HeldBytes, Io};
 use crate::console;
 use crate::pool::ids::{ClientId, ServerId};
@@ -11,7 +11,6 @@ use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::Verdict;
 use crate::pool::records::client::Client;
 use crate::wire::head::{self, HEAD_BYTES, Head, ParsedHead};
-use crate::wire::kind::Front;
 
 /// The least free room after a half message, in bytes; with less, its buffer grows.
 const LEAST_ROOM_BYTES: usize = 4096;
@@ -50,32 +49,19 @@ impl<I: Io> Engine<I> {
     /// Judges what is held of a client, then reads on; one that cannot be read is watched.
     pub(super) fn run_client(&mut self, id: ClientId) {
         let was_held = self.is_held(id);
-        if !was_held && self.read_first(id) {
-            return;
+        let mut reads = 0;
+        if !was_held && let Some(is_all) = self.read_first(id) {
+            if is_all {
+                return;
+            }
+            reads = 1;
         }
-        self.judge_and_read(id);
+        self.judge_and_read(id, reads);
         self.watch_client(id, was_held);
     }
 
-    /// Reads a client of which nothing is held, once. Returns whether that was all, as it mostly
-    /// is.
-    #[inline(always)]
-    fn read_first(&mut self, id: ClientId) -> bool {
-        let is_plain = self.clients.get(id).is_some_and(Conn::keeps_nothing);
-        if let Some(most) = self.may_read_client(id).filter(|_| is_plain) {
-            if !self.read_client(id, most) {
-                return true;
-            }
-            let Some(conn) = self.clients.get(id) else { return true };
-            return !conn.is_readable
-                && !conn.is_ending
-                && conn.keeps_nothing()
-                && !self.is_held(id);
-        }
-        false
-    }
-
-    fn judge_and_read(&mut self, id: ClientId) {
+    /// `reads` tells how often the client was read in this run already.
+    fn judge_and_read(&mut self, id: ClientId, reads: u32) {
         let Some(conn) = self.clients.get_mut(id) else { return };
         if conn.is_securing && !self.go_on_securing_client(id) {
             return;
@@ -92,7 +78,7 @@ impl<I: Io> Engine<I> {
         }
         let mut runs = match self.core.settings().sbuf_loopcnt {
             0 => u32::MAX,
-            runs => runs,
+            most => most.saturating_sub(reads),
         };
         while let Some(most) = self.may_read_client(id) {
             if runs == 0 {
@@ -116,7 +102,7 @@ impl<I: Io> Engine<I> {
     }
 
     /// How much may be read of this client at once, if what comes could be judged and passed on.
-    fn may_read_client(&self, id: ClientId) -> Option<usize> {
+    pub(super) fn may_read_client(&self, id: ClientId) -> Option<usize> {
         let conn = self.clients.get(id)?;
         if !conn.is_readable || conn.is_securing || !conn.is_flushed() {
             return None;
@@ -133,7 +119,7 @@ impl<I: Io> Engine<I> {
     }
 
     /// Reads once. Returns whether the connection is still there.
-    fn read_client(&mut self, id: ClientId, most: usize) -> bool {
+    pub(super) fn read_client(&mut self, id: ClientId, most: usize) -> bool {
         let mut block = std::mem::take(&mut self.block);
         let alive = self.read_client_into(id, &mut block, most);
         self.block = block;
@@ -213,60 +199,10 @@ impl<I: Io> Engine<I> {
         self.end_client_run(id, &ended)
     }
 
-    /// Judges bytes of a client and sends on what is to be sent on. With `may_begin` a message
-    /// begins here of which nothing was judged before. Returns whether the connection is still
-    /// there.
-    #[inline(always)]
-    fn client_bytes(&mut self, id: ClientId, data: &[u8], may_begin: bool) -> bool {
-        if may_begin && data.first() == Some(&(Front::Query as u8)) {
-            return match self.core.begin_query(id, data) {
-                Some(Begun { server, taken }) if taken == data.len() => {
-                    self.send_first(server, data, data);
-                    self.count_first(id, taken);
-                    true
-                }
-                begun => {
-                    let mut said = Said::of(data, &mut self.said);
-                    said.to_server.forward(0..begun.map_or(0, |begun| begun.taken));
-                    self.client_bytes_from(id, data, said, begun)
-                }
-            };
-        }
-        let mut said = Said::of(data, &mut self.said);
-        let begun = if may_begin { self.core.begin_extended(id, data, &mut said) } else { None };
-        match begun {
-            Some(Begun { server, taken }) if taken == data.len() => {
-                let bytes = said.to_server.bytes();
-                self.send_first(server, bytes, if said.may_repeat { b"" } else { bytes });
-                if said.may_repeat {
-                    self.core.keep_for_repeat(server, data);
-                }
-                self.said.take_back(&mut said);
-                self.count_first(id, taken);
-                true
-            }
-            begun => self.client_bytes_from(id, data, said, begun),
-        }
-    }
-
-    /// Sends on the first requests of a transaction, none of which needed a judge: no message is
-    /// half sent, nothing is left, and the server is not free again. `replaces` are the bytes in
-    /// whose favour a query that was kept is dropped.
-    #[inline(always)]
-    fn send_first(&mut self, server: ServerId, bytes: &[u8], replaces: &[u8]) {
-        self.send_server(server, bytes);
-        let is_answer_due = self.core.was_sent(server, replaces, 0);
-        debug_assert!(!is_answer_due, "nothing is answered here");
-    }
-
-    #[inline(always)]
-    fn count_first(&mut self, id: ClientId, taken: usize) {
-        self.core.count_bytes(id, taken, 0);
-        self.carry_out();
-    }
-
+    /// Judges bytes of a client and sends on what is to be sent on. `begun` tells which server has
+    /// got how many of them already, by `said`. Returns whether the connection is still there.
     #[inline(never)]
-    fn client_bytes_from(
+    pub(super) fn client_bytes_from(
         &mut self,
         id: ClientId,
         data: &[u8],
@@ -278,7 +214,6 @@ impl<I: Io> Engine<I> {
         self.end_client_run(id, &ended)
     }
 
-    /// `begun` tells which server has got how many of the bytes already.
     fn judge_and_send(
         &mut self,
         id: ClientId,

@@ -6,6 +6,7 @@ mod client_end;
 mod client_run;
 mod conn;
 mod engine;
+mod first_run;
 pub mod fuzz;
 mod outbound;
 mod room;

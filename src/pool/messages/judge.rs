@@ -183,9 +183,6 @@ impl Core {
                 if let Some(verdict) = self.answer_here(id, kind, head, seen, said) {
                     return verdict;
                 }
-                if let Some(server) = self.acquire_plainly(id, pool) {
-                    return self.judge_first(id, server, kind, head, seen, said);
-                }
                 match self.acquire(id, pool) {
                     Ok(server) => self.judge_linked(id, server, kind, head, seen, said),
                     Err(verdict) => verdict,
@@ -246,28 +243,6 @@ impl Core {
                 hint: None,
             },
         );
-    }
-
-    /// The first message to a server that a client has just got, which owes nothing: of what
-    /// [`Core::judge_linked`] asks before, nothing can be the case.
-    #[inline(always)]
-    fn judge_first(
-        &mut self,
-        id: ClientId,
-        server_id: ServerId,
-        kind: Front,
-        head: Head,
-        seen: &[u8],
-        said: &mut Said<'_>,
-    ) -> Verdict {
-        let now = self.mono();
-        let (client, server) = (&mut self.clients[id], &mut self.servers[server_id]);
-        debug_assert!(server.is_clean() && server.replies.is_answered());
-        debug_assert!(!server.replies.is_refusing() && !server.replies.hinges_on_copy(kind));
-        server.is_untouched = false;
-        server.last_sent = kind;
-        client.query_start = now;
-        self.judge_text(id, server_id, kind, head, seen, said)
     }
 
     #[inline]
@@ -338,20 +313,6 @@ impl Core {
                 server.xact_start = now;
             }
         }
-        self.judge_text(id, server_id, kind, head, seen, said)
-    }
-
-    /// A message that goes to its server now, unless its text says otherwise.
-    #[inline(always)]
-    fn judge_text(
-        &mut self,
-        id: ClientId,
-        server_id: ServerId,
-        kind: Front,
-        head: Head,
-        seen: &[u8],
-        said: &mut Said<'_>,
-    ) -> Verdict {
         if self.config.settings.log_query_text {
             let client = self.clients[id].statements.as_deref();
             let server = &mut self.servers[server_id];

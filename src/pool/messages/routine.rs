@@ -3,8 +3,8 @@
 //! Whole messages that follow one another are passed on without a verdict for each, where a judge
 //! would do no more than note that a request was sent or answered. Whatever is more than that, or
 //! is not whole, ends the stretch and goes to the judges; they would come to the same, message by
-//! message. Of a client's messages, a stretch follows one that was judged and went to the server, or begins
-//! a transaction (`first`).
+//! message. Of a client's messages, a stretch follows one that was judged and went to the server,
+//! or begins a transaction (`first`).
 //! Of a server's messages, the stretch comes first, and the judge gets what ends it.
 
 use crate::pool::core::Core;

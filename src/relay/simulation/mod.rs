@@ -44,7 +44,7 @@ use world::{Figures, World};
 const SEEDS: std::ops::Range<u64> = 0..300;
 
 /// The number of seeds that are run with plain hand-overs and without.
-const PLAIN_SEEDS: u64 = 60;
+const PLAIN_SEEDS: u64 = 40;
 
 /// The number of seeds with hostile peers.
 const HOSTILE_SEEDS: u64 = 24;
