@@ -80,6 +80,8 @@ impl Core {
         for (id, pool) in self.pools.iter() {
             let mode = self.limits().mode_of(pool.database, pool.user);
             assert_eq!(pool.mode, mode, "the mode of {} is an old one", self.pool_name(id));
+            let is_plain = pool.plain_under != self.plainness || self.hands_over_plainly(id);
+            assert!(is_plain, "hand-overs in {} are plain no more", self.pool_name(id));
             for id in pool.active.iter(&self.servers) {
                 let server = &self.servers[id];
                 let Some(client) = server.client().filter(|_| !server.is_private) else { continue };

@@ -66,6 +66,7 @@ impl Core {
         };
         if let Some(id) = database {
             self.databases[id].is_paused = true;
+            self.plainness_changed();
         }
         for id in concerned {
             self.mark_active(id, &Reason::DatabaseRemoved);

@@ -25,6 +25,7 @@ impl Core {
             Some(id) => self.databases[id].is_paused = true,
             None => self.is_paused = true,
         }
+        self.plainness_changed();
         self.note_event(&format!("PAUSE{}", self.named(database)));
         self.close_idle(database, &Reason::PauseMode);
     }
@@ -39,6 +40,7 @@ impl Core {
         if !was_paused {
             return false;
         }
+        self.plainness_changed();
         self.note_event(&format!("RESUME{}", self.named(database)));
         self.end_waits(|wait| match wait {
             Wait::Pause { database: paused, .. } => *paused == database,
@@ -206,6 +208,7 @@ impl Core {
             self.end_told = self.now.mono;
         }
         self.shutdown = mode;
+        self.plainness_changed();
         self.note_event(&format!("SHUTDOWN{}", mode.words()));
         match mode {
             Shutdown::No => {}
@@ -260,6 +263,7 @@ impl Core {
         }
         self.log(Level::Log, format!("{whose} connections dropped, exiting"));
         self.shutdown = Shutdown::Immediate;
+        self.plainness_changed();
         for client in self.clients.ids() {
             if self.clients[client].is_logged_in() {
                 self.close_client(client, Reason::PoolerEnds);

@@ -44,6 +44,7 @@ impl Core {
     /// sessions are watched: they are asked for in each transaction.
     fn renew_policies(&mut self) {
         self.watches_sessions = self.has_session_policy();
+        self.plainness_changed();
         for id in self.pools.ids() {
             let Pool { database, user, .. } = self.pools[id];
             self.pools[id].mode = self.limits().mode_of(database, user);

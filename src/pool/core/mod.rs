@@ -249,6 +249,8 @@ pub struct Core {
     /// Counters of the console's own logins and queries.
     pub console_stats: crate::pool::telling::stats::Stats,
 
+    /// Counts the changes of what decides whether hand-overs are plain (`plain_handover`).
+    pub(in crate::pool) plainness: u64,
     /// Whether every hand-over takes the long way, for tests that compare.
     #[cfg(test)]
     pub is_thorough: bool,
@@ -321,6 +323,7 @@ impl Core {
             host,
             local_time: crate::base::time::utc,
             console_stats: crate::pool::telling::stats::Stats::default(),
+            plainness: 1,
             #[cfg(test)]
             is_thorough: false,
             #[cfg(test)]

@@ -12,43 +12,73 @@ use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::varcache::VarTable;
 use crate::pool::records::client::{Client, QueryRefusal};
-use crate::pool::records::database::Database;
-use crate::pool::records::pool::{Pool, Purpose, Rest};
+use crate::pool::records::pool::{Purpose, Rest};
 use crate::pool::records::server::Server;
+use crate::wire::kind::Front;
 
 impl Core {
-    /// Whether no setting and no command asks for more than a plain hand-over.
+    /// Whether no setting and no command asks for more than a plain hand-over in a pool.
+    pub(in crate::pool) fn hands_over_plainly(&self, id: PoolId) -> bool {
+        let Settings { server_round_robin, server_reset_query_always, server_check_delay, .. } =
+            self.config.settings;
+        let asks_for_more =
+            server_round_robin || server_reset_query_always || server_check_delay.is_zero();
+        let pool = &self.pools[id];
+        let database = &self.databases[pool.database];
+        let is_held_back = self.is_held_back(pool.database) || self.is_winding_down();
+        let is_shared = pool.purpose == Purpose::Clients && pool.mode != PoolMode::Session;
+        is_shared
+            && !is_held_back
+            && !asks_for_more
+            && !self.watches_sessions
+            && !self.limits().shares_listen(pool.database)
+            && !database.is_removed
+    }
+
+    /// Something has changed that [`Core::hands_over_plainly`] depends on.
+    pub(in crate::pool) fn plainness_changed(&mut self) {
+        self.plainness += 1;
+    }
+
+    /// Whether hand-overs in a pool are plain ones. They are asked for in each transaction, so the
+    /// pool keeps the answer until something changes.
     #[inline(always)]
-    fn hands_over_plainly(&self) -> bool {
+    fn is_plain(&mut self, id: PoolId) -> bool {
         #[cfg(test)]
         if self.is_thorough {
             return false;
         }
-        let Settings { server_round_robin, server_reset_query_always, server_check_delay, .. } =
-            self.config.settings;
-        let is_held_back = self.is_paused || self.is_winding_down();
-        let asks_for_more =
-            server_round_robin || server_reset_query_always || server_check_delay.is_zero();
-        !is_held_back && !asks_for_more && !self.watches_sessions && !self.hears(Level::Noise)
+        let is_known = self.pools[id].plain_under == self.plainness;
+        (is_known || self.learn_plainness(id)) && !self.hears(Level::Noise)
     }
 
-    /// Gives an idle client the idle server that was used last. `None` leaves all as it was, for
-    /// [`Core::acquire`].
+    #[cold]
+    fn learn_plainness(&mut self, id: PoolId) -> bool {
+        let is_plain = self.hands_over_plainly(id);
+        if is_plain {
+            self.pools[id].plain_under = self.plainness;
+        }
+        is_plain
+    }
+
+    /// Gives an idle client the idle server that was used last, for a request of this kind that is
+    /// about to be sent. `None` leaves all as it was, for [`Core::acquire`].
     #[inline(never)]
     pub(in crate::pool) fn acquire_plainly(
         &mut self,
         id: ClientId,
         pool_id: PoolId,
+        first: Front,
     ) -> Option<ServerId> {
-        if !self.hands_over_plainly() {
+        if !self.is_plain(pool_id) {
             return None;
         }
         let now = self.mono();
-        let Core { clients, servers, pools, databases, config, latencies, mover, .. } = self;
+        let Core { clients, servers, pools, config, latencies, mover, .. } = self;
         let pool = &mut pools[pool_id];
         let server_id = pool.idle.first()?;
         let (client, server) = (&mut clients[id], &mut servers[server_id]);
-        let is_plain = is_plain(pool, &databases[pool.database], &config.settings)
+        let is_plain = pool.waiting.is_empty()
             && pool.rest == Rest::Awake
             && has_no_choice(client)
             && is_fit(server, &config.settings, now)
@@ -61,6 +91,12 @@ impl Core {
         server.is_worn = true;
         server.session.begin(SessionState::Allow, false);
         server.begin_use(id, client, now);
+        // The request that follows is the first one under way.
+        server.is_untouched = false;
+        server.last_sent = first;
+        server.unnamed.settled();
+        server.replies.begin();
+        client.query_start = now;
         pool.count_assignment(0, latencies);
         mover.pair_idle((id, client), (server_id, servers), pool, now);
         #[cfg(test)]
@@ -74,15 +110,16 @@ impl Core {
     /// as it was, where [`Core::part_if_done`] must decide.
     #[inline(always)]
     pub(super) fn part_plainly(&mut self, id: ServerId) -> bool {
-        if !self.hands_over_plainly() {
+        let Some(server) = self.servers.get(id) else { return false };
+        let (pool_id, Some(client_id)) = (server.pool, server.client()) else { return false };
+        if !self.is_plain(pool_id) {
             return false;
         }
         let now = self.mono();
-        let Core { clients, servers, pools, databases, config, mover, .. } = self;
-        let Some(server) = servers.get_mut(id) else { return false };
-        let Some(client_id) = server.client() else { return false };
-        let (client, pool) = (&mut clients[client_id], &mut pools[server.pool]);
-        let is_plain = is_plain(pool, &databases[pool.database], &config.settings)
+        let Core { clients, servers, pools, mover, .. } = self;
+        let (client, pool) = (&mut clients[client_id], &mut pools[pool_id]);
+        let server = &mut servers[id];
+        let is_plain = pool.waiting.is_empty()
             && is_at_rest(server)
             && server.mode != PoolMode::Session
             && now < server.end_of_life
@@ -99,18 +136,6 @@ impl Core {
         self.has_place |= !self.awaiting_place.is_empty();
         true
     }
-}
-
-/// Whether nothing in a pool stands between a client and an idle server, and nobody waits for one.
-#[inline(always)]
-fn is_plain(pool: &Pool, database: &Database, settings: &Settings) -> bool {
-    let shares_listen = database.line.shared_listen.unwrap_or(settings.shared_listen);
-    pool.waiting.is_empty()
-        && pool.purpose == Purpose::Clients
-        && pool.mode != PoolMode::Session
-        && !database.is_paused
-        && !database.is_removed
-        && !shares_listen
 }
 
 /// Whether a client uses the servers of its pool as all do: by the mode of the pool.

@@ -4,7 +4,6 @@
 
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
-use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
 use crate::pool::prepared::drop_statement::may_drop_all;
 use crate::pool::records::client::{ClientState, QueryRefusal, Standing};
@@ -33,13 +32,14 @@ impl Core {
         }
         let is_tracking = settings.max_prepared_statements > 0;
         let longest = self.longest_body();
-        let (server_id, server) = self.begin(id, Front::Query)?;
+        let server = self.begin(id, Front::Query)?;
         if body.len() > longest || is_tracking && may_drop_all(body) {
-            return Some(Begun { server: server_id, taken: 0 });
+            return Some(Begun { server, taken: 0 });
         }
-        server.unnamed.replaced();
-        server.replies.push(Request::Query);
-        Some(Begun { server: server_id, taken: data.len() - behind.len() })
+        let Server { unnamed, replies, .. } = &mut self.servers[server];
+        unnamed.replaced();
+        replies.push_first_query();
+        Some(Begun { server, taken: data.len() - behind.len() })
     }
 
     /// As [`Core::begin_query`], for an extended query: what goes out is in `said`.
@@ -55,26 +55,19 @@ impl Core {
         if !matches!(kind, Front::Bind | Front::Parse) {
             return None;
         }
-        let (server, _) = self.begin(id, kind)?;
+        let server = self.begin(id, kind)?;
         Some(Begun { server, taken: self.take_requests(id, server, (data, 0), said) })
     }
 
     /// Gives a client a server that owes nothing, for a message of this kind.
     #[inline(always)]
-    fn begin(&mut self, id: ClientId, kind: Front) -> Option<(ServerId, &mut Server)> {
+    fn begin(&mut self, id: ClientId, kind: Front) -> Option<ServerId> {
         let client = &self.clients[id];
         let ClientState::Member(member, Standing::Idle) = *client.state() else { return None };
         // The judge keeps texts for the log.
         if self.config.settings.log_query_text || client.refusal != QueryRefusal::None {
             return None;
         }
-        let server_id = self.acquire_plainly(id, member.pool)?;
-        self.clients[id].query_start = self.mono();
-        let server = &mut self.servers[server_id];
-        server.is_untouched = false;
-        server.last_sent = kind;
-        server.unnamed.settled();
-        server.replies.begin();
-        Some((server_id, server))
+        self.acquire_plainly(id, member.pool, kind)
     }
 }

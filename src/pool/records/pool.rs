@@ -64,6 +64,8 @@ pub struct Pool {
     pub stats: Stats,
     /// The place of its database's histograms.
     pub(in crate::pool) latency: LatencyPlace,
+    /// The count of changes (`Core::plainness`) at which hand-overs were found to be plain.
+    pub(in crate::pool) plain_under: u64,
     pub undone: Undone,
     /// The channels, in a pool of purpose `Listening`.
     pub listening: Option<Box<Listening>>,
@@ -189,6 +191,7 @@ impl Pool {
             used_at: now,
             stats: Stats::default(),
             latency: LatencyPlace::SHARED,
+            plain_under: 0,
             undone: Undone::default(),
             listening: None,
             rest: Rest::Awake,

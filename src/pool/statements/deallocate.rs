@@ -121,6 +121,7 @@ pub fn may_end_block(text: &[u8]) -> bool {
 }
 
 /// Whether one of the statements of a simple query may drop all prepared statements.
+#[inline(always)]
 pub fn may_drop_all(sql: &[u8]) -> bool {
     let text = sql.strip_suffix(b"\0").unwrap_or(sql);
     begins_to_drop_all(text) || has_byte(text, b';') && names_dropping(text)

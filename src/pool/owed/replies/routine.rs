@@ -23,6 +23,13 @@ impl Replies {
     pub fn begin(&mut self) {
         debug_assert!(self.is_clean() && !self.refusing);
         self.bar = Bar::Open;
+        self.unflushed = false;
+    }
+
+    /// As [`Replies::push`] of a simple query, after [`Replies::begin`].
+    #[inline(always)]
+    pub fn push_first_query(&mut self) {
+        self.queue.push_back(Request::Query);
     }
 
     /// As [`Replies::push`], if [`Replies::takes_routine`] and no COPY is under way.
