@@ -35,7 +35,8 @@ impl Mover {
         client.since = now;
         let server = &mut servers[server_id];
         let links = std::mem::take(server.links_mut());
-        server.set_state(server::ServerState::Active { client: client_id }, &self.0);
+        let before = server.set_state(server::ServerState::Active { client: client_id }, &self.0);
+        forget_plain(before);
         server.since = now;
         pool.idle.close(servers, links);
         *servers[server_id].links_mut() = pool.active.open_back(servers, server_id);
@@ -55,7 +56,7 @@ impl Mover {
         client.since = now;
         let server = &mut servers[server_id];
         let links = std::mem::take(server.links_mut());
-        server.set_state(server::ServerState::Idle, &self.0);
+        forget_plain(server.set_state(server::ServerState::Idle, &self.0));
         server.since = now;
         pool.active.close(servers, links);
         *servers[server_id].links_mut() = pool.idle.open_front(servers, server_id);
@@ -327,6 +328,13 @@ impl Core {
             false => list.remove(&mut self.carriers, id),
         }
     }
+}
+
+/// Drops a state that owns nothing, without asking which one it is.
+#[inline(always)]
+fn forget_plain(before: server::ServerState) {
+    debug_assert!(matches!(before, server::ServerState::Active { .. } | server::ServerState::Idle));
+    std::mem::forget(before);
 }
 
 fn count(counter: &mut u32, add: bool) {

@@ -110,16 +110,18 @@ impl Core {
     /// as it was, where [`Core::part_if_done`] must decide.
     #[inline(always)]
     pub(super) fn part_plainly(&mut self, id: ServerId) -> bool {
-        let Some(server) = self.servers.get(id) else { return false };
-        let (pool_id, Some(client_id)) = (server.pool, server.client()) else { return false };
-        if !self.is_plain(pool_id) {
+        #[cfg(test)]
+        if self.is_thorough {
             return false;
         }
-        let now = self.mono();
-        let Core { clients, servers, pools, mover, .. } = self;
-        let (client, pool) = (&mut clients[client_id], &mut pools[pool_id]);
-        let server = &mut servers[id];
-        let is_plain = pool.waiting.is_empty()
+        let (now, is_noisy) = (self.mono(), self.hears(Level::Noise));
+        let Core { clients, servers, pools, mover, plainness, .. } = self;
+        let Some(server) = servers.get_mut(id) else { return false };
+        let Some(client_id) = server.client() else { return false };
+        let (client, pool) = (&mut clients[client_id], &mut pools[server.pool]);
+        let is_plain = pool.plain_under == *plainness
+            && !is_noisy
+            && pool.waiting.is_empty()
             && is_at_rest(server)
             && server.mode != PoolMode::Session
             && now < server.end_of_life

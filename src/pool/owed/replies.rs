@@ -444,7 +444,7 @@ impl Replies {
     }
 
     /// Frees the memory that a long pipeline has left.
-    #[inline]
+    #[inline(always)]
     pub fn shrink(&mut self) {
         if self.queue.capacity() > ROOM_REQUESTS && self.queue.is_empty() {
             self.queue = Queue::default();
