@@ -48,14 +48,11 @@ impl RunEnd {
 impl<I: Io> Engine<I> {
     /// Judges what is held of a client, then reads on; one that cannot be read is watched.
     pub(super) fn run_client(&mut self, id: ClientId) {
-        let was_held = self.is_held(id);
-        let mut reads = 0;
-        if !was_held && let Some(is_all) = self.read_first(id) {
-            if is_all {
-                return;
-            }
-            reads = 1;
-        }
+        let (was_held, reads) = match self.read_first(id) {
+            Some(true) => return,
+            Some(false) => (false, 1),
+            None => (self.is_held(id), 0),
+        };
         self.judge_and_read(id, reads);
         self.watch_client(id, was_held);
     }
@@ -136,8 +133,9 @@ impl<I: Io> Engine<I> {
         match conn.read(&mut block[held..held + most]) {
             Got::Bytes(count) => {
                 conn.drop_carry();
-                let may_begin = conn.inbound.is_boundary() && conn.want == 0;
-                self.client_bytes(id, &block[..held + count], may_begin)
+                let data = &block[..held + count];
+                let said = Said::of(data, &mut self.said);
+                self.client_bytes_from(id, data, said, None)
             }
             Got::Nothing => true,
             Got::End => self.client_ended(id, None),

@@ -1,7 +1,7 @@
 //! What most runs of a client are: one read, which brings the first requests of a transaction, and
 //! none of them needs a judge.
 
-use super::conn::Conn;
+use super::conn::Got;
 use super::engine::{Engine, Io};
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::messages::first::Begun;
@@ -9,71 +9,86 @@ use crate::pool::owed::said::Said;
 use crate::wire::kind::Front;
 
 impl<I: Io> Engine<I> {
-    /// Reads a client that is not held, and of which no bytes are kept, once. Returns whether that
-    /// was all, as it mostly is; `None` if nothing was read.
+    /// Reads a client once that has no server and is not held, and of which no bytes are kept.
+    /// Returns whether that was all, as it mostly is; `None` if nothing was read.
     #[inline(always)]
     pub(super) fn read_first(&mut self, id: ClientId) -> Option<bool> {
-        if !self.clients.get(id).is_some_and(Conn::keeps_nothing) {
+        let conn = self.clients.get_mut(id)?;
+        let begins = conn.inbound.is_boundary() && conn.want == 0;
+        if !conn.is_readable || conn.is_securing || !conn.keeps_nothing() || !begins {
             return None;
         }
-        let most = self.may_read_client(id)?;
-        if !self.read_client(id, most) {
-            return Some(true);
+        let client = self.core.clients.get(id)?;
+        if client.hold().is_some() || client.server().is_some() {
+            return None;
         }
-        let Some(conn) = self.clients.get(id) else { return Some(true) };
-        let has_more = conn.is_readable || conn.is_ending || !conn.keeps_nothing();
-        Some(!has_more && !self.is_held(id))
+        let most = self.block.len().min(self.core.settings().pkt_buf as usize);
+        let count = match conn.read(&mut self.block[..most]) {
+            Got::Bytes(count) => count,
+            Got::Nothing => return None,
+            Got::End => return Some(!self.client_ended(id, None)),
+            Got::Failed(error) => {
+                return Some(!self.client_ended(id, Some(crate::log::plain(&error))));
+            }
+        };
+        let has_more = conn.is_readable || conn.is_ending;
+        let block = std::mem::take(&mut self.block);
+        let is_all = self.take_first(id, &block[..count]);
+        self.block = block;
+        Some(is_all && !has_more)
     }
 
-    /// Judges bytes of a client and sends on what is to be sent on. With `may_begin` a message
-    /// begins here of which nothing was judged before. Returns whether the connection is still
-    /// there.
+    /// Passes on the first requests of a transaction, or has the judges see to what is anything
+    /// else. Returns whether nothing is left to be done.
     #[inline(always)]
-    pub(super) fn client_bytes(&mut self, id: ClientId, data: &[u8], may_begin: bool) -> bool {
-        if may_begin && data.first() == Some(&(Front::Query as u8)) {
-            return match self.core.begin_query(id, data) {
-                Some(Begun { server, taken }) if taken == data.len() => {
-                    self.send_first(server, data, data);
-                    self.count_first(id, taken);
-                    true
-                }
-                begun => {
-                    let mut said = Said::of(data, &mut self.said);
-                    said.to_server.forward(0..begun.map_or(0, |begun| begun.taken));
-                    self.client_bytes_from(id, data, said, begun)
-                }
-            };
+    fn take_first(&mut self, id: ClientId, data: &[u8]) -> bool {
+        if data.first() == Some(&(Front::Query as u8)) {
+            let begun = self.core.begin_query(id, data);
+            if let Some(Begun { server, taken }) = begun
+                && taken == data.len()
+            {
+                self.send_first((id, taken), server, data);
+                return true;
+            }
+            let mut said = Said::of(data, &mut self.said);
+            said.to_server.forward(0..begun.map_or(0, |begun| begun.taken));
+            return self.judge_first(id, data, said, begun);
         }
         let mut said = Said::of(data, &mut self.said);
-        let begun = if may_begin { self.core.begin_extended(id, data, &mut said) } else { None };
-        match begun {
-            Some(Begun { server, taken }) if taken == data.len() => {
-                let bytes = said.to_server.bytes();
-                self.send_first(server, bytes, if said.may_repeat { b"" } else { bytes });
-                if said.may_repeat {
-                    self.core.keep_for_repeat(server, data);
-                }
-                self.said.take_back(&mut said);
-                self.count_first(id, taken);
-                true
+        let begun = self.core.begin_extended(id, data, &mut said);
+        if let Some(Begun { server, taken }) = begun
+            && taken == data.len()
+        {
+            self.send_first((id, taken), server, said.to_server.bytes());
+            if said.may_repeat {
+                self.core.keep_for_repeat(server, data);
             }
-            begun => self.client_bytes_from(id, data, said, begun),
+            self.said.take_back(&mut said);
+            return true;
         }
+        self.judge_first(id, data, said, begun)
     }
 
-    /// Sends on the first requests of a transaction, none of which needed a judge: no message is
-    /// half sent, nothing is left, and the server is not free again. `replaces` are the bytes in
-    /// whose favour a query that was kept is dropped.
+    /// Sends on what needed no judge, in place of so many bytes of the client: no message is half
+    /// sent, nothing is left, and the server is not free again.
     #[inline(always)]
-    fn send_first(&mut self, server: ServerId, bytes: &[u8], replaces: &[u8]) {
+    fn send_first(&mut self, (id, taken): (ClientId, usize), server: ServerId, bytes: &[u8]) {
         self.send_server(server, bytes);
-        let is_answer_due = self.core.was_sent(server, replaces, 0);
-        debug_assert!(!is_answer_due, "nothing is answered here");
-    }
-
-    #[inline(always)]
-    fn count_first(&mut self, id: ClientId, taken: usize) {
         self.core.count_bytes(id, taken, 0);
         self.carry_out();
+    }
+
+    /// The rest is for the judges. Returns whether they have left nothing to be done.
+    #[inline(never)]
+    fn judge_first(
+        &mut self,
+        id: ClientId,
+        data: &[u8],
+        said: Said<'_>,
+        begun: Option<Begun>,
+    ) -> bool {
+        self.client_bytes_from(id, data, said, begun)
+            && self.clients.get(id).is_some_and(|conn| conn.keeps_nothing())
+            && !self.is_held(id)
     }
 }

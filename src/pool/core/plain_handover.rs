@@ -11,7 +11,7 @@ use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, PoolId, ServerId};
 use crate::pool::owed::varcache::VarTable;
-use crate::pool::records::client::{Client, QueryRefusal};
+use crate::pool::records::client::{Client, QueryRefusal, Replication};
 use crate::pool::records::pool::{Purpose, Rest};
 use crate::pool::records::server::Server;
 use crate::wire::kind::Front;
@@ -96,6 +96,9 @@ impl Core {
         server.last_sent = first;
         server.unnamed.settled();
         server.replies.begin();
+        server.kept.bytes.clear();
+        debug_assert!(server.half_sent == 0, "nothing of another is under way");
+        debug_assert!(client.replication == Replication::No, "it has a server of its own");
         client.query_start = now;
         pool.count_assignment(0, latencies);
         mover.pair_idle((id, client), (server_id, servers), pool, now);
