@@ -134,12 +134,12 @@ impl Service {
             match event.source() {
                 EventSource::Client(id) => {
                     if let Some(id) = poll::whole(id, |index| engine.core.clients.id_at(index)) {
-                        engine.client_event(id, event.readiness());
+                        engine.client_event(id, &event.readiness());
                     }
                 }
                 EventSource::Server(id) => {
                     if let Some(id) = poll::whole(id, |index| engine.core.servers.id_at(index)) {
-                        engine.server_event(id, event.readiness());
+                        engine.server_event(id, &event.readiness());
                     }
                 }
                 EventSource::Carrier(id) => {

@@ -1,7 +1,8 @@
 //! What the relay needs of the system (`Io`), by mio, the resolver and the judges of passwords.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry};
@@ -33,31 +34,57 @@ pub struct Network {
 }
 
 impl Stream for Socket {
-    #[inline]
+    #[inline(always)]
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.read(into),
-            Socket::Unix(stream) => stream.read(into),
-            Socket::Tls(session) => session.read(into),
-            Socket::Broken => Err(io::ErrorKind::NotConnected.into()),
+        match descriptor(self) {
+            Some(fd) => socket::receive(fd, into),
+            None => read_secured(self, into),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(stream) => stream.write(from),
-            Socket::Unix(stream) => stream.write(from),
-            Socket::Tls(session) => session.write(from),
-            Socket::Broken => Err(io::ErrorKind::NotConnected.into()),
+        match descriptor(self) {
+            Some(fd) => socket::send(fd, from),
+            None => write_secured(self, from),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn holds_more(&self) -> bool {
         match self {
             Socket::Tls(session) => session.holds_more(),
             Socket::Tcp(_) | Socket::Unix(_) | Socket::Broken => false,
+        }
+    }
+}
+
+/// The descriptor of a socket whose bytes go as they are.
+#[inline(always)]
+fn descriptor(socket: &Socket) -> Option<BorrowedFd<'_>> {
+    match socket {
+        Socket::Tcp(stream) => Some(stream.as_fd()),
+        Socket::Unix(stream) => Some(stream.as_fd()),
+        Socket::Tls(_) | Socket::Broken => None,
+    }
+}
+
+#[inline(never)]
+fn read_secured(socket: &mut Socket, into: &mut [u8]) -> io::Result<usize> {
+    match socket {
+        Socket::Tls(session) => session.read(into),
+        Socket::Tcp(_) | Socket::Unix(_) | Socket::Broken => {
+            Err(io::ErrorKind::NotConnected.into())
+        }
+    }
+}
+
+#[inline(never)]
+fn write_secured(socket: &mut Socket, from: &[u8]) -> io::Result<usize> {
+    match socket {
+        Socket::Tls(session) => session.write(from),
+        Socket::Tcp(_) | Socket::Unix(_) | Socket::Broken => {
+            Err(io::ErrorKind::NotConnected.into())
         }
     }
 }
@@ -205,7 +232,6 @@ fn connect_unix(path: &str) -> io::Result<UnixStream> {
 
 /// Both ends of a connection to a server's Unix socket, whose path tells the port.
 fn unix_ends(stream: &UnixStream) -> Option<Ends> {
-    use std::os::fd::AsFd;
     use std::os::linux::net::SocketAddrExt;
     use std::path::Path;
     let pid = socket::peer_credentials(stream.as_fd()).ok().map(|credentials| credentials.pid);

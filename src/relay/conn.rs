@@ -133,8 +133,8 @@ impl<S: Stream, To: Copy> Conn<S, To> {
     }
 
     /// Notes a report of the poll.
-    #[inline]
-    pub fn take_news(&mut self, readiness: Readiness) {
+    #[inline(always)]
+    pub fn take_news(&mut self, readiness: &Readiness) {
         self.is_readable |= readiness.readable || readiness.ending;
         self.is_writable |= readiness.writable;
         self.is_ending |= readiness.ending;
@@ -216,7 +216,33 @@ impl<S: Stream, To: Copy> Conn<S, To> {
         bytes: &[u8],
         hear: impl FnOnce(&mut S) -> io::Result<bool>,
     ) -> io::Result<()> {
-        let mut rest = bytes;
+        match self.offer(bytes) {
+            Offered::Taken => Ok(()),
+            Offered::Not(outcome) => self.send_rest(bytes, outcome, hear),
+        }
+    }
+
+    /// Offers `bytes` to the kernel if nothing waits to be sent before them. Mostly it takes all.
+    #[inline(always)]
+    pub fn offer(&mut self, bytes: &[u8]) -> Offered {
+        if !self.is_flushed() || !self.is_writable || bytes.is_empty() {
+            return Offered::Not(None);
+        }
+        match self.stream.write(bytes) {
+            Ok(taken) if taken == bytes.len() => Offered::Taken,
+            outcome => Offered::Not(Some(outcome)),
+        }
+    }
+
+    /// Goes on with bytes that were not taken whole when they were offered.
+    pub fn send_rest(
+        &mut self,
+        bytes: &[u8],
+        offered: Option<io::Result<usize>>,
+        hear: impl FnOnce(&mut S) -> io::Result<bool>,
+    ) -> io::Result<()> {
+        let taken = offered.map_or(Ok(0), |outcome| self.heed_write(outcome, bytes.len()))?;
+        let mut rest = &bytes[taken..];
         if self.is_flushed() {
             while !rest.is_empty() && self.is_writable {
                 let taken = self.write_once(rest)?;
@@ -252,9 +278,16 @@ impl<S: Stream, To: Copy> Conn<S, To> {
     }
 
     fn write_once(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.stream.write(bytes) {
+        let outcome = self.stream.write(bytes);
+        self.heed_write(outcome, bytes.len())
+    }
+
+    /// Notes whether a write that was to take `wanted` bytes has filled the kernel's room. Returns
+    /// how many it has taken.
+    fn heed_write(&mut self, outcome: io::Result<usize>, wanted: usize) -> io::Result<usize> {
+        match outcome {
             Ok(taken) => {
-                if taken < bytes.len() {
+                if taken < wanted {
                     self.is_writable = false;
                 }
                 Ok(taken)
@@ -269,6 +302,14 @@ impl<S: Stream, To: Copy> Conn<S, To> {
     }
 }
 
+/// What became of bytes that were offered to the kernel.
+pub enum Offered {
+    /// It has taken all.
+    Taken,
+    /// What the write returned, if there was one.
+    Not(Option<io::Result<usize>>),
+}
+
 /// The result of a read.
 #[derive(Debug)]
 pub enum Got {
@@ -281,27 +322,34 @@ pub enum Got {
 impl<S: Stream, To: Copy> Conn<S, To> {
     /// Reads once into `space`. A read that does not fill it means that the kernel has no more
     /// bytes, unless the end of the stream is known to be near.
+    #[inline(always)]
     pub fn read(&mut self, space: &mut [u8]) -> Got {
-        loop {
-            return match self.stream.read(space) {
-                Ok(0) => Got::End,
-                Ok(count) => {
-                    self.is_readable =
-                        count == space.len() || self.is_ending || self.stream.holds_more();
-                    Got::Bytes(count)
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_readable = false;
-                    Got::Nothing
-                }
-                Err(error) => Got::Failed(error),
-            };
+        match self.stream.read(space) {
+            Ok(count) if count > 0 => {
+                self.is_readable =
+                    count == space.len() || self.is_ending || self.stream.holds_more();
+                Got::Bytes(count)
+            }
+            outcome => self.heed_no_bytes(outcome, space),
+        }
+    }
+
+    #[cold]
+    fn heed_no_bytes(&mut self, outcome: io::Result<usize>, space: &mut [u8]) -> Got {
+        match outcome {
+            Ok(_) => Got::End,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.read(space),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.is_readable = false;
+                Got::Nothing
+            }
+            Err(error) => Got::Failed(error),
         }
     }
 }
 
-/// What the poll reports of a connection.
+/// What the poll reports of a connection. On the way of every event it is passed by reference: by
+/// value its parts would be packed and taken apart again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Readiness {
     pub readable: bool,

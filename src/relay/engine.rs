@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::conn::{Conn, ConnTable, Heading, OutboundConn, Phase, Readiness, Stream};
+use super::conn::{Conn, ConnTable, Heading, Offered, OutboundConn, Phase, Readiness, Stream};
 use super::room::ConnId;
 use crate::auth::inquiry::Inquiry;
 use crate::base::time::{Moment, Now};
@@ -154,7 +154,7 @@ impl<I: Io> Engine<I> {
 
     /// The kernel has news of a client. Nothing happens for an id that is gone.
     #[inline(always)]
-    pub fn client_event(&mut self, id: ClientId, readiness: Readiness) {
+    pub fn client_event(&mut self, id: ClientId, readiness: &Readiness) {
         let Some(conn) = self.clients.get_mut(id) else { return };
         conn.hear_less(readiness, |stream| self.io.hear_of_room(ConnId::Client(id), stream, false));
         conn.take_news(readiness);
@@ -166,13 +166,13 @@ impl<I: Io> Engine<I> {
 
     /// The kernel has news of a server.
     #[inline(always)]
-    pub fn server_event(&mut self, id: ServerId, readiness: Readiness) {
+    pub fn server_event(&mut self, id: ServerId, readiness: &Readiness) {
         let Some(server) = self.servers.get_mut(id) else { return };
         let whose = ConnId::Outbound(Outbound::Server(id));
         server.conn.hear_less(readiness, |stream| self.io.hear_of_room(whose, stream, false));
         server.conn.take_news(readiness);
         if server.phase != Phase::Open {
-            return self.go_on_to_open(Outbound::Server(id), readiness);
+            return self.go_on_to_open(Outbound::Server(id), *readiness);
         }
         if readiness.writable && !server.conn.is_flushed() {
             self.flush_server(id);
@@ -327,21 +327,41 @@ impl<I: Io> Engine<I> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn send_client(&mut self, id: ClientId, bytes: &[u8]) {
         self.write_lines();
         let Some(conn) = self.clients.get_mut(id) else { return };
+        if let Offered::Not(outcome) = conn.offer(bytes) {
+            self.send_client_rest(id, bytes, outcome);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_client_rest(&mut self, id: ClientId, bytes: &[u8], offered: Option<io::Result<usize>>) {
+        let Some(conn) = self.clients.get_mut(id) else { return };
         let hear = |stream: &mut _| self.io.hear_of_room(ConnId::Client(id), stream, true);
-        if let Err(error) = conn.send(bytes, hear) {
+        if let Err(error) = conn.send_rest(bytes, offered, hear) {
             self.core.client_gone(id, Some(crate::log::plain(&error)));
         }
     }
 
+    #[inline(always)]
     pub(super) fn send_server(&mut self, id: ServerId, bytes: &[u8]) {
         self.write_lines();
         let Some(server) = self.servers.get_mut(id) else { return };
+        if let Offered::Not(outcome) = server.conn.offer(bytes) {
+            self.send_server_rest(id, bytes, outcome);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_server_rest(&mut self, id: ServerId, bytes: &[u8], offered: Option<io::Result<usize>>) {
+        let Some(server) = self.servers.get_mut(id) else { return };
         let whose = ConnId::Outbound(Outbound::Server(id));
         let hear = |stream: &mut _| self.io.hear_of_room(whose, stream, true);
-        if let Err(error) = server.conn.send(bytes, hear) {
+        if let Err(error) = server.conn.send_rest(bytes, offered, hear) {
             self.outbound_broke(Outbound::Server(id), &error);
         }
     }

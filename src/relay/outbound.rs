@@ -38,7 +38,7 @@ impl<I: Io> Engine<I> {
     pub fn outbound_event(&mut self, id: Outbound, readiness: Readiness) {
         match id {
             Outbound::Carrier(id) => self.carrier_event(id, readiness),
-            Outbound::Server(id) => self.server_event(id, readiness),
+            Outbound::Server(id) => self.server_event(id, &readiness),
         }
     }
 
@@ -123,6 +123,7 @@ impl<I: Io> Engine<I> {
 
     /// A write has failed. What the other end said last may still be there to be read, and tells
     /// more than the error does.
+    #[cold]
     pub(super) fn outbound_broke(&mut self, id: Outbound, error: &io::Error) {
         if let Some(outbound) = self.outbound(id) {
             outbound.conn.is_readable = true;
@@ -136,7 +137,7 @@ impl<I: Io> Engine<I> {
     #[cold]
     pub fn carrier_event(&mut self, id: CarrierId, readiness: Readiness) {
         let Some(carrier) = self.carriers.get_mut(id) else { return };
-        carrier.conn.take_news(readiness);
+        carrier.conn.take_news(&readiness);
         if carrier.phase != Phase::Open {
             return self.go_on_to_open(Outbound::Carrier(id), readiness);
         }

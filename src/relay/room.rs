@@ -21,7 +21,7 @@ pub enum ConnId {
 impl<S, To> Conn<S, To> {
     /// Has `ask` end the news of room where the poll has told of that alone, and it was known.
     #[inline(always)]
-    pub fn hear_less(&mut self, news: Readiness, ask: impl FnOnce(&mut S) -> io::Result<bool>) {
+    pub fn hear_less(&mut self, news: &Readiness, ask: impl FnOnce(&mut S) -> io::Result<bool>) {
         // Most news is of bytes.
         let is_alone = !news.readable && news.writable && !news.ending;
         if is_alone && self.is_writable && self.hears_of_room {

@@ -112,6 +112,32 @@ pub fn connect_tcp(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpS
     }
 }
 
+/// Receives what is there, as much as there is room for. 0 bytes mean the end. std does this, too,
+/// by way of its streams and mio's: the bytes of every query pass here, by one call each.
+#[inline(always)]
+pub fn receive(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
+    let (fd, room, most) = (socket.as_raw_fd(), into.as_mut_ptr(), into.len());
+    // SAFETY: the kernel fills the room from its beginning, with at most as many bytes as it has.
+    counted(unsafe { libc::recv(fd, room.cast(), most, 0) })
+}
+
+/// Sends as much as the kernel takes. A peer that is gone is an error, and no signal.
+#[inline(always)]
+pub fn send(socket: BorrowedFd<'_>, from: &[u8]) -> io::Result<usize> {
+    let (fd, bytes, most) = (socket.as_raw_fd(), from.as_ptr(), from.len());
+    // SAFETY: pointer and length are those of `from`, which outlives the call.
+    counted(unsafe { libc::send(fd, bytes.cast(), most, libc::MSG_NOSIGNAL) })
+}
+
+#[inline(always)]
+fn counted(count: isize) -> io::Result<usize> {
+    #[cold]
+    fn failed() -> io::Result<usize> {
+        Err(io::Error::last_os_error())
+    }
+    if count < 0 { failed() } else { Ok(count as usize) }
+}
+
 /// Gives a TCP connection all its options.
 pub fn tune(socket: BorrowedFd, options: &TcpOptions) -> io::Result<()> {
     set(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;

@@ -215,7 +215,7 @@ impl Bench {
 
     fn tell(&mut self, far: Far, news: Readiness) {
         match far {
-            Far::Client(id) => self.engine.client_event(id, news),
+            Far::Client(id) => self.engine.client_event(id, &news),
             Far::Outbound(id) => self.engine.outbound_event(id, news),
         }
         self.turn();

@@ -326,7 +326,7 @@ impl World {
         while !events.is_empty() {
             let at = self.rng.below(events.len() as u64) as usize;
             match events.swap_remove(at) {
-                Event::Client(id, readiness) => self.engine.client_event(id, readiness),
+                Event::Client(id, readiness) => self.engine.client_event(id, &readiness),
                 Event::Outbound(id, readiness) => self.engine.outbound_event(id, readiness),
             }
         }
