@@ -17,15 +17,16 @@ mod route;
 mod status;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod walk;
 
 pub use gather::Gathering;
 pub use route::{HttpReply, reply};
 
+use self::turns::TurnTimes;
 use crate::console::{BufferedBytes, Buffers};
 use crate::pool::core::Core;
 use crate::pool::ids::{CarrierId, ClientId, ServerId};
-use crate::pool::telling::histogram::Histogram;
 
 /// What answers tell of the process and the core does not know.
 #[derive(Default)]
@@ -41,7 +42,7 @@ pub struct Facts {
     pub most_fds: u64,
     pub reloads: Reloads,
     /// How long the turns of the loop took.
-    pub turns: Histogram,
+    pub turns: TurnTimes,
     /// Whether TCP sockets for clients are open.
     pub is_listening: bool,
     /// What the next RELOAD would change, as the files were when they were last read.

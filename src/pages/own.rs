@@ -69,7 +69,7 @@ fn push_state(snapshot: &mut Snapshot, core: &Core, facts: &Facts) {
     let help = "How long turns of the loop took, the wait for events aside";
     let turns =
         snapshot.family("loop_turn_seconds", FamilyKind::Histogram, Unit::Microseconds, help);
-    push_histogram(snapshot, turns, Snapshot::NONE, &facts.turns);
+    push_histogram(snapshot, turns, Snapshot::NONE, facts.turns.histogram());
 }
 
 fn push_results(

@@ -70,6 +70,19 @@ impl Histogram {
         self.sum_us = self.sum_us.wrapping_add(us);
     }
 
+    /// Counts that many durations of `us` microseconds each as those of a period that has ended.
+    pub fn add_ended(&mut self, us: u64, count: u64) {
+        let bucket = bucket(us);
+        let power = bucket / BUCKETS_PER_POWER;
+        let row = match self.rows.get_mut(usize::from(self.places[power])) {
+            Some(row) => row,
+            None => self.open(power),
+        };
+        row.over[bucket % BUCKETS_PER_POWER] += count;
+        self.over_max_us = self.over_max_us.max(us);
+        self.sum_us = self.sum_us.wrapping_add(us.wrapping_mul(count));
+    }
+
     /// Allocates the row of a power of two, which happens at most once for each.
     #[cold]
     fn open(&mut self, power: usize) -> &mut PowerBuckets {
