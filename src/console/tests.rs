@@ -274,7 +274,7 @@ impl World {
                     let messages = messages(&bytes).into_iter();
                     self.sent.extend(messages.map(|message| (client, message)));
                 }
-                Action::CloseClient(id) => self.core.free_client(id),
+                Action::CloseClient { client, .. } => self.core.free_client(client),
                 Action::CloseServer(id) => self.core.free_server(id),
                 Action::PartIfDrained(id) => self.core.part_if_done(id),
                 Action::ConsoleDone { client, outcome } => {

@@ -128,7 +128,7 @@ impl World {
                 Action::Connect { id: Outbound::Server(id), .. } => self.connecting.push(id),
                 Action::Connect { id: Outbound::Carrier(_), .. } => {}
                 Action::CloseCarrier(id) => self.core.free_carrier(id),
-                Action::CloseClient(id) => self.core.free_client(id),
+                Action::CloseClient { client, .. } => self.core.free_client(client),
                 Action::CloseServer(id) => self.core.free_server(id),
                 Action::PartIfDrained(id) => self.core.part_if_done(id),
                 _ => {}

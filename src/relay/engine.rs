@@ -269,7 +269,7 @@ impl<I: Io> Engine<I> {
                 Action::SendCarrier { carrier, bytes } => {
                     self.send_outbound(Outbound::Carrier(carrier), &bytes);
                 }
-                Action::CloseClient(id) => self.close_client(id),
+                Action::CloseClient { client, is_told } => self.close_client(client, is_told),
                 Action::CloseServer(id) => self.close_server(id),
                 Action::CloseCarrier(id) => self.close_carrier(id),
                 Action::RunClient(id) => self.queue_client(id),
@@ -418,13 +418,18 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    fn close_client(&mut self, id: ClientId) {
+    fn close_client(&mut self, id: ClientId, is_told: bool) {
         self.write_lines();
         if let Some(mut conn) = self.clients.remove(id) {
-            conn.is_writable = true;
-            // Best effort: a peer that does not read has had its chance.
-            let _ = conn.flush(|_| Ok(true));
-            drain(&mut conn.stream);
+            // Most clients have said goodbye: they wait for no words, and what they have sent was
+            // read just now.
+            let may_have_bytes = conn.is_readable && !conn.is_ending;
+            if is_told || may_have_bytes || !conn.is_flushed() {
+                conn.is_writable = true;
+                // Best effort: a peer that does not read has had its chance.
+                let _ = conn.flush(|_| Ok(true));
+                drain(&mut conn.stream);
+            }
             self.io.close(conn.stream);
         }
         self.core.free_client(id);

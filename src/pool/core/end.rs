@@ -145,7 +145,7 @@ impl Core {
         let (detail, hint) = self.explain_refusal(id, sqlstate);
         self.tell(id, words, sqlstate, detail.as_deref(), hint);
         self.leave(id);
-        self.act(Action::CloseClient(id));
+        self.act(Action::CloseClient { client: id, is_told: true });
     }
 
     fn tell(
@@ -186,13 +186,13 @@ impl Core {
             self.tell(id, &reason.words(), reason.sqlstate(), detail, reason.hint());
         }
         self.leave(id);
-        self.act(Action::CloseClient(id));
+        self.act(Action::CloseClient { client: id, is_told: reason.is_told() });
     }
 
     /// Closes a client without a word, to it or to the log.
     pub(in crate::pool) fn drop_client(&mut self, id: ClientId) {
         self.move_to_closing(id);
-        self.act(Action::CloseClient(id));
+        self.act(Action::CloseClient { client: id, is_told: false });
     }
 
     /// Takes a client out of everything that knows it.

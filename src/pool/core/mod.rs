@@ -101,7 +101,11 @@ pub enum Action {
         bytes: Vec<u8>,
     },
     /// Send what is to be sent, close, and give the record back by [`Core::free_client`].
-    CloseClient(ClientId),
+    CloseClient {
+        client: ClientId,
+        /// Whether the last that was sent tells the client why, which it must not lose.
+        is_told: bool,
+    },
     /// Close, and give the record back by [`Core::free_carrier`].
     CloseCarrier(CarrierId),
     /// Close, and give the record back by [`Core::free_server`].

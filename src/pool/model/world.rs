@@ -234,9 +234,9 @@ impl World {
         while let Some(action) = self.core.poll_action() {
             match action {
                 Action::Connect { id: Outbound::Server(id), to } => self.connect(id, &to),
-                Action::CloseClient(id) => {
-                    self.visitors.retain(|visitor| visitor.id != id);
-                    self.core.free_client(id);
+                Action::CloseClient { client, .. } => {
+                    self.visitors.retain(|visitor| visitor.id != client);
+                    self.core.free_client(client);
                 }
                 Action::CloseServer(id) => self.server_closed(id),
                 Action::RunClient(id) => {
