@@ -173,7 +173,7 @@ impl Upkeep {
                 if let Err(error) = tune(&socket, &engine.io.tcp) {
                     report(engine, Level::Debug, &format!("cannot set options: {error}"));
                 }
-                engine.admit(arrival, |io, id| {
+                engine.admit(arrival, accepted.has_bytes, |io, id| {
                     io.register_client(id, &mut socket)?;
                     Ok(socket)
                 });

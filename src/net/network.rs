@@ -92,7 +92,7 @@ fn write_secured(socket: &mut Socket, from: &[u8]) -> io::Result<usize> {
 impl Network {
     /// Registers a client's connection under its id.
     pub fn register_client(&self, id: ClientId, socket: &mut Socket) -> io::Result<()> {
-        register(&self.registry, EventSource::Client(id), socket)
+        register(&self.registry, EventSource::Client(id), socket, Interest::READABLE)
     }
 
     fn begin(&self, id: Outbound, to: &Target) -> io::Result<Socket> {
@@ -103,7 +103,7 @@ impl Network {
             }
             Target::Unix(path) => Socket::Unix(connect_unix(path)?),
         };
-        register(&self.registry, EventSource::from(id), &mut socket)?;
+        register(&self.registry, EventSource::from(id), &mut socket, BOTH)?;
         Ok(socket)
     }
 }
@@ -112,10 +112,11 @@ pub(super) fn register(
     registry: &Registry,
     source: EventSource,
     socket: &mut Socket,
+    interest: Interest,
 ) -> io::Result<()> {
     match socket {
-        Socket::Tcp(stream) => registry.register(stream, source.token(), BOTH),
-        Socket::Unix(stream) => registry.register(stream, source.token(), BOTH),
+        Socket::Tcp(stream) => registry.register(stream, source.token(), interest),
+        Socket::Unix(stream) => registry.register(stream, source.token(), interest),
         // These were registered before they were put under TLS.
         Socket::Tls(_) | Socket::Broken => Ok(()),
     }
@@ -181,13 +182,21 @@ impl Io for Network {
         socket: &mut Socket,
         is_wanted: bool,
     ) -> io::Result<bool> {
-        let Socket::Unix(stream) = socket else { return Ok(true) };
-        let source = match whose {
-            ConnId::Client(id) => EventSource::Client(id),
-            ConnId::Outbound(id) => EventSource::from(id),
+        let token = match whose {
+            ConnId::Client(id) => EventSource::Client(id).token(),
+            ConnId::Outbound(id) => EventSource::from(id).token(),
         };
         let interest = if is_wanted { BOTH } else { Interest::READABLE };
-        self.registry.reregister(stream, source.token(), interest)?;
+        match socket {
+            Socket::Unix(stream) => self.registry.reregister(stream, token, interest)?,
+            Socket::Tcp(stream) if is_wanted => {
+                self.registry.reregister(stream, token, interest)?;
+            }
+            // It tells of room when it was full before, and no more often.
+            Socket::Tcp(_) => return Ok(true),
+            // It hears of room since before it was put under TLS.
+            Socket::Tls(_) | Socket::Broken => return Ok(true),
+        }
         Ok(is_wanted)
     }
 

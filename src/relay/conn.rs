@@ -132,6 +132,12 @@ impl<S: Stream, To: Copy> Conn<S, To> {
         }
     }
 
+    /// A connection that was accepted just now, and may have sent bytes already. It has room, and
+    /// the poll tells of room only once there was none.
+    pub fn accepted(stream: S, is_readable: bool) -> Conn<S, To> {
+        Conn { is_readable, is_writable: true, hears_of_room: false, ..Conn::new(stream) }
+    }
+
     /// Notes a report of the poll.
     #[inline(always)]
     pub fn take_news(&mut self, readiness: &Readiness) {

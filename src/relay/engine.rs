@@ -135,10 +135,12 @@ impl<I: Io> Engine<I> {
     }
 
     /// Takes in a connection that the listener has accepted; `register` gives its stream, known
-    /// to the poll under the client's id.
+    /// to the poll under the client's id. If `has_bytes`, its first bytes have probably come, and
+    /// are read in this turn.
     pub fn admit(
         &mut self,
         arrival: Arrival,
+        has_bytes: bool,
         register: impl FnOnce(&mut I, ClientId) -> io::Result<I::Stream>,
     ) -> ClientId {
         let id = self.core.client_arrived(arrival);
@@ -146,7 +148,12 @@ impl<I: Io> Engine<I> {
         // accept.
         self.carry_out();
         match register(&mut self.io, id) {
-            Ok(stream) => self.clients.insert(id, Conn::new(stream)),
+            Ok(stream) => {
+                self.clients.insert(id, Conn::accepted(stream, has_bytes));
+                if has_bytes {
+                    self.queue_client(id);
+                }
+            }
             Err(error) => self.core.client_gone(id, Some(crate::log::plain(&error))),
         }
         id

@@ -1,10 +1,14 @@
 //! Who hears that a socket has room for bytes: nobody, unless it had none.
 //!
-//! Every connection is registered for both directions, by edges. A TCP socket tells of room when
-//! it was full before, but a Unix socket tells each time that the other end has read: the pooler
-//! would be woken for each query that a server, and each answer that a client, has taken. Where
-//! that has happened once, the poll is asked to tell of room no more, until a write falls short.
-//! Carriers, which send one message, are left as they are registered.
+//! Connections that the pooler opens are registered for both directions, by edges: that they are
+//! established is told as room. A TCP socket tells of room again when it was full before, but a
+//! Unix socket tells each time that the other end has read: the pooler would be woken for each
+//! query that a server has taken. Where that has happened once, the poll is asked to tell of room
+//! no more, until a write falls short. Carriers, which send one message, are left as they are
+//! registered.
+//!
+//! A connection that was accepted has room, of which it would be told at once, to no use. So it is
+//! registered for bytes alone, and for room as well when a write falls short, or TLS begins.
 
 use std::io;
 
@@ -27,6 +31,17 @@ impl<S, To> Conn<S, To> {
         if is_alone && self.is_writable && self.hears_of_room {
             self.hears_of_room = ask(&mut self.stream).unwrap_or(true);
         }
+    }
+
+    /// Has `ask` bring the news of room to a connection that has not heard of it so far.
+    pub(super) fn hear_always(
+        &mut self,
+        ask: impl FnOnce(&mut S) -> io::Result<bool>,
+    ) -> io::Result<()> {
+        if !self.hears_of_room {
+            self.hears_of_room = ask(&mut self.stream)?;
+        }
+        Ok(())
     }
 
     /// Has `ask` bring the news of room back where a write has fallen short.

@@ -16,7 +16,12 @@ impl<I: Io> Engine<I> {
     pub(super) fn secure_client(&mut self, id: ClientId, early: &[u8]) {
         let Some(conn) = self.clients.get_mut(id) else { return };
         let secured = match conn.is_flushed() && conn.carry().is_empty() {
-            true => self.io.secure_client(&mut conn.stream, early),
+            true => {
+                // The library writes by itself, and must hear when there is room again.
+                let hear = |stream: &mut _| self.io.hear_of_room(ConnId::Client(id), stream, true);
+                let heard = conn.hear_always(hear).map_err(|error| crate::log::plain(&error));
+                heard.and_then(|()| self.io.secure_client(&mut conn.stream, early))
+            }
             // One byte to a new connection is always taken, unless the peer plays tricks.
             false => Err("the connection takes no bytes".into()),
         };

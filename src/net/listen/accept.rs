@@ -22,6 +22,8 @@ pub enum Listener {
         address: SocketAddr,
         /// Opened by this process. A socket passed from the service manager stays open there.
         is_own: bool,
+        /// Whether the kernel hands connections over when their first bytes have come.
+        is_deferred: bool,
     },
     Unix {
         socket: UnixListener,
@@ -39,6 +41,8 @@ pub struct Accepted {
     pub socket: Socket,
     pub peer: AcceptedPeer,
     pub local: Local,
+    /// Whether its first bytes have probably come.
+    pub has_bytes: bool,
 }
 
 /// A connection of a client or to a server.
@@ -85,18 +89,21 @@ impl Listener {
     /// Takes one waiting connection.
     pub fn accept(&self) -> Accept {
         let taken = match self {
-            Listener::Tcp { socket, address, .. } => socket.accept().map(|(stream, peer)| {
-                let local = Local::Tcp(canonical(local_address(&stream, *address)));
-                Accepted {
-                    socket: Socket::Tcp(stream),
-                    peer: AcceptedPeer::Tcp(canonical(peer)),
-                    local,
-                }
-            }),
+            Listener::Tcp { socket, address, is_deferred, .. } => {
+                socket.accept().map(|(stream, peer)| {
+                    let local = Local::Tcp(canonical(local_address(&stream, *address)));
+                    Accepted {
+                        socket: Socket::Tcp(stream),
+                        peer: AcceptedPeer::Tcp(canonical(peer)),
+                        local,
+                        has_bytes: *is_deferred,
+                    }
+                })
+            }
             Listener::Unix { socket, port, .. } => socket.accept().map(|(stream, _)| {
                 let peer = AcceptedPeer::Unix(socket::peer_credentials(stream.as_fd()).ok());
                 let local = Local::Unix { port: *port };
-                Accepted { socket: Socket::Unix(stream), peer, local }
+                Accepted { socket: Socket::Unix(stream), peer, local, has_bytes: false }
             }),
         };
         match taken {

@@ -118,7 +118,9 @@ fn resolve(name: &str, port: u16) -> Result<Vec<SocketAddr>, ListenError> {
 fn listen_tcp(address: SocketAddr, options: TcpListen) -> io::Result<Listener> {
     let socket = socket::listen_tcp(address, options)?;
     let address = socket.local_addr()?;
-    Ok(Listener::Tcp { socket: TcpListener::from_std(socket), address, is_own: true })
+    let is_deferred = options.defer_accept_s > 0;
+    let socket = TcpListener::from_std(socket);
+    Ok(Listener::Tcp { socket, address, is_own: true, is_deferred })
 }
 
 fn report_refusal(
@@ -171,7 +173,8 @@ fn adopt(inherited: Inherited, port: u16) -> io::Result<Listener> {
     Ok(match inherited {
         Inherited::Tcp(socket) => {
             let address = socket.local_addr()?;
-            Listener::Tcp { socket: TcpListener::from_std(socket), address, is_own: false }
+            let socket = TcpListener::from_std(socket);
+            Listener::Tcp { socket, address, is_own: false, is_deferred: false }
         }
         Inherited::Unix(socket) => {
             let name = unix::name(&socket.local_addr()?);

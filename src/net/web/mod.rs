@@ -15,7 +15,7 @@ use mio::{Interest, Registry};
 use self::seat::Seat;
 use super::listen::{Accept, Accepted, Listener};
 use super::network::register;
-use super::poll::{EventSource, OtherSource, WebPlace};
+use super::poll::{BOTH, EventSource, OtherSource, WebPlace};
 use super::tls::Tls;
 use crate::base::time::Moment;
 use crate::pages::login::{Admission, Check};
@@ -156,7 +156,7 @@ fn admit(
     };
     let mut socket = accepted.socket;
     let place = EventSource::Other(OtherSource::Web(WebPlace::Seat(at)));
-    if register(registry, place, &mut socket).is_ok() {
+    if register(registry, place, &mut socket, BOTH).is_ok() {
         seats[at] = Seat::new(socket, now, tls);
     }
 }

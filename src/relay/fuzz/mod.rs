@@ -175,7 +175,7 @@ impl Bench {
         here.unwrap_or_else(|| {
             let peer = PeerAddress::Tcp { ip: [127, 0, 0, 1].into(), port: number as u16 };
             let arrival = Arrival { peer, local: peer, uid: None };
-            let id = self.engine.admit(arrival, |_, _| Ok(Pipe::to_client()));
+            let id = self.engine.admit(arrival, false, |_, _| Ok(Pipe::to_client()));
             self.clients[number] = Some(id);
             self.tell(Far::Client(id), Readiness { writable: true, ..Readiness::default() });
             id

@@ -115,10 +115,16 @@ impl SimStream {
         std::mem::take(&mut self.edge)
     }
 
+    /// The stream as it was accepted: room is not reported.
+    pub fn accepted(self) -> SimStream {
+        SimStream { hears_of_room: false, ..self }
+    }
+
     /// Switches reports of room on or off. Returns whether they are on. Switching them on reports
     /// the present readiness again.
     pub fn hear_of_room(&mut self, is_wanted: bool) -> bool {
-        if !self.is_chatty || self.veil.is_some() || self.shake.is_some() {
+        let is_like_tcp = !self.is_chatty || self.veil.is_some() || self.shake.is_some();
+        if is_like_tcp && !is_wanted {
             return true;
         }
         self.hears_of_room = is_wanted;
