@@ -11,7 +11,7 @@ use crate::base::rng::Rng;
 use crate::base::wipe::wipe;
 use crate::crypto::key::{KEY_BYTES, ScramKey};
 use crate::crypto::saslprep::Saslprep;
-use crate::crypto::scram::{self, Derivation, SALT_BYTES, ScramKeys};
+use crate::crypto::scram::{Derivation, HmacKey, SALT_BYTES, ScramKeys};
 
 /// The name of an entry: a keyed hash of password, salt and iterations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,8 +33,9 @@ pub enum CachedKeys {
 
 /// Keys that were derived, and the salts of this process.
 pub struct ScramCache {
-    /// The random key of this process. Without it nobody can search for a password offline.
-    process_key: ScramKey,
+    /// HMAC under the random key of this process. Without that key nobody can search for a password
+    /// offline.
+    process_key: HmacKey,
     /// Entries that were used since the generations last changed.
     young: HashMap<KeyName, ScramKeys>,
     /// Entries that are forgotten at the next change of generations, unless used before.
@@ -46,8 +47,10 @@ impl ScramCache {
     pub fn new(rng: &mut dyn Rng) -> ScramCache {
         let mut process_key = [0; KEY_BYTES];
         rng.fill(&mut process_key);
+        let keyed = HmacKey::new(&process_key);
+        wipe(&mut process_key);
         ScramCache {
-            process_key: ScramKey::new(process_key),
+            process_key: keyed,
             young: HashMap::new(),
             old: HashMap::new(),
             saslprep: Saslprep::default(),
@@ -95,7 +98,7 @@ impl ScramCache {
     }
 
     fn hash(&self, parts: &[&[u8]]) -> ScramKey {
-        scram::hmac(self.process_key.as_bytes(), parts)
+        self.process_key.hmac(parts)
     }
 
     fn find(&mut self, name: &KeyName) -> Option<ScramKeys> {

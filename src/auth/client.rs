@@ -185,10 +185,10 @@ impl AwaitKeys {
                 ClientStep::Fail(Failure::Password(ProofRefusal::WrongPassword))
             }
             KeyPurpose::Proof(proven) => {
-                cache.keep(name, keys.clone());
-                let verifier = proven.verifier(&keys);
                 let wrong = || ClientStep::Fail(Failure::Sasl(ProofRefusal::WrongPassword));
-                proven.accept(&verifier, None).unwrap_or_else(wrong)
+                let step = proven.accept(&keys).unwrap_or_else(wrong);
+                cache.keep(name, keys);
+                step
             }
             KeyPurpose::Refusal(failure) => ClientStep::Fail(failure),
         }
@@ -200,6 +200,9 @@ fn refuse(failure: Failure, user: &[u8], iterations: u32, cache: &ScramCache) ->
     let next = AwaitKeys(KeyPurpose::Refusal(failure));
     ClientStep::Derive { work: cache.idle_work(user, iterations), next }
 }
+
+/// The usual length of client-final-message without its proof, at most.
+const ROOM_BYTES: usize = 128;
 
 /// The longest SASL answer, in bytes: a message of the exchange, the name of a mechanism, a length.
 const SASL_BYTES_MAX: usize = 2048;
@@ -339,14 +342,16 @@ impl AwaitSaslInitial {
         };
         let nonce = [first.nonce, nonce::scram_nonce(rng).as_bytes()].concat();
         let server_first = scram_message::server_first(&nonce, &salt, iterations);
+        let mut auth_message =
+            Vec::with_capacity(first.bare.len() + 1 + server_first.len() + 1 + ROOM_BYTES);
+        scram_message::begin_auth_message(&mut auth_message, first.bare, &server_first);
         let next = AwaitSaslResponse {
             user: self.user,
             binding: match self.end_point {
                 Some(hash) if binding == Binding::Used => [BOUND, &hash].concat().into(),
                 Some(_) | None => first.header.into(),
             },
-            client_first_bare: first.bare.into(),
-            server_first: server_first.clone(),
+            auth_message,
             nonce,
             salt,
             iterations,
@@ -385,8 +390,8 @@ pub struct AwaitSaslResponse {
     /// What client-final-message must repeat: the header of client-first-message, and the
     /// certificate hash if the exchange is bound to it.
     binding: Box<[u8]>,
-    client_first_bare: Box<[u8]>,
-    server_first: Vec<u8>,
+    /// The text that the client proves its password for, up to its last message.
+    auth_message: Vec<u8>,
     /// The client's nonce and ours.
     nonce: Vec<u8>,
     salt: Box<[u8]>,
@@ -400,25 +405,20 @@ impl AwaitSaslResponse {
             Ok(last) => last,
             Err(error) => return ClientStep::Fail(Failure::SaslMessage(error)),
         };
-        let auth_message = scram_message::auth_message(
-            &self.client_first_bare,
-            &self.server_first,
-            last.without_proof,
-        );
-        let AwaitSaslResponse { user, salt, iterations, .. } = self;
-        let proven = Proven { auth_message, proof: last.proof, salt, iterations };
+        let AwaitSaslResponse { user, mut auth_message, salt, iterations, .. } = self;
+        auth_message.extend_from_slice(last.without_proof);
+        let proven = Proven { auth_message, proof: last.proof };
         let refusal = match self.basis {
             Basis::Refused(refusal) => refusal,
             Basis::StoredSecret(verifier) => {
-                let keys = verifier.verify(&proven.auth_message, &proven.proof);
-                match proven.accept(&verifier, keys) {
-                    Some(step) => return step,
+                match verifier.verify(&proven.auth_message, &proven.proof) {
+                    Some(keys) => return proven.admit(&verifier.server_key, Some(keys)),
                     None => ProofRefusal::WrongPassword,
                 }
             }
             Basis::PlainPassword(password) => {
-                match cache.keys(password.as_bytes(), &proven.salt, iterations) {
-                    CachedKeys::Known(keys) => match proven.accept(&proven.verifier(&keys), None) {
+                match cache.keys(password.as_bytes(), &salt, iterations) {
+                    CachedKeys::Known(keys) => match proven.accept(&keys) {
                         Some(step) => return step,
                         None => ProofRefusal::WrongPassword,
                     },
@@ -438,25 +438,20 @@ impl AwaitSaslResponse {
 struct Proven {
     auth_message: Vec<u8>,
     proof: ScramKey,
-    salt: Box<[u8]>,
-    iterations: u32,
 }
 
 impl Proven {
-    fn verifier(&self, keys: &ScramKeys) -> Verifier {
-        Verifier::derive(keys, &self.salt, self.iterations)
+    /// Lets the client in if it has proved the password of these keys.
+    fn accept(&self, keys: &ScramKeys) -> Option<ClientStep> {
+        let is_right = keys.is_proof(&self.auth_message, &self.proof);
+        is_right.then(|| self.admit(&keys.server_key, None))
     }
 
-    /// Lets the client in if its proof is right. `scram_keys` are given where the secret is a
-    /// stored one.
-    fn accept(&self, verifier: &Verifier, scram_keys: Option<ScramKeys>) -> Option<ClientStep> {
-        verifier.verify(&self.auth_message, &self.proof)?;
-        let signature = scram::server_signature(&verifier.server_key, &self.auth_message);
+    /// `scram_keys` are given where the secret is a stored one.
+    fn admit(&self, server_key: &ScramKey, scram_keys: Option<ScramKeys>) -> ClientStep {
+        let signature = scram::server_signature(server_key, &self.auth_message);
         let last = AuthRequest::SaslFinal(scram_message::server_final(&signature));
-        Some(ClientStep::Done {
-            last: Some(last),
-            identity: Identity { scram_keys, password: None },
-        })
+        ClientStep::Done { last: Some(last), identity: Identity { scram_keys, password: None } }
     }
 }
 

@@ -28,7 +28,7 @@ pub fn fuzz_client_login(data: &[u8]) {
     let mut step = client::begin(method, &candidate, 1, &mut rng);
     for message in messages.split(|&byte| byte == 0xff) {
         let ClientStep::Ask { request, next } = step else { break };
-        assert!(request.payload().len() <= 2 * MESSAGE_BYTES_MAX);
+        assert!(request.code_and_data().1.len() <= 2 * MESSAGE_BYTES_MAX);
         step = ClientLogin::handle(next, message, &mut cache, &mut rng);
         step = step.at_once(&mut cache);
     }

@@ -15,7 +15,7 @@ pub mod ident;
 pub mod inquiry;
 pub mod known;
 pub mod ldap;
-mod request;
+pub mod request;
 pub mod secret;
 pub mod server;
 pub mod userlist;

@@ -16,9 +16,9 @@ pub enum AuthRequest {
 }
 
 impl AuthRequest {
-    /// What follows the message's head: the code and its data (protocol, Message Formats).
-    pub fn payload(&self) -> Vec<u8> {
-        let (code, data): (u32, &[u8]) = match self {
+    /// The code that follows the message's head, and its data (protocol, Message Formats).
+    pub fn code_and_data(&self) -> (u32, &[u8]) {
+        match self {
             AuthRequest::CleartextPassword => (3, b""),
             AuthRequest::Md5Password { salt } => (5, salt),
             AuthRequest::Sasl { with_binding: false } => (10, b"SCRAM-SHA-256\0\0"),
@@ -27,7 +27,13 @@ impl AuthRequest {
             }
             AuthRequest::SaslContinue(message) => (11, message),
             AuthRequest::SaslFinal(message) => (12, message),
-        };
+        }
+    }
+
+    /// Code and data.
+    #[cfg(test)]
+    pub fn payload(&self) -> Vec<u8> {
+        let (code, data) = self.code_and_data();
         [&code.to_be_bytes(), data].concat()
     }
 }

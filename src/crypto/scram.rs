@@ -103,6 +103,11 @@ impl ScramKeys {
         stored_key(&self.client_key)
     }
 
+    /// Whether this is the proof of a client that knows ClientKey.
+    pub fn is_proof(&self, auth_message: &[u8], proof: &ScramKey) -> bool {
+        self.client_proof(auth_message) == *proof
+    }
+
     /// ClientProof, for the texts of the exchange joined by commas.
     pub fn client_proof(&self, auth_message: &[u8]) -> ScramKey {
         self.client_key.xor(&hmac(self.stored_key().as_bytes(), &[auth_message]))
@@ -115,6 +120,7 @@ impl ScramKeys {
 }
 
 impl Verifier {
+    #[cfg(test)]
     pub fn derive(keys: &ScramKeys, salt: &[u8], iterations: u32) -> Verifier {
         Verifier {
             salt: salt.into(),
@@ -139,11 +145,29 @@ pub fn server_signature(server_key: &ScramKey, auth_message: &[u8]) -> ScramKey 
 
 /// HMAC-SHA-256 of the parts one after the other.
 pub fn hmac(key: &[u8], parts: &[&[u8]]) -> ScramKey {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-    for part in parts {
-        mac.update(part);
+    HmacKey::new(key).finish(parts)
+}
+
+/// HMAC-SHA-256 under one key, for many messages: half of the work of a short one is the key's.
+#[derive(Clone)]
+pub struct HmacKey(Hmac<Sha256>);
+
+impl HmacKey {
+    pub fn new(key: &[u8]) -> HmacKey {
+        HmacKey(Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length"))
     }
-    ScramKey::new(mac.finalize().into_bytes().into())
+
+    /// The HMAC of the parts one after the other.
+    pub fn hmac(&self, parts: &[&[u8]]) -> ScramKey {
+        self.clone().finish(parts)
+    }
+
+    fn finish(mut self, parts: &[&[u8]]) -> ScramKey {
+        for part in parts {
+            self.0.update(part);
+        }
+        ScramKey::new(self.0.finalize().into_bytes().into())
+    }
 }
 
 fn stored_key(client_key: &ScramKey) -> ScramKey {

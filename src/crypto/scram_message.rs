@@ -9,6 +9,7 @@ use std::fmt;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
+use crate::base::wipe::wipe;
 use crate::crypto::key::{KEY_BYTES, ScramKey};
 use crate::crypto::scram::ITERATIONS_MAX;
 
@@ -183,8 +184,14 @@ impl<'a> ServerFirst<'a> {
 }
 
 pub fn server_first(nonce: &[u8], salt: &[u8], iterations: u32) -> Vec<u8> {
-    let tail = format!(",s={},i={iterations}", BASE64_STANDARD.encode(salt));
-    [b"r=", nonce, tail.as_bytes()].concat()
+    let mut out = Vec::with_capacity(nonce.len() + base64_bytes(salt.len()) + 16);
+    out.extend_from_slice(b"r=");
+    out.extend_from_slice(nonce);
+    out.extend_from_slice(b",s=");
+    push_base64(&mut out, salt);
+    out.extend_from_slice(b",i=");
+    out.extend_from_slice(iterations.to_string().as_bytes());
+    out
 }
 
 /// client-final-message.
@@ -204,7 +211,7 @@ impl<'a> ClientFinal<'a> {
         nonce: &[u8],
     ) -> Result<ClientFinal<'a>, MessageError> {
         let mut fields = ScramAttributes::of(message)?;
-        if fields.value('c')? != BASE64_STANDARD.encode(binding).as_bytes() {
+        if !is_base64_of(fields.value('c')?, binding) {
             return Err(MessageError::BindingChanged);
         }
         if fields.value('r')? != nonce {
@@ -255,12 +262,23 @@ impl<'a> ServerFinal<'a> {
 }
 
 pub fn server_final(signature: &ScramKey) -> Vec<u8> {
-    format!("v={}", BASE64_STANDARD.encode(signature.as_bytes())).into_bytes()
+    let mut out = Vec::with_capacity(2 + base64_bytes(KEY_BYTES));
+    out.extend_from_slice(b"v=");
+    push_base64(&mut out, signature.as_bytes());
+    out
 }
 
 /// The text that both sides sign: AuthMessage of RFC 5802, section 3.
 pub fn auth_message(client_first_bare: &[u8], server_first: &[u8], client_final: &[u8]) -> Vec<u8> {
     [client_first_bare, server_first, client_final].join(&b","[..])
+}
+
+/// AuthMessage up to client-final-message, which follows.
+pub fn begin_auth_message(out: &mut Vec<u8>, client_first_bare: &[u8], server_first: &[u8]) {
+    for part in [client_first_bare, server_first] {
+        out.extend_from_slice(part);
+        out.push(b',');
+    }
 }
 
 /// A number from 1 to [`ITERATIONS_MAX`], in digits alone.
@@ -327,10 +345,33 @@ fn decode(letter: char, text: &[u8]) -> Result<Vec<u8>, MessageError> {
 }
 
 fn decode_key(letter: char, text: &[u8]) -> Result<ScramKey, MessageError> {
-    if text.len() > KEY_BYTES * 2 {
-        return Err(MessageError::Base64(letter));
+    // Room for a little more than a key, so that what is too long is seen to be.
+    let mut block = [0; KEY_BYTES + KEY_BYTES / 2];
+    let decoded = BASE64_STANDARD.decode_slice(text, &mut block).ok();
+    let key = decoded.and_then(|count| ScramKey::from_slice(&block[..count]));
+    wipe(&mut block);
+    key.ok_or(MessageError::Base64(letter))
+}
+
+fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    out.resize(start + base64_bytes(bytes.len()), 0);
+    let written = BASE64_STANDARD.encode_slice(bytes, &mut out[start..]);
+    debug_assert_eq!(written.ok(), Some(out.len() - start), "there is as much room as is needed");
+}
+
+/// The length of so many bytes in base64.
+fn base64_bytes(count: usize) -> usize {
+    count.div_ceil(3) * 4
+}
+
+fn is_base64_of(text: &[u8], bytes: &[u8]) -> bool {
+    // Enough for the longest header with the longest hash.
+    let mut block = [0; 128];
+    match BASE64_STANDARD.encode_slice(bytes, &mut block) {
+        Ok(count) => text == &block[..count],
+        Err(_) => text == BASE64_STANDARD.encode(bytes).as_bytes(),
     }
-    ScramKey::from_slice(&decode(letter, text)?).ok_or(MessageError::Base64(letter))
 }
 
 #[cfg(test)]

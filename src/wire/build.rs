@@ -1,5 +1,8 @@
 //! Writers of whole messages, into any growing buffer.
 
+use std::ffi::CStr;
+
+use super::head::HEAD_BYTES;
 use super::kind::{Back, Front};
 
 /// A message under construction: [`Message::end`] fills in its length.
@@ -49,9 +52,7 @@ impl<'a> Message<'a> {
     /// Appends a text and a NUL. The pooler's own texts contain no NUL; one in a text from a file
     /// ends the text early.
     pub fn cstr(self, value: impl AsRef<[u8]>) -> Self {
-        let value = value.as_ref();
-        let end = value.iter().position(|&b| b == 0).unwrap_or(value.len());
-        self.out.extend_from_slice(&value[..end]);
+        self.out.extend_from_slice(before_nul(value.as_ref()));
         self.out.push(0);
         self
     }
@@ -60,6 +61,10 @@ impl<'a> Message<'a> {
         let length = (self.out.len() - self.start) as u32;
         self.out[self.start..self.start + 4].copy_from_slice(&length.to_be_bytes());
     }
+}
+
+fn before_nul(value: &[u8]) -> &[u8] {
+    CStr::from_bytes_until_nul(value).map_or(value, CStr::to_bytes)
 }
 
 /// The severity of a report to a client.
@@ -104,6 +109,8 @@ pub fn report(out: &mut Vec<u8>, report: &ErrorReport<'_>) {
 }
 
 pub fn parameter_status(out: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) {
+    let value = value.as_ref();
+    out.reserve(HEAD_BYTES + name.len() + 1 + value.len() + 1);
     Message::back(out, Back::ParameterStatus).cstr(name).cstr(value).end();
 }
 

@@ -68,6 +68,10 @@ use crate::pool::telling::latency::LatencyTable;
 /// The name of the database that is the console.
 pub const CONSOLE: &str = "pgbouncer";
 
+/// Memory for what a client is told in its login, in bytes: usually enough for the longest, its
+/// welcome.
+const SAID_BYTES: usize = 1000;
+
 /// Where a server connection goes to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Target {
@@ -400,6 +404,18 @@ impl Core {
 
     pub(in crate::pool) fn act(&mut self, action: Action) {
         self.actions.push_back(action);
+    }
+
+    /// Takes back what was to be sent to a client just before, for more to be appended and said.
+    pub(in crate::pool) fn take_said(&mut self, id: ClientId) -> Vec<u8> {
+        if let Some(Action::SendClient { client, bytes }) = self.actions.back_mut()
+            && *client == id
+        {
+            let bytes = std::mem::take(bytes);
+            self.actions.pop_back();
+            return bytes;
+        }
+        Vec::with_capacity(SAID_BYTES)
     }
 
     /// Sends to a client, in one piece with what was to be sent to it just before: the last word of

@@ -7,6 +7,7 @@ use crate::auth::client::{
 };
 use crate::auth::failure::Failure;
 use crate::auth::inquiry::LDAP_REFUSAL;
+use crate::auth::request::AuthRequest;
 use crate::auth::secret::{Password, Secret};
 use crate::log::{Level, LogFields, LogValue, PeerAddress};
 use crate::pool::core::{CONSOLE, Core};
@@ -239,7 +240,7 @@ impl Core {
                 Ok(())
             }
             ClientStep::Ask { request, next } => {
-                self.send_auth(id, &request.payload());
+                self.send_auth(id, &request);
                 self.set_progress(id, Progress::Asked(next));
                 Ok(())
             }
@@ -252,7 +253,7 @@ impl Core {
             }
             ClientStep::Done { last, identity } => {
                 if let Some(request) = last {
-                    self.send_auth(id, &request.payload());
+                    self.send_auth(id, &request);
                 }
                 self.admit(id, identity)
             }
@@ -267,9 +268,10 @@ impl Core {
         }
     }
 
-    fn send_auth(&mut self, id: ClientId, payload: &[u8]) {
-        let mut bytes = Vec::new();
-        Message::back(&mut bytes, Back::Authentication).bytes(payload).end();
+    fn send_auth(&mut self, id: ClientId, request: &AuthRequest) {
+        let (code, data) = request.code_and_data();
+        let mut bytes = self.take_said(id);
+        build::authentication(&mut bytes, code, data);
         self.say(id, bytes);
     }
 
@@ -356,7 +358,8 @@ impl Core {
     /// Tells a client, on behalf of the server, that it is logged in.
     pub(in crate::pool) fn welcome(&mut self, id: ClientId, pool: PoolId) {
         let Some(welcome) = self.pools[pool].welcome.take() else { return };
-        let bytes = self.welcome_bytes(id, &welcome);
+        let mut bytes = self.take_said(id);
+        self.push_welcome(id, &welcome, &mut bytes);
         self.pools[pool].welcome = Some(welcome);
         self.say(id, bytes);
         let now = self.mono();
@@ -369,27 +372,23 @@ impl Core {
     }
 
     /// The messages from AuthenticationOk to ReadyForQuery, in PgBouncer's order.
-    pub(super) fn welcome_bytes(&mut self, id: ClientId, welcome: &Welcome) -> Vec<u8> {
+    pub(super) fn push_welcome(&mut self, id: ClientId, welcome: &Welcome, bytes: &mut Vec<u8>) {
         let key = self.give_key(id);
         let mode = self.client_mode(&self.clients[id]).word();
         self.vars.greet(&mut self.clients[id].vars, &welcome.vars);
         let settings = self.settings();
-        let mut bytes = Vec::new();
-        build::authentication(&mut bytes, 0, b"");
-        build::parameter_status(&mut bytes, "pgbouncer.version", VERSION);
-        for (name, value) in &welcome.fixed {
-            build::parameter_status(&mut bytes, name, value);
-        }
+        build::authentication(bytes, 0, b"");
+        build::parameter_status(bytes, "pgbouncer.version", VERSION);
+        bytes.extend_from_slice(&welcome.fixed);
         let prepared = settings.max_prepared_statements.to_string();
-        build::parameter_status(&mut bytes, "pgbouncer.max_prepared_statements", &prepared);
-        build::parameter_status(&mut bytes, "pgbouncer.pool_mode", mode);
+        build::parameter_status(bytes, "pgbouncer.max_prepared_statements", &prepared);
+        build::parameter_status(bytes, "pgbouncer.pool_mode", mode);
         for (name, value) in self.vars.iter(&self.clients[id].vars.told) {
-            build::parameter_status(&mut bytes, name, value);
+            build::parameter_status(bytes, name, value);
         }
-        push_key(&mut bytes, &key);
-        self.push_notify_message(&mut bytes);
-        build::ready_for_query(&mut bytes, b'I');
-        bytes
+        push_key(bytes, &key);
+        self.push_notify_message(bytes);
+        build::ready_for_query(bytes, b'I');
     }
 
     /// Gives a client its cancel key, which a CancelRequest for it must carry.

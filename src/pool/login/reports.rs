@@ -63,9 +63,8 @@ impl Core {
         }
         let Some(welcome) = &mut self.pools[server.pool].welcome else { return };
         let is_told = name == IN_HOT_STANDBY && value.len() <= LONGEST_STANDBY_BYTES;
-        let known = welcome.fixed.iter_mut().find(|(known, _)| **known == *name);
-        if let Some((_, known)) = known.filter(|_| is_told) {
-            *known = value.into();
+        if is_told {
+            welcome.renew(name, value);
         }
     }
 }

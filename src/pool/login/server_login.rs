@@ -318,7 +318,7 @@ impl Core {
         self.latencies.of_mut(self.pools[pool_id].latency).login.add(login_us);
         self.vars.take_query_defaults(&mut self.servers[id].vars);
         let vars = self.vars.copy_defaults(&self.servers[id].vars);
-        let welcome = Welcome { fixed: reported, vars };
+        let welcome = Welcome::new(&reported, vars);
         if let Some(client) = for_client {
             return self.give_to_replication_client(id, client, welcome);
         }
@@ -348,7 +348,11 @@ impl Core {
     fn give_to_replication_client(&mut self, id: ServerId, client: ClientId, welcome: Welcome) {
         let standing = self.clients.get(client).and_then(Client::standing);
         let is_awaited = standing == Some(Standing::AwaitWelcome);
-        let bytes = is_awaited.then(|| self.welcome_bytes(client, &welcome));
+        let bytes = is_awaited.then(|| {
+            let mut bytes = Vec::new();
+            self.push_welcome(client, &welcome, &mut bytes);
+            bytes
+        });
         let mut vars = welcome.vars;
         self.vars.clear(&mut vars);
         let Some(bytes) = bytes else {

@@ -18,6 +18,8 @@ use crate::pool::ids::{DatabaseId, PoolKind, UserId};
 use crate::pool::owed::varcache::{VarTable, Vars};
 use crate::pool::telling::latency::{LatencyPlace, LatencyTable};
 use crate::pool::telling::stats::Stats;
+use crate::wire::build;
+use crate::wire::head::{self, HEAD_BYTES, ParsedHead};
 
 pub struct Pool {
     links: Links<PoolKind>,
@@ -123,10 +125,36 @@ pub enum SecretSource {
 /// The parameters that clients are told at login on behalf of the server.
 #[derive(Debug, Default)]
 pub struct Welcome {
-    /// Reported untracked parameters, in the server's order.
-    pub fixed: Vec<(Box<str>, Box<[u8]>)>,
+    /// Reported untracked parameters, in the server's order, as the messages that tell them.
+    pub fixed: Box<[u8]>,
     /// Reported tracked parameters: the values for a client that asks for none.
     pub vars: Vars,
+}
+
+impl Welcome {
+    pub fn new(reported: &[(Box<str>, Box<[u8]>)], vars: Vars) -> Welcome {
+        let mut fixed = Vec::new();
+        for (name, value) in reported {
+            build::parameter_status(&mut fixed, name, value);
+        }
+        Welcome { fixed: fixed.into(), vars }
+    }
+
+    /// The server has reported another value of a parameter. Others are not added.
+    pub fn renew(&mut self, name: &str, value: &[u8]) {
+        let mut renewed = Vec::new();
+        let mut rest = &self.fixed[..];
+        while let ParsedHead::Head(head) = head::parse(rest) {
+            let (message, after) = rest.split_at(HEAD_BYTES + head.body);
+            let behind_name = message[HEAD_BYTES..].strip_prefix(name.as_bytes());
+            match behind_name.is_some_and(|rest| rest.starts_with(b"\0")) {
+                true => build::parameter_status(&mut renewed, name, value),
+                false => renewed.extend_from_slice(message),
+            }
+            rest = after;
+        }
+        self.fixed = renewed.into();
+    }
 }
 
 /// The state of a pool whose servers can be reached but refuse the login.
@@ -321,5 +349,22 @@ impl Pool {
             server::ServerPlace::Tested => &mut self.tested,
             server::ServerPlace::Used => &mut self.used,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_welcome_tells_the_last_value_of_each_parameter_in_the_order_of_the_first() {
+        let reported = [("a", "1"), ("ab", "2"), ("b", "3")];
+        let reported = reported.map(|(name, value)| (name.into(), value.as_bytes().into()));
+        let mut welcome = Welcome::new(&reported, Vars::default());
+        welcome.renew("a", b"one");
+        welcome.renew("b", b"");
+        welcome.renew("c", b"4");
+        let expected = b"S\0\0\0\x0aa\0one\0S\0\0\0\x09ab\x002\0S\0\0\0\x07b\0\0";
+        assert_eq!(welcome.fixed[..], expected[..]);
     }
 }
