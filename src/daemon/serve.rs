@@ -97,6 +97,7 @@ impl Service {
         let fd = self.started.signals.as_raw_fd();
         let signals = OtherSource::Signals.token();
         registry.register(&mut SourceFd(&fd), signals, Interest::READABLE)?;
+        self.upkeep.pass_on(&self.engine.io.tcp);
         self.upkeep.register(&registry)
     }
 
@@ -342,6 +343,7 @@ impl Service {
     fn take_settings(&mut self) {
         self.upkeep.tls_watch().look_again();
         self.engine.io.tcp = options::tcp(self.engine.core.settings());
+        self.upkeep.pass_on(&self.engine.io.tcp);
         for text in tls::follow(&mut self.engine.io, &mut self.engine.core) {
             self.report(Level::Error, &tls::told(&text));
         }

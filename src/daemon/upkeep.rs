@@ -20,10 +20,15 @@ use crate::net::poll::OtherSource;
 use crate::pool::core::Core;
 use crate::relay::{Engine, Readiness};
 use crate::sys::clock;
+use crate::sys::socket::TcpOptions;
 
 /// The most connections accepted from one listener in one turn, so that other connections are
 /// served in between.
 const CONNECTIONS_A_TURN: usize = 64;
+
+/// What it takes to accept a connection and to read its first packet, in microseconds: accepting
+/// gets as much time as the events of the turn, so that no queue fills up.
+const ACCEPT_US: u64 = 20;
 
 /// The most connections accepted from a listener that is about to be closed. The kernel's queue is
 /// shorter, unless new connections come as fast as they are accepted.
@@ -56,6 +61,11 @@ impl Upkeep {
     pub fn register(&mut self, registry: &Registry) -> io::Result<()> {
         self.pages.register(registry)?;
         self.doors.register(registry)
+    }
+
+    /// Has new connections get these options.
+    pub fn pass_on(&mut self, options: &TcpOptions) {
+        self.doors.pass_on(options);
     }
 
     /// When there is something to do.
@@ -143,11 +153,14 @@ impl Upkeep {
 
     fn accept_pending(&mut self, engine: &mut Engine<Network>) {
         let now = engine.core.now.mono;
+        // A turn whose events took long accepts more. Usually one is all there is.
+        let most = (clock::mono().micros_since(now) / ACCEPT_US) as usize;
         for place in 0..self.doors.len() {
-            for _ in 0..CONNECTIONS_A_TURN {
+            for _ in 0..most.clamp(1, CONNECTIONS_A_TURN) {
                 let Some(accept) = self.doors.take(place, now) else { break };
                 self.admit(accept, engine);
             }
+            self.doors.leave(place);
         }
         self.doors.turn_away_new(now);
         if self.doors.must_shut(now) {
@@ -160,7 +173,7 @@ impl Upkeep {
             let Some(accept) = self.doors.take_last() else { break };
             self.admit(accept, engine);
         }
-        self.doors.shut(&engine.io.registry);
+        self.doors.shut();
     }
 
     /// Admits an accepted connection, or handles a failed accept.
@@ -169,10 +182,10 @@ impl Upkeep {
             Accept::Aborted | Accept::Drained => {}
             Accept::Connection(accepted) => {
                 let arrival = network::arrival(&accepted);
-                let mut socket = accepted.socket;
-                if let Err(error) = tune(&socket, &engine.io.tcp) {
+                if let Err(error) = tune(&accepted, &engine.io.tcp) {
                     report(engine, Level::Debug, &format!("cannot set options: {error}"));
                 }
+                let mut socket = accepted.socket;
                 engine.admit(arrival, accepted.has_bytes, |io, id| {
                     io.register_client(id, &mut socket)?;
                     Ok(socket)

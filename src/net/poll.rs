@@ -227,7 +227,7 @@ impl PollEvent {
 }
 
 /// Interest in both directions. The poll tells of each change once, and the relay keeps what it was
-/// told; nothing is registered again but Unix sockets (`relay::room`).
+/// told. `relay::room` tells who is registered for less, and when again.
 pub const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 #[cfg(test)]

@@ -1,9 +1,14 @@
 //! The wait of the loop. mio makes the epoll and registers sockets with it. Here it is waited for,
 //! by a number of milliseconds, and an event is told by the kernel's own bits: mio's wait takes a
 //! `Duration`, and its events answer one question at a time, which costs more in every turn.
+//!
+//! Listeners are registered here, too. mio's registration tells of a change once: then whoever
+//! accepts must go on until nothing is left, which costs a call in vain for each connection that
+//! comes alone.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
 
 use libc::{c_int, epoll_event};
 
@@ -73,6 +78,41 @@ impl EpollEvent {
     fn has(self, bits: c_int) -> bool {
         self.bits & bits as u32 != 0
     }
+}
+
+/// When the poll tells of a listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// In each wait in which connections wait there, or it is broken.
+    InEachWait,
+    /// When that has changed.
+    Once,
+}
+
+/// Has the poll tell of a listener under `token`.
+pub fn add_listener(
+    epoll: BorrowedFd<'_>,
+    listener: BorrowedFd<'_>,
+    token: usize,
+    told: Told,
+) -> io::Result<()> {
+    let events = match told {
+        Told::InEachWait => libc::EPOLLIN,
+        Told::Once => libc::EPOLLIN | libc::EPOLLET,
+    };
+    let mut event = epoll_event { events: events as u32, u64: token as u64 };
+    let fd = listener.as_raw_fd();
+    // SAFETY: takes open descriptors, and points to one local.
+    check(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) })?;
+    Ok(())
+}
+
+/// Has the poll tell of a listener no more.
+pub fn remove_listener(epoll: BorrowedFd<'_>, listener: BorrowedFd<'_>) -> io::Result<()> {
+    let fd = listener.as_raw_fd();
+    // SAFETY: takes open descriptors; nothing is pointed to.
+    check(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, ptr::null_mut()) })?;
+    Ok(())
 }
 
 #[cold]

@@ -56,7 +56,7 @@ pub enum Domain {
 /// Opens a non-blocking socket that listens on `address`. An IPv6 socket takes IPv6 only, so that
 /// the same port may be bound for IPv4 beside it.
 pub fn listen_tcp(address: SocketAddr, options: TcpListen) -> io::Result<TcpListener> {
-    let fd = stream_socket(address)?;
+    let fd = stream_socket(family(address))?;
     let socket = fd.as_fd();
     set(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     if address.is_ipv6() {
@@ -101,7 +101,7 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
 
 /// Begins a connection without waiting for it. Writable means done or failed; `take_error` tells.
 pub fn connect_tcp(address: SocketAddr, options: &TcpOptions) -> io::Result<TcpStream> {
-    let fd = stream_socket(address)?;
+    let fd = stream_socket(family(address))?;
     // Before connect, since the buffer's size decides the window offered in the first packet.
     tune(fd.as_fd(), options)?;
     let raw = RawAddress::from(address);
@@ -141,6 +141,19 @@ fn counted(count: isize) -> io::Result<usize> {
 /// Gives a TCP connection all its options.
 pub fn tune(socket: BorrowedFd, options: &TcpOptions) -> io::Result<()> {
     set(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    tune_rest(socket, options)?;
+    if options.keepalive {
+        set(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
+    }
+    for (name, value) in keepalive_times(options).into_iter().filter(|row| row.1 > 0) {
+        set(socket, libc::IPPROTO_TCP, name, clamp(value))?;
+    }
+    Ok(())
+}
+
+/// Gives a TCP connection the options that it does not have from a listener with the same options:
+/// those that would mean something for the listener itself.
+pub fn tune_rest(socket: BorrowedFd, options: &TcpOptions) -> io::Result<()> {
     if options.buffer > 0 {
         set(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, clamp(options.buffer))?;
         set(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, clamp(options.buffer))?;
@@ -148,19 +161,39 @@ pub fn tune(socket: BorrowedFd, options: &TcpOptions) -> io::Result<()> {
     if options.user_timeout_ms > 0 {
         set(socket, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, clamp(options.user_timeout_ms))?;
     }
-    if !options.keepalive {
-        return Ok(());
-    }
-    set(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
-    let rows = [
-        (libc::TCP_KEEPIDLE, clamp(options.keepalive_idle_s)),
-        (libc::TCP_KEEPINTVL, clamp(options.keepalive_interval_s)),
-        (libc::TCP_KEEPCNT, clamp(options.keepalive_count)),
-    ];
-    for (name, value) in rows.into_iter().filter(|row| row.1 > 0) {
+    Ok(())
+}
+
+/// Gives a listener options that the system copies to each connection that it takes in. `before`
+/// are those that it was given last.
+pub fn tune_listener(
+    socket: BorrowedFd,
+    options: &TcpOptions,
+    before: &TcpOptions,
+) -> io::Result<()> {
+    set(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    set(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE, options.keepalive.into())?;
+    let times = keepalive_times(options).into_iter().zip(keepalive_times(before));
+    for ((name, value), (_, before)) in times {
+        let value = match (value, before) {
+            (0, 0) => continue,
+            // There is no call that takes a time back, only one that sets the system's own.
+            (0, _) => get(stream_socket(libc::AF_INET)?.as_fd(), libc::IPPROTO_TCP, name, 0)?,
+            (value, _) => clamp(value),
+        };
         set(socket, libc::IPPROTO_TCP, name, value)?;
     }
     Ok(())
+}
+
+/// Without keepalive its times do not matter, and are left as they are.
+fn keepalive_times(options: &TcpOptions) -> [(c_int, u32); 3] {
+    let of = |value| if options.keepalive { value } else { 0 };
+    [
+        (libc::TCP_KEEPIDLE, of(options.keepalive_idle_s)),
+        (libc::TCP_KEEPINTVL, of(options.keepalive_interval_s)),
+        (libc::TCP_KEEPCNT, of(options.keepalive_count)),
+    ]
 }
 
 /// Who is at the other end of a connected Unix socket.
@@ -186,8 +219,11 @@ pub fn listening_domain(socket: BorrowedFd) -> io::Result<Option<Domain>> {
     })
 }
 
-fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+fn family(address: SocketAddr) -> c_int {
+    if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }
+}
+
+fn stream_socket(family: c_int) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: takes numbers.
     let fd = check(unsafe { libc::socket(family, kind, 0) })?;
@@ -270,7 +306,7 @@ impl From<SocketAddr> for RawAddress {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -316,6 +352,58 @@ mod tests {
         assert_eq!(read(libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT), 4000);
         // The kernel doubles what it is asked for, to have room for its own records.
         assert_eq!(read(libc::SOL_SOCKET, libc::SO_RCVBUF), 40_000);
+    }
+
+    #[test]
+    fn connections_have_from_their_listener_what_it_was_given_last() {
+        const NAMES: [(c_int, c_int); 5] = [
+            (libc::IPPROTO_TCP, libc::TCP_NODELAY),
+            (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+            (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE),
+            (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL),
+            (libc::IPPROTO_TCP, libc::TCP_KEEPCNT),
+        ];
+        let read = |socket: BorrowedFd| {
+            NAMES.map(|(level, name)| get::<c_int>(socket, level, name, 0).expect("option"))
+        };
+        for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            let listener = listen_tcp((ip, 0).into(), PLAIN).expect("listener");
+            let plain = read(listener.as_fd());
+            let address = listener.local_addr().expect("address");
+            let full = TcpOptions {
+                keepalive: true,
+                keepalive_idle_s: 61,
+                keepalive_interval_s: 7,
+                keepalive_count: 3,
+                ..TcpOptions::default()
+            };
+            let some = TcpOptions { keepalive: true, keepalive_count: 5, ..full };
+            let some = TcpOptions { keepalive_idle_s: 0, keepalive_interval_s: 0, ..some };
+            let mut before = TcpOptions::default();
+            for (options, expected) in [
+                (full, [1, 1, 61, 7, 3]),
+                (some, [1, 1, plain[2], plain[3], 5]),
+                (TcpOptions::default(), [1, 0, plain[2], plain[3], plain[4]]),
+            ] {
+                tune_listener(listener.as_fd(), &options, &before).expect("options");
+                before = options;
+                let client = TcpStream::connect(address).expect("connection");
+                let accepted = accept(&listener);
+                assert_eq!(read(accepted.as_fd()), expected, "{ip}, {options:?}");
+                // They are those that it would be given itself.
+                tune(client.as_fd(), &options).expect("options");
+                assert_eq!(read(client.as_fd()), expected, "{ip}, {options:?}");
+            }
+        }
+    }
+
+    fn accept(listener: &TcpListener) -> TcpStream {
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => return stream,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
     }
 
     #[test]

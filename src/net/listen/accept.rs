@@ -3,14 +3,16 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::{Registry, Token};
 
 use super::unix::{self, SocketFile};
 use crate::log;
 use crate::net::tls::TlsSession;
+use crate::sys::epoll::{self, Told};
 use crate::sys::filter;
 use crate::sys::socket::{self, PeerCredentials, TcpOptions};
 
@@ -24,6 +26,9 @@ pub enum Listener {
         is_own: bool,
         /// Whether the kernel hands connections over when their first bytes have come.
         is_deferred: bool,
+        /// The options that connections have from the listener, if they have all that can be had
+        /// so.
+        passed_on: Option<TcpOptions>,
     },
     Unix {
         socket: UnixListener,
@@ -43,6 +48,8 @@ pub struct Accepted {
     pub local: Local,
     /// Whether its first bytes have probably come.
     pub has_bytes: bool,
+    /// The options of TCP that it has from its listener.
+    pub inherited: Option<TcpOptions>,
 }
 
 /// A connection of a client or to a server.
@@ -89,7 +96,7 @@ impl Listener {
     /// Takes one waiting connection.
     pub fn accept(&self) -> Accept {
         let taken = match self {
-            Listener::Tcp { socket, address, is_deferred, .. } => {
+            Listener::Tcp { socket, address, is_deferred, passed_on, .. } => {
                 socket.accept().map(|(stream, peer)| {
                     let local = Local::Tcp(canonical(local_address(&stream, *address)));
                     Accepted {
@@ -97,13 +104,15 @@ impl Listener {
                         peer: AcceptedPeer::Tcp(canonical(peer)),
                         local,
                         has_bytes: *is_deferred,
+                        inherited: *passed_on,
                     }
                 })
             }
             Listener::Unix { socket, port, .. } => socket.accept().map(|(stream, _)| {
                 let peer = AcceptedPeer::Unix(socket::peer_credentials(stream.as_fd()).ok());
                 let local = Local::Unix { port: *port };
-                Accepted { socket: Socket::Unix(stream), peer, local, has_bytes: false }
+                let socket = Socket::Unix(stream);
+                Accepted { socket, peer, local, has_bytes: false, inherited: None }
             }),
         };
         match taken {
@@ -112,12 +121,43 @@ impl Listener {
         }
     }
 
-    /// What to register with the poll.
+    /// Has the poll tell under `token` that connections wait here.
+    pub fn watch(&self, registry: &Registry, token: Token, told: Told) -> io::Result<()> {
+        match epoll::add_listener(registry.as_fd(), self.descriptor(), token.0, told) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Ends what [`Listener::watch`] has begun.
+    pub fn unwatch(&self, registry: &Registry) -> io::Result<()> {
+        epoll::remove_listener(registry.as_fd(), self.descriptor())
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp { socket, .. } => socket.as_fd(),
+            Listener::Unix { socket, .. } => socket.as_fd(),
+        }
+    }
+
+    /// What to register with the poll, to be told once of each change.
     pub fn source(&mut self) -> &mut dyn Source {
         match self {
             Listener::Tcp { socket, .. } => socket,
             Listener::Unix { socket, .. } => socket,
         }
+    }
+
+    /// Gives a listener the options that its connections shall have from the beginning. Connections
+    /// that are in its queue already keep theirs. A socket that is not our own is left alone, since
+    /// the next process would find the options there.
+    pub fn pass_on(&mut self, options: &TcpOptions) -> io::Result<()> {
+        let Listener::Tcp { socket, is_own: true, passed_on, .. } = self else { return Ok(()) };
+        let before = passed_on.take().unwrap_or_default();
+        socket::tune_listener(socket.as_fd(), options, &before)?;
+        *passed_on = Some(*options);
+        Ok(())
     }
 
     /// Whether nobody else holds this TCP socket.
@@ -184,9 +224,13 @@ fn local_address(stream: &TcpStream, listener: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Gives an accepted connection the options of TCP; a Unix socket has none.
-pub fn tune(socket: &Socket, options: &TcpOptions) -> io::Result<()> {
-    match socket {
+/// Gives an accepted connection the options of TCP that it does not have from its listener; a Unix
+/// socket has none.
+pub fn tune(accepted: &Accepted, options: &TcpOptions) -> io::Result<()> {
+    match &accepted.socket {
+        Socket::Tcp(stream) if accepted.inherited == Some(*options) => {
+            socket::tune_rest(stream.as_fd(), options)
+        }
         Socket::Tcp(stream) => socket::tune(stream.as_fd(), options),
         Socket::Unix(_) | Socket::Tls(_) | Socket::Broken => Ok(()),
     }

@@ -19,6 +19,8 @@ pub use accept::{Accept, Accepted, AcceptedPeer, Listener, Local, Socket, tune};
 pub use error::ListenError;
 pub use unix::check_free as check_unix_free;
 
+pub use crate::sys::epoll::Told;
+
 use crate::log::{Level, plain};
 use crate::net::resolve::own_addresses;
 use crate::sys::activation::Inherited;
@@ -120,7 +122,7 @@ fn listen_tcp(address: SocketAddr, options: TcpListen) -> io::Result<Listener> {
     let address = socket.local_addr()?;
     let is_deferred = options.defer_accept_s > 0;
     let socket = TcpListener::from_std(socket);
-    Ok(Listener::Tcp { socket, address, is_own: true, is_deferred })
+    Ok(Listener::Tcp { socket, address, is_own: true, is_deferred, passed_on: None })
 }
 
 fn report_refusal(
@@ -174,7 +176,7 @@ fn adopt(inherited: Inherited, port: u16) -> io::Result<Listener> {
         Inherited::Tcp(socket) => {
             let address = socket.local_addr()?;
             let socket = TcpListener::from_std(socket);
-            Listener::Tcp { socket, address, is_own: false, is_deferred: false }
+            Listener::Tcp { socket, address, is_own: false, is_deferred: false, passed_on: None }
         }
         Inherited::Unix(socket) => {
             let name = unix::name(&socket.local_addr()?);

@@ -191,7 +191,7 @@ fn every_address_of_the_list_is_listened_on_and_accepts() {
         let accepted = accept(listener);
         assert_eq!(accepted.peer, AcceptedPeer::Tcp(client.local_addr().expect("address")));
         assert_eq!(accepted.local, Local::Tcp(*address));
-        tune(&accepted.socket, &TcpOptions::default()).expect("options");
+        tune(&accepted, &TcpOptions::default()).expect("options");
     }
 }
 
