@@ -106,7 +106,8 @@ impl Upkeep {
     #[inline(always)]
     pub fn count_turn(&mut self, begun: Moment) {
         if self.pages.are_on() {
-            self.pages.count_turn(clock::mono().micros_since(begun));
+            // The clock does not go back.
+            self.pages.count_turn(clock::mono().0.wrapping_sub(begun.0));
         }
     }
 
