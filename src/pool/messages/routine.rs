@@ -29,7 +29,7 @@ use crate::wire::head;
 use crate::wire::kind::{Back, Front};
 
 /// A stretch of a client's requests, and what they change.
-struct Requests<'a> {
+struct Requests<'a, 'b> {
     replies: &'a mut Replies,
     session: &'a mut ServerSession,
     unnamed: &'a mut UnnamedText,
@@ -44,12 +44,23 @@ struct Requests<'a> {
     longest: usize,
     is_tracking: bool,
     keeps_unnamed: bool,
+    /// The name that was bound last, and what was found for it.
+    last: Option<LastBound<'b>>,
     may_decide: bool,
     is_copying: bool,
     is_watched: bool,
 }
 
-impl Requests<'_> {
+/// What a name was found to stand for, in a segment: nothing in a stretch changes that, and a
+/// pipeline often binds one statement over and over.
+#[derive(Clone, Copy)]
+struct LastBound<'b> {
+    name: &'b [u8],
+    segment: u32,
+    id: StatementId,
+}
+
+impl<'b> Requests<'_, 'b> {
     /// Whether a message of this kind and length may be taken now.
     #[inline(always)]
     fn fits(&self, kind: Front, body: &[u8]) -> bool {
@@ -61,14 +72,22 @@ impl Requests<'_> {
     /// A Bind of a tracked statement: its name on servers takes the place of the client's. Returns
     /// the statement and the names, unless that is for the judge.
     #[inline(always)]
-    fn bind_tracked<'b>(
+    fn bind_tracked(
         &mut self,
         body: &'b [u8],
         may_repeat: &mut bool,
     ) -> Option<(StatementId, BindNames<'b>)> {
         let names = BindNames::read(body)?;
-        let wanted = (names.statement, self.replies.segment());
-        let id = usual_statement(self.named, self.held.as_deref_mut(), self.table, wanted)?;
+        let (name, segment) = (names.statement, self.replies.segment());
+        let id = match self.last {
+            Some(last) if last.segment == segment && last.name == name => last.id,
+            _ => {
+                let held = self.held.as_deref_mut();
+                let id = usual_statement(self.named, held, self.table, (name, segment))?;
+                self.last = Some(LastBound { name, segment, id });
+                id
+            }
+        };
         if self.is_watched {
             if self.table.effects(id) != Effects::default() {
                 return None;
@@ -78,7 +97,7 @@ impl Requests<'_> {
             self.session.bound_tracked(Effects::default(), place);
         }
         self.kept.bytes.clear();
-        *may_repeat |= self.replies.is_at_rest();
+        *may_repeat = *may_repeat || self.replies.is_at_rest();
         *self.binds += 1;
         self.replies.push_routine(Request::Bind(Some(id)));
         Some((id, names))
@@ -206,6 +225,7 @@ impl Core {
             longest,
             is_tracking,
             keeps_unnamed,
+            last: None,
         };
         // All before this place is in `to_server`.
         let mut from = at;
@@ -268,7 +288,7 @@ enum Taken {
 /// The length of the whole messages at the start of `data` that are taken, one after the other: by
 /// where they begin, kind and body.
 #[inline(always)]
-fn stretch(data: &[u8], mut take: impl FnMut(usize, u8, &[u8]) -> Taken) -> usize {
+fn stretch<'b>(data: &'b [u8], mut take: impl FnMut(usize, u8, &'b [u8]) -> Taken) -> usize {
     let mut left = data;
     while let Some((kind, body, rest)) = head::split_whole(left) {
         left = match take(data.len() - left.len(), kind, body) {
@@ -322,8 +342,11 @@ fn uses_unnamed(kind: Front, body: &[u8]) -> bool {
 
 #[inline(always)]
 pub(super) fn binds_unnamed(body: &[u8]) -> bool {
-    // Most portals have no name either.
-    body.starts_with(b"\0\0") || binds_unnamed_to_named(body)
+    // Most portals have no name.
+    match body {
+        [0, first, ..] => *first == 0,
+        _ => binds_unnamed_to_named(body),
+    }
 }
 
 fn binds_unnamed_to_named(body: &[u8]) -> bool {

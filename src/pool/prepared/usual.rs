@@ -28,14 +28,20 @@ impl<'a> BindNames<'a> {
     /// of the whole body, in bytes.
     #[inline]
     pub fn say(self, body: usize, statement: &Statement, words: &mut Vec<u8>) -> usize {
-        let name = statement.name();
-        let length = body - self.statement.len() + name.len();
+        // With the zero byte that ends it.
+        let name = &statement.body()[..=statement.name().len()];
+        let length = body - (self.statement.len() + 1) + name.len();
         let [a, b, c, d] = (length as u32 + 4).to_be_bytes();
-        words.extend_from_slice(&[Front::Bind as u8, a, b, c, d]);
-        words.extend_from_slice(self.portal);
-        words.push(0);
+        let kind = Front::Bind as u8;
+        // Most portals have no name.
+        if self.portal.is_empty() {
+            words.extend_from_slice(&[kind, a, b, c, d, 0]);
+        } else {
+            words.extend_from_slice(&[kind, a, b, c, d]);
+            words.extend_from_slice(self.portal);
+            words.push(0);
+        }
         words.extend_from_slice(name);
-        words.push(0);
         HEAD_BYTES + self.portal.len() + self.statement.len() + 2
     }
 }
