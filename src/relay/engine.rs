@@ -19,6 +19,7 @@ use crate::pool::ids::{
     CarrierId, CarrierKind, ClientId, ClientKind, Outbound, ServerId, ServerKind,
 };
 use crate::pool::login::entry::Arrival;
+use crate::pool::owed::outgoing::OutgoingRoom;
 use crate::pool::owed::said::Room;
 use crate::pool::records::client::Client;
 use crate::pool::records::listening::MOST_UNDELIVERED_BYTES;
@@ -111,7 +112,7 @@ pub struct Engine<I: Io> {
     /// Memory for what comes of a run of a client.
     pub(super) said: Room,
     /// Memory for what comes of a run of a server.
-    pub(super) answers: Vec<u8>,
+    pub(super) answers: OutgoingRoom,
     queue: VecDeque<Runnable>,
     /// Steps of TLS handshakes in this turn.
     pub(super) handshakes: usize,
@@ -128,7 +129,7 @@ impl<I: Io> Engine<I> {
             carriers: ConnTable::default(),
             block: vec![0; BLOCK_BYTES].into_boxed_slice(),
             said: Room::default(),
-            answers: Vec::new(),
+            answers: OutgoingRoom::default(),
             queue: VecDeque::new(),
             handshakes: 0,
         }
@@ -336,8 +337,16 @@ impl<I: Io> Engine<I> {
 
     #[inline(always)]
     pub(super) fn send_client(&mut self, id: ClientId, bytes: &[u8]) {
+        self.send_client_bytes(id, bytes, None);
+    }
+
+    /// Sends bytes to a client. `is_cut` tells whether they end within a message; words of the
+    /// pooler's own change nothing about that.
+    #[inline(always)]
+    pub(super) fn send_client_bytes(&mut self, id: ClientId, bytes: &[u8], is_cut: Option<bool>) {
         self.write_lines();
         let Some(conn) = self.clients.get_mut(id) else { return };
+        conn.is_cut = is_cut.unwrap_or(conn.is_cut);
         if let Offered::Not(outcome) = conn.offer(bytes) {
             self.send_client_rest(id, bytes, outcome);
         }

@@ -4,9 +4,14 @@ use super::conn::{Got, Heading, Inbound, OutboundConn, Phase};
 use super::engine::{Engine, Io};
 use crate::pool::ids::{ClientId, Outbound, ServerId};
 use crate::pool::owed::outgoing::OutgoingBytes;
+use crate::pool::owed::replies::RoutineReplies;
 use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::server::Server;
 use crate::wire::head::{self, HEAD_BYTES, Head, ParsedHead};
+use crate::wire::kind::Back;
+
+/// The head of a whole ReadyForQuery, whose body is the status.
+const READY_FOR_QUERY: Head = Head { kind: Back::ReadyForQuery as u8, body: 1 };
 
 /// Bytes of a server, and what comes of them.
 struct ServerBytes<'a> {
@@ -31,110 +36,102 @@ impl<I: Io> Engine<I> {
     }
 
     pub(super) fn run_server(&mut self, id: ServerId) {
-        let mut runs = match self.core.settings().sbuf_loopcnt {
+        let most = match self.core.settings().sbuf_loopcnt {
             0 => u32::MAX,
-            runs => runs,
+            most => most,
         };
-        while self.may_read_server(id) {
-            if runs == 0 {
-                return self.queue_server(id);
-            }
-            runs -= 1;
+        for _ in 0..most {
             if !self.read_server(id) {
                 return;
             }
         }
+        self.queue_server(id);
     }
 
-    fn may_read_server(&self, id: ServerId) -> bool {
-        let Some(server) = self.servers.get(id) else { return false };
-        if !server.conn.is_readable || server.phase != Phase::Open {
+    /// Reads once, if what comes could be judged and passed on. Returns whether there may be more
+    /// to be read.
+    #[inline(always)]
+    fn read_server(&mut self, id: ServerId) -> bool {
+        let mut block = std::mem::take(&mut self.block);
+        let goes_on = self.read_server_into(id, &mut block);
+        self.block = block;
+        goes_on
+    }
+
+    #[inline(always)]
+    fn read_server_into(&mut self, id: ServerId, block: &mut [u8]) -> bool {
+        let Some(OutboundConn { conn, phase }) = self.servers.get_mut(id) else { return false };
+        if !conn.is_readable || *phase != Phase::Open {
             return false;
         }
         let client = self.core.servers.get(id).and_then(Server::client);
-        client.and_then(|client| self.clients.get(client)).is_none_or(|client| client.is_flushed())
-    }
-
-    /// Reads once. Returns whether the connection is still there.
-    fn read_server(&mut self, id: ServerId) -> bool {
-        let mut block = std::mem::take(&mut self.block);
-        let alive = self.read_server_into(id, &mut block);
-        self.block = block;
-        alive
-    }
-
-    fn read_server_into(&mut self, id: ServerId, block: &mut [u8]) -> bool {
-        let Some(server) = self.servers.get_mut(id) else { return false };
-        let conn = &mut server.conn;
+        if client.and_then(|client| self.clients.get(client)).is_some_and(|c| !c.is_flushed()) {
+            return false;
+        }
         let held = conn.carry().len();
         // Half of the block is a message that waits for its rest: that is read in a buffer of its
         // own, which `Back::must_see` bounds.
-        if held >= block.len() / 2 {
-            return self.read_server_behind(id);
+        let mut longer;
+        let space = match held < block.len() / 2 {
+            true => block,
+            false => {
+                longer = vec![0; held * 2];
+                &mut longer
+            }
+        };
+        if held > 0 {
+            space[..held].copy_from_slice(conn.carry());
         }
-        block[..held].copy_from_slice(conn.carry());
-        match conn.read(&mut block[held..]) {
+        match conn.read(&mut space[held..]) {
             Got::Bytes(count) => {
                 conn.drop_carry();
-                self.server_bytes(id, &block[..held + count])
+                let (inbound, has_more) = (conn.inbound, conn.is_readable);
+                self.server_bytes(id, client, inbound, &space[..held + count]) && has_more
             }
-            Got::Nothing => true,
+            Got::Nothing => false,
             Got::End => self.server_ended(id, None),
             Got::Failed(error) => self.server_ended(id, Some(crate::log::plain(&error))),
         }
     }
 
-    fn read_server_behind(&mut self, id: ServerId) -> bool {
-        let Some(server) = self.servers.get_mut(id) else { return false };
-        let conn = &mut server.conn;
-        let mut held = conn.take_carry();
-        let before = held.len();
-        held.resize(before * 2, 0);
-        match conn.read(&mut held[before..]) {
-            Got::Bytes(count) => {
-                held.truncate(before + count);
-                self.server_bytes(id, &held)
-            }
-            Got::Nothing => {
-                held.truncate(before);
-                conn.put_carry(held);
-                true
-            }
-            Got::End => self.server_ended(id, None),
-            Got::Failed(error) => self.server_ended(id, Some(crate::log::plain(&error))),
-        }
-    }
-
+    #[cold]
     fn server_ended(&mut self, id: ServerId, error: Option<String>) -> bool {
         self.core.outbound_gone(Outbound::Server(id), error);
         self.carry_out();
         false
     }
 
-    /// Judges bytes of a server and sends on what is to be sent on. Returns whether the connection
-    /// is still there.
-    fn server_bytes(&mut self, id: ServerId, data: &[u8]) -> bool {
-        let Some(OutboundConn { conn, .. }) = self.servers.get(id) else { return false };
-        let inbound = conn.inbound;
-        let client = self.core.servers.get(id).and_then(Server::client);
-        let to_client = OutgoingBytes::new(data, std::mem::take(&mut self.answers));
+    /// Judges bytes of a server, which begin as `inbound` tells, and sends on what is to be sent
+    /// on. Returns whether more may be read.
+    #[inline(always)]
+    fn server_bytes(
+        &mut self,
+        id: ServerId,
+        client: Option<ClientId>,
+        inbound: Inbound<ClientId>,
+        data: &[u8],
+    ) -> bool {
+        let to_client = OutgoingBytes::new(data, self.answers.take());
         let mut judged =
             ServerBytes { data, taken: 0, is_closed: false, client, inbound, to_client };
         self.judge_server_bytes(id, &mut judged);
-        if let Some(new) = judged.client.filter(|_| judged.client != client) {
-            self.tell_first(new);
-        }
-        if let Some(client) = judged.client {
+        let mut sent = 0;
+        if let Some(to) = judged.client {
+            if client != Some(to) {
+                self.tell_first(to);
+            }
             let bytes = judged.to_client.bytes();
             if !bytes.is_empty() {
-                self.core.count_bytes(client, 0, bytes.len());
-                self.send_client(client, bytes);
+                sent = bytes.len();
+                let is_cut = judged.inbound.way() == Heading::Forward(to);
+                self.send_client_bytes(to, bytes, Some(is_cut));
             }
         }
-        self.answers = judged.to_client.take_room();
-        let is_there = self.note_progress(id, &judged);
+        let is_mid_message = self.keep_server_rest(id, inbound, &judged);
+        self.core.server_was_read(id, sent, is_mid_message);
+        self.answers.put_back(judged.to_client.into_room());
         self.carry_out();
-        if !is_there || judged.is_closed {
+        if judged.is_closed {
             return false;
         }
         self.part_if_drained(id);
@@ -143,30 +140,30 @@ impl<I: Io> Engine<I> {
             self.core.replies_came(client);
             self.carry_out();
         }
-        self.servers.get(id).is_some()
+        true
     }
 
-    /// Notes how far the server has come: whether its client has got half a message, what could not
-    /// be judged yet, and whether a message is half read. Returns whether the connection is there.
-    fn note_progress(&mut self, id: ServerId, judged: &ServerBytes<'_>) -> bool {
-        let &ServerBytes { inbound, client, is_closed, .. } = judged;
-        let Some(OutboundConn { conn, .. }) = self.servers.get_mut(id) else { return false };
-        conn.inbound = inbound;
-        if let Some(client) = client
-            && let Some(other) = self.clients.get_mut(client)
+    /// Keeps what could not be judged yet, and how far the message is that is half read. Returns
+    /// whether one is.
+    #[inline(always)]
+    fn keep_server_rest(
+        &mut self,
+        id: ServerId,
+        before: Inbound<ClientId>,
+        judged: &ServerBytes<'_>,
+    ) -> bool {
+        let &ServerBytes { data, taken, is_closed, inbound, .. } = judged;
+        let rest = if is_closed { &[] } else { &data[taken..] };
+        let is_mid_message = !inbound.is_boundary() || !rest.is_empty();
+        if (is_mid_message || !before.is_boundary())
+            && let Some(OutboundConn { conn, .. }) = self.servers.get_mut(id)
         {
-            other.is_cut = inbound.way() == Heading::Forward(client);
+            conn.inbound = inbound;
+            if !rest.is_empty() {
+                conn.put_carry(rest.to_vec());
+            }
         }
-        if is_closed {
-            return true;
-        }
-        let rest = &judged.data[judged.taken..];
-        if !rest.is_empty() {
-            conn.put_carry(rest.to_vec());
-        }
-        let is_mid_message = !inbound.is_boundary() || !conn.carry().is_empty();
-        self.core.set_server_mid_message(id, is_mid_message);
-        true
+        is_mid_message
     }
 
     fn judge_server_bytes(&mut self, id: ServerId, judged: &mut ServerBytes<'_>) {
@@ -175,8 +172,11 @@ impl<I: Io> Engine<I> {
             let at = judged.taken;
             match judged.inbound.way() {
                 Heading::Boundary => {
-                    self.pass_routine_replies(id, judged);
-                    if judged.taken == count || !self.judge_server_message(id, judged) {
+                    let goes_on = match self.pass_routine_replies(id, judged) {
+                        Some(verdict) => judged.heed(READY_FOR_QUERY, verdict),
+                        None => self.judge_server_message(id, judged),
+                    };
+                    if !goes_on {
                         break;
                     }
                 }
@@ -197,13 +197,21 @@ impl<I: Io> Engine<I> {
         }
     }
 
-    /// Passes on the whole messages that stand next and need no verdict of their own.
+    /// Passes on the whole messages that stand next and need no verdict of their own. Returns the
+    /// verdict on a ReadyForQuery behind them.
     #[inline(always)]
-    fn pass_routine_replies(&mut self, id: ServerId, judged: &mut ServerBytes<'_>) {
-        let Some(client) = judged.client else { return };
+    fn pass_routine_replies(
+        &mut self,
+        id: ServerId,
+        judged: &mut ServerBytes<'_>,
+    ) -> Option<ServerVerdict> {
+        let client = judged.client?;
         let at = judged.taken;
-        judged.taken += self.core.routine_replies(id, client, &judged.data[at..]);
+        let RoutineReplies { bytes, ready } =
+            self.core.routine_replies(id, client, &judged.data[at..]);
+        judged.taken += bytes;
         judged.to_client.forward(at..judged.taken);
+        Some(self.core.query_ended(id, client, ready?, &mut judged.to_client))
     }
 
     fn judge_server_message(&mut self, id: ServerId, judged: &mut ServerBytes<'_>) -> bool {

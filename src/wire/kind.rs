@@ -5,7 +5,7 @@
 //! A kind that is not in the table is an error on either side: the pooler cannot safely relay a
 //! message that it does not understand, since the message may change the state of the other end.
 
-use super::head::Head;
+use super::head::{HEAD_BYTES, Head};
 
 /// The largest body that the protocol allows.
 pub const BODY_BYTES_MAX: usize = i32::MAX as usize - 4;
@@ -144,6 +144,14 @@ impl Front {
 }
 
 impl Back {
+    /// What follows a message of this kind without a body at the start of `bytes`, if one is there.
+    #[inline(always)]
+    pub fn behind_empty(self, bytes: &[u8]) -> Option<&[u8]> {
+        let (head, behind) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+        (head[0] == self as u8 && length == 4).then_some(behind)
+    }
+
     /// Whether a server may send it at any time, unsolicited.
     #[inline(always)]
     pub fn is_news(self) -> bool {
@@ -165,6 +173,15 @@ mod tests {
         }
         assert_eq!(Front::from_byte(0), None);
         assert_eq!(Back::from_byte(b'x'), None);
+    }
+
+    #[test]
+    fn a_message_without_a_body_is_told_from_all_others() {
+        let kind = Back::BindComplete;
+        assert_eq!(kind.behind_empty(b"2\0\0\0\x04rest"), Some(&b"rest"[..]));
+        for other in [&b"2\0\0\0"[..], b"1\0\0\0\x04", b"2\0\0\0\x05x", b"2\x04\0\0\x04"] {
+            assert_eq!(kind.behind_empty(other), None, "{other:?}");
+        }
     }
 
     #[test]

@@ -35,8 +35,15 @@ impl Core {
 
     /// Replies have come for a client, from its server or from the pooler in its place: what it is
     /// held for may be among them.
+    #[inline(always)]
     pub fn replies_came(&mut self, id: ClientId) {
-        let Some(hold) = self.clients.get(id).and_then(|client| client.hold) else { return };
+        if let Some(hold) = self.clients.get(id).and_then(|client| client.hold) {
+            self.replies_came_for(id, hold);
+        }
+    }
+
+    #[inline(never)]
+    fn replies_came_for(&mut self, id: ClientId, hold: Hold) {
         let goes_on = match hold {
             // Each reply may be the one that decides; the judge will tell.
             Hold::Undecided => true,

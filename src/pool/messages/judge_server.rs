@@ -21,6 +21,7 @@ use crate::wire::kind::Back;
 
 impl Core {
     /// Judges a message of a server's. `seen` is what has come of its body.
+    #[inline(never)]
     pub fn judge_server(
         &mut self,
         id: ServerId,
@@ -250,53 +251,80 @@ impl Core {
         }
     }
 
-    fn query_ended(
+    /// A ReadyForQuery has been taken, which is the client's.
+    #[inline(always)]
+    pub fn query_ended(
         &mut self,
         id: ServerId,
         client: ClientId,
         status: TransactionStatus,
         to_client: &mut OutgoingBytes<'_>,
     ) -> ServerVerdict {
-        if self.servers[id].owes_service {
-            self.note_served(id);
+        match self.count_query(id, client, status) {
+            None => ServerVerdict::Forward(client),
+            Some(ended) => self.judge_end(id, client, (status, ended), to_client),
         }
-        let now = self.mono();
+    }
+
+    /// Counts a query, and at the end of a transaction the transaction. Returns what there is to be
+    /// looked at, unless that is all: outside of a transaction most queries leave nothing.
+    fn count_query(
+        &mut self,
+        id: ServerId,
+        client: ClientId,
+        status: TransactionStatus,
+    ) -> Option<EndedQuery> {
+        let now = self.now.mono;
         let server = &mut self.servers[id];
         let pool = &mut self.pools[server.pool];
-        let record = &mut self.clients[client];
-        let latencies = self.latencies.of_mut(pool.latency);
-        let query_us = now.micros_since(record.query_start);
-        pool.stats.queries += 1;
-        pool.stats.query_us += query_us;
-        latencies.query.add(query_us);
-        record.query_start = now;
-        let is_last = server.replies.is_answered();
+        let began = std::mem::replace(&mut self.clients[client].query_start, now);
+        let mut ended = EndedQuery { query_us: now.micros_since(began), xact_us: None };
+        if status == TransactionStatus::Idle {
+            let began = std::mem::replace(&mut server.xact_start, now);
+            ended.xact_us = Some(now.micros_since(began));
+        }
+        pool.stats.count_query(ended.query_us, ended.xact_us);
+        self.latencies.of_mut(pool.latency).count_query(ended.query_us, ended.xact_us);
         if let Some(statements) = &mut server.statements {
             statements.fresh.clear();
         }
-        let mut ended = EndedQuery { query_us, xact_us: None };
-        if status == TransactionStatus::Idle {
-            let xact_us = now.micros_since(server.xact_start);
-            pool.stats.xacts += 1;
-            pool.stats.xact_us += xact_us;
-            latencies.xact.add(xact_us);
-            server.xact_start = now;
-            ended.xact_us = Some(xact_us);
+        let is_all = status == TransactionStatus::Idle
+            && !server.owes_service
+            && !server.has_changed_tables
+            && !server.session.is_watched()
+            && !ended.is_slow(&self.config.settings);
+        (!is_all).then_some(ended)
+    }
+
+    /// What follows from the end of a query besides what is counted.
+    #[inline(never)]
+    fn judge_end(
+        &mut self,
+        id: ServerId,
+        client: ClientId,
+        (status, ended): (TransactionStatus, EndedQuery),
+        to_client: &mut OutgoingBytes<'_>,
+    ) -> ServerVerdict {
+        if self.servers[id].owes_service {
+            self.note_served(id);
         }
         if ended.is_slow(&self.config.settings) {
-            let slow = ended.told(server, &self.config.settings);
+            let slow = ended.told(&mut self.servers[id], &self.config.settings);
             self.log_client_with(Level::Log, client, &slow.fields(), format_args!("{slow}"));
         }
         if status == TransactionStatus::Idle {
             self.transaction_settled(id);
-            if self.servers[id].session.is_watched() {
-                self.servers[id].session.note_ready(status, is_last);
+        }
+        let server = &mut self.servers[id];
+        let is_last = server.replies.is_answered();
+        if status == TransactionStatus::Idle {
+            if server.session.is_watched() {
+                server.session.note_ready(status, is_last);
                 return pin::transaction_ended(self, id, client, to_client);
             }
             return ServerVerdict::Forward(client);
         }
-        self.servers[id].session.note_ready(status, is_last);
-        let server = &self.servers[id];
+        server.session.note_ready(status, is_last);
         if server.mode == PoolMode::Statement && !server.is_private {
             self.close_server(id, Reason::TransactionBlock);
             return ServerVerdict::Closed;

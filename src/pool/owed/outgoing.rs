@@ -11,29 +11,53 @@ pub struct OutgoingBytes<'a> {
     data: &'a [u8],
     /// The stretch of `data` that is sent after `copied`.
     stretch: Range<usize>,
-    copied: Vec<u8>,
+    copied: OutgoingRoom,
+}
+
+/// The memory for bytes that are copied, kept from run to run. Most runs copy none: then it costs
+/// them no more than a word.
+#[derive(Default)]
+pub struct OutgoingRoom(Option<Box<CopiedBytes>>);
+
+#[derive(Default)]
+struct CopiedBytes {
+    bytes: Vec<u8>,
 }
 
 /// The most memory that is kept for the next run, in bytes.
 const KEPT_BYTES: usize = 128 * 1024;
 
+impl OutgoingRoom {
+    /// Takes the memory for a run, until [`OutgoingRoom::put_back`].
+    #[inline(always)]
+    pub fn take(&mut self) -> OutgoingRoom {
+        OutgoingRoom(self.0.take())
+    }
+
+    /// Takes back the memory of a run whose bytes have been sent.
+    #[inline(always)]
+    pub fn put_back(&mut self, room: OutgoingRoom) {
+        if let Some(mut copied) = room.0 {
+            copied.bytes.clear();
+            if copied.bytes.capacity() > KEPT_BYTES {
+                copied.bytes.shrink_to(KEPT_BYTES);
+            }
+            self.0 = Some(copied);
+        }
+    }
+}
+
 impl<'a> OutgoingBytes<'a> {
     /// No bytes yet. `room` is the memory of an earlier run.
-    #[inline]
-    pub fn new(data: &'a [u8], mut room: Vec<u8>) -> OutgoingBytes<'a> {
-        room.clear();
+    #[inline(always)]
+    pub fn new(data: &'a [u8], room: OutgoingRoom) -> OutgoingBytes<'a> {
         OutgoingBytes { data, stretch: 0..0, copied: room }
     }
 
-    /// Returns the memory for the next run, when all bytes have been sent.
-    #[inline]
-    pub fn take_room(&mut self) -> Vec<u8> {
-        let mut room = std::mem::take(&mut self.copied);
-        if room.capacity() > KEPT_BYTES {
-            room.clear();
-            room.shrink_to(KEPT_BYTES);
-        }
-        room
+    /// The memory for the next run, when all bytes have been sent.
+    #[inline(always)]
+    pub fn into_room(self) -> OutgoingRoom {
+        self.copied
     }
 
     /// Adds a stretch of the bytes that were read.
@@ -52,22 +76,23 @@ impl<'a> OutgoingBytes<'a> {
     /// The buffer for bytes that were not read.
     pub fn words(&mut self) -> &mut Vec<u8> {
         self.copy();
-        &mut self.copied
+        &mut self.copied.0.get_or_insert_default().bytes
     }
 
+    /// Copies the stretch behind what was copied before.
     fn copy(&mut self) {
-        self.copied.extend_from_slice(&self.data[self.stretch.clone()]);
+        let copied = self.copied.0.get_or_insert_default();
+        copied.bytes.extend_from_slice(&self.data[self.stretch.clone()]);
         self.stretch = 0..0;
     }
 
     /// All bytes in one piece.
     #[inline]
     pub fn bytes(&mut self) -> &[u8] {
-        if self.copied.is_empty() {
+        if self.copied.0.as_ref().is_none_or(|copied| copied.bytes.is_empty()) {
             return &self.data[self.stretch.clone()];
         }
-        self.copy();
-        &self.copied
+        &*self.words()
     }
 }
 
@@ -77,7 +102,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_and_put_in_comes_out_in_order() {
-        let mut out = OutgoingBytes::new(b"0123456789", b"left over".to_vec());
+        let mut room = OutgoingRoom::default();
+        let mut out = OutgoingBytes::new(b"0123456789", room.take());
         out.forward(0..2);
         out.forward(2..4);
         assert_eq!(out.bytes(), b"0123");
@@ -85,7 +111,7 @@ mod tests {
         out.forward(5..6);
         out.forward(8..10);
         assert_eq!(out.bytes(), b"0123ab589");
-        let room = out.take_room();
-        assert_eq!(OutgoingBytes::new(b"", room).bytes(), b"");
+        room.put_back(out.into_room());
+        assert_eq!(OutgoingBytes::new(b"", room.take()).bytes(), b"");
     }
 }

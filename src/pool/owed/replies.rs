@@ -20,6 +20,7 @@ use super::request::Request;
 use crate::base::queue::Queue;
 use crate::pool::ids::StatementId;
 use crate::wire::kind::{Back, Front};
+pub use routine::RoutineReplies;
 
 /// The most requests under way at one server; above that the pooler does not read its client. Tests
 /// use a limit that common pipelines reach.
@@ -281,7 +282,7 @@ impl Replies {
     pub fn received(&mut self, kind: Back, status: u8) -> Result<Reply, Unexpected> {
         let front = self.queue.front().copied();
         match kind {
-            Back::ReadyForQuery => return self.ready(front, status),
+            Back::ReadyForQuery => return self.ready(front, status).map(Reply::Ready),
             Back::ErrorResponse => self.failed(front),
             Back::ParseComplete => match front {
                 Some(Request::Parse(None)) => {
@@ -364,11 +365,11 @@ impl Replies {
         Ok(Reply::Forward)
     }
 
+    /// The request at the head of the queue is answered.
+    #[inline]
     fn pop(&mut self) {
         self.has_result = false;
-        if let Some(Request::Sync) = self.queue.pop_front() {
-            self.bar.sync_is_gone();
-        }
+        self.queue.drop_front(1);
         while let Some(Request::CopyEnd) = self.queue.front() {
             self.queue.pop_front();
         }
@@ -390,7 +391,12 @@ impl Replies {
         Reply::Swallowed
     }
 
-    fn ready(&mut self, front: Option<Request>, status: u8) -> Result<Reply, Unexpected> {
+    #[inline(always)]
+    fn ready(
+        &mut self,
+        front: Option<Request>,
+        status: u8,
+    ) -> Result<TransactionStatus, Unexpected> {
         let is_owed = match front {
             // A ReadyForQuery before the result answers a Sync in doubt.
             Some(Request::FunctionCall | Request::Query) => self.has_result || self.in_doubt == 0,
@@ -407,13 +413,16 @@ impl Replies {
         };
         self.copy = Copy::None;
         if is_owed {
+            if matches!(front, Some(Request::Sync)) {
+                self.bar.sync_is_gone();
+            }
             self.pop();
         } else {
             // The COPY has not eaten this Sync, and the server skips no further.
             self.in_doubt -= 1;
             self.skipping = false;
         }
-        Ok(Reply::Ready(self.status))
+        Ok(self.status)
     }
 
     /// Notes an ErrorResponse. It ends a COPY, and skips the rest of an extended query up to its

@@ -1,7 +1,7 @@
 //! What the judges of messages produce besides their verdicts, on its way out. None of it waits in
 //! the core, where the next message could meet it.
 
-use super::outgoing::OutgoingBytes;
+use super::outgoing::{OutgoingBytes, OutgoingRoom};
 
 /// The output of one run of a client. The judge of the client's messages appends to it. The relay
 /// owns it: it passes stretches on, and sends all parts when the run is over.
@@ -18,8 +18,8 @@ pub struct Said<'a> {
 /// The memory of the output, kept from run to run.
 #[derive(Default)]
 pub struct Room {
-    to_server: Vec<u8>,
-    to_client: Vec<u8>,
+    to_server: OutgoingRoom,
+    to_client: OutgoingRoom,
 }
 
 impl<'a> Said<'a> {
@@ -27,8 +27,8 @@ impl<'a> Said<'a> {
     #[inline]
     pub fn of(data: &'a [u8], room: &mut Room) -> Said<'a> {
         Said {
-            to_server: OutgoingBytes::new(data, std::mem::take(&mut room.to_server)),
-            to_client: OutgoingBytes::new(&[], std::mem::take(&mut room.to_client)),
+            to_server: OutgoingBytes::new(data, room.to_server.take()),
+            to_client: OutgoingBytes::new(&[], room.to_client.take()),
             may_repeat: false,
         }
     }
@@ -37,7 +37,7 @@ impl<'a> Said<'a> {
 impl Room {
     #[inline]
     pub fn take_back(&mut self, said: &mut Said<'_>) {
-        self.to_server = said.to_server.take_room();
-        self.to_client = said.to_client.take_room();
+        self.to_server.put_back(std::mem::take(&mut said.to_server).into_room());
+        self.to_client.put_back(std::mem::take(&mut said.to_client).into_room());
     }
 }

@@ -93,10 +93,13 @@ impl Core {
         }
     }
 
-    /// Notes whether a message of the server is half read.
-    pub fn set_server_mid_message(&mut self, id: ServerId, is_mid_reply: bool) {
+    /// Notes how many bytes of a server have gone to its client, and whether a message is half
+    /// read.
+    #[inline(always)]
+    pub fn server_was_read(&mut self, id: ServerId, sent: usize, is_mid_reply: bool) {
         if let Some(server) = self.servers.get_mut(id) {
             server.is_mid_reply = is_mid_reply;
+            self.pools[server.pool].stats.sent += sent as u64;
         }
     }
 

@@ -57,7 +57,13 @@ impl Histogram {
     /// Counts a duration of `us` microseconds.
     #[inline(always)]
     pub fn add(&mut self, us: u64) {
-        let bucket = bucket(us);
+        self.add_in(Bucket::of(us), us);
+    }
+
+    /// As [`Histogram::add`], where its bucket is known.
+    #[inline(always)]
+    pub fn add_in(&mut self, bucket: Bucket, us: u64) {
+        let Bucket(bucket) = bucket;
         let power = bucket / BUCKETS_PER_POWER;
         let row = match self.rows.get_mut(usize::from(self.places[power])) {
             Some(row) => row,
@@ -72,7 +78,7 @@ impl Histogram {
 
     /// Counts that many durations of `us` microseconds each as those of a period that has ended.
     pub fn add_ended(&mut self, us: u64, count: u64) {
-        let bucket = bucket(us);
+        let Bucket(bucket) = Bucket::of(us);
         let power = bucket / BUCKETS_PER_POWER;
         let row = match self.rows.get_mut(usize::from(self.places[power])) {
             Some(row) => row,
@@ -180,13 +186,19 @@ impl PowerBuckets {
     }
 }
 
-/// The bucket of a duration: its row by the highest bit, its place in the row by the next four
-/// bits.
-#[inline]
-fn bucket(us: u64) -> usize {
-    let us = us.min(BEYOND_US - 1);
-    let power = 59 - (us | BUCKETS_PER_POWER as u64).leading_zeros();
-    BUCKETS_PER_POWER * power as usize + (us >> power) as usize
+/// The number of a bucket, in the order of the durations that it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bucket(usize);
+
+impl Bucket {
+    /// The bucket of a duration: its row by the highest bit, its place in the row by the next four
+    /// bits.
+    #[inline(always)]
+    pub fn of(us: u64) -> Bucket {
+        let us = us.min(BEYOND_US - 1);
+        let power = 59 - (us | BUCKETS_PER_POWER as u64).leading_zeros();
+        Bucket(BUCKETS_PER_POWER * power as usize + (us >> power) as usize)
+    }
 }
 
 /// The first microsecond of a bucket, and its width in microseconds.
@@ -252,11 +264,14 @@ mod tests {
         for at in 0..BUCKETS {
             let (first, width) = bounds(at);
             assert_eq!(first, next, "bucket {at} begins where the one before ends");
-            assert_eq!((bucket(first), bucket(first + width - 1)), (at, at));
+            assert_eq!(
+                (Bucket::of(first), Bucket::of(first + width - 1)),
+                (Bucket(at), Bucket(at))
+            );
             next = first + width;
         }
         assert_eq!(next, BEYOND_US);
-        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+        assert_eq!(Bucket::of(u64::MAX), Bucket(BUCKETS - 1));
     }
 
     #[test]

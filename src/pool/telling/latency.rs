@@ -1,7 +1,7 @@
 //! Histograms for each database. If `*` has made many databases, the later ones share their
 //! histograms: clients can make any number of such databases.
 
-use super::histogram::Histogram;
+use super::histogram::{Bucket, Histogram};
 
 /// Databases made from `*` that have histograms of their own.
 const MOST_AUTO_DATABASES: usize = 50;
@@ -21,6 +21,18 @@ pub struct Latencies {
 pub type Measure = fn(&Latencies) -> &Histogram;
 
 impl Latencies {
+    /// Counts a query, and the transaction that it has ended: the same duration, if it was the only
+    /// one.
+    #[inline(always)]
+    pub(in crate::pool) fn count_query(&mut self, query_us: u64, xact_us: Option<u64>) {
+        let bucket = Bucket::of(query_us);
+        self.query.add_in(bucket, query_us);
+        if let Some(xact_us) = xact_us {
+            let bucket = if xact_us == query_us { bucket } else { Bucket::of(xact_us) };
+            self.xact.add_in(bucket, xact_us);
+        }
+    }
+
     fn all_mut(&mut self) -> [&mut Histogram; 4] {
         [&mut self.query, &mut self.xact, &mut self.wait, &mut self.login]
     }

@@ -72,6 +72,17 @@ impl std::ops::DerefMut for Stats {
 }
 
 impl Stats {
+    /// Counts a query, and the transaction that it has ended.
+    #[inline(always)]
+    pub(in crate::pool) fn count_query(&mut self, query_us: u64, xact_us: Option<u64>) {
+        self.now.queries += 1;
+        self.now.query_us += query_us;
+        if let Some(xact_us) = xact_us {
+            self.now.xacts += 1;
+            self.now.xact_us += xact_us;
+        }
+    }
+
     /// Begins a new period.
     pub(in crate::pool) fn turn(&mut self) {
         self.older = self.newer;
