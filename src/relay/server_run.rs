@@ -3,8 +3,8 @@
 use super::conn::{Got, Heading, Inbound, OutboundConn, Phase};
 use super::engine::{Engine, Io};
 use crate::pool::ids::{ClientId, Outbound, ServerId};
+use crate::pool::messages::routine::RoutineReplies;
 use crate::pool::owed::outgoing::OutgoingBytes;
-use crate::pool::owed::replies::RoutineReplies;
 use crate::pool::owed::verdict::ServerVerdict;
 use crate::pool::records::server::Server;
 use crate::wire::head::{self, HEAD_BYTES, Head, ParsedHead};
@@ -198,7 +198,7 @@ impl<I: Io> Engine<I> {
     }
 
     /// Passes on the whole messages that stand next and need no verdict of their own. Returns the
-    /// verdict on a ReadyForQuery behind them.
+    /// verdict on a ReadyForQuery behind them, if that needs one.
     #[inline(always)]
     fn pass_routine_replies(
         &mut self,
@@ -207,11 +207,11 @@ impl<I: Io> Engine<I> {
     ) -> Option<ServerVerdict> {
         let client = judged.client?;
         let at = judged.taken;
-        let RoutineReplies { bytes, ready } =
+        let RoutineReplies { bytes, ended } =
             self.core.routine_replies(id, client, &judged.data[at..]);
         judged.taken += bytes;
         judged.to_client.forward(at..judged.taken);
-        Some(self.core.query_ended(id, client, ready?, &mut judged.to_client))
+        Some(self.core.judge_end(id, client, ended?, &mut judged.to_client))
     }
 
     fn judge_server_message(&mut self, id: ServerId, judged: &mut ServerBytes<'_>) -> bool {

@@ -252,59 +252,31 @@ impl Core {
     }
 
     /// A ReadyForQuery has been taken, which is the client's.
-    #[inline(always)]
-    pub fn query_ended(
+    fn query_ended(
         &mut self,
         id: ServerId,
         client: ClientId,
         status: TransactionStatus,
         to_client: &mut OutgoingBytes<'_>,
     ) -> ServerVerdict {
-        match self.count_query(id, client, status) {
-            None => ServerVerdict::Forward(client),
-            Some(ended) => self.judge_end(id, client, (status, ended), to_client),
-        }
-    }
-
-    /// Counts a query, and at the end of a transaction the transaction. Returns what there is to be
-    /// looked at, unless that is all: outside of a transaction most queries leave nothing.
-    fn count_query(
-        &mut self,
-        id: ServerId,
-        client: ClientId,
-        status: TransactionStatus,
-    ) -> Option<EndedQuery> {
-        let now = self.now.mono;
         let server = &mut self.servers[id];
         let pool = &mut self.pools[server.pool];
-        let began = std::mem::replace(&mut self.clients[client].query_start, now);
-        let mut ended = EndedQuery { query_us: now.micros_since(began), xact_us: None };
-        if status == TransactionStatus::Idle {
-            let began = std::mem::replace(&mut server.xact_start, now);
-            ended.xact_us = Some(now.micros_since(began));
-        }
-        pool.stats.count_query(ended.query_us, ended.xact_us);
-        self.latencies.of_mut(pool.latency).count_query(ended.query_us, ended.xact_us);
-        if let Some(statements) = &mut server.statements {
-            statements.fresh.clear();
-        }
-        let is_all = status == TransactionStatus::Idle
-            && !server.owes_service
-            && !server.has_changed_tables
-            && !server.session.is_watched()
-            && !ended.is_slow(&self.config.settings);
-        (!is_all).then_some(ended)
+        let latencies = self.latencies.of_mut(pool.latency);
+        let record = &mut self.clients[client];
+        let ended = EndedQuery::count(server, record, (pool, latencies), (status, self.now.mono));
+        self.judge_end(id, client, ended, to_client)
     }
 
-    /// What follows from the end of a query besides what is counted.
+    /// Judges a ReadyForQuery whose query is counted.
     #[inline(never)]
-    fn judge_end(
+    pub fn judge_end(
         &mut self,
         id: ServerId,
         client: ClientId,
-        (status, ended): (TransactionStatus, EndedQuery),
+        ended: EndedQuery,
         to_client: &mut OutgoingBytes<'_>,
     ) -> ServerVerdict {
+        let status = ended.status;
         if self.servers[id].owes_service {
             self.note_served(id);
         }

@@ -8,10 +8,11 @@
 //! Of a server's messages, the stretch comes first, and the judge gets what ends it, unless that is
 //! the ReadyForQuery of the last request in it.
 
+use super::slow::EndedQuery;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId, StatementId};
 use crate::pool::owed::kept::KeptQuery;
-use crate::pool::owed::replies::{Replies, RoutineReplies};
+use crate::pool::owed::replies::Replies;
 use crate::pool::owed::request::Request;
 use crate::pool::owed::said::Said;
 use crate::pool::owed::unnamed::{UNNAMED, UnnamedText};
@@ -26,7 +27,7 @@ use crate::pool::statements::held::ServerStatements;
 use crate::pool::statements::table::{ClientStatements, StatementTable};
 use crate::pool::statements::traces::Effects;
 use crate::wire::fields::{Fields, behind_name};
-use crate::wire::head;
+use crate::wire::head::{self, HEAD_BYTES};
 use crate::wire::kind::Front;
 
 /// A stretch of a client's requests, and what they change.
@@ -250,22 +251,51 @@ impl Core {
         taken
     }
 
-    /// How many bytes of what a server has sent go to its client without a verdict, and whether a
-    /// ReadyForQuery stands behind them, which is taken as well (see [`Core::query_ended`]).
-    #[inline(never)]
+    /// Takes what goes to a server's client without a verdict, of what the server has sent.
+    #[inline(always)]
     pub fn routine_replies(&mut self, id: ServerId, to: ClientId, data: &[u8]) -> RoutineReplies {
+        let mut taken = RoutineReplies::default();
         // No message is longer than all of them.
         let may_be_too_long = data.len() > self.longest_body();
         let server = &mut self.servers[id];
         let is_theirs = server.client() == Some(to);
-        let Server { own, replies, kept, session, .. } = server;
-        if !is_theirs || !own.is_nothing() || !kept.is_told() || may_be_too_long {
-            return RoutineReplies::default();
+        if !is_theirs || !server.own.is_nothing() || !server.kept.is_told() || may_be_too_long {
+            return taken;
         }
-        let is_watched = session.is_watched();
-        replies.take_routine(data, |tag| is_of_rows(tag) || !is_watched && tells_no_more(tag))
+        let is_watched = server.session.is_watched();
+        while taken.bytes < data.len() {
+            let (bytes, ready) = server.replies.take_routine(&data[taken.bytes..], |tag| {
+                is_of_rows(tag) || !is_watched && tells_no_more(tag)
+            });
+            taken.bytes += bytes;
+            let Some(status) = ready else { break };
+            let pool = &mut self.pools[server.pool];
+            let latencies = self.latencies.of_mut(pool.latency);
+            let client = &mut self.clients[to];
+            let ended =
+                EndedQuery::count(server, client, (pool, latencies), (status, self.now.mono));
+            if !ended.is_all(server, &self.config.settings) {
+                taken.ended = Some(ended);
+                break;
+            }
+            taken.bytes += READY_FOR_QUERY_BYTES;
+        }
+        taken
     }
 }
+
+/// What was taken of what a server has sent.
+#[derive(Default)]
+pub struct RoutineReplies {
+    /// The length of the messages that belong to the client and mean nothing else to the pooler.
+    pub bytes: usize,
+    /// The query that the ReadyForQuery behind them ends, if that was taken as well, and has yet to
+    /// be judged (see [`Core::judge_end`]).
+    pub ended: Option<EndedQuery>,
+}
+
+/// A whole ReadyForQuery.
+const READY_FOR_QUERY_BYTES: usize = HEAD_BYTES + 1;
 
 /// Whether a message is taken without a verdict of its own.
 enum Taken {

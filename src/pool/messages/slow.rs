@@ -1,35 +1,74 @@
-//! `log_min_duration`: a line for each query, and each transaction, that took so long or longer.
+//! What is counted when a query ends; and `log_min_duration`: a line for each query, and each
+//! transaction, that took so long or longer.
 
 use crate::base::text::printable;
+use crate::base::time::Moment;
 use crate::config::Settings;
 use crate::log::LogValue;
+use crate::pool::owed::replies::TransactionStatus;
+use crate::pool::records::client::Client;
+use crate::pool::records::pool::Pool;
 use crate::pool::records::server::Server;
 use crate::pool::statements::table::{ClientStatements, StatementTable};
+use crate::pool::telling::latency::Latencies;
 use crate::wire::fields::{Fields, sql_of};
 use crate::wire::kind::Front;
 
 /// Bytes of a query's text that are kept for its line.
 const LONGEST_TEXT_BYTES: usize = 200;
 
-/// What has ended.
-#[derive(Clone, Copy)]
-pub(super) struct EndedQuery {
-    pub query_us: u64,
+/// A query that has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndedQuery {
+    pub(super) status: TransactionStatus,
+    query_us: u64,
     /// Of the transaction, if the query has ended that too.
-    pub xact_us: Option<u64>,
+    xact_us: Option<u64>,
 }
 
 impl EndedQuery {
+    /// Counts a query that ends now, and the transaction, if that is over with it.
+    #[inline(always)]
+    pub(super) fn count(
+        server: &mut Server,
+        client: &mut Client,
+        (pool, latencies): (&mut Pool, &mut Latencies),
+        (status, now): (TransactionStatus, Moment),
+    ) -> EndedQuery {
+        let began = std::mem::replace(&mut client.query_start, now);
+        let mut ended = EndedQuery { status, query_us: now.micros_since(began), xact_us: None };
+        if status == TransactionStatus::Idle {
+            let began = std::mem::replace(&mut server.xact_start, now);
+            ended.xact_us = Some(now.micros_since(began));
+        }
+        pool.stats.count_query(ended.query_us, ended.xact_us);
+        latencies.count_query(ended.query_us, ended.xact_us);
+        if let Some(statements) = &mut server.statements {
+            statements.fresh.clear();
+        }
+        ended
+    }
+
+    /// Whether nothing follows from its end but that its client hears of it.
+    #[inline(always)]
+    pub(super) fn is_all(self, server: &Server, settings: &Settings) -> bool {
+        self.status == TransactionStatus::Idle
+            && !server.owes_service
+            && !server.has_changed_tables
+            && !server.session.is_watched()
+            && !self.is_slow(settings)
+    }
+
     /// Whether it took so long that it is told of.
     #[inline]
-    pub fn is_slow(self, settings: &Settings) -> bool {
+    pub(super) fn is_slow(self, settings: &Settings) -> bool {
         let least_us = least_us(settings);
         least_us > 0 && self.query_us.max(self.xact_us.unwrap_or(0)) >= least_us
     }
 
     /// What is told of a query that was slow, or of a transaction of quicker ones.
     #[cold]
-    pub fn told(self, server: &mut Server, settings: &Settings) -> Slow {
+    pub(super) fn told(self, server: &mut Server, settings: &Settings) -> Slow {
         let least_us = least_us(settings);
         let (what, us) = match self.xact_us {
             Some(xact_us) if self.query_us < least_us => ("transaction", xact_us),

@@ -20,7 +20,6 @@ use super::request::Request;
 use crate::base::queue::Queue;
 use crate::pool::ids::StatementId;
 use crate::wire::kind::{Back, Front};
-pub use routine::RoutineReplies;
 
 /// The most requests under way at one server; above that the pooler does not read its client. Tests
 /// use a limit that common pipelines reach.

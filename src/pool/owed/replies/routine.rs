@@ -5,15 +5,6 @@ use super::{Bar, Copy, Owner, Replies, Request, TransactionStatus};
 use crate::wire::head;
 use crate::wire::kind::Back;
 
-/// What was taken of what a server has sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct RoutineReplies {
-    /// The length of the messages that belong to the client and mean nothing else to the pooler.
-    pub bytes: usize,
-    /// The status of the ReadyForQuery behind them, if that was taken, too.
-    pub ready: Option<TransactionStatus>,
-}
-
 impl Replies {
     /// Whether messages may pass by the stretch: requests are under way, and no further message
     /// will be skipped, refused or held back.
@@ -55,16 +46,17 @@ impl Replies {
     }
 
     /// Takes the whole replies at the start of `data` that belong to the client and mean nothing
-    /// else to the pooler, and the ReadyForQuery behind them. All others are left to
-    /// [`Replies::received`], and so are tags that are not `is_routine`.
-    #[inline(always)]
+    /// else to the pooler, and the ReadyForQuery behind them. Returns the length of the former, and
+    /// the status that the latter tells. All others are left to [`Replies::received`], and so are
+    /// tags that are not `is_routine`.
+    #[inline(never)]
     pub fn take_routine(
         &mut self,
         data: &[u8],
         is_routine: impl Fn(&[u8]) -> bool,
-    ) -> RoutineReplies {
+    ) -> (usize, Option<TransactionStatus>) {
         match self.queue.front() {
-            None => RoutineReplies::default(),
+            None => (0, None),
             Some(Request::Query) => self.take_of_query(data, is_routine),
             Some(_) => self.take_of_extended(data, is_routine),
         }
@@ -72,7 +64,11 @@ impl Replies {
 
     /// Takes the results of a simple query.
     #[inline(always)]
-    fn take_of_query(&mut self, data: &[u8], is_routine: impl Fn(&[u8]) -> bool) -> RoutineReplies {
+    fn take_of_query(
+        &mut self,
+        data: &[u8],
+        is_routine: impl Fn(&[u8]) -> bool,
+    ) -> (usize, Option<TransactionStatus>) {
         let mut left = data;
         let mut ready = None;
         while let Some((byte, body, rest)) = head::split_whole(left) {
@@ -99,7 +95,7 @@ impl Replies {
             }
             left = rest;
         }
-        RoutineReplies { bytes: data.len() - left.len(), ready }
+        (data.len() - left.len(), ready)
     }
 
     /// Takes the replies to messages of the extended protocol, up to that of a Sync.
@@ -108,7 +104,7 @@ impl Replies {
         &mut self,
         data: &[u8],
         is_routine: impl Fn(&[u8]) -> bool,
-    ) -> RoutineReplies {
+    ) -> (usize, Option<TransactionStatus>) {
         let Replies { queue, copy, has_result, unnamed, bound, .. } = self;
         let mut under_way: &[Request] = queue;
         let mut left = data;
@@ -178,7 +174,7 @@ impl Replies {
         let answered = queue.len() - under_way.len();
         queue.drop_front(answered);
         let ready = status.and_then(|status| self.ready(Some(Request::Sync), status).ok());
-        RoutineReplies { bytes: data.len() - left.len(), ready }
+        (data.len() - left.len(), ready)
     }
 }
 
@@ -278,12 +274,13 @@ mod tests {
                     }
                 }
                 let at_end = format!("{judged:?}");
-                let got = taken.take_routine(&data, is_routine);
-                bytes += got.bytes;
-                let passed = expected.iter().take_while(|reply| reply.0 <= got.bytes).count();
-                let what = format!("seed {seed}, step {step}: {expected:?}, {got:?}");
+                let (taken_bytes, ready) = taken.take_routine(&data, is_routine);
+                bytes += taken_bytes;
+                let passed = expected.iter().take_while(|reply| reply.0 <= taken_bytes).count();
+                let what =
+                    format!("seed {seed}, step {step}: {expected:?}, {taken_bytes}, {ready:?}");
                 assert!(
-                    passed == 0 && got.bytes == 0 || expected[passed - 1].0 == got.bytes,
+                    passed == 0 && taken_bytes == 0 || expected[passed - 1].0 == taken_bytes,
                     "{what}"
                 );
                 for &(_, kind, body, reply) in &expected[..passed] {
@@ -292,7 +289,7 @@ mod tests {
                     assert!(body.len() <= kind.largest(), "{what}");
                 }
                 let next = expected.get(passed);
-                if let Some(status) = got.ready {
+                if let Some(status) = ready {
                     readies += 1;
                     let &(_, kind, body, reply) = next.expect("a ReadyForQuery");
                     assert_eq!(
@@ -301,7 +298,7 @@ mod tests {
                         "{what}"
                     );
                 }
-                let passed = passed + usize::from(got.ready.is_some());
+                let passed = passed + usize::from(ready.is_some());
                 let now = format!("{taken:?}");
                 assert_eq!(&now, before.get(passed).unwrap_or(&at_end), "{what}");
                 for &(_, kind, body, reply) in &expected[passed..] {
