@@ -340,21 +340,14 @@ impl<I: Io> Engine<I> {
         self.send_client_bytes(id, bytes, None);
     }
 
-    /// Sends bytes to a client. `is_cut` tells whether they end within a message; words of the
-    /// pooler's own change nothing about that.
-    #[inline(always)]
-    pub(super) fn send_client_bytes(&mut self, id: ClientId, bytes: &[u8], is_cut: Option<bool>) {
-        self.write_lines();
-        let Some(conn) = self.clients.get_mut(id) else { return };
-        conn.is_cut = is_cut.unwrap_or(conn.is_cut);
-        if let Offered::Not(outcome) = conn.offer(bytes) {
-            self.send_client_rest(id, bytes, outcome);
-        }
-    }
-
     #[cold]
     #[inline(never)]
-    fn send_client_rest(&mut self, id: ClientId, bytes: &[u8], offered: Option<io::Result<usize>>) {
+    pub(super) fn send_client_rest(
+        &mut self,
+        id: ClientId,
+        bytes: &[u8],
+        offered: Option<io::Result<usize>>,
+    ) {
         let Some(conn) = self.clients.get_mut(id) else { return };
         let hear = |stream: &mut _| self.io.hear_of_room(ConnId::Client(id), stream, true);
         if let Err(error) = conn.send_rest(bytes, offered, hear) {

@@ -1,6 +1,6 @@
 //! One run of a server: read, judge, send on to its client.
 
-use super::conn::{Got, Heading, Inbound, OutboundConn, Phase};
+use super::conn::{Got, Heading, Inbound, Offered, OutboundConn, Phase};
 use super::engine::{Engine, Io};
 use crate::pool::ids::{ClientId, Outbound, ServerId};
 use crate::pool::messages::routine::RoutineReplies;
@@ -141,6 +141,18 @@ impl<I: Io> Engine<I> {
             self.carry_out();
         }
         true
+    }
+
+    /// Sends bytes to a client. `is_cut` tells whether they end within a message; words of the
+    /// pooler's own change nothing about that.
+    #[inline(always)]
+    pub(super) fn send_client_bytes(&mut self, id: ClientId, bytes: &[u8], is_cut: Option<bool>) {
+        self.write_lines();
+        let Some(conn) = self.clients.get_mut(id) else { return };
+        conn.is_cut = is_cut.unwrap_or(conn.is_cut);
+        if let Offered::Not(outcome) = conn.offer(bytes) {
+            self.send_client_rest(id, bytes, outcome);
+        }
     }
 
     /// Keeps what could not be judged yet, and how far the message is that is half read. Returns
