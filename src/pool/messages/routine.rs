@@ -44,6 +44,9 @@ struct Requests<'a, 'b> {
     binds: &'a mut u64,
     /// The longest body of a message, in bytes.
     longest: usize,
+    /// Whether the stretch is so short that no message in it can be too long, nor its requests too
+    /// many.
+    is_roomy: bool,
     is_tracking: bool,
     keeps_unnamed: bool,
     /// The name that was bound last, and what was found for it.
@@ -66,9 +69,14 @@ impl<'b> Requests<'_, 'b> {
     /// Whether a message of this kind and length may be taken now.
     #[inline(always)]
     fn fits(&self, kind: Front, body: &[u8]) -> bool {
-        body.len() <= self.longest.min(kind.largest())
-            && !self.replies.is_full()
+        body.len() <= kind.largest()
+            && (self.is_roomy || self.fits_closely(body))
             && (!self.is_copying || kind == Front::CopyData)
+    }
+
+    #[cold]
+    fn fits_closely(&self, body: &[u8]) -> bool {
+        body.len() <= self.longest && !self.replies.is_full()
     }
 
     /// A Bind of a tracked statement: its name on servers takes the place of the client's. Returns
@@ -105,6 +113,14 @@ impl<'b> Requests<'_, 'b> {
         Some((id, names))
     }
 
+    /// Whether a message concerns no statement that must be looked at: none that is tracked, and
+    /// not another client's unnamed one, which may be there until the client prepares its own.
+    #[inline(always)]
+    fn is_harmless(&self, kind: Front, body: &[u8]) -> bool {
+        let is_routine = !self.is_tracking || is_routine_request(kind, body, true);
+        is_routine && (!uses_unnamed(kind, body) || self.replies.has_own_unnamed())
+    }
+
     #[inline(always)]
     fn prepares_plainly(&mut self, body: &[u8]) -> bool {
         self.session.prepares_plainly(body, self.replies.segment_of_parse())
@@ -113,12 +129,9 @@ impl<'b> Requests<'_, 'b> {
     /// Takes a message that is passed on as it is, or leaves it to the judge.
     #[inline(always)]
     fn take(&mut self, kind: Front, body: &[u8]) -> Taken {
-        // The unnamed statement may be another's until the client prepares its own.
-        let is_foreign = !self.replies.has_own_unnamed();
-        let needs_care = self.is_tracking || is_foreign;
         match kind {
             Front::Bind | Front::Close | Front::Describe | Front::Parse
-                if needs_care && !is_harmless(kind, body, self.is_tracking, is_foreign) =>
+                if !self.is_harmless(kind, body) =>
             {
                 return Taken::No;
             }
@@ -215,6 +228,7 @@ impl Core {
         let mut requests = Requests {
             may_decide: replies.may_decide(),
             is_copying: replies.is_copying(),
+            is_roomy: data.len() <= longest && replies.has_room_for(data.len() / HEAD_BYTES),
             is_watched: session.is_watched(),
             replies,
             session,
@@ -335,13 +349,6 @@ fn is_of_rows(tag: &[u8]) -> bool {
 #[inline(never)]
 fn tells_no_more(tag: &[u8]) -> bool {
     !tells_of_statements(tag)
-}
-
-/// Whether a message concerns no statement that must be looked at: none that is tracked, and not
-/// another client's unnamed one.
-#[inline(always)]
-fn is_harmless(kind: Front, body: &[u8], is_tracking: bool, is_foreign: bool) -> bool {
-    is_routine_request(kind, body, is_tracking) && !(is_foreign && uses_unnamed(kind, body))
 }
 
 /// Whether a message of the extended protocol, or data of a COPY, is passed on as it is.

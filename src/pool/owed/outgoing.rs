@@ -68,22 +68,16 @@ impl<'a> OutgoingBytes<'a> {
         } else if self.stretch.end == stretch.start {
             self.stretch.end = stretch.end;
         } else {
-            self.copy();
+            self.words();
             self.stretch = stretch;
         }
     }
 
-    /// The buffer for bytes that were not read.
+    /// The buffer for bytes that were not read, which stand behind the stretch.
     pub fn words(&mut self) -> &mut Vec<u8> {
-        self.copy();
-        &mut self.copied.0.get_or_insert_default().bytes
-    }
-
-    /// Copies the stretch behind what was copied before.
-    fn copy(&mut self) {
-        let copied = self.copied.0.get_or_insert_default();
-        copied.bytes.extend_from_slice(&self.data[self.stretch.clone()]);
-        self.stretch = 0..0;
+        let copied = &mut self.copied.0.get_or_insert_default().bytes;
+        copied.extend_from_slice(&self.data[std::mem::take(&mut self.stretch)]);
+        copied
     }
 
     /// All bytes in one piece.

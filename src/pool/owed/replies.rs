@@ -94,7 +94,13 @@ impl Replies {
 
     #[inline(always)]
     pub fn is_full(&self) -> bool {
-        self.queue.len() >= MOST_REQUESTS_UNDER_WAY
+        !self.has_room_for(1)
+    }
+
+    /// Whether so many more requests may be sent before the server has answered.
+    #[inline(always)]
+    pub fn has_room_for(&self, count: usize) -> bool {
+        self.queue.len().saturating_add(count) <= MOST_REQUESTS_UNDER_WAY
     }
 
     /// Ends a doubt: a reply to a later request has come, so the COPY did eat the Syncs in doubt.

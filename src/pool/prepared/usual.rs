@@ -19,6 +19,10 @@ impl<'a> BindNames<'a> {
     /// `None` if the names are incomplete.
     #[inline]
     pub fn read(body: &'a [u8]) -> Option<BindNames<'a>> {
+        // Most portals have no name.
+        if let [0, behind @ ..] = body {
+            return Some(BindNames { portal: b"", statement: Fields::new(behind).cstr()? });
+        }
         let mut fields = Fields::new(body);
         Some(BindNames { portal: fields.cstr()?, statement: fields.cstr()? })
     }

@@ -79,7 +79,10 @@ impl Replies {
             }
             match Back::from_byte(byte) {
                 Some(Back::RowDescription) => {}
-                Some(Back::CopyData) if self.is_copying() => {}
+                Some(Back::CopyData) if self.is_copying() => {
+                    left = head::behind_run(rest, byte, Back::CopyData.largest());
+                    continue;
+                }
                 Some(kind @ (Back::CommandComplete | Back::EmptyQuery))
                     if body.len() <= kind.largest() && is_routine(body) =>
                 {
@@ -118,7 +121,10 @@ impl Replies {
                         continue;
                     }
                     match Back::from_byte(byte) {
-                        Some(Back::CopyData) if *copy != Copy::None => {}
+                        Some(Back::CopyData) if *copy != Copy::None => {
+                            left = head::behind_run(rest, byte, Back::CopyData.largest());
+                            continue;
+                        }
                         Some(kind @ (Back::CommandComplete | Back::EmptyQuery))
                             if body.len() <= kind.largest() && is_routine(body) =>
                         {
@@ -128,7 +134,6 @@ impl Replies {
                         Some(Back::PortalSuspended) if body.is_empty() => break Some(rest),
                         _ => break None,
                     }
-                    left = rest;
                 },
                 Request::Bind(statement) => {
                     let behind = Back::BindComplete.behind_empty(left);
