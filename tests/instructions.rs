@@ -24,20 +24,20 @@ use support::wire::{self, Wire};
 
 /// What one unit of a workload may cost: 5 to 10 % above what was reached.
 static WORKLOADS: [Workload; 8] = [
-    Workload { name: "simple", most: 5_400, reset: 5_750, prepare: None, unit: simple },
-    Workload { name: "extended", most: 6_050, reset: 6_700, prepare: None, unit: extended },
-    Workload { name: "prepared", most: 6_550, reset: 6_850, prepare: STATEMENT, unit: prepared },
-    Workload { name: "pipeline of 20", most: 22_200, reset: 32_900, prepare: None, unit: pipeline },
+    Workload { name: "simple", most: 2_200, reset: 2_600, prepare: None, unit: simple },
+    Workload { name: "extended", most: 2_880, reset: 3_540, prepare: None, unit: extended },
+    Workload { name: "prepared", most: 3_200, reset: 3_600, prepare: STATEMENT, unit: prepared },
+    Workload { name: "pipeline of 20", most: 13_000, reset: 23_400, prepare: None, unit: pipeline },
     Workload {
         name: "20 prepared",
-        most: 27_500,
-        reset: 30_000,
+        most: 14_000,
+        reset: 17_400,
         prepare: STATEMENT,
         unit: prepared_pipeline,
     },
-    Workload { name: "1000 rows", most: 23_000, reset: 23_500, prepare: None, unit: rows },
-    Workload { name: "COPY out", most: 24_000, reset: 26_000, prepare: None, unit: copy_out },
-    Workload { name: "COPY in", most: 26_500, reset: 29_500, prepare: None, unit: copy_in },
+    Workload { name: "1000 rows", most: 18_600, reset: 19_100, prepare: None, unit: rows },
+    Workload { name: "COPY out", most: 19_600, reset: 24_000, prepare: None, unit: copy_out },
+    Workload { name: "COPY in", most: 24_700, reset: 28_500, prepare: None, unit: copy_in },
 ];
 
 /// The body of the Parse of a statement with a name.

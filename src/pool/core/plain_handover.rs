@@ -30,7 +30,6 @@ impl Core {
         is_shared
             && !is_held_back
             && !asks_for_more
-            && !self.watches_sessions
             && !self.limits().shares_listen(pool.database)
             && !database.is_removed
     }
@@ -74,6 +73,10 @@ impl Core {
             return None;
         }
         let now = self.mono();
+        let policy = match self.watches_sessions {
+            true => self.session_policy(&self.clients[id]),
+            false => SessionState::Allow,
+        };
         let Core { clients, servers, pools, config, latencies, mover, .. } = self;
         let pool = &mut pools[pool_id];
         let server_id = pool.idle.first()?;
@@ -81,6 +84,7 @@ impl Core {
         let is_plain = pool.waiting.is_empty()
             && pool.rest == Rest::Awake
             && has_no_choice(client)
+            && !(policy >= SessionState::Reset && server.session.is_stained())
             && is_fit(server, &config.settings, now)
             && VarTable::is_agreed(&client.vars, &server.vars);
         if !is_plain {
@@ -89,7 +93,7 @@ impl Core {
         client.requested = now;
         server.mode = pool.mode;
         server.is_worn = true;
-        server.session.begin(SessionState::Allow, false);
+        server.session.begin(policy, false);
         server.begin_use(id, client, now);
         // The request that follows is the first one under way.
         server.is_untouched = false;
@@ -163,8 +167,7 @@ fn is_at_rest(server: &Server) -> bool {
     server.replies.is_clean()
         && server.own.is_nothing()
         && !server.replies.is_doubtful()
-        && !server.session.is_watched()
-        && !server.session.is_pinned()
+        && server.session.is_left_clean()
         && !server.is_untouched
         && !server.is_private
         && server.canceled_by.is_none()

@@ -2,13 +2,14 @@
 //! query or the beginning of an extended one, gets a server to which nothing has to be done before,
 //! and all is passed on by the stretch.
 
+use super::routine::binds_unnamed;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::said::Said;
 use crate::pool::prepared::drop_statement::may_drop_all;
 use crate::pool::records::client::{ClientState, QueryRefusal, Standing};
 use crate::pool::records::server::Server;
-use crate::wire::head::split_whole;
+use crate::wire::head::{Head, split_whole};
 use crate::wire::kind::Front;
 
 /// A client's server, and how many bytes of what the client has sent are passed on to it.
@@ -36,7 +37,11 @@ impl Core {
         if body.len() > longest || is_tracking && may_drop_all(body) {
             return Some(Begun { server, taken: 0 });
         }
-        let Server { unnamed, replies, .. } = &mut self.servers[server];
+        let Server { unnamed, replies, session, .. } = &mut self.servers[server];
+        let head = Head { kind: byte, body: body.len() };
+        if session.is_watched() && !session.leaves_no_trace(Front::Query, head, body) {
+            return Some(Begun { server, taken: 0 });
+        }
         unnamed.replaced();
         replies.push_first_query();
         Some(Begun { server, taken: data.len() - behind.len() })
@@ -50,9 +55,11 @@ impl Core {
         data: &[u8],
         said: &mut Said<'_>,
     ) -> Option<Begun> {
-        let (byte, ..) = split_whole(data)?;
+        let (byte, body, _) = split_whole(data)?;
         let kind = Front::from_byte(byte)?;
-        if !matches!(kind, Front::Bind | Front::Parse) {
+        // What the unnamed statement of an earlier transaction clears is cleared if it comes first.
+        let is_judged = kind == Front::Bind && self.watches_sessions && binds_unnamed(body);
+        if !matches!(kind, Front::Bind | Front::Parse) || is_judged {
             return None;
         }
         let server = self.begin(id, kind)?;

@@ -292,6 +292,9 @@ impl Core {
                 taken.ended = Some(ended);
                 break;
             }
+            if is_watched {
+                server.session.note_ready(status, server.replies.is_answered());
+            }
             taken.bytes += READY_FOR_QUERY_BYTES;
         }
         taken

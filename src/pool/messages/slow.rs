@@ -55,7 +55,7 @@ impl EndedQuery {
         self.status == TransactionStatus::Idle
             && !server.owes_service
             && !server.has_changed_tables
-            && !server.session.is_watched()
+            && (!server.session.is_watched() || server.session.leaves_nothing())
             && !self.is_slow(settings)
     }
 

@@ -123,6 +123,8 @@ pub struct Kind {
     pub is_hostile: bool,
     /// Whether most hand-overs are plain ones (`core::plain_handover`).
     pub is_plain: bool,
+    /// Whether clients then may leave what they like.
+    pub allows: bool,
 }
 
 impl Kind {
@@ -143,12 +145,14 @@ impl Kind {
             replicates: matches!(seed % 13, 4 | 6 | 11),
             is_hostile: false,
             is_plain: false,
+            allows: false,
         }
     }
 
     /// The same with the settings that most installations have.
     pub fn plain(seed: u64) -> Kind {
-        Kind { offers: false, shares: false, is_plain: true, ..Kind::of(seed) }
+        let allows = seed.is_multiple_of(3);
+        Kind { offers: false, shares: false, is_plain: true, allows, ..Kind::of(seed) }
     }
 
     /// The same with hostile peers, which can log in as they are.
@@ -176,7 +180,7 @@ impl Setup {
             fixed += "max_prepared_statements = 0\n";
         }
         let policy = POLICIES[rng.below(POLICIES.len() as u64) as usize];
-        let policy = if kind.is_plain { SessionState::Allow } else { policy };
+        let policy = if kind.is_plain && kind.allows { SessionState::Allow } else { policy };
         fixed += &format!("session_state = {}\n", policy.word());
         if shares {
             fixed += "shared_listen = 1\n";
