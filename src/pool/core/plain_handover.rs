@@ -14,6 +14,7 @@ use crate::pool::owed::varcache::VarTable;
 use crate::pool::records::client::{Client, QueryRefusal, Replication};
 use crate::pool::records::pool::{Purpose, Rest};
 use crate::pool::records::server::Server;
+use crate::pool::records::session::ServerSession;
 use crate::wire::kind::Front;
 
 impl Core {
@@ -167,11 +168,19 @@ fn is_at_rest(server: &Server) -> bool {
     server.replies.is_clean()
         && server.own.is_nothing()
         && !server.replies.is_doubtful()
-        && server.session.is_left_clean()
+        && is_left_clean(&server.session)
         && !server.is_untouched
         && !server.is_private
         && server.canceled_by.is_none()
         && server.closing.is_none()
+}
+
+/// Whether a session can be handed on as the client has left it.
+#[inline(always)]
+fn is_left_clean(session: &ServerSession) -> bool {
+    let is_clean =
+        || !session.shares_listen && !session.must_be_pinned() && !session.must_be_reset();
+    !session.is_pinned() && (!session.is_watched() || is_clean())
 }
 
 /// Whether the client may later bind an unnamed statement that it has prepared here or before.

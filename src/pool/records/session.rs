@@ -144,13 +144,6 @@ impl ServerSession {
         !self.owed().is_empty()
     }
 
-    /// Whether the session can be handed on as the client has left it.
-    #[inline(always)]
-    pub(in crate::pool) fn is_left_clean(&self) -> bool {
-        let is_clean = || !self.shares_listen && !self.must_be_pinned() && !self.must_be_reset();
-        !self.is_pinned() && (!self.is_watched() || is_clean())
-    }
-
     /// The traces that must be undone before another client gets the server.
     fn owed(&self) -> Traces {
         match (self.must_end_clean, self.shares_listen) {

@@ -96,7 +96,8 @@ impl World {
         for _ in 0..3000 {
             self.now.mono = self.now.mono + Duration::from_millis(10);
             let core = &self.engine.core;
-            if core.outbound_count() == 0 && core.pools.is_empty() && core.databases.is_empty() {
+            let is_deserted = core.clients.is_empty() && core.outbound_count() == 0;
+            if is_deserted && core.pools.is_empty() && core.databases.is_empty() {
                 break;
             }
             self.step()?;
