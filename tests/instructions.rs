@@ -35,8 +35,8 @@ static WORKLOADS: [Workload; 8] = [
         prepare: STATEMENT,
         unit: prepared_pipeline,
     },
-    Workload { name: "1000 rows", most: 18_600, reset: 19_100, prepare: None, unit: rows },
-    Workload { name: "COPY out", most: 19_600, reset: 24_000, prepare: None, unit: copy_out },
+    Workload { name: "1000 rows", most: 16_400, reset: 16_900, prepare: None, unit: rows },
+    Workload { name: "COPY out", most: 17_400, reset: 22_000, prepare: None, unit: copy_out },
     Workload { name: "COPY in", most: 24_700, reset: 28_500, prepare: None, unit: copy_in },
 ];
 

@@ -74,13 +74,13 @@ impl Replies {
         while let Some((byte, body, rest)) = head::split_whole(left) {
             // Most are rows. Of what is whole, none is longer than a row may be.
             if byte == Back::DataRow as u8 {
-                left = rest;
+                left = head::behind_run(rest, byte, usize::MAX);
                 continue;
             }
             match Back::from_byte(byte) {
                 Some(Back::RowDescription) => {}
                 Some(Back::CopyData) if self.is_copying() => {
-                    left = head::behind_run(rest, byte, Back::CopyData.largest());
+                    left = head::behind_run(rest, byte, usize::MAX);
                     continue;
                 }
                 Some(kind @ (Back::CommandComplete | Back::EmptyQuery))
@@ -117,12 +117,12 @@ impl Replies {
                 Request::Execute => loop {
                     let Some((byte, body, rest)) = head::split_whole(left) else { break None };
                     if byte == Back::DataRow as u8 {
-                        left = rest;
+                        left = head::behind_run(rest, byte, usize::MAX);
                         continue;
                     }
                     match Back::from_byte(byte) {
                         Some(Back::CopyData) if *copy != Copy::None => {
-                            left = head::behind_run(rest, byte, Back::CopyData.largest());
+                            left = head::behind_run(rest, byte, usize::MAX);
                             continue;
                         }
                         Some(kind @ (Back::CommandComplete | Back::EmptyQuery))
