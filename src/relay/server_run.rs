@@ -31,8 +31,14 @@ impl<I: Io> Engine<I> {
     #[inline]
     pub fn write_lines(&mut self) {
         if self.core.has_lines() {
-            self.io.log(self.core.now, self.core.take_lines());
+            self.write_lines_now();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_lines_now(&mut self) {
+        self.io.log(self.core.now, self.core.take_lines());
     }
 
     pub(super) fn run_server(&mut self, id: ServerId) {
