@@ -99,7 +99,7 @@ impl<I: Io> Engine<I> {
     }
 
     /// How much may be read of this client at once, if what comes could be judged and passed on.
-    pub(super) fn may_read_client(&self, id: ClientId) -> Option<usize> {
+    fn may_read_client(&self, id: ClientId) -> Option<usize> {
         let conn = self.clients.get(id)?;
         if !conn.is_readable || conn.is_securing || !conn.is_flushed() {
             return None;
@@ -116,7 +116,7 @@ impl<I: Io> Engine<I> {
     }
 
     /// Reads once. Returns whether the connection is still there.
-    pub(super) fn read_client(&mut self, id: ClientId, most: usize) -> bool {
+    fn read_client(&mut self, id: ClientId, most: usize) -> bool {
         let mut block = std::mem::take(&mut self.block);
         let alive = self.read_client_into(id, &mut block, most);
         self.block = block;
