@@ -75,14 +75,22 @@ fn handshakes(console: &mut Client) -> u64 {
     told(console)
 }
 
+/// Waits until the pooler is in a state of `/proc/PID/stat`: S for asleep, T for stopped.
+fn wait_for_state(pooler: &Pooler, state: char) {
+    let state = format!(") {state} ");
+    eventually("another state of the process", || {
+        host::proc_file(pooler.pid, "stat").contains(&state).then_some(())
+    });
+}
+
 /// What `send` sends lies before the pooler when it looks, and behind all of it a question of the
-/// console. Returns how many handshakes have ended when that is answered.
+/// console. Returns how many handshakes have ended when that is answered. The pooler is stopped
+/// between two turns, which is where it sleeps: the rest of a turn would take steps of its own.
 fn ended_before_an_answer(pooler: &Pooler, console: &mut Client, send: impl FnOnce()) -> u64 {
     let before = handshakes(console);
+    wait_for_state(pooler, 'S');
     pooler.signal("STOP");
-    eventually("it to stand still", || {
-        host::proc_file(pooler.pid, "stat").contains(") T ").then_some(())
-    });
+    wait_for_state(pooler, 'T');
     send();
     ask(console);
     pooler.signal("CONT");
