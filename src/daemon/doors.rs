@@ -194,16 +194,16 @@ impl Doors {
         })
     }
 
-    /// Closes the TCP listeners. The Unix socket goes on serving the console.
+    /// Closes the TCP listeners, which gives descriptors back. The Unix socket goes on serving the
+    /// console, at once: without any listener nobody would end a pause.
     pub fn shut(&mut self) {
         self.shut_at = None;
         self.turn_away_at = None;
         self.unwatch();
+        self.closed_until = None;
         self.listeners.retain(|listener| !listener.is_tcp());
         self.pending = vec![true; self.listeners.len()];
-        if self.closed_until.is_none() {
-            let _ = self.watch();
-        }
+        let _ = self.watch();
     }
 }
 
@@ -258,6 +258,16 @@ mod tests {
             assert_eq!(doors.next(), None);
         }
         assert!(!is_told(&mut doors, &mut poll, Duration::ZERO), "the queue is empty");
+    }
+
+    #[test]
+    fn doors_that_are_gone_are_not_waited_for() {
+        let (mut doors, _poll, _clients) = doors_with(0);
+        doors.close_until(Moment(5));
+        doors.begin_to_shut(Moment(3), Moment(3));
+        assert_eq!(doors.next(), Some(Moment(3)));
+        doors.shut();
+        assert_eq!(doors.next(), None, "the loop would never sleep again");
     }
 
     #[test]
