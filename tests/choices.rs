@@ -280,6 +280,34 @@ fn a_session_leaves_nothing_where_the_policy_says_so() {
     assert_eq!(other.one(sql), "0");
 }
 
+/// The client has chosen that nothing is left to others, and a RELOAD takes its session from it.
+#[test]
+fn a_session_that_a_reload_ends_leaves_nothing_either() {
+    let keys = "pool_modes=transaction session_states=reset";
+    let app = |mode: &str| line(&format!("pool_mode={mode} {keys}"));
+    let pooler = Setup::new()
+        .set("default_pool_size", "2")
+        .set("server_reset_query", "")
+        .database("app", &app("session"))
+        .start();
+    let mut session = chosen(&pooler, "app", &[("session_state", "reset")]);
+    session.query(SET).expect("a SET");
+    let left = pid(&mut session);
+    let mut other = chosen(&pooler, "app.transaction", &[]);
+    assert_ne!(pid(&mut other), left);
+    pooler.rewrite(|setup| setup.database("app", &app("transaction")));
+    pooler.console().query("RELOAD").expect("a RELOAD");
+    // The pool has hand-overs of its new mode before the session gives its server back.
+    other.query("select 1").expect("an answer");
+    session.query("select 1").expect("an answer");
+    let mut third = chosen(&pooler, "app", &[]);
+    let found = [&mut other, &mut third].map(|client| {
+        client.query("begin").expect("a server");
+        (pid(client), client.one("show work_mem"))
+    });
+    assert!(found.contains(&(left, "4MB".to_owned())), "{found:?}");
+}
+
 #[test]
 fn a_database_of_that_very_name_comes_first_and_a_wildcard_takes_names_as_they_are() {
     let pooler = modes("")

@@ -53,6 +53,11 @@ impl Core {
             assert!(!is_free || server.is_clean(), "a server in the pool is not clean");
             assert!(!is_free || server.closing.is_none(), "a server to be closed is in the pool");
             assert!(!is_free || !server.is_private, "a walsender is in the pool");
+            let is_left_so = server.is_abandoned || server.session.must_be_reset();
+            assert!(!is_free || !is_left_so, "a server in the pool is to be reset first");
+            let is_over = server.half_sent == 0 && !server.replies.is_doubtful();
+            assert!(!is_free || is_over, "a server in the pool may yet say something of before");
+            assert!(!is_free || server.kept.is_told(), "an answer is left of another");
             let end = server.end_of(self.limits().server_lifetime(server.pool));
             assert!(!is_free || server.end_of_life == end, "a server's lifetime has changed");
         }

@@ -139,8 +139,8 @@ impl Core {
         if !is_plain {
             return false;
         }
+        debug_assert!(!server.is_abandoned, "it was brought to an end before a client got it");
         server.requested = now;
-        server.is_abandoned = false;
         server.replies.shrink();
         mover.part_to_idle(client, (id, servers), pool, now);
         self.has_place |= !self.awaiting_place.is_empty();
@@ -175,12 +175,14 @@ fn is_at_rest(server: &Server) -> bool {
         && server.closing.is_none()
 }
 
-/// Whether a session can be handed on as the client has left it.
+/// Whether a session can be handed on as the client has left it. One that is not watched may have
+/// to be reset, too: a RELOAD can end the session mode of a client that leaves nothing to others.
 #[inline(always)]
 fn is_left_clean(session: &ServerSession) -> bool {
-    let is_clean =
-        || !session.shares_listen && !session.must_be_pinned() && !session.must_be_reset();
-    !session.is_pinned() && (!session.is_watched() || is_clean())
+    !session.shares_listen
+        && !session.is_pinned()
+        && !session.must_be_pinned()
+        && !session.must_be_reset()
 }
 
 /// Whether the client may later bind an unnamed statement that it has prepared here or before.
