@@ -5,7 +5,7 @@
 //! mask; `map=`. A line that cannot be parsed is reported and left out, and the rules after it
 //! count, as in PgBouncer. An `ldap` line whose options make no sense is reported and stays: it
 //! refuses every client that it matches, since PgBouncer would not let such a client try the rules
-//! below either.
+//! below either. A line with an `@file` that says more than is read is reported and stays, too.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,13 +23,11 @@ pub type ReadFile<'a> = &'a mut dyn FnMut(&[u8]) -> Option<Vec<u8>>;
 /// The rules, and the problems of lines.
 pub fn parse(text: &[u8], maps: &IdentMaps, read: ReadFile<'_>) -> (HbaRules, Vec<HbaProblem>) {
     let (mut rules, mut problems) = (Vec::new(), Vec::new());
-    let mut files = NameFiles { read, left: FILES_MAX };
+    let mut files = NameFiles { read, left: FILES_MAX, has_more: false };
     for (line, content) in lines(text) {
         match parse_rule(line, content, maps, &mut files) {
             Ok(Some((rule, problem))) => {
-                problems.extend(
-                    problem.map(|error| HbaProblem { line, kind: HbaProblemKind::Ldap(error) }),
-                );
+                problems.extend(problem.map(|kind| HbaProblem { line, kind }));
                 rules.push(rule);
             }
             Ok(None) => {}
@@ -39,7 +37,8 @@ pub fn parse(text: &[u8], maps: &IdentMaps, read: ReadFile<'_>) -> (HbaRules, Ve
     (HbaRules::new(rules), problems)
 }
 
-/// What is wrong with a line, which is then left out, except for [`HbaProblemKind::Ldap`].
+/// What is wrong with a line, which is then left out, except for [`HbaProblemKind::AfterNames`] and
+/// [`HbaProblemKind::Ldap`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HbaProblem {
     /// Counted from 1.
@@ -51,6 +50,8 @@ pub struct HbaProblem {
 pub enum HbaProblemKind {
     Address,
     AddressOutsideMask,
+    /// A line of an `@file` goes on behind its list of names. The list counts, as in PgBouncer.
+    AfterNames,
     ConnectionType,
     /// An `@file` cannot be read.
     File,
@@ -79,6 +80,10 @@ impl fmt::Display for HbaProblem {
             HbaProblemKind::AddressOutsideMask => {
                 f.write_str("address has bits that its mask leaves out, nobody would match")
             }
+            HbaProblemKind::AfterNames => f.write_str(
+                "a line of the file named behind @ has more than one list of names; only the \
+                 first counts, a comma goes on with it",
+            ),
             HbaProblemKind::ConnectionType => {
                 f.write_str("`local`, `host`, `hostssl` or `hostnossl` expected")
             }
@@ -113,6 +118,8 @@ impl From<MalformedLine> for HbaProblemKind {
 struct NameFiles<'a> {
     read: ReadFile<'a>,
     left: u32,
+    /// Whether a line of a file of this rule says more than is read.
+    has_more: bool,
 }
 
 fn parse_rule(
@@ -120,7 +127,7 @@ fn parse_rule(
     content: &[u8],
     maps: &IdentMaps,
     files: &mut NameFiles<'_>,
-) -> Result<Option<(Rule, Option<OptionError>)>, HbaProblemKind> {
+) -> Result<Option<(Rule, Option<HbaProblemKind>)>, HbaProblemKind> {
     let mut words = LineTokens::of(content);
     let tls = match words.next()? {
         None => return Ok(None),
@@ -130,6 +137,7 @@ fn parse_rule(
         Some(LineToken::Word(b"hostnossl")) => Some(Some(false)),
         Some(_) => return Err(HbaProblemKind::ConnectionType),
     };
+    files.has_more = false;
     let mut databases = Databases::default();
     read_names(&mut words, files, 0, &mut |item| databases.add(item))?;
     let mut users = HbaNames::default();
@@ -140,11 +148,11 @@ fn parse_rule(
     };
     let method = parse_method(&mut words)?;
     let mut rule = Rule { line, method, map: None, judge: None, origin, databases, users };
-    let mut problem = None;
+    let mut problem = files.has_more.then_some(HbaProblemKind::AfterNames);
     match method {
         HbaMethod::Ldap => match Directory::parse(words.rest()) {
             Ok(directory) => rule.judge = Some(Judge::Ldap(Box::new(directory))),
-            Err(error) => problem = Some(error),
+            Err(error) => problem = Some(HbaProblemKind::Ldap(error)),
         },
         HbaMethod::Pam => rule.judge = Some(Judge::Pam { service: parse_service(&mut words)? }),
         _ => rule.map = parse_map(&mut words, maps)?,
@@ -198,7 +206,7 @@ fn read_names(
 ) -> Result<(), HbaProblemKind> {
     loop {
         read_name(words, files, depth, add)?;
-        if words.peek()? != Some(LineToken::Comma) {
+        if words.peek() != Ok(Some(LineToken::Comma)) {
             return Ok(());
         }
         words.next()?;
@@ -221,7 +229,7 @@ fn read_name(
     }
 }
 
-/// Takes all names of a file, between which there are line ends, spaces or commas.
+/// Takes the names of a file, of each line the first list.
 fn read_file(
     file: &[u8],
     files: &mut NameFiles<'_>,
@@ -235,13 +243,10 @@ fn read_file(
     let text = (files.read)(file).ok_or(HbaProblemKind::File)?;
     for (_, line) in lines(&text) {
         let mut words = LineTokens::of(line);
-        while let Some(token) = words.peek()? {
-            if token == LineToken::Comma {
-                words.next()?;
-            } else {
-                read_name(&mut words, files, depth, add)?;
-            }
+        if words.peek()?.is_some() {
+            read_names(&mut words, files, depth, add)?;
         }
+        files.has_more |= words.peek() != Ok(None);
     }
     Ok(())
 }
@@ -465,15 +470,18 @@ mod tests {
     #[test]
     fn files_of_names_are_read_and_circles_end() {
         let mut read = |file: &[u8]| match file {
-            b"users" => Some(b"# comment\nv w,x\n\"all\" @more\n".to_vec()),
+            b"users" => Some(b"# comment\n\nv,w, x # y\n\"all\",@more\n".to_vec()),
             b"more" => Some(b"u".to_vec()),
-            b"circle" => Some(b"u @circle".to_vec()),
+            b"spaces" => Some(b"s t\nw \"\n".to_vec()),
+            b"commas" => Some(b"u,\nv".to_vec()),
+            b"circle" => Some(b"u,@circle".to_vec()),
             b"group" => Some(b"+u".to_vec()),
             b"databases" => Some(b"sameuser,replication".to_vec()),
             _ => None,
         };
         let text = b"host @databases all all reject\nhost all @users,y all trust\n\
-            host all @circle all trust\nhost all @group all trust\nhost all @\"users\" all trust\n";
+            host all @circle all trust\nhost all @group all trust\nhost all @\"users\" all trust\n\
+            host all @spaces all md5\nhost all @commas all trust\n";
         let (rules, problems) = parse(text, &IdentMaps::default(), &mut read);
         let kinds: Vec<_> = problems.iter().map(|p| (p.line, p.kind.clone())).collect();
         assert_eq!(
@@ -481,9 +489,13 @@ mod tests {
             [
                 (3, HbaProblemKind::TooManyFiles),
                 (4, HbaProblemKind::Unsupported("+group")),
-                (5, HbaProblemKind::Address)
+                (5, HbaProblemKind::Address),
+                (6, HbaProblemKind::AfterNames),
+                (7, HbaProblemKind::Names),
             ]
         );
+        let lines: Vec<u32> = rules.rules().iter().map(|rule| rule.line).collect();
+        assert_eq!(lines, [1, 2, 6]);
         let visitor = |user: &'static str, database: &'static [u8]| Visitor {
             address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             has_tls: false,
@@ -491,7 +503,7 @@ mod tests {
             database,
             user: user.as_bytes(),
         };
-        for (user, is_match) in [("u", true), ("w", true), ("y", true), ("other", false)] {
+        for (user, is_match) in [("u", true), ("x", true), ("s", true), ("t", false)] {
             assert_eq!(rules.find(&visitor(user, b"x")).is_some(), is_match, "{user}");
         }
         let same = rules.find(&visitor("other", b"other")).unwrap();

@@ -10,8 +10,7 @@ use std::fmt;
 
 use crate::auth::known::{Known, KnownReading};
 use crate::auth::secret::{PASSWORD_BYTES_MAX, Secret};
-use crate::auth::words::is_space;
-use crate::base::text::find_either;
+use crate::base::text::{find_either, is_space};
 
 /// The longest user name, in bytes, as in PgBouncer.
 pub const USER_BYTES_MAX: usize = 127;

@@ -1,6 +1,8 @@
 //! A line of an HBA file or ident map taken apart into words, commas and quoted texts. `#` begins a
 //! comment. Whether a word was quoted matters: `"all"` is a name, `all` is everyone.
 
+use crate::base::text::is_space;
+
 /// One piece of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LineToken<'a> {
@@ -79,11 +81,6 @@ impl<'a> LineTokens<'a> {
 
 fn ends_word(byte: u8) -> bool {
     is_space(byte) || matches!(byte, b',' | b'#' | b'"' | 0)
-}
-
-/// What `isspace` means in C: vertical tab included.
-pub fn is_space(byte: u8) -> bool {
-    byte.is_ascii_whitespace() || byte == 0x0b
 }
 
 /// The lines of a file, counted from 1.

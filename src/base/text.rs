@@ -50,6 +50,17 @@ pub fn find_either(text: &[u8], bytes: [u8; 2]) -> Option<usize> {
     Some(text.len() - rest.len() + place)
 }
 
+/// White space as C's `isspace` has it, and so PgBouncer where it reads files: a vertical tab is
+/// some.
+pub fn is_space<L: Into<char>>(letter: L) -> bool {
+    matches!(letter.into(), '\t' | '\n' | '\x0b' | '\x0c' | '\r' | ' ')
+}
+
+/// The text without white space at its ends.
+pub fn trim_space(text: &str) -> &str {
+    text.trim_matches(is_space::<char>)
+}
+
 /// A letter as it may stand in one line of the log: control characters become blanks.
 pub fn printable(letter: char) -> char {
     if letter.is_control() { ' ' } else { letter }

@@ -10,7 +10,7 @@ use super::host::{Host, Hosts, Ports};
 use super::methods::AuthMethods;
 use super::table::{RELOAD, table};
 use super::text::HiddenText;
-use super::value::{Kind, LIFETIME, LIMIT, SIZE, ValueError, WAIT};
+use super::value::{Kind, LIFETIME, LIMIT, SIZE, WAIT};
 
 table! {
     /// One line of `[databases]`. An override that is `None` leaves the setting of the
@@ -111,11 +111,5 @@ impl DatabaseLine {
     pub fn targets(&self, socket_dir: &str) -> Vec<(Host, u16)> {
         let hosts = self.host.or_socket_in(socket_dir).into_iter().enumerate();
         hosts.map(|(index, host)| (host, self.port.of(index))).collect()
-    }
-
-    /// What no single key can tell: there is one port, or one for each host.
-    pub fn check(&self) -> Result<(), ValueError> {
-        let (ports, hosts) = (self.port.len(), self.host.len().max(1));
-        if ports == 1 || ports == hosts { Ok(()) } else { Err(ValueError::PortsPerHost) }
     }
 }

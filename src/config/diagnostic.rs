@@ -140,7 +140,7 @@ impl ConfigProblem {
             self,
             ConfigProblem::IncludesFolder(_)
                 | ConfigProblem::LeftOut(_)
-                | ConfigProblem::Line(LineError::AfterQuote(_))
+                | ConfigProblem::Line(LineError::AfterQuote(_) | LineError::Tab(_))
                 | ConfigProblem::Nul
                 | ConfigProblem::NotUtf8
                 | ConfigProblem::OctalLooking { .. }

@@ -70,6 +70,12 @@ impl Ports {
     pub fn first(&self) -> Ports {
         Ports(self.0.iter().copied().take(1).collect())
     }
+
+    /// There is one port, or one for each of `hosts`; no host stands for one of our own.
+    pub fn check(&self, hosts: &Hosts) -> Result<(), ValueError> {
+        let is_good = self.len() == 1 || self.len() == hosts.len().max(1);
+        if is_good { Ok(()) } else { Err(ValueError::PortsPerHost) }
+    }
 }
 
 impl Deref for Ports {

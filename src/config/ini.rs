@@ -2,14 +2,15 @@
 //!
 //! Files come through [`FileReader`], so that nothing here touches a disk. A line is a comment (`;`
 //! or `#` in front), a section in brackets, `key = value`, or `%include FILE`. The value is
-//! everything after the `=` up to the end of the line: it has no quotes, comments or continuation
-//! lines. A section goes on through included files and after them. All errors are gathered, so that
-//! the operator sees them at once.
+//! everything after the `=` and the spaces and tabs behind it, up to the end of the line: it has no
+//! quotes, comments or continuation lines. A section goes on through included files and after them.
+//! All errors are gathered, so that the operator sees them at once.
 
 use std::borrow::Cow;
 
 use super::diagnostic::{ConfigProblem, Diagnostic, FilePlace};
 use super::text::keeping_bytes;
+use crate::base::text::{is_space, trim_space};
 
 /// Reads files for the loader.
 pub trait FileReader {
@@ -85,8 +86,8 @@ impl IniReader<'_> {
             if self.parsed.errors.len() >= ERRORS_MAX {
                 break;
             }
-            let line = line.trim_ascii();
-            if matches!(line.first(), None | Some(b';' | b'#')) {
+            let first = line.iter().find(|byte| !is_space(**byte));
+            if matches!(first, None | Some(b';' | b'#')) {
                 continue;
             }
             let place = FilePlace { file: path.clone(), line: number };
@@ -119,11 +120,11 @@ impl IniReader<'_> {
                 Cow::Owned(keeping_bytes(line))
             }
         };
-        let line = line.as_ref();
+        let line = trim_space(&line);
         if let Some(directive) = line.strip_prefix('%') {
             let path =
                 directive.strip_prefix("include").filter(|path| path.starts_with([' ', '\t']));
-            self.include(place, path.ok_or(ConfigProblem::Directive)?.trim_ascii())?;
+            self.include(place, trim_space(path.ok_or(ConfigProblem::Directive)?))?;
             return Ok(None);
         }
         Ok(Some(match line.strip_prefix('[') {
@@ -171,7 +172,7 @@ fn beside(file: &str, path: &str) -> Option<String> {
 /// The name of a section, from the `rest` of its line after the opening bracket.
 fn section(rest: &str) -> Result<String, ConfigProblem> {
     let (name, rest) = rest.split_once(']').ok_or(ConfigProblem::SectionUnclosed)?;
-    match rest.trim_ascii_start().as_bytes().first() {
+    match trim_space(rest).as_bytes().first() {
         None | Some(b';' | b'#') => Ok(name.to_owned()),
         Some(_) => Err(ConfigProblem::AfterSection),
     }
@@ -189,7 +190,7 @@ fn entry(line: &str) -> Result<IniItem, ConfigProblem> {
     let Some(value) = rest.trim_ascii_start().strip_prefix('=') else {
         return Err(ConfigProblem::NoEquals(key));
     };
-    Ok(IniItem::Entry { key, value: value.trim_ascii().to_owned() })
+    Ok(IniItem::Entry { key, value: value.trim_start_matches([' ', '\t']).to_owned() })
 }
 
 fn is_key(c: char) -> bool {
@@ -246,6 +247,14 @@ mod tests {
             read(&[("f", text)]),
             ["f:4 [a]", "f:5 k=v", "f:6 k.*-_9=v ; no comment = \"x\"", "f:7 empty="]
         );
+    }
+
+    #[test]
+    fn white_space_around_lines_is_any_and_behind_the_equals_sign_spaces_and_tabs() {
+        let text = "\x0b[a]\x0b;c\n\x0c\n\x0b;c\n\x0bk\t=\t v \x0b\x0c\nk=\x0bv\nk=\r\n";
+        assert_eq!(read(&[("f", text)]), ["f:1 [a]", "f:4 k=v", "f:5 k=\x0bv", "f:6 k="]);
+        let include = [("f", "\x0b%include g\x0b"), ("g", "k=v")];
+        assert_eq!(read(&include), ["g:1 k=v"]);
     }
 
     #[test]

@@ -5,10 +5,9 @@
 //! string ends at the first byte that is no digit, and a negative limit means no limit. Here a
 //! number that is too large becomes the largest, which for any machine is as good as no limit.
 
-use super::host::Ports;
 use super::number;
 use super::settings::SIXTEEN_BITS;
-use super::value::{INTEGER_MAX, Kind, SettingType};
+use super::value::{INTEGER_MAX, Kind};
 
 /// `text` is not of `kind`. Gives a text that is, and that means what PgBouncer makes of `text`;
 /// None if PgBouncer refuses it as well, or makes of it what nobody can have meant.
@@ -29,8 +28,9 @@ pub fn taken(text: &str, kind: &Kind) -> Option<String> {
             (!named.is_empty()).then(|| named.join(","))
         }
         Kind::Ports => {
-            let port = (number::leading(text) & 0xffff).to_string();
-            Ports::read(&port, kind).is_ok().then_some(port)
+            let number = number::leading(text);
+            // Nobody but root listens on port 1, and nobody on 0.
+            (number != 0).then(|| (number & 0xffff).max(1).to_string())
         }
         Kind::Choice(_)
         | Kind::Choices(_)
@@ -95,14 +95,19 @@ mod tests {
             (SIZE, "2.5", Some("2")),
             (SIZE, "99999999999", Some("1215752191")),
             (LIMIT, "5x", Some("5")),
+            (SIZE, "-99999999999999999999", Some("0")),
             (LIFETIME, "1h", Some("1")),
+            (LIFETIME, "1e3", Some("1")),
+            (LIFETIME, "0x10", Some("0")),
             (Kind::Hosts, "a,,b", Some("a,b")),
             (Kind::Hosts, "127.0.0.1,", Some("127.0.0.1")),
             (Kind::Hosts, ",", None),
             (Kind::Ports, "5432,", Some("5432")),
             (Kind::Ports, "5432;", Some("5432")),
             (Kind::Ports, "70000", Some("4464")),
+            (Kind::Ports, "65536", Some("1")),
             (Kind::Ports, "ten", None),
+            (Kind::Ports, "4294967296", None),
             (Kind::Ports, "0", None),
             (Kind::Flag, "yes", None),
         ];

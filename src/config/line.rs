@@ -2,9 +2,12 @@
 //!
 //! It is `key=value` pairs between spaces. A value in single quotes may hold spaces, and two quotes
 //! there stand for one. A value must not be empty. Errors do not show values, which may be secret.
-//! One error is tolerated, as by PgBouncer: a character that follows a closing quote is left out.
+//! Two errors are tolerated, as by PgBouncer: a character that follows a closing quote is left out,
+//! and a tab, which ends no value, belongs to it.
 
 use std::fmt;
+
+use crate::base::text::{is_space, trim_space};
 
 /// Why a connection string cannot be taken apart.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,6 +23,8 @@ pub enum LineError {
     Unclosed(String),
     /// Something follows the closing quote of this key's value without a space between.
     AfterQuote(String),
+    /// The value of this key holds a tab, or other white space that does not separate pairs.
+    Tab(String),
 }
 
 impl fmt::Display for LineError {
@@ -39,6 +44,9 @@ impl fmt::Display for LineError {
                     "expected a space behind the closing quote of {key}; a character is left out"
                 )
             }
+            LineError::Tab(key) => {
+                write!(f, "expected a space behind {key}; a tab belongs to the value before it")
+            }
         }
     }
 }
@@ -55,17 +63,21 @@ pub struct Pairs {
 /// Takes a connection string apart.
 pub fn pairs(text: &str) -> Result<Pairs, LineError> {
     let Pairs { mut pairs, mut mistakes } = Pairs::default();
-    let mut rest = text.trim_ascii();
+    let mut rest = trim_space(text);
     while !rest.is_empty() {
         let end = rest.find(|c| c == '=' || is_space(c)).unwrap_or(rest.len());
-        let (key, tail) = (&rest[..end], rest[end..].trim_ascii_start());
+        let (key, tail) = (&rest[..end], rest[end..].trim_start_matches(is_space::<char>));
         let Some(tail) = tail.strip_prefix('=') else {
             return Err(LineError::NoEquals(pairs.pop().map(|(key, _)| key)));
         };
         if key.is_empty() {
             return Err(LineError::NoKey);
         }
-        let (value, mut tail) = value(&told(key, &pairs), tail.trim_ascii_start())?;
+        let text = tail.trim_start_matches(' ');
+        let (value, mut tail) = value(&told(key, &pairs), text)?;
+        if !text.starts_with('\'') && value.contains(|c| c != ' ' && is_space(c)) {
+            mistakes.push(LineError::Tab(told(key, &pairs)));
+        }
         if let Some(next) = tail.chars().next().filter(|next| !is_space(*next)) {
             mistakes.push(LineError::AfterQuote(told(key, &pairs)));
             tail = &tail[next.len_utf8()..];
@@ -74,7 +86,7 @@ pub fn pairs(text: &str) -> Result<Pairs, LineError> {
             return Err(LineError::NoValue(told(key, &pairs)));
         }
         pairs.push((key.to_owned(), value));
-        rest = tail.trim_ascii_start();
+        rest = tail.trim_start_matches(is_space::<char>);
     }
     Ok(Pairs { pairs, mistakes })
 }
@@ -89,7 +101,7 @@ pub fn told(key: &str, before: &[(String, String)]) -> String {
 /// The value at the start of `text`, and what follows it.
 fn value<'a>(key: &str, text: &'a str) -> Result<(String, &'a str), LineError> {
     let Some(quoted) = text.strip_prefix('\'') else {
-        let end = text.find(is_space).unwrap_or(text.len());
+        let end = text.find(' ').unwrap_or(text.len());
         return Ok((text[..end].to_owned(), &text[end..]));
     };
     let mut value = String::new();
@@ -105,10 +117,6 @@ fn value<'a>(key: &str, text: &'a str) -> Result<(String, &'a str), LineError> {
     Ok((value, rest))
 }
 
-fn is_space(c: char) -> bool {
-    c.is_ascii_whitespace()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,9 +129,10 @@ mod tests {
 
     #[test]
     fn pairs_stand_between_spaces_and_quotes_hold_what_is_between_them() {
-        let cases: [(&str, &[(&str, &str)]); 9] = [
+        let cases: [(&str, &[(&str, &str)]); 10] = [
             ("", &[]),
-            ("  host=a\tport=5  ", &[("host", "a"), ("port", "5")]),
+            ("\x0b host=a \tport =\x205  \x0b", &[("host", "a"), ("port", "5")]),
+            ("dbname='a\tb'\tport=5", &[("dbname", "a\tb"), ("port", "5")]),
             ("dbname = x", &[("dbname", "x")]),
             ("dbname='it''s' a=b", &[("dbname", "it's"), ("a", "b")]),
             ("q='select ''x''' ", &[("q", "select 'x'")]),
@@ -158,6 +167,17 @@ mod tests {
             assert_eq!(pairs(text).expect_err(text).to_string(), expected, "{text:?}");
         }
     }
+
+    #[test]
+    fn a_tab_belongs_to_the_value_that_it_stands_in() {
+        for text in ["password=a\tb", "password=a\tb=c", "password=\tb", "password= a\x0bb"] {
+            let Pairs { pairs, mistakes } = pairs(text).expect(text);
+            assert_eq!((pairs.len(), pairs[0].0.as_str()), (1, "password"), "{text:?}");
+            assert_eq!(pairs[0].1, text["password=".len()..].trim_start_matches(' '));
+            assert_eq!(mistakes, [LineError::Tab("password".into())], "{text:?}");
+        }
+    }
+
     #[test]
     fn one_character_behind_a_closing_quote_is_left_out() {
         for (text, next) in [

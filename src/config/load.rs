@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use super::database::{self, DatabaseLine};
 use super::diagnostic::{ConfigProblem, Diagnostic, FilePlace};
+use super::host::{Hosts, Ports};
 use super::ini::{self, FileReader, IniItem, IniLine};
 use super::lenient;
 use super::line::{self, Pairs};
@@ -16,7 +17,7 @@ use super::settings::{self, Settings};
 use super::table::{self, SettingRow};
 use super::text::readable;
 use super::user::UserLine;
-use super::value::{Kind, ValueError};
+use super::value::{Kind, SettingType, ValueError};
 use crate::base::order;
 use crate::base::places::Places;
 
@@ -280,12 +281,7 @@ impl Loader {
         let rows = DatabaseLine::rows();
         let set = |key: &str, value: &str| line.set(canonical(database::ALIASES, key), value);
         let mut mistakes = fill(value, rows, database::ALIASES, set)?;
-        if let Err(error) = line.check() {
-            let problem = ConfigProblem::LineValue { key: "port".to_owned(), error };
-            line.port = line.port.first();
-            let taken = line.show("port").unwrap_or_default();
-            mistakes.push(ConfigProblem::Taken { problem: problem.into(), taken });
-        }
+        mistakes.extend(check_ports(&mut line.port, &line.host));
         self.warn_all(place, name, mistakes);
         if let (Some(size), Some(min)) = (line.pool_size, line.min_pool_size)
             && size < min
@@ -313,10 +309,10 @@ impl Loader {
     fn peer(&mut self, place: &FilePlace, name: &str, value: &str) -> Result<(), ConfigProblem> {
         let id = name.parse().ok().filter(|id| (1..=PEER_ID_MAX).contains(id));
         let mut line = PeerLine::named(id.ok_or(ConfigProblem::PeerId(PEER_ID_MAX))?);
-        let mistakes = fill(value, PeerLine::rows(), &[], |key, value| line.set(key, value))?;
+        let mut mistakes = fill(value, PeerLine::rows(), &[], |key, value| line.set(key, value))?;
+        line.check().map_err(|error| ConfigProblem::LineValue { key: "host".to_owned(), error })?;
+        mistakes.extend(check_ports(&mut line.port, &line.host));
         self.warn_all(place, name, mistakes);
-        line.check()
-            .map_err(|(key, error)| ConfigProblem::LineValue { key: key.to_owned(), error })?;
         self.peers.put(line.id.to_string(), line);
         Ok(())
     }
@@ -410,6 +406,15 @@ fn canonical<'a>(aliases: &[(&str, &'a str)], key: &'a str) -> &'a str {
 
 fn check_length(name: &str, max: usize) -> Result<(), ConfigProblem> {
     if name.len() > max { Err(ConfigProblem::NameTooLong(max)) } else { Ok(()) }
+}
+
+/// Leaves the first port where there are more or fewer than hosts, as PgBouncer does.
+fn check_ports(ports: &mut Ports, hosts: &Hosts) -> Option<ConfigProblem> {
+    let error = ports.check(hosts).err()?;
+    *ports = ports.first();
+    let taken = ports.show(&Kind::Ports).unwrap_or_default();
+    let problem = ConfigProblem::LineValue { key: "port".to_owned(), error };
+    Some(ConfigProblem::Taken { problem: problem.into(), taken })
 }
 
 /// Takes a connection string apart and hands its keys to `set`. Returns the errors that PgBouncer

@@ -3,19 +3,22 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
+use crate::base::text::is_space;
+
 /// A whole number in decimal digits, as connection strings have them.
 pub fn decimal(text: &str) -> Option<i64> {
-    let (negative, digits) = sign(text.trim_start_matches(is_space));
+    let (negative, digits) = sign(text.trim_start_matches(is_space::<char>));
     whole(negative, digits, 10)
 }
 
-/// A whole number as C reads it with base 0: space in front, a sign, `0x` for hexadecimal, `0` for
-/// octal. A number that does not fit into 64 bits becomes the nearest that does, which is out of
-/// any range.
+/// A whole number as C reads it with base 0: space in front, a sign, `0x` for hexadecimal, `0b` for
+/// binary, `0` for octal. A number that does not fit into 64 bits becomes the nearest that does,
+/// which is out of any range.
 pub fn number(text: &str) -> Option<i64> {
-    let (negative, digits) = sign(text.trim_start_matches(is_space));
+    let (negative, digits) = sign(text.trim_start_matches(is_space::<char>));
     match digits.as_bytes() {
         [b'0', b'x' | b'X', ..] => whole(negative, &digits[2..], 16),
+        [b'0', b'b' | b'B', ..] => whole(negative, &digits[2..], 2),
         [b'0', _, ..] => whole(negative, &digits[1..], 8),
         _ => whole(negative, digits, 10),
     }
@@ -34,13 +37,17 @@ fn whole(negative: bool, digits: &str, radix: u32) -> Option<i64> {
     if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
         return None;
     }
-    let value = i64::from_str_radix(digits, radix).unwrap_or(i64::MAX);
-    Some(if negative { -value } else { value })
+    Some(match i64::from_str_radix(digits, radix) {
+        Ok(value) if negative => -value,
+        Ok(value) => value,
+        Err(_) if negative => i64::MIN,
+        Err(_) => i64::MAX,
+    })
 }
 
 /// What C's `atoi` makes of a text: the digits that it begins with, or 0, in 32 bits.
 pub fn leading(text: &str) -> i32 {
-    let (negative, rest) = sign(text.trim_start_matches(is_space));
+    let (negative, rest) = sign(text.trim_start_matches(is_space::<char>));
     let end = rest.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
     let value = whole(negative, &rest[..end], 10).unwrap_or(0);
     value as i32
@@ -61,7 +68,7 @@ pub const SECONDS_MAX_TEXT: &str = "9.223e12";
 
 /// Whether a text is a number of seconds that is larger than the longest time.
 pub fn is_endless(text: &str) -> bool {
-    let text = text.trim_start_matches(is_space);
+    let text = text.trim_start_matches(is_space::<char>);
     let (negative, rest) = sign(text);
     if ["inf", "infinity", "nan"].iter().any(|word| rest.eq_ignore_ascii_case(word)) {
         return !negative;
@@ -82,7 +89,7 @@ pub fn is_endless(text: &str) -> bool {
 
 /// Seconds with a fraction and a power of ten, cut at the microsecond.
 pub fn seconds(text: &str) -> Option<Duration> {
-    let text = text.trim_start_matches(is_space);
+    let text = text.trim_start_matches(is_space::<char>);
     let micros = match text.as_bytes() {
         [b'0', b'x' | b'X', ..] => u64::try_from(number(text)?).ok()?.checked_mul(1_000_000)?,
         _ => micros(text)?,
@@ -158,25 +165,25 @@ fn trim_zeros(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
-fn is_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn whole_numbers_are_read_as_c_reads_them() {
-        let good = [("5", 5), (" 7", 7), ("+5", 5), ("-1", -1), ("0x10", 16), ("010", 8), ("0", 0)];
+        let good = [("5", 5), (" 7", 7), ("+5", 5), ("-1", -1), ("010", 8), ("0", 0)];
+        let good = good.into_iter().chain([("0x10", 16), ("0b101", 5), ("-0B1", -1)]);
         for (text, value) in good {
             assert_eq!(number(text), Some(value), "{text:?}");
         }
-        for text in ["", " ", "-", "+-5", "- 5", "7 ", "1e3", "1.5", "5x", "0x", "08", "0x-1", "½"]
+        for text in
+            ["", " ", "-", "+-5", "- 5", "7 ", "1e3", "1.5", "5x", "0x", "0b", "0b2", "08", "0x-1"]
         {
             assert_eq!(number(text), None, "{text:?}");
         }
         assert_eq!(number("99999999999999999999"), Some(i64::MAX));
+        assert_eq!(number("-99999999999999999999"), Some(i64::MIN));
+        assert_eq!((leading("-99999999999999999999"), leading("99999999999999999999")), (0, -1));
         assert_eq!(decimal("010"), Some(10));
         assert_eq!(decimal("0x10"), None);
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use super::value::{Kind, SettingType, ValueError};
+use crate::base::text::{is_space, trim_space};
 use crate::base::wipe::wipe;
 
 /// Names from a list, and the list as it was written, which is what SHOW CONFIG prints.
@@ -20,13 +21,13 @@ pub struct NameList {
 impl NameList {
     pub fn contains(&self, name: &str) -> bool {
         self.names.iter().any(|known| known == name)
-            || self.text.split(',').any(|part| part.trim() == name && !name.is_empty())
+            || self.text.split(',').any(|part| trim_space(part) == name && !name.is_empty())
     }
 }
 
 impl From<&str> for NameList {
     fn from(text: &str) -> NameList {
-        let is_separator = |c: char| c == ',' || c.is_ascii_whitespace();
+        let is_separator = |c: char| c == ',' || is_space(c);
         let names = text.split(is_separator).filter(|name| !name.is_empty());
         NameList { names: names.map(str::to_owned).collect(), text: text.to_owned() }
     }

@@ -263,7 +263,10 @@ impl SettingType for Duration {
             let value = number(text).ok_or(ValueError::NotWholeSeconds)?;
             return within(Some(value), 0, INTEGER_MAX).map(|n| Duration::from_secs(n.into()));
         }
-        number::seconds(text).ok_or(ValueError::NotSeconds)
+        // In a connection string PgBouncer reads decimal digits and no more.
+        let is_decimal = !text.contains(|c: char| c.is_ascii_alphabetic());
+        let is_read = is_decimal || !matches!(kind, Kind::Override { .. });
+        number::seconds(text).filter(|_| is_read).ok_or(ValueError::NotSeconds)
     }
     fn show(&self, kind: &Kind) -> Option<String> {
         let is_whole = *kind == Kind::WholeSeconds;

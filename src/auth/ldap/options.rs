@@ -6,6 +6,7 @@ use std::fmt;
 use super::message::{self, Scope};
 use super::url;
 use crate::auth::secret::Password;
+use crate::base::text::is_space;
 
 /// A directory, and how users are found in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -268,7 +269,7 @@ fn split(text: &str) -> Result<Vec<String>, OptionError> {
                 option.get_or_insert_with(String::new);
             }
             '#' if !is_quoted => break,
-            _ if !is_quoted && (letter.is_ascii_whitespace() || letter == ',') => {
+            _ if !is_quoted && (is_space(letter) || letter == ',') => {
                 options.extend(option.take());
             }
             _ => option.get_or_insert_with(String::new).push(letter),

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use crate::log::plain;
 use crate::net::resolve;
 
+/// What is wrong with the path of a Unix socket; `sun_path` has 108 bytes, and a zero ends it.
+pub(super) const NAME_TOO_LONG: &str = "the path is longer than 107 bytes";
+
 /// Why there is nothing to listen on.
 #[derive(Debug)]
 pub enum ListenError {
@@ -35,6 +38,8 @@ pub enum ListenError {
         path: String,
         pid: Option<i32>,
     },
+    /// No socket can have the path; it was reported.
+    UnixTooLong,
 }
 
 impl fmt::Display for ListenError {
@@ -65,6 +70,9 @@ impl fmt::Display for ListenError {
             }
             ListenError::UnixInUse { path, pid: None } => {
                 write!(f, "unix socket is in use, cannot continue: somebody listens on {path}")
+            }
+            ListenError::UnixTooLong => {
+                write!(f, "failed to create unix socket: {NAME_TOO_LONG}")
             }
         }
     }

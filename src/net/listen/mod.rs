@@ -62,7 +62,12 @@ pub fn open(
     if inherited.is_empty() {
         open_tcp(options, &mut listeners, report)?;
         if let Some(unix) = &options.unix {
-            listeners.push(unix::open(unix, options, report)?);
+            match unix::open(unix, options, report) {
+                Ok(listener) => listeners.push(listener),
+                // It is told by now. PgBouncer cuts the path, and listens where no client looks.
+                Err(ListenError::UnixTooLong) if !listeners.is_empty() => {}
+                Err(error) => return Err(error),
+            }
         }
     } else {
         adopt_all(options, inherited, &mut listeners, report);

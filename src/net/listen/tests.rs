@@ -174,9 +174,17 @@ fn an_unknown_group_or_directory_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_path_longer_than_the_system_takes_is_an_error() {
-    let options = unix_in(&format!("/{}", "x".repeat(120)));
-    assert!(matches!(opened(&options).0, Err(ListenError::UnixCreate { .. })));
+fn a_path_longer_than_the_system_takes_is_an_error_where_there_is_nothing_else() {
+    for first in ["/", "@"] {
+        let options = unix_in(&format!("{first}{}", "x".repeat(120)));
+        assert!(matches!(opened(&options).0, Err(ListenError::UnixTooLong)));
+        let (listeners, lines) =
+            opened(&ListenOptions { unix: options.unix, ..tcp_only(&["::1"]) });
+        assert_eq!(listeners.expect("a listener").len(), 1);
+        assert!(lines[0].starts_with("LOG listening on [::1]:"), "{lines:?}");
+        assert!(lines[1].starts_with("WARNING cannot listen on unix:"), "{lines:?}");
+        assert!(lines[1].ends_with(": the path is longer than 107 bytes"), "{lines:?}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use mio::net::{UnixListener, UnixStream};
 
+use super::error::NAME_TOO_LONG;
 use super::{ListenError, ListenOptions, Listener, UnixOptions, report_refusal};
 use crate::log::Level;
 use crate::sys::account;
@@ -36,7 +37,7 @@ pub fn check_free(options: &ListenOptions) -> Result<(), ListenError> {
 /// Refuses a directory whose name is too long for a socket in it, and an unknown group.
 pub(super) fn check_names(unix: &UnixOptions, port: u16) -> Result<(), ListenError> {
     let path = path(unix, port);
-    address(&path).map_err(|error| ListenError::UnixCreate { error })?;
+    address(&path).map_err(|_| ListenError::UnixTooLong)?;
     unix.group.as_ref().map_or(Ok(()), |name| group(name, Path::new(&path)).map(|_| ()))
 }
 
@@ -48,10 +49,13 @@ pub(super) fn open(
 ) -> Result<Listener, ListenError> {
     check_free(options)?;
     let path = path(unix, options.port);
-    let bound = address(&path).and_then(|address| {
-        remove_stale(&address, report)?;
-        socket::listen_unix(&address, options.tcp.backlog)
-    });
+    let Ok(address) = address(&path) else {
+        let text = format!("cannot listen on unix:{path}: {NAME_TOO_LONG}");
+        report(Level::Warning, &text);
+        return Err(ListenError::UnixTooLong);
+    };
+    let bound = remove_stale(&address, report)
+        .and_then(|()| socket::listen_unix(&address, options.tcp.backlog));
     let socket = bound.map_err(|error| {
         report_refusal(&format_args!("unix:{path}"), &error, report);
         ListenError::UnixCreate { error }
@@ -133,6 +137,7 @@ pub(super) fn port_in_name(name: &str) -> Option<u16> {
     name.rsplit_once(".s.PGSQL.")?.1.parse().ok()
 }
 
+/// An error if the name is too long.
 fn address(path: &str) -> io::Result<UnixAddr> {
     match path.strip_prefix('@') {
         Some(name) => UnixAddr::from_abstract_name(name),
