@@ -48,9 +48,11 @@ pub struct Command {
     pub run: CommandHandler,
 }
 
+const SHOW: &str = "SHOW";
+
 /// Every command, in the order of SHOW HELP.
 pub static COMMANDS: &[Command] = &[
-    row("SHOW", "HELP|CONFIG|...", Permission::Everybody, CommandHandler::Show),
+    row(SHOW, "HELP|CONFIG|...", Permission::Everybody, CommandHandler::Show),
     row("SET", "parameter = arg", Permission::Everybody, CommandHandler::Ignored(set::ignore)),
     row("SET", "key = arg", Permission::Admins, CommandHandler::Setting(set::set)),
     row("RELOAD", "", Permission::Admins, CommandHandler::Bare(control::reload)),
@@ -113,6 +115,7 @@ pub fn run(
     let Some((CommandToken::Word(word), arguments)) = tokens.split_first() else {
         return invalid(Hint::None);
     };
+    let word = if is_show(word, arguments) { SHOW } else { word };
     let mut known = COMMANDS.iter().filter(|row| row.word.eq_ignore_ascii_case(word)).peekable();
     let Some(first) = known.peek() else {
         return invalid(hint_for(word));
@@ -132,12 +135,12 @@ pub fn run(
 pub fn look_up(tokens: &[CommandToken<'_>], text: &str) -> Result<Option<&'static Show>, Refusal> {
     let invalid = |hint| Err(Refusal::invalid(text, hint));
     match tokens.split_first() {
-        Some((CommandToken::Word(word), [CommandToken::Word(what)]))
-            if word.eq_ignore_ascii_case("SHOW") =>
+        Some((CommandToken::Word(word), arguments @ [CommandToken::Word(what)]))
+            if is_show(word, arguments) =>
         {
             match show::find(what) {
                 Some(show) => Ok(Some(show)),
-                None => invalid(show::hint(&tokens[1..])),
+                None => invalid(show::hint(arguments)),
             }
         }
         Some((CommandToken::Word(word), _))
@@ -148,6 +151,12 @@ pub fn look_up(tokens: &[CommandToken<'_>], text: &str) -> Result<Option<&'stati
         Some((CommandToken::Word(word), _)) => invalid(hint_for(word)),
         _ => invalid(Hint::None),
     }
+}
+
+/// Whether a command is SHOW. PgBouncer takes SELECT for it, before what can be shown.
+fn is_show(word: &str, arguments: &[CommandToken<'_>]) -> bool {
+    let is_shown = || required(arguments).is_some_and(|what| show::find(what).is_some());
+    word.eq_ignore_ascii_case(SHOW) || (word.eq_ignore_ascii_case("SELECT") && is_shown())
 }
 
 impl Command {

@@ -704,6 +704,8 @@ fn what_is_no_command_is_told_back_with_the_nearest_word() {
         ("SHOW STATS extra;", None),
         ("PAUSE a b", Some("The command is PAUSE [<db>] [TIMEOUT <seconds>].")),
         ("SELECT 1", sql),
+        ("select 'pools'", sql),
+        ("select pools x", sql),
         ("SET", Some("The command is SET parameter = arg.")),
         ("'SHOW' VERSION", None),
         ("copy x from stdin", sql),
@@ -724,6 +726,22 @@ fn what_is_no_command_is_told_back_with_the_nearest_word() {
             .iter()
             .any(|line| line.ends_with("pooler error: invalid command 'SHOW', use SHOW HELP;"))
     );
+}
+
+#[test]
+fn select_is_show_before_what_can_be_shown() {
+    let mut world = World::new();
+    let admin = world.console("admin");
+    for (select, show) in [
+        ("SELECT version;", "SHOW VERSION"),
+        ("\"select\" \"Config\"", "SHOW CONFIG"),
+        ("select client_encoding", "SHOW client_encoding"),
+        ("select help", "SHOW HELP"),
+    ] {
+        let (select, show) = (world.query(admin, select), world.query(admin, show));
+        assert_eq!(format!("{select:?}"), format!("{show:?}"));
+    }
+    assert_eq!(kinds(&world.query(admin, "SELECT state")), "TDDCZ");
 }
 
 #[test]
