@@ -1,13 +1,14 @@
 //! The command line: `pgbouncer [OPTION]... CONFIG_FILE`.
 //!
-//! Scripts written for PgBouncer work unchanged: options before and after the file, joined letters
-//! (`-dv`), attached and separate values (`-upg`, `-u pg`, `--user=pg`), repeated options, `--`.
+//! Scripts written for PgBouncer work unchanged, so options are read as getopt_long reads them:
+//! before and after the file, joined letters (`-dv`), attached and separate values (`-upg`,
+//! `-u pg`, `--user=pg`), names cut short (`--verb`), repeated options, `--`. Each option counts
+//! when it is reached: `-Vx` prints the version. Mistakes are told in getopt_long's words.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-
-use getopts::{Fail, Matches, Options};
 
 /// What the command line asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,79 +43,240 @@ pub struct CheckArgs {
 /// Why the command line is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ArgsError {
+    /// The name is short for several options.
+    Ambiguous(String),
     NoConfig,
-    Option(Fail),
+    /// A value behind the `=` of an option that takes none.
+    NoValueAllowed(&'static str),
     /// `-R`, which PgBouncer no longer supports.
     Reboot,
     SeveralConfigs,
+    UnknownLetter(char),
+    /// The whole argument.
+    UnknownName(String),
+    /// The value of the option is missing, which was named as given here.
+    ValueMissing(Spelling),
+}
+
+/// How an option was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Spelling {
+    Letter(char),
+    Name(&'static str),
 }
 
 /// Parses the arguments after the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<CliCommand, ArgsError> {
-    let matches = options().parse(arguments).map_err(|fail| match fail {
-        Fail::UnrecognizedOption(name) if name == "R" || name == "reboot" => ArgsError::Reboot,
-        other => ArgsError::Option(other),
-    })?;
-    if matches.opt_present("h") {
-        return Ok(CliCommand::Help);
+    let mut rest = arguments.into_iter();
+    let mut read = ReadOptions::default();
+    let mut files = Vec::new();
+    while let Some(argument) = rest.next() {
+        let answer = match argument.as_bytes() {
+            b"--" => {
+                files.extend(rest.by_ref());
+                None
+            }
+            [b'-', b'-', name @ ..] => read.named(name, &mut rest)?,
+            [b'-', letters @ ..] if !letters.is_empty() => read.lettered(letters, &mut rest)?,
+            _ => {
+                files.push(argument);
+                None
+            }
+        };
+        if let Some(answer) = answer {
+            return Ok(answer);
+        }
     }
-    if matches.opt_present("V") {
-        return Ok(CliCommand::Version);
+    let config = match files.len() {
+        0 => return Err(ArgsError::NoConfig),
+        1 => files.pop().map(PathBuf::from).unwrap_or_default(),
+        _ => return Err(ArgsError::SeveralConfigs),
+    };
+    Ok(match read.is_check {
+        true => CliCommand::Check(CheckArgs { config, quiet: read.run.quiet }),
+        false => CliCommand::Run(RunArgs { config, ..read.run }),
+    })
+}
+
+/// What the options said so far.
+#[derive(Default)]
+struct ReadOptions {
+    run: RunArgs,
+    is_check: bool,
+}
+
+impl ReadOptions {
+    /// `--name`, `--name=value`, `--name value`. An answer ends the reading.
+    fn named(
+        &mut self,
+        text: &[u8],
+        rest: &mut dyn Iterator<Item = OsString>,
+    ) -> Result<Option<CliCommand>, ArgsError> {
+        let end = text.iter().position(|byte| *byte == b'=');
+        let (name, value) = match end {
+            Some(end) => (&text[..end], Some(&text[end + 1..])),
+            None => (text, None),
+        };
+        if name == b"reboot" {
+            return Err(ArgsError::Reboot);
+        }
+        let option = find(name, text)?;
+        let value = match (option.value, value) {
+            (None, Some(_)) => return Err(ArgsError::NoValueAllowed(option.name)),
+            (None, None) => None,
+            (Some(_), Some(value)) => Some(shown(value)),
+            (Some(_), None) => {
+                let missing = ArgsError::ValueMissing(Spelling::Name(option.name));
+                Some(shown(rest.next().ok_or(missing)?.as_bytes()))
+            }
+        };
+        Ok(self.take(option, value))
     }
-    let config = config_file(&matches)?;
-    let quiet = matches.opt_present("q");
-    if matches.opt_present("check") {
-        return Ok(CliCommand::Check(CheckArgs { config, quiet }));
+
+    /// `-abc`, `-uvalue`, `-u value`. An answer ends the reading.
+    fn lettered(
+        &mut self,
+        letters: &[u8],
+        rest: &mut dyn Iterator<Item = OsString>,
+    ) -> Result<Option<CliCommand>, ArgsError> {
+        for (place, letter) in letters.iter().enumerate() {
+            let letter = char::from(*letter);
+            if letter == 'R' {
+                return Err(ArgsError::Reboot);
+            }
+            let known = OPTIONS.iter().find(|option| option.letter == Some(letter));
+            let option = known.ok_or(ArgsError::UnknownLetter(letter))?;
+            if option.value.is_some() {
+                let missing = ArgsError::ValueMissing(Spelling::Letter(letter));
+                let value = match &letters[place + 1..] {
+                    [] => shown(rest.next().ok_or(missing)?.as_bytes()),
+                    attached => shown(attached),
+                };
+                return Ok(self.take(option, Some(value)));
+            }
+            if let Some(answer) = self.take(option, None) {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
     }
-    Ok(CliCommand::Run(RunArgs {
-        config,
-        daemon: matches.opt_present("d"),
-        quiet,
-        user: matches.opt_strs("u").pop(),
-        verbosity: u32::try_from(matches.opt_count("v")).unwrap_or(u32::MAX),
-    }))
+
+    /// Notes an option; of several values the last counts. An answer ends the reading.
+    fn take(&mut self, option: &CliOption, value: Option<String>) -> Option<CliCommand> {
+        match option.effect {
+            Effect::Check => self.is_check = true,
+            Effect::Daemon => self.run.daemon = true,
+            Effect::Help => return Some(CliCommand::Help),
+            Effect::Quiet => self.run.quiet = true,
+            Effect::User => self.run.user = value,
+            Effect::Verbose => self.run.verbosity = self.run.verbosity.saturating_add(1),
+            Effect::Version => return Some(CliCommand::Version),
+        }
+        None
+    }
+}
+
+/// The option of that name, or the only one whose name begins so. `text` is the argument behind
+/// its dashes.
+fn find(name: &[u8], text: &[u8]) -> Result<&'static CliOption, ArgsError> {
+    if let Some(option) = OPTIONS.iter().find(|option| option.name.as_bytes() == name) {
+        return Ok(option);
+    }
+    let mut short = OPTIONS.iter().filter(|option| option.name.as_bytes().starts_with(name));
+    match (short.next(), short.next()) {
+        (Some(option), None) => Ok(option),
+        (Some(_), Some(_)) => Err(ArgsError::Ambiguous(shown(text))),
+        (None, _) => Err(ArgsError::UnknownName(shown(text))),
+    }
+}
+
+/// An argument as text; bytes that are not UTF-8 are replaced.
+fn shown(bytes: &[u8]) -> String {
+    OsStr::from_bytes(bytes).to_string_lossy().into_owned()
+}
+
+struct CliOption {
+    letter: Option<char>,
+    name: &'static str,
+    /// What the value is, if there is one.
+    value: Option<&'static str>,
+    help: &'static str,
+    effect: Effect,
+}
+
+#[derive(Clone, Copy)]
+enum Effect {
+    Check,
+    Daemon,
+    Help,
+    Quiet,
+    User,
+    Verbose,
+    Version,
+}
+
+/// In the order of the help.
+static OPTIONS: [CliOption; 7] = [
+    row('d', "daemon", "go into the background", Effect::Daemon),
+    row('q', "quiet", "log nothing to the standard error stream", Effect::Quiet),
+    CliOption {
+        value: Some("NAME"),
+        ..row('u', "user", "run as the system's user NAME", Effect::User)
+    },
+    row('v', "verbose", "log more; twice: log everything", Effect::Verbose),
+    row('V', "version", "print the version and exit", Effect::Version),
+    row('h', "help", "print this text and exit", Effect::Help),
+    CliOption {
+        letter: None,
+        ..row('-', "check", "check the configuration and exit", Effect::Check)
+    },
+];
+
+const fn row(letter: char, name: &'static str, help: &'static str, effect: Effect) -> CliOption {
+    CliOption { letter: Some(letter), name, value: None, help, effect }
 }
 
 /// The text that `-h` prints.
 pub fn help(program: &str) -> String {
-    options().usage(&format!(
+    let mut text = format!(
         "{program} pools connections to PostgreSQL servers.\n\n\
-         Usage:\n    {program} [OPTION]... CONFIG_FILE"
-    ))
-}
-
-/// Every option may be repeated; the last value counts.
-fn options() -> Options {
-    let mut options = Options::new();
-    options
-        .optflagmulti("d", "daemon", "go into the background")
-        .optflagmulti("q", "quiet", "log nothing to the standard error stream")
-        .optmulti("u", "user", "run as the system's user NAME", "NAME")
-        .optflagmulti("v", "verbose", "log more; twice: log everything")
-        .optflagmulti("V", "version", "print the version and exit")
-        .optflagmulti("h", "help", "print this text and exit")
-        .optflagmulti("", "check", "check the configuration and exit");
-    options
-}
-
-fn config_file(matches: &Matches) -> Result<PathBuf, ArgsError> {
-    match matches.free.as_slice() {
-        [] => Err(ArgsError::NoConfig),
-        [file] => Ok(PathBuf::from(file)),
-        [_, _, ..] => Err(ArgsError::SeveralConfigs),
+         Usage:\n    {program} [OPTION]... CONFIG_FILE\n\nOptions:\n"
+    );
+    for option in &OPTIONS {
+        let letter = option.letter.map_or("    ".to_owned(), |letter| format!("-{letter}, "));
+        let value = option.value.map_or(String::new(), |value| format!("={value}"));
+        let name = format!("{}{value}", option.name);
+        text += &format!("    {letter}--{name:13} {}\n", option.help);
     }
+    text
 }
 
 impl fmt::Display for ArgsError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
+            ArgsError::Ambiguous(name) => {
+                write!(f, "option '--{name}' is ambiguous; possibilities:")?;
+                let begin = name.split('=').next().unwrap_or_default();
+                let names = OPTIONS.iter().map(|option| option.name);
+                names.filter(|name| name.starts_with(begin)).try_for_each(|n| write!(f, " '--{n}'"))
+            }
             ArgsError::NoConfig => f.write_str("no configuration file specified"),
-            ArgsError::Option(fail) => fail.fmt(f),
+            ArgsError::NoValueAllowed(name) => {
+                write!(f, "option '--{name}' doesn't allow an argument")
+            }
             ArgsError::Reboot => f.write_str(
                 "-R is not supported: start the new process beside the old one, with so_reuseport \
                  and peers in both, and end the old one with TERM",
             ),
             ArgsError::SeveralConfigs => f.write_str("more than one configuration file specified"),
+            ArgsError::UnknownLetter(letter) => write!(f, "invalid option -- '{letter}'"),
+            ArgsError::UnknownName(name) => write!(f, "unrecognized option '--{name}'"),
+            ArgsError::ValueMissing(Spelling::Letter(letter)) => {
+                write!(f, "option requires an argument -- '{letter}'")
+            }
+            ArgsError::ValueMissing(Spelling::Name(name)) => {
+                write!(f, "option '--{name}' requires an argument")
+            }
         }
     }
 }
@@ -149,6 +311,8 @@ mod tests {
             "-dqvvu pg f.ini",
             "--daemon --quiet --verbose --verbose --user pg f.ini",
             "-q -d -q -vv -u other --user=pg -- f.ini",
+            "--d --qui f.ini --verb --verbo --u pg",
+            "f.ini -dvvu pg --us=pg --q",
         ] {
             assert_eq!(run(line), all, "{line}");
         }
@@ -162,6 +326,10 @@ mod tests {
     fn what_only_prints_needs_no_file() {
         assert_eq!(parsed("-V"), Ok(CliCommand::Version));
         assert_eq!(parsed("-dh"), Ok(CliCommand::Help));
+        for line in ["-Vx", "-V --bogus", "-Vh", "a b --vers", "-qV"] {
+            assert_eq!(parsed(line), Ok(CliCommand::Version), "{line}");
+        }
+        assert_eq!(parsed("f.ini --he -x"), Ok(CliCommand::Help));
         let check = CheckArgs { config: "f.ini".into(), quiet: true };
         assert_eq!(parsed("--check -q f.ini"), Ok(CliCommand::Check(check)));
     }
@@ -171,10 +339,15 @@ mod tests {
         for (line, words) in [
             ("", "no configuration file specified"),
             ("a b", "more than one configuration file specified"),
-            ("-x f", "Unrecognized option: 'x'"),
-            ("--bogus f", "Unrecognized option: 'bogus'"),
-            ("--daemon=1 f", "Option 'daemon' does not take an argument"),
-            ("f -u", "Argument to option 'u' missing"),
+            ("-x f", "invalid option -- 'x'"),
+            ("-dxV", "invalid option -- 'x'"),
+            ("-v- f", "invalid option -- '-'"),
+            ("--bogus=1 f", "unrecognized option '--bogus=1'"),
+            ("--HELP", "unrecognized option '--HELP'"),
+            ("--dae=1 f", "option '--daemon' doesn't allow an argument"),
+            ("--ver", "option '--ver' is ambiguous; possibilities: '--verbose' '--version'"),
+            ("f -u", "option requires an argument -- 'u'"),
+            ("f --us", "option '--user' requires an argument"),
         ] {
             assert_eq!(parsed(line).expect_err(line).to_string(), words, "{line}");
         }
@@ -184,10 +357,13 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_an_error_but_no_panic() {
+    fn a_file_may_have_any_name_and_other_bytes_are_told() {
         use std::os::unix::ffi::OsStringExt;
-        for bytes in [&b"\xff.ini"[..], b"-\xff\xfe", b"--\xff", b"-u\xff"] {
-            assert!(parse([OsString::from_vec(bytes.to_vec())]).is_err(), "{bytes:?}");
+        let parsed = |bytes: &[u8]| parse([OsString::from_vec(bytes.to_vec())]);
+        let Ok(CliCommand::Run(args)) = parsed(b"\xff.ini") else { panic!("a file is named") };
+        assert_eq!(args.config.as_os_str().as_bytes(), b"\xff.ini");
+        for bytes in [&b"-\xff\xfe"[..], b"--\xff", b"-u\xff", b"--=", b"--user=\xff"] {
+            assert!(parsed(bytes).is_err(), "{bytes:?}");
         }
     }
 
