@@ -143,7 +143,7 @@ impl Core {
             let client = server.served().filter(|_| concerned(server.pool))?;
             let (database, user) = self.names_of(client);
             let record = &self.clients[client];
-            let seconds = self.mono().since(server.xact_start).as_secs();
+            let seconds = self.mono().since(server.busy_since()).as_secs();
             let prefix = record.prefix(database, user).to_string();
             Some(format!("{} for {seconds}s", prefix.trim_end()))
         });

@@ -65,7 +65,7 @@ impl Core {
             size => size.to_string(),
         };
         let busy = pool.active.len();
-        let oldest = pool.active.iter(&self.servers).map(|id| self.servers[id].xact_start).min();
+        let oldest = pool.active.iter(&self.servers).map(|id| self.servers[id].busy_since()).min();
         let oldest = oldest.map_or(String::new(), |start| {
             format!(", oldest transaction {}s", self.mono().since(start).as_secs())
         });

@@ -26,10 +26,16 @@ pub fn core_of(text: &str, users: usize) -> Core {
 
 /// A client logs in.
 pub fn come(core: &mut Core, database: usize, user: usize) -> ClientId {
+    come_for(core, database, user, "off")
+}
+
+/// A client logs in that asks for this kind of replication.
+pub fn come_for(core: &mut Core, database: usize, user: usize, replication: &str) -> ClientId {
     let id = core.client_arrived(Arrival { peer: HERE, local: HERE, uid: None });
     let (database, user) = (format!("d{database}"), format!("u{user}"));
+    let pairs = [("user", &*user), ("database", &database), ("replication", replication)];
     let mut packet = Vec::new();
-    startup::startup_message(&mut packet, 0, &[("user", &user), ("database", &database)]);
+    startup::startup_message(&mut packet, 0, &pairs);
     core.client_opening(id, &packet);
     let_in(core);
     core.sweep();
@@ -37,7 +43,7 @@ pub fn come(core: &mut Core, database: usize, user: usize) -> ClientId {
 }
 
 /// Servers that are being opened let the pooler in.
-fn let_in(core: &mut Core) {
+pub fn let_in(core: &mut Core) {
     while let Some(action) = core.poll_action() {
         if let Action::Connect { id: Outbound::Server(server), .. } = action {
             core.connected(Outbound::Server(server), (HERE, HERE), None);

@@ -1,7 +1,7 @@
 //! At whom the end of a turn looks. Pools that wait for a place of others may be thousands, and
 //! whoever asks in one pool must not have all of them looked at.
 
-use super::by_hand::{come, core_of};
+use super::by_hand::{come, come_for, core_of, let_in};
 use crate::pool::core::Core;
 use crate::pool::ids::ClientId;
 use crate::pool::owed::said::Said;
@@ -33,4 +33,37 @@ fn who_asks_in_one_pool_has_that_one_looked_at() {
     assert_eq!(begin(&mut core, late), Verdict::Hold(Hold::Server { is_told: false }));
     assert_eq!(core.fill_places(), 1, "pools looked at");
     core.check();
+}
+
+/// Nothing here waits for a sweep by time.
+#[test]
+fn a_replication_client_has_the_place_that_becomes_free_in_that_turn() {
+    for limit in ["pool_size=1", "max_db_connections=1"] {
+        let text = format!(
+            "[databases]\nd0 = host=10.0.0.1 {limit}\n[pgbouncer]\nauth_type = trust\n\
+             listen_addr = 127.0.0.1\npool_mode = transaction\n"
+        );
+        let mut core = core_of(&text, 1);
+        let ordinary = come(&mut core, 0, 0);
+        let has_server = |core: &Core, client| core.clients[client].server().is_some();
+        let first = come_for(&mut core, 0, 0, "database");
+        turn(&mut core);
+        assert!(has_server(&core, first), "{limit}: the idle server gives way");
+        let second = come_for(&mut core, 0, 0, "true");
+        assert!(matches!(begin(&mut core, ordinary), Verdict::Hold(Hold::Server { .. })));
+        turn(&mut core);
+        assert!(!has_server(&core, second), "{limit}: its place is taken");
+        let pool = core.clients[second].pool().expect("it is in a pool");
+        let why = core.why_no_server(pool);
+        assert!(why.contains("1 servers busy, oldest transaction 0s"), "{why}");
+        core.client_gone(first, None);
+        turn(&mut core);
+        assert!(has_server(&core, second), "{limit}");
+        core.check();
+    }
+}
+
+fn turn(core: &mut Core) {
+    core.sweep();
+    let_in(core);
 }

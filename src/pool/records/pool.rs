@@ -74,6 +74,8 @@ pub struct Pool {
     pub rest: Rest,
     /// Whether the pool awaits a place and is looked at when one becomes free.
     pub awaits_place: bool,
+    /// Whether it is looked at then for a replication client, which needs a server of its own.
+    pub lacks_private: bool,
     /// Whether the pool is looked at before the turn ends.
     pub is_next: bool,
 }
@@ -224,6 +226,7 @@ impl Pool {
             listening: None,
             rest: Rest::Awake,
             awaits_place: false,
+            lacks_private: false,
             is_next: false,
         }
     }

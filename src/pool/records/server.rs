@@ -336,6 +336,12 @@ impl Server {
         self.xact_start > Moment(0)
     }
 
+    /// Since when its transaction runs; the server of a replication client has none, and is busy
+    /// from the beginning.
+    pub fn busy_since(&self) -> Moment {
+        if self.was_used() { self.xact_start } else { self.since }
+    }
+
     /// Whether it would understand a Terminate: past its login, with no message half sent.
     pub fn may_say_goodbye(&self) -> bool {
         self.half_sent == 0 && !self.has_said_farewell && !self.key.is_empty()

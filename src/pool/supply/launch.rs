@@ -12,9 +12,11 @@ use crate::log::Level;
 use crate::pool::core::Core;
 use crate::pool::core::plan::{Need, Plan, Shortage};
 use crate::pool::ids::{ClientId, Outbound, PoolId, ServerId};
+use crate::pool::records::client::Replication;
 use crate::pool::records::handshake::ServerHandshake;
 use crate::pool::records::pool::Purpose;
 use crate::pool::records::server::{Server, ServerState, Test};
+use crate::pool::telling::events::ReachedLimit;
 use crate::pool::telling::reason::Reason;
 
 impl Core {
@@ -51,6 +53,7 @@ impl Core {
             let longest_first = |a: &PoolId, b: &PoolId| self.turn_of(*a).cmp(&self.turn_of(*b));
             for pool in order::sorted(&pools, longest_first) {
                 if self.pools.contains(pool) {
+                    self.launch_privates(pool);
                     self.launch(pool);
                     looks += 1;
                 }
@@ -180,19 +183,48 @@ impl Core {
         }
     }
 
-    /// Opens a server for a single replication client.
+    /// Opens a server for a single replication client. Without a place for it, the pool is looked
+    /// at again when one becomes free.
     pub(in crate::pool) fn launch_private(&mut self, id: PoolId, client: ClientId) {
         let database = &self.databases[self.pools[id].database];
         let Some(place) = self.planner().choose_site(database) else { return };
+        if self.make_room(id) {
+            return self.open(id, place, Some(client));
+        }
+        self.pools[id].lacks_private = true;
+        self.look_later(id);
+    }
+
+    /// Closes idle servers, those of the pool itself too, until it may have one more. Returns
+    /// whether it may.
+    fn make_room(&mut self, id: PoolId) -> bool {
         while self.planner().room(id) != Some(false) {
-            let Some(server) = self.planner().longest_idle([id].into_iter()) else { return };
+            let Some(server) = self.planner().longest_idle([id].into_iter()) else { return false };
             self.evict(server, Reason::EvictedForPool);
         }
         loop {
-            match self.planner().eviction(id, Need::Clients) {
-                Ok(None) => return self.open(id, place, Some(client)),
-                Ok(Some((server, reason))) => self.evict(server, reason),
-                Err(_) => return,
+            let own = self.planner().longest_idle([id].into_iter());
+            match (self.planner().eviction(id, Need::Clients), own) {
+                (Ok(None), _) => return true,
+                (Ok(Some((server, reason))), _) => self.evict(server, reason),
+                (Err(ReachedLimit::UserServers(_)), Some(own)) => {
+                    self.evict(own, Reason::EvictedForUser);
+                }
+                (Err(_), Some(own)) => self.evict(own, Reason::EvictedForDatabase),
+                (Err(_), None) => return false,
+            }
+        }
+    }
+
+    /// Opens servers for replication clients that a place was not there for.
+    fn launch_privates(&mut self, id: PoolId) {
+        if !std::mem::take(&mut self.pools[id].lacks_private) {
+            return;
+        }
+        for client in self.pools[id].welcoming.ids(&self.clients) {
+            let is_private = self.clients[client].replication != Replication::No;
+            if is_private && !self.is_served(id, client) {
+                self.launch_private(id, client);
             }
         }
     }
