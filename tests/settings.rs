@@ -6,7 +6,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::client::Failure;
+use support::client::{Failure, Login};
 use support::postgres::APP;
 use support::tool::Tool;
 use support::{Client, FakeServer, Pooler, Postgres, Setup, eventually, fake, wire};
@@ -351,7 +351,7 @@ fn queries_of_the_simple_protocol_may_be_forbidden() {
 #[test]
 fn the_name_of_an_application_may_tell_where_it_runs() {
     let pooler = with("application_name_add_host", "1");
-    let login = support::client::Login {
+    let login = Login {
         user: APP.name,
         password: APP.password,
         database: "app",
@@ -398,6 +398,9 @@ fn lines_about_connections_may_be_left_out() {
         let mut client = pooler.client();
         client.wire.say(b'!', b"");
         assert_eq!(last_word(&mut client), "unknown pkt");
+        let user = "x".repeat(200);
+        let login = Login { user: &user, password: "", database: "app", parameters: &[] };
+        assert!(Client::attempt(pooler.port, &login).is_err());
         pooler.console().query("RECONNECT").expect("RECONNECT");
         pooler.client().terminate();
         // What is last in the log shows that the rest is there.
@@ -406,12 +409,13 @@ fn lines_about_connections_may_be_left_out() {
         pooler.log()
     };
     let has = |log: &str| {
-        ["login attempt", "new connection to server", "closing because", "pooler error"]
-            .map(|words| log.contains(words))
+        let connections = ["login attempt", "login failed", "new connection to server"];
+        let is_there = |words| log.contains(words);
+        (connections.map(is_there), ["closing because", "pooler error"].map(is_there))
     };
-    assert_eq!(has(&silent("log_connections")), [false, false, true, true]);
-    assert_eq!(has(&silent("log_disconnections")), [true, true, false, true]);
-    assert_eq!(has(&silent("log_pooler_errors")), [true, true, true, false]);
+    assert_eq!(has(&silent("log_connections")), ([false; 3], [true, true]));
+    assert_eq!(has(&silent("log_disconnections")), ([true; 3], [false, true]));
+    assert_eq!(has(&silent("log_pooler_errors")), ([true; 3], [true, false]));
 }
 
 /// Where nothing else is to be done, too.

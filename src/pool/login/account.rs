@@ -294,10 +294,15 @@ impl Core {
         if found.is_none() && keys.is_some() {
             self.users[user_id].keys = keys.clone();
         }
-        let database_id = self.database_for(id, &database).inspect_err(|_| {
-            let text = format!("login failed: db={database} user={user}");
-            self.log_client(Level::Log, id, format_args!("{text}"));
-        })?;
+        let database_id = match self.database_for(id, &database) {
+            Ok(found) => found,
+            Err(reason) => {
+                if matches!(reason, Reason::NoSuchDatabase(_)) {
+                    self.log_login_failed(id, &database, &user);
+                }
+                return Err(reason);
+            }
+        };
         self.check_client_limits(database_id, &user)?;
         let pool_user = self.databases[database_id].forced_user.unwrap_or(user_id);
         self.check_choice(id, (database_id, user_id), pool_user)?;

@@ -164,12 +164,7 @@ impl Core {
     ) -> Result<(), Reason> {
         let mut names = names_of(parameters)?;
         if names.user.len() >= USER_NAME_BYTES_LIMIT {
-            let StartupNames { database, user } = &names;
-            self.log_client(
-                Level::Log,
-                id,
-                format_args!("login failed: db={database} user={user}"),
-            );
+            self.log_login_failed(id, &names.database, &names.user);
             return Err(Reason::UserNameTooLong);
         }
         let is_console = names.database == CONSOLE;
@@ -303,6 +298,14 @@ impl Core {
         let name = name.map_or(&b"app"[..], |name| name.bytes);
         let full = [name, b" - ", place_of(client.peer, self.host.name).as_bytes()].concat();
         self.vars.ask(&mut client.vars, "application_name", &full);
+    }
+
+    /// The caller knows that the names are what is wrong: of no other login is this said.
+    pub(super) fn log_login_failed(&mut self, id: ClientId, database: &str, user: &str) {
+        if self.settings().log_connections {
+            let text = format_args!("login failed: db={database} user={user}");
+            self.log_client(Level::Log, id, text);
+        }
     }
 
     pub(super) fn database_for(&mut self, id: ClientId, name: &str) -> Result<DatabaseId, Reason> {
