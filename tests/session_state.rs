@@ -598,3 +598,31 @@ fn run_at_random(port: u16, seed: u64) {
         }
     }
 }
+
+/// Where statements are not tracked, a Bind may be of one with a name while the unnamed one would
+/// clear what the client has left.
+#[test]
+fn under_pin_a_statement_with_a_name_is_not_taken_for_the_unnamed_one() {
+    for is_at_once in [false, true] {
+        let pooler = setup("pin", "2").set("max_prepared_statements", "0").start();
+        let mut one = pooler.client();
+        one.query("set work_mem = '77kB'").expect("a SET");
+        let steps = [
+            &[wire::parse("s", "select 1")][..],
+            &[wire::parse("", "reset all")],
+            &[wire::bind("s", &[]), wire::execute()],
+        ];
+        let rounds = match is_at_once {
+            false => steps.map(|step| step.concat()).to_vec(),
+            true => vec![steps[0].concat(), steps[1..].concat().concat()],
+        };
+        for messages in rounds {
+            one.wire.send(&[messages, wire::sync()].concat());
+            one.answer().expect("an answer");
+        }
+        one.query("deallocate all").expect("an answer");
+        let mut other = pooler.client();
+        assert_eq!(other.one("show work_mem"), "4MB", "at once: {is_at_once}");
+        assert_eq!(one.one("show work_mem"), "77kB");
+    }
+}

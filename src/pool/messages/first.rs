@@ -2,11 +2,11 @@
 //! query or the beginning of an extended one, gets a server to which nothing has to be done before,
 //! and all is passed on by the stretch.
 
-use super::routine::binds_unnamed;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::said::Said;
 use crate::pool::prepared::drop_statement::may_drop_all;
+use crate::pool::prepared::unnamed::binds_unnamed;
 use crate::pool::records::client::{ClientState, QueryRefusal, Standing};
 use crate::pool::records::server::Server;
 use crate::wire::head::{Head, split_whole};

@@ -18,6 +18,7 @@ use crate::pool::owed::said::Said;
 use crate::pool::owed::unnamed::{UNNAMED, UnnamedText};
 use crate::pool::prepared::prepare::{Named, named_by};
 use crate::pool::prepared::presence::tells_of_statements;
+use crate::pool::prepared::unnamed::binds_unnamed;
 use crate::pool::prepared::usual::{BindNames, usual_statement};
 use crate::pool::records::server::Server;
 use crate::pool::records::session::ServerSession;
@@ -26,7 +27,7 @@ use crate::pool::statements::deallocate;
 use crate::pool::statements::held::ServerStatements;
 use crate::pool::statements::table::{ClientStatements, StatementTable};
 use crate::pool::statements::traces::Effects;
-use crate::wire::fields::{Fields, behind_name};
+use crate::wire::fields::behind_name;
 use crate::wire::head::{self, HEAD_BYTES};
 use crate::wire::kind::Front;
 
@@ -103,7 +104,7 @@ impl<'b> Requests<'_, 'b> {
                 return None;
             }
             let is_unnamed = names.portal.is_empty();
-            let place = BindPlace { is_first: false, is_unnamed };
+            let place = BindPlace { is_first: false, is_unnamed, is_of_unnamed: false };
             self.session.bound_tracked(Effects::default(), place);
         }
         self.kept.bytes.clear();
@@ -126,6 +127,19 @@ impl<'b> Requests<'_, 'b> {
         self.session.prepares_plainly(body, self.replies.segment_of_parse())
     }
 
+    /// A Bind of a statement with a name, where none is tracked.
+    #[cold]
+    #[inline(never)]
+    fn bind_by_name(&mut self, body: &[u8]) -> Taken {
+        if self.is_watched {
+            let is_unnamed = body.first() == Some(&0);
+            let place = BindPlace { is_first: false, is_unnamed, is_of_unnamed: false };
+            self.session.bound(self.replies.segment(), place);
+        }
+        self.replies.push_routine(Request::Bind(None));
+        Taken::One
+    }
+
     /// Takes a message that is passed on as it is, or leaves it to the judge.
     #[inline(always)]
     fn take(&mut self, kind: Front, body: &[u8]) -> Taken {
@@ -138,11 +152,14 @@ impl<'b> Requests<'_, 'b> {
             Front::CopyData => {
                 return Taken::Run { most: self.longest.min(kind.largest()) };
             }
+            Front::Bind if !self.is_tracking && !binds_unnamed(body) => {
+                return self.bind_by_name(body);
+            }
             Front::Bind => {
                 self.unnamed.bound();
                 if self.is_watched {
                     let is_unnamed = body.first() == Some(&0);
-                    let place = BindPlace { is_first: false, is_unnamed };
+                    let place = BindPlace { is_first: false, is_unnamed, is_of_unnamed: true };
                     self.session.bound(self.replies.segment(), place);
                 }
                 self.replies.push_routine(Request::Bind(None));
@@ -380,20 +397,6 @@ fn uses_unnamed(kind: Front, body: &[u8]) -> bool {
         Front::Describe => body == UNNAMED,
         _ => false,
     }
-}
-
-#[inline(always)]
-pub(super) fn binds_unnamed(body: &[u8]) -> bool {
-    // Most portals have no name.
-    match body {
-        [0, first, ..] => *first == 0,
-        _ => binds_unnamed_to_named(body),
-    }
-}
-
-fn binds_unnamed_to_named(body: &[u8]) -> bool {
-    let mut fields = Fields::new(body);
-    fields.cstr().is_some() && fields.cstr().is_some_and(<[u8]>::is_empty)
 }
 
 #[cfg(test)]

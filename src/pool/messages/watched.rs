@@ -2,11 +2,11 @@
 //! (`session_state`, `shared_listen`).
 
 use super::listen;
-use super::routine::binds_unnamed;
 use crate::pool::core::Core;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::said::Said;
 use crate::pool::owed::verdict::Verdict;
+use crate::pool::prepared::unnamed::binds_unnamed;
 use crate::pool::records::server::Server;
 use crate::pool::records::session::TextOrigin;
 use crate::pool::records::unnamed_effects::BindPlace;
@@ -91,7 +91,8 @@ impl Server {
             // `bound_tracked` has noted the Bind of a tracked statement.
             (Front::Bind, _) if is_tracked && !binds_unnamed(seen) => return,
             (Front::Bind, portal) => {
-                let place = BindPlace { is_first, is_unnamed: portal == Some(&0) };
+                let (is_unnamed, is_of_unnamed) = (portal == Some(&0), binds_unnamed(seen));
+                let place = BindPlace { is_first, is_unnamed, is_of_unnamed };
                 return self.session.bound(self.replies.segment(), place);
             }
             (Front::Execute, portal) => return self.session.executed(portal == Some(&0)),

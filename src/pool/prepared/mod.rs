@@ -8,5 +8,5 @@ pub mod prepare;
 pub mod presence;
 mod query;
 pub mod repeat;
-mod unnamed;
+pub mod unnamed;
 pub mod usual;

@@ -260,7 +260,8 @@ impl Core {
         let Server { replies, session, pool, .. } = &mut self.servers[server];
         self.pools[*pool].stats.binds += 1;
         if session.is_watched() {
-            let place = BindPlace { is_first, is_unnamed: names.portal.is_empty() };
+            let is_unnamed = names.portal.is_empty();
+            let place = BindPlace { is_first, is_unnamed, is_of_unnamed: false };
             session.bound_tracked(self.statements.effects(statement), place);
         }
         let record = &self.statements.statements[statement];

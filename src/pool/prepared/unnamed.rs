@@ -32,6 +32,21 @@ use crate::wire::sqlstate;
 /// How many bytes of a Parse are examined if its text is not kept.
 const LOOKED_AT_BYTES: usize = 256;
 
+/// Whether a Bind is of the unnamed statement. That is not known before both names are here.
+#[inline(always)]
+pub(in crate::pool) fn binds_unnamed(body: &[u8]) -> bool {
+    // Most portals have no name.
+    match body {
+        [0, first, ..] => *first == 0,
+        _ => binds_unnamed_to_named(body),
+    }
+}
+
+fn binds_unnamed_to_named(body: &[u8]) -> bool {
+    let mut fields = Fields::new(body);
+    fields.cstr().is_some() && fields.cstr().is_some_and(<[u8]>::is_empty)
+}
+
 impl Core {
     /// Notes what a message does to the unnamed statement, and makes sure that a message which uses
     /// it gets the client's own. `None` leaves the message to other judges.
@@ -141,7 +156,9 @@ impl Core {
         let is_undecided = self.servers[server].replies.is_unnamed_undecided();
         let is_own = !is_foreign && !is_undecided;
         if is_own && !self.tracks_statements(&self.clients[id]) {
-            self.servers[server].unnamed.bound();
+            if binds_unnamed(seen) {
+                self.servers[server].unnamed.bound();
+            }
             return None;
         }
         let mut fields = Fields::new(seen);

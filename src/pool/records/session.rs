@@ -338,8 +338,7 @@ impl ServerSession {
             text.scan.feed(&piece[..end.unwrap_or(piece.len())]);
         }
         if is_last && let Some(text) = self.half_read.take() {
-            // Traces that a text of this length clears are not cleared: that is not worth the
-            // trouble.
+            // What a text of this length clears is not worth the trouble.
             self.note_effects(text.of, text.scan.finish(), false);
         }
     }
@@ -353,7 +352,8 @@ impl ServerSession {
             self.leave(Effects { leaves, ..effects });
         }
         let unbound = std::mem::take(&mut self.unbound);
-        self.binds(leaves, if place.is_first { effects.clears } else { unbound }, place);
+        let clears = if place.is_first { effects.clears } else { unbound };
+        self.binds(leaves, if place.is_of_unnamed { clears } else { Traces::NONE }, place);
     }
 
     /// The client binds a tracked statement.
@@ -488,7 +488,7 @@ mod tests {
     use super::*;
 
     /// A Bind to the unnamed portal, before all else.
-    const FIRST: BindPlace = BindPlace { is_first: true, is_unnamed: true };
+    const FIRST: BindPlace = BindPlace { is_first: true, is_unnamed: true, is_of_unnamed: true };
 
     fn watched() -> ServerSession {
         ServerSession {
@@ -618,13 +618,22 @@ mod tests {
         other.executed(false);
         other.note_ready(TransactionStatus::Idle, true);
         assert_eq!(other.left, Traces::SET, "another portal was executed");
+        for is_first in [true, false] {
+            let mut other = watched();
+            other.left = Traces::SET;
+            other.note_text(unnamed, b"\0RESET ALL\0\0\0", true, true);
+            other.bound(1, BindPlace { is_first, is_of_unnamed: false, ..FIRST });
+            other.executed(true);
+            other.note_ready(TransactionStatus::Idle, true);
+            assert_eq!(other.left, Traces::SET, "another statement was executed");
+        }
     }
 
     #[test]
     fn a_portal_with_a_name_may_leave_more_whenever_it_is_executed() {
         let mut session = watched();
         let sets = scan::read(b"SELECT set_config('x', 'y', false)");
-        session.bound_tracked(sets, BindPlace { is_first: true, is_unnamed: false });
+        session.bound_tracked(sets, BindPlace { is_unnamed: false, ..FIRST });
         session.executed(false);
         session.note_ready(TransactionStatus::InTransaction, true);
         send(&mut session, "RESET ALL");
@@ -646,7 +655,7 @@ mod tests {
                     session.note_text(unnamed, body.as_bytes(), true, is_first);
                 }
             }
-            session.bound(1, BindPlace { is_first: false, is_unnamed: true });
+            session.bound(1, BindPlace { is_first: false, ..FIRST });
             session.executed(true);
             session.note_ready(TransactionStatus::Idle, true);
             assert_eq!(session.left, Traces::SET, "{second}");

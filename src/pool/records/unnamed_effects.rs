@@ -15,13 +15,16 @@ pub struct UnnamedEffects {
     older: Option<Effects>,
 }
 
-/// What a Bind of the client's is, besides its statement.
+/// What a Bind of the client's is, besides the effects of its statement.
 #[derive(Clone, Copy, Debug)]
 pub struct BindPlace {
     /// Whether nothing else is under way.
     pub is_first: bool,
     /// Whether the portal has no name.
     pub is_unnamed: bool,
+    /// Whether the statement is the unnamed one for sure. Where none is tracked, any other may
+    /// leave what the unnamed one would, but clears nothing of what that would clear.
+    pub is_of_unnamed: bool,
 }
 
 impl UnnamedEffects {
