@@ -17,7 +17,7 @@ use crate::pool::owed::verdict::{Hold, Verdict};
 use crate::pool::records::client::{QueryRefusal, Standing};
 use crate::pool::records::listening::Recalled;
 use crate::pool::records::pool::Purpose;
-use crate::pool::records::server::{OwnQuery, Server, ServerState, Test};
+use crate::pool::records::server::{Attempt, OwnQuery, Server, ServerState, Test};
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
 
@@ -178,7 +178,7 @@ impl Core {
         }
         if server.session.must_tell_channels() {
             // Nothing could be asked when the client heard of the end of its transaction.
-            return self.ask_for_channels(id, client, true);
+            return self.ask_for_channels(id, client, true, Attempt::First);
         }
         if server.mode == PoolMode::Session || server.session.is_pinned() {
             // A cancel request may yet strike a server that is `CloseNeeded`. It is kept from other
@@ -273,6 +273,7 @@ impl Core {
         id: ServerId,
         client: ClientId,
         is_end_told: bool,
+        attempt: Attempt,
     ) {
         let handing = self.servers[id].session.handing.get_or_insert_default();
         handing.channels.clear();
@@ -282,7 +283,7 @@ impl Core {
         }
         sql += "SELECT pg_catalog.pg_listening_channels(); UNLISTEN *";
         handing.told = None;
-        self.ask_beside(id, client, OwnQuery::Channels { is_end_told }, sql.as_bytes());
+        self.ask_beside(id, client, OwnQuery::Channels { is_end_told, attempt }, sql.as_bytes());
     }
 
     #[cold]

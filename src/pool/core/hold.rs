@@ -121,7 +121,7 @@ impl Core {
                     OwnQuery::Channels { .. }
                         | OwnQuery::Probe { .. }
                         | OwnQuery::Recall { .. }
-                        | OwnQuery::Undo
+                        | OwnQuery::Undo { .. }
                 )
             }),
             Hold::Repeat => of_server(|server| server.own == OwnQuery::Repeat),

@@ -373,7 +373,7 @@ impl Core {
             OwnQuery::Channels { .. }
             | OwnQuery::Probe { .. }
             | OwnQuery::Recall { .. }
-            | OwnQuery::Undo => {
+            | OwnQuery::Undo { .. } => {
                 return Some(Hold::Probe);
             }
             OwnQuery::Repeat => return Some(Hold::Repeat),

@@ -87,7 +87,7 @@ impl Core {
             OwnQuery::Channels { .. }
             | OwnQuery::Probe { .. }
             | OwnQuery::Recall { .. }
-            | OwnQuery::Undo => {
+            | OwnQuery::Undo { .. } => {
                 return pin::judge_own_query(self, id, client, kind, seen, to_client);
             }
             OwnQuery::Reset(step) => {

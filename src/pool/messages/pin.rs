@@ -11,12 +11,14 @@ use crate::pool::core::own_query::MOST_STEPS;
 use crate::pool::ids::{ClientId, ServerId};
 use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::verdict::{Hold, ServerVerdict};
-use crate::pool::records::server::{OwnQuery, Test};
+use crate::pool::records::server::{Attempt, OwnQuery, Test};
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
 use crate::pool::telling::refusal::StatementRefusal;
 use crate::wire::build;
+use crate::wire::fields::ReportFields;
 use crate::wire::kind::Back;
+use crate::wire::sqlstate;
 
 /// Whether the session holds an advisory lock. Outside of a transaction it is the session's own.
 const PROBE: &str = "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) \
@@ -38,7 +40,7 @@ pub(super) fn transaction_ended(
     // Nothing can be asked in the middle of what its client sends: data that came after a COPY.
     let is_clean = is_clean && server.own.is_nothing() && server.half_sent == 0;
     if is_clean && server.session.must_tell_channels() {
-        core.ask_for_channels(id, client, false);
+        core.ask_for_channels(id, client, false, Attempt::First);
         return ServerVerdict::Drop;
     }
     if core.servers[id].session.shares_listen {
@@ -137,8 +139,12 @@ fn refuse_late(
     let pool = core.servers[id].pool;
     core.pools[pool].undone.refusals += 1;
     build::report(to_client.words(), &refusal.report());
+    undo(core, id, client, Attempt::First);
+}
+
+fn undo(core: &mut Core, id: ServerId, client: ClientId, attempt: Attempt) {
     let sql = core.servers[id].session.begin_undoing();
-    core.ask_beside(id, client, OwnQuery::Undo, sql.as_bytes());
+    core.ask_beside(id, client, OwnQuery::Undo { attempt }, sql.as_bytes());
 }
 
 /// An answer to such a query.
@@ -172,7 +178,7 @@ pub(super) fn judge_own_query(
         core.servers[id].own = OwnQuery::Probe { is_locked: true };
     } else if kind == Back::ErrorResponse {
         return own_query_failed(core, id, client, body);
-    } else if kind == Back::CommandComplete && own == OwnQuery::Undo {
+    } else if kind == Back::CommandComplete && matches!(own, OwnQuery::Undo { .. }) {
         core.servers[id].session.tagged_of_own(body);
         core.heed_server_tag(id, body);
     }
@@ -185,6 +191,14 @@ fn own_query_failed(core: &mut Core, id: ServerId, client: ClientId, body: &[u8]
     core.heed_error(id, body);
     if core.servers[id].has_said_farewell {
         return ServerVerdict::Forward(client);
+    }
+    let own = &mut core.servers[id].own;
+    if let OwnQuery::Channels { attempt, .. } | OwnQuery::Undo { attempt } = own
+        && *attempt == Attempt::First
+        && ReportFields::parse(body).sqlstate == sqlstate::QUERY_CANCELED
+    {
+        *attempt = Attempt::Struck;
+        return ServerVerdict::Drop;
     }
     core.close_server(id, Reason::SessionStateKept);
     ServerVerdict::Closed
@@ -205,9 +219,12 @@ fn own_query_ended(
         }
         return;
     }
-    if let OwnQuery::Channels { is_end_told } = own {
+    if let OwnQuery::Channels { is_end_told, attempt } = own {
         if !server.replies.is_clean() {
             return core.close_server(id, Reason::SessionStateKept);
+        }
+        if attempt == Attempt::Struck {
+            return core.ask_for_channels(id, client, is_end_told, Attempt::Second);
         }
         listen::taken_over(core, id, client);
         if is_end_told {
@@ -221,14 +238,18 @@ fn own_query_ended(
     if own == (OwnQuery::Probe { is_locked: false }) {
         server.session.cleared(Traces::LOCK);
     }
-    let is_well = own != OwnQuery::Undo || server.session.ends_undone();
+    if own == (OwnQuery::Undo { attempt: Attempt::Struck }) && server.replies.is_clean() {
+        return undo(core, id, client, Attempt::Second);
+    }
+    let is_undo = matches!(own, OwnQuery::Undo { .. });
+    let is_well = !is_undo || server.session.ends_undone();
     if !is_well || !server.replies.is_clean() {
         return core.close_server(id, Reason::SessionStateKept);
     }
     let left = server.session.left_for_sure();
     if left.is_empty() {
         server.session.pinned = None;
-    } else if own != OwnQuery::Undo && !pin(core, id, client, to_client) {
+    } else if !is_undo && !pin(core, id, client, to_client) {
         return;
     }
     tell_ready(core, id, client, to_client);

@@ -9,7 +9,7 @@
 //! `LIMITS_SEED=n cargo test limits_model` runs that one and prints what happened.
 //!
 //! What a core that is moved by hand can show stands beside it ([`cost`], [`looks`],
-//! [`stretches`], [`successor`], [`users`], [`writes`]).
+//! [`stretches`], [`struck`], [`successor`], [`users`], [`writes`]).
 
 mod by_hand;
 mod cost;
@@ -17,6 +17,7 @@ mod looks;
 mod peers;
 mod rules;
 mod stretches;
+mod struck;
 mod successor;
 mod users;
 mod verify;

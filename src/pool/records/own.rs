@@ -78,11 +78,21 @@ pub enum OwnQuery {
     Probe { is_locked: bool },
     /// Asks the session for its channels. The client waits as for `Probe`, unless it was told
     /// before that its transaction has ended (`is_end_told`).
-    Channels { is_end_told: bool },
+    Channels { is_end_told: bool, attempt: Attempt },
     /// Gives the session the client's channels back; `is_inside` if a transaction is open.
     Recall { is_inside: bool },
     /// Undoes what the client has left against the policy. The client waits as for `Probe`.
-    Undo,
+    Undo { attempt: Attempt },
+}
+
+/// A cancel request for a client's query may come late, and strike what the pooler asks of the
+/// session at the end of the transaction. That is no fault of the client's, and is asked once more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attempt {
+    First,
+    /// The first was struck.
+    Struck,
+    Second,
 }
 
 impl OwnQuery {

@@ -2,7 +2,7 @@
 
 use super::handshake::ServerHandshake;
 use super::lookup::Lookup;
-pub use super::own::{Doubt, OwnQuery, Rescue, Test};
+pub use super::own::{Attempt, Doubt, OwnQuery, Rescue, Test};
 use super::pass::Pass;
 use super::secured::Secured;
 use super::session::ServerSession;
@@ -263,7 +263,7 @@ impl Server {
             | OwnQuery::Probe { .. }
             | OwnQuery::Recall { .. }
             | OwnQuery::Reset(_)
-            | OwnQuery::Undo
+            | OwnQuery::Undo { .. }
             | OwnQuery::Vars { .. }
             | OwnQuery::VarsRefused => true,
         };

@@ -50,7 +50,7 @@ const PLAIN_SEEDS: u64 = 40;
 const HOSTILE_SEEDS: u64 = 24;
 
 /// Seeds that a search has found, each with the fault that it showed.
-const FOUND: [(u64, &str); 19] = [
+const FOUND: [(u64, &str); 20] = [
     (315, "room for two blocks was kept for the beginning of one message"),
     (5_000_198, "a query that more was sent behind was sent once more"),
     (5_001_100, "RESET ROLE was taken for the reset of a parameter that nobody reports"),
@@ -65,6 +65,10 @@ const FOUND: [(u64, &str); 19] = [
     (5_008_853, "a lookup that came late waited beside an idle server"),
     (5_013_686, "a cancel request struck the SET of its client's parameters, and ended the client"),
     (5_014_785, "a session was asked for its channels in the middle of late data of a COPY"),
+    (
+        9_202_817,
+        "a late cancel request struck what the pooler asked of channels, and ended the client",
+    ),
     (12_000_012, "what a walsender had reported was kept when its client had gone in its login"),
     (12_000_109, "a replication client heard its walsender before its welcome"),
     (12_000_749, "a Parse was answered behind the goodbye of a server"),
