@@ -241,8 +241,8 @@ fn sim_one_seed_brings_about_the_same_each_time() {
     }
 }
 
-/// The short way of a hand-over leaves everything as the long one does. SIM_PLAIN_TO compares more
-/// seeds.
+/// The short way of a hand-over leaves everything as the long one does. SIM_PLAIN_FROM and
+/// SIM_PLAIN_TO compare other seeds.
 #[test]
 fn sim_a_plain_hand_over_comes_to_the_same_as_any_other() {
     let trace = |seed, is_thorough| {
@@ -254,16 +254,18 @@ fn sim_a_plain_hand_over_comes_to_the_same_as_any_other() {
         (result, world.trace.unwrap_or_default(), plain)
     };
     let mut plain = 0;
-    let seeds = std::env::var("SIM_PLAIN_TO").ok().and_then(|text| text.parse().ok());
-    let seeds = seeds.unwrap_or(PLAIN_SEEDS);
-    for seed in 0..seeds {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let from = number("SIM_PLAIN_FROM").unwrap_or(0);
+    let to = number("SIM_PLAIN_TO").unwrap_or(from + PLAIN_SEEDS);
+    for seed in from..to {
         let (short, long) = (trace(seed, false), trace(seed, true));
         let differs = short.1.iter().zip(&long.1).find(|(a, b)| a != b);
         assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(short.1.len(), long.1.len(), "seed {seed}");
         assert_eq!(short.0, long.0, "seed {seed}");
         plain += short.2;
     }
-    assert!(plain > seeds * 10, "hardly any hand-over was a plain one: {plain}");
+    assert!(plain > (to - from) * 10, "hardly any hand-over was a plain one: {plain}");
 }
 
 /// Runs many seeds and lists those that fail.
