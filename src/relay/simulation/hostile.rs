@@ -3,6 +3,7 @@
 //! word. No other peer may notice.
 
 use super::bytes::Bytes;
+use super::obliging::Obliging;
 use super::stream::{Contact, SimStream};
 use super::system::System;
 use super::wire;
@@ -113,13 +114,28 @@ struct Foe<Id> {
     has_begun: bool,
     /// It reads once in this many acts; 0 means never.
     reads: u64,
+    /// A server that answers, in place of one that says what it likes.
+    obliging: Option<Obliging>,
     is_over: bool,
 }
 
 impl<Id> Foe<Id> {
     fn new(id: Id, number: u64, rng: &mut SeededRng) -> Foe<Id> {
         let reads = [1, 1, 2, 30, 0][rng.below(5) as usize];
-        Foe { id, number, outbox: Bytes::default(), has_begun: false, reads, is_over: false }
+        let outbox = Bytes::default();
+        Foe { id, number, outbox, has_begun: false, reads, obliging: None, is_over: false }
+    }
+
+    /// Answers what a server was asked.
+    fn oblige(&mut self, stream: &mut SimStream, rng: &mut SeededRng) {
+        let asked = stream.far_read(usize::MAX);
+        if let Some(obliging) = self.obliging.as_mut().filter(|_| !asked.is_empty()) {
+            obliging.hear(&asked, &mut self.outbox);
+        }
+        self.send(stream, rng);
+        if rng.one_in(400) || stream.is_closed {
+            self.leave(stream);
+        }
     }
 
     /// Sends a part of its messages, reads or not, and sometimes leaves. Returns the bytes it has
@@ -170,12 +186,15 @@ pub struct Hostile {
     /// The number of hostile clients so far, and of transactions that they were given.
     pub foes: usize,
     pub served: usize,
+    /// Whether half of the servers oblige.
+    obliges: bool,
     rng: SeededRng,
 }
 
 impl Hostile {
-    pub fn new(seed: u64) -> Hostile {
+    pub fn new(seed: u64, obliges: bool) -> Hostile {
         Hostile {
+            obliges,
             clients: Vec::new(),
             servers: Vec::new(),
             foes: 0,
@@ -218,7 +237,8 @@ impl Hostile {
 
     /// The pooler has begun a connection to a hostile server.
     pub fn add_server(&mut self, id: Outbound, number: u64) {
-        let foe = Foe::new(id, number, &mut self.rng);
+        let mut foe = Foe::new(id, number, &mut self.rng);
+        foe.obliging = (self.obliges && self.rng.one_in(2)).then(Obliging::default);
         self.servers.push(foe);
     }
 
@@ -239,8 +259,12 @@ impl Hostile {
             match outbound_stream(engine, foe.id, foe.number) {
                 Some(stream) if is_ending => foe.leave(stream),
                 Some(stream) => {
-                    if begin_server(foe, stream, rng) {
-                        foe.act(stream, OF_SERVERS, rng);
+                    if !begin_server(foe, stream, rng) {
+                        continue;
+                    }
+                    match foe.obliging {
+                        Some(_) => foe.oblige(stream, rng),
+                        None => drop(foe.act(stream, OF_SERVERS, rng)),
                     }
                 }
                 None => foe.is_over = true,

@@ -16,6 +16,7 @@ mod excuse;
 mod extended;
 mod hostile;
 mod lookup;
+mod obliging;
 mod parameters;
 mod private;
 mod program;

@@ -92,10 +92,12 @@ pub struct Setup {
     form: &'static str,
     /// Settings that RELOAD does not change.
     fixed: String,
-    /// The lines of a database and a peer that always exist.
+    /// The line of a database that always exists.
     hostile: String,
+    /// Whether RELOAD gives it another mode and another policy.
+    remodes: bool,
     /// The last lines of the file.
-    ends: &'static str,
+    ends: String,
     /// Whether cancel requests may be for another process.
     pub has_peer: bool,
 }
@@ -121,6 +123,10 @@ pub struct Kind {
     pub replicates: bool,
     /// Whether there are hostile peers.
     pub is_hostile: bool,
+    /// Whether servers of the hostile clients answer them, and RELOAD changes the pool mode and the
+    /// policy of their database. What a client finds then is up to the moment, so that no database
+    /// is changed so whose clients know what to expect.
+    pub remodes: bool,
     /// Whether most hand-overs are plain ones (`core::plain_handover`).
     pub is_plain: bool,
     /// Whether clients then may leave what they like.
@@ -144,6 +150,7 @@ impl Kind {
             skips: matches!(seed % 16, 0 | 7 | 10),
             replicates: matches!(seed % 13, 4 | 6 | 11),
             is_hostile: false,
+            remodes: false,
             is_plain: false,
             allows: false,
         }
@@ -157,7 +164,8 @@ impl Kind {
 
     /// The same with hostile peers, which can log in as they are.
     pub fn beside_hostile_peers(seed: u64) -> Kind {
-        Kind { is_hostile: true, tls: Tls::None, ..Kind::of(seed) }
+        let remodes = seed.is_multiple_of(5);
+        Kind { is_hostile: true, remodes, tls: Tls::None, ..Kind::of(seed) }
     }
 }
 
@@ -205,16 +213,19 @@ impl Setup {
                 fixed += &format!("auth_dbname = {}\n", DATABASES[0].0);
             }
         }
-        let weather = weather(rng);
+        let mut weather = weather(rng);
+        if kind.remodes {
+            weather.reloads = 20;
+        }
         if weather.leaps > 0 {
             fixed += &timeouts(rng);
         }
-        let mut hostile = if is_hostile { hostile_line(rng) } else { String::new() };
+        let hostile = if is_hostile { hostile_line(rng) } else { String::new() };
+        let mut ends = String::from(if kind.is_plain || kind.remodes { PLAIN } else { "" });
         if has_peer {
-            hostile += &format!("[peers]\n{PEER} = host=peer.sim port=7002 pool_size=1\n");
+            ends += &format!("[peers]\n{PEER} = host=peer.sim port=7002 pool_size=1\n");
         }
-        let ends = if kind.is_plain { PLAIN } else { "" };
-        let config = load(&text(&[&fixed, &hostile, ends], &weather, tracks, shakes, rng));
+        let config = load(&text(&[&fixed, &hostile, &ends], &weather, tracks, shakes, rng));
         Setup {
             weather,
             config,
@@ -233,6 +244,7 @@ impl Setup {
             form,
             fixed,
             hostile,
+            remodes: kind.remodes,
             ends,
             has_peer,
         }
@@ -240,7 +252,11 @@ impl Setup {
 
     /// Another configuration in which present clients can go on.
     pub fn changed(&self, rng: &mut SeededRng) -> Config {
-        let parts = [&*self.fixed, &self.hostile, self.ends];
+        let hostile = match self.remodes {
+            true => remoded_line(rng),
+            false => self.hostile.clone(),
+        };
+        let parts = [&*self.fixed, &hostile, &self.ends];
         load(&text(&parts, &self.weather, self.tracks, self.shakes, rng))
     }
 }
@@ -295,6 +311,13 @@ fn hostile_line(rng: &mut SeededRng) -> String {
     let mode = ["session", "transaction", "transaction", "statement"][rng.below(4) as usize];
     let name = hostile::DATABASE;
     format!("{name} = host=127.0.0.66 pool_mode={mode} pool_size=3\n")
+}
+
+/// The same after a RELOAD that changes what its clients may leave behind, and when they part.
+fn remoded_line(rng: &mut SeededRng) -> String {
+    let line = hostile_line(rng);
+    let policy = POLICIES[rng.below(POLICIES.len() as u64) as usize];
+    format!("{} session_state={}\n", line.trim_end(), policy.word())
 }
 
 /// Timeouts that end clients, for seeds whose clock leaps.

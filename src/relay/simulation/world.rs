@@ -226,7 +226,7 @@ impl World {
             now: START,
             cache: ScramCache::new(&mut other),
             rng,
-            hostile: kind.is_hostile.then(|| Hostile::new(seed)),
+            hostile: kind.is_hostile.then(|| Hostile::new(seed, kind.remodes)),
             costs: Costs::default(),
             chooser,
             replicator: kind.replicates.then(|| SeededRng::new(seed)),
