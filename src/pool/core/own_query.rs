@@ -23,7 +23,7 @@ impl Core {
         let (client, server) = (&mut self.clients[client_id], &mut self.servers[server_id]);
         if let Some(step) = self.vars.next_step(&client.vars, &server.vars) {
             server.own = match steps.checked_sub(1) {
-                Some(more) => OwnQuery::Vars { change: step.change, more },
+                Some(more) => OwnQuery::Vars { change: Some(step.change), more },
                 None => OwnQuery::VarsRefused,
             };
             self.run_own_query(server_id, &step.sql);

@@ -18,6 +18,7 @@ use crate::pool::telling::reason::Reason;
 use crate::wire::fields;
 use crate::wire::head::Head;
 use crate::wire::kind::Back;
+use crate::wire::sqlstate;
 
 impl Core {
     /// Judges a message of a server's. `seen` is what has come of its body.
@@ -340,8 +341,15 @@ impl Core {
         if kind == Back::ParameterStatus {
             self.server_reported(id, seen);
         } else if kind == Back::ErrorResponse {
-            self.servers[id].own = OwnQuery::VarsRefused;
             let report = fields::ReportFields::parse(seen);
+            let own = &mut self.servers[id].own;
+            if let OwnQuery::Vars { change, .. } = own
+                && report.sqlstate == sqlstate::QUERY_CANCELED
+            {
+                *change = None;
+                return self.server_dropped_or_closed(id);
+            }
+            *own = OwnQuery::VarsRefused;
             let text = format!(
                 "setting the client's parameters failed: {}: {}",
                 report.severity, report.message
@@ -364,7 +372,9 @@ impl Core {
             return self.part_for_parameters(id, client);
         }
         server.replies.disown_unnamed();
-        self.vars.step_done(&mut self.clients[client].vars, &mut server.vars, change);
+        if let Some(change) = change {
+            self.vars.step_done(&mut self.clients[client].vars, &mut server.vars, change);
+        }
         if self.set_parameters(client, id, more) {
             self.set_up_ended(id, client);
         }

@@ -14,7 +14,7 @@ use crate::pool::owed::outgoing::OutgoingBytes;
 use crate::pool::owed::replies::TransactionStatus;
 use crate::pool::owed::verdict::{Hold, ServerVerdict, Verdict};
 use crate::pool::records::listening::{Handing, MOST_CHANNELS, Recalled, push_quoted};
-use crate::pool::records::server::{OwnQuery, Server};
+use crate::pool::records::server::{Attempt, OwnQuery, Server};
 use crate::pool::statements::scan;
 use crate::pool::statements::traces::Traces;
 use crate::pool::telling::reason::Reason;
@@ -84,16 +84,41 @@ pub(super) fn recall(
         return None;
     }
     let is_inside = server.replies.status() == TransactionStatus::InTransaction;
+    give_back(core, id, server_id, is_inside, Attempt::First);
+    Some(Verdict::Hold(Hold::Probe))
+}
+
+fn give_back(core: &mut Core, id: ClientId, server: ServerId, is_inside: bool, attempt: Attempt) {
     let sql = recall_query(core, id, is_inside);
-    let handing = core.servers[server_id].session.handing.get_or_insert_default();
+    let handing = core.servers[server].session.handing.get_or_insert_default();
     handing.told = None;
     handing.recalled = Recalled::Yes;
-    core.servers[server_id].session.left_by_recall();
+    core.servers[server].session.left_by_recall();
     // The server must not be taken off its client when the recall ends: the message that needs the
     // channels is still to be sent.
-    core.servers[server_id].is_untouched = true;
-    core.ask_beside(server_id, id, OwnQuery::Recall { is_inside }, &sql);
-    Some(Verdict::Hold(Hold::Probe))
+    core.servers[server].is_untouched = true;
+    core.ask_beside(server, id, OwnQuery::Recall { is_inside, attempt }, &sql);
+}
+
+/// A late cancel request has struck what gives the channels back. A transaction has failed by that,
+/// as it would have by a query of the client's, which hears so when it goes on.
+pub(super) fn recall_struck(core: &mut Core, id: ServerId, client: ClientId, is_inside: bool) {
+    let server = &mut core.servers[id];
+    if !is_inside {
+        return match server.replies.is_clean() {
+            true => give_back(core, client, id, is_inside, Attempt::Second),
+            false => core.close_server(id, Reason::SessionStateKept),
+        };
+    }
+    let has_failed =
+        server.replies.is_answered() && server.replies.status() == TransactionStatus::Failed;
+    let Some(handing) = server.session.handing.as_mut().filter(|_| has_failed) else {
+        return core.close_server(id, Reason::SessionStateKept);
+    };
+    // The rollback takes them away again.
+    handing.recalled = Recalled::No;
+    handing.told = None;
+    core.wake(client);
 }
 
 /// Whether the statement of a Bind needs the channels; `None` when its name has not come yet.

@@ -193,7 +193,9 @@ fn own_query_failed(core: &mut Core, id: ServerId, client: ClientId, body: &[u8]
         return ServerVerdict::Forward(client);
     }
     let own = &mut core.servers[id].own;
-    if let OwnQuery::Channels { attempt, .. } | OwnQuery::Undo { attempt } = own
+    if let OwnQuery::Channels { attempt, .. }
+    | OwnQuery::Recall { attempt, .. }
+    | OwnQuery::Undo { attempt } = own
         && *attempt == Attempt::First
         && ReportFields::parse(body).sqlstate == sqlstate::QUERY_CANCELED
     {
@@ -213,7 +215,10 @@ fn own_query_ended(
     let server = &mut core.servers[id];
     let own = std::mem::take(&mut server.own);
     server.replies.disown_unnamed();
-    if let OwnQuery::Recall { is_inside } = own {
+    if let OwnQuery::Recall { is_inside, attempt } = own {
+        if attempt == Attempt::Struck {
+            return listen::recall_struck(core, id, client, is_inside);
+        }
         if !listen::recalled(core, id, client, is_inside) {
             core.close_server(id, Reason::SessionStateKept);
         }

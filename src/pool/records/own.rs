@@ -63,8 +63,9 @@ pub enum OwnQuery {
     /// Resolves a doubt: whether a COPY that has failed, or must have, has eaten Syncs. The
     /// client's messages wait for the reply.
     Doubt(Doubt),
-    /// Sets the client's parameters; its messages wait. `more` steps may follow.
-    Vars { change: VarsChange, more: u8 },
+    /// Sets the client's parameters; its messages wait. `more` steps may follow, the next one in
+    /// place of this where a late cancel request has struck it: then there is no change.
+    Vars { change: Option<VarsChange>, more: u8 },
     /// The parameters were refused; the client gets the error at the end of the reply.
     VarsRefused,
     /// A query of the client has failed and will be sent again once the server has finished with
@@ -80,13 +81,14 @@ pub enum OwnQuery {
     /// before that its transaction has ended (`is_end_told`).
     Channels { is_end_told: bool, attempt: Attempt },
     /// Gives the session the client's channels back; `is_inside` if a transaction is open.
-    Recall { is_inside: bool },
+    Recall { is_inside: bool, attempt: Attempt },
     /// Undoes what the client has left against the policy. The client waits as for `Probe`.
     Undo { attempt: Attempt },
 }
 
 /// A cancel request for a client's query may come late, and strike what the pooler asks of the
-/// session at the end of the transaction. That is no fault of the client's, and is asked once more.
+/// session at the end of the transaction, or before the client's next query. That is no fault of
+/// the client's, and is asked once more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Attempt {
     First,

@@ -78,10 +78,11 @@ const FOUND: [(u64, &str); 20] = [
 ];
 
 /// The same beside hostile peers.
-const FOUND_BESIDE_HOSTILE_PEERS: [(u64, &str); 3] = [
+const FOUND_BESIDE_HOSTILE_PEERS: [(u64, &str); 4] = [
     (13_000_928, "a SET that an error had kept was refused for the SELECT that was passed over"),
     (13_001_626, "a SET that an error had kept was refused for the SELECT that was passed over"),
     (14_001_527, "a query of the pooler's own lost the unnamed statement that an error had kept"),
+    (21_002_198, "a late cancel request struck what gives a session its channels back"),
 ];
 
 /// The most steps until everything has ended.

@@ -593,7 +593,7 @@ impl Session {
             _ => {
                 let text = format!("unexpected message type {kind:?} during COPY from stdin");
                 self.fail_copy_state(failure("08P01", text));
-                self.end_with("08P01", "terminating connection: protocol synchronization was lost");
+                self.end_with("08P01", SYNC_LOST);
             }
         }
     }
@@ -743,6 +743,9 @@ pub const OUTLIVED: &str = "cached plan must not change result type";
 
 /// The pooler's error for a statement that would leave session state.
 pub const REFUSED: &str = "statement leaves state in a session that clients share";
+
+/// How PostgreSQL ends a session that was sent something else in the middle of a COPY.
+pub const SYNC_LOST: &str = "terminating connection: protocol synchronization was lost";
 
 /// PostgreSQL's error for a cancelled query, and the pooler's for one that never ran.
 pub const CANCELLED: &str = "canceling statement due to user request";

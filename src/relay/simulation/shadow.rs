@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::parameters::{VARYING, varying};
-use super::session::{Block, CANCELLED, OUTLIVED, Out, REFUSED, SESSION_IN_ROW, Session};
+use super::session::{
+    Block, CANCELLED, OUTLIVED, Out, REFUSED, SESSION_IN_ROW, SYNC_LOST, Session,
+};
 use super::sql;
 use super::traces;
 use super::walsender;
@@ -135,8 +137,12 @@ impl Shadow {
     }
 
     /// Whether the pooler may end the client with these words: the session ends with them once it
-    /// has taken all messages.
+    /// has taken all messages. Where a session cannot be predicted, nor can be what it takes for
+    /// data of a COPY.
     pub fn foresees(&mut self, words: &str) -> bool {
+        if self.is_blind && words == SYNC_LOST {
+            return true;
+        }
         let mut session = self.session.clone();
         let rest = self.inputs.iter().flat_map(|packet| session.handle(packet));
         self.fatal.is_some_and(|fatal| fatal == words)
@@ -209,6 +215,9 @@ impl Shadow {
             return Ok(());
         }
         if self.is_cancelled_by(packet) || self.is_outlived_by(packet) || self.tolerates(packet) {
+            return Ok(());
+        }
+        if self.is_cancelled_before(packet) {
             return Ok(());
         }
         let due = self.due.front().map(|due| &due.packet);
@@ -352,6 +361,25 @@ impl Shadow {
         self.expect(outs);
         self.due.pop_front();
         true
+    }
+
+    /// Allows that a late cancel request has struck what the pooler put before the message, which
+    /// gives the session its channels back. So the message finds a failed transaction.
+    fn is_cancelled_before(&mut self, packet: &Packet) -> bool {
+        let shares = self.session.rules.pooled.is_some_and(|pooled| pooled.shares);
+        let aborted = packet.report().sqlstate == "25P02";
+        let Some(current) = self.current.clone() else { return false };
+        if !shares || !aborted || self.cancels == 0 || self.before.block != Block::Open {
+            return false;
+        }
+        self.cancels -= 1;
+        self.before.block = Block::Failed;
+        self.session = self.before.clone();
+        self.due.clear();
+        self.fatal = None;
+        let outs = self.session.handle(&current);
+        self.expect(outs);
+        self.due.pop_front().is_some_and(|due| is_same(&due.packet, packet))
     }
 
     /// Allows the refusal of a statement whose table has changed. It does not always come, because
