@@ -170,9 +170,9 @@ fn chosen() -> impl Iterator<Item = &'static Workload> {
     WORKLOADS.iter().filter(move |workload| only.as_deref().is_none_or(|it| it == workload.name))
 }
 
-/// What being watched adds to a query, in percent, with a scrape each second and the page open:
-/// some 50 instructions, for a second look at the clock in each of two turns.
-const WATCHED_PERCENT: u64 = 3;
+/// Instructions at most that being watched adds to a query, with a scrape each second and the page
+/// open: 56 to 62 were counted, for a second look at the clock in each of two turns.
+const WATCHED_MOST: u64 = 66;
 
 /// What a slow processor does in a second, while it serves queries.
 const A_SECOND: u64 = 1_000_000_000;
@@ -191,7 +191,7 @@ fn being_watched_costs_a_query_next_to_nothing() {
     println!("{alone} instructions, {watched} where the pages are on; {second} a second for them");
     let queries = A_SECOND / watched;
     let all = watched + second / queries;
-    let most = alone * (100 + WATCHED_PERCENT) / 100;
+    let most = alone + WATCHED_MOST;
     assert!(all <= most, "{all} instructions a query, {most} at most");
 }
 
