@@ -47,6 +47,7 @@ impl Core {
             Wait::Close { .. } | Wait::Reload | Wait::Turn => false,
         });
         for pool in self.pools.ids() {
+            self.launch_privates(pool);
             self.launch(pool);
         }
         true

@@ -104,7 +104,7 @@ impl Planner<'_> {
     pub fn plan(&self, id: PoolId) -> Plan {
         let pool = &self.pools[id];
         let database = &self.databases[pool.database];
-        if database.is_removed || self.is_held_back(pool.database) || self.is_winding_down {
+        if !self.may_open_in(pool.database) {
             return Plan::Rest;
         }
         let coming = self.logins_that_count(id);
@@ -121,6 +121,13 @@ impl Planner<'_> {
             Ok(Some((server, reason))) => Plan::Evict(server, reason),
             Err(limit) => Plan::Await(Shortage::Limit(limit)),
         }
+    }
+
+    /// Whether servers are opened for this database at present: not while it is paused, removed, or
+    /// the pooler lets its servers go.
+    pub fn may_open_in(&self, database: DatabaseId) -> bool {
+        let is_removed = self.databases[database].is_removed;
+        !is_removed && !self.is_held_back(database) && !self.is_winding_down
     }
 
     /// Whether a server is needed beside so many that are logging in.

@@ -63,6 +63,27 @@ fn a_replication_client_has_the_place_that_becomes_free_in_that_turn() {
     }
 }
 
+#[test]
+fn a_replication_client_gets_no_server_during_pause() {
+    let text = "[databases]\nd0 = host=10.0.0.1\n[pgbouncer]\nauth_type = trust\n\
+                listen_addr = 127.0.0.1\npool_mode = transaction\n";
+    let mut core = core_of(text, 1);
+    for database in [None, core.directory.find_database("d0")] {
+        core.pause(database);
+        let client = come_for(&mut core, 0, 0, "database");
+        turn(&mut core);
+        assert_eq!(core.clients[client].server(), None, "{database:?}");
+        let pool = core.clients[client].pool().expect("it is in a pool");
+        assert_eq!(core.pools[pool].server_count(), 0, "PAUSE would wait for it: {database:?}");
+        assert!(core.resume(database));
+        turn(&mut core);
+        assert!(core.clients[client].server().is_some(), "{database:?}");
+        core.client_gone(client, None);
+        turn(&mut core);
+        core.check();
+    }
+}
+
 fn turn(core: &mut Core) {
     core.sweep();
     let_in(core);

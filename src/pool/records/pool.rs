@@ -74,7 +74,8 @@ pub struct Pool {
     pub rest: Rest,
     /// Whether the pool awaits a place and is looked at when one becomes free.
     pub awaits_place: bool,
-    /// Whether it is looked at then for a replication client, which needs a server of its own.
+    /// Whether it is looked at then, or at RESUME, for a replication client, which needs a server
+    /// of its own.
     pub lacks_private: bool,
     /// Whether the pool is looked at before the turn ends.
     pub is_next: bool,

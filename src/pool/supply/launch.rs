@@ -184,10 +184,14 @@ impl Core {
     }
 
     /// Opens a server for a single replication client. Without a place for it, the pool is looked
-    /// at again when one becomes free.
+    /// at again when one becomes free; during PAUSE, when that is over.
     pub(in crate::pool) fn launch_private(&mut self, id: PoolId, client: ClientId) {
-        let database = &self.databases[self.pools[id].database];
-        let Some(place) = self.planner().choose_site(database) else { return };
+        let database = self.pools[id].database;
+        if !self.planner().may_open_in(database) {
+            self.pools[id].lacks_private = true;
+            return;
+        }
+        let Some(place) = self.planner().choose_site(&self.databases[database]) else { return };
         if self.make_room(id) {
             return self.open(id, place, Some(client));
         }
@@ -217,7 +221,7 @@ impl Core {
     }
 
     /// Opens servers for replication clients that a place was not there for.
-    fn launch_privates(&mut self, id: PoolId) {
+    pub(in crate::pool) fn launch_privates(&mut self, id: PoolId) {
         if !std::mem::take(&mut self.pools[id].lacks_private) {
             return;
         }
