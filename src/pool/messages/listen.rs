@@ -15,8 +15,8 @@ use crate::pool::owed::replies::TransactionStatus;
 use crate::pool::owed::verdict::{Hold, ServerVerdict, Verdict};
 use crate::pool::records::listening::{Handing, MOST_CHANNELS, Recalled, push_quoted};
 use crate::pool::records::server::{Attempt, OwnQuery, Server};
-use crate::pool::statements::scan;
 use crate::pool::statements::traces::Traces;
+use crate::pool::statements::{deallocate, scan};
 use crate::pool::telling::reason::Reason;
 use crate::wire::build::{self, Message};
 use crate::wire::fields::{self, Fields};
@@ -84,7 +84,11 @@ pub(super) fn recall(
         return None;
     }
     let is_inside = server.replies.status() == TransactionStatus::InTransaction;
-    give_back(core, id, server_id, is_inside, Attempt::First);
+    // In a failed transaction COMMIT is a rollback, and no error: its client must not go on then.
+    let may_commit =
+        kind == Front::Query && (seen.len() < head.body || deallocate::may_end_block(seen));
+    let attempt = if is_inside && may_commit { Attempt::Last } else { Attempt::First };
+    give_back(core, id, server_id, is_inside, attempt);
     Some(Verdict::Hold(Hold::Probe))
 }
 
@@ -106,7 +110,7 @@ pub(super) fn recall_struck(core: &mut Core, id: ServerId, client: ClientId, is_
     let server = &mut core.servers[id];
     if !is_inside {
         return match server.replies.is_clean() {
-            true => give_back(core, client, id, is_inside, Attempt::Second),
+            true => give_back(core, client, id, is_inside, Attempt::Last),
             false => core.close_server(id, Reason::SessionStateKept),
         };
     }

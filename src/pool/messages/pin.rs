@@ -229,7 +229,7 @@ fn own_query_ended(
             return core.close_server(id, Reason::SessionStateKept);
         }
         if attempt == Attempt::Struck {
-            return core.ask_for_channels(id, client, is_end_told, Attempt::Second);
+            return core.ask_for_channels(id, client, is_end_told, Attempt::Last);
         }
         listen::taken_over(core, id, client);
         if is_end_told {
@@ -244,7 +244,7 @@ fn own_query_ended(
         server.session.cleared(Traces::LOCK);
     }
     if own == (OwnQuery::Undo { attempt: Attempt::Struck }) && server.replies.is_clean() {
-        return undo(core, id, client, Attempt::Second);
+        return undo(core, id, client, Attempt::Last);
     }
     let is_undo = matches!(own, OwnQuery::Undo { .. });
     let is_well = !is_undo || server.session.ends_undone();

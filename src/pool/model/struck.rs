@@ -115,6 +115,22 @@ fn a_late_cancel_request_that_strikes_a_recall_fails_the_transaction_alone() {
     assert_eq!(channels.len(), 1);
 }
 
+/// Its client would take the transaction for committed.
+#[test]
+fn a_text_that_commits_is_not_sent_after_a_recall_was_struck() {
+    for (text, is_ended) in [
+        (&b"commit; unlisten *\0"[..], true),
+        (b"/* a */ END; savepoint s\0", true),
+        (b"unlisten a; commit\0", false),
+    ] {
+        let (mut core, client, server) = listening();
+        query(&mut core, client, text);
+        assert_eq!(sent(&mut core).len(), 1, "the channels are given back");
+        reply(&mut core, server, b'E', CANCELED);
+        assert_eq!(core.clients[client].is_closing(), is_ended);
+    }
+}
+
 #[test]
 fn a_recall_outside_of_a_transaction_is_asked_once_more() {
     let (mut core, client, server) = listening();

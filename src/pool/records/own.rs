@@ -94,7 +94,8 @@ pub enum Attempt {
     First,
     /// The first was struck.
     Struck,
-    Second,
+    /// It is not asked again.
+    Last,
 }
 
 impl OwnQuery {
