@@ -81,8 +81,8 @@ impl fmt::Display for HbaProblem {
                 f.write_str("address has bits that its mask leaves out, nobody would match")
             }
             HbaProblemKind::AfterNames => f.write_str(
-                "a line of the file named behind @ has more than one list of names; only the \
-                 first counts, a comma goes on with it",
+                "a line of the file named behind @ goes on after its list of names, and what \
+                 follows does not count: put commas between the names",
             ),
             HbaProblemKind::ConnectionType => {
                 f.write_str("`local`, `host`, `hostssl` or `hostnossl` expected")

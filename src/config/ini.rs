@@ -187,7 +187,7 @@ fn entry(line: &str) -> Result<IniItem, ConfigProblem> {
             (line[..end].to_owned(), &line[end..])
         }
     };
-    let Some(value) = rest.trim_ascii_start().strip_prefix('=') else {
+    let Some(value) = rest.trim_start_matches(is_space::<char>).strip_prefix('=') else {
         return Err(ConfigProblem::NoEquals(key));
     };
     Ok(IniItem::Entry { key, value: value.trim_start_matches([' ', '\t']).to_owned() })
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn white_space_around_lines_is_any_and_behind_the_equals_sign_spaces_and_tabs() {
-        let text = "\x0b[a]\x0b;c\n\x0c\n\x0b;c\n\x0bk\t=\t v \x0b\x0c\nk=\x0bv\nk=\r\n";
+        let text = "\x0b[a]\x0b;c\n\x0c\n\x0b;c\n\x0bk\t\x0b=\t v \x0b\x0c\nk=\x0bv\nk=\r\n";
         assert_eq!(read(&[("f", text)]), ["f:1 [a]", "f:4 k=v", "f:5 k=\x0bv", "f:6 k="]);
         let include = [("f", "\x0b%include g\x0b"), ("g", "k=v")];
         assert_eq!(read(&include), ["g:1 k=v"]);

@@ -45,7 +45,7 @@ impl fmt::Display for LineError {
                 )
             }
             LineError::Tab(key) => {
-                write!(f, "expected a space behind {key}; a tab belongs to the value before it")
+                write!(f, "expected a space behind the value of {key}; a tab belongs to the value")
             }
         }
     }
