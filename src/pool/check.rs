@@ -8,7 +8,7 @@ use crate::pool::core::Core;
 use crate::pool::core::plan::Plan;
 use crate::pool::owed::verdict::Hold;
 use crate::pool::records::calendar::STEP;
-use crate::pool::records::client::{self, Client, Progress};
+use crate::pool::records::client::{self, Client, Progress, QueryRefusal};
 use crate::pool::records::inquiries::QUESTIONS_OUT_MAX;
 use crate::pool::records::lookup::Lookup;
 use crate::pool::records::pool::Purpose;
@@ -137,8 +137,11 @@ impl Core {
         for (id, client) in self.clients.iter() {
             let Some(hold) = client.hold() else { continue };
             assert!(self.is_awaited(id, hold), "a client is held for {hold:?}, which has come");
-            // Another connection is to speak.
-            if let Some(server) = client.server().filter(|_| hold != Hold::Channels) {
+            // Another connection is to speak, or the client itself is to take what it was told of
+            // its parameters, before its server is taken off it and its query answered.
+            let is_told_first = hold == Hold::Parameters && client.refusal != QueryRefusal::None;
+            let waits_for_server = hold != Hold::Channels && !is_told_first;
+            if let Some(server) = client.server().filter(|_| waits_for_server) {
                 let server = &self.servers[server];
                 let speaks = server.is_mid_reply || server.replies.is_server_to_speak();
                 assert!(speaks, "a client is held for {hold:?}, and its server owes nothing");
