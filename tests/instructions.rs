@@ -171,7 +171,7 @@ fn chosen() -> impl Iterator<Item = &'static Workload> {
 }
 
 /// Instructions at most that being watched adds to a query, with a scrape each second and the page
-/// open: 56 to 62 were counted, for a second look at the clock in each of two turns.
+/// open: 56 to 61 were counted, for a second look at the clock in each of two turns.
 const WATCHED_MOST: u64 = 66;
 
 /// What a slow processor does in a second, while it serves queries.

@@ -107,6 +107,11 @@ fn prepared(settings: &str) -> (Core, ClientId) {
     (core, client)
 }
 
+fn one_of(kinds: &[(Front, &[u8])], rng: &mut SeededRng) -> Vec<u8> {
+    let (kind, body) = kinds[rng.below(kinds.len() as u64) as usize];
+    message(kind, body)
+}
+
 fn any_message(rng: &mut SeededRng) -> Vec<u8> {
     let kinds: [(Front, &[u8]); 12] = [
         (Front::Bind, b"\0a\0\0\0\0\0\0\0"),
@@ -122,8 +127,7 @@ fn any_message(rng: &mut SeededRng) -> Vec<u8> {
         (Front::Sync, b""),
         (Front::Close, b"P\0"),
     ];
-    let (kind, body) = kinds[rng.below(kinds.len() as u64) as usize];
-    message(kind, body)
+    one_of(&kinds, rng)
 }
 
 #[test]
@@ -164,8 +168,7 @@ fn any_first(rng: &mut SeededRng) -> Vec<u8> {
         (Front::FunctionCall, b"\0\0\0\x01"),
         (Front::CopyData, b"late"),
     ];
-    let (kind, body) = kinds[rng.below(kinds.len() as u64) as usize];
-    message(kind, body)
+    one_of(&kinds, rng)
 }
 
 /// The server has answered all that it was asked, and its client lets go of it.
